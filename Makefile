@@ -1,0 +1,54 @@
+# Two commands: `make run` and `make test`. Each sets up .venv when it is missing or out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config/config.yaml
+ARGS ?=
+# Cores for `make run`, and processes for `make test`.
+CORES ?= all
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint format benchmark lock clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run
+	@. $(BIN)/activate && snakemake --configfile $(CONFIG) --cores $(CORES) --workflow-profile workflow/profiles/default $(ARGS)
+
+test: lint
+	@. $(BIN)/activate && pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/.dev
+	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check -q Snakefile workflow/rules \
+	  && mypy && lint-imports && snakemake --lint --configfile $(CONFIG)
+
+format: $(VENV)/.dev
+	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt -q Snakefile workflow/rules
+
+benchmark: $(VENV)/.dev
+	@. $(BIN)/activate && python -m benchmarks $(ARGS)
+
+# New pins: hashes, no download addresses. Needs uv.
+lock:
+	uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header -o requirements/run.txt $(ARGS)
+	uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header -o requirements/dev.txt $(ARGS)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp of the development environment also serves `make run`.
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setting up $(VENV) with the development tools (a few minutes the first time)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) .snakemake results/[!R]*

@@ -1,0 +1,8 @@
+"""Catalog files in, table out: formats, units, masks and shards; no statistics."""
+
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import list_columns, read_catalog
+from mixpipe.catalog.source import FORMATS
+from mixpipe.catalog.store import read_columns, write_columns
+
+__all__ = ["FORMATS", "expand_files", "list_columns", "read_catalog", "read_columns", "write_columns"]

@@ -1,0 +1,128 @@
+"""Table columns from what the formats' libraries hand out: one way to be missing, one way to be text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Column, MaskedColumn
+from numpy.typing import NDArray
+
+
+def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
+    """A column in native byte order, with everything that is missing masked.
+
+    Parameters
+    ----------
+    name : str
+        Column name.
+    values : array_like
+        Values; what is masked in them stays masked, and NaN, None and blank text become masked.
+    unit : str, astropy Unit or None
+        Unit of the values.
+    """
+    mask = np.ma.getmaskarray(values)
+    array = np.asarray(np.ma.getdata(values))
+    if array.dtype.kind == "O":
+        array = _from_objects(array)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "backslashreplace")
+    if array.dtype.kind in "UT":
+        array = np.strings.rstrip(array.astype(np.str_))
+        missing = np.strings.strip(array) == ""
+    elif array.dtype.kind in "fc":
+        missing = np.isnan(array)
+    elif array.dtype.kind == "O":
+        missing = np.array([value is None for value in array.flat], dtype=bool).reshape(array.shape)
+    else:
+        missing = np.zeros(array.shape, dtype=bool)
+    # A copy that owns its memory: the file behind a memory map is closed after reading.
+    native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
+    return MaskedColumn(native, name=name, mask=missing | mask, unit=parse_unit(unit))
+
+
+def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
+    """Text for an array of strings (or bytes) and None; anything else is left as it is."""
+    present = np.array([value is not None and value is not np.ma.masked for value in array.flat], dtype=bool)
+    present = present.reshape(array.shape)
+    if array.size and not present.any():
+        return np.full(array.shape, np.nan)
+    for text, blank in ((str, ""), (bytes, b"")):
+        if all(isinstance(value, text) for value in array[present]):
+            return np.where(present, array, blank).astype(np.dtype(text))
+    return array
+
+
+def parse_unit(unit: object) -> u.UnitBase | None:
+    """An Astropy unit from a unit or its text in the usual spellings; unknown text is kept as it is, blank is None.
+
+    >>> parse_unit("mas yr-1")
+    Unit("mas / yr")
+    """
+    text = "" if unit is None else str(unit).strip()
+    if not text or text == "---":
+        return None
+    for spelling in ("generic", "fits", "cds"):
+        try:
+            return u.Unit(text, format=spelling)
+        except ValueError:
+            continue
+    return u.Unit(text, parse_strict="silent")
+
+
+def unit_text(unit: object) -> str | None:
+    """The text of a unit, None where there is none.
+
+    >>> unit_text("mas yr-1")
+    'mas / yr'
+    """
+    parsed = parse_unit(unit)
+    return None if parsed is None else (parsed.to_string() or None)
+
+
+def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> None:
+    """Mask cells that hold a sentinel, in place.
+
+    Numbers are compared in the column's own precision, so that -9.99 is found in a single-precision column.
+    """
+    values = column.data.data
+    if values.dtype.kind == "U":
+        texts = {text for sentinel in sentinels for text in _texts(sentinel)}
+        column.mask |= np.isin(np.strings.strip(values), sorted(texts))
+    elif values.dtype.kind in "iuf":
+        for sentinel in sentinels:
+            try:
+                column.mask |= values == float(sentinel)
+            except ValueError:  # a text sentinel cannot occur among numbers
+                continue
+
+
+def _texts(sentinel: float | str) -> tuple[str, ...]:
+    return (sentinel.strip(),) if isinstance(sentinel, str) else (repr(sentinel), f"{sentinel:g}")
+
+
+def kind_of(column: Column) -> str:
+    """What a column holds, in a word: ``numbers``, ``text``, ``nothing`` (all missing), or the name of its type.
+
+    >>> kind_of(as_column("x", [1, 2]))
+    'numbers'
+    """
+    if len(column) and bool(np.all(np.ma.getmaskarray(column))):
+        return "nothing"
+    kind = np.ma.getdata(column).dtype.kind
+    return "numbers" if kind in "biuf" else "text" if kind in "US" else str(column.dtype)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number.
+
+    >>> is_number("-1.5e3"), is_number("--")
+    (True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

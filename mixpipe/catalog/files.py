@@ -1,0 +1,69 @@
+"""From what a configuration says about files to the files themselves."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixpipe.errors import ConfigError
+
+
+def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
+    """Files that a path, a glob or a list of both stands for.
+
+    Parameters
+    ----------
+    patterns : str, Path or sequence of these
+        Paths, absolute or relative to `base`; ``*``, ``?``, ``[...]`` and ``**`` match files.
+    base : Path
+        Folder that relative paths start from.
+
+    Returns
+    -------
+    tuple of Path
+        In the order of the list; the matches of one glob sorted with numbers by value (``part2`` before ``part10``).
+
+    Raises
+    ------
+    ConfigError
+        For a path or glob without a file, a folder, or a file that is named twice.
+    """
+    entries = [patterns] if isinstance(patterns, str | Path) else list(patterns)
+    if not entries:
+        raise ConfigError("an empty list of files", f"below {base}", "at least one file or glob")
+    files = [file for entry in entries for file in _matches(entry, base)]
+    twice = next((file for file, count in Counter(files).items() if count > 1), None)
+    if twice is not None:
+        raise ConfigError(f"file {twice} is named twice", f"in {_shown(entries)}", "each file once")
+    return tuple(files)
+
+
+def _matches(entry: str | Path, base: Path) -> list[Path]:
+    text = os.path.expanduser(entry)
+    path = base / text
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", f"in {entry}", "a file, or a glob such as folder/*.fits")
+    # A name with brackets may be a file as it stands, so look before taking it for a glob.
+    if path.exists():
+        return [path]
+    if not glob.has_magic(text):
+        raise ConfigError(f"no such file {path}", f"in {entry}", "a file that exists")
+    pattern = text if os.path.isabs(text) else os.path.join(glob.escape(str(base)), text)
+    found = sorted((Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)), key=_natural)
+    if not found:
+        raise ConfigError(f"no file matches {entry}", f"in folder {base}", "a glob that matches at least one file")
+    return found
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """Sort key that takes runs of digits as numbers; the plain text settles ties such as 1 and 01."""
+    parts = [part for part in re.split(r"([0-9]+)", str(path)) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
+
+
+def _shown(entries: Sequence[str | Path], most: int = 5) -> str:
+    return ", ".join(str(entry) for entry in entries[:most]) + (", ..." if len(entries) > most else "")

@@ -1,0 +1,49 @@
+"""Text formats that carry units and are read whole by Astropy: ECSV, VOTable and machine-readable tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from astropy.io import ascii as text_tables
+from astropy.io.votable import parse
+from astropy.table import Column, Table
+
+from mixpipe.catalog.arrays import as_column, unit_text
+from mixpipe.catalog.source import Source
+
+
+def columns(source: Source) -> dict[str, str | None]:
+    """Names and units; takes reading the whole table."""
+    table = _whole(source)
+    source.choose(table.colnames, None)
+    return {name: unit_text(table[name].unit) for name in table.colnames if isinstance(table[name], Column)}
+
+
+def read(source: Source, names: Sequence[str] | None) -> Table:
+    """These columns, or all."""
+    whole = _whole(source)
+    table = Table()
+    for name in source.choose(whole.colnames, names):
+        column = whole[name]
+        if not isinstance(column, Column):
+            raise source.error(f"column {name!r} holds {type(column).__name__}", "plain numbers or text")
+        table[name] = as_column(name, column.data, column.unit)
+    return table
+
+
+def _whole(source: Source) -> Table:
+    if source.format == "votable":
+        with source.open() as stream:
+            tables = [table for table in parse(stream, verify="ignore").iter_tables() if len(table.fields)]
+        if not tables:
+            raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
+        source.choose([field.name for field in tables[0].fields], None)
+        return tables[0].to_table(use_names_over_ids=True)
+    with source.open() as stream:
+        text = stream.read().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+    if source.format == "ecsv":
+        return text_tables.read(text, format="ecsv")
+    try:
+        return text_tables.read(text, format="mrt")
+    except text_tables.InconsistentTableError:
+        return text_tables.read(text, format="cds")

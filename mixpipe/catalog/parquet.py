@@ -1,0 +1,78 @@
+"""Parquet files, read column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from astropy.table import Table
+from astropy.table.meta import get_header_from_yaml
+
+from mixpipe.catalog.arrays import as_column, unit_text
+from mixpipe.catalog.source import Source
+
+# Astropy stores the mask of a column x as a column x.mask, here and in HDF5.
+MASK = ".mask"
+
+
+def columns(source: Source) -> dict[str, str | None]:
+    """Names and units, from the footer."""
+    with source.open() as stream, pq.ParquetFile(stream) as file:
+        return _columns(source, file.schema_arrow)
+
+
+def read(source: Source, names: Sequence[str] | None) -> Table:
+    """These columns, or all."""
+    with source.open() as stream, pq.ParquetFile(stream) as file:
+        units = _columns(source, file.schema_arrow)
+        wanted = source.choose(list(units), names)
+        masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
+        # Names are matched here: pyarrow would take a dot in a name for a path and bring siblings along.
+        data = file.read(columns=[*wanted, *masks])
+    table = Table()
+    for name in wanted:
+        values = to_masked(data.column(name))
+        if name + MASK in masks:
+            values.mask |= to_masked(data.column(name + MASK)).filled(True).astype(bool)
+        table[name] = as_column(name, values, units[name])
+    return table
+
+
+def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
+    """A masked array with nulls masked; long integers stay exact."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    missing = column.is_null().to_numpy()
+    if pa.types.is_null(column.type):
+        return np.ma.masked_all(len(column))
+    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        filled = pc.fill_null(column, pa.scalar(0, type=pa.int8()).cast(column.type)) if missing.any() else column
+        return np.ma.MaskedArray(filled.to_numpy(), mask=missing)
+    return np.ma.MaskedArray(column.to_numpy(), mask=missing)
+
+
+def _columns(source: Source, schema: pa.Schema) -> dict[str, str | None]:
+    names = source.choose(schema.names, None)
+    described = _described_units(schema.metadata or {})
+    return {
+        name: unit_text(_field_unit(schema.field(name)) or described.get(name))
+        for name in names
+        if not (name.endswith(MASK) and name.removesuffix(MASK) in names)
+    }
+
+
+def _field_unit(field: pa.Field) -> str | None:
+    metadata = field.metadata or {}
+    return next((metadata[key].decode() for key in (b"unit", b"units") if key in metadata), None)
+
+
+def _described_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
+    """Units that Astropy describes in the file's metadata."""
+    text = metadata.get(b"table_meta_yaml")
+    header = get_header_from_yaml(text.decode().splitlines()) if text else {}
+    return {column["name"]: str(column["unit"]) for column in header.get("datatype", ()) if "unit" in column}

@@ -1,0 +1,327 @@
+"""From a table and a column's settings to values with errors, and counts of the rows that were dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from mixpipe.catalog.arrays import as_column, is_number, parse_unit, unit_text
+from mixpipe.catalog.source import expected_name
+from mixpipe.catalog.store import place
+from mixpipe.config import ColumnSettings
+from mixpipe.errors import CatalogError
+from mixpipe.expressions import Expression
+from mixpipe.model import Array, Cells
+
+# Why a row is not used; a row with several reasons counts under the first of them.
+DROP_REASONS = (
+    "cut",
+    "missing_value",
+    "infinite_value",
+    "missing_error",
+    "bad_error",
+    "missing_weight",
+    "bad_weight",
+    "not_positive",
+)
+
+# Power of the value's unit in which an error of each kind is given.
+_ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnData:
+    """Values and errors of the rows of a column that can be used, and counts of those that cannot.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column's entry in the configuration.
+    unit : str or None
+        Unit of `x` and `err`, None if unknown.
+    x : ndarray, shape (n_used,)
+        Values.
+    err : ndarray, shape (n_used,)
+        One-sigma errors; zero without errors.
+    weights : ndarray, shape (n_used,)
+        Row weights; one without weights.
+    rows : ndarray of int64, shape (n_used,)
+        Indices of these rows in the table.
+    n_read : int
+        Rows of the table.
+    dropped : mapping of str to int
+        Rows dropped for each of `DROP_REASONS`.
+    has_errors : bool
+        Whether the settings name an error or an error floor.
+    """
+
+    name: str
+    unit: str | None
+    x: Array
+    err: Array
+    weights: Array
+    rows: NDArray[np.int64]
+    n_read: int
+    dropped: Mapping[str, int]
+    has_errors: bool
+
+    def __post_init__(self) -> None:
+        for array in (self.x, self.err, self.weights, self.rows):
+            array.flags.writeable = False
+        object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
+
+    def __len__(self) -> int:
+        return self.x.size
+
+    def cells(self) -> Cells:
+        """One cell per used row; needs at least one row with a positive weight."""
+        return Cells.from_rows(self.x, self.err, self.weights)
+
+
+def required_columns(
+    columns: Iterable[ColumnSettings], where: str | None = None, key: str | None = None
+) -> tuple[str, ...]:
+    """Columns of a catalog that have to be read for these entries.
+
+    Parameters
+    ----------
+    columns : iterable of ColumnSettings
+        Entries.
+    where : str, optional
+        Row cut.
+    key : str, optional
+        Column that identifies a row.
+
+    Returns
+    -------
+    tuple of str
+        Each name once: key, columns of the cut, then value, error and weight of each entry.
+
+    Examples
+    --------
+    >>> required_columns([ColumnSettings("mass", "m", ("m_up", "m_lo"))], "kind == 'NS'", "name")
+    ('name', 'kind', 'm', 'm_up', 'm_lo')
+    """
+    names = [key] if key is not None else []
+    names += Expression.parse(where).names if where is not None else ()
+    for column in columns:
+        error = [column.error] if isinstance(column.error, str) else column.error
+        names.append(column.value)
+        names += error if isinstance(error, list | tuple) else ()
+        names += [column.weight] if column.weight is not None else []
+    return tuple(dict.fromkeys(names))
+
+
+def combine_errors(upper: Array, lower: Array) -> Array:
+    """One symmetric error for an asymmetric one: the mean of the two.
+
+    The likelihood has one Gaussian per row. The mean keeps the length of the published 68 % interval; the root mean
+    square and the geometric mean differ from it only in second order of ``(upper - lower) / (upper + lower)``.
+
+    >>> combine_errors(np.array([0.3]), np.array([0.1])).tolist()
+    [0.2]
+    """
+    return 0.5 * (upper + lower)
+
+
+def prepare_column(
+    table: Table, settings: ColumnSettings, *, where: str | None = None, catalog: str = "", release: str = ""
+) -> ColumnData:
+    """Values, errors and weights of the rows that can be used.
+
+    The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
+    (in the target unit) added in quadrature; transform of value and error. Columns of text are taken for numbers if
+    every cell that is not missing is one. An error that is exactly zero is allowed.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Has the `required_columns`; as `read_catalog` or `read_columns` returns it.
+    settings : ColumnSettings
+        The entry. A number as error is in the unit of the value column, as an error column without a unit is.
+        `unit` converts where the file carries a unit, and is only a label where it carries none.
+    where : str, optional
+        Row cut.
+    catalog, release : str
+        Names for error messages.
+
+    Returns
+    -------
+    ColumnData
+        With empty arrays if no row can be used.
+
+    Raises
+    ------
+    CatalogError
+        For columns that are not there, hold no numbers, or have units that cannot be converted.
+    ConfigError
+        For a cut that cannot be understood.
+    """
+    entry = _Entry(table, settings, catalog, release)
+    value, sigma, weights = entry.value(), entry.sigma(), entry.weights()
+    kept = Expression.parse(where).evaluate(table) if where is not None else np.ones(len(table), dtype=bool)
+    positive = value > 0.0 if settings.transform != "none" else np.ones(len(table), dtype=bool)
+    with np.errstate(all="ignore"):
+        err = np.hypot(settings.error_scale * sigma, settings.error_floor)
+        x, err = _transformed(value, err, settings.transform)
+
+    reasons = {
+        "cut": ~kept,
+        "missing_value": np.isnan(value),
+        "infinite_value": np.isinf(value),
+        "missing_error": np.isnan(sigma),
+        # Also an error that overflows when it is propagated.
+        "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
+        "missing_weight": np.isnan(weights),
+        "bad_weight": (weights < 0.0) | np.isinf(weights),
+        "not_positive": ~positive,
+    }
+    used = np.ones(len(table), dtype=bool)
+    dropped = {}
+    for reason in DROP_REASONS:
+        hit = used & reasons[reason]
+        dropped[reason] = int(hit.sum())
+        used &= ~hit
+    return ColumnData(
+        name=settings.name,
+        unit=entry.unit,
+        x=x[used],
+        err=err[used],
+        weights=weights[used],
+        rows=np.flatnonzero(used).astype(np.int64),
+        n_read=len(table),
+        dropped=dropped,
+        has_errors=settings.error is not None or settings.error_floor > 0.0,
+    )
+
+
+def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array]:
+    """Value and error, to first order, under a transform."""
+    if transform == "none":
+        return value, err
+    if transform == "log10":
+        return np.log10(value), err / value / math.log(10.0)
+    return np.log(value), err / value
+
+
+def _to_sigma(error: Array, kind: str) -> Array:
+    """One-sigma errors; what can be none becomes -1 where it is negative and infinite where it is unbounded."""
+    if kind == "sigma":
+        return error
+    with np.errstate(all="ignore"):
+        sigma = np.sqrt(error) if kind == "variance" else 1.0 / np.sqrt(error)
+    return np.where(error < 0.0, -1.0, np.where(np.isinf(error), np.inf, sigma))
+
+
+def _without_sign(error: Array) -> Array:
+    """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
+    signed = error[np.isfinite(error) & (error != 0.0)]
+    return -error if np.count_nonzero(signed < 0.0) > signed.size / 2 else error
+
+
+class _Entry:
+    """Reads one entry's columns as numbers in the target unit; what is missing is NaN."""
+
+    def __init__(self, table: Table, settings: ColumnSettings, catalog: str, release: str) -> None:
+        self.table, self.settings = table, settings
+        named = (("catalog", catalog), ("release", release))
+        self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
+        self.stored_unit = parse_unit(self._column(settings.value).unit)
+        self.target_unit = parse_unit(settings.unit) or self.stored_unit
+        # A unit set where the file has none is a label. For the value itself the unit must agree.
+        self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
+        label = settings.unit or unit_text(self.stored_unit)
+        self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
+
+    def value(self) -> Array:
+        return self._numbers(self.settings.value) * self.factor
+
+    def weights(self) -> Array:
+        return np.ones(len(self.table)) if self.settings.weight is None else self._numbers(self.settings.weight)
+
+    def sigma(self) -> Array:
+        """One-sigma errors before scale and floor; bad ones are negative or infinite."""
+        error, kind = self.settings.error, self.settings.error_kind
+        if error is None:
+            return np.zeros(len(self.table))
+        if isinstance(error, str):
+            return _to_sigma(self._error(error), kind)
+        if isinstance(error, int | float):
+            return _to_sigma(np.full(len(self.table), error * self.factor ** _ERROR_POWERS[kind]), kind)
+        given = (self._error(name) for name in error)
+        upper, lower = (_without_sign(side) if kind == "sigma" else _to_sigma(side, kind) for side in given)
+        both = combine_errors(upper, lower)
+        return np.where(((upper < 0.0) | (lower < 0.0)) & ~np.isnan(both), -1.0, both)
+
+    def _error(self, name: str) -> Array:
+        """An error column in the power of the target unit that belongs to its kind."""
+        power = _ERROR_POWERS[self.settings.error_kind]
+        own = _linear(parse_unit(self._column(name).unit))
+        target = _linear(self.target_unit)
+        if own is None or target is None:
+            return self._numbers(name) * self.factor**power
+        return self._numbers(name) * self._factor(name, own, target, power)
+
+    def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
+        """What numbers of column `name` in `unit` are multiplied with to be in a power of `target`."""
+        if unit is None or target is None or (unit == target and power == 1):
+            return 1.0
+        expected = f"({target})^{power}" if power != 1 else str(target)
+        try:
+            if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
+                raise u.UnitConversionError
+            return float(unit.to(target**power))
+        # A unit that Astropy does not know has no powers and no multiples.
+        except (u.UnitsError, ValueError, TypeError):
+            raise self._error_at(
+                f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
+                f"a multiple of {expected}",
+            ) from None
+
+    def _column(self, name: str) -> Any:
+        if name not in self.table.colnames:
+            raise self._error_at(f"no column {name!r}", expected_name(name, self.table.colnames))
+        return self.table[name]
+
+    def _numbers(self, name: str) -> Array:
+        column = as_column(name, self._column(name))
+        values, missing = column.data.data, column.data.mask
+        if values.ndim != 1 or values.dtype.kind not in "biufU":
+            held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
+            raise self._error_at(f"column {name!r} holds {held}", "one number a row")
+        numbers = np.full(len(values), np.nan)
+        try:
+            numbers[~missing] = values[~missing].astype(np.float64)
+        except ValueError:
+            bad = [row for row in np.flatnonzero(~missing) if not is_number(values[row])]
+            raise self._error_at(
+                f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is {str(values[bad[0]])!r}"
+                f" in {self._row(int(bad[0]))}",
+                "numbers; `missing` lists texts that stand for no value",
+            ) from None
+        return numbers
+
+    def _row(self, index: int) -> str:
+        """A row's number in the file that it came from, counted from one."""
+        files = self.table.meta.get("files", [])
+        for file in files:
+            if index < file["n_rows"]:
+                return f"row {index + 1}" + (f" of {file['path']}" if len(files) > 1 else "")
+            index -= file["n_rows"]
+        return f"row {index + 1}"
+
+    def _error_at(self, what: str, expected: str) -> CatalogError:
+        return CatalogError(what, f"in {self.where}", expected)
+
+
+def _linear(unit: u.UnitBase | None) -> u.UnitBase | None:
+    """The unit of a difference: that of mag(AB) is mag."""
+    return unit.function_unit if isinstance(unit, u.function.FunctionUnitBase) else unit

@@ -1,0 +1,274 @@
+"""The configuration as frozen value types. Names, meanings and defaults: config.schema.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mixpipe.errors import ConfigError
+from mixpipe.schema import KeyPath, Where, check, defaults
+
+Lines = dict[KeyPath, str]
+
+_DEEPEST = 6  # catalogs, its name, columns, its name, error, upper or lower
+
+
+def _default(section: str, key: str) -> Any:
+    """A field whose default is the schema's; lists become tuples."""
+    value = defaults(section)[key]
+    return field(default=tuple(value) if isinstance(value, list) else value)
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """How one entry of a catalog's `columns` becomes values, errors and weights."""
+
+    name: str
+    value: str
+    error: str | tuple[str, str] | float | None = _default("column", "error")
+    error_kind: str = _default("column", "error_kind")
+    error_scale: float = _default("column", "error_scale")
+    error_floor: float = _default("column", "error_floor")
+    weight: str | None = _default("column", "weight")
+    transform: str = _default("column", "transform")
+    unit: str | None = _default("column", "unit")
+    max_components: int = _default("settings", "max_components")
+    estimators: tuple[str, ...] = _default("settings", "estimators")
+
+
+@dataclass(frozen=True)
+class CatalogSettings:
+    """One entry of `catalogs`; releases map a name to files and patterns, oldest release first."""
+
+    name: str
+    releases: dict[str, tuple[Path, ...]]
+    columns: tuple[ColumnSettings, ...]
+    key: str | None = _default("catalog", "key")
+    format: str = _default("catalog", "format")
+    hdu: int | str | None = _default("catalog", "hdu")
+    path: str | None = _default("catalog", "path")
+    comment: str | None = _default("catalog", "comment")
+    delimiter: str | None = _default("catalog", "delimiter")
+    missing: tuple[float | str, ...] = _default("catalog", "missing")
+    where: str | None = _default("catalog", "where")
+
+    def column(self, name: str) -> ColumnSettings:
+        """The column of this name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `settings` section: what holds for every fit of a run."""
+
+    max_components: int = _default("settings", "max_components")
+    criterion: str = _default("settings", "criterion")
+    estimators: tuple[str, ...] = _default("settings", "estimators")
+    bootstrap: int = _default("settings", "bootstrap")
+    seed: int = _default("settings", "seed")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    results: Path
+    catalogs: tuple[CatalogSettings, ...]
+    settings: Settings
+
+    def catalog(self, name: str) -> CatalogSettings:
+        """The catalog of this name."""
+        return next(catalog for catalog in self.catalogs if catalog.name == name)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Raises
+    ------
+    ConfigError
+        For a file that cannot be read, or the first key that is unknown, missing, given twice or has a value
+        that cannot be used.
+    """
+    return parse_config(_compose(Path(path))[0], [path])
+
+
+def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
+    """Check a configuration that is already loaded.
+
+    Parameters
+    ----------
+    mapping : mapping
+        Nested keys and values, as from YAML.
+    files : sequence of str or Path
+        The files that it came from, to say in which line a mistake is. Where several set the same key the
+        last one counts; files without any of its keys are ignored.
+
+    Raises
+    ------
+    ConfigError
+        See `load_config`.
+
+    Examples
+    --------
+    >>> stars = {"releases": {2018: "stars.csv"}, "columns": {"mass": None}}
+    >>> config = parse_config({"catalogs": {"stars": stars}})
+    >>> config.catalogs[0].releases
+    {'2018': (PosixPath('stars.csv'),)}
+    >>> parse_config({"catalogs": {"stars": {**stars, "colums": {}}}})
+    Traceback (most recent call last):
+    mixpipe.errors.ConfigError: unknown key 'colums', in the configuration (catalogs.stars), expected one of
+    releases, columns, key, format, hdu, path, comment, delimiter, missing, where (did you mean 'columns'?)
+    """
+    lines: Lines = {}
+    shown = []
+    for file in (_shown(Path(file)) for file in files):
+        content, found = _compose(file)
+        if not (isinstance(content, Mapping) and isinstance(mapping, Mapping)) or content.keys() & mapping.keys():
+            shown.append(file)
+            lines |= found
+
+    def where(path: KeyPath, key: str | None = None) -> str:
+        full = path if key is None else (*path, key)
+        nearest = (lines[full[:size]] for size in range(len(full), 0, -1) if full[:size] in lines)
+        place = next(nearest, str((shown or ["the configuration"])[-1]))
+        section = ".".join(map(str, path))
+        return f"in {place} ({section})" if section else f"in {place}"
+
+    checked = _with_text_keys(mapping, (), where)
+    check(checked, where)
+    given = {**defaults("run"), **checked}
+    settings = _settings(given["settings"] or {})
+    _distinct(given["catalogs"], ("catalogs",), where)
+    return Config(
+        results=Path(given["results"]),
+        catalogs=tuple(_catalog(name, entry, settings, where) for name, entry in given["catalogs"].items()),
+        settings=settings,
+    )
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    keys = {**defaults("settings"), **given}
+    return Settings(
+        max_components=int(keys["max_components"]),
+        criterion=keys["criterion"],
+        estimators=tuple(keys["estimators"]),
+        bootstrap=int(keys["bootstrap"]),
+        seed=int(keys["seed"]),
+    )
+
+
+def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Where) -> CatalogSettings:
+    for part in ("releases", "columns"):
+        _distinct(given[part], ("catalogs", name, part), where)
+    keys = {**defaults("catalog"), **given}
+    releases = {
+        release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
+        for release, files in keys.pop("releases").items()
+    }
+    columns = tuple(_column(column, entry or {}, settings) for column, entry in keys.pop("columns").items())
+    keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
+    return CatalogSettings(name=name, releases=releases, columns=columns, **keys)
+
+
+def _column(name: str, given: Mapping[str, Any], settings: Settings) -> ColumnSettings:
+    keys = {**defaults("column"), **given}
+    keys["value"] = keys["value"] or name
+    error = keys["error"]
+    if isinstance(error, list):
+        keys["error"] = tuple(error)
+    elif isinstance(error, int | float):
+        keys["error"] = float(error)
+    elif error == "none":
+        keys["error"] = None
+    keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
+    keys["max_components"] = int(keys["max_components"] or settings.max_components)
+    keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
+    return ColumnSettings(name=name, **keys)
+
+
+def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:
+    """Names become folders, and some file systems do not tell `Mass` from `mass`."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise ConfigError(
+                f"{name!r} and {other!r} differ in capitals only",
+                where(path, name),
+                "names that differ otherwise",
+            )
+
+
+def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
+    """Plain mappings with keys of text: a release called 2018 is a number to YAML."""
+    if len(path) > _DEEPEST:  # a YAML alias may contain itself
+        raise ConfigError("keys are nested too deeply", where(path[:_DEEPEST]), f"at most {_DEEPEST} levels")
+    if isinstance(value, Mapping):
+        result = {}
+        for key, entry in value.items():
+            if isinstance(key, bool) or not isinstance(key, str | int):
+                raise ConfigError(f"key {key!r} is not text to YAML", where(path), "quotes around it")
+            if str(key) in result:
+                raise ConfigError(f"key {str(key)!r} is given twice", where(path, str(key)), "each key once")
+            result[str(key)] = _with_text_keys(entry, (*path, str(key)), where)
+        return result
+    if isinstance(value, list | tuple):
+        return [_with_text_keys(entry, (*path, index), where) for index, entry in enumerate(value)]
+    return value
+
+
+def _shown(path: Path) -> Path:
+    """The path from the working directory if it is below: Snakemake makes all paths absolute."""
+    full = path.absolute()
+    return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else path
+
+
+def _compose(path: Path) -> tuple[Any, Lines]:
+    """The content of a YAML file, and the line of each key."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            loader = yaml.SafeLoader(stream)
+            node = loader.get_single_node()
+            lines: Lines = {}
+            if node is not None:
+                _collect_lines(loader, node, (), path, lines)
+            return (loader.construct_document(node) if node is not None else {}), lines
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}", f"{error.strerror}", "a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"byte {error.start} is not UTF-8", f"in {path}", "a YAML file in UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "not YAML"
+        place = f"in {path} line {mark.line + 1}" if mark else f"in {path}"
+        raise ConfigError(problem, place, "YAML (indent with blanks, one `key: value` a line)") from error
+
+
+def _collect_lines(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, file: Path, lines: Lines) -> None:
+    if len(path) >= _DEEPEST:
+        return
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.tag
+            inner, place = (*path, str(key)), f"{file} line {key_node.start_mark.line + 1}"
+            if key in seen:
+                section = f" ({'.'.join(map(str, path))})" if path else ""
+                raise ConfigError(f"key {key!r} is given twice", f"in {place}{section}", "each key once")
+            seen.add(key)
+            lines[inner] = place
+            _collect_lines(loader, value_node, inner, file, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, entry in enumerate(node.value):
+            lines[(*path, index)] = f"{file} line {entry.start_mark.line + 1}"
+            _collect_lines(loader, entry, (*path, index), file, lines)

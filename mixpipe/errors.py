@@ -1,0 +1,35 @@
+"""What a user can mend: one base class, one class for data and one for settings."""
+
+
+class MixpipeError(Exception):
+    """A mistake that the user can mend; the text says what, where and what was expected.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, in one clause.
+    where : str
+        The file, catalog, column, row or key where it was found.
+    expected : str
+        What would have been right.
+
+    Examples
+    --------
+    >>> print(MixpipeError("no column 'mas'", "in config/demo/neutron_stars_2018.csv", "one of name, kind, mass"))
+    no column 'mas', in config/demo/neutron_stars_2018.csv, expected one of name, kind, mass
+    """
+
+    def __init__(self, what: str, where: str, expected: str) -> None:
+        super().__init__(what, where, expected)
+        self.what, self.where, self.expected = what, where, expected
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.where}, expected {self.expected}"
+
+
+class CatalogError(MixpipeError):
+    """A catalog that cannot be used as it is."""
+
+
+class ConfigError(MixpipeError):
+    """A setting, command-line option or `where` expression that cannot be used as it is."""

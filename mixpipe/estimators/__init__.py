@@ -1,0 +1,1 @@
+"""The estimators: siblings that share the likelihood and do not import each other."""

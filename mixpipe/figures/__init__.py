@@ -1,0 +1,9 @@
+"""Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
+
+from mixpipe.figures.classes import draw_classes
+from mixpipe.figures.mixture import draw_mixture
+from mixpipe.figures.quality import draw_quality
+from mixpipe.figures.selection import draw_selection
+from mixpipe.figures.style import save_figure
+
+__all__ = ["draw_classes", "draw_mixture", "draw_quality", "draw_selection", "save_figure"]

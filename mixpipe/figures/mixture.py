@@ -1,0 +1,205 @@
+"""The picture of a fit: data, the mixture as observed, and the mixture with the errors taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+
+from mixpipe.figures.scene import Scene
+from mixpipe.figures.style import (
+    DATA_COLOUR,
+    DATA_FILL,
+    MODEL_COLOUR,
+    NOTE_COLOUR,
+    axis_label,
+    component_style,
+    count,
+    finish,
+    new_figure,
+    plural,
+    style,
+    value_text,
+)
+from mixpipe.model import Array, FitResult, Mixture
+
+# Components narrower than this many picture details are drawn as arrows; curves are cut at this many times
+# the height of the histogram.
+_SPIKE_PIXELS, _HEADROOM = 3.0, 2.5
+
+
+def draw_mixture(
+    fit: FitResult,
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    unit: str | None,
+) -> Figure:
+    """Histogram of the data with the mixture as observed, the intrinsic mixture and its components.
+
+    Parameters
+    ----------
+    fit : FitResult
+        The fit to draw.
+    x, err, weights : array_like
+        The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
+    label : str
+        Title, ``catalog / release / column``; its last part names the axis.
+    unit : str or None
+        Unit of `x`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Values far from the bulk of the data are left out of the picture, and counted in its heading.
+    """
+    scene = Scene.of(fit.mixture, x, err, weights)
+    with style():
+        figure = new_figure(2.7)
+        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
+        handles = _draw_densities(axes, fit, scene)
+        _draw_error_bar(strip, scene)
+        axes.set_xlim(scene.low, scene.high)
+        axes.set_xlabel(axis_label(label, unit), parse_math=False)
+        axes.set_ylabel(_density_label(unit), parse_math=False)
+        handles += [_component_entry(fit, j, scene) for j in range(fit.n_components)]
+        return finish(figure, label, heading(fit, scene), handles, columns=2)
+
+
+def heading(fit: FitResult, scene: Scene) -> str:
+    """The line below a title: N, M, and what the picture does not show."""
+    parts = [f"N = {count(fit.n_data)}, M = {fit.n_components}"]
+    if not fit.converged:
+        parts.append("not converged")
+    left, right = scene.outside()
+    if left + right:
+        parts.append(f"{plural(left + right, 'row')} outside the picture ({count(left)} left, {count(right)} right)")
+    means = fit.mixture.means
+    hidden = int(np.count_nonzero((means < scene.low) | (means > scene.high)))
+    if hidden:
+        parts.append(f"{plural(hidden, 'component')} outside the picture")
+    return " · ".join(parts)
+
+
+def _density_label(unit: str | None) -> str:
+    if not unit:
+        return "density"
+    return axis_label("density", f"1/{unit}" if unit.isalnum() else f"1/({unit})")
+
+
+def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
+    mixture = fit.mixture
+    edges = scene.edges(mixture)
+    histogram = scene.counts(edges) / (scene.n_data * np.diff(edges))
+    axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
+    axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
+
+    grid = scene.grid(mixture)
+    narrowest = _SPIKE_PIXELS * scene.pixel
+    broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
+    seen = np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
+    intrinsic = {j: _component_pdf(mixture, j, grid) for j in broad}
+    total = sum(intrinsic.values(), start=np.zeros(grid.size))
+    observed = sum((scene.component_pdf(mixture, j, grid) for j in seen), start=np.zeros(grid.size))
+    tallest = float(histogram.max(initial=0.0)) or 1.0
+    top = 1.08 * max(tallest, min(_HEADROOM * tallest, float(max(observed.max(), total.max()))))
+
+    for j in range(fit.n_components):
+        colour, dashes, _ = component_style(j)
+        if j in intrinsic:
+            visible = intrinsic[j] > 1e-4 * top
+            axes.fill_between(grid[visible], intrinsic[j][visible], color=colour, alpha=0.18, linewidth=0.0)
+            axes.plot(grid[visible], intrinsic[j][visible], color=colour, linestyle=dashes, linewidth=1.0)
+        else:
+            _draw_spike(axes, scene, j, fit, top)
+    handles: list[Artist] = [Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")]
+    if seen:
+        axes.plot(grid, observed, color=MODEL_COLOUR, linewidth=1.3)
+        text = "mixture, as observed" if len(seen) == fit.n_components else "as observed, without arrows"
+        handles.append(Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label=text))
+    if broad and np.any(scene.err > 0.0):
+        axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":", linewidth=1.0)
+        handles.append(Line2D([], [], color=MODEL_COLOUR, linestyle=":", label="mixture, errors removed"))
+    if scene.drawn_singly:
+        draw_rug(axes, scene, -0.03 * top)
+        axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5)
+    axes.set_ylim(-0.06 * top if scene.drawn_singly else 0.0, top)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0.0 <= tick <= top])
+    return handles
+
+
+def draw_rug(axes: Axes, scene: Scene, height: float) -> None:
+    """One tick for each row."""
+    rows = np.full(scene.x.size, height)
+    axes.plot(scene.x, rows, "|", color=NOTE_COLOUR, markersize=4.5, markeredgewidth=0.6)
+
+
+def _component_pdf(mixture: Mixture, j: int, grid: Array) -> Array:
+    sigma = mixture.sigmas[j]
+    height = mixture.weights[j] / (np.sqrt(2.0 * np.pi) * sigma)
+    return np.asarray(height * np.exp(-0.5 * ((grid - mixture.means[j]) / sigma) ** 2))
+
+
+def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) -> None:
+    """An arrow at the mean of a component too narrow to have a visible width; its height shows the weight."""
+    mean, weight = float(fit.mixture.means[j]), float(fit.mixture.weights[j])
+    if not scene.low <= mean <= scene.high:
+        return
+    colour, dashes, _ = component_style(j)
+    height = (0.15 + 0.8 * weight) * top
+    axes.vlines(mean, 0.0, height, color=colour, linestyle=dashes, linewidth=1.4)
+    axes.plot([mean], [height], marker="^", color=colour, markersize=5)
+    right = mean < scene.low + 0.85 * scene.width
+    axes.annotate(
+        f"{weight:.2g}",
+        (mean, height),
+        xytext=(5 if right else -5, -1),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="center",
+        color=colour,
+        fontsize=7,
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+    )
+
+
+def _draw_error_bar(strip: Axes, scene: Scene) -> None:
+    """The median error to the scale of the x axis, in a strip of its own above the data."""
+    strip.set_ylim(-1.0, 1.0)
+    strip.axis("off")
+    size = scene.median_err
+    share = size / scene.width
+    transform = strip.get_yaxis_transform()
+    if not np.any(scene.err > 0.0):
+        strip.text(0.0, 0.0, "no measurement errors", transform=transform, va="center", fontsize=7)
+        return
+    text = f"median error ±{value_text(size, 100.0 * size if size > 0.0 else scene.width)}"
+    if share > 0.2:
+        strip.text(0.0, 0.0, f"{text} (too wide to draw)", transform=transform, va="center", fontsize=7)
+        return
+    centre = scene.low + size + 0.01 * scene.width
+    strip.errorbar(
+        [centre], [0.0], xerr=[size], fmt="o", color=MODEL_COLOUR, markersize=2.5, capsize=2.5, linewidth=0.9
+    )
+    strip.text(2.0 * share + 0.035, 0.5, text, transform=strip.transAxes, va="center", fontsize=7)
+
+
+def parameters(fit: FitResult, j: int, scene: Scene) -> str:
+    """Mean and sigma of a component, with the digits that the picture can show."""
+    mean, sigma = float(fit.mixture.means[j]), float(fit.mixture.sigmas[j])
+    place = value_text(mean, scene.width) if scene.low <= mean <= scene.high else f"{mean:.4g}"
+    return f"mean {place}, σ {sigma:.3g}"
+
+
+def _component_entry(fit: FitResult, j: int, scene: Scene) -> Artist:
+    """A legend entry with the parameters of a component."""
+    colour, dashes, _ = component_style(j)
+    marker = "^" if fit.mixture.sigmas[j] < _SPIKE_PIXELS * scene.pixel else None
+    text = f"{j + 1}: weight {fit.mixture.weights[j]:.3g}, {parameters(fit, j, scene)}"
+    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4, marker=marker, label=text)

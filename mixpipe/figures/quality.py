@@ -1,0 +1,153 @@
+"""The picture of a fit's quality: is each row where the mixture says it should be?"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, ndtri
+from scipy.stats import beta, binom
+
+from mixpipe.figures.mixture import heading
+from mixpipe.figures.scene import Scene
+from mixpipe.figures.style import (
+    DATA_FILL,
+    MODEL_COLOUR,
+    axis_label,
+    finish,
+    new_figure,
+    style,
+)
+from mixpipe.model import Array, FitResult
+
+_BAND = (0.025, 0.975)
+_BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
+_BLOCK = 1 << 16  # rows per block of the PIT, which takes n_components numbers per row
+_QQ_POINTS = 300
+_LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most this far
+
+
+def draw_quality(
+    fit: FitResult, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None = None, *, label: str
+) -> Figure:
+    """Probability integral transform, its quantiles, and the residual of the histogram.
+
+    The transform of a row is ``fit.mixture.cdf(x, err)``, uniform between 0 and 1 where the fit is right.
+    Weights count as numbers of rows.
+
+    Parameters
+    ----------
+    fit : FitResult
+        The fit to draw.
+    x, err, weights : array_like
+        The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
+    label : str
+        Title, ``catalog / release / column``; its last part names the axis.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
+    """
+    scene = Scene.of(fit.mixture, x, err, weights)
+    transform = np.empty(scene.x.size)
+    for start in range(0, transform.size, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        transform[rows] = fit.mixture.cdf(scene.x[rows], scene.err[rows])
+    transform.clip(0.0, 1.0, out=transform)
+    with style():
+        figure = new_figure(4.0)
+        grid = figure.add_gridspec(2, 2)
+        _draw_histogram(figure.add_subplot(grid[0, 0]), transform, scene)
+        _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
+        residual = figure.add_subplot(grid[1, :])
+        _draw_residual(residual, fit, scene)
+        residual.set_xlabel(axis_label(label, None), parse_math=False)
+        notes = f"{heading(fit, scene)} · blue: 95 % of a right fit · triangles: off the frame"
+        return finish(figure, label, notes)
+
+
+def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
+    n_rows = scene.n_data
+    n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
+    counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
+    expected = n_rows / n_bins
+    low, high = (float(binom.ppf(q, round(n_rows), 1.0 / n_bins)) / expected for q in _BAND)
+    axes.axhspan(low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhline(1.0, color=MODEL_COLOUR, linewidth=0.6)
+    axes.stairs(counts / expected, edges, color=MODEL_COLOUR, linewidth=0.9)
+    axes.set_xlim(0.0, 1.0)
+    top = max(float(counts.max()) / expected, high)
+    spread = max(top - 1.0, 1.0 - float(counts.min()) / expected, 1.0 - low)
+    axes.set_ylim(max(0.0, 1.0 - 1.5 * spread), 1.0 + 1.5 * spread)
+    axes.set_title("integral transform (PIT)", loc="left")
+    axes.set_xlabel("PIT")
+    axes.set_ylabel("rows / expected")
+
+
+def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> None:
+    """Normal scores of the ordered transform against those of a uniform sample, thinned."""
+    n_rows = scene.n_data
+    if scene.equal:
+        ranks = _thinned_ranks(transform.size)
+        ordered = np.partition(transform, ranks)[ranks]
+        position = (ranks + 0.5) / transform.size
+    else:
+        order = np.argsort(transform, kind="stable")
+        shares = scene.weights[order]
+        middle = (np.cumsum(shares) - 0.5 * shares) / n_rows
+        chosen = np.unique(
+            np.searchsorted(middle, (_thinned_ranks(order.size) + 0.5) / order.size).clip(0, order.size - 1)
+        )
+        ordered, position = transform[order[chosen]], middle[chosen]
+    expected, observed = ndtri(position), ndtri(ordered)
+    limit = float(np.abs(expected).max()) + 0.8
+    edge = -float(ndtri(min(0.5 / n_rows, 0.4)))
+    line = np.linspace(-edge, edge, 200)
+    rank = np.maximum(ndtr(line) * n_rows + 0.5, 0.5)
+    low, high = (ndtri(beta.ppf(q, rank, np.maximum(n_rows + 1.0 - rank, 0.5))) for q in _BAND)
+    axes.fill_between(line, low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.plot([-limit, limit], [-limit, limit], color=MODEL_COLOUR, linewidth=0.6)
+    _draw_clipped(axes, expected, observed, limit, "o")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    axes.set_title("normal scores of the PIT", loc="left")
+    axes.set_xlabel("expected")
+    axes.set_ylabel("observed")
+
+
+def _thinned_ranks(size: int) -> np.ndarray:
+    """At most _QQ_POINTS ranks of 0 .. size - 1, first and last among them, even in the normal score."""
+    if size <= _QQ_POINTS:
+        return np.arange(size)
+    edge = -ndtri(0.5 / size)
+    return np.unique(np.clip((ndtr(np.linspace(-edge, edge, _QQ_POINTS)) * size).astype(int), 0, size - 1))
+
+
+def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
+    """Signed root of the deviance of each bin: (rows - expected) / sqrt(expected), but right for few rows too."""
+    edges = scene.edges(fit.mixture)
+    observed = scene.counts(edges)
+    expected = scene.n_data * np.maximum(np.diff(scene.observed_cdf(fit.mixture, edges)), 1e-300)
+    ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
+    deviance = np.maximum(2.0 * (observed * ratio - (observed - expected)), 0.0)
+    residual = np.sign(observed - expected) * np.sqrt(deviance)
+    limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
+    axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)
+    axes.stairs(np.clip(residual, -limit, limit), edges, baseline=0.0, fill=True, color=DATA_FILL)
+    _draw_clipped(axes, 0.5 * (edges[1:] + edges[:-1]), residual, limit, ".")
+    axes.set(xlim=(scene.low, scene.high), ylim=(-limit, limit))
+    axes.set_title("residual of the histogram", loc="left")
+    axes.set_ylabel("data − fit [σ]")
+
+
+def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> None:
+    """Points within the limits, and triangles at the frame for those beyond."""
+    inside = np.abs(y) <= limit
+    size = 2.0 if marker == "o" else 4.0
+    axes.plot(x[inside], y[inside], marker, color=MODEL_COLOUR, markersize=size, markeredgewidth=0.0)
+    for beyond, shape, edge in ((y > limit, "^", limit), (y < -limit, "v", -limit)):
+        if beyond.any():
+            height = np.full(np.count_nonzero(beyond), 0.95 * edge)
+            axes.plot(x[beyond], height, shape, color=_BEYOND_COLOUR, markersize=4, markeredgewidth=0.0)

@@ -1,0 +1,179 @@
+"""What a picture shows: rows, a range that outliers do not stretch, bins, and typical errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixpipe.model import Array, Mixture
+
+# The picture's core is the middle 90 % of the rows. Rows within _NEAR core widths of it are shown; beyond that
+# only a component that holds _SHARE of the rows is followed, up to _FAR core widths.
+_TAIL, _SHARE, _FAR = 0.05, 0.01, 10.0
+_FEW = 200  # rows that can be drawn one by one
+_NEAR_FEW, _NEAR_MANY = 3.0, 1.0
+_MAX_BINS = 120
+_REPRESENTATIVES = 256
+_PIXELS = 1000  # finest detail of a picture, as a fraction of its width
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Rows of positive weight and the range [low, high] in which they are drawn."""
+
+    x: Array
+    err: Array
+    weights: Array
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, mixture: Mixture, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None) -> Scene:
+        """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
+        values = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
+        shares = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
+        if weights is not None and not np.all(shares > 0.0):
+            values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
+        if not values.size:
+            raise ValueError("no data: expected at least one value with a positive weight")
+        return cls(values, errors, shares, *_range(mixture, values, errors, shares))
+
+    @property
+    def n_data(self) -> float:
+        """Number of rows, or the sum of their weights."""
+        return float(self.weights.sum())
+
+    @property
+    def width(self) -> float:
+        """Width of the picture in the unit of x."""
+        return self.high - self.low
+
+    @property
+    def pixel(self) -> float:
+        """Width of the finest detail that can be seen."""
+        return self.width / _PIXELS
+
+    @cached_property
+    def median_err(self) -> float:
+        """Median error, in rows."""
+        return float(np.median(self.err))
+
+    @property
+    def drawn_singly(self) -> bool:
+        """Whether the rows are few and alike enough to be drawn one by one."""
+        return self.x.size <= _FEW and self.equal
+
+    @property
+    def equal(self) -> bool:
+        """Whether no weights were given."""
+        return self.weights.strides == (0,)
+
+    def outside(self) -> tuple[int, int]:
+        """Rows left and right of the picture."""
+        return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
+
+    def edges(self, mixture: Mixture) -> Array:
+        """Bin edges after Freedman & Diaconis (1981), never finer than rounded values allow.
+
+        Their rule is for one peak; where there are several, it is applied to each component that holds enough
+        rows, and the finest bins are taken.
+        """
+        inside = (self.x >= self.low) & (self.x <= self.high)
+        n_rows = float(self.weights[inside].sum())
+        most = int(min(max(3.0 * math.sqrt(n_rows), 8.0), _MAX_BINS))
+        steps = [
+            2.0 * 1.349 * math.hypot(sigma, self.median_err) / (weight * n_rows) ** (1.0 / 3.0)
+            for weight, sigma in zip(mixture.weights, mixture.sigmas, strict=True)
+            if weight * n_rows >= max(10.0, 0.05 * n_rows)
+        ]
+        step = max(min(steps, default=0.0), self.pixel)
+        # An odd number, so that the middle of the picture, where a lone value sits, is no edge.
+        n_bins = min(max(math.ceil(self.width / step), 8), most) | 1
+        distinct = np.unique(self.x[inside])
+        if distinct.size > 1 and 3 * distinct.size < n_rows:
+            grain = float(np.diff(distinct).min())
+            size = max(1, round(self.width / n_bins / grain)) * grain
+            if size < self.width / 3.0:
+                first = distinct[0] - grain / 2.0
+                first -= math.ceil((first - self.low) / size) * size
+                return first + size * np.arange(math.ceil((self.high - first) / size) + 1)
+        return np.linspace(self.low, self.high, n_bins + 1)
+
+    def counts(self, edges: Array) -> Array:
+        """Rows, or their weights, in each bin."""
+        return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
+
+    @cached_property
+    def typical_errors(self) -> tuple[Array, Array]:
+        """A few errors that stand for all of them, and the share of the rows that each stands for.
+
+        Rows are grouped by error, each group is replaced by its root mean square: the mixture averaged over the
+        rows' errors then costs the same for a hundred rows and for ten million.
+        """
+        if self.err.strides == (0,) or self.err.size == 1:
+            return np.asarray(self.err[:1]), np.ones(1)
+        order = np.argsort(self.err, kind="stable")
+        errors, shares = self.err[order], self.weights[order]
+        starts = np.unique(np.linspace(0, errors.size, _REPRESENTATIVES + 1).astype(int)[:-1])
+        totals = np.add.reduceat(shares, starts)
+        return np.sqrt(np.add.reduceat(shares * errors**2, starts) / totals), totals / totals.sum()
+
+    def grid(self, mixture: Mixture) -> Array:
+        """Abscissae for curves: even, and closer where a component is narrow."""
+        widths = np.clip(mixture.sigmas, self.pixel, 0.05 * self.width)
+        near = (mixture.means + widths * np.linspace(-5.0, 5.0, 41)[:, None]).ravel()
+        points = np.concatenate([np.linspace(self.low, self.high, 400), near])
+        return np.unique(points[(points >= self.low) & (points <= self.high)])
+
+    def component_pdf(self, mixture: Mixture, j: int, grid: Array) -> Array:
+        """Weighted density of a component's observed values, averaged over the rows' errors.
+
+        Never sharper than the picture: a component without width and errors still has a finite curve.
+        """
+        errors, shares = self.typical_errors
+        alone = Mixture(np.ones(1), mixture.means[j : j + 1], mixture.sigmas[j : j + 1])
+        density = alone.pdf(grid[:, None], np.hypot(errors, 0.3 * self.pixel)) @ shares
+        return np.asarray(mixture.weights[j] * density)
+
+    def observed_cdf(self, mixture: Mixture, grid: Array) -> Array:
+        """Probability of an observed value below each point, averaged over the rows' errors."""
+        errors, shares = self.typical_errors
+        return mixture.cdf(grid[:, None], errors) @ shares
+
+
+def _range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple[float, float]:
+    median_err = float(np.median(err))
+    reaches = 2.0 * np.hypot(mixture.sigmas, median_err)
+    low, high = _core(mixture, reaches, x, weights)
+    # Values that are all equal, or closer than numbers can tell: room for the errors, or for the axis itself.
+    least = max(6.0 * median_err, 1e-11 * max(abs(low), abs(high)) if high > low else 0.2 * abs(low) or 2.0)
+    if high - low < least:
+        low, high = 0.5 * (low + high - least), 0.5 * (low + high + least)
+    core = high - low
+    near = core * (_NEAR_FEW if x.size <= _FEW else _NEAR_MANY)
+    shown = x[(x >= low - near) & (x <= high + near)]
+    first, last = min(low, float(shown.min(initial=low))), max(high, float(shown.max(initial=high)))
+    for weight, mean, reach in zip(mixture.weights, mixture.means, reaches, strict=True):
+        if weight >= max(_SHARE, 3.0 / x.size) and low - _FAR * core < mean < high + _FAR * core:
+            first, last = min(first, mean - min(reach, core)), max(last, mean + min(reach, core))
+    margin = 0.04 * (last - first)
+    return float(first - margin), float(last + margin)
+
+
+def _core(mixture: Mixture, reaches: Array, x: Array, weights: Array) -> tuple[float, float]:
+    """The middle 90 % of the rows, but no more than where the fit has most rows if errors spread the others."""
+    tail = max(_TAIL, 1.01 / x.size) if x.size >= 5 else 0.0
+    by_weight = None if weights.strides == (0,) else weights
+    low, high = (float(q) for q in np.quantile(x, [tail, 1.0 - tail], method="inverted_cdf", weights=by_weight))
+    heavy = mixture.weights >= _TAIL
+    first = float((mixture.means - reaches)[heavy].min(initial=np.inf))
+    last = float((mixture.means + reaches)[heavy].max(initial=-np.inf))
+    first, last = first - (last - first), last + (last - first)
+    if x.size >= 5 and np.mean((x >= first) & (x <= last)) > 0.5:
+        low, high = max(low, first), min(high, last)
+    return low, high

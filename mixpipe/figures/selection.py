@@ -1,0 +1,116 @@
+"""The picture of a choice: information criteria against the number of components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from mixpipe.figures.style import DATA_COLOUR, DATA_FILL, MODEL_COLOUR, count, finish, new_figure, style
+from mixpipe.model import CRITERIA
+
+_LINES = {"bic": ("#0072B2", "o"), "aic": ("#D55E00", "s"), "icl": ("#8A8A8A", "^")}
+_LINEAR = 10.0  # differences up to here are on a linear scale, where the larger ones ask for a logarithm
+
+
+def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str) -> Figure:
+    """Information criteria above their minimum, against the number of components.
+
+    Parameters
+    ----------
+    selection_table : pandas.DataFrame
+        As `Selection.table` gives it: n_components, bic, aic, icl, converged, selected.
+    criterion : str
+        The one that chose: ``bic``, ``aic`` or ``icl``.
+    label : str
+        Title, ``catalog / release / column``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Linear where all differences are small, else linear up to ten and logarithmic above.
+
+    Raises
+    ------
+    ValueError
+        For an unknown criterion or an empty table.
+    """
+    if criterion not in CRITERIA:
+        raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
+    if selection_table.empty:
+        raise ValueError("empty selection table: expected one row for each number of components")
+    sizes = selection_table["n_components"].to_numpy(dtype=int)
+    converged = selection_table["converged"].to_numpy(dtype=bool)
+    chosen = sizes[selection_table["selected"].to_numpy(dtype=bool)]
+    with style():
+        figure = new_figure(2.3)
+        axes = figure.subplots()
+        handles: list[Artist] = []
+        highest = 1.0
+        for name in sorted(CRITERIA, key=lambda each: each == criterion):  # the one that chose is drawn on top
+            values = selection_table[name].to_numpy(dtype=float)
+            finite = np.isfinite(values)
+            if not finite.any():
+                continue
+            above = values - values[finite].min()
+            highest = max(highest, float(above[finite].max()))
+            colour, marker = _LINES[name]
+            main = name == criterion
+            look: dict[str, Any] = {
+                "color": colour,
+                "linewidth": 1.5 if main else 0.8,
+                "markersize": 5 if main else 3.5,
+            }
+            axes.plot(sizes[finite], above[finite], zorder=3 if main else 2, **look)
+            for mask, face in ((finite & converged, colour), (finite & ~converged, "white")):
+                if mask.any():
+                    points = look | {"markerfacecolor": face, "markeredgecolor": colour, "linestyle": ""}
+                    axes.plot(sizes[mask], above[mask], marker=marker, zorder=4, clip_on=False, **points)
+            text = name.upper() + (", decides" if main else "")
+            handles.insert(0, Line2D([], [], marker=marker, label=text, **look))
+        for m in chosen:
+            axes.axvspan(m - 0.3, m + 0.3, color=DATA_FILL, alpha=0.6, linewidth=0.0, zorder=0)
+        notes = f"chosen: M = {', '.join(str(size) for size in chosen)} (shaded)" if chosen.size else "nothing chosen"
+        if not converged.all():
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    marker="o",
+                    linestyle="",
+                    color=DATA_COLOUR,
+                    markerfacecolor="white",
+                    label="not converged",
+                )
+            )
+            notes += f" · not converged: M = {_listed(sizes[~converged])}"
+        axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5, zorder=1)
+        if highest > 6.0 * _LINEAR:
+            n_decades = float(np.log10(highest / _LINEAR))
+            axes.set_yscale("symlog", linthresh=_LINEAR, linscale=max(1.2, 0.6 * n_decades))
+            decades = [10.0**k for k in range(2, int(np.ceil(np.log10(highest))) + 1)]
+            axes.set_yticks([0.0, 5.0, 10.0, *decades[:: max(1, len(decades) // 4)]], minor=False)
+            axes.minorticks_off()
+            axes.yaxis.set_major_formatter(
+                FuncFormatter(lambda value, _: count(value) if value < 1e5 else f"{value:.0e}")
+            )
+            axes.axhspan(0.0, _LINEAR, color=DATA_FILL, alpha=0.25, linewidth=0.0, zorder=0)
+            axes.set_ylim(-0.6, 1.6 * highest)
+            notes += " · linear to 10, then logarithmic"
+        else:
+            axes.set_ylim(-0.04 * highest, 1.08 * highest)
+        axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
+        axes.set_xticks(sizes if sizes.size <= 20 else sizes[:: sizes.size // 10])
+        axes.set_xlabel("number of components M")
+        axes.set_ylabel("above its minimum")
+        return finish(figure, label, notes, handles, columns=4)
+
+
+def _listed(sizes: NDArray[np.int_]) -> str:
+    return ", ".join(str(size) for size in sizes)

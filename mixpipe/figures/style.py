@@ -1,0 +1,171 @@
+"""One look for every figure, and files whose bytes depend on the figure alone."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib.style
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from mixpipe.tables import write_file
+
+# Okabe & Ito (2008): told apart with any colour vision. Black and yellow are left out: the one is the model's
+# colour, the other is faint on white paper.
+COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MODEL_COLOUR = "#000000"
+DATA_COLOUR = "#8A8A8A"
+DATA_FILL = "#D9D9D9"
+NOTE_COLOUR = "#4D4D4D"
+
+WIDTH = 12.0 / 2.54  # inches: a figure of 12 cm prints with the font sizes below as they are
+_DPI = 200
+_TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
+_TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across the figure
+_LINE, _LEGEND_LINE, _GAP = 1.28 / 72.0, 1.65 / 72.0, 0.1  # line height per point of size; inches
+
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": _LEGEND_SIZE,
+    "legend.frameon": False,
+    "axes.linewidth": 0.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "lines.linewidth": 1.1,
+    "patch.linewidth": 0.5,
+    "hatch.linewidth": 0.4,
+    "svg.hashsalt": "mixpipe",
+    "svg.fonttype": "path",
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """The house style as a context; starts from Matplotlib's defaults, not from a user's matplotlibrc."""
+    return matplotlib.style.context(["default", _RC])
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of the common width whose axes take `height` inches. Call inside `style`."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (), columns: int = 3) -> Figure:
+    """Add title, notes and legend above and below the axes, and fix the layout.
+
+    The figure grows by what they need, so that many components or a long name do not shrink the axes. Text
+    that comes from a user is never read as markup.
+    """
+    title = wrap(label, _TITLE_WIDTH, _TITLE_LINES)
+    note = wrap(notes, _NOTE_WIDTH, 3)
+    title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
+    head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
+    foot = math.ceil(len(handles) / columns) * _LEGEND_SIZE * _LEGEND_LINE + (_GAP if handles else 0.0)
+    height = figure.get_figheight() + head + foot
+    figure.set_figheight(height)
+    top = 1.0 - 0.5 * _GAP / height
+    common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
+    figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
+    figure.text(0.01, top - title_height / height, note, fontsize=_NOTE_SIZE, color=NOTE_COLOUR, **common)
+    if handles:
+        figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=1.8, columnspacing=1.4)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
+    for _ in range(2):  # the second pass sees the tick labels of the first
+        figure.draw_without_rendering()
+    # Laid out once and kept: drawing the figure again gives the same picture. The solver's last digits change from
+    # run to run, and the names inside an SVG depend on all of them.
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(tuple(round(part, 6) for part in axes.get_position().bounds))
+    return figure
+
+
+def component_style(index: int) -> tuple[str, Literal["-", "--"], str | None]:
+    """Colour, line style and hatch of a component; the seventh has the first colour, dashed."""
+    repeated = index >= len(COMPONENT_COLOURS)
+    colour = COMPONENT_COLOURS[index % len(COMPONENT_COLOURS)]
+    return colour, "--" if repeated else "-", "////" if repeated else None
+
+
+def wrap(text: str, width: int, lines: int) -> str:
+    """`text` on at most `lines` lines of `width` characters; what does not fit is replaced by an ellipsis."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …") or [""])
+
+
+def axis_label(label: str, unit: str | None) -> str:
+    """The last part of ``catalog / release / column`` with its unit."""
+    name = wrap(label.rsplit(" / ", 1)[-1], 36, 1)
+    return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
+
+
+def count(number: float) -> str:
+    """A number of rows, or a sum of their weights, for reading.
+
+    >>> count(12345.0), count(2.5)
+    ('12,345', '2.5')
+    """
+    return f"{number:,.0f}" if number == round(number) else f"{number:,.6g}"
+
+
+def plural(number: float, noun: str) -> str:
+    """A counted noun.
+
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def value_text(value: float, width: float) -> str:
+    """`value` with the digits that matter in a picture that is `width` wide.
+
+    >>> value_text(1.3456789, 2.0), value_text(2459000.12345, 0.01), value_text(1.5e-12, 1e-9)
+    ('1.346', '2459000.12345', '1.500e-12')
+    """
+    if not (0.0 < width < math.inf and math.isfinite(value)):
+        return f"{value:.4g}"
+    decimals = 3 - math.floor(math.log10(width))
+    if decimals > 7 or abs(value) >= 1e8:
+        digits = 3 if value == 0 else math.floor(math.log10(abs(value))) + decimals
+        return f"{value:.{min(max(digits, 3), 12)}e}"
+    return f"{value:.{max(decimals, 0)}f}"
+
+
+def save_figure(figure: Figure, path_png: str | Path, path_svg: str | Path) -> None:
+    """Write a figure as PNG and SVG; the same figure gives the same bytes, and a file is whole or not there.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        From one of the ``draw_`` functions.
+    path_png, path_svg : path
+        Files to write; missing folders are made.
+    """
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    for kind, path in (("png", Path(path_png)), ("svg", Path(path_svg))):
+        buffer = io.BytesIO()
+        with style():
+            figure.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata[kind])
+        content = buffer.getvalue()
+        write_file(path, partial(Path.write_bytes, data=content))

@@ -1,0 +1,235 @@
+"""The trust-region Newton step, jitted: small dense algebra between two passes over the data.
+
+Complete in itself, like the other file of kernels: Numba's on-disk cache does not notice edits in another module.
+Imports numpy and numba only, and trusts its caller.
+
+The variables of a step are, for each component, ln w, the mean in units of the component's total width, and
+u = ln(s^2 + c) / 2 with c the error variance that the component typically sees. At s = 0 the likelihood is smooth in
+u, and u is then at a bound.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def derivatives(sums, outer, weights, variances, n_data):
+    """Gradient, Hessian and typical total variances from the sums of a Newton pass.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (n_components, 9)
+        Sums over the data of q, q / T, q d / T, q d^2 / T^2, q / T^2, q d / T^2, q d^2 / T^3, q d^3 / T^3, q d^4 / T^4.
+    outer : ndarray, shape (3 n_components, 3 n_components)
+        Sums of products of the scores; the lower triangle is used.
+    weights, variances : ndarray, shape (n_components,)
+    n_data : float
+
+    Returns
+    -------
+    gradient : ndarray, shape (3 n_components,)
+        With respect to (ln w, m, s^2) of the first component, of the second, and so on, of the log-likelihood
+        minus ``n_data (sum w - 1)``.
+    hessian : ndarray, shape (3 n_components, 3 n_components)
+    total : ndarray, shape (n_components,)
+        sqrt(sum q / sum(q / T^2)): the total variance that a component typically has.
+    """
+    size = weights.size
+    gradient = np.empty(3 * size)
+    hessian = np.empty((3 * size, 3 * size))
+    total = np.empty(size)
+    for a in range(3 * size):
+        for b in range(a + 1):
+            hessian[a, b] = -outer[a, b]
+            hessian[b, a] = -outer[a, b]
+    for j in range(size):
+        q, q_inv, q_d, q_dd, q_inv2, q_d_inv, q_dd_inv, q_d3, q_d4 = sums[j]
+        k = 3 * j
+        gradient[k] = q - n_data * weights[j]
+        gradient[k + 1] = q_d
+        gradient[k + 2] = 0.5 * (q_dd - q_inv)
+        mixed = 0.5 * q_d3 - 1.5 * q_d_inv
+        hessian[k, k] += gradient[k]
+        hessian[k, k + 1] += q_d
+        hessian[k + 1, k] += q_d
+        hessian[k, k + 2] += gradient[k + 2]
+        hessian[k + 2, k] += gradient[k + 2]
+        hessian[k + 1, k + 1] += q_dd - q_inv
+        hessian[k + 1, k + 2] += mixed
+        hessian[k + 2, k + 1] += mixed
+        hessian[k + 2, k + 2] += 0.25 * q_d4 - 1.5 * q_dd_inv + 0.75 * q_inv2
+        total[j] = max(math.sqrt(q / q_inv2) if q_inv2 > 0.0 else variances[j], variances[j])
+    return gradient, hessian, total
+
+
+@njit(cache=True)
+def _solve_definite(matrix, vector):
+    """Solution of a positive definite system by Cholesky's method; False where the matrix is not safely definite."""
+    n = vector.size
+    lower = np.empty((n, n))
+    solution = np.empty(n)
+    for i in range(n):
+        for k in range(i + 1):
+            rest = matrix[i, k]
+            for m in range(k):
+                rest -= lower[i, m] * lower[k, m]
+            if k < i:
+                lower[i, k] = rest / lower[k, k]
+            elif rest > 1e-12 * abs(matrix[i, i]):
+                lower[i, i] = math.sqrt(rest)
+            else:
+                return False, solution
+    for i in range(n):
+        rest = vector[i]
+        for m in range(i):
+            rest -= lower[i, m] * solution[m]
+        solution[i] = rest / lower[i, i]
+    for i in range(n - 1, -1, -1):
+        rest = solution[i]
+        for m in range(i + 1, n):
+            rest -= lower[m, i] * solution[m]
+        solution[i] = rest / lower[i, i]
+    return True, solution
+
+
+@njit(cache=True)
+def _norm(vector):
+    return math.sqrt(np.sum(vector * vector))
+
+
+@njit(cache=True)
+def trust_region(hessian, gradient, radius):
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983)."""
+    definite, p = _solve_definite(-hessian, gradient)
+    if definite and _norm(p) <= radius:
+        return p
+    curvature, basis = np.linalg.eigh(-hessian)
+    g = np.zeros(gradient.size)
+    for k in range(g.size):
+        g[k] = np.sum(basis[:, k] * gradient)
+    tiny = 1e-14 * max(1.0, abs(curvature[-1]))
+    low = max(0.0, -curvature[0])
+    z = g / np.maximum(curvature + low, tiny)
+    if _norm(z) > radius:
+        high = low + _norm(g) / radius + tiny
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            if _norm(g / np.maximum(curvature + middle, tiny)) > radius:
+                low = middle
+            else:
+                high = middle
+            if high - low <= 1e-3 * high:
+                break
+        z = g / np.maximum(curvature + high, tiny)
+    elif curvature[0] < -tiny:
+        # A saddle whose gradient has nothing along the steepest rise: go there, to the edge of the region.
+        z[0] = 0.0
+        z[0] = math.copysign(math.sqrt(max(radius * radius - np.sum(z * z), 0.0)), g[0])
+    p = np.zeros(g.size)
+    for k in range(g.size):
+        p += basis[:, k] * z[k]
+    return p
+
+
+@njit(cache=True)
+def newton_step(gradient, hessian, total, weights, means, variances, floor, radius, equal_sigmas):
+    """The best step within the trust region, with each variance at or above its lower bound.
+
+    Parameters
+    ----------
+    gradient, hessian, total
+        As `derivatives` returns them.
+    weights, means, variances : ndarray, shape (n_components,)
+        Where the step begins.
+    floor : float
+        Lower bound on the variances.
+    radius : float
+        Longest step, in the variables of this module.
+    equal_sigmas : bool
+        All components have one variance.
+
+    Returns
+    -------
+    weights, means, variances : ndarray, shape (n_components,)
+        Where it leads; the weights sum to one.
+    gain : float
+        What the quadratic model promises.
+    length : float
+        Length of the step.
+    """
+    size = weights.size
+    # Where each parameter of the mixture goes among the variables; one width is one variable.
+    n_variables = 2 * size + 1 if equal_sigmas else 3 * size
+    slot = np.empty(3 * size, dtype=np.int64)
+    unit = np.ones(3 * size)
+    shared_total = np.max(total)
+    for j in range(size):
+        slot[3 * j] = j
+        slot[3 * j + 1] = size + j
+        slot[3 * j + 2] = 2 * size if equal_sigmas else 2 * size + j
+        width = shared_total if equal_sigmas else total[j]
+        unit[3 * j + 1] = math.sqrt(width)
+        unit[3 * j + 2] = 2.0 * width
+    g = np.zeros(n_variables)
+    h = np.zeros((n_variables, n_variables))
+    for a in range(3 * size):
+        g[slot[a]] += gradient[a] * unit[a]
+        for b in range(3 * size):
+            h[slot[a], slot[b]] += hessian[a, b] * unit[a] * unit[b]
+    # The lowest that each u can go in this step.
+    bound = np.full(n_variables, -np.inf)
+    for j in range(size):
+        a = 3 * j + 2
+        h[slot[a], slot[a]] += 2.0 * unit[a] * gradient[a]
+        width = 0.5 * unit[a]
+        below = min((floor - variances[j]) / width, 0.0)
+        bound[slot[a]] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
+
+    step = np.zeros(n_variables)
+    free = np.ones(n_variables, dtype=np.bool_)
+    for k in range(2 * size, n_variables):
+        if bound[k] > -1e-10 and g[k] <= 0.0:
+            free[k] = False
+    while True:
+        n_free = np.sum(free)
+        index = np.flatnonzero(free)
+        # The model in the free variables, the others being where `step` has them.
+        slope = g + h @ step
+        part_g = np.empty(n_free)
+        part_h = np.empty((n_free, n_free))
+        used = 0.0
+        for k in range(n_variables):
+            if not free[k]:
+                used += step[k] * step[k]
+        for a in range(n_free):
+            part_g[a] = slope[index[a]]
+            for b in range(n_free):
+                part_h[a, b] = h[index[a], index[b]]
+        p = trust_region(part_h, part_g, math.sqrt(max(radius * radius - used, 1e-4 * radius * radius)))
+        outside = False
+        for a in range(n_free):
+            k = index[a]
+            if p[a] < bound[k]:
+                # To the bound and no further; the other variables are then solved for again.
+                free[k] = False
+                step[k] = bound[k]
+                outside = True
+        if not outside:
+            for a in range(n_free):
+                step[index[a]] = p[a]
+            break
+    gain = np.sum(g * step) + 0.5 * np.sum(step * (h @ step))
+    new_weights = np.empty(size)
+    new_means = np.empty(size)
+    new_variances = np.empty(size)
+    for j in range(size):
+        a = 3 * j
+        new_weights[j] = weights[j] * math.exp(min(max(step[slot[a]], -50.0), 50.0))
+        new_means[j] = means[j] + unit[a + 1] * step[slot[a + 1]]
+        width = 0.5 * unit[a + 2]
+        u = step[slot[a + 2]]
+        new_variances[j] = floor if u <= bound[slot[a + 2]] else max(variances[j] + width * math.expm1(2.0 * u), floor)
+    new_weights /= np.sum(new_weights)
+    return new_weights, new_means, new_variances, gain, _norm(step)

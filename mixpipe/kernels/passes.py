@@ -1,0 +1,491 @@
+"""Block-wise passes over cells (`x`, `var` = err^2, `counts`) for a Gaussian mixture.
+
+Imports math, numpy and numba only, and trusts its caller: float64 arrays, C-contiguous, finite, `var` >= 0,
+`counts` >= 0, weights > 0, and `variances + var` > 0 for each component and cell. This file is complete in itself
+because Numba's on-disk cache does not notice edits in another module that a kernel calls.
+
+Notation: T = v_j + var_i is the total variance, d = x_i - m_j, q the responsibility w_j N(x_i | m_j, T) / p(x_i).
+
+Sums are taken per chunk of `CHUNK` cells into one row of `out` each, and added by the caller in the order of the
+chunks: which thread computes which chunk does not change a bit. Within a chunk the work goes in blocks of `BLOCK`
+cells that stay in the first-level cache.
+
+Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
+functions that only add up need it to vectorise. Each has the flags it needs.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+BLOCK = 256
+CHUNK = 64 * BLOCK
+
+# Sums per component in `em_pass`: of q, q / T, q d / T and q d^2 / T^2.
+N_EM = 4
+# Further sums per component in `newton_pass`: of q / T^2, q d / T^2, q d^2 / T^3, q d^3 / T^3 and q d^4 / T^4.
+N_NEWTON = 5
+
+_LOG_2PI = math.log(2.0 * math.pi)
+_MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
+_LOG2E = 1.4426950408889634
+_LN2_HI = 6.93147180369123816490e-01
+_LN2_LO = 1.90821492927058770002e-10
+_SQRT2 = math.sqrt(2.0)
+# Beyond these exp() leaves the normal numbers.
+_EXP_MIN = -708.0
+_EXP_MAX = 709.0
+
+_EXACT = {"contract"}
+_SUMS = {"contract", "reassoc", "nsz", "arcp"}
+
+
+@intrinsic
+def _bits(typingctx, value):
+    """The 64 bits of a float as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def _from_bits(typingctx, value):
+    """The float with these 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), codegen
+
+
+@njit(fastmath=_EXACT, inline="always", cache=True)
+def fast_exp(x):
+    """exp(x) for -708 <= x <= 709 (clipped beyond), without branches, to about 2e-16 relative.
+
+    x = k ln 2 + r with |r| <= ln(2) / 2, and the Taylor polynomial of degree 13 in r.
+    """
+    x = min(max(x, _EXP_MIN), _EXP_MAX)
+    shifted = x * _LOG2E + _MAGIC
+    k = shifted - _MAGIC
+    r = (x - k * _LN2_HI) - k * _LN2_LO
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    return p * _from_bits((_bits(shifted) + 1023) << 52)
+
+
+@njit(fastmath=_EXACT, inline="always", cache=True)
+def fast_log(x):
+    """Natural log of a positive normal number, without branches, to about 2e-16 (absolute near 1).
+
+    x = 2^e m with m in [1/sqrt 2, sqrt 2), and the series of 2 artanh((m - 1) / (m + 1)).
+    """
+    bits = _bits(x)
+    m = _from_bits((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    # The exponent as a float by the same magic number: integer to float conversion does not vectorise everywhere.
+    e = _from_bits(((bits >> 52) & 0x7FF) + 0x4338000000000000) - _MAGIC - 1023.0
+    large = m > _SQRT2
+    m = 0.5 * m if large else m
+    e = e + 1.0 if large else e
+    s = (m - 1.0) / (m + 1.0)
+    t = s * s
+    p = 1.0 / 23.0
+    p = p * t + 1.0 / 21.0
+    p = p * t + 1.0 / 19.0
+    p = p * t + 1.0 / 17.0
+    p = p * t + 1.0 / 15.0
+    p = p * t + 1.0 / 13.0
+    p = p * t + 1.0 / 11.0
+    p = p * t + 1.0 / 9.0
+    p = p * t + 1.0 / 7.0
+    p = p * t + 1.0 / 5.0
+    p = p * t + 1.0 / 3.0
+    return e * _LN2_HI + (2.0 * s + (2.0 * s * t * p + e * _LN2_LO))
+
+
+@njit(fastmath=_EXACT, cache=True)
+def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
+    """One block: 1/T, w_j N(x | m_j, T) sqrt(2 pi) exp(-shift), the shift, and the sum over components."""
+    n = x.size
+    for i in range(n):
+        shift[i] = -np.inf
+        total[i] = 0.0
+    for j in range(means.size):
+        m = means[j]
+        v = variances[j]
+        inv_j = inv_var[j]
+        joint_j = joint[j]
+        for i in range(n):
+            inv = 1.0 / (v + var[i])
+            d = x[i] - m
+            exponent = -0.5 * (d * d * inv)
+            inv_j[i] = inv
+            joint_j[i] = exponent
+            shift[i] = max(shift[i], exponent)
+    for j in range(means.size):
+        w = weights[j]
+        inv_j = inv_var[j]
+        joint_j = joint[j]
+        for i in range(n):
+            f = w * math.sqrt(inv_j[i]) * fast_exp(joint_j[i] - shift[i])
+            joint_j[i] = f
+            total[i] += f
+
+
+@njit(fastmath=_EXACT, cache=True)
+def _logs(total, shift, logp):
+    """One block: ln p(x) from the shifted sum."""
+    for i in range(total.size):
+        logp[i] = shift[i] + fast_log(total[i]) - 0.5 * _LOG_2PI
+
+
+@njit(fastmath=_SUMS, cache=True)
+def _dot(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(fastmath=_SUMS, cache=True)
+def _em_sums(x, m, joint, inv_var, scale, out):
+    """One block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    s3 = 0.0
+    for i in range(x.size):
+        q = joint[i] * scale[i]
+        d = (x[i] - m) * inv_var[i]
+        s0 += q
+        s1 += q * inv_var[i]
+        s2 += q * d
+        s3 += q * d * d
+    out[0] += s0
+    out[1] += s1
+    out[2] += s2
+    out[3] += s3
+
+
+@njit(fastmath=_SUMS, cache=True)
+def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
+    """One block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    s3 = 0.0
+    s4 = 0.0
+    s5 = 0.0
+    s6 = 0.0
+    s7 = 0.0
+    s8 = 0.0
+    for i in range(x.size):
+        q = joint[i] * scale[i]
+        inv = inv_var[i]
+        d = (x[i] - m) * inv
+        qi = q * inv
+        qd = q * d
+        d2 = d * d
+        qd2 = q * d2
+        s0 += q
+        s1 += qi
+        s2 += qd
+        s3 += qd2
+        s4 += qi * inv
+        s5 += qd * inv
+        s6 += qd2 * inv
+        s7 += qd2 * d
+        s8 += qd2 * d2
+        score[0, i] = q * root[i]
+        score[1, i] = qd * root[i]
+        score[2, i] = 0.5 * (qd2 - qi) * root[i]
+    out[0] += s0
+    out[1] += s1
+    out[2] += s2
+    out[3] += s3
+    out[4] += s4
+    out[5] += s5
+    out[6] += s6
+    out[7] += s7
+    out[8] += s8
+
+
+@njit(fastmath=_SUMS, cache=True)
+def _outer(score, n, out):
+    """Add the sums of products of all pairs of rows of `score`, lower triangle, to `out`; 2 x 2 rows at a time."""
+    rows = score.shape[0]
+    a = 0
+    while a + 1 < rows:
+        p = score[a]
+        q = score[a + 1]
+        b = 0
+        while b <= a:
+            r = score[b]
+            s = score[b + 1]
+            pr = 0.0
+            ps = 0.0
+            qr = 0.0
+            qs = 0.0
+            for i in range(n):
+                pr += p[i] * r[i]
+                ps += p[i] * s[i]
+                qr += q[i] * r[i]
+                qs += q[i] * s[i]
+            out[a, b] += pr
+            out[a, b + 1] += ps
+            out[a + 1, b] += qr
+            out[a + 1, b + 1] += qs
+            b += 2
+        a += 2
+    if a < rows:
+        p = score[a]
+        for b in range(a + 1):
+            r = score[b]
+            total = 0.0
+            for i in range(n):
+                total += p[i] * r[i]
+            out[a, b] += total
+
+
+@njit(nogil=True, cache=True)
+def em_pass(x, var, counts, weights, means, variances, first, last, out):
+    """Log-likelihood and the sums of an EM step, for the chunks `first` to `last` - 1.
+
+    Parameters
+    ----------
+    x, var, counts : ndarray, shape (n_cells,)
+    weights, means, variances : ndarray, shape (n_components,)
+    first, last : int
+        Range of chunks.
+    out : ndarray, shape (n_chunks, 1 + N_EM * n_components)
+        Row by row overwritten: loglik, then the N_EM sums of each component.
+    """
+    n_components = means.size
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    work = np.empty(BLOCK)
+    for chunk in range(first, last):
+        row = out[chunk]
+        row[:] = 0.0
+        end = min((chunk + 1) * CHUNK, x.size)
+        for start in range(chunk * CHUNK, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            n = stop - start
+            xs = x[start:stop]
+            cs = counts[start:stop]
+            _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
+            _logs(total[:n], shift[:n], work[:n])
+            row[0] += _dot(cs, work[:n])
+            for i in range(n):
+                work[i] = cs[i] / total[i]
+            for j in range(n_components):
+                _em_sums(xs, means[j], joint[j], inv_var[j], work, row[1 + N_EM * j : 1 + N_EM * (j + 1)])
+
+
+@njit(nogil=True, cache=True)
+def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
+    """Log-likelihood, sums of an EM step, and what the Hessian needs, for the chunks `first` to `last` - 1.
+
+    Parameters
+    ----------
+    x, var, counts, weights, means, variances, first, last
+        As in `em_pass`.
+    out : ndarray, shape (n_chunks, 1 + (N_EM + N_NEWTON) * n_components)
+        Row by row overwritten: loglik, then the sums of each component.
+    outer : ndarray, shape (n_chunks, 3 * n_components, 3 * n_components)
+        Overwritten in 2 x 2 tiles on and below the diagonal: sums of products of the scores q (1, d / T,
+        (d^2 / T^2 - 1 / T) / 2), in the order of the components.
+    """
+    n_components = means.size
+    n_sums = N_EM + N_NEWTON
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    score = np.empty((3 * n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    work = np.empty(BLOCK)
+    root = np.empty(BLOCK)
+    for chunk in range(first, last):
+        row = out[chunk]
+        row[:] = 0.0
+        square = outer[chunk]
+        square[:] = 0.0
+        end = min((chunk + 1) * CHUNK, x.size)
+        for start in range(chunk * CHUNK, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            n = stop - start
+            xs = x[start:stop]
+            cs = counts[start:stop]
+            _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
+            _logs(total[:n], shift[:n], work[:n])
+            row[0] += _dot(cs, work[:n])
+            for i in range(n):
+                work[i] = cs[i] / total[i]
+                # The scores carry counts * q; their products need counts * q * q.
+                root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
+            for j in range(n_components):
+                _newton_sums(
+                    xs,
+                    means[j],
+                    joint[j],
+                    inv_var[j],
+                    work,
+                    root,
+                    score[3 * j : 3 * j + 3],
+                    row[1 + n_sums * j : 1 + n_sums * (j + 1)],
+                )
+            _outer(score, n, square)
+
+
+@njit(fastmath=_EXACT, cache=True)
+def _entropies(joint, total, entropy):
+    """One block and component: subtract q ln q, which is 0 for q = 0."""
+    for i in range(total.size):
+        q = joint[i] / total[i]
+        entropy[i] -= q * fast_log(max(q, 1e-300))
+
+
+@njit(nogil=True, cache=True)
+def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
+    """ln p(x) of each cell, and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
+    n_components = means.size
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    for start in range(first * CHUNK, min(last * CHUNK, x.size), BLOCK):
+        stop = min(start + BLOCK, x.size)
+        n = stop - start
+        _densities(x[start:stop], var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
+        _logs(total[:n], shift[:n], logp[start:stop])
+        entropy[start:stop] = 0.0
+        for j in range(n_components):
+            _entropies(joint[j], total[:n], entropy[start:stop])
+
+
+@njit(fastmath=_EXACT, cache=True)
+def _ratio_scales(var, logp, variance, inv_var, log_scale):
+    """One block: 1/T and ln(1 / (sqrt(2 pi T) p)) for candidates of one variance."""
+    for i in range(var.size):
+        inv = 1.0 / (variance + var[i])
+        inv_var[i] = inv
+        log_scale[i] = 0.5 * (fast_log(inv) - _LOG_2PI) - logp[i]
+
+
+@njit(fastmath=_EXACT, cache=True)
+def _ratios(x, mean, inv_var, log_scale, ratio):
+    """One block: N(x | mean, T) / p(x)."""
+    for i in range(x.size):
+        d = x[i] - mean
+        # Squares of the ratios are summed: 300 keeps them finite.
+        ratio[i] = fast_exp(min(log_scale[i] - 0.5 * (d * d * inv_var[i]), 300.0))
+
+
+@njit(fastmath=_SUMS, cache=True)
+def _ratio_sums(ratio, counts, out):
+    first = 0.0
+    second = 0.0
+    for i in range(ratio.size):
+        r = ratio[i] - 1.0
+        first += counts[i] * r
+        second += counts[i] * r * r
+    out[0] += first
+    out[1] += second
+
+
+@njit(nogil=True, cache=True)
+def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
+    """Gradient function at candidate components `first` to `last` - 1.
+
+    Parameters
+    ----------
+    x, var, counts : ndarray, shape (n_cells,)
+    logp : ndarray, shape (n_cells,)
+        ln p(x) of the current mixture.
+    means, variances : ndarray, shape (n_candidates,)
+        Quickest when candidates of one variance follow each other.
+    first, last : int
+        Range of candidates.
+    out : ndarray, shape (n_candidates, 2)
+        Overwritten: sums over cells of counts (r - 1) and of counts (r - 1)^2, r = N(x | m, v + var) / p(x).
+    """
+    ratio = np.empty(BLOCK)
+    inv_var = np.empty(BLOCK)
+    log_scale = np.empty(BLOCK)
+    out[first:last] = 0.0
+    for start in range(0, x.size, BLOCK):
+        stop = min(start + BLOCK, x.size)
+        n = stop - start
+        for g in range(first, last):
+            if g == first or variances[g] != variances[g - 1]:
+                _ratio_scales(var[start:stop], logp[start:stop], variances[g], inv_var[:n], log_scale[:n])
+            _ratios(x[start:stop], means[g], inv_var[:n], log_scale[:n], ratio[:n])
+            _ratio_sums(ratio[:n], counts[start:stop], out[g])
+
+
+@njit(nogil=True, cache=True)
+def exact_variances(x, var, counts, weights, means, variances, new_means, floor, out):
+    """The exact M-step's variances: responsibilities at the old parameters, offsets from `new_means`.
+
+    Solves sum q (d^2 / T^2 - 1 / T) = 0 for the variance of each component by a bisected Newton search, with the
+    boundary `floor` where the left side is negative there already.
+    """
+    n = x.size
+    n_components = means.size
+    joint = np.empty((n_components, n))
+    inv_var = np.empty((n_components, n))
+    shift = np.empty(n)
+    total = np.empty(n)
+    _densities(x, var, weights, means, variances, inv_var, joint, shift, total)
+    for j in range(n_components):
+        low = floor
+        high = floor
+        for i in range(n):
+            d = x[i] - new_means[j]
+            high = max(high, d * d)
+        v = min(max(variances[j], low), high)
+        for iteration in range(200):
+            f = 0.0
+            slope = 0.0
+            for i in range(n):
+                q = counts[i] * joint[j, i] / total[i]
+                inv = 1.0 / ((low if iteration == 0 else v) + var[i])
+                d = x[i] - new_means[j]
+                d2 = d * d * inv
+                f += q * inv * (d2 - 1.0)
+                slope += q * inv * inv * (1.0 - 2.0 * d2)
+            if iteration == 0:
+                # The score at the floor decides whether the maximum is there.
+                if f <= 0.0:
+                    v = low
+                    break
+                continue
+            if f > 0.0:
+                low = v
+            else:
+                high = v
+            step = v - f / slope if slope < 0.0 else 0.5 * (low + high)
+            if not low < step < high:
+                step = 0.5 * (low + high)
+            change = abs(step - v)
+            v = step
+            if change <= 1e-14 * v:
+                break
+        out[j] = v

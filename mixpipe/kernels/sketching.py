@@ -1,0 +1,152 @@
+"""The pass that sorts rows into the cells of a sketch.
+
+Complete in itself, like the other files of kernels. Imports math, numpy and numba only.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+# Sums per cell: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the cell's left edge in
+# units of its width, and t = err^2 in units of the square of the cell's reference error, less one.
+N_SUMS = 6
+# Errors share a cell within a factor of 2^(1 / _ERROR_BINS).
+_ERROR_BINS = 4
+# Bin of the rows without errors: below that of the smallest double.
+_NO_ERROR = -3000
+_POSITION_BITS = 48
+_EMPTY = np.int64(-(2**63) + 1)
+
+
+@njit(cache=True)
+def _find(keys, key):
+    """Slot of a key in an open-addressing table whose size is a power of two: the key's own or a free one."""
+    mask = keys.size - 1
+    slot = (key ^ (key >> 29)) * np.int64(0x1E3779B97F4A7C15)
+    slot = (slot ^ (slot >> 32)) & mask
+    while keys[slot] != key and keys[slot] != _EMPTY:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit(cache=True)
+def cell_geometry(error_bin, base, fineness):
+    """Reference error of an error bin, and the width of its cells: a power of two."""
+    reference = 0.0 if error_bin == _NO_ERROR else 2.0 ** (error_bin / _ERROR_BINS)
+    return reference, 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
+
+
+@njit(nogil=True, cache=True)
+def sketch_rows(x, err, weights, base, fineness):
+    """Sort rows into cells on a grid that does not depend on them.
+
+    Parameters
+    ----------
+    x, err, weights : ndarray, shape (n_data,)
+    base : float
+        Smallest total width that the cells have to resolve, in the unit of `x`; > 0.
+    fineness : float
+        Largest width of a cell in units of the total width ``hypot(base, err)``.
+
+    Returns
+    -------
+    keys : ndarray of int64, shape (n_cells,)
+        Sorted; the error bin in the high bits, the position in the low ones.
+    sums : ndarray, shape (n_cells, N_SUMS)
+    """
+    capacity = 1 << 12
+    keys = np.full(capacity, _EMPTY)
+    sums = np.zeros((capacity, N_SUMS))
+    used = 0
+    half = np.int64(1) << (_POSITION_BITS - 1)
+    last_bin = _NO_ERROR - 1
+    reference = 0.0
+    width = 1.0
+    for i in range(x.size):
+        error_bin = _NO_ERROR if err[i] == 0.0 else math.floor(math.log2(err[i]) * _ERROR_BINS)
+        if error_bin != last_bin:
+            reference, width = cell_geometry(error_bin, base, fineness)
+            last_bin = error_bin
+        position = math.floor(x[i] / width)
+        key = (np.int64(error_bin) << _POSITION_BITS) + (np.int64(position) + half)
+        slot = _find(keys, key)
+        if keys[slot] == _EMPTY:
+            if 2 * used >= capacity:
+                old_keys, old_sums = keys, sums
+                capacity *= 4
+                keys = np.full(capacity, _EMPTY)
+                sums = np.zeros((capacity, N_SUMS))
+                for k in range(old_keys.size):
+                    if old_keys[k] != _EMPTY:
+                        place = _find(keys, old_keys[k])
+                        keys[place] = old_keys[k]
+                        sums[place] = old_sums[k]
+                slot = _find(keys, key)
+            keys[slot] = key
+            used += 1
+        w = weights[i]
+        u = x[i] / width - position
+        t = (err[i] / reference) ** 2 - 1.0 if reference > 0.0 else 0.0
+        row = sums[slot]
+        row[0] += w
+        row[1] += w * u
+        row[2] += w * u * u
+        row[3] += w * t
+        row[4] += w * t * t
+        row[5] += w * u * t
+    filled = np.flatnonzero(keys != _EMPTY)
+    order = filled[np.argsort(keys[filled])]
+    return keys[order], sums[order]
+
+
+@njit(cache=True)
+def cell_points(keys, sums, base, fineness):
+    """Weighted points with the same means, variances and covariance of x and err^2 as the rows of each cell.
+
+    Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
+    conjugate direction one on either side. Third moments vanish, so that sums over the points equal sums over the
+    rows to third order in the width of the cells.
+
+    Returns
+    -------
+    x, err, weights : ndarray, shape (n_points,)
+    """
+    half = np.int64(1) << (_POSITION_BITS - 1)
+    mask = (np.int64(1) << _POSITION_BITS) - 1
+    x = np.empty(4 * keys.size)
+    var = np.empty(4 * keys.size)
+    weights = np.empty(4 * keys.size)
+    n = 0
+    for c in range(keys.size):
+        count = sums[c, 0]
+        if not count > 0.0:
+            continue
+        reference, width = cell_geometry(keys[c] >> _POSITION_BITS, base, fineness)
+        u = sums[c, 1] / count
+        t = sums[c, 3] / count
+        uu = max(sums[c, 2] / count - u * u, 0.0)
+        tt = max(sums[c, 4] / count - t * t, 0.0)
+        ut = sums[c, 5] / count - u * t
+        centre = ((keys[c] & mask) - half + u) * width
+        square = (1.0 + t) * reference * reference
+        along = ut / math.sqrt(uu) if uu > 1e-12 else 0.0
+        across = math.sqrt(max(tt - along * along, 0.0))
+        dx = math.sqrt(uu) * width
+        dv = along * reference * reference
+        dw = across * reference * reference
+        if uu <= 1e-12 and across <= 1e-6:
+            x[n], var[n], weights[n] = centre, square, count
+            n += 1
+        elif across <= 1e-6:
+            for sign in (-1.0, 1.0):
+                x[n], var[n], weights[n] = centre + sign * dx, square + sign * dv, 0.5 * count
+                n += 1
+        else:
+            root = math.sqrt(2.0)
+            for sign in (-1.0, 1.0):
+                x[n], var[n], weights[n] = centre + sign * root * dx, square + sign * root * dv, 0.25 * count
+                x[n + 1], var[n + 1], weights[n + 1] = centre, square + sign * root * dw, 0.25 * count
+                n += 2
+    # Errors of one cell differ by less than a factor sqrt(2): no point can come near zero but by rounding.
+    return x[:n], np.sqrt(np.maximum(var[:n], 0.0)), weights[:n]

@@ -1,0 +1,216 @@
+"""The likelihood of a Gaussian mixture over cells: a thin rim around the kernels.
+
+Values are shifted and scaled before any arithmetic, so that 2459000.5 +- 1e-6 is as good as 0 +- 1. The scale is a
+power of two and the shift a data value: both are exact.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.kernels import newton, passes
+from mixpipe.model import Array, Cells, Mixture
+
+# Component weights below this are raised to it: the kernels take no zero, and such a component holds no data.
+WEIGHT_FLOOR = 1e-100
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """A mixture in the shifted and scaled units of a `Likelihood`; each array has shape (n_components,)."""
+
+    weights: Array
+    means: Array
+    variances: Array
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.means.size
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What one pass over the cells leaves for an EM step; arrays of shape (n_components,)."""
+
+    loglik: float
+    q: Array
+    q_inv: Array
+    q_d: Array
+    q_dd: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentSums:
+    """Log-likelihood and sums of a Newton pass: shape (n_components, N_EM + N_NEWTON), and the scores' products."""
+
+    loglik: float
+    sums: Array
+    outer: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Value, gradient and Hessian of the log-likelihood at one point.
+
+    The parameters are (ln w, m, s^2) of the first component, then of the second, and so on. The constraint on the
+    weights enters as ``- n_data (sum w - 1)``: the multiplier is known, the maximum is the same, no weight is
+    singled out, and the Hessian has no null direction from the constraint.
+    """
+
+    loglik: float
+    gradient: Array
+    hessian: Array
+    # sqrt(sum q / sum(q / T^2)): the total variance that a component typically has.
+    total_var: Array
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Likelihood:
+    """Log-likelihood, derivatives and gradient function of mixtures on fixed cells.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data.
+    n_threads : int or None
+        Threads to use; all cores by default. The numbers do not depend on it.
+    """
+
+    def __init__(self, cells: Cells, n_threads: int | None = None) -> None:
+        used = cells.weights > 0
+        x, err, counts = cells.x[used], cells.err[used], cells.weights[used]
+        self.centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
+        spread = np.sqrt(np.average((x - self.centre) ** 2 + err**2, weights=counts))
+        self.scale = float(2.0 ** np.round(np.log2(spread))) if spread > 0 else 1.0
+        self.x = np.ascontiguousarray((x - self.centre) / self.scale)
+        self.var = np.ascontiguousarray((err / self.scale) ** 2)
+        self.counts = np.ascontiguousarray(counts, dtype=np.float64)
+        self.n_data = float(self.counts.sum())
+        # The density of x is that of the scaled value divided by the scale.
+        self.log_jacobian = -self.n_data * float(np.log(self.scale))
+        self.n_threads = n_threads or available_threads()
+        self.n_chunks = -(-self.x.size // passes.CHUNK)
+        self.n_passes = 0
+
+    def scaled(self, mixture: Mixture) -> Params:
+        """The mixture in scaled units."""
+        return Params(
+            np.maximum(mixture.weights, WEIGHT_FLOOR),
+            (mixture.means - self.centre) / self.scale,
+            (mixture.sigmas / self.scale) ** 2,
+        )
+
+    def mixture(self, params: Params) -> Mixture:
+        """The mixture in the units of the data."""
+        return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))
+
+    def _run(self, task: Callable[[int, int], None], n_items: int, busy: bool) -> None:
+        """Split a range of chunks or candidates over the threads; each writes to its own place."""
+        n_threads = min(self.n_threads, n_items) if busy else 1
+        if n_threads == 1:
+            task(0, n_items)
+            return
+        bounds = np.linspace(0, n_items, n_threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(task, bounds[:-1], bounds[1:]))
+
+    def sums(self, params: Params) -> Sums:
+        """One pass: the log-likelihood and the sums of an EM step."""
+        out = np.empty((self.n_chunks, 1 + passes.N_EM * params.n_components))
+        self._run(
+            lambda first, last: passes.em_pass(
+                self.x,
+                self.var,
+                self.counts,
+                params.weights,
+                params.means,
+                params.variances,
+                first,
+                last,
+                out,
+            ),
+            self.n_chunks,
+            busy=self.n_chunks > 1,
+        )
+        self.n_passes += 1
+        total = out.sum(axis=0)
+        per_component = total[1:].reshape(params.n_components, passes.N_EM)
+        return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
+
+    def component_sums(self, params: Params) -> ComponentSums:
+        """One pass: the sums that value, gradient and Hessian are made of."""
+        size, n_sums = params.n_components, passes.N_EM + passes.N_NEWTON
+        out = np.empty((self.n_chunks, 1 + n_sums * size))
+        outer = np.empty((self.n_chunks, 3 * size, 3 * size))
+        self._run(
+            lambda first, last: passes.newton_pass(
+                self.x,
+                self.var,
+                self.counts,
+                params.weights,
+                params.means,
+                params.variances,
+                first,
+                last,
+                out,
+                outer,
+            ),
+            self.n_chunks,
+            busy=self.n_chunks > 1,
+        )
+        self.n_passes += 1
+        total = out.sum(axis=0)
+        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
+
+    def derivatives(self, params: Params) -> Derivatives:
+        """One pass: value, gradient and Hessian; see `Derivatives` for the order of the parameters."""
+        total = self.component_sums(params)
+        excess = self.n_data * (params.weights.sum() - 1.0)
+        return Derivatives(
+            total.loglik - excess,
+            *newton.derivatives(total.sums, total.outer, params.weights, params.variances, self.n_data),
+        )
+
+    def logpdf(self, params: Params) -> tuple[Array, float, float]:
+        """ln p of each scaled value, the log-likelihood, and the entropy of the responsibilities."""
+        logp, entropy = np.empty_like(self.x), np.empty_like(self.x)
+        self._run(
+            lambda first, last: passes.logpdf_pass(
+                self.x, self.var, params.weights, params.means, params.variances, first, last, logp, entropy
+            ),
+            self.n_chunks,
+            busy=self.n_chunks > 1,
+        )
+        self.n_passes += 1
+        loglik = float((self.counts * logp).sum()) + self.log_jacobian
+        return logp, loglik, float((self.counts * entropy).sum())
+
+    def gradient_function(self, logp: Array, means: Array, variances: Array) -> tuple[Array, Array]:
+        """Gradient function D of candidate components, and the curvature along each.
+
+        Adding a component with a small weight w changes the log-likelihood by ``w D - w^2 C / 2``. No mixture is
+        better by more than the largest D (Lindsay 1983).
+
+        Returns
+        -------
+        gradient, curvature : ndarray, shape (n_candidates,)
+        """
+        out = np.empty((means.size, 2))
+        self._run(
+            lambda first, last: passes.gradient_pass(
+                self.x, self.var, self.counts, logp, means, variances, first, last, out
+            ),
+            means.size,
+            busy=means.size * self.x.size > 200_000,
+        )
+        return out[:, 0], out[:, 1]

@@ -1,0 +1,1 @@
+"""The stages of the workflow: what each job does, from files to files. One module per stage, named as its rule."""

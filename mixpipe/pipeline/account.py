@@ -1,0 +1,49 @@
+"""Where the rows of a release went: per column, how many were read, used, and dropped for each reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mixpipe.provenance import check_code
+from mixpipe.tables import write_csv
+
+
+def account_release(code: str, fits: Sequence[str], table: str) -> None:
+    """Write the account of one release.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    fits : sequence of str
+        fit.json of every column, in the order of the rows to write.
+    table : str
+        CSV file to write.
+    """
+    check_code("account", code)
+    accounts = [json.loads(Path(fit).read_text(encoding="utf-8"))["account"] for fit in fits]
+    reasons = dict.fromkeys(reason for account in accounts for reason in account["dropped"])
+    rows = [
+        {
+            "column": account["column"],
+            "n_read": account["n_read"],
+            "n_used": account["n_used"],
+            **{f"dropped_{reason}": account["dropped"].get(reason, 0) for reason in reasons},
+            "unit": account["unit"] or "",
+            "value": account["value"],
+            "error": _words(account["error"]),
+            "files": _words([entry["path"] for entry in account["files"]]),
+            "sha256": _words([entry["sha256"] for entry in account["files"]]),
+        }
+        for account in accounts
+    ]
+    write_csv(pd.DataFrame(rows), Path(table))
+
+
+def _words(value: object) -> str:
+    """A list with ``; `` between its entries, one value as it is, nothing as ``none``."""
+    return "; ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)

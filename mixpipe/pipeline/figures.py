@@ -1,0 +1,53 @@
+"""The figures of one fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.provenance import check_code
+from mixpipe.tables import read_fit
+
+
+def draw_figures(
+    code: str,
+    fit: str,
+    members: str,
+    mixture: Sequence[str],
+    selection: Sequence[str],
+    classes: Sequence[str],
+    quality: Sequence[str],
+) -> None:
+    """Draw a fit.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    fit, members : str
+        fit.json and members.parquet, from `fit_column`.
+    mixture, selection, classes, quality : sequence of str
+        Files to write for each figure: PNG and SVG.
+    """
+    check_code("figures", code)
+    document = json.loads(Path(fit).read_text(encoding="utf-8"))
+    result = read_fit(document)
+    label = " / ".join(document[part] for part in ("catalog", "release", "column"))
+    wanted = [name for name in ("value", "err", "weight") if name in pq.read_schema(members).names]
+    rows = pq.read_table(members, columns=wanted).to_pandas()
+    x, err, weights = rows["value"], rows["err"], rows.get("weight")
+    unit = document["unit"]
+    figures = [
+        (draw_mixture(result, x, err, weights, label=label, unit=unit), mixture),
+        (draw_selection(pd.DataFrame(document["selection"]), document["criterion"], label=label), selection),
+        (draw_classes(result, x, err, label=label, unit=unit), classes),
+        (draw_quality(result, x, err, weights, label=label), quality),
+    ]
+    for figure, paths in figures:
+        png, svg = paths
+        save_figure(figure, png, svg)

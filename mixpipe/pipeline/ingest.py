@@ -1,0 +1,41 @@
+"""The files of one release into one Parquet file with only the columns that one fit needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixpipe.catalog import read_catalog, write_columns
+from mixpipe.pipeline.plan import check_data, open_ingest_plan
+from mixpipe.provenance import sha256
+
+
+def ingest_column(plan: str, columns: str) -> None:
+    """Read all files of a release and write the needed columns.
+
+    Parameters
+    ----------
+    plan : str
+        Text of an `IngestPlan`.
+    columns : str
+        Parquet file to write; it remembers the files with their row counts and hashes.
+
+    Raises
+    ------
+    CatalogError
+        For files that cannot be read, or that changed after the plan was made.
+    """
+    todo = open_ingest_plan(plan)
+    table = read_catalog(
+        [Path(file) for file in todo.files],
+        list(todo.columns),
+        format=todo.format,
+        hdu=todo.hdu,
+        path_in_file=todo.path,
+        comment=todo.comment,
+        delimiter=todo.delimiter,
+        missing=todo.missing,
+    )
+    for entry, (file, planned) in zip(table.meta["files"], todo.files.items(), strict=True):
+        check_data("the file", sha256(Path(file)), planned, file)
+        entry["sha256"] = planned
+    write_columns(table, Path(columns))

@@ -1,0 +1,96 @@
+"""What each job of a run is to do, as one text that changes if and only if the job has to be done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mixpipe.config import ColumnSettings
+from mixpipe.errors import CatalogError
+from mixpipe.provenance import check_code
+
+
+@dataclass(frozen=True)
+class IngestPlan:
+    """How one release is read: its files with the SHA-256 of each, the columns that are needed, and the format."""
+
+    catalog: str
+    release: str
+    files: dict[str, str]
+    columns: tuple[str, ...]
+    format: str
+    hdu: int | str | None
+    path: str | None
+    comment: str | None
+    delimiter: str | None
+    missing: tuple[float | str, ...]
+    code: str
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How one column of one release is fitted; `data` is the `data_hash` of the release's files."""
+
+    catalog: str
+    release: str
+    data: str
+    key: str | None
+    where: str | None
+    column: ColumnSettings
+    criterion: str
+    code: str
+
+
+def to_text(plan: IngestPlan | FitPlan) -> str:
+    """A plan as one line of JSON, the same for equal plans.
+
+    Snakemake keeps it with the results, and does a job again when it differs.
+    """
+    return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+
+
+def open_ingest_plan(text: str) -> IngestPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    keys = _open("ingest", text)
+    return IngestPlan(**{**keys, "columns": tuple(keys["columns"]), "missing": tuple(keys["missing"])})
+
+
+def open_fit_plan(text: str) -> FitPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    keys = _open("fit", text)
+    column = keys["column"]
+    column["estimators"] = tuple(column["estimators"])
+    if isinstance(column["error"], list):
+        column["error"] = tuple(column["error"])
+    return FitPlan(**{**keys, "column": ColumnSettings(**column)})
+
+
+def _open(stage: str, text: str) -> dict[str, Any]:
+    keys: dict[str, Any] = json.loads(text)
+    check_code(stage, keys["code"])
+    return keys
+
+
+def data_hash(files: Mapping[str, str]) -> str:
+    """One hash for the files of a release, from their paths and the SHA-256 of each."""
+    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
+
+
+def check_data(what: str, found: str, planned: str, where: str | Path) -> None:
+    """Refuse data that changed after the plan was made.
+
+    Raises
+    ------
+    CatalogError
+        If the hashes differ.
+    """
+    if found != planned:
+        raise CatalogError(
+            f"{what} changed after this job was planned",
+            f"in {where}",
+            "files that stay as they are during a run: start the pipeline again",
+        )

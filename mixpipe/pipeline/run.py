@@ -1,0 +1,151 @@
+"""The table of a run: which files each job reads, and what it is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from mixpipe.catalog import expand_files, list_columns
+from mixpipe.columns import required_columns
+from mixpipe.config import CatalogSettings, Config
+from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, to_text
+from mixpipe.provenance import FileHashes, code_hash
+
+
+class Run:
+    """What a configuration means for the catalogs as they are now.
+
+    Nothing is read before a file or a plan is asked for, and each file is hashed once.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._files: dict[tuple[str, str], dict[str, str]] = {}
+
+    @cached_property
+    def _hashes(self) -> FileHashes:
+        return FileHashes(self.config.results)
+
+    def releases(self) -> list[tuple[str, str]]:
+        """All pairs of catalog and release, in the order of the configuration."""
+        return [(catalog.name, release) for catalog in self.config.catalogs for release in catalog.releases]
+
+    def columns(self, catalog: str) -> list[str]:
+        """Names of the columns that are fitted in a catalog."""
+        return [column.name for column in self.config.catalog(catalog).columns]
+
+    def files(self, catalog: str, release: str) -> dict[str, str]:
+        """The files of a release, each with the SHA-256 of its content.
+
+        Raises
+        ------
+        CatalogError
+            If there is none, or one cannot be read.
+        """
+        if (catalog, release) not in self._files:
+            paths = expand_files(self.config.catalog(catalog).releases[release], Path())
+            self._files[catalog, release] = {path.as_posix(): self._hashes(path) for path in paths}
+        return self._files[catalog, release]
+
+    def ingest(self, catalog: str, release: str, column: str) -> str:
+        """The plan of an ingest job, as text."""
+        settings = self.config.catalog(catalog)
+        return to_text(
+            IngestPlan(
+                catalog=catalog,
+                release=release,
+                files=self.files(catalog, release),
+                columns=required_columns([settings.column(column)], settings.where, settings.key),
+                format=settings.format,
+                hdu=settings.hdu,
+                path=settings.path,
+                comment=settings.comment,
+                delimiter=settings.delimiter,
+                missing=settings.missing,
+                code=code_hash("ingest"),
+            )
+        )
+
+    def fit(self, catalog: str, release: str, column: str) -> str:
+        """The plan of a fit, as text."""
+        settings = self.config.catalog(catalog)
+        return to_text(
+            FitPlan(
+                catalog=catalog,
+                release=release,
+                data=data_hash(self.files(catalog, release)),
+                key=settings.key,
+                where=settings.where,
+                column=settings.column(column),
+                criterion=self.config.settings.criterion,
+                code=code_hash("fit"),
+            )
+        )
+
+
+def find_problems(config: Config) -> list[MixpipeError]:
+    """Everything that would stop a run of this configuration and shows without reading a row.
+
+    Files that do not exist or cannot be read, columns that a file does not have, and row cuts that cannot be used.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    """
+    problems: list[MixpipeError] = []
+    for catalog in config.catalogs:
+        try:
+            needed = _needed(catalog)
+        except MixpipeError as error:
+            problems.append(_placed(error, f"catalog {catalog.name}"))
+            continue
+        for release, patterns in catalog.releases.items():
+            place = f"catalog {catalog.name}, release {release}"
+            problems.extend(_placed(error, place) for error in _release_problems(patterns, catalog, needed))
+    return problems
+
+
+def _placed(error: MixpipeError, place: str) -> MixpipeError:
+    """The error, its place said as the configuration has it."""
+    return error if place in error.where else type(error)(error.what, f"{error.where} ({place})", error.expected)
+
+
+def _release_problems(
+    patterns: tuple[Path, ...], catalog: CatalogSettings, needed: dict[str, str]
+) -> Iterator[MixpipeError]:
+    try:
+        for file in expand_files(patterns, Path()):
+            present = list_columns(
+                file,
+                format=catalog.format,
+                hdu=catalog.hdu,
+                path_in_file=catalog.path,
+                comment=catalog.comment,
+                delimiter=catalog.delimiter,
+            )
+            missing = [name for name in needed if name not in present]
+            for name in missing:
+                what = f"no column {name!r} ({needed[name]})"
+                yield CatalogError(what, f"in {file}", f"one of {', '.join(present)}")
+            if missing:  # as likely as not in all files alike
+                return
+    except MixpipeError as error:
+        yield error
+
+
+def _needed(catalog: CatalogSettings) -> dict[str, str]:
+    """The columns of the files that a catalog's fits need, and what for."""
+    uses = {
+        "to know rows by": required_columns([], key=catalog.key),
+        "for the cut": required_columns([], catalog.where),
+    }
+    uses |= {f"for column {column.name}": required_columns([column]) for column in catalog.columns}
+    return {name: use for use, names in reversed(uses.items()) for name in names}

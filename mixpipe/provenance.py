@@ -1,0 +1,181 @@
+"""What a result was made from: hashes of catalog files and of the code, versions of the libraries."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from mixpipe.errors import CatalogError, MixpipeError
+
+PACKAGE = Path(__file__).parent
+
+# Each stage of the workflow, and the module that it enters the package by.
+STAGES = {stage: f"mixpipe.pipeline.{stage}" for stage in ("ingest", "fit", "account", "figures", "summary", "report")}
+# Folders of files that a module reads as data. (Not the schema: what it says of a job is in the job's plan.)
+DATA = {"report.py": "templates"}
+
+LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
+
+_MEMO = ".cache/hashes.json"
+# A file written this recently may change again within the same tick of its time stamp.
+_SETTLED_NS = 2_000_000_000
+
+
+class CodeChanged(MixpipeError):
+    """The package was edited between the planning of a job and its start."""
+
+
+class FileHashes:
+    """SHA-256 of files, remembered in the results folder for files whose size, times and inode stay the same.
+
+    Parameters
+    ----------
+    results : Path
+        The results folder.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._path = results / _MEMO
+        self._known: dict[str, list[int | str]] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            self._known = dict(json.loads(self._path.read_text(encoding="utf-8")))
+
+    def __call__(self, path: Path) -> str:
+        """The hash of a file's content.
+
+        Raises
+        ------
+        CatalogError
+            For a file that cannot be read.
+        """
+        try:
+            state = path.stat()
+            stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+            key = str(path.resolve())
+            *known, digest = self._known.get(key, [""])
+            if known == stamp:
+                return str(digest)
+            digest = sha256(path)
+        except OSError as error:
+            raise CatalogError(f"{error.strerror}", f"in {path}", "a file that can be read") from error
+        if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > _SETTLED_NS:
+            self._known[key] = [*stamp, digest]
+            self._save()
+        return digest
+
+    def _save(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_name(f".hashes.{os.getpid()}")
+        temporary.write_text(json.dumps(self._known, indent=0, sort_keys=True), encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@cache
+def code_hash(stage: str) -> str:
+    """Hash of all code that a stage depends on: `stage_files`, names and contents.
+
+    Parameters
+    ----------
+    stage : str
+        One of `STAGES`.
+    """
+    digest = hashlib.sha256()
+    for path in stage_files(stage):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def check_code(stage: str, planned: str) -> None:
+    """Refuse to run a stage with other code than it was planned with.
+
+    Raises
+    ------
+    CodeChanged
+        If the hash of the stage's code is not the planned one.
+    """
+    if code_hash(stage) != planned:
+        raise CodeChanged(
+            f"the code of stage {stage!r} changed after this job was planned",
+            f"in {PACKAGE}",
+            "the same code for planning and running: start the pipeline again",
+        )
+
+
+def stage_files(stage: str) -> tuple[Path, ...]:
+    """The package's files that a stage depends on, sorted.
+
+    The module of the stage and, from the sources, everything of mixpipe that it imports directly or indirectly,
+    inside functions and by a name in a text too. Not `mixpipe/__init__.py`, which only says where the public names
+    live, and nothing that is imported for annotations alone.
+    """
+    modules: set[str] = set()
+    waiting = list(_with_packages(STAGES[stage]))
+    while waiting:
+        module = waiting.pop()
+        if module not in modules:
+            modules.add(module)
+            waiting.extend(_imports(module))
+    files = {_source(module) for module in modules}
+    for source in set(DATA) & {path.relative_to(PACKAGE).as_posix() for path in files}:
+        files.update(path for path in (PACKAGE / DATA[source]).rglob("*") if path.is_file())
+    return tuple(sorted(files))
+
+
+def _source(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _is_module(name: str) -> bool:
+    top, *inner = name.split(".")
+    return top == "mixpipe" and inner != [] and all(map(str.isidentifier, inner)) and _source(name).is_file()
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    """The module and the packages it is in, as far as they are mixpipe's."""
+    parts = name.split(".")
+    return filter(_is_module, (".".join(parts[:size]) for size in range(2, len(parts) + 1)))
+
+
+def _imports(module: str) -> Iterator[str]:
+    """The modules of mixpipe that a module imports."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    for node in _running(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value] if _is_module(node.value) else []
+        for name in names:
+            yield from _with_packages(name)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING:``."""
+    yield node
+    annotations = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    for child in node.orelse if annotations else ast.iter_child_nodes(node):  # type: ignore[attr-defined]
+        yield from _running(child)
+
+
+def versions() -> dict[str, str]:
+    """Versions of mixpipe, of the libraries that numbers depend on, and of Python."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

@@ -1,0 +1,283 @@
+"""Deterministic global search for the maximum of the likelihood with 1, 2, ... components.
+
+Local maxima are the rule. From the best fit with M components the search starts M + 1 by inserting a component where
+the gradient function says that it raises the likelihood most, and by splitting each component; then it goes back
+down, removing and merging components, wherever that beats what the way up has found. No random number is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from mixpipe.estimators.em import Ascent, ascend
+from mixpipe.likelihood import Likelihood, Params
+from mixpipe.model import Array, bic
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How widely to search for one number of components.
+
+    Parameters
+    ----------
+    n_insertions : int
+        Insertions that are climbed from, for each fit of the pool below.
+    race : tuple of (int, int)
+        So many Newton steps, after which so many starts go on.
+    n_pool : int
+        Different fits that are kept, to grow from and to reduce to.
+    """
+
+    n_insertions: int
+    race: tuple[tuple[int, int], ...]
+    n_pool: int
+
+
+FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3)
+# For numbers of components that BIC has left behind, where the data are many.
+BRIEF = Effort(n_insertions=4, race=((3, 5), (8, 2)), n_pool=1)
+# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above BIC's choice.
+_FULL_EFFORT_CELLS = 3000
+_BEYOND = 2
+
+# Fits that end closer than this (nats) are the same one; on the way, those closer than _MET are.
+_SAME = 1e-3
+_MET = 1e-2
+# A start whose next step promises less than this (nats) waits for the end of the race.
+_QUICK_GAIN = 0.01
+# A fit counts as better than another when it gains more than this (nats).
+_BETTER = 1e-4
+# Rounds of going back down and up again, at the most.
+_N_ROUNDS = 4
+# Rows with the smallest errors that are candidates themselves.
+_N_SHARP = 500
+# Candidate widths for an insertion: from the overall width down by factors of two.
+_N_WIDTHS = 9
+
+
+def moments_start(likelihood: Likelihood) -> Params:
+    """One component with the mean and the error-corrected variance of the data."""
+    counts = likelihood.counts / likelihood.n_data
+    mean = float(counts @ likelihood.x)
+    variance = float(counts @ ((likelihood.x - mean) ** 2 - likelihood.var))
+    typical = float(counts @ likelihood.var)
+    return Params(np.ones(1), np.array([mean]), np.array([max(variance, 0.01 * typical)]))
+
+
+class Search:
+    """Best fits with 1 ... `max_components` components on fixed cells.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    floor : float
+        Lower bound on the variances, in scaled units.
+    equal_sigmas : bool
+        Give all components one width.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        floor: float,
+        *,
+        equal_sigmas: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.likelihood = likelihood
+        self.floor = floor
+        self.equal_sigmas = equal_sigmas
+        self.progress = progress or (lambda n_components: None)
+        self.pools: list[list[Ascent]] = []
+
+    def run(self, max_components: int) -> list[Ascent]:
+        """The best fit found for each number of components, in order."""
+        self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
+        self.progress(1)
+        # One component more than asked for: the way back down serves the last one, too.
+        for size in range(2, max_components + 2):
+            effort = self._effort(size)
+            self.pools.append(self._climb(self._grown(size - 1, effort), effort))
+            self.progress(size)
+        for _ in range(_N_ROUNDS):
+            if not self._revise():
+                break
+        best = [pool[0] for pool in self.pools[:max_components]]
+        for index in range(1, max_components):
+            if best[index].loglik < best[index - 1].loglik:
+                # No start beats the smaller mixture: it is the best, with one component counted twice.
+                smaller = best[index - 1]
+                best[index] = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
+        return best
+
+    def _effort(self, size: int) -> Effort:
+        if self.likelihood.x.size <= _FULL_EFFORT_CELLS:
+            return FULL
+        criteria = [
+            bic(pool[0].loglik, 3 * pool[0].params.n_components - 1, self.likelihood.n_data) for pool in self.pools
+        ]
+        return FULL if size <= int(np.argmin(criteria)) + 1 + _BEYOND else BRIEF
+
+    def _revise(self) -> bool:
+        """One round down and up; whether anything became better."""
+        fresh: set[int] = set()
+        for size in range(len(self.pools) - 1, 1, -1):
+            effort = self._effort(size)
+            larger = self.pools[size][: effort.n_pool]
+            starts = [start for ascent in larger for start in reduced(ascent.params)]
+            if self._add(size, self._climb(starts, effort)):
+                fresh.add(size)
+        for size in range(3, len(self.pools) + 1):
+            effort = self._effort(size)
+            if size - 1 in fresh and self._add(size, self._climb(self._grown(size - 1, effort), effort)):
+                fresh.add(size)
+        return bool(fresh)
+
+    def _add(self, size: int, found: list[Ascent]) -> bool:
+        """Add fits to a pool; whether its best became better."""
+        pool = self.pools[size - 1]
+        self.pools[size - 1] = _distinct([*pool, *found], FULL.n_pool, _SAME)
+        return self.pools[size - 1][0].loglik > pool[0].loglik + _BETTER
+
+    def _climb(self, starts: Iterable[Params], effort: Effort) -> list[Ascent]:
+        """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
+        ascents = [Ascent(start, -math.inf, math.inf) for start in starts]
+        n_em = 2
+        for n_steps, n_kept in effort.race:
+            ascents = _distinct(
+                [self._ascend(ascent.params, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps) for ascent in ascents],
+                n_kept,
+                _MET,
+            )
+            n_em = 0
+        return _distinct([self._ascend(ascent.params, n_em=0) for ascent in ascents], effort.n_pool, _SAME)
+
+    def _ascend(self, start: Params, **options: float) -> Ascent:
+        return ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)  # type: ignore[arg-type]
+
+    def _grown(self, size: int, effort: Effort) -> list[Params]:
+        """Starts with one component more than the fits with `size`."""
+        starts: list[Params] = []
+        for ascent in self.pools[size - 1][: effort.n_pool]:
+            starts += self._insertions(ascent.params, effort.n_insertions)
+            starts += splits(ascent.params)
+        return starts
+
+    def _insertions(self, params: Params, n_insertions: int) -> list[Params]:
+        """Starts with one component more, at the peaks of the gradient function."""
+        means, variances, shape = self._candidates
+        logp, _, _ = self.likelihood.logpdf(params)
+        gradient, curvature = self.likelihood.gradient_function(logp, means, variances)
+        weight = np.clip(gradient / np.maximum(curvature, np.finfo(np.float64).tiny), 0.0, 0.5)
+        gain = np.where(gradient > 0.0, gradient * weight - 0.5 * curvature * weight**2, 0.0)
+        return [
+            Params(
+                np.append(params.weights * (1.0 - weight[g]), weight[g]),
+                np.append(params.means, means[g]),
+                np.append(params.variances, variances[g]),
+            )
+            for g in _peaks(gain, shape)[:n_insertions]
+            if weight[g] > 0.0
+        ]
+
+    @cached_property
+    def _candidates(self) -> tuple[Array, Array, list[int]]:
+        """Candidate components: for each width, means half a total width apart where there are data."""
+        x, var = self.likelihood.x, self.likelihood.var
+        error = float(np.sqrt(np.median(var)))
+        spread = math.hypot(math.sqrt(moments_start(self.likelihood).variances[0]), error)
+        lowest = math.sqrt(self.floor)
+        # Rows with the smallest errors can hold up a component narrower than the steps between candidates.
+        sharp = np.argsort(var, kind="stable")[:_N_SHARP]
+        means, variances, shape = [], [], []
+        for level in range(_N_WIDTHS):
+            sigma = max(2.0 ** (1 - level) * spread, lowest) if level < _N_WIDTHS - 1 else lowest
+            step = 0.5 * max(math.hypot(sigma, 0.5 * error), 2.0 ** (-_N_WIDTHS) * spread)
+            own = x[sharp[sigma**2 + var[sharp] < step**2]]
+            centres = np.unique(np.concatenate([np.rint(x / step) * step, own]))
+            means.append(centres)
+            variances.append(np.full(centres.size, sigma**2))
+            shape.append(centres.size)
+        return np.concatenate(means), np.concatenate(variances), shape
+
+
+def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Ascent]:
+    """The highest fits, those that met at one place once."""
+    chosen: list[Ascent] = []
+    for ascent in sorted(ascents, key=lambda ascent: -ascent.loglik):
+        if len(chosen) < n_kept and all(abs(ascent.loglik - other.loglik) > apart for other in chosen):
+            chosen.append(ascent)
+    return chosen
+
+
+def _peaks(gain: Array, shape: list[int]) -> list[int]:
+    """Indices of the candidates that beat their neighbours of the same width, best first."""
+    peaks: list[int] = []
+    start = 0
+    for size in shape:
+        level = np.concatenate([[-np.inf], gain[start : start + size], [-np.inf]])
+        top = (level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:]) & (level[1:-1] > 0.0)
+        peaks.extend((start + np.flatnonzero(top)).tolist())
+        start += size
+    return sorted(peaks, key=lambda g: (-gain[g], g))
+
+
+def splits(params: Params) -> list[Params]:
+    """Starts with one component more: each component as two halves, side by side or one inside the other."""
+    starts = []
+    for j in range(params.n_components):
+        sigma = math.sqrt(params.variances[j])
+        for offsets, factors in (((-0.8, 0.8), (0.4, 0.4)), ((0.0, 0.0), (0.25, 2.0))):
+            starts.append(
+                Params(
+                    np.append(np.delete(params.weights, j), np.full(2, 0.5 * params.weights[j])),
+                    np.append(np.delete(params.means, j), params.means[j] + sigma * np.array(offsets)),
+                    np.append(np.delete(params.variances, j), params.variances[j] * np.array(factors)),
+                )
+            )
+    return starts
+
+
+def reduced(params: Params) -> list[Params]:
+    """Starts with one component less: each one removed, and each pair of neighbours merged."""
+    starts = []
+    for j in range(params.n_components):
+        keep = np.arange(params.n_components) != j
+        weights = params.weights[keep]
+        if weights.sum() > 0:
+            starts.append(Params(weights / weights.sum(), params.means[keep], params.variances[keep]))
+    order = np.argsort(params.means, kind="stable")
+    for a, b in pairwise(order.tolist()):
+        keep = ~np.isin(np.arange(params.n_components), (a, b))
+        share = params.weights[[a, b]] / params.weights[[a, b]].sum()
+        mean = float(share @ params.means[[a, b]])
+        variance = float(share @ (params.variances[[a, b]] + (params.means[[a, b]] - mean) ** 2))
+        starts.append(
+            Params(
+                np.append(params.weights[keep], params.weights[[a, b]].sum()),
+                np.append(params.means[keep], mean),
+                np.append(params.variances[keep], variance),
+            )
+        )
+    return starts
+
+
+def doubled(params: Params) -> Params:
+    """The same mixture with its heaviest component counted as two halves."""
+    j = int(np.argmax(params.weights))
+    weights = params.weights.copy()
+    weights[j] *= 0.5
+    return Params(
+        np.append(weights, weights[j]),
+        np.append(params.means, params.means[j]),
+        np.append(params.variances, params.variances[j]),
+    )

@@ -1,0 +1,225 @@
+"""The public fits: a mixture with a given number of components, and the choice of that number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mixpipe.engine import best_fits
+from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
+from mixpipe.likelihood import Likelihood
+from mixpipe.model import CRITERIA, Array, Cells, FitResult, Mixture, Selection, Uncertainties
+from mixpipe.uncertainty import information_uncertainties
+
+# A component that holds fewer rows than this is named in the warnings.
+_FEW_ROWS = 3.0
+
+
+def as_cells(x: Any, err: Any = None, weights: Any = None) -> Cells:
+    """Cells from what users hold: arrays, pandas series, Astropy columns or quantities, or cells.
+
+    Errors that carry a unit are converted to the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        For cells together with `err` or `weights`, missing values, or a unit on the errors alone.
+    """
+    if isinstance(x, Cells):
+        if err is not None or weights is not None:
+            raise ValueError("cells carry their own errors and weights: err and weights must be None")
+        return x
+    unit = getattr(x, "unit", None)
+    if hasattr(err, "to_value") or (getattr(err, "unit", None) is not None and hasattr(err, "quantity")):
+        quantity = err.quantity if hasattr(err, "quantity") else err
+        if unit is None:
+            raise ValueError(f"err has the unit {quantity.unit} but x has none")
+        err = quantity.to_value(unit)
+    return Cells.from_rows(
+        _plain(x), None if err is None else _plain(err), None if weights is None else _plain(weights)
+    )
+
+
+def _plain(values: Any) -> Array:
+    """A float64 array; masked values become nan, which `Cells` refuses."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    return np.asarray(getattr(values, "value", values), dtype=np.float64)
+
+
+def fit_mixture(
+    x: Any,
+    err: Any = None,
+    n_components: int = 1,
+    *,
+    weights: Any = None,
+    start: Mixture | None = None,
+    algorithm: str = "newton",
+    equal_sigmas: bool = False,
+    sigma_floor: float | None = None,
+    n_threads: int | None = None,
+) -> FitResult:
+    """Maximum-likelihood Gaussian mixture of values with per-row errors.
+
+    Parameters
+    ----------
+    x : array_like, shape (n_data,), or Cells
+        Values.
+    err : array_like, shape (n_data,), float or None
+        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors.
+    n_components : int
+        Number of components, M.
+    weights : array_like, shape (n_data,), or None
+        Row weights.
+    start : Mixture or None
+        Climb from here instead of searching for the global maximum.
+    algorithm : str
+        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``.
+    equal_sigmas : bool
+        Give all components one width.
+    sigma_floor : float or None
+        Lower bound on the sigmas, in the unit of `x`. By default 0 where every error is positive, and
+        `mixpipe.model.resolution` of the rows without error otherwise.
+    n_threads : int or None
+        Threads; all cores by default. The result does not depend on it.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError
+        For values that are not finite, negative errors, or options that contradict each other.
+
+    Examples
+    --------
+    >>> from scipy.special import ndtri
+    >>> quantiles = ndtri((np.arange(500) + 0.5) / 500)  # of a standard normal
+    >>> x = np.concatenate([quantiles, 9.0 + quantiles])
+    >>> fit_mixture(x, 0.6, n_components=2).mixture
+    Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
+    """
+    _check_count("n_components", n_components)
+    cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
+    if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
+        raise ValueError(
+            f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
+            f"and without equal_sigmas"
+        )
+    if start is None:
+        ascent = best_fits(cells, likelihood, floor, n_components, equal_sigmas=equal_sigmas)[-1]
+    elif start.n_components != n_components:
+        raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
+    elif algorithm == "newton":
+        ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
+    else:
+        ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
+    return _result(likelihood, ascent, floor, equal_sigmas)
+
+
+def choose_n_components(
+    x: Any,
+    err: Any = None,
+    *,
+    weights: Any = None,
+    max_components: int = 10,
+    criterion: str = "bic",
+    sigma_floor: float | None = None,
+    n_threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Selection:
+    """Fit 1, 2, ... components and choose their number by an information criterion.
+
+    Parameters
+    ----------
+    x, err, weights, sigma_floor, n_threads
+        As in `fit_mixture`.
+    max_components : int
+        Largest number of components to try.
+    criterion : str
+        ``bic``, ``aic`` or ``icl``.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    ValueError
+        As `fit_mixture`, and for an unknown criterion.
+
+    Examples
+    --------
+    >>> x = np.concatenate([np.linspace(-1, 1, 50) ** 3, 8 + np.linspace(-1, 1, 50) ** 3])
+    >>> choose_n_components(x, 0.2, max_components=3).best.n_components
+    2
+    """
+    _check_count("max_components", max_components)
+    if criterion not in CRITERIA:
+        raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
+    cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
+    ascents = best_fits(cells, likelihood, floor, max_components, progress=progress)
+    return Selection(tuple(_result(likelihood, ascent, floor, False) for ascent in ascents), criterion)
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, found {value!r}")
+
+
+def _prepare(
+    x: Any, err: Any, weights: Any, sigma_floor: float | None, n_threads: int | None
+) -> tuple[Cells, Likelihood, float]:
+    """Cells, their likelihood, and the lower bound on the variances in its scaled units."""
+    cells = as_cells(x, err, weights)
+    if sigma_floor is None:
+        sigma_floor = cells.resolution
+    elif not (np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err.min() > 0)):
+        raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
+    likelihood = Likelihood(cells, n_threads)
+    return cells, likelihood, (sigma_floor / likelihood.scale) ** 2
+
+
+def _result(likelihood: Likelihood, ascent: Ascent, floor: float, equal_sigmas: bool) -> FitResult:
+    """The fit in the units of the data, with entropy, uncertainties and warnings."""
+    params = ascent.params
+    size = params.n_components
+    order = np.lexsort((params.variances, params.means))
+    boundary = params.variances <= floor * (1.0 + 1e-9)
+    _, _, entropy = likelihood.logpdf(params)
+    unknown = Uncertainties.unknown(size)
+    uncertainties = unknown if equal_sigmas else information_uncertainties(likelihood, params, boundary)
+    sigma_floor = float(np.sqrt(floor)) * likelihood.scale
+    warnings = []
+    if not ascent.converged:
+        warnings.append(f"not converged: {ascent.remaining_gain:.2g} nats remain (converged: {CONVERGED_GAIN:g})")
+    if sigma_floor > 0 and boundary.any():
+        warnings.append(
+            f"{int(boundary.sum())} of {size} sigmas at the floor of {sigma_floor:.4g}, "
+            f"the smallest width that values without errors resolve"
+        )
+    few = np.flatnonzero(params.weights[order] * likelihood.n_data < _FEW_ROWS)
+    if few.size:
+        warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(str(j + 1) for j in few)}")
+    return FitResult(
+        mixture=likelihood.mixture(params),
+        estimator="em",
+        loglik=ascent.loglik,
+        entropy=entropy,
+        n_data=likelihood.n_data,
+        n_params=2 * size if equal_sigmas else 3 * size - 1,
+        converged=ascent.converged,
+        remaining_gain=ascent.remaining_gain,
+        n_passes=likelihood.n_passes,
+        sigma_floor=sigma_floor,
+        boundary=boundary[order],
+        uncertainties=Uncertainties(
+            uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]
+        ),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,211 @@
+"""Results as tables and files. Nothing here fits anything.
+
+Every file is written beside its place under a temporary name and then renamed: it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertainties
+from mixpipe.quality import Quality
+
+# Rows per block of the members table: bounds its memory to some MB.
+_BLOCK = 1 << 17
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file belongs; its folder is made.
+    write : callable
+        Takes the path of the temporary file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """A CSV file with a header, numbers in full precision, and `nan` for what is not available."""
+    write_file(path, lambda temporary: frame.to_csv(temporary, index=False, na_rep="nan", lineterminator="\n"))
+
+
+def write_json(document: dict[str, Any], path: Path) -> None:
+    """A JSON file, strictly: what is not finite becomes null."""
+    text = json.dumps(_strict(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _strict(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return _strict(value.tolist())
+    if isinstance(value, np.generic):
+        return _strict(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def components_table(fit: FitResult, unit: str | None = None) -> pd.DataFrame:
+    """One row per component, sorted by mean: weight, mean and sigma with uncertainties, boundary, unit."""
+    mixture, unc = fit.mixture, fit.uncertainties
+    return pd.DataFrame(
+        {
+            "component": np.arange(1, fit.n_components + 1),
+            "weight": mixture.weights,
+            "weight_unc": unc.weights,
+            "mean": mixture.means,
+            "mean_unc": unc.means,
+            "sigma": mixture.sigmas,
+            "sigma_unc": unc.sigmas,
+            "boundary": fit.boundary,
+            "unit": unit or "",
+        }
+    )
+
+
+def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataFrame:
+    """One row per estimator and component.
+
+    Parameters
+    ----------
+    fits : iterable of (FitResult, float, float)
+        A fit, the log-likelihood of its mixture on the data, and the seconds that it took.
+    """
+    rows = [
+        {
+            "estimator": fit.estimator,
+            "component": component + 1,
+            "weight": fit.mixture.weights[component],
+            "mean": fit.mixture.means[component],
+            "sigma": fit.mixture.sigmas[component],
+            "loglik": loglik,
+            "seconds": seconds,
+        }
+        for fit, loglik, seconds in fits
+        for component in range(fit.n_components)
+    ]
+    return pd.DataFrame(rows)
+
+
+def fit_document(selection: Selection, quality: Quality, unit: str | None) -> dict[str, Any]:
+    """The fit as plain values for JSON: what the command line prints and what fit.json is built on."""
+    fit = selection.best
+    components = components_table(fit).drop(columns=["component", "unit"])
+    return {
+        "n_data": fit.n_data,
+        "unit": unit,
+        "estimator": fit.estimator,
+        "criterion": selection.criterion,
+        "n_components": fit.n_components,
+        "n_params": fit.n_params,
+        "loglik": fit.loglik,
+        "entropy": fit.entropy,
+        "bic": fit.bic,
+        "aic": fit.aic,
+        "icl": fit.icl,
+        "converged": fit.converged,
+        "remaining_gain": fit.remaining_gain,
+        "n_passes": fit.n_passes,
+        "sigma_floor": fit.sigma_floor,
+        "components": components.to_dict("records"),
+        "selection": selection.table().to_dict("records"),
+        "quality": {"ks": quality.ks, "ks_pvalue": quality.ks_pvalue, "ad": quality.ad},
+        "warnings": list(fit.warnings),
+    }
+
+
+def read_fit(document: dict[str, Any]) -> FitResult:
+    """The fit from what `fit_document` made of it, after JSON."""
+
+    def column(name: str) -> Array:
+        return np.array(
+            [math.nan if row[name] is None else row[name] for row in document["components"]], dtype=np.float64
+        )
+
+    def number(name: str) -> float:
+        return math.nan if document[name] is None else float(document[name])
+
+    return FitResult(
+        mixture=Mixture(column("weight"), column("mean"), column("sigma")),
+        estimator=document["estimator"],
+        loglik=number("loglik"),
+        entropy=number("entropy"),
+        n_data=number("n_data"),
+        n_params=document["n_params"],
+        converged=document["converged"],
+        remaining_gain=number("remaining_gain"),
+        n_passes=document["n_passes"],
+        sigma_floor=number("sigma_floor"),
+        boundary=column("boundary").astype(bool),
+        uncertainties=Uncertainties(column("weight_unc"), column("mean_unc"), column("sigma_unc")),
+        warnings=tuple(document["warnings"]),
+    )
+
+
+def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels: np.ndarray) -> None:
+    """One row per used catalog row: memberships and the true value that each row's own error allows.
+
+    Parameters
+    ----------
+    path : Path
+        Parquet file to write, block by block.
+    mixture : Mixture
+        The fit.
+    cells : Cells
+        One cell per used row.
+    label : str
+        Name of the first column: the catalog's key, or `row`.
+    labels : ndarray, shape (n_data,)
+        Its values.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def block(start: int) -> pa.Table:
+        part = slice(start, start + _BLOCK)
+        x, err = cells.x[part], cells.err[part]
+        resp = mixture.responsibilities(x, err)
+        true_mean, true_unc = mixture.posterior(x, err)
+        columns = {label: labels[part], "value": x, "err": err}
+        columns["component"] = (np.argmax(resp, axis=1) + 1).astype(np.int32)
+        columns.update({f"p_{j + 1}": resp[:, j] for j in range(mixture.n_components)})
+        columns["true_mean"], columns["true_unc"] = true_mean, true_unc
+        return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+    def write(temporary: Path) -> None:
+        first = block(0)
+        with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+            writer.write_table(first)
+            for start in range(_BLOCK, len(cells), _BLOCK):
+                writer.write_table(block(start))
+
+    write_file(path, write)

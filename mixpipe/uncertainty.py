@@ -1,0 +1,53 @@
+"""Standard errors of a fit from the observed information."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.likelihood import Likelihood, Params
+from mixpipe.model import Uncertainties
+
+
+def information_uncertainties(likelihood: Likelihood, params: Params, boundary: NDArray[np.bool_]) -> Uncertainties:
+    """One-sigma uncertainties from the inverse of the negative Hessian.
+
+    A sigma at its lower bound has no two-sided uncertainty: it is held fixed and gets nan. All are nan where the
+    likelihood is flat in some direction.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    params : Params
+        The maximum, in scaled units.
+    boundary : ndarray of bool, shape (n_components,)
+        Components whose sigma is at its lower bound.
+
+    Returns
+    -------
+    Uncertainties
+        In the units of the data and the order of `params`.
+    """
+    size = params.n_components
+    free = np.ones((size, 3), dtype=bool)
+    free[boundary, 2] = False
+    indices = np.flatnonzero(free)
+    information = -likelihood.derivatives(params).hessian[np.ix_(indices, indices)]
+    # The same in units of order one: a curvature below rounding there means that the data say nothing.
+    units = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
+    curvature, basis = np.linalg.eigh(information / np.outer(units, units))
+    if not curvature[0] > 1e-10:
+        return Uncertainties.unknown(size)
+    covariance = (basis / curvature) @ basis.T / np.outer(units, units)
+    variances = np.full(3 * size, np.nan)
+    variances[indices] = np.diag(covariance)
+    ln_weight, mean, square = variances.reshape(size, 3).T
+    # The Hessian holds the weights' sum by a term whose inverse adds 1 / n_data to the variance of each ln w.
+    ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = np.sqrt(square) / (2.0 * np.sqrt(params.variances))
+    sigma[boundary] = np.nan
+    return Uncertainties(
+        params.weights * np.sqrt(ln_weight), likelihood.scale * np.sqrt(mean), likelihood.scale * sigma
+    )

@@ -1,0 +1,236 @@
+"""Configuration files: what is accepted, what holds by default, and what errors say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mixpipe.config import ColumnSettings, Settings, load_config, parse_config
+from mixpipe.errors import ConfigError
+from mixpipe.schema import SCHEMA, SECTIONS, with_key_tables
+
+MINIMAL = """
+catalogs:
+  stars:
+    releases:
+      2018: stars.csv
+    columns:
+      mass:
+"""
+
+FULL = """
+results: out
+catalogs:
+  neutron_stars:
+    releases:
+      "2018": a.fits
+      dr2: [b_1.fits, b_2.fits]
+    key: name
+    format: fits
+    hdu: STARS
+    path: /stars
+    comment: "#"
+    delimiter: ";"
+    missing: [-999, -9.99, "n/a"]
+    where: "kind == 'NS-WD'"
+    columns:
+      mass:
+        value: M [Msun]
+        error: [e_up, e_lo]
+        error_kind: variance
+        error_scale: 2
+        error_floor: 1
+        weight: w
+        transform: log10
+        unit: Msun
+        max_components: 3
+        estimators: [em]
+      spin: {error: 0.5}
+      age: {error: e_age}
+settings:
+  max_components: 6
+  criterion: icl
+  estimators: [em]
+  bootstrap: 0
+  seed: 7
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_of(folder: Path, text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(folder, text))
+    return caught.value
+
+
+def test_minimal_config_takes_the_documented_defaults(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL))
+    assert config.results == Path("results")
+    (stars,) = config.catalogs
+    assert stars.releases == {"2018": (Path("stars.csv"),)}
+    assert (stars.key, stars.format, stars.hdu, stars.missing, stars.where) == (None, "auto", None, (), None)
+    (mass,) = stars.columns
+    assert (mass.name, mass.value, mass.error, mass.transform) == ("mass", "mass", None, "none")
+    assert (mass.error_kind, mass.error_scale, mass.error_floor) == ("sigma", 1.0, 0.0)
+    assert (mass.max_components, mass.estimators) == (10, ("em",))
+    assert config.settings == Settings(max_components=10, criterion="bic", estimators=("em",), bootstrap=0, seed=1)
+
+
+def test_every_key_arrives(tmp_path):
+    config = load_config(write(tmp_path, FULL))
+    assert config.results == Path("out")
+    stars = config.catalog("neutron_stars")
+    assert list(stars.releases.items()) == [
+        ("2018", (Path("a.fits"),)),
+        ("dr2", (Path("b_1.fits"), Path("b_2.fits"))),
+    ]
+    assert (stars.key, stars.format, stars.hdu, stars.path) == ("name", "fits", "STARS", "/stars")
+    assert (stars.comment, stars.delimiter, stars.missing) == ("#", ";", (-999.0, -9.99, "n/a"))
+    assert stars.where == "kind == 'NS-WD'"
+    assert stars.column("mass") == ColumnSettings(
+        name="mass",
+        value="M [Msun]",
+        error=("e_up", "e_lo"),
+        error_kind="variance",
+        error_scale=2.0,
+        error_floor=1.0,
+        weight="w",
+        transform="log10",
+        unit="Msun",
+        max_components=3,
+        estimators=("em",),
+    )
+    assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
+    assert stars.column("age").error == "e_age"
+    assert config.settings == Settings(6, "icl", ("em",), 0, 7)
+
+
+def test_the_full_example_leaves_out_no_key():
+    given = yaml.safe_load(FULL)
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
+    catalog = given["catalogs"]["neutron_stars"]
+    parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": catalog["columns"]["mass"]}
+    for section in SECTIONS:
+        assert set(parts[section]) == set(schema[section]["properties"])
+
+
+def test_dataclass_defaults_are_those_of_a_file(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL))
+    assert config.settings == Settings()
+    assert config.catalogs[0].columns[0] == ColumnSettings("mass", "mass")
+
+
+@pytest.mark.parametrize("none", ["none", "null", "~", ""])
+def test_no_errors(tmp_path, none):
+    text = MINIMAL.replace("mass:", f"mass: {{error: {none}}}")
+    assert load_config(write(tmp_path, text)).catalogs[0].columns[0].error is None
+
+
+def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
+    text = "catalogs:\n  neutron_stars:\n    releases: {a: b.csv}\n    colums:\n      mass:\n"
+    error = error_of(tmp_path, text)
+    assert error.what == "unknown key 'colums'"
+    assert error.where == f"in {tmp_path}/config.yaml line 4 (catalogs.neutron_stars)"
+    assert error.expected.startswith("one of releases, columns, key,")
+    assert error.expected.endswith("(did you mean 'columns'?)")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "inside", "expected"),
+    [
+        ("mass:", "mass: {eror: e}", 7, "catalogs.stars.columns.mass", "did you mean 'error'"),
+        ("mass:", "mass: {error: -1}", 7, "catalogs.stars.columns.mass.error", "a pair of columns"),
+        ("mass:", "mass: {error: [a]}", 7, "catalogs.stars.columns.mass.error", "a pair of columns"),
+        ("mass:", "mass: {error: [a, b, c]}", 7, "catalogs.stars.columns.mass.error", "a pair of columns"),
+        ("mass:", "mass: {error_scale: 0}", 7, "catalogs.stars.columns.mass.error_scale", "a number > 0"),
+        ("mass:", "mass: {error_floor: .nan}", 7, "catalogs.stars.columns.mass.error_floor", "a number >= 0"),
+        ("mass:", "mass: {error_scale: .inf}", 7, "catalogs.stars.columns.mass.error_scale", "a number > 0"),
+        ("mass:", "mass: {max_components: 2.5}", 7, "catalogs.stars.columns.mass.max_components", ">= 1"),
+        ("mass:", "mass: {transform: log2}", 7, "catalogs.stars.columns.mass.transform", "none, log10 or ln"),
+        ("mass:", "mass: {estimators: [moments]}", 7, "catalogs.stars.columns.mass.estimators.0", "not available"),
+        ("mass:", "mass: mass", 7, "catalogs.stars.columns.mass", "a mapping of keys"),
+        ("2018: stars.csv", "2018: []", 5, "catalogs.stars.releases.2018", "a file"),
+        ("2018: stars.csv", "2018: 7", 5, "catalogs.stars.releases.2018", "a file"),
+        ("2018: stars.csv", "compare: a.csv", 5, "catalogs.stars.releases", "other than compare"),
+        ("  stars:", "  logs:", 3, "catalogs", "other than logs"),
+        ("2018: stars.csv", "true: a.csv", 4, "catalogs.stars.releases", "quotes"),
+        ("2018: stars.csv", "1.10: a.csv", 4, "catalogs.stars.releases", "quotes"),
+        ("2018: stars.csv", "2018: a.csv\n      2018: b.csv", 6, "catalogs.stars.releases", "each key once"),
+        ("2018: stars.csv", "2018: a.csv\n      '2018': b.csv", 6, "catalogs.stars.releases", "each key once"),
+        ("mass:", "mass:\n      Mass:", 8, "catalogs.stars.columns", "differ"),
+        ("\ncatalogs", "\nsettings: {bootstrap: 100}\ncatalogs", 2, "settings.bootstrap", "not available"),
+        ("\ncatalogs", "\nsettings: {seed: -1}\ncatalogs", 2, "settings.seed", ">= 0"),
+        ("\ncatalogs", "\nsettings: {criterion: BIC}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
+        ("    columns:\n      mass:\n", "", 3, "catalogs.stars", "columns: The columns to fit"),
+        ("\n      mass:", " {}", 6, "catalogs.stars.columns", "at least one entry"),
+    ],
+)
+def test_mistakes_are_placed(tmp_path, old, new, line, inside, expected):
+    assert old in MINIMAL
+    error = error_of(tmp_path, MINIMAL.replace(old, new))
+    place = f"in {tmp_path}/config.yaml line {line}"
+    assert error.where == f"{place} ({inside})"
+    assert expected in error.expected
+
+
+@pytest.mark.parametrize(
+    "name", ["../up", "a/b", ".hidden", "..", "a b", "a\\b", "-x", "", "é", "a*", "a\\n", "a.csv", "x" * 81]
+)
+def test_names_that_are_no_safe_folders(tmp_path, name):
+    for old in ("stars:", "mass:"):
+        error = error_of(tmp_path, MINIMAL.replace(old, f'"{name}":', 1))
+        assert "cannot be the name of a folder" in error.what
+    if name != "a.csv":
+        assert "folder" in error_of(tmp_path, MINIMAL.replace("2018:", f'"{name}":')).what
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "no key 'catalogs'"),
+        ("- a\n", "found [a]"),
+        ("catalogs: {a: [}\n", "line 1"),
+        ("a: b: c\n", "line 1"),
+        ("results: !!python/object/apply:os.system ['true']\n", "line 1"),
+        ("a: &a\n  b: *a\n", "line 2"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path, text, part):
+    assert part in str(error_of(tmp_path, text))
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("catalogs: é".encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(tmp_path / "latin.yaml")
+
+
+def test_parsed_mapping_equals_file_and_last_file_places_a_mistake(tmp_path):
+    mapping = yaml.safe_load(FULL)
+    assert parse_config(mapping) == load_config(write(tmp_path, FULL))
+    other = tmp_path / "more.yaml"
+    other.write_text("settings:\n  seed: x\n", encoding="utf-8")
+    mapping["settings"]["seed"] = "x"
+    with pytest.raises(ConfigError) as caught:
+        parse_config(mapping, [tmp_path / "config.yaml", other])
+    assert caught.value.where == f"in {other} line 2 (settings.seed)"
+
+
+def test_demo_is_valid_and_its_readme_up_to_date(root):
+    config = load_config(root / "config" / "config.yaml")
+    assert list(config.catalog("neutron_stars").releases) == ["2018", "2024"]
+    readme = (root / "config" / "README.md").read_text(encoding="utf-8")
+    assert readme == with_key_tables(readme), "run: python -m mixpipe.schema config/README.md"
+    for section in SECTIONS:
+        assert f"<!-- keys: {section} -->" in readme
+
+
+def test_schema_is_where_the_documentation_says(root):
+    assert (root / "workflow" / "schemas" / "config.schema.yaml").resolve() == SCHEMA.resolve()

@@ -1,0 +1,297 @@
+"""Figures: what they show, that hard data do not spoil them, and that their bytes repeat."""
+
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.figures.scene import Scene
+from mixpipe.model import FitResult, Mixture, Selection
+
+
+def fit_of(weights, means, sigmas, n_data, converged=True, loglik=-100.0):
+    mixture = Mixture(weights, means, sigmas)
+    return FitResult(mixture, "em", loglik, 0.0, n_data, 3 * len(weights) - 1, converged)
+
+
+def texts(figure):
+    """All words of a figure that are not tick labels."""
+    found = [text.get_text() for text in figure.texts]
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [axes.get_xlabel(), axes.get_ylabel(), axes.get_title(loc="left")]
+    for legend in figure.legends:
+        found += [text.get_text() for text in legend.get_texts()]
+    return "\n".join(found)
+
+
+def line(axes, colour, style):
+    """The data of the one long line of this look."""
+    (found,) = [
+        each
+        for each in axes.lines
+        if each.get_color() == colour and each.get_linestyle() == style and len(each.get_xdata()) > 10
+    ]
+    return np.asarray(found.get_xdata()), np.asarray(found.get_ydata())
+
+
+def heights(axes):
+    """The heights of the first histogram of these axes."""
+    values, _, _ = next(patch.get_data() for patch in axes.patches if hasattr(patch, "get_data"))
+    return np.asarray(values)
+
+
+RNG = np.random.default_rng(20)
+TEN = np.linspace(0.0, 30.0, 10)
+CAUCHY = RNG.standard_cauchy(5000)
+DECADES = 10.0 ** RNG.uniform(-6.0, 3.0, 1000)
+LONG = "a very long name with $x_$ and \\frac{1}{2} and 100 % _ ^ of everything " * 4
+CASES = {
+    "one row": (([1.0], [4.2], [0.0]), [4.2], 0.0, None),
+    "three rows": (([1.0], [2.0], [0.8]), [1.0, 2.0, 3.0], 0.1, "km/s"),
+    "outlier": (([0.99, 0.01], [0.0, 1e6], [1.0, 0.0]), [*RNG.normal(size=99), 1e6], 0.1, "mag"),
+    "constant": (([1.0], [5.0], [0.0]), np.full(50, 5.0), 0.0, None),
+    "constant zero": (([1.0], [0.0], [0.0]), np.zeros(50), None, None),
+    "constant with errors": (([1.0], [5.0], [0.0]), np.full(50, 5.0), np.full(50, 0.1), None),
+    "nine decades": (([0.5, 0.5], [0.0, 6.0], [1.0, 1.0]), RNG.normal(size=1000) * np.hypot(1, DECADES), DECADES, "K"),
+    "heavy tails": (([0.6, 0.3, 0.1], [0.0, 0.0, 0.0], [0.8, 4.0, 60.0]), CAUCHY, 0.05, "arcsec"),
+    "ten components": ((np.full(10, 0.1), TEN, np.full(10, 0.5)), np.repeat(TEN, 30) + RNG.normal(size=300), 0.3, LONG),
+    "spikes": (([0.5, 0.5], [1.0, 2.0], [0.0, 0.0]), np.repeat([1.0, 2.0], 100), 0.0, "mag"),
+    "huge offset": (([1.0], [2459000.0], [1e-4]), 2459000.0 + 1e-4 * RNG.normal(size=300), 1e-5, "d"),
+    "tiny numbers": (([1.0], [3e-13], [1e-15]), 3e-13 + 1e-15 * RNG.normal(size=300), 1e-16, "erg s-1 cm-2"),
+    "huge numbers": (([1.0], [3e40], [1e39]), 3e40 + 1e39 * RNG.normal(size=300), 1e38, "g"),
+    "fit elsewhere": (([0.5, 0.5], [40.0, 60.0], [1.0, 1.0]), RNG.normal(size=300), 0.1, None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hard_data_draw_without_a_warning_and_nothing_leaves_the_figure(name, tmp_path):
+    parameters, x, err, unit = CASES[name]
+    fit = fit_of(*parameters, n_data=len(x))
+    label = f"{LONG} / {LONG} / {LONG}" if unit == LONG else f"catalog / release / {name}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = [
+            draw_mixture(fit, x, err, label=label, unit=unit),
+            draw_classes(fit, x, err, label=label, unit=unit),
+            draw_quality(fit, x, err, label=label),
+        ]
+        for figure in figures:
+            save_figure(figure, tmp_path / "a.png", tmp_path / "a.svg")
+    for figure in figures:
+        width, height = figure.get_size_inches()
+        renderer = figure.canvas.get_renderer()
+        boxes = [axes.get_tightbbox(renderer).transformed(figure.dpi_scale_trans.inverted()) for axes in figure.axes]
+        words = [text.get_tightbbox(renderer).transformed(figure.dpi_scale_trans.inverted()) for text in figure.texts]
+        keys = [key.get_tightbbox(renderer).transformed(figure.dpi_scale_trans.inverted()) for key in figure.legends]
+        for box in boxes + words + keys:
+            assert box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < width + 0.02 and box.y1 < height + 0.02
+        heading_bottom, axes_top = min(box.y0 for box in words), max(box.y1 for box in boxes)
+        assert axes_top <= heading_bottom + 0.03
+        assert all(key.y1 <= min(box.y0 for box in boxes) + 0.03 for key in keys)
+
+
+def test_observed_curve_is_the_mixture_averaged_over_the_errors():
+    x, err = RNG.normal(0.0, 1.5, 4000), RNG.uniform(0.1, 2.0, 4000)
+    fit = fit_of([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0], n_data=4000)
+    axes = draw_mixture(fit, x, err, label="a / b / c", unit=None).axes[1]
+    grid, observed = line(axes, "#000000", "-")
+    _, intrinsic = line(axes, "#000000", ":")
+    direct = sum(
+        weight * norm.pdf(grid[:, None], mean, np.sqrt(sigma**2 + err**2)).mean(axis=1)
+        for weight, mean, sigma in [(0.3, -1.0, 0.5), (0.7, 2.0, 1.0)]
+    )
+    # 256 groups of errors, each replaced by its root mean square, and a thousandth of the width as resolution.
+    np.testing.assert_allclose(observed, direct, atol=1e-4)
+    expected = 0.3 * norm.pdf(grid, -1.0, 0.5) + 0.7 * norm.pdf(grid, 2.0, 1.0)
+    np.testing.assert_allclose(intrinsic, expected, rtol=1e-12)
+
+
+def test_one_outlier_is_counted_and_does_not_stretch_the_axis():
+    x = np.append(RNG.normal(size=99), 1e6)
+    figure = draw_mixture(fit_of([1.0], [0.0], [1.0], 100), x, 0.1, label="a / b / c", unit="mag")
+    low, high = figure.axes[1].get_xlim()
+    assert -10 < low < x.min() and np.sort(x)[-2] < high < 10
+    assert "1 row outside the picture (0 left, 1 right)" in texts(figure)
+
+
+def test_few_percent_far_away_stay_in_the_picture():
+    x = np.concatenate([RNG.normal(0.0, 1.0, 960), RNG.normal(20.0, 1.0, 40)])
+    figure = draw_mixture(fit_of([0.96, 0.04], [0.0, 20.0], [1.0, 1.0], 1000), x, 0.1, label="a / b / c", unit=None)
+    low, high = figure.axes[1].get_xlim()
+    assert low < -3 and high > 21
+
+
+def test_large_errors_of_some_rows_do_not_hide_the_components():
+    _, x, err, _ = CASES["nine decades"]
+    scene = Scene.of(Mixture([0.5, 0.5], [0.0, 6.0], [1.0, 1.0]), x, err, None)
+    assert scene.width < 120 and scene.low < -3 and scene.high > 9
+
+
+def test_component_without_width_is_an_arrow_with_its_weight_and_leaves_the_scale_alone():
+    x = np.concatenate([RNG.normal(size=300), np.zeros(100)])
+    figure = draw_mixture(fit_of([0.75, 0.25], [0.0, 0.0], [1.0, 0.0], 400), x, 0.0, label="a / b / c", unit=None)
+    axes = figure.axes[1]
+    assert axes.get_ylim()[1] <= 3.0 * heights(axes).max()
+    assert "0.25" in [text.get_text() for text in axes.texts]
+
+
+def test_histogram_is_a_density_over_all_rows_with_weights():
+    x, weights = np.array([0.0, 1.0, 2.0, 3.0, 1e9]), np.array([1.0, 2.0, 3.0, 1.0, 1.0])
+    scene = Scene.of(Mixture([1.0], [1.5], [1.0]), x, 0.1, weights)
+    edges = scene.edges(Mixture([1.0], [1.5], [1.0]))
+    assert scene.counts(edges).sum() == 7.0 and scene.n_data == 8.0 and scene.outside() == (0, 1)
+    assert np.all(np.diff(edges) > 0)
+
+
+def test_bins_of_rounded_values_hold_equal_numbers_of_steps():
+    x = np.round(RNG.normal(70.0, 13.0, 2000))
+    mixture = Mixture([1.0], [70.0], [13.0])
+    edges = Scene.of(mixture, x, None, None).edges(mixture)
+    width = np.diff(edges)
+    np.testing.assert_allclose(width, round(width[0]))
+    np.testing.assert_allclose(np.mod(edges, 1.0), 0.5)
+
+
+def test_user_text_is_not_markup():
+    figure = draw_mixture(fit_of([1.0], [0.0], [1.0], 9), np.arange(9.0) - 4, 0.1, label="$a$ / _ / $c$", unit="$u$")
+    assert "$a$ / _ / $c$" in texts(figure) and "$c$ [$u$]" in texts(figure)
+    assert not any(text.get_parse_math() for text in figure.texts)
+    assert not figure.axes[1].xaxis.label.get_parse_math()
+
+
+def test_classes_stack_to_one_and_cross_where_the_weighted_densities_are_equal():
+    x = RNG.normal(2.0, 3.0, 300)
+    figure = draw_classes(fit_of([0.5, 0.5], [0.0, 4.0], [1.0, 1.0], 300), x, 0.5, label="a / b / c", unit=None)
+    first = figure.axes[0].collections[0].get_paths()[0].vertices
+    # Equal weights and widths: the border is half-way between the means.
+    border = first[np.argmin(np.abs(first[:, 1] - 0.5))]
+    assert border[0] == pytest.approx(2.0, abs=0.05)
+    top = np.concatenate([path.vertices[:, 1] for path in figure.axes[0].collections[1].get_paths()])
+    assert top.max() == pytest.approx(1.0)
+
+
+def test_selection_marks_the_choice_and_what_did_not_converge():
+    fits = tuple(
+        fit_of(np.full(m, 1.0 / m), np.arange(m), np.ones(m), 100.0, converged=m != 3, loglik=loglik)
+        for m, loglik in [(1, -900.0), (2, -100.0), (3, -99.0), (4, -98.5)]
+    )
+    figure = draw_selection(Selection(fits).table(), "bic", label="a / b / c")
+    words = texts(figure)
+    assert "chosen: M = 2" in words and "not converged: M = 3" in words and "BIC, decides" in words
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "symlog" and "linear to 10" in words
+    drawn = [np.asarray(each.get_ydata(), dtype=float) for each in axes.lines if len(each.get_xdata()) == 4]
+    # BIC: 3 ln 100 - 2 per further component against the fit of two.
+    expected = np.array([1600 - 3 * np.log(100), 0.0, 3 * np.log(100) - 2, 6 * np.log(100) - 3])
+    assert any(np.allclose(each, expected) for each in drawn)
+
+
+def test_selection_of_close_criteria_is_linear_and_failed_fits_are_left_out():
+    table = pd.DataFrame(
+        {"n_components": [1, 2, 3], "converged": [True, True, False], "selected": [True, False, False]}
+        | {name: [10.0, 14.0, np.nan] for name in ("bic", "aic", "icl")}
+    )
+    axes = draw_selection(table, "aic", label="a / b / c").axes[0]
+    assert axes.get_yscale() == "linear"
+    assert all(np.isfinite(np.asarray(each.get_ydata(), dtype=float)).all() for each in axes.lines)
+
+
+def test_selection_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match="unknown criterion"):
+        draw_selection(pd.DataFrame(), "dic", label="a")
+    with pytest.raises(ValueError, match="empty selection table"):
+        draw_selection(pd.DataFrame(), "bic", label="a")
+
+
+def test_quality_of_a_true_model_lies_in_its_bands_and_of_a_false_one_does_not():
+    err = RNG.uniform(0.1, 2.0, 5000)
+    x = RNG.normal(0.0, np.hypot(1.0, err))
+    shares = []
+    for sigma in (1.0, 2.0):
+        figure = draw_quality(fit_of([1.0], [0.0], [sigma], 5000), x, err, label="a / b / c")
+        pit, residual = figure.axes[0], figure.axes[2]
+        low, high = pit.patches[0].get_y(), pit.patches[0].get_y() + pit.patches[0].get_height()
+        inside = (heights(pit) >= low) & (heights(pit) <= high)
+        points = np.concatenate([np.asarray(each.get_ydata(), dtype=float) for each in residual.lines[1:]])
+        shares.append((inside.mean(), (np.abs(points) < 1.96).mean()))
+    # 95 % expected of 40 and some 60 bins: fewer than 80 % has a probability below 1e-3.
+    assert min(shares[0]) > 0.8 and max(shares[1]) < 0.7
+
+
+def test_quality_of_weighted_rows_equals_that_of_repeated_rows():
+    x, copies = RNG.normal(size=60), RNG.integers(1, 5, 60)
+    fit = fit_of([1.0], [0.0], [1.0], int(copies.sum()))
+    weighted = draw_quality(fit, x, 0.1, copies, label="a / b / c")
+    repeated = draw_quality(fit, np.repeat(x, copies), 0.1, label="a / b / c")
+    np.testing.assert_allclose(heights(weighted.axes[0]), heights(repeated.axes[0]))
+
+
+def test_a_million_rows_are_thinned_and_quick():
+    x, err = RNG.normal(size=10**6), np.abs(RNG.normal(size=10**6))
+    fit = fit_of([0.5, 0.5], [-0.1, 0.1], [1.0, 1.0], 10**6)
+    start = time.perf_counter()
+    figures = [draw_mixture(fit, x, err, label="a / b / c", unit=None), draw_quality(fit, x, err, label="a / b / c")]
+    assert time.perf_counter() - start < 30.0  # some two seconds on a slow core; thinning left out takes minutes
+    for figure in figures:
+        assert all(len(each.get_xdata()) < 2000 for axes in figure.axes for each in axes.lines)
+
+
+def test_no_data_is_an_error():
+    with pytest.raises(ValueError, match="no data"):
+        draw_mixture(fit_of([1.0], [0.0], [1.0], 1), [1.0, 2.0], 0.1, [0.0, 0.0], label="a / b / c", unit=None)
+
+
+def test_bytes_repeat_within_a_process_and_between_processes(tmp_path):
+    code = (
+        "import sys, numpy as np\n"
+        "from mixpipe.figures import draw_mixture, save_figure\n"
+        "from mixpipe.model import FitResult, Mixture\n"
+        "fit = FitResult(Mixture([.5, .5], [0, 3], [1, 0]), 'em', -1., 0., 50, 5, True)\n"
+        "figure = draw_mixture(fit, np.linspace(-2, 4, 50), .1, label='a / b / c', unit='mag')\n"
+        "for name in sys.argv[1:]:\n"
+        "    save_figure(figure, name + '.png', name + '.svg')\n"
+    )
+    for names in (["one", "two"], ["three"]):
+        subprocess.run([sys.executable, "-c", code, *(str(tmp_path / name) for name in names)], check=True)
+    for kind in ("png", "svg"):
+        first, *others = [(tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two", "three")]
+        assert len(first) > 5000 and all(other == first for other in others)
+    assert b"<dc:date>" not in (tmp_path / "one.svg").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    for name in ("a.png", "a.svg"):
+        (tmp_path / name).write_text("old")
+
+    class Broken(Figure):
+        def savefig(self, *args, **kwargs):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(Broken(), tmp_path / "a.png", tmp_path / "a.svg")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.png": "old", "a.svg": "old"}
+
+
+def test_the_library_does_not_import_matplotlib_and_figures_do_not_import_pyplot():
+    code = "import sys, mixpipe; assert 'matplotlib' not in sys.modules\n"
+    code += "import mixpipe.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_neutron_stars(catalogs):
+    table = pd.read_csv(catalogs / "neutron_stars" / "2018.csv", comment="#")
+    err = 0.5 * (table["mass_err_up"].abs() + table["mass_err_lo"].abs())
+    fit = fit_of([0.72, 0.28], [1.346, 1.782], [0.078, 0.144], len(table))
+    figure = draw_mixture(fit, table["mass"], err, label="neutron_stars / 2018 / mass", unit="Msun")
+    words = texts(figure)
+    assert "N = 57, M = 2" in words and "mass [Msun]" in words
+    assert "1: weight 0.72, mean 1.346, σ 0.078" in words and "outside" not in words

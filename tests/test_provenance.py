@@ -1,0 +1,189 @@
+"""Hashes of files and of code: they change when, and only when, what they stand for does."""
+
+import ast
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixpipe import provenance
+from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.provenance import STAGES, FileHashes, check_code, code_hash, sha256, stage_files, versions
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Ten seconds pass, so that files of now are old enough to be remembered."""
+    now = provenance.time.time_ns
+    monkeypatch.setattr(provenance.time, "time_ns", lambda: now() + 10**10)
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Paths of the files that were read to hash them."""
+    paths = []
+
+    def spy(path):
+        paths.append(path)
+        return sha256(path)
+
+    monkeypatch.setattr(provenance, "sha256", spy)
+    return paths
+
+
+def test_sha256_of_a_file(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(path) == expected == FileHashes(tmp_path / "results")(path)
+
+
+def test_unchanged_files_are_read_once(tmp_path, later, hashed):
+    path = tmp_path / "a.csv"
+    path.write_text("x\n1\n")
+    assert FileHashes(tmp_path / "results")(path) == FileHashes(tmp_path / "results")(path)
+    assert hashed == [path]
+
+
+def test_changes_that_dates_and_sizes_hide_are_seen(tmp_path, later):
+    path = tmp_path / "a.csv"
+    path.write_text("x\n1\n")
+    before = path.stat()
+    first = FileHashes(tmp_path / "results")(path)
+    with path.open("r+") as stream:
+        stream.write("x\n2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert FileHashes(tmp_path / "results")(path) == hashlib.sha256(b"x\n2\n").hexdigest() != first
+
+
+def test_files_written_a_moment_ago_are_not_trusted(tmp_path, hashed):
+    path = tmp_path / "a.csv"
+    path.write_text("x\n1\n")
+    hashes = FileHashes(tmp_path / "results")
+    hashes(path), hashes(path)
+    assert hashed == [path, path]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
+def test_a_broken_memory_is_forgotten(tmp_path, later, content):
+    path = tmp_path / "a.csv"
+    path.write_text("x\n")
+    memory = tmp_path / "results" / ".cache" / "hashes.json"
+    memory.parent.mkdir(parents=True)
+    memory.write_text(content)
+    assert FileHashes(tmp_path / "results")(path) == sha256(path)
+    assert len(json.loads(memory.read_text())) == 1
+    assert os.listdir(memory.parent) == ["hashes.json"]
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(CatalogError, match=r"No such file.*none\.csv"):
+        FileHashes(tmp_path)(tmp_path / "none.csv")
+
+
+def names(stage: str) -> set[str]:
+    return {path.relative_to(provenance.PACKAGE).as_posix() for path in stage_files(stage)}
+
+
+def test_stages_depend_on_what_they_use():
+    catalog = {f"catalog/{path.name}" for path in (provenance.PACKAGE / "catalog").glob("*.py")}
+    figures = {f"figures/{path.name}" for path in (provenance.PACKAGE / "figures").glob("*.py")}
+    kernels = {f"kernels/{path.name}" for path in (provenance.PACKAGE / "kernels").glob("*.py")}
+    assert catalog and figures and kernels
+    assert catalog <= names("ingest") and catalog <= names("fit")
+    assert not names("ingest") & (figures | kernels | {"model.py", "columns.py", "tables.py"})
+    assert kernels | {"columns.py", "likelihood.py", "search.py", "selection.py", "tables.py"} <= names("fit")
+    assert not names("fit") & (figures | {"report.py"})
+    assert figures <= names("figures")
+    assert not names("figures") & (catalog | kernels | {"likelihood.py", "columns.py"})
+    assert {"report.py", "templates/report.html.j2"} <= names("report")
+    assert not names("summary") & (catalog | figures | kernels)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_loads_a_module_that_its_hash_leaves_out(stage):
+    code = (
+        f"import sys, {STAGES[stage]}\n"
+        "print(*(module.__file__ for name, module in sys.modules.items() if name.startswith('mixpipe.')), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert {Path(line) for line in done.stdout.split()} <= set(stage_files(stage))
+
+
+def test_imports_are_written_so_that_the_hash_sees_them():
+    public = (provenance.PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    for path in provenance.PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                if node.module == "mixpipe":
+                    hidden = [alias.name for alias in node.names if f'"{alias.name}":' in public]
+                    assert not hidden, f"{path}: import {hidden} from the module where it lives"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """A copy of the package that is hashed in its place."""
+    copy = tmp_path / "mixpipe"
+    shutil.copytree(provenance.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", copy)
+    code_hash.cache_clear()
+    yield copy
+    code_hash.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("edited", "stages"),
+    [
+        ("catalog/fits.py", {"ingest", "fit"}),
+        ("likelihood.py", {"fit"}),
+        ("figures/mixture.py", {"figures"}),
+        ("templates/report.html.j2", {"report"}),
+        ("pipeline/account.py", {"account"}),
+        ("pipeline/summary.py", {"summary"}),
+        ("pipeline/run.py", set()),
+        ("config.schema.yaml", set()),
+        ("errors.py", set(STAGES)),
+    ],
+)
+def test_an_edit_changes_the_hash_of_the_stages_behind_it(package, edited, stages):
+    before = {stage: code_hash(stage) for stage in STAGES}
+    code_hash.cache_clear()
+    with (package / edited).open("a", encoding="utf-8") as stream:
+        stream.write("# edited\n")
+    assert {stage for stage in STAGES if code_hash(stage) != before[stage]} == stages
+
+
+def test_imports_for_annotations_do_not_count(package):
+    path = package / "pipeline" / "summary.py"
+    source = path.read_text(encoding="utf-8")
+    before = set(stage_files("summary"))
+    path.write_text(f"{source}\nif TYPE_CHECKING:\n    from mixpipe import kernels\n", encoding="utf-8")
+    assert set(stage_files("summary")) == before
+    path.write_text(f"{source}\ndef late():\n    import mixpipe.pipeline.job\n", encoding="utf-8")
+    assert set(stage_files("summary")) - before == {package / "pipeline" / "job.py"}
+
+
+def test_a_job_refuses_other_code_than_planned(package):
+    planned = code_hash("figures")
+    check_code("figures", planned)
+    code_hash.cache_clear()
+    (package / "figures" / "style.py").write_text("", encoding="utf-8")
+    with pytest.raises(MixpipeError, match="the code of stage 'figures' changed after this job was planned"):
+        check_code("figures", planned)
+
+
+def test_versions_name_the_libraries():
+    import numpy as np
+
+    found = versions()
+    assert found["numpy"] == np.__version__
+    assert set(found) == {"python", "mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow"}

@@ -1,0 +1,134 @@
+"""Standard errors: closed forms, the oracle's information matrix, and their coverage."""
+
+import math
+
+import numpy as np
+import pytest
+
+import mixpipe
+from mixpipe.model import Mixture
+from tests import reference as ref
+
+
+def draw(n, mixture, rng, error=0.4):
+    err = error * np.exp(0.5 * rng.standard_normal(n))
+    return mixture.sample(n, rng) + err * rng.standard_normal(n), err
+
+
+def oracle_uncertainties(x, err, mixture, row_weights=None):
+    """The inverse information in (w_1 .. w_{M-1}, m, s^2), the last weight being one minus the others."""
+    w, m = mixture.weights, mixture.means
+    size = w.size
+    n = sum(ref.row_counts(x, row_weights))
+    gradient, hessian = ref.gradient_and_hessian(
+        x.tolist(), err.tolist(), np.log(w).tolist(), m.tolist(), (mixture.sigmas**2).tolist(), row_weights
+    )
+    gradient, hessian = np.array(gradient), np.array(hessian)
+    # From the Lagrangian in ln w to the log-likelihood in ln w, and on to w.
+    hessian[:size, :size] += n * np.diag(w)
+    hessian[:size, :size] -= np.diag(gradient[:size] + n * w)
+    unit = np.concatenate([1.0 / w, np.ones(2 * size)])
+    hessian *= np.outer(unit, unit)
+    constraint = np.delete(np.eye(3 * size), size - 1, axis=1)
+    constraint[size - 1, : size - 1] = -1.0
+    covariance = constraint @ np.linalg.inv(-constraint.T @ hessian @ constraint) @ constraint.T
+    sd = np.sqrt(np.diag(covariance))
+    return sd[:size], sd[size : 2 * size], sd[2 * size :] / (2.0 * mixture.sigmas)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.7])
+def test_one_component_with_equal_errors_in_closed_form(error):
+    x = np.random.default_rng(1).normal(3.0, 2.0, 200)
+    fit = mixpipe.fit_mixture(x, error)
+    total = x.var()  # s^2 + e^2 at the maximum
+    sigma = math.sqrt(total - error**2)
+    unc = fit.uncertainties
+    # The fit is within 5e-5 standard errors of the maximum, and these depend smoothly on it.
+    assert unc.means[0] == pytest.approx(math.sqrt(total / 200), rel=1e-4)
+    # The variance of s^2 is 2 T^2 / N, and d s = d(s^2) / (2 s).
+    assert unc.sigmas[0] == pytest.approx(total / (sigma * math.sqrt(2 * 200)), rel=1e-4)
+    assert unc.weights[0] == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [
+        Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7]),
+        Mixture([0.35, 0.5, 0.15], [-1.0, 2.0, 5.0], [1.5, 0.5, 0.5]),
+    ],
+    ids=["two", "three overlapping"],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_uncertainties_are_the_inverse_information_of_the_oracle(truth, weighted):
+    rng = np.random.default_rng(2)
+    x, err = draw(400, truth, rng)
+    row_weights = rng.uniform(0.5, 2.0, 400) if weighted else None
+    fit = mixpipe.fit_mixture(x, err, truth.n_components, weights=row_weights)
+    assert not fit.boundary.any()
+    expected = oracle_uncertainties(x, err, fit.mixture, None if row_weights is None else row_weights.tolist())
+    # Both at one point, the fitted one; the gradient that is left there, 1e-5 of its scatter, enters one of the two.
+    for got, value in zip(
+        (fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas), expected, strict=True
+    ):
+        np.testing.assert_allclose(got, value, rtol=1e-4)
+
+
+def test_weights_of_separated_components_have_the_binomial_error():
+    rng = np.random.default_rng(3)
+    x, err = draw(500, Mixture([0.3, 0.7], [0.0, 100.0], [1.0, 1.0]), rng)
+    fit = mixpipe.fit_mixture(x, err, 2)
+    w = fit.mixture.weights
+    np.testing.assert_allclose(fit.uncertainties.weights, np.sqrt(w * (1 - w) / 500), rtol=1e-6)
+
+
+def test_a_sigma_at_the_boundary_has_no_error_and_the_others_have_theirs():
+    err = np.full(100, 1.0)
+    x = np.concatenate([0.5 * np.linspace(-1, 1, 50), 20.0 + 3.0 * np.linspace(-1, 1, 50)])
+    fit = mixpipe.fit_mixture(x, err, 2)
+    assert fit.boundary.tolist() == [True, False]
+    assert np.isnan(fit.uncertainties.sigmas).tolist() == [True, False]
+    # At s = 0 the mean of 50 rows with an error of one.
+    assert fit.uncertainties.means[0] == pytest.approx(1.0 / math.sqrt(50.0), rel=1e-4)
+    assert fit.uncertainties.weights[0] == pytest.approx(0.5 / math.sqrt(100.0), rel=1e-4)
+
+
+def test_two_components_where_the_data_hold_one_have_no_errors():
+    fit = mixpipe.fit_mixture([1.0], 0.1, 2)
+    for part in ("weights", "means", "sigmas"):
+        assert np.all(np.isnan(getattr(fit.uncertainties, part)))
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="the units of an empty component overflow")
+def test_a_component_without_weight_has_no_errors_and_no_warning():
+    """The data hold one component: the second ends with no weight at all."""
+    fit = mixpipe.fit_mixture([0.0, 0.0, 2.0], [1.0, 0.5, 1.0], 2)
+    assert np.all(np.isnan(fit.uncertainties.means))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e6])
+def test_uncertainties_scale_with_the_data(scale):
+    x, err = draw(300, Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7]), np.random.default_rng(4))
+    one = mixpipe.fit_mixture(x, err, 2).uncertainties
+    other = mixpipe.fit_mixture(scale * x, scale * err, 2).uncertainties
+    np.testing.assert_allclose(other.weights, one.weights, rtol=1e-3)
+    np.testing.assert_allclose(other.means, scale * one.means, rtol=1e-3)
+    np.testing.assert_allclose(other.sigmas, scale * one.sigmas, rtol=1e-3)
+
+
+def test_intervals_of_one_sigma_cover_68_percent():
+    """200 catalogs of two separated components: 0.683 +- 0.033 for one parameter, so +- 0.1 is three of these."""
+    truth = Mixture([0.4, 0.6], [0.0, 8.0], [1.0, 1.5])
+    rng = np.random.default_rng(5)
+    hits = np.zeros((3, 2))
+    n = 200
+    for _ in range(n):
+        x, err = draw(300, truth, rng)
+        fit = mixpipe.fit_mixture(x, err, 2, start=truth)
+        for k, part in enumerate(("weights", "means", "sigmas")):
+            miss = np.abs(getattr(fit.mixture, part) - getattr(truth, part))
+            hits[k] += miss < getattr(fit.uncertainties, part)
+    covered = hits / n
+    assert np.all(np.abs(covered - 0.683) < 0.1), covered
+    # All six together, nearly independent but for the two weights, which are one: 0.683 +- 0.015.
+    assert abs(covered[:, 0].mean() - 0.683) < 0.06
+    assert abs(covered[1:].mean() - 0.683) < 0.05

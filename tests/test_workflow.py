@@ -1,0 +1,360 @@
+"""The workflow end to end, and what it does again when something changes.
+
+One run of a small configuration with a copy of the checkout; dry runs on copies of what it left.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+CONFIG = {
+    "catalogs": {
+        "stars": {
+            "releases": {2018: "data/stars_2018.csv", "dr2": "data/stars_dr2_*.csv"},
+            "key": "id",
+            "columns": {"mass": {"value": "m", "error": "e_m", "unit": "Msun"}},
+        },
+        "planets": {
+            "releases": {"all": "data/planets.csv"},
+            "where": "kind == 'rocky'",
+            "missing": [-99],
+            "columns": {"radius": {"value": "r", "error": ["r_up", "r_lo"]}, "period": {"transform": "log10"}},
+        },
+    },
+    "settings": {"max_components": 2},
+}
+ENDS = {"writing results/summary.csv", "writing results/report.html"}
+
+
+def write_csv(path: Path, **columns) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def stars(seed: int, n: int = 40) -> dict:
+    rng = np.random.default_rng(seed)
+    mass = np.where(np.arange(n) < n // 2, 1.0, 4.0) + rng.normal(0, 0.3, n)
+    return {"id": [f"star {seed} {i}" for i in range(n)], "m": mass.round(4), "e_m": rng.uniform(0.1, 0.2, n)}
+
+
+def planets() -> dict:
+    rng = np.random.default_rng(3)
+    n = 40
+    radius = rng.normal(1.0, 0.2, n).round(3)
+    radius[:2] = -99
+    return {
+        "kind": ["rocky"] * 35 + ["gas"] * 5,
+        "r": radius,
+        "r_up": [0.1] * n,
+        "r_lo": [-0.2] * n,
+        "period": np.exp(rng.normal(2.0, 1.0, n)),
+    }
+
+
+class Project:
+    """A folder with a copy of the checkout, a configuration and catalogs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "mine.yaml"
+        self.results = folder / "results"
+
+    def snakemake(self, *arguments: str, snakefile: str = "checkout/Snakefile") -> subprocess.CompletedProcess:
+        profile = ["--workflow-profile", "checkout/workflow/profiles/test"]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *profile, *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "checkout")}
+        environment.pop("SNAKEMAKE_PROFILE", None)
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, timeout=300, check=False
+        )
+
+    def planned(self) -> set[str]:
+        """What a dry run says would be done."""
+        done = self.snakemake("--configfile", self.config.name, "--dry-run")
+        assert done.returncode == 0, done.stderr + done.stdout
+        return set(re.findall(r"^Job \d+: (.+)$", done.stdout + done.stderr, flags=re.MULTILINE))
+
+    def change(self, *path: object, value: object) -> None:
+        config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        *parents, last = path
+        section = config
+        for key in parents:
+            section = section[key]
+        section[last] = value
+        self.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def edit(self, module: str) -> None:
+        with (self.folder / "checkout" / "mixpipe" / module).open("a", encoding="utf-8") as stream:
+            stream.write("# edited\n")
+
+    def errors(self) -> list[str]:
+        """The last lines of a run that must fail before its first job."""
+        failed = self.snakemake("--configfile", self.config.name)
+        assert failed.returncode == 1
+        assert "Job stats" not in failed.stdout + failed.stderr
+        assert "Traceback" not in failed.stderr
+        return [line for line in failed.stderr.strip().splitlines()[-5:] if line.startswith("mixpipe: ")]
+
+
+def jobs(*columns: str) -> set[str]:
+    """All jobs of these columns, from the catalog to the report."""
+    result = set()
+    for column in columns:
+        catalog, release, _ = column.split()
+        result |= {
+            f"reading {column}",
+            f"fitting {column}",
+            f"drawing {column}",
+            f"counting the rows of {catalog} {release}",
+        }
+    return result | ENDS
+
+
+ALL = jobs("stars 2018 mass", "stars dr2 mass", "planets all radius", "planets all period")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, root) -> Project:
+    """A project after a whole run."""
+    folder = tmp_path_factory.mktemp("workflow") / "project"
+    for part in ("workflow", "mixpipe"):
+        shutil.copytree(root / part, folder / "checkout" / part)
+    shutil.copy(root / "Snakefile", folder / "checkout")
+    data = folder / "data"
+    data.mkdir()
+    write_csv(data / "stars_2018.csv", **stars(1))
+    write_csv(data / "stars_dr2_1.csv", **stars(2))
+    write_csv(data / "stars_dr2_2.csv", **stars(4, 20))
+    write_csv(data / "planets.csv", **planets())
+    project = Project(folder)
+    project.config.write_text(yaml.safe_dump(CONFIG, sort_keys=False), encoding="utf-8")
+    done = project.snakemake("--configfile", project.config.name)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """A copy of the finished project, free to change."""
+    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def rows(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_results_are_complete(finished):
+    for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
+        folder = finished.results / column
+        names = {"components.csv", "selection.csv", "estimators.csv", "members.parquet", "columns.parquet", "fit.json"}
+        names |= {
+            f"{figure}.{kind}" for figure in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")
+        }
+        assert {path.name for path in folder.iterdir()} == names
+        assert all(path.stat().st_size > 0 for path in folder.iterdir())
+    assert (finished.results / "report.html").is_file()
+
+
+def test_summary_has_a_row_per_fit_in_order(finished):
+    summary = rows(finished.results / "summary.csv")
+    assert [(row["catalog"], row["release"], row["column"]) for row in summary] == [
+        ("stars", "2018", "mass"),
+        ("stars", "dr2", "mass"),
+        ("planets", "all", "radius"),
+        ("planets", "all", "period"),
+    ]
+    assert [int(row["n_data"]) for row in summary] == [40, 60, 33, 35]
+    assert [int(row["n_dropped"]) for row in summary] == [0, 0, 7, 5]
+    assert [int(row["n_components"]) for row in summary[:2]] == [2, 2]
+    assert list(summary[0]) == [
+        "catalog",
+        "release",
+        "column",
+        "unit",
+        "n_data",
+        "n_dropped",
+        "n_components",
+        "criterion",
+        "loglik",
+        "bic",
+        "converged",
+        "ks",
+        "ks_pvalue",
+        "ad",
+        "warnings",
+    ]
+
+
+def test_account_names_reasons_and_files(finished):
+    radius, period = rows(finished.results / "planets/all/input.csv")
+    assert (radius["column"], radius["n_read"], radius["n_used"]) == ("radius", "40", "33")
+    dropped = {name: int(count) for name, count in radius.items() if name.startswith("dropped_") and int(count)}
+    assert dropped == {"dropped_cut": 5, "dropped_missing_value": 2}
+    assert (radius["value"], radius["error"], period["error"]) == ("r", "r_up; r_lo", "none")
+    (dr2,) = rows(finished.results / "stars/dr2/input.csv")
+    assert dr2["files"] == "data/stars_dr2_1.csv; data/stars_dr2_2.csv"
+    expected = subprocess.run(
+        ["sha256sum", "data/stars_dr2_1.csv", "data/stars_dr2_2.csv"],
+        cwd=finished.folder,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert dr2["sha256"].split("; ") == [line.split()[0] for line in expected.stdout.splitlines()]
+
+
+def test_only_needed_columns_are_kept(finished):
+    names = pq.read_schema(finished.results / "planets/all/radius/columns.parquet").names
+    assert sorted(names) == ["kind", "r", "r_lo", "r_up"]
+
+
+def test_fit_says_what_it_was_made_from(finished):
+    document = json.loads((finished.results / "stars/2018/mass/fit.json").read_text(encoding="utf-8"))
+    assert (document["plan"]["column"]["value"], document["plan"]["key"]) == ("m", "id")
+    assert {"mixpipe", "numpy", "python"} <= set(document["versions"])
+    means = [component["mean"] for component in document["components"]]
+    # Two groups of 20 with a scatter of 0.3 around 1 and 4: five standard errors.
+    assert np.abs(np.array(means) - [1.0, 4.0]).max() < 5 * 0.35 / np.sqrt(20)
+    members = pq.read_table(finished.results / "stars/2018/mass/members.parquet").to_pandas()
+    assert members["id"].tolist() == [f"star 1 {i}" for i in range(40)]
+
+
+def test_second_run_does_nothing(project):
+    assert project.planned() == set()
+
+
+def test_touched_catalogs_and_reordered_keys_change_nothing(project):
+    for path in (project.folder / "data").iterdir():
+        os.utime(path, (time.time() + 5, time.time() + 5))
+    config = yaml.safe_load(project.config.read_text(encoding="utf-8"))
+    project.config.write_text(yaml.safe_dump(config, sort_keys=True), encoding="utf-8")
+    assert {job for job in project.planned() if job not in ENDS} == set()
+
+
+@pytest.mark.parametrize("age", [0, 10**6])
+def test_changed_catalog_reruns_its_release_whatever_its_date(project, age):
+    path = project.folder / "data/stars_2018.csv"
+    before = path.stat().st_mtime
+    path.write_text(path.read_text(encoding="utf-8").replace("star 1 0", "star 1 x"), encoding="utf-8")
+    os.utime(path, (before - age, before - age))
+    assert project.planned() == jobs("stars 2018 mass")
+
+
+def test_another_shard_reruns_its_release(project):
+    write_csv(project.folder / "data/stars_dr2_3.csv", **stars(5))
+    assert project.planned() == jobs("stars dr2 mass")
+
+
+def test_changed_setting_reruns_its_column(project):
+    project.change("catalogs", "planets", "columns", "radius", "error_scale", value=2)
+    assert project.planned() == jobs("planets all radius") - {"reading planets all radius"}
+
+
+def test_changed_error_column_is_read_and_fitted(project):
+    project.change("catalogs", "planets", "columns", "radius", "error", value="r_up")
+    assert project.planned() == jobs("planets all radius")
+
+
+def test_equal_settings_written_otherwise_change_nothing(project):
+    project.change("catalogs", "planets", "columns", "radius", "error_scale", value=1)
+    project.change("catalogs", "planets", "columns", "radius", "max_components", value=2)
+    project.change("settings", "criterion", value="bic")
+    assert project.planned() == set()
+
+
+def test_added_column_leaves_other_fits_alone(project):
+    project.change("catalogs", "planets", "columns", "upper", value={"value": "r_up"})
+    assert project.planned() == jobs("planets all upper")
+
+
+def test_removed_column_changes_tables_only(project):
+    project.change("catalogs", "planets", "columns", value={"period": {"transform": "log10"}})
+    assert project.planned() == {"counting the rows of planets all"} | ENDS
+
+
+def test_changed_cut_reruns_its_catalog(project):
+    project.change("catalogs", "planets", "where", value="kind == 'gas'")
+    read = {"reading planets all radius", "reading planets all period"}
+    assert project.planned() == jobs("planets all radius", "planets all period") - read
+
+
+def test_edited_numerics_rerun_all_fits(project):
+    project.edit("likelihood.py")
+    assert project.planned() == {job for job in ALL if not job.startswith("reading")}
+
+
+def test_two_changes_at_once_hide_nothing(project):
+    """A job that is done again must not keep Snakemake from looking at those behind it."""
+    project.change("catalogs", "planets", "columns", "upper", value={"value": "r_up"})
+    project.edit("figures/mixture.py")
+    assert project.planned() == jobs("planets all upper") | {job for job in ALL if job.startswith("drawing")}
+
+
+def test_edited_figures_are_drawn_again(project):
+    project.edit("figures/mixture.py")
+    assert project.planned() == {job for job in ALL if job.startswith("drawing")} | {"writing results/report.html"}
+
+
+def test_mistakes_stop_before_the_first_job(project):
+    (project.folder / "data/planets.csv").unlink()
+    project.change("catalogs", "stars", "columns", "mass", "error", value="e")
+    assert project.errors() == [
+        "mixpipe: error: no column 'e' (for column mass), in data/stars_2018.csv (catalog stars, release 2018), "
+        "expected one of id, m, e_m",
+        "mixpipe: error: no column 'e' (for column mass), in data/stars_dr2_1.csv (catalog stars, release dr2), "
+        "expected one of id, m, e_m",
+        "mixpipe: error: no such file data/planets.csv, in data/planets.csv (catalog planets, release all), "
+        "expected a file that exists",
+    ]
+    project.change("catalogs", "stars", "colums", value={})
+    line = project.config.read_text(encoding="utf-8").splitlines().index("    colums: {}") + 1
+    (message,) = project.errors()
+    assert message.startswith(
+        f"mixpipe: error: unknown key 'colums', in mine.yaml line {line} (catalogs.stars), expected one of releases,"
+    )
+    assert not list(project.folder.glob(".snakemake/locks/*"))
+
+
+def test_fit_without_rows_says_why_in_log_and_terminal(project):
+    project.change("catalogs", "planets", "where", value="r > 1000")
+    target = "results/planets/all/radius/fit.json"
+    failed = project.snakemake(target, "--configfile", "mine.yaml")
+    assert failed.returncode == 1
+    message = (
+        "mixpipe: error: no row of 40 can be used (dropped: 40 cut), in catalog planets, release all, column radius, "
+        "expected at least one row of positive weight"
+    )
+    assert message in failed.stderr.splitlines()
+    assert "Traceback" not in failed.stderr
+    log = (project.results / "logs/fit/planets/all/radius.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == message
+
+
+def test_as_a_module_and_without_the_demo(project):
+    (project.folder / "Snakefile").write_text(
+        "configfile: 'outer.yaml'\n"
+        "module mixpipe:\n    snakefile: 'checkout/Snakefile'\n    config: config['mixpipe']\n"
+        "use rule * from mixpipe as mixpipe_*\n",
+        encoding="utf-8",
+    )
+    outer = {"mixpipe": {**CONFIG, "results": "other"}}
+    (project.folder / "outer.yaml").write_text(yaml.safe_dump(outer), encoding="utf-8")
+    done = project.snakemake("--dry-run", snakefile="Snakefile")
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"^Job \d+: (.+)$", done.stdout + done.stderr, flags=re.MULTILINE)
+    assert {job.replace("other/", "results/") for job in found} == ALL

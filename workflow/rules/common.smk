@@ -1,0 +1,77 @@
+# The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
+# the first job is planned, and a mistake in either ends in one line.
+import os
+import re
+import sys
+from functools import cache
+
+from mixpipe.config import parse_config
+from mixpipe.errors import MixpipeError
+from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.provenance import code_hash
+
+
+def stop(*problems):
+    sys.exit("\n".join(f"mixpipe: error: {problem}" for problem in problems))
+
+
+try:
+    RUN = Run(parse_config(config, workflow.configfiles))
+except MixpipeError as problem:
+    stop(problem)
+
+RESULTS = RUN.config.results.as_posix()
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+COMMAND = " ".join(
+    [
+        "snakemake --cores all",
+        *(f"--configfile {os.path.relpath(file)}" for file in workflow.configfiles),
+    ]
+)
+FIGURES = ("mixture", "selection", "classes", "quality")
+
+# Folders below the results: `catalog/release`, and `catalog/release/column`.
+RELEASES = [f"{catalog}/{release}" for catalog, release in RUN.releases()]
+COLUMNS = [
+    f"{catalog}/{release}/{column}"
+    for catalog, release in RUN.releases()
+    for column in RUN.columns(catalog)
+]
+
+
+@cache
+def checked_run():
+    """The run, once it is sure that its catalogs can be used: the first job that is planned asks for it."""
+    problems = find_problems(RUN.config)
+    if problems:
+        stop(*problems)
+    return RUN
+
+
+def release_files(wildcards):
+    return list(checked_run().files(wildcards.catalog, wildcards.release))
+
+
+def drawn(figure):
+    """A figure as PNG, which the report of Snakemake shows, and as SVG."""
+    path = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/{figure}"
+    shown = report(
+        f"{path}.png",
+        caption=f"../report/{figure}.rst",
+        category="{catalog}",
+        subcategory="{release}",
+        labels={"column": "{column}", "shows": figure},
+    )
+    return [shown, f"{path}.svg"]
+
+
+def any_of(names):
+    return "|".join(map(re.escape, sorted(set(names))))
+
+
+wildcard_constraints:
+    catalog=any_of(name.split("/")[0] for name in COLUMNS),
+    release=any_of(name.split("/")[1] for name in COLUMNS),
+    column=any_of(name.split("/")[2] for name in COLUMNS),
+    figure=any_of(FIGURES),

@@ -1,0 +1,82 @@
+# All fits -> the account of each release, the summary and the report of the run.
+rule accounting:
+    input:
+        fits=lambda wildcards: expand(
+            f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/fit.json",
+            column=RUN.columns(wildcards.catalog),
+            allow_missing=True,
+        ),
+    output:
+        table=f"{RESULTS}/{{catalog}}/{{release}}/input.csv",
+    log:
+        f"{LOGS}/accounting/{{catalog}}/{{release}}.log",
+    benchmark:
+        f"{BENCHMARKS}/accounting/{{catalog}}/{{release}}.tsv"
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, attempt: attempt * 10,
+    params:
+        code=code_hash("account"),
+    message:
+        "counting the rows of {wildcards.catalog} {wildcards.release}"
+    script:
+        "../scripts/accounting.py"
+
+
+rule summary:
+    input:
+        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=COLUMNS),
+    output:
+        table=report(
+            f"{RESULTS}/summary.csv",
+            caption="../report/summary.rst",
+            category="summary",
+            labels={"shows": "summary"},
+        ),
+    log:
+        f"{LOGS}/summary.log",
+    benchmark:
+        f"{BENCHMARKS}/summary.tsv"
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, attempt: attempt * 10,
+    params:
+        code=code_hash("summary"),
+    message:
+        "writing {output.table}"
+    script:
+        "../scripts/summary.py"
+
+
+rule report:
+    input:
+        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=COLUMNS),
+        figures=expand(
+            f"{RESULTS}/{{column}}/{{figure}}.svg", column=COLUMNS, figure=FIGURES
+        ),
+    output:
+        page=f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * max(1000, int(5 * input.size_mb)),
+        runtime=lambda wildcards, attempt: attempt * 10,
+    params:
+        code=code_hash("report"),
+        command=COMMAND,
+    message:
+        "writing {output.page}"
+    script:
+        "../scripts/report.py"

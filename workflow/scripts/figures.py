@@ -1,0 +1,14 @@
+from mixpipe.pipeline.figures import draw_figures
+from mixpipe.pipeline.job import run_job
+
+run_job(
+    snakemake.log[0],
+    draw_figures,
+    code=snakemake.params.code,
+    fit=snakemake.input.fit,
+    members=snakemake.input.members,
+    mixture=snakemake.output.mixture,
+    selection=snakemake.output.selection,
+    classes=snakemake.output.classes,
+    quality=snakemake.output.quality,
+)

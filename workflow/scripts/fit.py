@@ -1,0 +1,15 @@
+from mixpipe.pipeline.fit import fit_column
+from mixpipe.pipeline.job import run_job
+
+run_job(
+    snakemake.log[0],
+    fit_column,
+    plan=snakemake.params.plan,
+    columns=snakemake.input.columns,
+    components=snakemake.output.components,
+    selection=snakemake.output.selection,
+    estimators=snakemake.output.estimators,
+    members=snakemake.output.members,
+    fit=snakemake.output.fit,
+    threads=snakemake.threads,
+)

@@ -1,0 +1,10 @@
+from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.summary import summarise
+
+run_job(
+    snakemake.log[0],
+    summarise,
+    code=snakemake.params.code,
+    fits=snakemake.input.fits,
+    table=snakemake.output.table,
+)
