@@ -77,7 +77,13 @@ def main() -> None:
                 starts = N_STARTS if n_components > 1 else 5
                 loglik, _ = reference.maximise(problem.x, problem.err, n_components, starts, rng)
                 writer.writerow(
-                    dict(zip(FIELDS, (index, problem.x.size, problem.means.size, n_components, loglik, truth), strict=True))
+                    dict(
+                        zip(
+                            FIELDS,
+                            (index, problem.x.size, problem.means.size, n_components, loglik, truth),
+                            strict=True,
+                        )
+                    )
                 )
                 file.flush()
             print(f"problem {index + 1} of {N_PROBLEMS}", flush=True)

@@ -130,17 +130,17 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
     releases, columns, key, format, hdu, path, comment, delimiter, missing, where (did you mean 'columns'?)
     """
     lines: Lines = {}
-    shown = []
+    shown: list[str] = []
     for file in (_shown(Path(file)) for file in files):
         content, found = _compose(file)
         if not (isinstance(content, Mapping) and isinstance(mapping, Mapping)) or content.keys() & mapping.keys():
-            shown.append(file)
+            shown.append(str(file))
             lines |= found
 
     def where(path: KeyPath, key: str | None = None) -> str:
         full = path if key is None else (*path, key)
         nearest = (lines[full[:size]] for size in range(len(full), 0, -1) if full[:size] in lines)
-        place = next(nearest, str((shown or ["the configuration"])[-1]))
+        place = next(nearest, shown[-1] if shown else "the configuration")
         section = ".".join(map(str, path))
         return f"in {place} ({section})" if section else f"in {place}"
 

@@ -8,9 +8,12 @@ the maximum over all rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from mixpipe.candidates import candidates
+from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, bic
@@ -18,6 +21,8 @@ from mixpipe.search import Search, doubled
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
+# Up to this many rows the certificate is that of the rows.
+CERTIFICATE_ROWS = 4_000
 # The first sketch resolves widths down to this fraction of the range of the central 80 % of the values; the next ones
 # a fraction of that of the one before.
 _FIRST_BASE = 1 / 64
@@ -27,6 +32,40 @@ _N_SKETCHES = 4
 _CLOSE_BIC = 30.0
 # The others stop when a step promises less than this (nats), well below what `converged` asks for.
 _SMALL_GAIN = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What a better mixture could still gain, in nats.
+
+    Parameters
+    ----------
+    gradient_max : list of float
+        Maximum of the gradient function of each fit.
+    loglik_bound : float
+        No mixture of any number of components has a higher log-likelihood.
+    """
+
+    gradient_max: list[float]
+    loglik_bound: float
+
+
+def certify(cells: Cells, likelihood: Likelihood, floor: float, ascents: list[Ascent]) -> Certificate:
+    """The certificate of some fits; above `CERTIFICATE_ROWS` rows it is that of a sketch, see `docs/method.md`."""
+    if len(cells) <= CERTIFICATE_ROWS:
+        data, data_floor = likelihood, floor
+    else:
+        low, high = np.quantile(cells.x, (0.1, 0.9))
+        base = (float(high - low) or likelihood.scale) * _FIRST_BASE
+        sketched = Cells.sketch(cells.x, cells.err, cells.weights, base=base, fineness=1.0)
+        data = Likelihood(sketched, likelihood.n_threads)
+        data_floor = max(floor * (likelihood.scale / data.scale) ** 2, (0.5 * base / data.scale) ** 2)
+    grid = candidates(data, data_floor)
+    fits = [data.scaled(likelihood.mixture(ascent.params)) for ascent in ascents]
+    slopes = [steepest(data, fit, data_floor, grid) for fit in fits]
+    bound = loglik_bound(data, fits[-1], data_floor, grid)
+    # On a sketch the bound is how far above the largest fit it lies.
+    return Certificate(slopes, bound + ascents[-1].loglik - data.logpdf(fits[-1])[1])
 
 
 def best_fits(

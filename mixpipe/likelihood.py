@@ -90,8 +90,11 @@ class Likelihood:
         used = cells.weights > 0
         x, err, counts = cells.x[used], cells.err[used], cells.weights[used]
         self.centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
-        spread = np.sqrt(np.average((x - self.centre) ** 2 + err**2, weights=counts))
-        self.scale = float(2.0 ** np.round(np.log2(spread))) if spread > 0 else 1.0
+        largest = float(np.max(np.hypot(x - self.centre, err)))
+        spread = largest and largest * np.sqrt(
+            np.average(np.hypot(x - self.centre, err) ** 2 / largest**2, weights=counts)
+        )
+        self.scale = float(2.0 ** np.round(np.log2(spread or abs(self.centre) or 1.0)))
         self.x = np.ascontiguousarray((x - self.centre) / self.scale)
         self.var = np.ascontiguousarray((err / self.scale) ** 2)
         self.counts = np.ascontiguousarray(counts, dtype=np.float64)

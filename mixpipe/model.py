@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_ndtr, logsumexp, ndtr
+from scipy.special import logsumexp, ndtr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,10 +123,15 @@ class Cells:
         2.0
         """
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
-        errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
-        counts = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
-        exact = (errors == 0.0) & (counts > 0.0)
-        return cls(values, errors, counts, resolution(values[exact]) if exact.any() else 0.0)
+
+        def like_values(given: ArrayLike | None, default: float) -> Array:
+            array = np.asarray(default if given is None else given, dtype=np.float64)
+            # Arrays of another length are left to the check of the class, which names them.
+            return np.broadcast_to(array, values.shape) if array.size == 1 else array
+
+        rows = cls(values, like_values(err, 0.0), like_values(weights, 1.0))
+        exact = (rows.err == 0.0) & (rows.weights > 0.0)
+        return replace(rows, resolution=resolution(rows.x[exact])) if exact.any() else rows
 
     @classmethod
     def from_histogram(cls, edges: ArrayLike, counts: ArrayLike) -> Cells:
@@ -213,31 +218,40 @@ class Cells:
 def resolution(x: ArrayLike) -> float:
     """Smallest component width that exact values can resolve, in the unit of `x`.
 
-    The larger of two scales. For values rounded to a step h it is ``h / sqrt(2 pi)``: a spike of that width
-    has the density ``1 / h`` which its ties have when they are spread over their rounding interval, so that
-    rounding cannot raise the likelihood. And the standard deviation of a uniform density over the closest
-    group of ``2 + ln(n)`` values: fewer rows can lie close together by chance alone.
+    The larger of two scales. For values rounded to a step h it is h: a comb of components of width s = c h has a
+    density at the rounded values that is higher by a factor ``1 + 2 exp(-2 pi^2 c^2)`` than the smooth density they
+    come from, 0.08 nats for each row at c = 0.4 but 5e-9 at c = 1, so that rounding cannot make spikes pay. And the
+    standard deviation of a uniform density over the closest group of ``2 + ln(n)`` values: fewer rows can lie close
+    together by chance alone.
 
     Examples
     --------
     >>> round(resolution([0.1, 0.3, 0.3, 0.4, 0.9, 0.4, 0.3, 0.3]), 4)
-    0.0399
+    0.1
     """
     ordered = np.sort(np.asarray(x, dtype=np.float64))
     distinct = np.unique(ordered)
     if distinct.size < 2:
-        return float(max(abs(ordered[0]), np.finfo(np.float64).tiny) * np.finfo(np.float64).eps)
+        return float((abs(ordered[0]) or 1.0) * np.finfo(np.float64).eps)
     gaps = np.diff(distinct)
     noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
     step = float(gaps[gaps > noise].min(initial=np.inf))
     multiples = gaps / step
     rounded = bool(np.isfinite(step)) and bool(np.all(np.abs(multiples - np.rint(multiples)) <= 1e-3 + noise / step))
-    lattice = step / math.sqrt(2.0 * math.pi) if rounded and distinct.size > 2 else 0.0
+    lattice = step if rounded and distinct.size > 2 else 0.0
     group = min(math.ceil(2.0 + math.log(ordered.size)), ordered.size)
     spans = ordered[group - 1 :] - ordered[: ordered.size - group + 1]
     closest = float(spans[spans > noise].min(initial=np.inf))
     crowd = closest / math.sqrt(12.0) if np.isfinite(closest) else 0.0
     return max(lattice, crowd, noise)
+
+
+def _normalised(log_joint: Array) -> Array:
+    """Responsibilities from ln(w_j N_j); a value on point masses belongs to these alone."""
+    infinite = log_joint == np.inf
+    if infinite.any():
+        log_joint = np.where(infinite.any(axis=-1, keepdims=True), np.where(infinite, 0.0, -np.inf), log_joint)
+    return np.asarray(np.exp(log_joint - logsumexp(log_joint, axis=-1, keepdims=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,23 +338,21 @@ class Mixture:
         """Density of observed values; see `logpdf`."""
         return np.exp(self.logpdf(x, err))
 
+    def _scores(self, x: ArrayLike, err: ArrayLike) -> Array:
+        """(x - m_j) / sqrt(T_j), with a last axis of components."""
+        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
+        total = np.sqrt(self.sigmas**2 + errors[..., None] ** 2)
+        offset = values[..., None] - self.means
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
+
     def cdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
         """Probability of an observed value below `x`; see `logpdf` for the arguments."""
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
-        total = np.sqrt(self.sigmas**2 + errors[..., None] ** 2)
-        offset = values[..., None] - self.means
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
-        return np.asarray(ndtr(scaled) @ self.weights)
+        return np.asarray(ndtr(self._scores(x, err)) @ self.weights)
 
-    def logcdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Natural log of `cdf`, accurate far into the lower tail."""
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
-        total = np.sqrt(self.sigmas**2 + errors[..., None] ** 2)
-        offset = values[..., None] - self.means
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
-        return np.asarray(logsumexp(log_ndtr(scaled), axis=-1, b=self.weights))
+    def sf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
+        """Probability of an observed value above `x`: ``1 - cdf``, exact in the upper tail."""
+        return np.asarray(ndtr(-self._scores(x, err)) @ self.weights)
 
     def responsibilities(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
         """Probability that each value belongs to each component, given its own error.
@@ -355,8 +367,7 @@ class Mixture:
         >>> Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0]).responsibilities(2.0)
         array([0.5, 0.5])
         """
-        log_joint = self._log_joint(x, err)[0]
-        return np.exp(log_joint - logsumexp(log_joint, axis=-1, keepdims=True))
+        return _normalised(self._log_joint(x, err)[0])
 
     def posterior(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
         """Mean and standard deviation of the true value behind each observed one.
@@ -376,7 +387,7 @@ class Mixture:
         (1.0, 0.707107)
         """
         log_joint, total_var, offset = self._log_joint(x, err)
-        resp = np.exp(log_joint - logsumexp(log_joint, axis=-1, keepdims=True))
+        resp = _normalised(log_joint)
         shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
         centres = self.means + shrink * offset
         spread = shrink * (total_var - self.sigmas**2)
@@ -444,6 +455,8 @@ class FitResult:
         Lower bound that was put on the sigmas, in the unit of the means.
     boundary : array_like of bool, shape (n_components,)
         Components whose sigma is at the floor.
+    gradient_max : float
+        Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
     uncertainties : Uncertainties
         One-sigma uncertainties.
     warnings : tuple of str
@@ -460,6 +473,7 @@ class FitResult:
     remaining_gain: float = math.nan
     n_passes: int = 0
     sigma_floor: float = 0.0
+    gradient_max: float = math.nan
     boundary: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     uncertainties: Uncertainties = field(default_factory=lambda: Uncertainties.unknown(0))
     warnings: tuple[str, ...] = ()
@@ -505,10 +519,13 @@ class Selection:
         In order of their number of components.
     criterion : str
         ``bic``, ``aic`` or ``icl``.
+    loglik_bound : float
+        No mixture of any number of components has a higher log-likelihood. Nan where it was not computed.
     """
 
     fits: tuple[FitResult, ...]
     criterion: str = "bic"
+    loglik_bound: float = math.nan
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -527,7 +544,7 @@ class Selection:
         Returns
         -------
         pandas.DataFrame
-            n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected.
+            n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound.
         """
         import pandas as pd
 
@@ -545,6 +562,8 @@ class Selection:
                     "delta_bic": fit.bic - lowest,
                     "converged": fit.converged,
                     "selected": fit is best,
+                    "gradient_max": fit.gradient_max,
+                    "loglik_bound": self.loglik_bound,
                 }
                 for fit in self.fits
             ]

@@ -54,20 +54,23 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     0.5
     """
     u = pit(mixture, cells)
-    order = np.argsort(u, kind="stable")
+    above = mixture.sf(cells.x, cells.err)
+    order = np.lexsort((-above, u))
     tiny = np.finfo(np.float64).tiny
-    u = np.clip(u[order], tiny, 1.0 - np.finfo(np.float64).epsneg)
+    u, above = np.maximum(u[order], tiny), np.maximum(above[order], tiny)
     weights = cells.weights[order]
     n_data = cells.n_data
     after = np.minimum(np.cumsum(weights) / n_data, 1.0)
     before = np.concatenate([[0.0], after[:-1]])
     ks = float(max(np.max(after - u), np.max(u - before)))
     # Between steps F is constant: the integrand has the antiderivative F^2 ln u - (1 - F)^2 ln(1 - u) - u.
+    # ln(1 - u) comes from the probability above, which stays exact in the upper tail.
     edges = np.concatenate([[0.0], u, [1.0]])
+    beyond = np.concatenate([[1.0], above, [0.0]])
     levels = np.concatenate([[0.0], after])
     with np.errstate(divide="ignore", invalid="ignore"):
-        low = np.where(levels > 0.0, levels**2 * np.log(edges[:-1]), 0.0) - (1.0 - levels) ** 2 * np.log1p(-edges[:-1])
-        high = levels**2 * np.log(edges[1:]) - np.where(levels < 1.0, (1.0 - levels) ** 2 * np.log1p(-edges[1:]), 0.0)
+        low = np.where(levels > 0.0, levels**2 * np.log(edges[:-1]), 0.0) - (1.0 - levels) ** 2 * np.log(beyond[:-1])
+        high = levels**2 * np.log(edges[1:]) - np.where(levels < 1.0, (1.0 - levels) ** 2 * np.log(beyond[1:]), 0.0)
     low[0] = 0.0
     high[-1] = 0.0
     ad = n_data * (float(np.sum(high - low)) - 1.0)

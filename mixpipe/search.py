@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
+from mixpipe.candidates import candidates
 from mixpipe.estimators.em import Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Array, bic
+from mixpipe.model import bic
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,6 @@ _QUICK_GAIN = 0.01
 _BETTER = 1e-4
 # Rounds of going back down and up again, at the most.
 _N_ROUNDS = 4
-# Rows with the smallest errors that are candidates themselves.
-_N_SHARP = 500
-# Candidate widths for an insertion: from the overall width down by factors of two.
-_N_WIDTHS = 9
 
 
 def moments_start(likelihood: Likelihood) -> Params:
@@ -97,6 +93,7 @@ class Search:
         self.floor = floor
         self.equal_sigmas = equal_sigmas
         self.progress = progress or (lambda n_components: None)
+        self.grid = candidates(likelihood, floor)
         self.pools: list[list[Ascent]] = []
 
     def run(self, max_components: int) -> list[Ascent]:
@@ -107,7 +104,8 @@ class Search:
         for size in range(2, max_components + 2):
             effort = self._effort(size)
             self.pools.append(self._climb(self._grown(size - 1, effort), effort))
-            self.progress(size)
+            if size <= max_components:
+                self.progress(size)
         for _ in range(_N_ROUNDS):
             if not self._revise():
                 break
@@ -174,40 +172,20 @@ class Search:
 
     def _insertions(self, params: Params, n_insertions: int) -> list[Params]:
         """Starts with one component more, at the peaks of the gradient function."""
-        means, variances, shape = self._candidates
+        grid = self.grid
         logp, _, _ = self.likelihood.logpdf(params)
-        gradient, curvature = self.likelihood.gradient_function(logp, means, variances)
+        gradient, curvature = self.likelihood.gradient_function(logp, grid.means, grid.variances)
         weight = np.clip(gradient / np.maximum(curvature, np.finfo(np.float64).tiny), 0.0, 0.5)
         gain = np.where(gradient > 0.0, gradient * weight - 0.5 * curvature * weight**2, 0.0)
         return [
             Params(
                 np.append(params.weights * (1.0 - weight[g]), weight[g]),
-                np.append(params.means, means[g]),
-                np.append(params.variances, variances[g]),
+                np.append(params.means, grid.means[g]),
+                np.append(params.variances, grid.variances[g]),
             )
-            for g in _peaks(gain, shape)[:n_insertions]
+            for g in grid.peaks(gain)[:n_insertions]
             if weight[g] > 0.0
         ]
-
-    @cached_property
-    def _candidates(self) -> tuple[Array, Array, list[int]]:
-        """Candidate components: for each width, means half a total width apart where there are data."""
-        x, var = self.likelihood.x, self.likelihood.var
-        error = float(np.sqrt(np.median(var)))
-        spread = math.hypot(math.sqrt(moments_start(self.likelihood).variances[0]), error)
-        lowest = math.sqrt(self.floor)
-        # Rows with the smallest errors can hold up a component narrower than the steps between candidates.
-        sharp = np.argsort(var, kind="stable")[:_N_SHARP]
-        means, variances, shape = [], [], []
-        for level in range(_N_WIDTHS):
-            sigma = max(2.0 ** (1 - level) * spread, lowest) if level < _N_WIDTHS - 1 else lowest
-            step = 0.5 * max(math.hypot(sigma, 0.5 * error), 2.0 ** (-_N_WIDTHS) * spread)
-            own = x[sharp[sigma**2 + var[sharp] < step**2]]
-            centres = np.unique(np.concatenate([np.rint(x / step) * step, own]))
-            means.append(centres)
-            variances.append(np.full(centres.size, sigma**2))
-            shape.append(centres.size)
-        return np.concatenate(means), np.concatenate(variances), shape
 
 
 def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Ascent]:
@@ -217,18 +195,6 @@ def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Asce
         if len(chosen) < n_kept and all(abs(ascent.loglik - other.loglik) > apart for other in chosen):
             chosen.append(ascent)
     return chosen
-
-
-def _peaks(gain: Array, shape: list[int]) -> list[int]:
-    """Indices of the candidates that beat their neighbours of the same width, best first."""
-    peaks: list[int] = []
-    start = 0
-    for size in shape:
-        level = np.concatenate([[-np.inf], gain[start : start + size], [-np.inf]])
-        top = (level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:]) & (level[1:-1] > 0.0)
-        peaks.extend((start + np.flatnonzero(top)).tolist())
-        start += size
-    return sorted(peaks, key=lambda g: (-gain[g], g))
 
 
 def splits(params: Params) -> list[Params]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from mixpipe.engine import best_fits
+from mixpipe.engine import best_fits, certify
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
 from mixpipe.likelihood import Likelihood
 from mixpipe.model import CRITERIA, Array, Cells, FitResult, Mixture, Selection, Uncertainties
@@ -31,22 +32,30 @@ def as_cells(x: Any, err: Any = None, weights: Any = None) -> Cells:
         if err is not None or weights is not None:
             raise ValueError("cells carry their own errors and weights: err and weights must be None")
         return x
-    unit = getattr(x, "unit", None)
-    if hasattr(err, "to_value") or (getattr(err, "unit", None) is not None and hasattr(err, "quantity")):
-        quantity = err.quantity if hasattr(err, "quantity") else err
-        if unit is None:
-            raise ValueError(f"err has the unit {quantity.unit} but x has none")
-        err = quantity.to_value(unit)
+    unit = _unit(x)
+    if unit is None and _unit(err) is not None:
+        raise ValueError(f"err has the unit {_unit(err)} but x has none")
     return Cells.from_rows(
-        _plain(x), None if err is None else _plain(err), None if weights is None else _plain(weights)
+        _plain(x), None if err is None else _plain(err, unit), None if weights is None else _plain(weights)
     )
 
 
-def _plain(values: Any) -> Array:
-    """A float64 array; masked values become nan, which `Cells` refuses."""
-    if isinstance(values, np.ma.MaskedArray):
-        return np.ma.filled(values.astype(np.float64), np.nan)
-    return np.asarray(getattr(values, "value", values), dtype=np.float64)
+def _unit(values: Any) -> Any:
+    """The Astropy unit that values carry; attributes of pandas series may be labels of their rows."""
+    return None if hasattr(values, "iloc") else getattr(values, "unit", None)
+
+
+def _plain(values: Any, unit: Any = None) -> Array:
+    """A float64 array, converted to `unit` if the values carry one; masked values become nan, which `Cells` refuses."""
+    if hasattr(values, "iloc"):
+        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
+    if unit is not None and _unit(values) is not None:
+        array *= _unit(values).to(unit)
+    mask = getattr(values, "mask", None)
+    if mask is not None:
+        array[np.broadcast_to(mask, array.shape)] = np.nan
+    return array
 
 
 def fit_mixture(
@@ -102,7 +111,7 @@ def fit_mixture(
     >>> fit_mixture(x, 0.6, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
     """
-    _check_count("n_components", n_components)
+    n_components = _check_count("n_components", n_components)
     cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
     if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
         raise ValueError(
@@ -159,17 +168,27 @@ def choose_n_components(
     >>> choose_n_components(x, 0.2, max_components=3).best.n_components
     2
     """
-    _check_count("max_components", max_components)
+    max_components = _check_count("max_components", max_components)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
     ascents = best_fits(cells, likelihood, floor, max_components, progress=progress)
-    return Selection(tuple(_result(likelihood, ascent, floor, False) for ascent in ascents), criterion)
+    certificate = certify(cells, likelihood, floor, ascents)
+    fits = tuple(
+        _result(likelihood, ascent, floor, False, slope)
+        for ascent, slope in zip(ascents, certificate.gradient_max, strict=True)
+    )
+    return Selection(fits, criterion, certificate.loglik_bound)
 
 
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or int(value) != value or value < 1:
+def _check_count(name: str, value: Any) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if isinstance(value, bool) or count != value or count < 1:
         raise ValueError(f"{name} must be a whole number >= 1, found {value!r}")
+    return count
 
 
 def _prepare(
@@ -179,13 +198,17 @@ def _prepare(
     cells = as_cells(x, err, weights)
     if sigma_floor is None:
         sigma_floor = cells.resolution
-    elif not (np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err.min() > 0)):
+    elif not (
+        np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err[cells.weights > 0].min() > 0)
+    ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
     likelihood = Likelihood(cells, n_threads)
     return cells, likelihood, (sigma_floor / likelihood.scale) ** 2
 
 
-def _result(likelihood: Likelihood, ascent: Ascent, floor: float, equal_sigmas: bool) -> FitResult:
+def _result(
+    likelihood: Likelihood, ascent: Ascent, floor: float, equal_sigmas: bool, gradient_max: float = math.nan
+) -> FitResult:
     """The fit in the units of the data, with entropy, uncertainties and warnings."""
     params = ascent.params
     size = params.n_components
@@ -217,6 +240,7 @@ def _result(likelihood: Likelihood, ascent: Ascent, floor: float, equal_sigmas: 
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
         sigma_floor=sigma_floor,
+        gradient_max=gradient_max,
         boundary=boundary[order],
         uncertainties=Uncertainties(
             uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Uncertainties
 
+# A component of fewer rows than this is empty.
+_NO_ROWS = 1e-6
+
 
 def information_uncertainties(likelihood: Likelihood, params: Params, boundary: NDArray[np.bool_]) -> Uncertainties:
     """One-sigma uncertainties from the inverse of the negative Hessian.
@@ -32,10 +35,15 @@ def information_uncertainties(likelihood: Likelihood, params: Params, boundary: 
     size = params.n_components
     free = np.ones((size, 3), dtype=bool)
     free[boundary, 2] = False
+    # A component without data has no uncertainties, and takes none from the others.
+    free[params.weights * likelihood.n_data < _NO_ROWS] = False
     indices = np.flatnonzero(free)
     information = -likelihood.derivatives(params).hessian[np.ix_(indices, indices)]
     # The same in units of order one: a curvature below rounding there means that the data say nothing.
-    units = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
+    diagonal = np.diag(information)
+    if not (np.all(np.isfinite(information)) and np.all(diagonal > 0.0)):
+        return Uncertainties.unknown(size)
+    units = np.sqrt(diagonal)
     curvature, basis = np.linalg.eigh(information / np.outer(units, units))
     if not curvature[0] > 1e-10:
         return Uncertainties.unknown(size)

@@ -43,7 +43,7 @@ def test_pdf_and_cdf_are_the_integrals_over_the_true_value(mixture):
     np.testing.assert_allclose(mixture.pdf(x, err), pdf, rtol=INTEGRATION)
     np.testing.assert_allclose(mixture.cdf(x, err), cdf, rtol=INTEGRATION)
     np.testing.assert_allclose(mixture.logpdf(x, err), np.log(pdf), atol=INTEGRATION)
-    np.testing.assert_allclose(mixture.logcdf(x, err), np.log(cdf), atol=INTEGRATION)
+    np.testing.assert_allclose(mixture.sf(x, err), 1.0 - np.array(cdf), atol=INTEGRATION)
 
 
 @each_mixture
@@ -80,10 +80,10 @@ def test_density_without_errors_and_scalars():
     assert mixture.pdf([0.0, 1.0], [[0.1], [0.2], [0.3]]).shape == (3, 2)
 
 
-def test_logpdf_and_logcdf_stay_finite_where_pdf_and_cdf_underflow():
+def test_logpdf_and_sf_are_exact_far_out():
     mixture = Mixture([1.0], [0.0], [1.0])
     assert float(mixture.logpdf(100.0)) == pytest.approx(-5000.0 - 0.5 * math.log(2 * math.pi))
-    assert float(mixture.logcdf(-100.0)) == pytest.approx(norm.logcdf(-100.0))
+    assert float(mixture.sf(30.0)) == pytest.approx(norm.sf(30.0))
 
 
 def test_a_component_without_width_is_a_step_without_errors():
@@ -94,7 +94,6 @@ def test_a_component_without_width_is_a_step_without_errors():
     assert float(mixture.pdf(0.5)) == pytest.approx(0.75 * norm.pdf(0.5, 3.0, 1.0))
 
 
-@pytest.mark.xfail(strict=True, reason="inf - inf gives nan where a point mass is met exactly")
 def test_an_exact_value_at_a_component_without_width_belongs_to_it():
     mixture = Mixture([0.5, 0.5], [0.0, 3.0], [0.0, 1.0])
     np.testing.assert_array_equal(mixture.responsibilities(0.0), [1.0, 0.0])
@@ -161,7 +160,6 @@ def test_impossible_cells_are_refused(arguments, message):
         Cells.from_rows(*arguments)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="resolution() computes with them before they are refused")
 def test_infinite_values_without_errors_are_refused_without_a_warning():
     with pytest.raises(ValueError, match="x has 1 bad values, the first at index 1"):
         Cells.from_rows([1.0, np.inf, 2.0])
@@ -283,6 +281,8 @@ def test_selection_table_has_the_columns_of_the_interface():
         "delta_bic",
         "converged",
         "selected",
+        "gradient_max",
+        "loglik_bound",
     ]
     assert table.n_components.tolist() == [1, 2, 3]
     assert table.n_params.tolist() == [2, 5, 8]

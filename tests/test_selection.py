@@ -54,7 +54,11 @@ def test_scalar_errors_are_equal_errors_and_none_is_no_error():
 
 
 def test_masked_values_are_refused():
-    for x in (np.ma.array(X, mask=[0, 1, 0]), MaskedColumn(X, mask=[0, 1, 0]), MaskedColumn(X, mask=[0, 1, 0], unit="m")):
+    for x in (
+        np.ma.array(X, mask=[0, 1, 0]),
+        MaskedColumn(X, mask=[0, 1, 0]),
+        MaskedColumn(X, mask=[0, 1, 0], unit="m"),
+    ):
         with pytest.raises(ValueError, match="x has 1 bad values, the first at index 1"):
             as_cells(x, 0.1)
     with pytest.raises(ValueError, match="err has 1 bad values, the first at index 1"):
@@ -63,7 +67,6 @@ def test_masked_values_are_refused():
         as_cells(pd.Series([1.0, None], dtype="Float64"), 0.1)
 
 
-@pytest.mark.xfail(strict=True, reason="the mask is dropped and the value behind it is used")
 @pytest.mark.parametrize(
     ("x", "err"),
     [
@@ -79,7 +82,6 @@ def test_masked_values_with_units_are_refused(x, err):
         as_cells(x, err)
 
 
-@pytest.mark.xfail(strict=True, reason="a label of the index is taken for the attribute of a quantity")
 def test_labels_of_a_series_do_not_matter():
     np.testing.assert_array_equal(as_cells(pd.Series(X, index=["mean", "value", "unit"]), ERR).x, X)
 
@@ -137,19 +139,16 @@ def test_number_of_components_may_be_a_numpy_integer():
     assert mixpipe.fit_mixture(X, 0.1, np.int64(2)).n_components == 2
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a whole float passes the check and then fails in range()")
 def test_number_of_components_may_be_a_whole_float_or_is_refused_with_its_name():
     assert mixpipe.fit_mixture(X, 0.1, 2.0).n_components == 2
 
 
-@pytest.mark.xfail(strict=True, reason="int() speaks first")
 @pytest.mark.parametrize("count", ["two", math.nan])
 def test_a_number_of_components_that_is_none_is_refused_by_name(count):
     with pytest.raises(ValueError, match="n_components must be a whole number"):
         mixpipe.fit_mixture(X, 0.1, count)
 
 
-@pytest.mark.xfail(strict=True, reason="rows of weight zero are looked at")
 def test_a_row_of_weight_zero_needs_no_floor():
     fit = mixpipe.fit_mixture(X, [0.1, 0.1, 0.0], weights=[1.0, 1.0, 0.0], sigma_floor=0.0)
     assert fit.mixture.means[0] == pytest.approx(1.5)
@@ -248,7 +247,6 @@ def test_small_and_degenerate_data_are_fitted(x, err, n_components):
         assert fit.mixture.means[0] == pytest.approx(np.mean(x), rel=1e-6)
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="the floor of the squared width underflows to zero")
 def test_zeros_without_errors_are_fitted():
     fit = mixpipe.fit_mixture([0.0, 0.0, 0.0])
     assert is_sound(fit)
@@ -291,9 +289,6 @@ def test_rounding_to_a_tenth_of_the_width_makes_no_spikes(seed):
     assert min(fit.mixture.sigmas.min() for fit in selection.fits) > 0.1 / math.sqrt(12.0)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a comb of components at the floor raises the density at the rounded values by 8.6 percent"
-)
 def test_rounding_to_half_the_width_makes_no_comb():
     x = np.round(np.random.default_rng(0).normal(0.0, 2.0, 2000))
     assert mixpipe.choose_n_components(x, max_components=6).best.n_components == 1

@@ -1,6 +1,7 @@
 """The workflow end to end, and what it does again when something changes.
 
-One run of a small configuration with a copy of the checkout; dry runs on copies of what it left.
+One run of a small configuration with a copy of the checkout, and dry runs on copies of what it left. The stages alone
+at the end.
 """
 
 import csv
@@ -17,6 +18,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from mixpipe.config import parse_config
+from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.pipeline.fit import fit_column
+from mixpipe.pipeline.ingest import ingest_column
+from mixpipe.pipeline.run import Run
 
 CONFIG = {
     "catalogs": {
@@ -358,3 +365,50 @@ def test_as_a_module_and_without_the_demo(project):
     assert done.returncode == 0, done.stderr
     found = re.findall(r"^Job \d+: (.+)$", done.stdout + done.stderr, flags=re.MULTILINE)
     assert {job.replace("other/", "results/") for job in found} == ALL
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Run:
+    """A run of one column of one small catalog."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "stars.csv", **stars(1))
+    catalog = {"releases": {"a": "stars.csv"}, "columns": {"m": {"error": "e_m", "max_components": 1}}}
+    return Run(parse_config({"catalogs": {"stars": catalog}}))
+
+
+def test_catalog_changed_after_planning_is_refused(run):
+    plan = run.ingest("stars", "a", "m")
+    write_csv(Path("stars.csv"), **stars(2))
+    with pytest.raises(CatalogError, match=r"changed after this job was planned, in stars\.csv"):
+        ingest_column(plan, "columns.parquet")
+    assert not Path("columns.parquet").exists()
+
+
+def test_fit_of_other_data_than_planned_is_refused(run):
+    ingest_column(run.ingest("stars", "a", "m"), "columns.parquet")
+    write_csv(Path("stars.csv"), **stars(2))
+    plan = Run(run.config).fit("stars", "a", "m")
+    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
+    with pytest.raises(CatalogError, match=r"the data of catalog stars, release a, changed after"):
+        fit_column(plan, "columns.parquet", **outputs)
+    assert not Path("out").exists()
+
+
+def test_job_of_other_code_than_planned_is_refused(run):
+    plan = json.loads(run.ingest("stars", "a", "m"))
+    plan["code"] = "0" * 64
+    with pytest.raises(MixpipeError, match="the code of stage 'ingest' changed after this job was planned"):
+        ingest_column(json.dumps(plan), "columns.parquet")
+
+
+def test_one_component_of_equal_errors_has_the_closed_form(run):
+    """Mean and sigma of one component with equal errors: sample mean, and sample variance less the error's."""
+    table = stars(1)
+    write_csv(Path("stars.csv"), m=table["m"], e_m=[0.25] * 40)
+    run = Run(run.config)
+    ingest_column(run.ingest("stars", "a", "m"), "columns.parquet")
+    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
+    fit_column(run.fit("stars", "a", "m"), "columns.parquet", **outputs)
+    (row,) = rows(Path("out/components"))
+    assert float(row["mean"]) == pytest.approx(np.mean(table["m"]), rel=1e-9)
+    assert float(row["sigma"]) == pytest.approx(np.sqrt(np.var(table["m"]) - 0.25**2), rel=1e-6)

@@ -102,7 +102,7 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
     For comparison with other codes; `ascend` arrives at the same maximum in a fraction of the passes.
     """
     step = EM_STEPS[m_step]
-    params = start
+    params = Params(start.weights, start.means, np.maximum(start.variances, floor))
     check = 16
     gain = np.inf
     for n_steps in range(1, max_steps + 1):

@@ -113,6 +113,7 @@ def trust_region(hessian, gradient, radius):
     low = max(0.0, -curvature[0])
     z = g / np.maximum(curvature + low, tiny)
     if _norm(z) > radius:
+        lowest = low
         high = low + _norm(g) / radius + tiny
         for _ in range(60):
             middle = 0.5 * (low + high)
@@ -120,7 +121,7 @@ def trust_region(hessian, gradient, radius):
                 low = middle
             else:
                 high = middle
-            if high - low <= 1e-3 * high:
+            if high - low <= 1e-3 * (high - lowest):
                 break
         z = g / np.maximum(curvature + high, tiny)
     elif curvature[0] < -tiny:

@@ -444,48 +444,56 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
 def exact_variances(x, var, counts, weights, means, variances, new_means, floor, out):
     """The exact M-step's variances: responsibilities at the old parameters, offsets from `new_means`.
 
-    Solves sum q (d^2 / T^2 - 1 / T) = 0 for the variance of each component by a bisected Newton search, with the
-    boundary `floor` where the left side is negative there already.
+    Maximises -sum q (ln T + d^2 / T) / 2 over the variance v of each component, v >= `floor`. There may be several
+    maxima: the best of a grid in ln v is bracketed by its neighbours, and there the score's root is bisected.
     """
     n = x.size
     n_components = means.size
+    n_grid = 64
     joint = np.empty((n_components, n))
     inv_var = np.empty((n_components, n))
     shift = np.empty(n)
     total = np.empty(n)
+    grid = np.empty(n_grid + 2)
     _densities(x, var, weights, means, variances, inv_var, joint, shift, total)
     for j in range(n_components):
-        low = floor
         high = floor
+        smallest = np.inf
         for i in range(n):
             d = x[i] - new_means[j]
             high = max(high, d * d)
-        v = min(max(variances[j], low), high)
-        for iteration in range(200):
-            f = 0.0
-            slope = 0.0
+            smallest = min(smallest, var[i] + floor)
+        # Below the smallest total variance the score hardly changes; at zero error the floor is above zero.
+        lowest = max(1e-6 * smallest, floor, 1e-30 * high)
+        grid[0] = floor
+        for k in range(n_grid):
+            grid[k + 1] = lowest * (max(high, lowest) / lowest) ** (k / (n_grid - 1.0))
+        grid[n_grid + 1] = max(variances[j], floor)
+        grid.sort()
+        best = 0
+        highest = -np.inf
+        for k in range(n_grid + 2):
+            value = 0.0
             for i in range(n):
-                q = counts[i] * joint[j, i] / total[i]
-                inv = 1.0 / ((low if iteration == 0 else v) + var[i])
+                variance = grid[k] + var[i]
                 d = x[i] - new_means[j]
-                d2 = d * d * inv
-                f += q * inv * (d2 - 1.0)
-                slope += q * inv * inv * (1.0 - 2.0 * d2)
-            if iteration == 0:
-                # The score at the floor decides whether the maximum is there.
-                if f <= 0.0:
-                    v = low
-                    break
-                continue
-            if f > 0.0:
+                value -= counts[i] * joint[j, i] / total[i] * (math.log(variance) + d * d / variance)
+            if value > highest:
+                highest = value
+                best = k
+        low = grid[max(best - 1, 0)]
+        high = grid[min(best + 1, n_grid + 1)]
+        for _ in range(200):
+            v = 0.5 * (low + high)
+            score = 0.0
+            for i in range(n):
+                inv = 1.0 / (v + var[i])
+                d = x[i] - new_means[j]
+                score += counts[i] * joint[j, i] / total[i] * inv * (d * d * inv - 1.0)
+            if score > 0.0:
                 low = v
             else:
                 high = v
-            step = v - f / slope if slope < 0.0 else 0.5 * (low + high)
-            if not low < step < high:
-                step = 0.5 * (low + high)
-            change = abs(step - v)
-            v = step
-            if change <= 1e-14 * v:
+            if high - low <= 1e-15 * high:
                 break
-        out[j] = v
+        out[j] = floor if best == 0 and low == grid[0] else 0.5 * (low + high)

@@ -41,6 +41,8 @@ def draw_figures(
     wanted = [name for name in ("value", "err", "weight") if name in pq.read_schema(members).names]
     rows = pq.read_table(members, columns=wanted).to_pandas()
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
+    if weights is None and result.n_data != len(x):
+        raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
     unit = document["unit"]
     figures = [
         (draw_mixture(result, x, err, weights, label=label, unit=unit), mixture),

@@ -2,8 +2,11 @@
 # the first job is planned, and a mistake in either ends in one line.
 import os
 import re
+import shlex
 import sys
 from functools import cache
+
+from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
@@ -23,10 +26,13 @@ except MixpipeError as problem:
 RESULTS = RUN.config.results.as_posix()
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-COMMAND = " ".join(
+COMMAND = shlex.join(
     [
-        "snakemake --cores all",
-        *(f"--configfile {os.path.relpath(file)}" for file in workflow.configfiles),
+        "snakemake",
+        "--cores",
+        "all",
+        "--configfile",
+        *map(os.path.relpath, workflow.configfiles),
     ]
 )
 FIGURES = ("mixture", "selection", "classes", "quality")
@@ -51,6 +57,16 @@ def checked_run():
 
 def release_files(wildcards):
     return list(checked_run().files(wildcards.catalog, wildcards.release))
+
+
+def share_of_cores(wildcards):
+    """Threads for a fit; its result does not depend on them."""
+    try:
+        return max(1, workflow.cores // len(COLUMNS))
+    except (
+        WorkflowError
+    ):  # --report and others that run nothing know no number of cores
+        return 1
 
 
 def drawn(figure):

@@ -20,7 +20,7 @@ rule fit:
         f"{BENCHMARKS}/fit/{{catalog}}/{{release}}/{{column}}.tsv"
     conda:
         "../envs/mixpipe.yaml"
-    threads: 1
+    threads: share_of_cores
     resources:
         mem_mb=lambda wildcards, input, attempt: attempt
         * max(1000, int(20 * input.size_mb)),

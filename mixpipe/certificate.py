@@ -1,0 +1,128 @@
+"""How much better any mixture could be: the gradient function's maximum, and a bound on the log-likelihood.
+
+With r(m, s) = N(x | m, s^2 + err^2) / p(x), the gradient function D(m, s) = sum (r - 1) is the rate at which a
+component at (m, s) raises the log-likelihood of p. The log-likelihood is concave in the mixing distribution, so no
+mixture of any number of components exceeds that of p by more than ``n_data ln(1 + max D / n_data) <= max D``
+(Lindsay 1983).
+The bound is tightest at the best mixing distribution of all, which is found by adding components at the peaks of D and
+solving for all weights at once (the constrained Newton method of Wang 2007).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import nnls
+
+from mixpipe.candidates import Candidates
+from mixpipe.likelihood import Likelihood, Params
+from mixpipe.model import Array
+
+# Peaks that are followed to their tops between the candidates.
+_N_PEAKS = 12
+# The bound is good enough when it lies less than this above the mixture that it was found with (nats).
+_CLOSE_BOUND = 0.2
+_MAX_ROUNDS = 25
+# Components with less weight than this in the best mixing distribution are dropped from it.
+_NO_WEIGHT = 1e-12
+
+
+def _climbed(
+    likelihood: Likelihood, logp: Array, grid: Candidates, gradient: Array, floor: float
+) -> tuple[Array, Array, Array]:
+    """The highest peaks of the gradient function, followed from the candidates to their tops between them."""
+    tops = grid.peaks(gradient)[:_N_PEAKS]
+    means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
+    steps = grid.steps[tops]
+    shifts, factors = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)))
+    for level in range(3):
+        if not means.size:
+            break
+        # Around each top: means within a step, and widths within a factor that shrinks with the steps.
+        around = (means[:, None] + shifts * steps[:, None]).ravel()
+        scales = np.maximum(variances, steps**2)[:, None]
+        widths = np.maximum(variances[:, None] + scales * (4.0 ** (factors * 0.4**level) - 1.0), floor).ravel()
+        values = likelihood.gradient_function(logp, around, widths)[0].reshape(means.size, -1)
+        best = np.argmax(values, axis=1)
+        rows = np.arange(means.size)
+        better = values[rows, best] > heights
+        flat = rows * shifts.size + best
+        means = np.where(better, around[flat], means)
+        variances = np.where(better, widths[flat], variances)
+        heights = np.where(better, values[rows, best], heights)
+        steps = 0.4 * steps
+    return means, variances, heights
+
+
+def steepest(likelihood: Likelihood, params: Params, floor: float, grid: Candidates) -> float:
+    """The maximum of the gradient function of a mixture, in nats; never below zero, its value at a maximum."""
+    logp, _, _ = likelihood.logpdf(params)
+    gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
+    heights = _climbed(likelihood, logp, grid, gradient, floor)[2]
+    return float(max(heights.max(initial=0.0), gradient.max(initial=0.0)))
+
+
+def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Candidates) -> float:
+    """A log-likelihood that no mixture with variances at or above `floor` exceeds.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    start : Params
+        The best mixture that is known, in scaled units.
+    floor : float
+        Lower bound on the variances, in scaled units.
+    grid : Candidates
+        Where the gradient function is looked at; its peaks are followed between them.
+
+    Returns
+    -------
+    float
+        The smallest bound found: it holds for any number of rounds, and tightens with them.
+    """
+    params = start
+    bound = math.inf
+    for _ in range(_MAX_ROUNDS):
+        logp, loglik, _ = likelihood.logpdf(params)
+        gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
+        means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor)
+        top = max(float(heights.max(initial=0.0)), 0.0)
+        bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
+        if top < _CLOSE_BOUND:
+            break
+        new = heights > 0.1 * top
+        wider = Params(
+            np.concatenate([params.weights, np.zeros(int(new.sum()))]),
+            np.concatenate([params.means, means[new]]),
+            np.concatenate([params.variances, variances[new]]),
+        )
+        better = _best_weights(likelihood, logp, wider)
+        if better is None:
+            break
+        params = better
+    return bound
+
+
+def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params | None:
+    """One constrained Newton step in the weights of given components; None where it does not help."""
+    total = params.variances + likelihood.var[:, None]
+    ratios = np.exp(
+        -0.5 * (likelihood.x[:, None] - params.means) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp[:, None]
+    )
+    # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2.
+    root = np.sqrt(likelihood.counts)[:, None]
+    factor = np.linalg.qr(root * np.hstack([ratios, np.full((ratios.shape[0], 1), 2.0)]), mode="r")
+    heavy = 1e3 * np.abs(factor).max()
+    matrix = np.vstack([factor[:, :-1], np.full(params.n_components, heavy)])
+    weights, _ = nnls(matrix, np.append(factor[:, -1], heavy))
+    weights /= weights.sum()
+    before = float((likelihood.counts * np.log(ratios @ params.weights)).sum())
+    for halving in range(12):
+        mixed = params.weights + 0.5**halving * (weights - params.weights)
+        gain = float((likelihood.counts * np.log(ratios @ mixed)).sum()) - before
+        if gain > 0.0:
+            keep = mixed > _NO_WEIGHT
+            return Params(mixed[keep] / mixed[keep].sum(), params.means[keep], params.variances[keep])
+    return None

@@ -1,0 +1,126 @@
+"""The console script `mixpipe`. Only click is imported here: `mixpipe --help` must not wait for anything else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NoReturn
+
+import click
+
+import mixpipe
+from mixpipe.errors import MixpipeError
+
+# Of the shells: the process was ended by Ctrl-C.
+_INTERRUPTED = 130
+
+
+class _Program(click.Group):
+    """Says what the user can mend in one line, and exits with status 2."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        extra["standalone_mode"] = False
+        try:
+            status = super().main(*args, **extra)
+        except MixpipeError as error:
+            complain(error)
+            status = 2
+        except click.UsageError as error:
+            complain(_mendable(error))
+            status = 2
+        except click.Abort:
+            status = _INTERRUPTED
+        sys.exit(status)
+
+
+def complain(error: MixpipeError) -> None:
+    """Print an error, on one line: what a catalog has for a name must not steer the terminal."""
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
+    click.echo(f"mixpipe: error: {text}", err=True)
+
+
+def _mendable(error: click.UsageError) -> MixpipeError:
+    what = error.message.rstrip(".") or error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "mixpipe"
+    near = getattr(error, "possibilities", None)
+    expected = " or ".join(sorted(near)) if near else f"what '{command} --help' lists"
+    return MixpipeError(what[:1].lower() + what[1:], "on the command line", expected)
+
+
+class _Number(click.ParamType):
+    """A number where the text is one; other text is left for the check against the schema."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if re.fullmatch(r"[+-]?[0-9]+", value):
+            return int(value)
+        return float(value) if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value) else value
+
+
+class _Error(_Number):
+    """A number, a pair of columns with a comma between, or a column."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "," in value:
+            return [name.strip() for name in value.split(",")]
+        return super().convert(value, param, ctx)
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(mixpipe.__version__, prog_name="mixpipe", message="%(prog)s %(version)s")
+def main() -> None:
+    """Gaussian mixtures for catalog columns with per-row measurement errors."""
+
+
+@main.command("fit")
+@click.argument("file")
+@click.option("--value", metavar="COL", required=True, help="Column with the values.")
+@click.option(
+    "--error",
+    metavar="COL|UP,LO|NUMBER",
+    type=_Error(),
+    help="Measurement errors: a column, a pair of columns for upper and lower errors, or one number. Default: none.",
+)
+@click.option("--error-kind", metavar="sigma|variance|ivar", help="What the errors are. Default: sigma.")
+@click.option("--error-scale", metavar="F", type=_Number(), help="Factor that turns the errors into one sigma.")
+@click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
+@click.option("--weight", metavar="COL", help="Column of row weights.")
+@click.option("--where", metavar="EXPR", help="Rows to keep, such as \"kind == 'NS-WD' and mass > 1\".")
+@click.option("--transform", metavar="log10|ln", help="Fit the logarithm of the values, errors propagated.")
+@click.option("--unit", metavar="UNIT", help="Convert values and errors to this unit.")
+@click.option(
+    "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
+)
+@click.option("--n-components", metavar="M", type=_Number(), help="Fit this number of components.")
+@click.option("--max-components", metavar="K", type=_Number(), help="Try 1 to K components. Default: 10.")
+@click.option("--criterion", metavar="bic|aic|icl", help="What chooses the number of components. Default: bic.")
+@click.option("--estimator", metavar="em", help="How the mixture is estimated. Default: em, maximum likelihood.")
+@click.option("--format", metavar="F", help="File format: fits, csv, ecsv, votable, mrt, parquet or hdf5.")
+@click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
+@click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
+@click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")
+@click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@click.option("--figure", metavar="PATH", help="Draw the data and the mixture: .png, .svg or .pdf.")
+@click.option("--out", metavar="DIR", help="Write all tables and figures of the fit into this folder.")
+def _fit(**options: Any) -> None:
+    """Fit a mixture to one column of FILE, measurement errors taken out."""
+    from mixpipe.cli.fitting import fit_file
+
+    fit_file(**options)
+
+
+@main.command("check")
+@click.argument("config")
+def _check(config: str) -> None:
+    """Read CONFIG and its catalogs, and say what would be fitted.
+
+    Each column with its unit and errors, how many rows are used, and how many are dropped and why.
+    """
+    from mixpipe.cli.checking import check_config
+
+    problems = check_config(config)
+    for problem in problems:
+        complain(problem)
+    sys.exit(2 if problems else 0)

@@ -1,0 +1,68 @@
+"""The command `mixpipe check`: what a configuration would fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mixpipe.catalog import expand_files
+from mixpipe.cli.display import add_column_row, release_table, say, show_release
+from mixpipe.cli.reading import read_files, usable_rows
+from mixpipe.config import CatalogSettings, load_config
+from mixpipe.errors import MixpipeError
+from mixpipe.pipeline.run import find_problems
+
+
+def check_config(path: str) -> list[MixpipeError]:
+    """Print what a run of this configuration would fit.
+
+    Parameters
+    ----------
+    path : str
+        The configuration file.
+
+    Returns
+    -------
+    list of MixpipeError
+        Everything that would stop the run.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration cannot be used.
+    """
+    config = load_config(path)
+    problems: list[MixpipeError] = []
+    n_fits = 0
+    for catalog in config.catalogs:
+        for release, patterns in catalog.releases.items():
+            only = replace(catalog, releases={release: patterns})
+            found = find_problems(replace(config, catalogs=(only,)))
+            if not found:
+                found = _check_release(catalog, release)
+                n_fits += len(catalog.columns) - len(found)
+            problems += found
+    fits = f"{n_fits} fit{'s' if n_fits != 1 else ''}"
+    say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
+    # What is wrong with a catalog as a whole is found once for each of its releases.
+    return list({str(problem): problem for problem in problems}.values())
+
+
+def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]:
+    place = f"catalog {catalog.name}, release {release}"
+    files = expand_files(catalog.releases[release], Path())
+    try:
+        table = read_files(files, catalog, catalog.columns, place)
+    except MixpipeError as error:
+        return [error]
+    shown, problems = release_table(), []
+    for column in catalog.columns:
+        try:
+            data = usable_rows(table, column, catalog, f"in {place}, column {column.name}", catalog.name, release)
+            add_column_row(shown, column, data)
+        except MixpipeError as error:
+            problems.append(error)
+    if shown.row_count:
+        listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)
+    return problems

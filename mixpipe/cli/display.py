@@ -1,0 +1,197 @@
+"""Tables for people, on the terminal or in a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from mixpipe.cli.options import Request
+from mixpipe.columns import ColumnData
+from mixpipe.config import ColumnSettings
+from mixpipe.model import FitResult, Selection
+from mixpipe.quality import Quality
+
+# Significant digits of an uncertainty.
+_DIGITS = 2
+
+
+def show_fit(
+    request: Request, selection: Selection, quality: Quality, data: ColumnData, written: Sequence[Path] = ()
+) -> None:
+    """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
+    console, best = Console(), selection.best
+    _line(console, f"{request.file}: {describe_value(request.column)}{f' [{data.unit}]' if data.unit else ''}", "bold")
+    _line(console, f"{_rows(data.n_read)} read, {len(data):,} used, dropped: {describe_dropped(data.dropped)}")
+    asked = "as asked for" if request.n_components is not None else f"chosen by {selection.criterion.upper()}"
+    count = f"{best.n_components} component{'s' if best.n_components > 1 else ''}"
+    _line(console, f"\n{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
+    console.print(_components(best, data.unit))
+    console.print(_selection(selection))
+    _line(console, f"distance between data and mixture: KS {quality.ks:.4f}, AD {quality.ad:.4g}")
+    for warning in best.warnings:
+        _line(console, f"warning: {warning}", "yellow")
+    for path in written:
+        _line(console, f"written: {path}")
+
+
+def show_release(title: str, table: Table) -> None:
+    """Print what `mixpipe check` found in one release."""
+    console = Console()
+    _line(console, title, "bold")
+    console.print(table)
+
+
+def release_table() -> Table:
+    """An empty table for `add_column_row`."""
+    return _table(left=("column", "value", "error", "unit"), right=("used",), last=("dropped", "components"))
+
+
+def add_column_row(table: Table, column: ColumnSettings, data: ColumnData) -> None:
+    """A row of `release_table`: what would be fitted of a column."""
+    cells = (
+        column.name,
+        describe_value(column),
+        describe_error(column),
+        data.unit or "",
+        f"{len(data):,}",
+        describe_dropped(data.dropped),
+        f"1 to {column.max_components}",
+    )
+    table.add_row(*map(_text, cells))
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    _line(Console(), text)
+
+
+@contextmanager
+def search_progress(max_components: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while a search runs, if that is a terminal.
+
+    Parameters
+    ----------
+    max_components : int or None
+        Where the bar ends; None if the search does not say how far it is.
+
+    Yields
+    ------
+    callable
+        To be called with the number of components that was just found.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("searching", total=max_components)
+
+        def found(n_components: int) -> None:
+            # The search looks one component further than it was asked to.
+            done = min(n_components, max_components or n_components)
+            bar.update(task, completed=done, description=f"{done} of {max_components} components")
+
+        yield found
+
+
+def describe_value(column: ColumnSettings) -> str:
+    """What is fitted, in words.
+
+    >>> describe_value(ColumnSettings("mass", "m", transform="log10", weight="w"))
+    'log10(m), weight w'
+    """
+    value = column.value if column.transform == "none" else f"{column.transform}({column.value})"
+    return value if column.weight is None else f"{value}, weight {column.weight}"
+
+
+def describe_error(column: ColumnSettings) -> str:
+    """How the errors are made, in words.
+
+    >>> describe_error(ColumnSettings("mass", "m", ("up", "lo"), error_scale=0.608, error_floor=0.01))
+    '(up, lo) x 0.608, floor 0.01'
+    """
+    error = column.error
+    words = f"({', '.join(error)})" if isinstance(error, tuple) else "none" if error is None else str(error)
+    words += f" ({column.error_kind})" if error is not None and column.error_kind != "sigma" else ""
+    words += f" x {column.error_scale:g}" if error is not None and column.error_scale != 1.0 else ""
+    return words + (f", floor {column.error_floor:g}" if column.error_floor > 0.0 else "")
+
+
+def describe_dropped(dropped: Mapping[str, int]) -> str:
+    """Counts of the rows that were dropped for each reason, in words.
+
+    >>> describe_dropped({"cut": 1200, "missing_value": 0, "bad_error": 1})
+    '1,200 cut, 1 bad error'
+    """
+    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count) or "none"
+
+
+def measured(value: float, unc: float) -> str:
+    """A value with its uncertainty, both to the digits that the uncertainty allows.
+
+    >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
+    ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
+    """
+    if not (math.isfinite(unc) and unc > 0.0):
+        return f"{value:.5g}"
+    # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
+    last = int(f"{unc:.{_DIGITS - 1}e}".partition("e")[2]) - _DIGITS + 1
+    if abs(value) < 1e9 and -9 <= last <= 0:
+        return f"{value:.{-last}f} ± {unc:.{-last}f}"
+    first = int(f"{value:e}".partition("e")[2])
+    return f"{value:.{max(first - last, 0)}e} ± {unc:.{_DIGITS - 1}e}"
+
+
+def _components(fit: FitResult, unit: str | None) -> Table:
+    suffix = f" [{unit}]" if unit else ""
+    table = _table(right=("component", "weight", f"mean{suffix}", f"sigma{suffix}"), last=("",))
+    mixture, unc = fit.mixture, fit.uncertainties
+    for j in range(fit.n_components):
+        table.add_row(
+            str(j + 1),
+            measured(mixture.weights[j], unc.weights[j]),
+            measured(mixture.means[j], unc.means[j]),
+            measured(mixture.sigmas[j], unc.sigmas[j]),
+            "sigma at its lower bound" if fit.boundary[j] else "",
+        )
+    return table
+
+
+def _selection(selection: Selection) -> Table:
+    table = _table(right=("components", "parameters", "log-likelihood", "BIC", "AIC", "ICL"), last=("",))
+    for fit in selection.fits:
+        notes = ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
+        numbers = (f"{number:,.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
+        style = "bold" if fit is selection.best else None
+        table.add_row(str(fit.n_components), str(fit.n_params), *numbers, ", ".join(notes), style=style)
+    return table
+
+
+def _table(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str] = ()) -> Table:
+    """An empty table with columns that are aligned left, right, and left again."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="", show_edge=False)
+    for names, justify in ((left, "left"), (right, "right"), (last, "left")):
+        for name in names:
+            table.add_column(_text(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table
+
+
+def _text(text: str) -> Text:
+    """Text as it is: no markup, and nothing that would steer the terminal."""
+    return Text("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text))
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    line = _text(text)
+    line.stylize(style)
+    console.print(line, soft_wrap=True)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"

@@ -1,0 +1,93 @@
+"""The command `mixpipe fit`: one column of one file."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import mixpipe
+from mixpipe.cli.display import search_progress, show_fit
+from mixpipe.cli.options import Request, read_request
+from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
+from mixpipe.cli.reading import read_files, usable_rows
+from mixpipe.columns import ColumnData
+from mixpipe.model import Cells, Selection
+from mixpipe.quality import Quality, assess
+from mixpipe.selection import choose_n_components, fit_mixture
+from mixpipe.tables import fit_document
+
+# What other programs rely on: these keys and no others.
+_FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged", "components")
+_SELECTION_KEYS = ("n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected")
+
+
+def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, **options: Any) -> None:
+    """Fit a column, print the result, and write what is asked for.
+
+    Parameters
+    ----------
+    file : str
+        The catalog file.
+    as_json : bool
+        Print one JSON object instead of tables for people.
+    figure : str or None
+        Picture of the fit to write.
+    out : str or None
+        Folder to write all tables and figures into.
+    **options
+        See `mixpipe.cli.options.read_request`.
+
+    Raises
+    ------
+    MixpipeError
+        For what the user can mend.
+    """
+    request = read_request(file, options)
+    # A search may take long: what would fail after it is looked at before.
+    picture = check_picture(figure) if figure is not None else None
+    folder = check_folder(out, "--out") if out is not None else None
+
+    table = read_files([request.file], request.catalog, [request.column])
+    data = usable_rows(table, request.column, request.catalog, request.place)
+    cells = data.cells()
+    start = time.perf_counter()
+    selection = _search(request, cells)
+    seconds = time.perf_counter() - start
+    quality = assess(selection.best.mixture, cells)
+
+    if picture is not None:
+        draw_picture(picture, request, selection.best, data)
+    if folder is not None:
+        write_outputs(folder, request, selection, quality, data, seconds)
+    if as_json:
+        # JSON has no NaN: what is not available becomes null.
+        document = json.loads(json.dumps(_document(selection, quality, data)), parse_constant=lambda name: None)
+        print(json.dumps(document, indent=2, allow_nan=False))
+    else:
+        written = [path for path in (picture, folder) if path is not None]
+        show_fit(request, selection, quality, data, written)
+
+
+def _search(request: Request, cells: Cells) -> Selection:
+    criterion = request.settings.criterion
+    if request.n_components is not None:
+        with search_progress(None):
+            fit = fit_mixture(cells, n_components=request.n_components)
+        return Selection((fit,), criterion)
+    most = request.column.max_components
+    with search_progress(most) as progress:
+        return choose_n_components(cells, max_components=most, criterion=criterion, progress=progress)
+
+
+def _document(selection: Selection, quality: Quality, data: ColumnData) -> dict[str, Any]:
+    document = fit_document(selection, quality, data.unit)
+    return {
+        "n_data": document["n_data"],
+        "n_dropped": dict(data.dropped),
+        **{key: document[key] for key in _FIT_KEYS},
+        "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in document["selection"]],
+        "quality": document["quality"],
+        "warnings": document["warnings"],
+        "version": mixpipe.__version__,
+    }

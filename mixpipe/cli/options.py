@@ -1,0 +1,107 @@
+"""From the options of `mixpipe fit` to the settings that a configuration file would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mixpipe.config import CatalogSettings, ColumnSettings, Settings, parse_config
+from mixpipe.errors import ConfigError
+from mixpipe.schema import KeyPath, check
+
+# Options that a configuration has under the same name.
+_CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "missing", "where")
+_COLUMN_KEYS = ("value", "error", "error_kind", "error_scale", "error_floor", "weight", "transform", "unit")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to fit in one file.
+
+    Parameters
+    ----------
+    file : Path
+        The catalog.
+    catalog : CatalogSettings
+        How the file is read.
+    column : ColumnSettings
+        How its values and errors are made; the name is that of the value column.
+    settings : Settings
+        Criterion and the like.
+    n_components : int or None
+        The number of components, None to choose it.
+    given : dict
+        The options that were given, under their names.
+    """
+
+    file: Path
+    catalog: CatalogSettings
+    column: ColumnSettings
+    settings: Settings
+    n_components: int | None
+    given: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where an error is, for its message."""
+        return f"in {self.file}, column {self.column.value}"
+
+
+def read_request(file: str, options: Mapping[str, Any]) -> Request:
+    """Check the options against the schema of the configuration.
+
+    Parameters
+    ----------
+    file : str
+        The catalog file.
+    options : mapping
+        Values by name, None or empty where an option is not given.
+
+    Raises
+    ------
+    ConfigError
+        For the first option that has a value which cannot be used.
+
+    Examples
+    --------
+    >>> read_request("stars.csv", {"value": "mass", "error": 0.1}).column.error
+    0.1
+    >>> read_request("stars.csv", {"value": "mass", "error_scale": 0})
+    Traceback (most recent call last):
+    mixpipe.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
+    """
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    fixed = "n_components" in given
+    if fixed and "max_components" in given:
+        raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")
+    size = given.get("n_components", given.get("max_components"))
+    settings = {"max_components": size, "criterion": given.get("criterion")}
+    if "estimator" in given:
+        settings["estimators"] = [given["estimator"]]
+    catalog = {name: given[name] for name in _CATALOG_KEYS if name in given}
+    catalog["releases"] = {"file": file}
+    catalog["columns"] = {"value": {name: given[name] for name in _COLUMN_KEYS if name in given}}
+    mapping = {
+        "catalogs": {"file": catalog},
+        "settings": {name: value for name, value in settings.items() if value is not None},
+    }
+
+    def where(path: KeyPath, key: str | None = None) -> str:
+        name = key or [part for part in path if isinstance(part, str)][-1]
+        names = {"estimators": "estimator", "max_components": "n_components" if fixed else "max_components"}
+        return f"in option --{names.get(name, name).replace('_', '-')}" if name != "file" else "in argument FILE"
+
+    check(mapping, where)
+    config = parse_config(mapping)
+    (catalog_settings,) = config.catalogs
+    (column,) = catalog_settings.columns
+    return Request(
+        file=Path(file),
+        catalog=catalog_settings,
+        column=replace(column, name=column.value),
+        settings=config.settings,
+        n_components=column.max_components if fixed else None,
+        given=given,
+    )
