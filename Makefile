@@ -18,11 +18,11 @@ test: lint
 	@. $(BIN)/activate && pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
-	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check -q Snakefile workflow/rules \
+	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
 	  && mypy && lint-imports && snakemake --lint --configfile $(CONFIG)
 
 format: $(VENV)/.dev
-	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt -q Snakefile workflow/rules
+	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt Snakefile workflow/rules
 
 benchmark: $(VENV)/.dev
 	@. $(BIN)/activate && python -m benchmarks $(ARGS)

@@ -195,7 +195,8 @@ class Cells:
         if not (np.isfinite(base) and base > 0 and np.isfinite(fineness) and fineness > 0):
             raise ValueError(f"base and fineness must be positive, found {base} and {fineness}")
         keys, sums = sketching.sketch_rows(rows.x, rows.err, rows.weights, float(base), float(fineness))
-        return cls(*sketching.cell_points(keys, sums, float(base), float(fineness)), rows.resolution)
+        points = sketching.cell_points(keys, sums, float(base), float(fineness))
+        return cls(points[0], points[1], points[2], rows.resolution)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both."""

@@ -6,7 +6,6 @@ import ast
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.files import write_file
 
 PACKAGE = Path(__file__).parent
 
@@ -73,10 +73,8 @@ class FileHashes:
         return digest
 
     def _save(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".hashes.{os.getpid()}")
-        temporary.write_text(json.dumps(self._known, indent=0, sort_keys=True), encoding="utf-8")
-        temporary.replace(self._path)
+        text = json.dumps(self._known, indent=0, sort_keys=True)
+        write_file(self._path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def sha256(path: Path) -> str:

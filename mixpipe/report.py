@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from mixpipe.tables import write_file
+from mixpipe.files import write_file
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 

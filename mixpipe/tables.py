@@ -1,50 +1,23 @@
-"""Results as tables and files. Nothing here fits anything.
-
-Every file is written beside its place under a temporary name and then renamed: it is there whole or not at all.
-"""
+"""Results as tables and files. Nothing here fits anything."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mixpipe.errors import ConfigError
+from mixpipe.files import write_file
 from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.quality import Quality
 
 # Rows per block of the members table: bounds its memory to some MB.
 _BLOCK = 1 << 17
-
-
-def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place.
-
-    Parameters
-    ----------
-    path : Path
-        Where the file belongs; its folder is made.
-    write : callable
-        Takes the path of the temporary file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -186,20 +159,36 @@ def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels
         Name of the first column: the catalog's key, or `row`.
     labels : ndarray, shape (n_data,)
         Its values.
+
+    Raises
+    ------
+    ConfigError
+        If the key has the name of another column of the table.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    weighted = bool(np.any(cells.weights != 1.0))
 
     def block(start: int) -> pa.Table:
         part = slice(start, start + _BLOCK)
         x, err = cells.x[part], cells.err[part]
         resp = mixture.responsibilities(x, err)
         true_mean, true_unc = mixture.posterior(x, err)
-        columns = {label: labels[part], "value": x, "err": err}
+        columns = {"value": x, "err": err}
+        if weighted:
+            columns["weight"] = cells.weights[part]
         columns["component"] = (np.argmax(resp, axis=1) + 1).astype(np.int32)
         columns.update({f"p_{j + 1}": resp[:, j] for j in range(mixture.n_components)})
         columns["true_mean"], columns["true_unc"] = true_mean, true_unc
-        return pa.table({name: pa.array(values) for name, values in columns.items()})
+        if label in columns:
+            raise ConfigError(
+                f"the key {label!r} has the name of a column of members.parquet",
+                f"in {path}",
+                "a key of another name",
+            )
+        named = {label: labels[part], **columns}
+        return pa.table({name: pa.array(values) for name, values in named.items()})
 
     def write(temporary: Path) -> None:
         first = block(0)

@@ -22,7 +22,7 @@ import yaml
 from mixpipe.config import parse_config
 from mixpipe.errors import CatalogError, MixpipeError
 from mixpipe.pipeline.fit import fit_column
-from mixpipe.pipeline.ingest import ingest_column
+from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.run import Run
 
 CONFIG = {
@@ -68,6 +68,7 @@ def planets() -> dict:
         "r_up": [0.1] * n,
         "r_lo": [-0.2] * n,
         "period": np.exp(rng.normal(2.0, 1.0, n)),
+        "spare": rng.uniform(0.1, 0.2, n),
     }
 
 
@@ -122,7 +123,7 @@ def jobs(*columns: str) -> set[str]:
     for column in columns:
         catalog, release, _ = column.split()
         result |= {
-            f"reading {column}",
+            f"reading {catalog} {release}",
             f"fitting {column}",
             f"drawing {column}",
             f"counting the rows of {catalog} {release}",
@@ -168,7 +169,7 @@ def rows(path: Path) -> list[dict]:
 def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
-        names = {"components.csv", "selection.csv", "estimators.csv", "members.parquet", "columns.parquet", "fit.json"}
+        names = {"components.csv", "selection.csv", "estimators.csv", "members.parquet", "fit.json"}
         names |= {
             f"{figure}.{kind}" for figure in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")
         }
@@ -225,9 +226,9 @@ def test_account_names_reasons_and_files(finished):
     assert dr2["sha256"].split("; ") == [line.split()[0] for line in expected.stdout.splitlines()]
 
 
-def test_only_needed_columns_are_kept(finished):
-    names = pq.read_schema(finished.results / "planets/all/radius/columns.parquet").names
-    assert sorted(names) == ["kind", "r", "r_lo", "r_up"]
+def test_a_release_is_read_once_and_only_what_is_needed(finished):
+    (path,) = (finished.results / "planets/all/ingest").iterdir()
+    assert sorted(pq.read_schema(path).names) == ["kind", "period", "r", "r_lo", "r_up"]
 
 
 def test_fit_says_what_it_was_made_from(finished):
@@ -269,11 +270,13 @@ def test_another_shard_reruns_its_release(project):
 
 def test_changed_setting_reruns_its_column(project):
     project.change("catalogs", "planets", "columns", "radius", "error_scale", value=2)
-    assert project.planned() == jobs("planets all radius") - {"reading planets all radius"}
+    assert project.planned() == jobs("planets all radius") - {"reading planets all"}
 
 
-def test_changed_error_column_is_read_and_fitted(project):
+def test_changed_error_column_is_fitted_and_read_if_it_was_not(project):
     project.change("catalogs", "planets", "columns", "radius", "error", value="r_up")
+    assert project.planned() == jobs("planets all radius") - {"reading planets all"}
+    project.change("catalogs", "planets", "columns", "radius", "error", value="spare")
     assert project.planned() == jobs("planets all radius")
 
 
@@ -285,8 +288,21 @@ def test_equal_settings_written_otherwise_change_nothing(project):
 
 
 def test_added_column_leaves_other_fits_alone(project):
-    project.change("catalogs", "planets", "columns", "upper", value={"value": "r_up"})
-    assert project.planned() == jobs("planets all upper")
+    project.change("catalogs", "planets", "columns", "spare", value={})
+    assert project.planned() == jobs("planets all spare")
+    assert project.snakemake("--configfile", "mine.yaml").returncode == 0
+    assert project.planned() == set()
+    first, second = sorted((project.results / "planets/all/ingest").iterdir(), key=lambda path: path.stat().st_mtime)
+    assert sorted(pq.read_schema(second).names) == ["kind", "spare"]
+    # New contents are read once for all fits again, and what was read from the old ones goes.
+    table = planets()
+    table["r"][5] = 1.5
+    write_csv(project.folder / "data/planets.csv", **table)
+    assert project.planned() == jobs("planets all radius", "planets all period", "planets all spare")
+    assert project.snakemake("--configfile", "mine.yaml").returncode == 0
+    assert len(list((project.results / "planets/all/ingest").iterdir())) == 1
+    assert not first.exists()
+    assert not second.exists()
 
 
 def test_removed_column_changes_tables_only(project):
@@ -296,8 +312,7 @@ def test_removed_column_changes_tables_only(project):
 
 def test_changed_cut_reruns_its_catalog(project):
     project.change("catalogs", "planets", "where", value="kind == 'gas'")
-    read = {"reading planets all radius", "reading planets all period"}
-    assert project.planned() == jobs("planets all radius", "planets all period") - read
+    assert project.planned() == jobs("planets all radius", "planets all period") - {"reading planets all"}
 
 
 def test_edited_numerics_rerun_all_fits(project):
@@ -307,9 +322,9 @@ def test_edited_numerics_rerun_all_fits(project):
 
 def test_two_changes_at_once_hide_nothing(project):
     """A job that is done again must not keep Snakemake from looking at those behind it."""
-    project.change("catalogs", "planets", "columns", "upper", value={"value": "r_up"})
+    project.change("catalogs", "planets", "columns", "spare", value={})
     project.edit("figures/mixture.py")
-    assert project.planned() == jobs("planets all upper") | {job for job in ALL if job.startswith("drawing")}
+    assert project.planned() == jobs("planets all spare") | {job for job in ALL if job.startswith("drawing")}
 
 
 def test_edited_figures_are_drawn_again(project):
@@ -376,16 +391,20 @@ def run(tmp_path, monkeypatch) -> Run:
     return Run(parse_config({"catalogs": {"stars": catalog}}))
 
 
+def ingest_plan(run: Run) -> str:
+    return run.ingest("stars", "a", Path(run.ingested("stars", "a", "m")).stem)
+
+
 def test_catalog_changed_after_planning_is_refused(run):
-    plan = run.ingest("stars", "a", "m")
+    plan = ingest_plan(run)
     write_csv(Path("stars.csv"), **stars(2))
     with pytest.raises(CatalogError, match=r"changed after this job was planned, in stars\.csv"):
-        ingest_column(plan, "columns.parquet")
+        ingest_release(plan, "columns.parquet")
     assert not Path("columns.parquet").exists()
 
 
 def test_fit_of_other_data_than_planned_is_refused(run):
-    ingest_column(run.ingest("stars", "a", "m"), "columns.parquet")
+    ingest_release(ingest_plan(run), "columns.parquet")
     write_csv(Path("stars.csv"), **stars(2))
     plan = Run(run.config).fit("stars", "a", "m")
     outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
@@ -395,10 +414,10 @@ def test_fit_of_other_data_than_planned_is_refused(run):
 
 
 def test_job_of_other_code_than_planned_is_refused(run):
-    plan = json.loads(run.ingest("stars", "a", "m"))
+    plan = json.loads(ingest_plan(run))
     plan["code"] = "0" * 64
     with pytest.raises(MixpipeError, match="the code of stage 'ingest' changed after this job was planned"):
-        ingest_column(json.dumps(plan), "columns.parquet")
+        ingest_release(json.dumps(plan), "columns.parquet")
 
 
 def test_one_component_of_equal_errors_has_the_closed_form(run):
@@ -406,7 +425,7 @@ def test_one_component_of_equal_errors_has_the_closed_form(run):
     table = stars(1)
     write_csv(Path("stars.csv"), m=table["m"], e_m=[0.25] * 40)
     run = Run(run.config)
-    ingest_column(run.ingest("stars", "a", "m"), "columns.parquet")
+    ingest_release(ingest_plan(run), "columns.parquet")
     outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
     fit_column(run.fit("stars", "a", "m"), "columns.parquet", **outputs)
     (row,) = rows(Path("out/components"))

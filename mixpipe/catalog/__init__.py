@@ -3,6 +3,6 @@
 from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.reading import list_columns, read_catalog
 from mixpipe.catalog.source import FORMATS
-from mixpipe.catalog.store import read_columns, write_columns
+from mixpipe.catalog.store import read_columns, stored_columns, write_columns
 
-__all__ = ["FORMATS", "expand_files", "list_columns", "read_catalog", "read_columns", "write_columns"]
+__all__ = ["FORMATS", "expand_files", "list_columns", "read_catalog", "read_columns", "stored_columns", "write_columns"]

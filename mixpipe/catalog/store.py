@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from mixpipe.catalog import parquet
 from mixpipe.catalog.arrays import unit_text
 from mixpipe.catalog.source import Source
 from mixpipe.errors import CatalogError
+from mixpipe.files import write_file
 
 _META = b"mixpipe"
 
@@ -49,8 +48,7 @@ def write_columns(table: Table, path: str | Path) -> None:
         fields.append(pa.field(name, array.type, metadata={"unit": unit} if unit else None))
     meta = json.dumps({"files": table.meta.get("files", [])}, sort_keys=True)
     data = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={_META: meta.encode()}))
-    with _whole(Path(path)) as part:
-        pq.write_table(data, part, compression="zstd")
+    write_file(Path(path), lambda part: pq.write_table(data, part, compression="zstd"))
 
 
 def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Table:
@@ -78,18 +76,15 @@ def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Tabl
     return table
 
 
+def stored_columns(path: Path) -> tuple[str, ...]:
+    """Names of the columns in a file that `write_columns` wrote; none if it cannot be read."""
+    try:
+        return tuple(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return ()
+
+
 def place(table: Table) -> str:
     """The file or files of a table, for error messages."""
     files = [entry["path"] for entry in table.meta.get("files", [])]
     return f"in {files[0]}" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "in a table"
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place once it is written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -40,10 +40,10 @@ def complain(error: MixpipeError) -> None:
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:
-    what = error.message.rstrip(".") or error.format_message().rstrip(".")
-    command = error.ctx.command_path if error.ctx else "mixpipe"
+    what = (error.message or error.format_message()).rstrip(".")
     near = getattr(error, "possibilities", None)
-    expected = " or ".join(sorted(near)) if near else f"what '{command} --help' lists"
+    command = f"{error.ctx.command_path} --help" if error.ctx else "--help"
+    expected = " or ".join(sorted(near)) if near else f"what '{command}' lists"
     return MixpipeError(what[:1].lower() + what[1:], "on the command line", expected)
 
 
@@ -67,7 +67,7 @@ class _Error(_Number):
         return super().convert(value, param, ctx)
 
 
-@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(mixpipe.__version__, prog_name="mixpipe", message="%(prog)s %(version)s")
 def main() -> None:
     """Gaussian mixtures for catalog columns with per-row measurement errors."""

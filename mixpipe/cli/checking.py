@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mixpipe.catalog import expand_files
-from mixpipe.cli.display import add_column_row, release_table, say, show_release
+from mixpipe.cli.display import say, show_release
 from mixpipe.cli.reading import read_files, usable_rows
 from mixpipe.config import CatalogSettings, load_config
 from mixpipe.errors import MixpipeError
@@ -55,14 +55,16 @@ def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]
         table = read_files(files, catalog, catalog.columns, place)
     except MixpipeError as error:
         return [error]
-    shown, problems = release_table(), []
+    shown, problems = [], []
     for column in catalog.columns:
         try:
             data = usable_rows(table, column, catalog, f"in {place}, column {column.name}", catalog.name, release)
-            add_column_row(shown, column, data)
+            shown.append((column, data))
         except MixpipeError as error:
-            problems.append(error)
-    if shown.row_count:
+            # What is wrong with a cut is said without the catalog that it is for.
+            where = error.where if place in error.where else f"{error.where} ({place})"
+            problems.append(type(error)(error.what, where, error.expected))
+    if shown:
         listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)
     return problems

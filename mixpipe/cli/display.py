@@ -19,22 +19,22 @@ from mixpipe.config import ColumnSettings
 from mixpipe.model import FitResult, Selection
 from mixpipe.quality import Quality
 
-# Significant digits of an uncertainty.
-_DIGITS = 2
-
 
 def show_fit(
     request: Request, selection: Selection, quality: Quality, data: ColumnData, written: Sequence[Path] = ()
 ) -> None:
     """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
     console, best = Console(), selection.best
-    _line(console, f"{request.file}: {describe_value(request.column)}{f' [{data.unit}]' if data.unit else ''}", "bold")
+    _line(console, f"{request.file}: {describe_value(request.column)}{_in(data.unit)}", "bold")
     _line(console, f"{_rows(data.n_read)} read, {len(data):,} used, dropped: {describe_dropped(data.dropped)}")
     asked = "as asked for" if request.n_components is not None else f"chosen by {selection.criterion.upper()}"
     count = f"{best.n_components} component{'s' if best.n_components > 1 else ''}"
-    _line(console, f"\n{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
+    console.print()
+    _line(console, f"{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
     console.print(_components(best, data.unit))
+    console.print()
     console.print(_selection(selection))
+    console.print()
     _line(console, f"distance between data and mixture: KS {quality.ks:.4f}, AD {quality.ad:.4g}")
     for warning in best.warnings:
         _line(console, f"warning: {warning}", "yellow")
@@ -42,30 +42,15 @@ def show_fit(
         _line(console, f"written: {path}")
 
 
-def show_release(title: str, table: Table) -> None:
-    """Print what `mixpipe check` found in one release."""
+def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]]) -> None:
+    """Print what would be fitted of one release."""
     console = Console()
     _line(console, title, "bold")
-    console.print(table)
-
-
-def release_table() -> Table:
-    """An empty table for `add_column_row`."""
-    return _table(left=("column", "value", "error", "unit"), right=("used",), last=("dropped", "components"))
-
-
-def add_column_row(table: Table, column: ColumnSettings, data: ColumnData) -> None:
-    """A row of `release_table`: what would be fitted of a column."""
-    cells = (
-        column.name,
-        describe_value(column),
-        describe_error(column),
-        data.unit or "",
-        f"{len(data):,}",
-        describe_dropped(data.dropped),
-        f"1 to {column.max_components}",
-    )
-    table.add_row(*map(_text, cells))
+    for column, data in columns:
+        _line(console, f"  {column.name}: {describe_value(column)}{_in(data.unit)}, errors {describe_error(column)}")
+        dropped = describe_dropped(data.dropped)
+        _line(console, f"    {_rows(len(data))} used, dropped: {dropped}; 1 to {column.max_components} components")
+    console.print()
 
 
 def say(text: str) -> None:
@@ -133,7 +118,7 @@ def describe_dropped(dropped: Mapping[str, int]) -> str:
 
 
 def measured(value: float, unc: float) -> str:
-    """A value with its uncertainty, both to the digits that the uncertainty allows.
+    """A value with its uncertainty, both to the second significant digit of the uncertainty.
 
     >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
     ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
@@ -141,16 +126,15 @@ def measured(value: float, unc: float) -> str:
     if not (math.isfinite(unc) and unc > 0.0):
         return f"{value:.5g}"
     # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
-    last = int(f"{unc:.{_DIGITS - 1}e}".partition("e")[2]) - _DIGITS + 1
+    last = int(f"{unc:.1e}".partition("e")[2]) - 1
     if abs(value) < 1e9 and -9 <= last <= 0:
         return f"{value:.{-last}f} ± {unc:.{-last}f}"
-    first = int(f"{value:e}".partition("e")[2])
-    return f"{value:.{max(first - last, 0)}e} ± {unc:.{_DIGITS - 1}e}"
+    digits = int(f"{value:e}".partition("e")[2]) - last
+    return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
 
 
 def _components(fit: FitResult, unit: str | None) -> Table:
-    suffix = f" [{unit}]" if unit else ""
-    table = _table(right=("component", "weight", f"mean{suffix}", f"sigma{suffix}"), last=("",))
+    table = _table("", "weight", f"mean{_in(unit)}", f"sigma{_in(unit)}")
     mixture, unc = fit.mixture, fit.uncertainties
     for j in range(fit.n_components):
         table.add_row(
@@ -164,33 +148,37 @@ def _components(fit: FitResult, unit: str | None) -> Table:
 
 
 def _selection(selection: Selection) -> Table:
-    table = _table(right=("components", "parameters", "log-likelihood", "BIC", "AIC", "ICL"), last=("",))
+    table = _table("M", "params", "log-likelihood", "BIC", "AIC", "ICL")
     for fit in selection.fits:
         notes = ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
-        numbers = (f"{number:,.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
+        numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
         style = "bold" if fit is selection.best else None
         table.add_row(str(fit.n_components), str(fit.n_params), *numbers, ", ".join(notes), style=style)
     return table
 
 
-def _table(left: Sequence[str] = (), right: Sequence[str] = (), last: Sequence[str] = ()) -> Table:
-    """An empty table with columns that are aligned left, right, and left again."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="", show_edge=False)
-    for names, justify in ((left, "left"), (right, "right"), (last, "left")):
-        for name in names:
-            table.add_column(_text(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+def _table(*numbers: str) -> Table:
+    """An empty table with columns for numbers, which stay on one line while there is room, and one for remarks."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="", show_edge=False)
+    for name in numbers:
+        table.add_column(_text(name), justify="right", overflow="fold", no_wrap=True)
+    table.add_column("", overflow="fold")
     return table
 
 
 def _text(text: str) -> Text:
     """Text as it is: no markup, and nothing that would steer the terminal."""
-    return Text("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text))
+    return Text("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
     line = _text(text)
     line.stylize(style)
     console.print(line, soft_wrap=True)
+
+
+def _in(unit: str | None) -> str:
+    return f" [{unit}]" if unit else ""
 
 
 def _rows(count: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mixpipe import tables
 from mixpipe.catalog import read_columns
-from mixpipe.columns import prepare_column
+from mixpipe.columns import prepare_column, required_columns
 from mixpipe.errors import CatalogError
 from mixpipe.pipeline.plan import check_data, data_hash, open_fit_plan
 from mixpipe.provenance import versions
@@ -35,7 +35,7 @@ def fit_column(
     plan : str
         Text of a `FitPlan`.
     columns : str
-        Parquet file with the columns of the fit, from `ingest_column`.
+        Parquet file with the columns of the fit, from `ingest_release`.
     components, selection, estimators, members, fit : str
         Files to write: three CSV tables, the Parquet file with one row per used catalog row, and fit.json.
     threads : int
@@ -47,7 +47,7 @@ def fit_column(
         If no row can be used, or the release's files are not those of the plan.
     """
     todo = open_fit_plan(plan)
-    table = read_columns(Path(columns))
+    table = read_columns(Path(columns), required_columns([todo.column], todo.where, todo.key))
     files = [dict(entry) for entry in table.meta["files"]]
     check_data(
         f"the data of catalog {todo.catalog}, release {todo.release},",

@@ -1,4 +1,4 @@
-"""The files of one release into one Parquet file with only the columns that one fit needs."""
+"""The files of one release into one Parquet file with only the columns that its fits need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mixpipe.pipeline.plan import check_data, open_ingest_plan
 from mixpipe.provenance import sha256
 
 
-def ingest_column(plan: str, columns: str) -> None:
+def ingest_release(plan: str, columns: str) -> None:
     """Read all files of a release and write the needed columns.
 
     Parameters
@@ -34,8 +34,15 @@ def ingest_column(plan: str, columns: str) -> None:
         comment=todo.comment,
         delimiter=todo.delimiter,
         missing=todo.missing,
+        where_from=f"catalog {todo.catalog}, release {todo.release}",
     )
     for entry, (file, planned) in zip(table.meta["files"], todo.files.items(), strict=True):
         check_data("the file", sha256(Path(file)), planned, file)
         entry["sha256"] = planned
-    write_columns(table, Path(columns))
+    path = Path(columns)
+    write_columns(table, path)
+    # What was read from other contents of the files serves nobody any more.
+    content = path.stem.split("-")[0]
+    for old in path.parent.glob("*.parquet"):
+        if old.stem.split("-")[0] != content:
+            old.unlink()

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mixpipe.catalog import expand_files, list_columns
+from mixpipe.catalog import expand_files, list_columns, stored_columns
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
 from mixpipe.errors import CatalogError, MixpipeError
 from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, to_text
 from mixpipe.provenance import FileHashes, code_hash
+
+
+@dataclass(frozen=True)
+class _Ingested:
+    """A file that a release is ingested into, and the columns in it."""
+
+    path: Path
+    columns: tuple[str, ...]
+
+
+def _digest(value: object) -> str:
+    """A short name for some settings, the same for equal ones."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Run:
@@ -28,6 +44,7 @@ class Run:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._files: dict[tuple[str, str], dict[str, str]] = {}
+        self._made: dict[tuple[str, str], dict[str, _Ingested]] = {}
 
     @cached_property
     def _hashes(self) -> FileHashes:
@@ -54,15 +71,24 @@ class Run:
             self._files[catalog, release] = {path.as_posix(): self._hashes(path) for path in paths}
         return self._files[catalog, release]
 
-    def ingest(self, catalog: str, release: str, column: str) -> str:
-        """The plan of an ingest job, as text."""
+    def ingested(self, catalog: str, release: str, column: str) -> str:
+        """The Parquet file that holds the columns of a fit; it may have to be made first.
+
+        A release is read once, for all its fits. Files made earlier from the same contents stay in use, so that a
+        fit that is added, or that needs another column, reads what is missing and leaves the other fits alone.
+        """
+        return self._ingested(catalog, release)[column].path.as_posix()
+
+    def ingest(self, catalog: str, release: str, content: str) -> str:
+        """The plan of the ingest job that makes a file, as text."""
+        made = {file.path.stem: file for file in self._ingested(catalog, release).values()}
         settings = self.config.catalog(catalog)
         return to_text(
             IngestPlan(
                 catalog=catalog,
                 release=release,
                 files=self.files(catalog, release),
-                columns=required_columns([settings.column(column)], settings.where, settings.key),
+                columns=made[content].columns,
                 format=settings.format,
                 hdu=settings.hdu,
                 path=settings.path,
@@ -72,6 +98,27 @@ class Run:
                 code=code_hash("ingest"),
             )
         )
+
+    def _ingested(self, catalog: str, release: str) -> dict[str, _Ingested]:
+        """The file for each fit of a release: one that is there and has its columns, or one for all that have none."""
+        if (catalog, release) not in self._made:
+            settings = self.config.catalog(catalog)
+            reading = (settings.format, settings.hdu, settings.path, settings.comment, settings.delimiter)
+            content = _digest([data_hash(self.files(catalog, release)), reading, settings.missing, code_hash("ingest")])
+            folder = self.config.results / catalog / release / "ingest"
+            there = [_Ingested(path, stored_columns(path)) for path in sorted(folder.glob(f"{content}-*.parquet"))]
+            needed = {
+                column.name: required_columns([column], settings.where, settings.key) for column in settings.columns
+            }
+            made = {
+                name: next((file for file in there if set(columns) <= set(file.columns)), None)
+                for name, columns in needed.items()
+            }
+            lacking = [columns for name, columns in needed.items() if made[name] is None]
+            union = tuple(sorted({column for columns in lacking for column in columns}))
+            new = _Ingested(folder / f"{content}-{_digest(union)}.parquet", union)
+            self._made[catalog, release] = {name: file or new for name, file in made.items()}
+        return self._made[catalog, release]
 
     def fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of a fit, as text."""

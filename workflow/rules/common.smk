@@ -90,4 +90,5 @@ wildcard_constraints:
     catalog=any_of(name.split("/")[0] for name in COLUMNS),
     release=any_of(name.split("/")[1] for name in COLUMNS),
     column=any_of(name.split("/")[2] for name in COLUMNS),
+    content="[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),

@@ -1,7 +1,7 @@
 # A column -> mixtures of 1, 2, ... components, and the figures of the chosen one.
 rule fit:
     input:
-        columns=rules.ingest.output.columns,
+        columns=lambda wildcards: checked_run().ingested(**wildcards),
     output:
         components=report(
             f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/components.csv",

@@ -1,19 +1,19 @@
-# A release's files -> one Parquet file with the columns that one fit needs.
+# A release's files -> one Parquet file with the columns that its fits need.
 #
 # Jobs are done again when contents, settings or code change, never because of time stamps: the files are `ancient`, and
 # `plan` holds their hashes with all else that matters (a catalog unpacked from an archive has an old date, too).
 #
-# One job for each column, not one for the release: Snakemake does not look at the plan of a job behind one that it
-# runs, so whatever is done again must concern everything behind it.
+# The file is named by what is in it. Snakemake does not look at the plan of a job behind one that it runs, and always
+# does it again; so a file that is needed anew is a new file, and fits whose file is there are not behind that job.
 rule ingest:
     input:
         ancient(release_files),
     output:
-        columns=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/columns.parquet",
+        columns=f"{RESULTS}/{{catalog}}/{{release}}/ingest/{{content}}.parquet",
     log:
-        f"{LOGS}/ingest/{{catalog}}/{{release}}/{{column}}.log",
+        f"{LOGS}/ingest/{{catalog}}/{{release}}/{{content}}.log",
     benchmark:
-        f"{BENCHMARKS}/ingest/{{catalog}}/{{release}}/{{column}}.tsv"
+        f"{BENCHMARKS}/ingest/{{catalog}}/{{release}}/{{content}}.tsv"
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
@@ -25,6 +25,6 @@ rule ingest:
     params:
         plan=lambda wildcards: RUN.ingest(**wildcards),
     message:
-        "reading {wildcards.catalog} {wildcards.release} {wildcards.column}"
+        "reading {wildcards.catalog} {wildcards.release}"
     script:
         "../scripts/ingest.py"
