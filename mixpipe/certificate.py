@@ -114,7 +114,7 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2.
     root = np.sqrt(likelihood.counts)[:, None]
     squares = np.hstack([ratios, np.full((ratios.shape[0], 1), 2.0)])
-    factor: Array = np.linalg.qr(root * squares, mode="r")
+    factor = np.asarray(np.linalg.qr(root * squares, mode="r"))
     heavy = 1e3 * np.abs(factor).max()
     matrix = np.vstack([factor[:, :-1], np.full(params.n_components, heavy)])
     weights, _ = nnls(matrix, np.append(factor[:, -1], heavy))

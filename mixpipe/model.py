@@ -18,6 +18,8 @@ CRITERIA = ("bic", "aic", "icl")
 
 # Rows per block where an (n_data, n_components) intermediate is needed: bounds memory to some MB.
 _BLOCK = 1 << 16
+# Criteria that differ by less are equal: far below what matters, far above rounding.
+_EQUAL = 1e-6
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -536,8 +538,9 @@ class Selection:
 
     @property
     def best(self) -> FitResult:
-        """The fit with the lowest criterion; the smaller one if two are equal."""
-        return min(self.fits, key=lambda fit: (getattr(fit, self.criterion), fit.n_components))
+        """The fit with the lowest criterion; the smallest one if several are equal but for rounding."""
+        lowest = min(getattr(fit, self.criterion) for fit in self.fits)
+        return next(fit for fit in self.fits if getattr(fit, self.criterion) <= lowest + _EQUAL)
 
     def table(self) -> pd.DataFrame:
         """One row per number of components.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from mixpipe.likelihood import Likelihood
 from mixpipe.model import CRITERIA, Array, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.uncertainty import information_uncertainties
 
+# A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
+_CLOSE_CHOICE = 2.0
 # A component that holds fewer rows than this is named in the warnings.
 _FEW_ROWS = 3.0
 
@@ -178,7 +181,23 @@ def choose_n_components(
         _result(likelihood, ascent, floor, False, slope)
         for ascent, slope in zip(ascents, certificate.gradient_max, strict=True)
     )
+    selection = Selection(fits, criterion, certificate.loglik_bound)
+    doubts = _doubts(selection)
+    fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
     return Selection(fits, criterion, certificate.loglik_bound)
+
+
+def _doubts(selection: Selection) -> tuple[str, ...]:
+    """What speaks against the choice of the number of components."""
+    best, criterion = selection.best, selection.criterion
+    doubts = []
+    for fit in selection.fits:
+        above = getattr(fit, criterion) - getattr(best, criterion)
+        if fit is not best and above < _CLOSE_CHOICE and best.n_data >= fit.n_params:
+            doubts.append(f"{criterion.upper()} of {fit.n_components} components is only {above:.2g} higher")
+    if best.n_components == len(selection.fits) > 1:
+        doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
+    return tuple(doubts)
 
 
 def _check_count(name: str, value: Any) -> int:
@@ -226,6 +245,9 @@ def _result(
             f"{int(boundary.sum())} of {size} sigmas at the floor of {sigma_floor:.4g}, "
             f"the smallest width that values without errors resolve"
         )
+    n_params = 2 * size if equal_sigmas else 3 * size - 1
+    if likelihood.n_data < n_params:
+        warnings.append(f"{n_params} parameters for {likelihood.n_data:g} rows")
     few = np.flatnonzero(params.weights[order] * likelihood.n_data < _FEW_ROWS)
     if few.size:
         warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(str(j + 1) for j in few)}")
@@ -235,7 +257,7 @@ def _result(
         loglik=ascent.loglik,
         entropy=entropy,
         n_data=likelihood.n_data,
-        n_params=2 * size if equal_sigmas else 3 * size - 1,
+        n_params=n_params,
         converged=ascent.converged,
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,

@@ -33,17 +33,15 @@ def check_config(path: str) -> list[MixpipeError]:
     """
     config = load_config(path)
     problems: list[MixpipeError] = []
-    n_fits = 0
     for catalog in config.catalogs:
         for release, patterns in catalog.releases.items():
             only = replace(catalog, releases={release: patterns})
             found = find_problems(replace(config, catalogs=(only,)))
-            if not found:
-                found = _check_release(catalog, release)
-                n_fits += len(catalog.columns) - len(found)
-            problems += found
-    fits = f"{n_fits} fit{'s' if n_fits != 1 else ''}"
-    say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
+            problems += found or _check_release(catalog, release)
+    if not problems:
+        n_fits = sum(len(catalog.releases) * len(catalog.columns) for catalog in config.catalogs)
+        fits = f"{n_fits} fit{'s' if n_fits > 1 else ''}"
+        say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
     # What is wrong with a catalog as a whole is found once for each of its releases.
     return list({str(problem): problem for problem in problems}.values())
 

@@ -72,7 +72,11 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     Traceback (most recent call last):
     mixpipe.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
     """
-    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value is not None and value != ()
+    }
     fixed = "n_components" in given
     if fixed and "max_components" in given:
         raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")

@@ -16,6 +16,7 @@ from mixpipe import tables
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
 from mixpipe.errors import ConfigError
+from mixpipe.files import write_file
 from mixpipe.model import FitResult, Selection
 from mixpipe.pipeline.plan import FitPlan, data_hash
 from mixpipe.provenance import code_hash, sha256, versions
@@ -82,7 +83,7 @@ def draw_picture(path: Path, request: Request, fit: FitResult, data: ColumnData)
     with style():
         figure.savefig(buffer, format=kind.removeprefix("."), dpi=_DPI, metadata=_METADATA[kind])
     with _writing(path, "--figure"):
-        tables.write_file(path, partial(Path.write_bytes, data=buffer.getvalue()))
+        write_file(path, partial(Path.write_bytes, data=buffer.getvalue()))
 
 
 def write_outputs(

@@ -25,7 +25,8 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
     Parameters
     ----------
     selection_table : pandas.DataFrame
-        As `Selection.table` gives it: n_components, bic, aic, icl, converged, selected.
+        As `Selection.table` gives it: n_components, bic, aic, icl, converged, selected, and, for the note on how much
+        better any mixture could be, loglik and loglik_bound.
     criterion : str
         The one that chose: ``bic``, ``aic`` or ``icl``.
     label : str
@@ -105,6 +106,10 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
             notes += " · linear to 10, then logarithmic"
         else:
             axes.set_ylim(-0.04 * highest, 1.08 * highest)
+        best = selection_table.loc[selection_table["selected"].astype(bool)]
+        if "loglik_bound" in best and np.isfinite(best["loglik_bound"]).any():
+            margin = float((best["loglik_bound"] - best["loglik"]).iloc[0])
+            notes += f" · no mixture whatever has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
         axes.set_xticks(sizes if sizes.size <= 20 else sizes[:: sizes.size // 10])
         axes.set_xlabel("number of components M")

@@ -1,0 +1,533 @@
+"""The console script: what it prints, writes and refuses."""
+
+import csv
+import json
+import math
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from astropy.table import Table
+from click.testing import CliRunner
+
+import mixpipe
+from mixpipe import cli
+from mixpipe.schema import SCHEMA, defaults
+from mixpipe.tables import read_fit
+
+KEYS = {
+    "n_data", "n_dropped", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged",
+    "components", "selection", "quality", "warnings", "version",
+}  # fmt: skip
+COMPONENT_KEYS = {"weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary"}
+SELECTION_KEYS = {"n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected"}
+OUTPUTS = {"components.csv", "selection.csv", "estimators.csv", "members.parquet", "fit.json"} | {
+    f"{name}.{kind}" for name in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")
+}
+PROGRAM = [sys.executable, "-c", "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; main()"]
+X = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 5.0])
+
+
+def run(*args):
+    return CliRunner().invoke(cli.main, [str(arg) for arg in args], prog_name="mixpipe")
+
+
+def fit(*args) -> dict:
+    """The JSON object of a fit, strictly read."""
+    result = run("fit", *args, "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(result.stdout, parse_constant=refuse)
+
+
+def refused(*args) -> str:
+    """The message of a run that ends with status 2."""
+    result = run(*args)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("mixpipe: error: ")
+    return result.stderr.removeprefix("mixpipe: error: ").removesuffix("\n")
+
+
+def write(path: Path, delimiter: str = ",", **columns) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, delimiter=delimiter)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+@pytest.fixture
+def stars(tmp_path):
+    """Six values with constant errors, and everything else that an option may name."""
+    return write(
+        tmp_path / "stars.csv",
+        m=X,
+        e=[0.5] * 6,
+        up=[0.7] * 6,
+        lo=[-0.3] * 6,
+        var=[0.25] * 6,
+        ivar=[4.0] * 6,
+        w=[2.0] * 6,
+        kind=["a", "b"] * 3,
+    )
+
+
+# -- the JSON object --
+
+
+def test_one_component_is_the_closed_form(stars):
+    document = fit(stars, "--value", "m", "--n-components", 1)
+    assert document.keys() == KEYS
+    assert [row.keys() for row in document["components"]] == [COMPONENT_KEYS]
+    assert [row.keys() for row in document["selection"]] == [SELECTION_KEYS]
+    assert document["quality"].keys() == {"ks", "ks_pvalue", "ad"}
+    (component,) = document["components"]
+    assert component["mean"] == pytest.approx(5.0)
+    assert component["sigma"] == pytest.approx(X.std())
+    assert component["mean_unc"] == pytest.approx(X.std() / math.sqrt(6))
+    assert document["loglik"] == pytest.approx(-3.0 * (math.log(2 * math.pi * X.var()) + 1.0))
+    assert document["bic"] == pytest.approx(2 * math.log(6) - 2 * document["loglik"])
+    assert (document["n_data"], document["n_components"], document["criterion"]) == (6, 1, "bic")
+    assert (document["estimator"], document["version"]) == ("em", mixpipe.__version__)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--error", "e"),
+        ("--error", "0.5"),
+        ("--error", "up,lo"),
+        ("--error", "up, lo"),
+        ("--error", "var", "--error-kind", "variance"),
+        ("--error", "ivar", "--error-kind", "ivar"),
+        ("--error", "1", "--error-scale", "0.5"),
+        ("--error-floor", "0.5"),
+        ("--error", "0.3", "--error-floor", "0.4"),
+    ],
+)
+def test_errors_come_off_the_width(stars, options):
+    (component,) = fit(stars, "--value", "m", "--n-components", 1, *options)["components"]
+    assert component["sigma"] == pytest.approx(math.sqrt(X.var() - 0.25), rel=1e-6)
+
+
+def test_rows_are_cut_transformed_and_weighted(stars):
+    document = fit(stars, "--value", "m", "--weight", "w", "--where", "m > 1.5 and kind == 'b'", "--n-components", 1)
+    assert document["n_data"] == 6  # three rows of weight two
+    assert document["n_dropped"]["cut"] == 3
+    assert document["components"][0]["mean"] == pytest.approx(np.mean([2.0, 7.0, 5.0]))
+    document = fit(stars, "--value", "m", "--transform", "log10", "--n-components", 1)
+    assert document["components"][0]["mean"] == pytest.approx(np.log10(X).mean())
+
+
+def test_every_dropped_row_is_counted_once(tmp_path):
+    file = write(
+        tmp_path / "holes.csv", m=["1", "2", "-999", "n/a", "5", "", "-3", "8"], e=["1", "", 1, 1, -1, 1, 1, 1]
+    )
+    document = fit(
+        file, "--value", "m", "--error", "e", "--missing", -999, "--missing", "n/a", "--transform", "ln",
+        "--max-components", 1,
+    )  # fmt: skip
+    dropped = {reason: count for reason, count in document["n_dropped"].items() if count}
+    assert dropped == {"missing_value": 3, "missing_error": 1, "bad_error": 1, "not_positive": 1}
+    assert document["n_data"] == 2
+
+
+def test_unit_hdu_and_format_are_those_of_the_reader(tmp_path):
+    from astropy.io import fits
+
+    tables = {"A": X, "B": 2.0 * X}
+    extensions = [fits.BinTableHDU(Table({"d": x}, units={"d": "km"}), name=name) for name, x in tables.items()]
+    path = tmp_path / "tables.fits"
+    fits.HDUList([fits.PrimaryHDU(), *extensions]).writeto(path)
+    options = ("--value", "d", "--n-components", 1)
+    assert fit(path, *options)["components"][0]["mean"] == pytest.approx(5.0)
+    assert fit(path, *options, "--hdu", "2", "--unit", "m")["components"][0]["mean"] == pytest.approx(10_000.0)
+    assert fit(path, *options, "--hdu", "B")["components"][0]["mean"] == pytest.approx(10.0)
+    assert "cannot be read as parquet" in refused("fit", path, *options, "--format", "parquet")
+
+
+def test_text_files_with_comments_and_delimiters(tmp_path):
+    file = write(tmp_path / "table.txt", delimiter="|", m=X)
+    file.write_text("% by hand\n" + file.read_text().replace("m", "m|n", 1).replace("0\n", "0|1\n"))
+    document = fit(file, "--value", "m", "--comment", "%", "--delimiter", "|", "--n-components", 1)
+    assert document["components"][0]["mean"] == pytest.approx(5.0)
+
+
+def test_hdf5_tables_are_found_by_path(tmp_path):
+    file = tmp_path / "two.h5"
+    for scale, name in ((1.0, "one"), (2.0, "two")):
+        Table({"d": X * scale}).write(file, path=name, append=True, serialize_meta=False)
+    options = ("--value", "d", "--n-components", 1)
+    assert fit(file, *options, "--path", "two")["components"][0]["mean"] == pytest.approx(10.0)
+
+
+def test_the_criterion_chooses(tmp_path):
+    rng = np.random.default_rng(5)
+    file = write(tmp_path / "two.csv", m=np.concatenate([rng.normal(0, 1, 60), rng.normal(9, 1, 60)]))
+    document = fit(file, "--value", "m", "--max-components", 3, "--criterion", "icl")
+    rows = document["selection"]
+    assert [row["n_components"] for row in rows] == [1, 2, 3]
+    assert [row["n_params"] for row in rows] == [2, 5, 8]
+    assert [row["selected"] for row in rows] == [row["icl"] == min(r["icl"] for r in rows) for row in rows]
+    assert document["n_components"] == 2
+    assert document["criterion"] == "icl"
+    assert [row["mean"] for row in document["components"]] == pytest.approx([0, 9], abs=0.4)
+    assert len(fit(file, "--value", "m", "--n-components", 3)["components"]) == 3
+
+
+def test_what_is_not_available_is_null(tmp_path):
+    # A spike of equal values: its width is at the bound and has no standard error.
+    file = write(tmp_path / "spike.csv", m=[*np.linspace(0, 1, 50), *[5.0] * 50])
+    document = fit(file, "--value", "m", "--n-components", 2)
+    assert document["components"][1]["boundary"] is True
+    assert document["components"][1]["sigma_unc"] is None
+    assert document["warnings"]
+    table = run("fit", file, "--value", "m", "--n-components", 2)
+    assert "sigma at its lower bound" in table.stdout
+    assert f"warning: {document['warnings'][0]}" in table.stdout
+
+
+def test_neutron_stars_of_2018(catalogs):
+    """Two components, at 1.34 and 1.78 solar masses: Alsing, Silva & Berti (2018) find 1.34 and 1.80."""
+    file = catalogs / "neutron_stars" / "2018.csv"
+    document = fit(file, "--value", "mass", "--error", "mass_err_up,mass_err_lo", "--max-components", 4)
+    assert document["n_data"] == 57
+    assert document["n_components"] == 2
+    assert [row["mean"] for row in document["components"]] == pytest.approx([1.346, 1.782], abs=1e-3)
+
+
+def test_a_cluster_in_a_large_catalog(catalogs):
+    file = catalogs / "open_clusters" / "gaia_edr3_members.fits"
+    document = fit(
+        file, "--value", "Plx", "--error", "e_Plx", "--where", "Cluster == 'Melotte_22'", "--n-components", 1
+    )
+    assert document["n_data"] == 1217
+    assert document["n_dropped"]["cut"] == 264_194 - 1217
+    assert document["components"][0]["mean"] == pytest.approx(7.41, abs=0.01)
+
+
+# -- the table for people --
+
+
+def test_the_table_says_what_was_fitted(tmp_path):
+    file = write(tmp_path / "stars.csv", m=[*X, "", "-1"], kind=[*"aaaaaa", "a", "b"])
+    result = run("fit", file, "--value", "m", "--where", "kind == 'a'", "--unit", "Msun", "--n-components", 1)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    words = result.stdout
+    assert f"{file}: m [Msun]" in words
+    assert "8 rows read, 6 used, dropped: 1 cut, 1 missing value" in words
+    assert "1 component (as asked for), converged" in words
+    assert "mean [Msun]" in words
+    assert "5.0 ± 1.4" in words  # 3.317 / sqrt(6) = 1.354
+    assert "3.32 ± 0.96" in words  # 3.317 / sqrt(12) = 0.957
+    assert "\x1b" not in words
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_the_terminal(tmp_path, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    rng = np.random.default_rng(2)
+    file = write(tmp_path / "a.csv", m=1e6 * np.concatenate([rng.normal(0, 1, 300), rng.normal(9, 1, 300)]))
+    lines = run("fit", file, "--value", "m", "--max-components", 2).stdout.splitlines()
+    table = [line for line in lines if not line.startswith(str(tmp_path))]
+    assert max(map(len, table)) <= width
+    # One line for each number of components.
+    assert len([line for line in table if re.match(r"[12] +[25] ", line)]) == 2
+
+
+def test_names_from_a_catalog_do_not_steer_the_terminal(tmp_path):
+    name = "m\x1b[31m[bold]"
+    file = write(tmp_path / "stars.csv", **{name: X})
+    result = run("fit", file, "--value", name, "--n-components", 1)
+    assert "m?[31m[bold]" in result.stdout
+    message = refused("fit", file, "--value", "other")
+    assert "\x1b" not in message
+    assert "m\\x1b[31m[bold]" in message
+
+
+# -- files --
+
+
+@pytest.mark.parametrize(("name", "magic"), [("a.png", b"\x89PNG"), ("deep/b.svg", b"<?xml"), ("c.PDF", b"%PDF")])
+def test_the_figure_goes_by_its_ending(stars, tmp_path, name, magic):
+    pictures = []
+    for folder in ("first", "second"):
+        path = tmp_path / folder / name
+        result = run("fit", stars, "--value", "m", "--n-components", 1, "--figure", path)
+        assert result.exit_code == 0, result.output
+        assert f"written: {path}" in result.stdout
+        pictures.append(path.read_bytes())
+    assert pictures[0].startswith(magic)
+    assert pictures[0] == pictures[1]
+
+
+def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
+    folder = tmp_path / "new" / "out"
+    options = ("--value", "m", "--error", "e", "--where", "m < 10", "--max-components", 2)
+    document = fit(stars, *options, "--out", folder)
+    assert {path.name for path in folder.iterdir()} == OUTPUTS
+    with (folder / "components.csv").open() as stream:
+        components = list(csv.DictReader(stream))
+    assert [float(row["mean"]) for row in components] == [row["mean"] for row in document["components"]]
+    with (folder / "selection.csv").open() as stream:
+        selection = list(csv.DictReader(stream))
+    assert [float(row["bic"]) for row in selection] == [row["bic"] for row in document["selection"]]
+    members = pq.read_table(folder / "members.parquet").to_pydict()
+    assert members["row"] == [0, 1, 2, 3, 5]
+    assert members["value"] == [1.0, 2.0, 4.0, 7.0, 5.0]
+    saved = json.loads((folder / "fit.json").read_text())
+    rebuilt = read_fit(saved)
+    assert rebuilt.mixture.logpdf(members["value"], members["err"]).sum() == pytest.approx(document["loglik"])
+    assert saved["account"]["n_read"] == 6
+    assert saved["account"]["dropped"]["cut"] == 1
+    assert saved["options"]["where"] == "m < 10"
+
+
+# -- what the user can mend --
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "missing option '--value', on the command line, expected what 'mixpipe fit --help' lists"),
+        (("--value",), "option '--value' requires an argument, on the command line, expected what"),
+        (("--value", "m", "more"), "unexpected extra argument (more), on the command line"),
+        (("--value", "m", "--eror", "e"), "'--eror', on the command line, expected --error"),
+        (("--value", "n"), "no column 'n', in {file}, expected"),
+        (("--value", "kind"), "text in 6 of 6 rows, the first is 'a' in row 1, in {file}, expected numbers"),
+        (("--value", "m", "--error", "x"), "no column 'x', in {file}, expected"),
+        (("--value", "m", "--error", "up,lo,e"), "in option --error, expected a column, a pair of columns"),
+        (("--value", "m", "--error", "-1"), "found -1, in option --error, expected"),
+        (
+            ("--value", "m", "--error-kind", "rms"),
+            "found rms, in option --error-kind, expected sigma, variance",
+        ),
+        (("--value", "m", "--error-scale", "0"), "found 0, in option --error-scale, expected a number > 0"),
+        (("--value", "m", "--error-floor", "x"), "found x, in option --error-floor, expected a number >= 0"),
+        (("--value", "m", "--estimator", "moments"), "em (moments and density are not available in this version)"),
+        (("--value", "m", "--criterion", "BIC"), "found BIC, in option --criterion, expected bic, aic or icl"),
+        (("--value", "m", "--transform", "exp"), "found exp, in option --transform, expected none, log10 or ln"),
+        (("--value", "m", "--n-components", "0"), "found 0, in option --n-components, expected a whole number >= 1"),
+        (("--value", "m", "--max-components", "2.5"), "found 2.5, in option --max-components, expected a whole"),
+        (("--value", "m", "--n-components", "1", "--max-components", "2"), "--n-components and --max-components"),
+        (("--value", "m", "--where", "m >"), "where: m >, expected a condition"),
+        (("--value", "m", "--where", "__import__('os')"), "unknown function '__import__'"),
+        (("--value", "m", "--where", "m > 99"), "no row of 6 can be used (dropped: 6 cut), in {file}, column m"),
+        (("--value", "m", "--format", "docx"), "found docx, in option --format, expected auto, fits"),
+        (("--value", "m", "--hdu", "-1"), "found -1, in option --hdu, expected"),
+        (("--value", "m", "--figure", "a.jpg"), "found a.jpg, in option --figure, expected a name that ends in .png"),
+        (("--value", "m", "--figure", "{file}/a.png"), "in option --figure, expected a place that can be written"),
+        (("--value", "m", "--out", "{file}"), "in option --out, expected a place that can be written"),
+    ],
+)
+def test_mistakes_end_in_one_line(stars, options, words):
+    options = [option.format(file=stars) for option in options]
+    message = refused("fit", stars, *options)
+    assert words.format(file=stars) in message
+    assert "\n" not in message
+
+
+def test_mistakes_on_the_command_line(tmp_path):
+    assert refused().startswith("missing command, on the command line, expected what 'mixpipe --help' lists")
+    assert "no such command 'fti'" in refused("fti")
+    assert "missing argument 'FILE'" in refused("fit")
+    assert f"no such file, in {tmp_path}/none.csv" in refused("fit", tmp_path / "none.csv", "--value", "m")
+    assert "Is a directory" in refused("fit", tmp_path, "--value", "m")
+
+
+def test_nothing_is_fitted_for_a_figure_that_cannot_be(stars, monkeypatch):
+    monkeypatch.setattr("mixpipe.cli.fitting.choose_n_components", lambda *args, **options: pytest.fail("fitted"))
+    refused("fit", stars, "--value", "m", "--figure", "a.jpg")
+
+
+def test_an_error_of_the_program_is_not_hidden(stars, monkeypatch):
+    def broken(*args, **options):
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr("mixpipe.cli.fitting.choose_n_components", broken)
+    result = run("fit", stars, "--value", "m")
+    assert isinstance(result.exception, ValueError)
+
+
+def test_an_interrupt_has_the_status_of_one(stars, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixpipe.cli.fitting.choose_n_components", interrupted)
+    assert run("fit", stars, "--value", "m").exit_code == 130
+
+
+# -- help --
+
+
+def test_version():
+    assert run("--version").stdout == f"mixpipe {mixpipe.__version__}\n"
+
+
+def test_help_says_what_the_schema_accepts():
+    options = {option.name: option for option in cli.main.commands["fit"].params if isinstance(option, click.Option)}
+    keys = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
+    for name, section in (("error_kind", "column"), ("transform", "column"), ("criterion", "settings")):
+        accepted = set(keys[section]["properties"][name]["enum"]) - {"none"}
+        assert set(options[name].metavar.split("|")) == accepted
+    assert options["estimator"].metavar.split("|") == keys["estimator"]["enum"]
+    formats = set(re.findall(r"[a-z0-9]+", options["format"].help.partition(": ")[2])) - {"or"}
+    assert formats == set(keys["catalog"]["properties"]["format"]["enum"]) - {"auto"}
+    for name, section in (("max_components", "settings"), ("criterion", "settings"), ("error_kind", "column")):
+        assert f"Default: {defaults(section)[name]}." in options[name].help
+
+
+def test_help_waits_for_nothing():
+    code = (
+        "import sys; from mixpipe.cli import main\n"
+        "try: main(['fit', '--help'])\n"
+        "finally: sys.stderr.write(' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--max-components" in done.stdout
+    assert not {"numpy", "rich", "yaml", "jsonschema", "astropy", "numba", "pandas"} & set(done.stderr.split())
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([*PROGRAM, "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+# -- as a process --
+
+
+def test_standard_output_is_the_object_and_nothing_else(stars):
+    command = [*PROGRAM, "fit", str(stars), "--value", "m", "--max-components", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["n_data"] == 6
+    done = subprocess.run([*PROGRAM, "fit", "none.csv", "--value", "m"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "mixpipe: error: no such file, in none.csv, expected a catalog file\n"
+
+
+def on_terminal(*args, stdout=None) -> str:
+    """What a run writes to a terminal, standard output included unless it goes elsewhere."""
+    master, slave = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    with subprocess.Popen([*PROGRAM, *args], stdout=stdout or slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        written = b""
+        try:
+            while part := os.read(master, 4096):
+                written += part
+        except OSError:  # how Linux says that the other end was closed
+            pass
+        os.close(master)
+    assert process.returncode == 0
+    return written.decode()
+
+
+def test_progress_and_colour_are_for_terminals(stars, tmp_path):
+    with (tmp_path / "out.json").open("w") as stream:
+        shown = on_terminal("fit", str(stars), "--value", "m", "--max-components", "2", "--json", stdout=stream)
+    assert "searching" in shown or "of 2 components" in shown
+    assert json.loads((tmp_path / "out.json").read_text())["n_data"] == 6
+    assert "\x1b[1m" in on_terminal("fit", str(stars), "--value", "m", "--n-components", "1")
+
+
+# -- check --
+
+
+CONFIG = """
+results: out
+catalogs:
+  stars:
+    releases:
+      2018: {folder}/stars.csv
+      2020: [{folder}/shard_1.csv, {folder}/shard_2.csv]
+    where: kind == 'a'
+    columns:
+      mass: {{value: m, error: [up, lo], error_scale: 0.608, unit: Msun, max_components: 3}}
+      age: {{value: w, transform: log10}}
+settings:
+  criterion: aic
+"""
+
+
+@pytest.fixture
+def shards(stars):
+    for part in (1, 2):
+        (stars.parent / f"shard_{part}.csv").write_bytes(stars.read_bytes())
+    return stars.parent
+
+
+def config(folder: Path, text: str = CONFIG) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text.format(folder=folder), encoding="utf-8")
+    return path
+
+
+def test_check_says_what_would_be_fitted(shards):
+    result = run("check", config(shards))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "stars 2018: 6 rows in" in result.stdout
+    assert "stars 2020: 12 rows in" in result.stdout
+    assert result.stdout.count("  mass: m [Msun], errors (up, lo) x 0.608\n") == 2
+    assert "    3 rows used, dropped: 3 cut; 1 to 3 components\n" in result.stdout
+    assert "    6 rows used, dropped: 6 cut; 1 to 10 components\n" in result.stdout
+    assert "  age: log10(w), errors none\n" in result.stdout
+    assert "4 fits, components chosen by AIC, results to out\n" in result.stdout
+    assert not (shards / "out").exists()
+
+
+def test_check_lists_all_problems_and_what_is_right(shards):
+    text = CONFIG.replace("value: w", "value: kind").replace("{folder}/shard_1", "{folder}/lost")
+    result = run("check", config(shards, text))
+    assert result.exit_code == 2
+    problems = result.stderr.splitlines()
+    assert len(problems) == 2
+    assert all(problem.startswith("mixpipe: error: ") for problem in problems)
+    assert "column 'kind' has text in 6 of 6 rows" in problems[0]
+    assert "catalog stars, release 2018" in problems[0]
+    assert "lost.csv" in problems[1]
+    assert "catalog stars, release 2020" in problems[1]
+    assert "mass: m [Msun]" in result.stdout
+    assert "fits" not in result.stdout
+
+
+def test_check_places_what_is_wrong_with_a_cut(shards):
+    found = refused("check", config(shards, CONFIG.replace("kind == 'a'", "m >")))
+    assert found.count("catalog stars") == 1
+    result = run("check", config(shards, CONFIG.replace("kind == 'a'", "kind > 3")))
+    assert [line.count("catalog stars, release") for line in result.stderr.splitlines()] == [1, 1]
+
+
+def test_check_refuses_columns_without_a_row(shards):
+    found = refused("check", config(shards, CONFIG.replace("kind == 'a'", "m > 8 and m < 9")))
+    assert "no row of 6 can be used (dropped: 6 cut), in catalog stars, release 2018, column mass" in found
+
+
+def test_check_refuses_a_wrong_configuration(shards):
+    assert "unknown key 'colums'" in refused("check", config(shards, CONFIG.replace("columns:", "colums:")))
+    assert "none.yaml" in refused("check", shards / "none.yaml")
+
+
+def test_check_the_demo(root, monkeypatch):
+    monkeypatch.chdir(root)
+    result = run("check", "config/config.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "57 rows used, dropped: none; 1 to 6 components" in result.stdout
+    assert "91 rows used, dropped: none; 1 to 6 components" in result.stdout
