@@ -20,9 +20,11 @@ from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array
 
 # Peaks that are followed to their tops between the candidates.
-_N_PEAKS = 12
-# The bound is good enough when it lies less than this above the mixture that it was found with (nats).
+_N_PEAKS = 20
+# The bound is good enough when it lies less than this (nats), or this fraction of what it allows, above the mixture
+# that it was found with.
 _CLOSE_BOUND = 0.2
+_CLOSE_FRACTION = 0.1
 _MAX_ROUNDS = 25
 # Components with less weight than this in the best mixing distribution are dropped from it.
 _NO_WEIGHT = 1e-12
@@ -84,15 +86,17 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
     """
     params = start
     bound = math.inf
+    first = math.nan
     for _ in range(_MAX_ROUNDS):
         logp, loglik, _ = likelihood.logpdf(params)
         gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
         means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor)
         top = max(float(heights.max(initial=0.0)), 0.0)
         bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
-        if top < _CLOSE_BOUND:
+        first = loglik if math.isnan(first) else first
+        if bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
             break
-        new = heights > 0.1 * top
+        new = heights > 0.01 * top
         wider = Params(
             np.concatenate([params.weights, np.zeros(int(new.sum()))]),
             np.concatenate([params.means, means[new]]),
@@ -112,12 +116,15 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
         -0.5 * (likelihood.x[:, None] - params.means) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp[:, None]
     )
     # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2.
-    root = np.sqrt(likelihood.counts)[:, None]
-    squares = np.hstack([ratios, np.full((ratios.shape[0], 1), 2.0)])
-    factor = np.asarray(np.linalg.qr(root * squares, mode="r"))
-    heavy = 1e3 * np.abs(factor).max()
-    matrix = np.vstack([factor[:, :-1], np.full(params.n_components, heavy)])
-    weights, _ = nnls(matrix, np.append(factor[:, -1], heavy))
+    # Its normal equations are small; einsum adds up without the threads of a BLAS, which wait for each other.
+    weighted = likelihood.counts[:, None] * ratios
+    gram = np.einsum("ij,ik->jk", weighted, ratios)
+    curvature, basis = np.linalg.eigh(gram)
+    root = np.sqrt(np.maximum(curvature, 1e-14 * curvature[-1]))
+    factor = root[:, None] * basis.T
+    target = basis.T @ (2.0 * weighted.sum(axis=0)) / root
+    heavy = 1e3 * float(root[-1])
+    weights, _ = nnls(np.vstack([factor, np.full(params.n_components, heavy)]), np.append(target, heavy))
     weights /= weights.sum()
     before = float((likelihood.counts * np.log(ratios @ params.weights)).sum())
     for halving in range(12):

@@ -13,8 +13,8 @@ from astropy import units as u
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from mixpipe.catalog import expected_name
 from mixpipe.catalog.arrays import as_column, is_number, parse_unit, unit_text
-from mixpipe.catalog.source import expected_name
 from mixpipe.catalog.store import place
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
@@ -84,6 +84,30 @@ class ColumnData:
     def cells(self) -> Cells:
         """One cell per used row; needs at least one row with a positive weight."""
         return Cells.from_rows(self.x, self.err, self.weights)
+
+    def dropped_counts(self) -> str:
+        """What was dropped, as text: ``40 cut, 2 missing_value``, or ``none``."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count) or "none"
+
+    def check_usable(self, where: str) -> None:
+        """Refuse a column that nothing can be fitted to.
+
+        Parameters
+        ----------
+        where : str
+            Which column this is, for the error message.
+
+        Raises
+        ------
+        CatalogError
+            If no row has a positive weight.
+        """
+        if not self.weights.sum() > 0:
+            raise CatalogError(
+                f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})",
+                where,
+                "at least one row of positive weight",
+            )
 
 
 def required_columns(

@@ -28,6 +28,8 @@ CERTIFICATE_ROWS = 4_000
 _FIRST_BASE = 1 / 64
 _FINER = 1 / 16
 _N_SKETCHES = 4
+# Width of the cells of the sketch that is searched on, in total widths.
+_COARSE = 1.0
 # Fits that the choice may fall on are finished on the rows to the end: those within this of the best BIC on the sketch.
 _CLOSE_BIC = 30.0
 # The others stop when a step promises less than this (nats), well below what `converged` asks for.
@@ -55,9 +57,8 @@ def certify(cells: Cells, likelihood: Likelihood, floor: float, ascents: list[As
     if len(cells) <= CERTIFICATE_ROWS:
         data, data_floor = likelihood, floor
     else:
-        low, high = np.quantile(cells.x, (0.1, 0.9))
-        base = (float(high - low) or likelihood.scale) * _FIRST_BASE
-        sketched = Cells.sketch(cells.x, cells.err, cells.weights, base=base, fineness=1.0)
+        base = _first_base(cells, likelihood)
+        sketched = cells.sketched(base, _COARSE)
         data = Likelihood(sketched, likelihood.n_threads)
         data_floor = max(floor * (likelihood.scale / data.scale) ** 2, (0.5 * base / data.scale) ** 2)
     grid = candidates(data, data_floor)
@@ -96,10 +97,9 @@ def best_fits(
     """
     if len(cells) <= SEARCH_ROWS:
         return Search(likelihood, floor, equal_sigmas=equal_sigmas, progress=progress).run(max_components)
-    low, high = np.quantile(cells.x, (0.1, 0.9))
-    base = (float(high - low) or likelihood.scale) * _FIRST_BASE
+    base = _first_base(cells, likelihood)
     for _ in range(_N_SKETCHES):
-        sketched = Cells.sketch(cells.x, cells.err, cells.weights, base=base)
+        sketched = cells.sketched(base, _COARSE)
         if len(sketched) > len(cells) / 2:
             return Search(likelihood, floor, equal_sigmas=equal_sigmas, progress=progress).run(max_components)
         on_sketch = Likelihood(sketched, likelihood.n_threads)
@@ -111,11 +111,16 @@ def best_fits(
         if _resolved(on_sketch, chosen.params, base) or (0.5 * base / likelihood.scale) ** 2 <= floor:
             break
         base *= _FINER
+    # From the coarse points to finer ones, which cost little, and from there to the rows.
+    on_points = Likelihood(cells.sketched(base), likelihood.n_threads)
+    point_floor = max(floor * (likelihood.scale / on_points.scale) ** 2, (0.5 * base / on_points.scale) ** 2)
     finished: list[Ascent] = []
     for fit, criterion in zip(found, criteria, strict=True):
-        close = criterion < min(criteria) + _CLOSE_BIC
-        start = likelihood.scaled(on_sketch.mixture(fit.params))
+        start = on_points.scaled(on_sketch.mixture(fit.params))
+        finer = ascend(on_points, start, point_floor, equal_sigmas=equal_sigmas, n_em=0)
+        start = likelihood.scaled(on_points.mixture(finer.params))
         variances = np.where(start.variances <= 1.001 * (0.5 * base / likelihood.scale) ** 2, floor, start.variances)
+        close = criterion < min(criteria) + _CLOSE_BIC
         ascent = ascend(
             likelihood,
             Params(start.weights, start.means, variances),
@@ -129,6 +134,12 @@ def best_fits(
             ascent = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
         finished.append(ascent)
     return finished
+
+
+def _first_base(cells: Cells, likelihood: Likelihood) -> float:
+    """The width that the first sketch resolves, in the unit of the values."""
+    low, high = np.quantile(cells.x, (0.1, 0.9))
+    return (float(high - low) or likelihood.scale) * _FIRST_BASE
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:

@@ -171,9 +171,9 @@ class Cells:
     ) -> Cells:
         """Few weighted points that stand for many rows.
 
-        Rows are sorted into cells by error (steps of a quarter octave) and value, and the rows of a cell are replaced
-        by at most four points with the same means, variances and covariance of ``x`` and ``err**2``. Sums of smooth
-        functions over the points equal those over the rows to third order in the width of the cells.
+        Rows are sorted into cells by error (three or four steps an octave) and value, and the rows of a cell are
+        replaced by at most four points with the same means, variances and covariance of ``x`` and ``err**2``. Sums of
+        smooth functions over the points equal those over the rows to third order in the width of the cells.
 
         Parameters
         ----------
@@ -191,14 +191,19 @@ class Cells:
         >>> len(sketch), round(sketch.n_data)
         (33, 10000)
         """
+        return cls.from_rows(x, err, weights).sketched(base, fineness)
+
+    def sketched(self, base: float, fineness: float = 0.5) -> Cells:
+        """The sketch of these cells; see `sketch`."""
         from mixpipe.kernels import sketching
 
-        rows = cls.from_rows(x, err, weights)
         if not (np.isfinite(base) and base > 0 and np.isfinite(fineness) and fineness > 0):
             raise ValueError(f"base and fineness must be positive, found {base} and {fineness}")
-        keys, sums = sketching.sketch_rows(rows.x, rows.err, rows.weights, float(base), float(fineness))
-        points = sketching.cell_points(keys, sums, float(base), float(fineness))
-        return cls(points[0], points[1], points[2], rows.resolution)
+        # Steps in the error go with those in the value: at half a total width, a quarter of an octave.
+        grid = float(base), float(fineness), 4 if fineness < 1.0 else 3
+        keys, sums = sketching.sketch_rows(self.x, self.err, self.weights, *grid)
+        points = sketching.cell_points(keys, sums, *grid)
+        return Cells(points[0], points[1], points[2], self.resolution)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both."""

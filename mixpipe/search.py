@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from mixpipe.candidates import candidates
-from mixpipe.estimators.em import Ascent, ascend
+from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import bic
 
@@ -32,20 +34,25 @@ class Effort:
         So many Newton steps, after which so many starts go on.
     n_pool : int
         Different fits that are kept, to grow from and to reduce to.
+    gain : float
+        Climb until a step promises less than this, in nats.
     """
 
     n_insertions: int
     race: tuple[tuple[int, int], ...]
     n_pool: int
+    gain: float
 
 
-FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3)
+FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
 # For numbers of components that BIC has left behind, where the data are many.
-BRIEF = Effort(n_insertions=4, race=((3, 5), (8, 2)), n_pool=1)
+BRIEF = Effort(n_insertions=4, race=((3, 5), (8, 2)), n_pool=1, gain=1e-4)
 # Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above BIC's choice.
 _FULL_EFFORT_CELLS = 3000
 _BEYOND = 2
 
+# From this many cells on, starts are climbed from on several threads.
+_THREADED_CELLS = 2000
 # Fits that end closer than this (nats) are the same one; on the way, those closer than _MET are.
 _SAME = 1e-3
 _MET = 1e-2
@@ -106,8 +113,11 @@ class Search:
             self.pools.append(self._climb(self._grown(size - 1, effort), effort))
             if size <= max_components:
                 self.progress(size)
-        for _ in range(_N_ROUNDS):
-            if not self._revise():
+        for n_rounds in range(_N_ROUNDS):
+            # Where the effort is brief, one round has to do.
+            if not self._revise(
+                [size for size in range(2, max_components + 2) if n_rounds == 0 or self._effort(size) is FULL]
+            ):
                 break
         best = [pool[0] for pool in self.pools[:max_components]]
         for index in range(1, max_components):
@@ -125,16 +135,16 @@ class Search:
         ]
         return FULL if size <= int(np.argmin(criteria)) + 1 + _BEYOND else BRIEF
 
-    def _revise(self) -> bool:
-        """One round down and up; whether anything became better."""
+    def _revise(self, sizes: list[int]) -> bool:
+        """One round down and up among these numbers of components; whether anything became better."""
         fresh: set[int] = set()
-        for size in range(len(self.pools) - 1, 1, -1):
+        for size in sizes[-2::-1]:
             effort = self._effort(size)
             larger = self.pools[size][: effort.n_pool]
             starts = [start for ascent in larger for start in reduced(ascent.params)]
             if self._add(size, self._climb(starts, effort)):
                 fresh.add(size)
-        for size in range(3, len(self.pools) + 1):
+        for size in sizes[1:]:
             effort = self._effort(size)
             if size - 1 in fresh and self._add(size, self._climb(self._grown(size - 1, effort), effort)):
                 fresh.add(size)
@@ -148,19 +158,24 @@ class Search:
 
     def _climb(self, starts: Iterable[Params], effort: Effort) -> list[Ascent]:
         """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
-        ascents = [Ascent(start, -math.inf, math.inf) for start in starts]
+        runners = list(starts)
         n_em = 2
         for n_steps, n_kept in effort.race:
-            ascents = _distinct(
-                [self._ascend(ascent.params, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps) for ascent in ascents],
-                n_kept,
-                _MET,
-            )
+            ascents = self._ascend(runners, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
+            runners = [ascent.params for ascent in _distinct(ascents, n_kept, _MET)]
             n_em = 0
-        return _distinct([self._ascend(ascent.params, n_em=0) for ascent in ascents], effort.n_pool, _SAME)
+        return _distinct(self._ascend(runners, gain=effort.gain, n_em=0), effort.n_pool, _SAME)
 
-    def _ascend(self, start: Params, **options: float) -> Ascent:
-        return ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)  # type: ignore[arg-type]
+    def _ascend(self, starts: list[Params], **options: Any) -> list[Ascent]:
+        """Climb from each start; on several threads where a pass takes long enough to be worth it."""
+
+        def climb(start: Params) -> Ascent:
+            return ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
+
+        if self.likelihood.n_threads == 1 or self.likelihood.x.size < _THREADED_CELLS or len(starts) == 1:
+            return [climb(start) for start in starts]
+        with ThreadPoolExecutor(self.likelihood.n_threads) as pool:
+            return list(pool.map(climb, starts))
 
     def _grown(self, size: int, effort: Effort) -> list[Params]:
         """Starts with one component more than the fits with `size`."""

@@ -234,8 +234,10 @@ def _result(
     order = np.lexsort((params.variances, params.means))
     boundary = params.variances <= floor * (1.0 + 1e-9)
     _, _, entropy = likelihood.logpdf(params)
-    unknown = Uncertainties.unknown(size)
-    uncertainties = unknown if equal_sigmas else information_uncertainties(likelihood, params, boundary)
+    if ascent.hessian is None or equal_sigmas:
+        uncertainties = Uncertainties.unknown(size)
+    else:
+        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary)
     sigma_floor = float(np.sqrt(floor)) * likelihood.scale
     warnings = []
     if not ascent.converged:
@@ -254,12 +256,12 @@ def _result(
     return FitResult(
         mixture=likelihood.mixture(params),
         estimator="em",
-        loglik=ascent.loglik,
+        loglik=float(ascent.loglik),
         entropy=entropy,
         n_data=likelihood.n_data,
         n_params=n_params,
         converged=ascent.converged,
-        remaining_gain=ascent.remaining_gain,
+        remaining_gain=float(ascent.remaining_gain),
         n_passes=likelihood.n_passes,
         sigma_floor=sigma_floor,
         gradient_max=gradient_max,

@@ -25,9 +25,24 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     write_file(path, lambda temporary: frame.to_csv(temporary, index=False, na_rep="nan", lineterminator="\n"))
 
 
+def json_text(document: dict[str, Any], *, ensure_ascii: bool = False) -> str:
+    """A document as strict JSON: what is not finite becomes null.
+
+    >>> print(json_text({"bic": math.nan, "means": np.array([1.0, 2.5])}))
+    {
+      "bic": null,
+      "means": [
+        1.0,
+        2.5
+      ]
+    }
+    """
+    return json.dumps(_strict(document), indent=2, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
 def write_json(document: dict[str, Any], path: Path) -> None:
-    """A JSON file, strictly: what is not finite becomes null."""
-    text = json.dumps(_strict(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """A JSON file, with the `json_text` of the document."""
+    text = json_text(document) + "\n"
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Uncertainties
+from mixpipe.model import Array, Uncertainties
 
 # A component of fewer rows than this is empty.
 _NO_ROWS = 1e-6
 
 
-def information_uncertainties(likelihood: Likelihood, params: Params, boundary: NDArray[np.bool_]) -> Uncertainties:
+def information_uncertainties(
+    likelihood: Likelihood, params: Params, hessian: Array, boundary: NDArray[np.bool_]
+) -> Uncertainties:
     """One-sigma uncertainties from the inverse of the negative Hessian.
 
     A sigma at its lower bound has no two-sided uncertainty: it is held fixed and gets nan. All are nan where the
@@ -24,6 +26,8 @@ def information_uncertainties(likelihood: Likelihood, params: Params, boundary: 
         Data.
     params : Params
         The maximum, in scaled units.
+    hessian : ndarray, shape (3 n_components, 3 n_components)
+        Second derivatives there, as in `mixpipe.likelihood.Derivatives`.
     boundary : ndarray of bool, shape (n_components,)
         Components whose sigma is at its lower bound.
 
@@ -38,7 +42,7 @@ def information_uncertainties(likelihood: Likelihood, params: Params, boundary: 
     # A component without data has no uncertainties, and takes none from the others.
     free[params.weights * likelihood.n_data < _NO_ROWS] = False
     indices = np.flatnonzero(free)
-    information = -likelihood.derivatives(params).hessian[np.ix_(indices, indices)]
+    information = -hessian[np.ix_(indices, indices)]
     # The same in units of order one: a curvature below rounding there means that the data say nothing.
     diagonal = np.diag(information)
     if not (np.all(np.isfinite(information)) and np.all(diagonal > 0.0)):

@@ -369,7 +369,7 @@ class TestBadFiles:
         ("name", "content", "message"),
         [
             ("t.csv", b"", "is empty"),
-            ("t.csv.gz", gzip.compress(b""), "is empty"),
+            ("t.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
             ("t.fits", b"<!DOCTYPE html><html>404</html>", "web page"),
             ("t.csv", b"\n <HTML><body>sign in</body></HTML>", "web page"),
             ("t.fits", b"x,y\n1,2\n", "cannot be read as fits"),

@@ -163,8 +163,16 @@ def test_unit_hdu_and_format_are_those_of_the_reader(tmp_path):
 def test_text_files_with_comments_and_delimiters(tmp_path):
     file = write(tmp_path / "table.txt", delimiter="|", m=X)
     file.write_text("% by hand\n" + file.read_text().replace("m", "m|n", 1).replace("0\n", "0|1\n"))
-    document = fit(file, "--value", "m", "--comment", "%", "--delimiter", "|", "--n-components", 1)
+    out = tmp_path / "out"
+    document = fit(
+        file, "--value", "m", "--comment", "%", "--delimiter", "|", "--missing", -9, "--n-components", 1, "--out", out
+    )
     assert document["components"][0]["mean"] == pytest.approx(5.0)
+    # What was read, and how: enough to read it again.
+    plan = json.loads((out / "fit.json").read_text())["plan"]
+    again = mixpipe.read_catalog(file, **plan["reading"])
+    assert again["m"].tolist() == X.tolist()
+    assert (plan["reading"]["comment"], plan["reading"]["missing"]) == ("%", [-9.0])
 
 
 def test_hdf5_tables_are_found_by_path(tmp_path):

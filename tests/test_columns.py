@@ -1,6 +1,7 @@
 """Values, errors and weights from a table: each rule by hand, on rows made for it."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ class TestDroppedRows:
         assert data.rows.dtype == np.int64
         # An unknown condition is a cut.
         assert counts(data) == {"cut": 2}
+
+    def test_nothing_to_fit(self) -> None:
+        found = "no row of 3 can be used (dropped: 1 cut, 2 missing_value), in a.csv, expected at least one row"
+        with pytest.raises(CatalogError, match=re.escape(found)):
+            prepare({"x": [1.0, NAN, NAN], "c": [0, 1, 1]}, where="c == 1").check_usable("in a.csv")
+        with pytest.raises(CatalogError, match=r"no row of 1 can be used \(dropped: none\)"):
+            prepare({"x": [1.0], "w": [0.0]}, weight="w").check_usable("in a.csv")
+        prepare({"x": [1.0, NAN]}).check_usable("in a.csv")
 
     def test_negative_values_without_a_transform(self) -> None:
         assert prepare({"x": [-1.0, 0.0]}).x.tolist() == [-1, 0]

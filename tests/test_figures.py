@@ -268,6 +268,19 @@ def test_bytes_repeat_within_a_process_and_between_processes(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_files_are_in_the_format_of_their_ending(tmp_path):
+    figure = draw_mixture(fit_of([1.0], [0.0], [1.0], 3), [-1.0, 0.0, 1.0], None, label="a / b / c", unit=None)
+    paths = {b"%PDF": tmp_path / "a.pdf", b"\x89PNG": tmp_path / "deep" / "a.PNG", b"<?xml": tmp_path / "a.svg"}
+    save_figure(figure, *paths.values())
+    assert all(path.read_bytes().startswith(magic) for magic, path in paths.items())
+    assert b"CreationDate" not in paths[b"%PDF"].read_bytes()
+    with pytest.raises(
+        ValueError, match=r"b\.jpg is no picture: expected a name that ends in one of \.png, \.svg, \.pdf"
+    ):
+        save_figure(figure, tmp_path / "b.png", tmp_path / "b.jpg")
+    assert not (tmp_path / "b.png").exists()
+
+
 def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path):
     for name in ("a.png", "a.svg"):
         (tmp_path / name).write_text("old")

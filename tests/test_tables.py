@@ -123,6 +123,10 @@ def test_json_is_strict(tmp_path):
         "2018": ["é", None],
     }
     assert text.endswith("}\n")
+    assert text == tables.json_text(document) + "\n"
+    short = tables.json_text(document, ensure_ascii=True)
+    assert short.isascii()
+    assert json.loads(short, parse_constant=refuse) == json.loads(text)
 
 
 def test_components_table_is_the_interface(fitted):

@@ -234,6 +234,15 @@ def test_a_release_is_read_once_and_only_what_is_needed(finished):
 def test_fit_says_what_it_was_made_from(finished):
     document = json.loads((finished.results / "stars/2018/mass/fit.json").read_text(encoding="utf-8"))
     assert (document["plan"]["column"]["value"], document["plan"]["key"]) == ("m", "id")
+    planets = json.loads((finished.results / "planets/all/radius/fit.json").read_text(encoding="utf-8"))
+    assert planets["plan"]["reading"] == {
+        "format": "auto",
+        "hdu": None,
+        "path_in_file": None,
+        "comment": None,
+        "delimiter": None,
+        "missing": [-99.0],
+    }
     assert {"mixpipe", "numpy", "python"} <= set(document["versions"])
     means = [component["mean"] for component in document["components"]]
     # Two groups of 20 with a scatter of 0.3 around 1 and 4: five standard errors.

@@ -6,7 +6,7 @@ import importlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from astropy.table import MaskedColumn, Table
@@ -105,26 +105,24 @@ def read_catalog(
     return joined
 
 
-def list_columns(
-    path: str | Path,
-    *,
-    format: str = "auto",
-    hdu: int | str | None = None,
-    path_in_file: str | None = None,
-    comment: str | None = None,
-    delimiter: str | None = None,
-    where_from: str = "",
-) -> dict[str, str | None]:
-    """Column names and units of one file, from its header; see `read_catalog` for the arguments.
+def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
+    """Column names and units of one file, from its header.
 
     Cheap however large the file, except for VOTable, ECSV and machine-readable tables, which are read whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    **options
+        How it is read: `format` and what follows it in `read_catalog`.
 
     Returns
     -------
     dict
         Unit of each column, None where the file gives none, in the file's order.
     """
-    source = Source(Path(path), format, hdu, path_in_file, comment, delimiter, (), where_from).resolved()
+    source = Source(Path(path), **options).resolved()
     with _quiet(), source.parsing():
         return _reader(source).columns(source)
 

@@ -143,17 +143,18 @@ class Source:
 
 
 def expected_name(name: str, available: Sequence[str]) -> str:
-    """What to say was expected in place of an unknown name: near ones first, then a part of the list.
+    """What to say was expected in place of an unknown name: a part of the list, and near ones.
 
     >>> expected_name("plx", ["Plx", "e_Plx", "Gmag"])
-    "'Plx' or 'e_Plx'?; there are Plx, e_Plx, Gmag"
+    "one of Plx, e_Plx, Gmag (did you mean 'Plx' or 'e_Plx'?)"
     """
     folded: dict[str, str] = {}
     for other in available:
         folded.setdefault(other.lower(), other)
     near = [folded[key] for key in difflib.get_close_matches(name.lower(), list(folded), n=3)]
     listed = ", ".join(available[:_SHOWN]) + (f" and {len(available) - _SHOWN} more" if len(available) > _SHOWN else "")
-    return (f"{' or '.join(repr(key) for key in near)}?; " if near else "") + f"there are {listed or 'no columns'}"
+    meant = f" (did you mean {' or '.join(repr(key) for key in near)}?)" if near else ""
+    return f"one of {listed}{meant}" if listed else "a table with columns"
 
 
 def _signature(head: bytes) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mixpipe.catalog import expand_files
+from mixpipe.catalog import expand_files, read_catalog
 from mixpipe.cli.display import say, show_release
-from mixpipe.cli.reading import read_files, usable_rows
+from mixpipe.columns import prepare_column, required_columns
 from mixpipe.config import CatalogSettings, load_config
 from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.run import find_problems
+from mixpipe.pipeline.plan import reading_options
+from mixpipe.pipeline.run import find_problems, placed
 
 
 def check_config(path: str) -> list[MixpipeError]:
@@ -49,19 +50,19 @@ def check_config(path: str) -> list[MixpipeError]:
 def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]:
     place = f"catalog {catalog.name}, release {release}"
     files = expand_files(catalog.releases[release], Path())
+    needed = required_columns(catalog.columns, catalog.where, catalog.key)
     try:
-        table = read_files(files, catalog, catalog.columns, place)
+        table = read_catalog(files, needed, **reading_options(catalog), where_from=place)
     except MixpipeError as error:
         return [error]
     shown, problems = [], []
     for column in catalog.columns:
         try:
-            data = usable_rows(table, column, catalog, f"in {place}, column {column.name}", catalog.name, release)
+            data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
+            data.check_usable(f"in {place}, column {column.name}")
             shown.append((column, data))
         except MixpipeError as error:
-            # What is wrong with a cut is said without the catalog that it is for.
-            where = error.where if place in error.where else f"{error.where} ({place})"
-            problems.append(type(error)(error.what, where, error.expected))
+            problems.append(placed(error, place))
     if shown:
         listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)

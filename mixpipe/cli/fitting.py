@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import mixpipe
+from mixpipe.catalog import read_catalog
 from mixpipe.cli.display import search_progress, show_fit
 from mixpipe.cli.options import Request, read_request
 from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
-from mixpipe.cli.reading import read_files, usable_rows
-from mixpipe.columns import ColumnData
+from mixpipe.columns import ColumnData, prepare_column, required_columns
 from mixpipe.model import Cells, Selection
+from mixpipe.pipeline.plan import reading_options
 from mixpipe.quality import Quality, assess
 from mixpipe.selection import choose_n_components, fit_mixture
-from mixpipe.tables import fit_document
+from mixpipe.tables import fit_document, json_text
 
 # What other programs rely on: these keys and no others.
 _FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged", "components")
@@ -48,8 +48,11 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     picture = check_picture(figure) if figure is not None else None
     folder = check_folder(out, "--out") if out is not None else None
 
-    table = read_files([request.file], request.catalog, [request.column])
-    data = usable_rows(table, request.column, request.catalog, request.place)
+    catalog, column = request.catalog, request.column
+    needed = required_columns([column], catalog.where, catalog.key)
+    table = read_catalog(request.file, needed, **reading_options(catalog))
+    data = prepare_column(table, column, where=catalog.where)
+    data.check_usable(request.place)
     cells = data.cells()
     start = time.perf_counter()
     selection = _search(request, cells)
@@ -59,11 +62,10 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     if picture is not None:
         draw_picture(picture, request, selection.best, data)
     if folder is not None:
-        write_outputs(folder, request, selection, quality, data, seconds)
+        write_outputs(folder, request, table, data, selection, quality, seconds)
     if as_json:
-        # JSON has no NaN: what is not available becomes null.
-        document = json.loads(json.dumps(_document(selection, quality, data)), parse_constant=lambda name: None)
-        print(json.dumps(document, indent=2, allow_nan=False))
+        # A pipe may not take more than ASCII.
+        print(json_text(_document(selection, quality, data), ensure_ascii=True))
     else:
         written = [path for path in (picture, folder) if path is not None]
         show_fit(request, selection, quality, data, written)

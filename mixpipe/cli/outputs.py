@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
-from mixpipe import tables
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
 from mixpipe.errors import ConfigError
-from mixpipe.files import write_file
 from mixpipe.model import FitResult, Selection
-from mixpipe.pipeline.plan import FitPlan, data_hash
-from mixpipe.provenance import code_hash, sha256, versions
+from mixpipe.pipeline.fit import write_fit
+from mixpipe.pipeline.plan import FitPlan, data_hash, reading_options
+from mixpipe.provenance import code_hash, sha256
 from mixpipe.quality import Quality
-
-# What each format has to be told to leave out dates and versions.
-_METADATA: dict[str, dict[str, None]] = {
-    ".png": {"Software": None},
-    ".svg": {"Date": None, "Creator": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-_DPI = 200
 
 
 def check_picture(path: str) -> Path:
@@ -39,8 +28,10 @@ def check_picture(path: str) -> Path:
     ConfigError
         For an ending that is no picture format, or a folder that cannot be written.
     """
+    from mixpipe.figures import PICTURE_FORMATS
+
     picture = Path(path)
-    if picture.suffix.lower() not in _METADATA:
+    if picture.suffix.lower() not in PICTURE_FORMATS:
         raise ConfigError(f"found {path}", "in option --figure", "a name that ends in .png, .svg or .pdf")
     check_folder(picture.parent, "--figure")
     return picture
@@ -74,20 +65,21 @@ def _writing(path: Path, option: str) -> Iterator[None]:
 
 def draw_picture(path: Path, request: Request, fit: FitResult, data: ColumnData) -> None:
     """Draw the data and the mixture; the ending of the path says in which format."""
-    from mixpipe.figures import draw_mixture
-    from mixpipe.figures.style import style
+    from mixpipe.figures import draw_mixture, save_figure
 
     figure = draw_mixture(fit, data.x, data.err, _row_weights(request, data), label=_label(request), unit=data.unit)
-    kind = path.suffix.lower()
-    buffer = io.BytesIO()
-    with style():
-        figure.savefig(buffer, format=kind.removeprefix("."), dpi=_DPI, metadata=_METADATA[kind])
     with _writing(path, "--figure"):
-        write_file(path, partial(Path.write_bytes, data=buffer.getvalue()))
+        save_figure(figure, path)
 
 
 def write_outputs(
-    folder: Path, request: Request, selection: Selection, quality: Quality, data: ColumnData, seconds: float
+    folder: Path,
+    request: Request,
+    table: Table,
+    data: ColumnData,
+    selection: Selection,
+    quality: Quality,
+    seconds: float,
 ) -> None:
     """Write what the pipeline writes for one column, under the same names.
 
@@ -97,73 +89,41 @@ def write_outputs(
         Where to.
     request : Request
         What was asked for.
-    selection : Selection
-        All fits.
-    quality : Quality
-        Of the selected one.
-    data : ColumnData
-        The rows that were fitted.
-    seconds : float
-        How long the search took.
+    table, data, selection, quality, seconds
+        As for `mixpipe.pipeline.fit.write_fit`.
     """
-    best = selection.best
+    from mixpipe.figures import fit_figures, save_figure
+
+    names = ("components.csv", "selection.csv", "estimators.csv", "members.parquet", "fit.json")
+    paths = {Path(name).stem: folder / name for name in names}
+    best, weights = selection.best, _row_weights(request, data)
+    label, unit = _label(request), data.unit
     with _writing(folder, "--out"):
-        tables.write_csv(tables.components_table(best, data.unit), folder / "components.csv")
-        tables.write_csv(selection.table(), folder / "selection.csv")
-        tables.write_csv(tables.estimators_table([(best, best.loglik, seconds)]), folder / "estimators.csv")
-        tables.write_members(folder / "members.parquet", best.mixture, data.cells(), "row", data.rows)
-        _write_document(folder / "fit.json", request, selection, quality, data)
-        _write_figures(folder, request, selection, data)
+        (file,) = table.meta["files"]
+        file["sha256"] = sha256(request.file)
+        plan = _fit_plan(request, data_hash({file["path"]: file["sha256"]}))
+        write_fit(paths, plan, table, data, selection, quality, seconds, request.given)
+        figures = fit_figures(
+            best, selection.table(), selection.criterion, data.x, data.err, weights, label=label, unit=unit
+        )
+        for name, figure in figures.items():
+            save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
 
 
-def _write_document(path: Path, request: Request, selection: Selection, quality: Quality, data: ColumnData) -> None:
-    name, digest = request.file.as_posix(), sha256(request.file)
-    plan = FitPlan(
+def _fit_plan(request: Request, data: str) -> FitPlan:
+    """The plan that the pipeline would have; `data` is the `data_hash` of the file."""
+    catalog = request.catalog
+    return FitPlan(
         catalog=request.file.name,
         release="",
-        data=data_hash({name: digest}),
-        key=request.catalog.key,
-        where=request.catalog.where,
+        data=data,
+        reading=reading_options(catalog),
+        key=catalog.key,
+        where=catalog.where,
         column=request.column,
         criterion=request.settings.criterion,
         code=code_hash("fit"),
     )
-    account = {
-        "column": request.column.name,
-        "n_read": data.n_read,
-        "n_used": len(data),
-        "dropped": dict(data.dropped),
-        "unit": data.unit,
-        "value": request.column.value,
-        "error": request.column.error,
-        "files": [{"path": name, "n_rows": data.n_read, "sha256": digest}],
-    }
-    document = {
-        "catalog": plan.catalog,
-        "release": plan.release,
-        "column": request.column.name,
-        **tables.fit_document(selection, quality, data.unit),
-        "account": account,
-        "plan": asdict(plan),
-        "options": request.given,
-        "versions": versions(),
-    }
-    tables.write_json(document, path)
-
-
-def _write_figures(folder: Path, request: Request, selection: Selection, data: ColumnData) -> None:
-    from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
-
-    best, x, err, weights = selection.best, data.x, data.err, _row_weights(request, data)
-    label, unit = _label(request), data.unit
-    figures = {
-        "mixture": draw_mixture(best, x, err, weights, label=label, unit=unit),
-        "selection": draw_selection(selection.table(), selection.criterion, label=label),
-        "classes": draw_classes(best, x, err, label=label, unit=unit),
-        "quality": draw_quality(best, x, err, weights, label=label),
-    }
-    for name, figure in figures.items():
-        save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
 
 
 def _label(request: Request) -> str:

@@ -37,6 +37,8 @@ class Ascent:
     params: Params
     loglik: float
     remaining_gain: float
+    # Second derivatives there, as `Derivatives` has them; None where they were not looked at.
+    hessian: Array | None = None
 
     @property
     def converged(self) -> bool:
@@ -197,4 +199,4 @@ def ascend(
             params, deriv = step.params, trial
         elif radius < 1e-8:
             break
-    return Ascent(params, deriv.loglik, promised)
+    return Ascent(params, deriv.loglik, promised, deriv.hessian)

@@ -1,9 +1,18 @@
 """Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
 
 from mixpipe.figures.classes import draw_classes
+from mixpipe.figures.fit import fit_figures
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.quality import draw_quality
 from mixpipe.figures.selection import draw_selection
-from mixpipe.figures.style import save_figure
+from mixpipe.figures.style import PICTURE_FORMATS, save_figure
 
-__all__ = ["draw_classes", "draw_mixture", "draw_quality", "draw_selection", "save_figure"]
+__all__ = [
+    "PICTURE_FORMATS",
+    "draw_classes",
+    "draw_mixture",
+    "draw_quality",
+    "draw_selection",
+    "fit_figures",
+    "save_figure",
+]

@@ -109,7 +109,9 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
         best = selection_table.loc[selection_table["selected"].astype(bool)]
         if "loglik_bound" in best and np.isfinite(best["loglik_bound"]).any():
             margin = float((best["loglik_bound"] - best["loglik"]).iloc[0])
-            notes += f" · no mixture whatever has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
+            notes += (
+                f" · no mixture whatever has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
+            )
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
         axes.set_xticks(sizes if sizes.size <= 20 else sizes[:: sizes.size // 10])
         axes.set_xlabel("number of components M")

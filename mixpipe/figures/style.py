@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mixpipe.tables import write_file
+from mixpipe.files import write_file
 
 # Okabe & Ito (2008): told apart with any colour vision. Black and yellow are left out: the one is the model's
 # colour, the other is faint on white paper.
@@ -26,6 +25,13 @@ MODEL_COLOUR = "#000000"
 DATA_COLOUR = "#8A8A8A"
 DATA_FILL = "#D9D9D9"
 NOTE_COLOUR = "#4D4D4D"
+
+# Formats that a figure is saved in, by the ending of the path, and what each is told to leave out dates and versions.
+PICTURE_FORMATS: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 WIDTH = 12.0 / 2.54  # inches: a figure of 12 cm prints with the font sizes below as they are
 _DPI = 200
@@ -152,20 +158,26 @@ def value_text(value: float, width: float) -> str:
     return f"{value:.{max(decimals, 0)}f}"
 
 
-def save_figure(figure: Figure, path_png: str | Path, path_svg: str | Path) -> None:
-    """Write a figure as PNG and SVG; the same figure gives the same bytes, and a file is whole or not there.
+def save_figure(figure: Figure, *paths: str | Path) -> None:
+    """Write a figure to files; the same figure gives the same bytes, and a file is whole or not there.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         From one of the ``draw_`` functions.
-    path_png, path_svg : path
-        Files to write; missing folders are made.
+    *paths : path
+        Files to write, each in the format that its ending names: one of `PICTURE_FORMATS`. Missing folders are made.
+
+    Raises
+    ------
+    ValueError
+        For another ending.
     """
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    for kind, path in (("png", Path(path_png)), ("svg", Path(path_svg))):
-        buffer = io.BytesIO()
+    kinds = {Path(path): Path(path).suffix.lower() for path in paths}
+    for path, kind in kinds.items():
+        if kind not in PICTURE_FORMATS:
+            raise ValueError(f"{path} is no picture: expected a name that ends in one of {', '.join(PICTURE_FORMATS)}")
+    for path, kind in kinds.items():
+        save = partial(figure.savefig, format=kind[1:], dpi=_DPI, metadata=PICTURE_FORMATS[kind])
         with style():
-            figure.savefig(buffer, format=kind, dpi=_DPI, metadata=metadata[kind])
-        content = buffer.getvalue()
-        write_file(path, partial(Path.write_bytes, data=content))
+            write_file(path, save)

@@ -11,8 +11,6 @@ from numba import njit
 # Sums per cell: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the cell's left edge in
 # units of its width, and t = err^2 in units of the square of the cell's reference error, less one.
 N_SUMS = 6
-# Errors share a cell within a factor of 2^(1 / _ERROR_BINS).
-_ERROR_BINS = 4
 # Bin of the rows without errors: below that of the smallest double.
 _NO_ERROR = -3000
 _POSITION_BITS = 48
@@ -31,14 +29,14 @@ def _find(keys, key):
 
 
 @njit(cache=True)
-def cell_geometry(error_bin, base, fineness):
+def cell_geometry(error_bin, base, fineness, octave):
     """Reference error of an error bin, and the width of its cells: a power of two."""
-    reference = 0.0 if error_bin == _NO_ERROR else 2.0 ** (error_bin / _ERROR_BINS)
+    reference = 0.0 if error_bin == _NO_ERROR else 2.0 ** (error_bin / octave)
     return reference, 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
 
 
 @njit(nogil=True, cache=True)
-def sketch_rows(x, err, weights, base, fineness):
+def sketch_rows(x, err, weights, base, fineness, octave):
     """Sort rows into cells on a grid that does not depend on them.
 
     Parameters
@@ -48,6 +46,8 @@ def sketch_rows(x, err, weights, base, fineness):
         Smallest total width that the cells have to resolve, in the unit of `x`; > 0.
     fineness : float
         Largest width of a cell in units of the total width ``hypot(base, err)``.
+    octave : int
+        Error bins for each factor of two.
 
     Returns
     -------
@@ -64,11 +64,12 @@ def sketch_rows(x, err, weights, base, fineness):
     reference = 0.0
     width = 1.0
     for i in range(x.size):
-        error_bin = _NO_ERROR if err[i] == 0.0 else math.floor(math.log2(err[i]) * _ERROR_BINS)
+        error_bin = _NO_ERROR if err[i] == 0.0 else math.floor(math.log2(err[i]) * octave)
         if error_bin != last_bin:
-            reference, width = cell_geometry(error_bin, base, fineness)
+            reference, width = cell_geometry(error_bin, base, fineness, octave)
             last_bin = error_bin
-        position = math.floor(x[i] / width)
+        # Values beyond 2^46 cells from zero share the last one on their side.
+        position = min(max(math.floor(x[i] / width), -(2.0**46)), 2.0**46)
         key = (np.int64(error_bin) << _POSITION_BITS) + (np.int64(position) + half)
         slot = _find(keys, key)
         if keys[slot] == _EMPTY:
@@ -101,7 +102,7 @@ def sketch_rows(x, err, weights, base, fineness):
 
 
 @njit(cache=True)
-def cell_points(keys, sums, base, fineness):
+def cell_points(keys, sums, base, fineness, octave):
     """Weighted points with the same means, variances and covariance of x and err^2 as the rows of each cell.
 
     Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
@@ -122,7 +123,7 @@ def cell_points(keys, sums, base, fineness):
         count = sums[c, 0]
         if not count > 0.0:
             continue
-        reference, width = cell_geometry(keys[c] >> _POSITION_BITS, base, fineness)
+        reference, width = cell_geometry(keys[c] >> _POSITION_BITS, base, fineness, octave)
         u = sums[c, 1] / count
         t = sums[c, 3] / count
         uu = max(sums[c, 2] / count - u * u, 0.0)
@@ -148,5 +149,5 @@ def cell_points(keys, sums, base, fineness):
                 x[n], var[n], weights[n] = centre + sign * root * dx, square + sign * root * dv, 0.25 * count
                 x[n + 1], var[n + 1], weights[n + 1] = centre, square + sign * root * dw, 0.25 * count
                 n += 2
-    # Errors of one cell differ by less than a factor sqrt(2): no point can come near zero but by rounding.
+    # Errors of one cell differ by less than a factor of two: no point can come near zero but by rounding.
     return x[:n], np.sqrt(np.maximum(var[:n], 0.0)), weights[:n]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.figures import fit_figures, save_figure
 from mixpipe.provenance import check_code
 from mixpipe.tables import read_fit
 
@@ -43,13 +43,8 @@ def draw_figures(
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
-    unit = document["unit"]
-    figures = [
-        (draw_mixture(result, x, err, weights, label=label, unit=unit), mixture),
-        (draw_selection(pd.DataFrame(document["selection"]), document["criterion"], label=label), selection),
-        (draw_classes(result, x, err, label=label, unit=unit), classes),
-        (draw_quality(result, x, err, weights, label=label), quality),
-    ]
-    for figure, paths in figures:
-        png, svg = paths
-        save_figure(figure, png, svg)
+    table = pd.DataFrame(document["selection"])
+    figures = fit_figures(result, table, document["criterion"], x, err, weights, label=label, unit=document["unit"])
+    paths = {"mixture": mixture, "selection": selection, "classes": classes, "quality": quality}
+    for name, figure in figures.items():
+        save_figure(figure, *paths[name])

@@ -28,12 +28,7 @@ def ingest_release(plan: str, columns: str) -> None:
     table = read_catalog(
         [Path(file) for file in todo.files],
         list(todo.columns),
-        format=todo.format,
-        hdu=todo.hdu,
-        path_in_file=todo.path,
-        comment=todo.comment,
-        delimiter=todo.delimiter,
-        missing=todo.missing,
+        **todo.reading,
         where_from=f"catalog {todo.catalog}, release {todo.release}",
     )
     for entry, (file, planned) in zip(table.meta["files"], todo.files.items(), strict=True):

@@ -9,35 +9,43 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mixpipe.config import ColumnSettings
+from mixpipe.config import CatalogSettings, ColumnSettings
 from mixpipe.errors import CatalogError
 from mixpipe.provenance import check_code
 
 
+def reading_options(settings: CatalogSettings) -> dict[str, Any]:
+    """What `read_catalog` and `list_columns` have to be told of a catalog's files, as plain values for JSON."""
+    return {
+        "format": settings.format,
+        "hdu": settings.hdu,
+        "path_in_file": settings.path,
+        "comment": settings.comment,
+        "delimiter": settings.delimiter,
+        "missing": list(settings.missing),
+    }
+
+
 @dataclass(frozen=True)
 class IngestPlan:
-    """How one release is read: its files with the SHA-256 of each, the columns that are needed, and the format."""
+    """How one release is read: its files with the SHA-256 of each, the columns needed, and the `reading_options`."""
 
     catalog: str
     release: str
     files: dict[str, str]
     columns: tuple[str, ...]
-    format: str
-    hdu: int | str | None
-    path: str | None
-    comment: str | None
-    delimiter: str | None
-    missing: tuple[float | str, ...]
+    reading: dict[str, Any]
     code: str
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How one column of one release is fitted; `data` is the `data_hash` of the release's files."""
+    """How one column of one release is read and fitted; `data` is the `data_hash` of the release's files."""
 
     catalog: str
     release: str
     data: str
+    reading: dict[str, Any]
     key: str | None
     where: str | None
     column: ColumnSettings
@@ -56,7 +64,7 @@ def to_text(plan: IngestPlan | FitPlan) -> str:
 def open_ingest_plan(text: str) -> IngestPlan:
     """The plan from its text, after making sure that the code is still the planned one."""
     keys = _open("ingest", text)
-    return IngestPlan(**{**keys, "columns": tuple(keys["columns"]), "missing": tuple(keys["missing"])})
+    return IngestPlan(**{**keys, "columns": tuple(keys["columns"])})
 
 
 def open_fit_plan(text: str) -> FitPlan:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mixpipe.catalog import expand_files, list_columns, stored_columns
+from mixpipe.catalog import expand_files, expected_name, list_columns, stored_columns
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
 from mixpipe.errors import CatalogError, MixpipeError
-from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, to_text
+from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, reading_options, to_text
 from mixpipe.provenance import FileHashes, code_hash
 
 
@@ -89,12 +89,7 @@ class Run:
                 release=release,
                 files=self.files(catalog, release),
                 columns=made[content].columns,
-                format=settings.format,
-                hdu=settings.hdu,
-                path=settings.path,
-                comment=settings.comment,
-                delimiter=settings.delimiter,
-                missing=settings.missing,
+                reading=reading_options(settings),
                 code=code_hash("ingest"),
             )
         )
@@ -103,8 +98,8 @@ class Run:
         """The file for each fit of a release: one that is there and has its columns, or one for all that have none."""
         if (catalog, release) not in self._made:
             settings = self.config.catalog(catalog)
-            reading = (settings.format, settings.hdu, settings.path, settings.comment, settings.delimiter)
-            content = _digest([data_hash(self.files(catalog, release)), reading, settings.missing, code_hash("ingest")])
+            data = data_hash(self.files(catalog, release))
+            content = _digest([data, reading_options(settings), code_hash("ingest")])
             folder = self.config.results / catalog / release / "ingest"
             there = [_Ingested(path, stored_columns(path)) for path in sorted(folder.glob(f"{content}-*.parquet"))]
             needed = {
@@ -128,6 +123,7 @@ class Run:
                 catalog=catalog,
                 release=release,
                 data=data_hash(self.files(catalog, release)),
+                reading=reading_options(settings),
                 key=settings.key,
                 where=settings.where,
                 column=settings.column(column),
@@ -152,16 +148,16 @@ def find_problems(config: Config) -> list[MixpipeError]:
         try:
             needed = _needed(catalog)
         except MixpipeError as error:
-            problems.append(_placed(error, f"catalog {catalog.name}"))
+            problems.append(placed(error, f"catalog {catalog.name}"))
             continue
         for release, patterns in catalog.releases.items():
             place = f"catalog {catalog.name}, release {release}"
-            problems.extend(_placed(error, place) for error in _release_problems(patterns, catalog, needed))
+            problems.extend(placed(error, place) for error in _release_problems(patterns, catalog, needed))
     return problems
 
 
-def _placed(error: MixpipeError, place: str) -> MixpipeError:
-    """The error, its place said as the configuration has it."""
+def placed(error: MixpipeError, place: str) -> MixpipeError:
+    """The error, its place said as the configuration has it: what is wrong with a cut is said without the catalog."""
     return error if place in error.where else type(error)(error.what, f"{error.where} ({place})", error.expected)
 
 
@@ -170,18 +166,11 @@ def _release_problems(
 ) -> Iterator[MixpipeError]:
     try:
         for file in expand_files(patterns, Path()):
-            present = list_columns(
-                file,
-                format=catalog.format,
-                hdu=catalog.hdu,
-                path_in_file=catalog.path,
-                comment=catalog.comment,
-                delimiter=catalog.delimiter,
-            )
+            present = tuple(list_columns(file, **reading_options(catalog)))
             missing = [name for name in needed if name not in present]
             for name in missing:
                 what = f"no column {name!r} ({needed[name]})"
-                yield CatalogError(what, f"in {file}", f"one of {', '.join(present)}")
+                yield CatalogError(what, f"in {file}", expected_name(name, present))
             if missing:  # as likely as not in all files alike
                 return
     except MixpipeError as error:

@@ -1,0 +1,93 @@
+"""``python -m benchmarks [PART ...]``: measure, print the tables, and write docs/benchmarks.md and its figure.
+
+Parts that are not named keep the numbers of the last run, which are kept in benchmarks/measured.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from benchmarks import arrival, choice, hard, memory, passes, recovery
+from benchmarks.figure import draw
+from benchmarks.measure import machine, seconds
+from mixpipe.files import write_file
+
+ROOT = Path(__file__).parents[1]
+MEASURED = Path(__file__).with_name("measured.json")
+PAGE = ROOT / "docs" / "benchmarks.md"
+FIGURE = ROOT / "docs" / "figures" / "benchmark.png"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PARTS = {
+    "passes": passes,
+    "choice": choice,
+    "arrival": arrival,
+    "hard": hard,
+    "recovery": recovery,
+    "memory": memory,
+}
+
+
+def _read() -> dict[str, dict]:
+    return json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+
+
+def _write(path: Path, text: str) -> None:
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def tables(measured: dict[str, dict]) -> str:
+    """Markdown of all parts that have been measured."""
+    texts = []
+    for name, part in PARTS.items():
+        if name not in measured:
+            continue
+        run = measured[name]
+        note = (
+            f"*`python -m benchmarks {name}`: {run['seconds']:.0f} s; load average of the machine "
+            f"{run['load'][0]:.1f} before and {run['load'][1]:.1f} after. {run['machine']['processor']}, "
+            f"{run['machine']['cores']} cores, Python {run['machine']['python']}, "
+            + ", ".join(f"{key} {run['machine'][key]}" for key in list(run["machine"])[3:])
+            + ".*"
+        )
+        texts.append(f"## {part.TITLE}\n\n{part.page(run['result'])}\n\n{note}")
+    return "\n\n".join(texts)
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figure of the last run")
+    args = parser.parse_args()
+    if unknown := set(args.part) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
+    measured = _read()
+    for name in [] if args.tables else args.part or PARTS:
+        print(f"measuring: {name}", flush=True)
+        load = os.getloadavg()[0]
+        found: list[dict] = []
+        time = seconds(lambda part=PARTS[name], found=found: found.append(part.measure()))
+        measured = _read()
+        measured[name] = {
+            "result": found[0],
+            "seconds": time,
+            "load": [load, os.getloadavg()[0]],
+            "machine": machine(),
+        }
+        # After each part, so that an interrupted run keeps what it has.
+        _write(MEASURED, json.dumps(measured, indent=1) + "\n")
+    text = tables(measured)
+    print(text)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    _write(PAGE, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    if {"passes", "choice", "arrival"} <= measured.keys():
+        FIGURE.parent.mkdir(exist_ok=True)
+        draw({name: run["result"] for name, run in measured.items()}, FIGURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Cost of a pass, time to choose M, and deficits, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.arrival import deficits
+from benchmarks.measure import number
+from mixpipe.figures.style import COMPONENT_COLOURS, DATA_COLOUR
+from mixpipe.files import write_file
+
+# Deficits below this (nats) are drawn as this: nothing that a choice by BIC could notice.
+_NO_DEFICIT = 1e-3
+
+
+def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], texts: Sequence[str], unit: str) -> None:
+    """Horizontal bars on a logarithmic axis, the first on top, each with its number."""
+    colours = [COMPONENT_COLOURS[0] if name.startswith("mixpipe") else DATA_COLOUR for name in names]
+    axes.barh(range(len(names)), values, color=colours, height=0.62)
+    axes.set_xscale("log")
+    axes.set_xlim(min(values) / 4.0, max(values) * 12.0)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    for y, (value, text) in enumerate(zip(values, texts, strict=True)):
+        axes.annotate(text, (value, y), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_xlabel(unit)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.minorticks_off()
+
+
+def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
+    """Write the figure."""
+    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    cost, time, short = figure.subplots(1, 3)
+
+    row = next(r for r in measured["passes"]["rows"] if r["single"] and r["n_components"] == 3)
+    codes = {
+        "mixpipe EM": "sums",
+        "mixpipe Newton": "derivatives",
+        "scikit-learn": "sklearn",
+        "pygmmis": "pygmmis",
+        "astroML": "astroml",
+    }
+    shown = {name: row[key] for name, key in codes.items() if isinstance(row.get(key), float)}
+    _bars(cost, list(shown), list(shown.values()), [number(v) for v in shown.values()], "ns per row and component")
+    cost.set_title(f"One pass, {row['n_data']:,} rows, M = 3, one thread", fontsize=9)
+
+    used = measured["choice"]["rows"][-1]
+    seconds = [used["mixpipe"], used["sklearn"]]
+    choices = [measured["choice"]["mixpipe_choice"], measured["choice"]["sklearn_choice"]]
+    texts = [f"{number(s)} s, M = {m}" for s, m in zip(seconds, choices, strict=True)]
+    _bars(time, ["mixpipe\n(errors used)", "scikit-learn\n(errors ignored)"], seconds, texts, "seconds")
+    time.set_xlim(0.3, max(seconds) * 30)
+    time.set_title("Choosing M in 1 … 10, 1,000,000 rows (truth: 3)", fontsize=9)
+
+    worst: dict[str, float] = {}
+    for column in measured["arrival"]["columns"]:
+        if column["label"].startswith("10,000"):
+            for code, value in deficits(column, 3):
+                worst[code] = max(value, worst.get(code, 0.0))
+    drawn = [max(value, _NO_DEFICIT) for value in worst.values()]
+    labels = [f"< {_NO_DEFICIT:g}" if value < _NO_DEFICIT else number(value, 2) for value in worst.values()]
+    _bars(short, list(worst), drawn, labels, "nats below the maximum")
+    short.axvline(13.8, color="#4D4D4D", lw=0.8, ls=":")
+    short.annotate(
+        "one more component\nin BIC",
+        (13.8, len(worst) - 0.45),
+        (-3, 0),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+    )
+    short.set_ylim(len(worst) - 0.2, -0.6)
+    short.set_title("Default stopping rule, 10,000 rows, M = 3, worst seed", fontsize=9)
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))

@@ -1,0 +1,86 @@
+"""The search against the best of a hundred random restarts of another optimiser, on hard problems."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import mixpipe
+from benchmarks.measure import number, seconds, table
+from benchmarks.problems import N_PROBLEMS, N_STARTS, hard_problem, largest_m, read_restarts
+
+TITLE = "Global maxima of hard problems"
+# A fit within this of the best restart (nats) has found the same maximum.
+ARRIVED = 0.01
+
+
+def deficits(indices: range) -> list[tuple[int, int, float]]:
+    """(problem, number of components, nats below the best restart); negative where mixpipe is better."""
+    restarts = read_restarts()
+    found = []
+    for index in indices:
+        problem = hard_problem(index)
+        largest = largest_m(problem.means.size)
+        if (index, largest) not in restarts:
+            continue
+        selection = mixpipe.choose_n_components(problem.x, problem.err, max_components=largest)
+        found += [(index, fit.n_components, restarts[index, fit.n_components] - fit.loglik) for fit in selection.fits]
+    return found
+
+
+def measure() -> dict[str, Any]:
+    """Deficits and time."""
+    deficits(range(1))
+    found: list[tuple[int, int, float]] = []
+    time = seconds(lambda: found.extend(deficits(range(N_PROBLEMS))))
+    n_problems = len({index for index, _, _ in found})
+    values = np.array([deficit for _, _, deficit in found])
+    missed = {index for index, _, deficit in found if deficit > ARRIVED}
+    return {
+        "n_problems": n_problems,
+        "n_fits": values.size,
+        "n_arrived": int((values <= ARRIVED).sum()),
+        "n_problems_arrived": n_problems - len(missed),
+        "n_better": int((values < -ARRIVED).sum()),
+        "most_better": float(-values.min()),
+        "seconds": time / n_problems,
+        "missed": [item for item in found if item[2] > ARRIVED],
+    }
+
+
+def page(result: dict[str, Any]) -> str:
+    """Markdown."""
+    missed = sorted(result["missed"], key=lambda item: -item[2])
+    text = [
+        f"Overlapping components of unequal widths and weights, errors 0.1 to 3 times the widths, 50 to 2000 rows, 2 "
+        f"to 5 components, fitted with up to two more. The standard is the best of {N_STARTS} random starts of a "
+        f"different optimiser (L-BFGS-B, `benchmarks/problems.py`) for each problem and number of components.",
+        table(
+            ["", "number", "of", "fraction"],
+            [
+                _share(
+                    f"fits within {ARRIVED:g} nats of the restarts, or above", result["n_arrived"], result["n_fits"]
+                ),
+                _share("problems in which all fits are", result["n_problems_arrived"], result["n_problems"]),
+                _share(
+                    f"fits above all restarts by more than {ARRIVED:g} nats",
+                    result["n_better"],
+                    result["n_fits"],
+                ),
+            ],
+        ),
+        f"Time for all numbers of components of a problem: {number(result['seconds'])} s on average. Largest gain "
+        f"over the restarts: {number(result['most_better'])} nats.",
+    ]
+    if missed:
+        text.append(
+            table(["problem", "M", "nats below the best restart"], [(i, m, number(value, 2)) for i, m, value in missed])
+        )
+    return "\n\n".join(text)
+
+
+def _share(name: str, part: int, whole: int) -> list[object]:
+    """A row of the table; the fraction is rounded down, so that 100 % means all."""
+    return [name, part, whole, f"{math.floor(1000 * part / whole) / 10:.1f} %"]
