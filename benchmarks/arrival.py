@@ -99,9 +99,9 @@ def page(result: dict[str, Any]) -> str:
         [
             f"Nats of total log-likelihood below the best that any code found for the same data and the same model, "
             f"each code with its default settings; M = 3 has generated the data. The largest deficit is over M = 1 to "
-            f"{MAX_COMPONENTS}. One more component costs 14 (10,000 rows) or 17 (100,000 rows) nats in BIC. All "
-            f"log-likelihoods come from one function, in 64-bit arithmetic. astroML stops after 100 EM steps; it was "
-            f"run once, since a fit takes about a minute.",
+            f"{MAX_COMPONENTS}, and counts stops at other local maxima, too. One more component costs 14 (10,000 rows) "
+            f"or 17 (100,000 rows) nats in BIC. All log-likelihoods come from one function, in 64-bit arithmetic. "
+            f"astroML stops after 100 EM steps; it was run once, since a fit takes about a minute.",
             table(["data", "errors", "code", "seed", "deficit, M = 3", "largest deficit", "M by BIC"], body),
         ]
     )

@@ -37,7 +37,7 @@ def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], texts: Sequ
 
 def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
     """Write the figure."""
-    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     cost, time, short = figure.subplots(1, 3)
 
@@ -51,7 +51,7 @@ def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
     }
     shown = {name: row[key] for name, key in codes.items() if isinstance(row.get(key), float)}
     _bars(cost, list(shown), list(shown.values()), [number(v) for v in shown.values()], "ns per row and component")
-    cost.set_title(f"One pass, {row['n_data']:,} rows, M = 3, one thread", fontsize=9)
+    cost.set_title(f"One pass over the data\n{row['n_data']:,} rows, M = 3, one thread", fontsize=9, loc="left")
 
     used = measured["choice"]["rows"][-1]
     seconds = [used["mixpipe"], used["sklearn"]]
@@ -59,25 +59,26 @@ def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
     texts = [f"{number(s)} s, M = {m}" for s, m in zip(seconds, choices, strict=True)]
     _bars(time, ["mixpipe\n(errors used)", "scikit-learn\n(errors ignored)"], seconds, texts, "seconds")
     time.set_xlim(0.3, max(seconds) * 30)
-    time.set_title("Choosing M in 1 … 10, 1,000,000 rows (truth: 3)", fontsize=9)
+    time.set_title("Time to choose M in 1 … 10\n1,000,000 rows, truth M = 3", fontsize=9, loc="left")
 
     worst: dict[str, float] = {}
     for column in measured["arrival"]["columns"]:
         if column["label"].startswith("10,000"):
             for code, value in deficits(column, 3):
-                worst[code] = max(value, worst.get(code, 0.0))
+                name = f"{code}\n(errors ignored)" if code == "scikit-learn" else code
+                worst[name] = max(value, worst.get(name, 0.0))
     drawn = [max(value, _NO_DEFICIT) for value in worst.values()]
     labels = [f"< {_NO_DEFICIT:g}" if value < _NO_DEFICIT else number(value, 2) for value in worst.values()]
     _bars(short, list(worst), drawn, labels, "nats below the maximum")
     short.axvline(13.8, color="#4D4D4D", lw=0.8, ls=":")
     short.annotate(
         "one more component\nin BIC",
-        (13.8, len(worst) - 0.45),
+        (13.8, len(worst) - 0.15),
         (-3, 0),
         textcoords="offset points",
         ha="right",
         fontsize=7,
     )
-    short.set_ylim(len(worst) - 0.2, -0.6)
-    short.set_title("Default stopping rule, 10,000 rows, M = 3, worst seed", fontsize=9)
+    short.set_ylim(len(worst) + 0.3, -0.6)
+    short.set_title("Where default fits stop\n10,000 rows, M = 3, worst of the seeds", fontsize=9, loc="left")
     write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))

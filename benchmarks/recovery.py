@@ -10,13 +10,13 @@ from typing import Any
 
 import mixpipe
 from benchmarks.measure import table
-from benchmarks.simulate import SEPARATIONS, separated
+from benchmarks.simulate import separated
 from mixpipe.likelihood import available_threads
 from mixpipe.model import Mixture
 
 TITLE = "The number of components that generated the data"
-N_PROBLEMS = 200
-MAX_COMPONENTS = 7
+N_PROBLEMS = {"a + b": 100, "2 max(a, b)": 100, "2 (a + b)": 200}
+MAX_COMPONENTS = 6
 
 
 def choice(separation: str, index: int) -> tuple[int, int, float]:
@@ -36,7 +36,7 @@ def choices(indices: Iterable[int], separation: str) -> list[tuple[int, int, flo
 def measure() -> dict[str, Any]:
     """Choices for each separation."""
     with ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        return {name: list(pool.map(partial(choice, name), range(N_PROBLEMS), chunksize=4)) for name in SEPARATIONS}
+        return {name: list(pool.map(partial(choice, name), range(n), chunksize=4)) for name, n in N_PROBLEMS.items()}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -51,7 +51,7 @@ def page(result: dict[str, Any]) -> str:
                     f"{sum(t == c == m for t, c, _ in found)} of {sum(t == m for t, _, _ in found)}"
                     for m in range(2, 6)
                 ),
-                f"{100 * right / len(found):.1f} %",
+                f"{right} of {len(found)}, {100 * right / len(found):.1f} %",
                 sum(chosen < true for true, chosen, _ in found),
                 sum(chosen > true for true, chosen, _ in found),
                 sum(above < 0 for _, _, above in found),
@@ -59,7 +59,7 @@ def page(result: dict[str, Any]) -> str:
         )
     return "\n\n".join(
         [
-            f"{N_PROBLEMS} simulated columns of 2000 rows for each distance (`benchmarks.simulate.separated`): 2 to 5 "
+            f"Simulated columns of 2000 rows (`benchmarks.simulate.separated`): 2 to 5 "
             f"components, weights of 0.1 plus a uniform share of the rest, widths log-uniform in 0.5 to 2, lognormal "
             f"errors (0.5 in ln err) with a median of 0.2 to 1 widths, log-uniform and different for each component. "
             f"Neighbours with the observed widths a and b (root of squared width plus mean squared error) lie apart by "

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from mixpipe.candidates import Candidates
+from mixpipe.kernels import passes
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array
 
@@ -25,7 +26,10 @@ _N_PEAKS = 20
 # that it was found with.
 _CLOSE_BOUND = 0.2
 _CLOSE_FRACTION = 0.1
-_MAX_ROUNDS = 25
+_MAX_ROUNDS = 40
+# Densities to compute at the most: some seconds.
+_MAX_WORK = 3e9
+_MIN_ROUNDS = 8
 # Components with less weight than this in the best mixing distribution are dropped from it.
 _NO_WEIGHT = 1e-12
 
@@ -37,7 +41,7 @@ def _climbed(
     tops = grid.peaks(gradient)[:_N_PEAKS]
     means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
     steps = grid.steps[tops]
-    shifts, factors = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 5)))
+    shifts, factors = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 3)))
     for level in range(3):
         if not means.size:
             break
@@ -87,7 +91,8 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
     params = start
     bound = math.inf
     first = math.nan
-    for _ in range(_MAX_ROUNDS):
+    work = likelihood.x.size * (grid.means.size + 45 * _N_PEAKS)
+    for _ in range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work)))):
         logp, loglik, _ = likelihood.logpdf(params)
         gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
         means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor)
@@ -97,11 +102,15 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         if bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
             break
         new = heights > 0.01 * top
+        # A row far from everything needs its component now: around p = 0 there is nothing to expand.
+        share = np.where(heights[new] > 10.0 * likelihood.n_data, 1.0 / likelihood.n_data, 0.0)
         wider = Params(
-            np.concatenate([params.weights, np.zeros(int(new.sum()))]),
+            np.concatenate([params.weights * (1.0 - share.sum()), share]),
             np.concatenate([params.means, means[new]]),
             np.concatenate([params.variances, variances[new]]),
         )
+        if share.any():
+            logp = likelihood.logpdf(wider)[0]
         better = _best_weights(likelihood, logp, wider)
         if better is None:
             break
@@ -111,26 +120,26 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
 
 def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params | None:
     """One constrained Newton step in the weights of given components; None where it does not help."""
-    total = params.variances + likelihood.var[:, None]
+    total = params.variances[:, None] + likelihood.var
     ratios = np.exp(
-        -0.5 * (likelihood.x[:, None] - params.means) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp[:, None]
+        -0.5 * (likelihood.x - params.means[:, None]) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp
     )
-    # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2.
-    # Its normal equations are small; einsum adds up without the threads of a BLAS, which wait for each other.
-    weighted = likelihood.counts[:, None] * ratios
-    gram = np.einsum("ij,ik->jk", weighted, ratios)
+    # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2. Its
+    # normal equations are small.
+    gram = passes.weighted_gram(ratios, likelihood.counts)
     curvature, basis = np.linalg.eigh(gram)
     root = np.sqrt(np.maximum(curvature, 1e-14 * curvature[-1]))
     factor = root[:, None] * basis.T
-    target = basis.T @ (2.0 * weighted.sum(axis=0)) / root
+    target = basis.T @ (2.0 * (ratios * likelihood.counts).sum(axis=1)) / root
     heavy = 1e3 * float(root[-1])
     weights, _ = nnls(np.vstack([factor, np.full(params.n_components, heavy)]), np.append(target, heavy))
     weights /= weights.sum()
-    before = float((likelihood.counts * np.log(ratios @ params.weights)).sum())
-    for halving in range(12):
-        mixed = params.weights + 0.5**halving * (weights - params.weights)
-        gain = float((likelihood.counts * np.log(ratios @ mixed)).sum()) - before
-        if gain > 0.0:
-            keep = mixed > _NO_WEIGHT
-            return Params(mixed[keep] / mixed[keep].sum(), params.means[keep], params.variances[keep])
+    with np.errstate(divide="ignore"):
+        before = float((likelihood.counts * np.log(params.weights @ ratios)).sum())
+        for halving in range(12):
+            mixed = params.weights + 0.5**halving * (weights - params.weights)
+            gain = float((likelihood.counts * np.log(mixed @ ratios)).sum()) - before
+            if gain > 0.0:
+                keep = mixed > _NO_WEIGHT
+                return Params(mixed[keep] / mixed[keep].sum(), params.means[keep], params.variances[keep])
     return None

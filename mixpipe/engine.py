@@ -8,7 +8,7 @@ the maximum over all rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from mixpipe.candidates import candidates
 from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, bic
-from mixpipe.search import Search, doubled
+from mixpipe.model import Cells
+from mixpipe.search import Search, criteria, doubled
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
@@ -30,10 +30,13 @@ _FINER = 1 / 16
 _N_SKETCHES = 4
 # Width of the cells of the sketch that is searched on, in total widths.
 _COARSE = 1.0
-# Fits that the choice may fall on are finished on the rows to the end: those within this of the best BIC on the sketch.
-_CLOSE_BIC = 30.0
-# The others stop when a step promises less than this (nats), well below what `converged` asks for.
-_SMALL_GAIN = 1e-4
+# And of the one between it and the rows.
+_FINE = 0.5
+# Fits that the choice may fall on are finished on the rows to the end: those whose criterion
+# comes within this of the best on the sketch.
+_CLOSE = 30.0
+# The others stop when a step promises less than this (nats), half of what `converged` asks for.
+_SMALL_GAIN = 5e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +55,42 @@ class Certificate:
     loglik_bound: float
 
 
-def certify(cells: Cells, likelihood: Likelihood, floor: float, ascents: list[Ascent]) -> Certificate:
-    """The certificate of some fits; above `CERTIFICATE_ROWS` rows it is that of a sketch, see `docs/method.md`."""
-    if len(cells) <= CERTIFICATE_ROWS:
-        data, data_floor = likelihood, floor
-    else:
-        base = _first_base(cells, likelihood)
-        sketched = cells.sketched(base, _COARSE)
-        data = Likelihood(sketched, likelihood.n_threads)
-        data_floor = max(floor * (likelihood.scale / data.scale) ** 2, (0.5 * base / data.scale) ** 2)
-    grid = candidates(data, data_floor)
-    fits = [data.scaled(likelihood.mixture(ascent.params)) for ascent in ascents]
-    slopes = [steepest(data, fit, data_floor, grid) for fit in fits]
-    bound = loglik_bound(data, fits[-1], data_floor, grid)
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best fit for each number of components, on all rows, and what was searched on.
+
+    Parameters
+    ----------
+    ascents : list of Ascent
+        In order of their number of components.
+    points : Likelihood
+        Of the rows, or of a sketch of many rows.
+    floor : float
+        Lower bound on the variances there, in its scaled units.
+    """
+
+    ascents: list[Ascent]
+    points: Likelihood
+    floor: float
+
+
+def certify(likelihood: Likelihood, found: Found) -> Certificate:
+    """The certificate of some fits, from the rows or from a sketch of them; see `docs/method.md`.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the rows.
+    found : Found
+        The fits.
+    """
+    points, floor = found.points, found.floor
+    grid = candidates(points, floor)
+    fits = [points.scaled(likelihood.mixture(ascent.params)) for ascent in found.ascents]
+    slopes = [steepest(points, fit, floor, grid) for fit in fits]
+    bound = loglik_bound(points, fits[-1], floor, grid)
     # On a sketch the bound is how far above the largest fit it lies.
-    return Certificate(slopes, bound + ascents[-1].loglik - data.logpdf(fits[-1])[1])
+    return Certificate(slopes, bound + found.ascents[-1].loglik - points.logpdf(fits[-1])[1])
 
 
 def best_fits(
@@ -76,8 +100,9 @@ def best_fits(
     max_components: int,
     *,
     equal_sigmas: bool = False,
+    criterion: str = "bic",
     progress: Callable[[int], None] | None = None,
-) -> list[Ascent]:
+) -> Found:
     """The best fit found for each number of components, on all rows.
 
     Parameters
@@ -92,54 +117,60 @@ def best_fits(
         Largest number of components.
     equal_sigmas : bool
         Give all components one width.
+    criterion : str
+        What will choose among the fits.
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
-    if len(cells) <= SEARCH_ROWS:
-        return Search(likelihood, floor, equal_sigmas=equal_sigmas, progress=progress).run(max_components)
-    base = _first_base(cells, likelihood)
+
+    def search(points: Likelihood, its_floor: float) -> list[Ascent]:
+        finder = Search(points, its_floor, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
+        return finder.run(max_components)
+
+    if len(cells) <= CERTIFICATE_ROWS:
+        return Found(search(likelihood, floor), likelihood, floor)
+    low, high = np.quantile(cells.x, (0.1, 0.9))
+    base = (float(high - low) or likelihood.scale) * _FIRST_BASE
     for _ in range(_N_SKETCHES):
-        sketched = cells.sketched(base, _COARSE)
-        if len(sketched) > len(cells) / 2:
-            return Search(likelihood, floor, equal_sigmas=equal_sigmas, progress=progress).run(max_components)
-        on_sketch = Likelihood(sketched, likelihood.n_threads)
-        # Narrower than half the base, a component on the sketch would only follow its points.
-        sketch_floor = max(floor * (likelihood.scale / on_sketch.scale) ** 2, (0.5 * base / on_sketch.scale) ** 2)
-        found = Search(on_sketch, sketch_floor, equal_sigmas=equal_sigmas, progress=progress).run(max_components)
-        criteria = [bic(fit.loglik, 3 * fit.params.n_components - 1, cells.n_data) for fit in found]
-        chosen = found[int(np.argmin(criteria))]
-        if _resolved(on_sketch, chosen.params, base) or (0.5 * base / likelihood.scale) ** 2 <= floor:
+        coarse, coarse_floor = _points(cells, likelihood, floor, base, _COARSE)
+        if len(cells) <= SEARCH_ROWS or coarse.x.size > len(cells) / 2:
+            return Found(search(likelihood, floor), coarse, coarse_floor)
+        found = search(coarse, coarse_floor)
+        values = criteria(found, cells.n_data, criterion)
+        chosen = found[int(np.argmin(values))]
+        if _resolved(coarse, chosen.params, base) or (0.5 * base / likelihood.scale) ** 2 <= floor:
             break
         base *= _FINER
     # From the coarse points to finer ones, which cost little, and from there to the rows.
-    on_points = Likelihood(cells.sketched(base), likelihood.n_threads)
-    point_floor = max(floor * (likelihood.scale / on_points.scale) ** 2, (0.5 * base / on_points.scale) ** 2)
+    fine, fine_floor = _points(cells, likelihood, floor, base, _FINE)
     finished: list[Ascent] = []
-    for fit, criterion in zip(found, criteria, strict=True):
-        start = on_points.scaled(on_sketch.mixture(fit.params))
-        finer = ascend(on_points, start, point_floor, equal_sigmas=equal_sigmas, n_em=0)
-        start = likelihood.scaled(on_points.mixture(finer.params))
-        variances = np.where(start.variances <= 1.001 * (0.5 * base / likelihood.scale) ** 2, floor, start.variances)
-        close = criterion < min(criteria) + _CLOSE_BIC
-        ascent = ascend(
-            likelihood,
-            Params(start.weights, start.means, variances),
-            floor,
-            equal_sigmas=equal_sigmas,
-            gain=NEGLIGIBLE_GAIN if close else _SMALL_GAIN,
-            n_em=0,
-        )
+    for fit, value in zip(found, values, strict=True):
+        start = fine.scaled(coarse.mixture(fit.params))
+        finer = ascend(fine, start, fine_floor, equal_sigmas=equal_sigmas, n_em=0)
+        start = likelihood.scaled(fine.mixture(finer.params))
+        at_floor = start.variances <= 1.001 * (0.5 * base / likelihood.scale) ** 2
+        start = Params(start.weights, start.means, np.where(at_floor, floor, start.variances))
+        close = value < min(values) + _CLOSE
+        gain = NEGLIGIBLE_GAIN if close else _SMALL_GAIN
+        ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=gain, n_em=0)
+        if not close:
+            ascent = replace(ascent, entropy=fine.logpdf(finer.params)[2])
         if finished and ascent.loglik < finished[-1].loglik:
             smaller = finished[-1]
             ascent = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
         finished.append(ascent)
-    return finished
+    return Found(finished, coarse, coarse_floor)
 
 
-def _first_base(cells: Cells, likelihood: Likelihood) -> float:
-    """The width that the first sketch resolves, in the unit of the values."""
-    low, high = np.quantile(cells.x, (0.1, 0.9))
-    return (float(high - low) or likelihood.scale) * _FIRST_BASE
+def _points(
+    cells: Cells, likelihood: Likelihood, floor: float, base: float, fineness: float
+) -> tuple[Likelihood, float]:
+    """A sketch of the rows, and the lower bound on the variances for it.
+
+    Narrower than half the width that the points resolve, a component would only follow the points.
+    """
+    points = Likelihood(cells.sketched(base, fineness), likelihood.n_threads)
+    return points, max(floor * (likelihood.scale / points.scale) ** 2, (0.5 * base / points.scale) ** 2)
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:

@@ -99,6 +99,8 @@ class Likelihood:
         self.var = np.ascontiguousarray((err / self.scale) ** 2)
         self.counts = np.ascontiguousarray(counts, dtype=np.float64)
         self.n_data = float(self.counts.sum())
+        # Wider than this a component has no maximum; without data it could widen for ever.
+        self.ceiling = 1e4 * float(np.ptp(self.x) ** 2 + self.var.max() + 1.0)
         # The density of x is that of the scaled value divided by the scale.
         self.log_jacobian = -self.n_data * float(np.log(self.scale))
         self.n_threads = n_threads or available_threads()

@@ -226,11 +226,12 @@ class Cells:
 def resolution(x: ArrayLike) -> float:
     """Smallest component width that exact values can resolve, in the unit of `x`.
 
-    The larger of two scales. For values rounded to a step h it is h: a comb of components of width s = c h has a
+    The largest of three scales. For values rounded to a step h it is h: a comb of components of width s = c h has a
     density at the rounded values that is higher by a factor ``1 + 2 exp(-2 pi^2 c^2)`` than the smooth density they
-    come from, 0.08 nats for each row at c = 0.4 but 5e-9 at c = 1, so that rounding cannot make spikes pay. And the
-    standard deviation of a uniform density over the closest group of ``2 + ln(n)`` values: fewer rows can lie close
-    together by chance alone.
+    come from, 0.08 nats for each row at c = 0.4 but 5e-9 at c = 1, so that rounding cannot make spikes pay. Where only
+    some of the values are rounded, it is the typical gap between neighbouring values with many ties. And it is
+    the standard deviation of a uniform density over the closest group of ``2 + ln(n)`` values: fewer rows can lie
+    close together by chance alone.
 
     Examples
     --------
@@ -238,7 +239,7 @@ def resolution(x: ArrayLike) -> float:
     0.1
     """
     ordered = np.sort(np.asarray(x, dtype=np.float64))
-    distinct = np.unique(ordered)
+    distinct, ties = np.unique(ordered, return_counts=True)
     if distinct.size < 2:
         return float((abs(ordered[0]) or 1.0) * np.finfo(np.float64).eps)
     gaps = np.diff(distinct)
@@ -251,7 +252,17 @@ def resolution(x: ArrayLike) -> float:
     spans = ordered[group - 1 :] - ordered[: ordered.size - group + 1]
     closest = float(spans[spans > noise].min(initial=np.inf))
     crowd = closest / math.sqrt(12.0) if np.isfinite(closest) else 0.0
-    return max(lattice, crowd, noise)
+    return max(lattice, _tied_gap(distinct, ties), crowd, noise)
+
+
+def _tied_gap(distinct: Array, ties: NDArray[np.int_]) -> float:
+    """Median gap between neighbouring values with many ties; 0 where less than a twentieth of the rows have any."""
+    by_ties = np.argsort(ties, kind="stable")
+    rows = np.cumsum(ties[by_ties])
+    many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
+    heavy = distinct[ties >= max(0.25 * many, 2.0)]
+    # Two or three values with many ties may be populations of their own.
+    return float(np.median(np.diff(heavy))) if many >= 3 and heavy.size > 3 else 0.0
 
 
 def _normalised(log_joint: Array) -> Array:

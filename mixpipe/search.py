@@ -19,7 +19,7 @@ import numpy as np
 from mixpipe.candidates import candidates
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import bic
+from mixpipe.model import aic, bic
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Effort:
 
 
 FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
-# For numbers of components that BIC has left behind, where the data are many.
-BRIEF = Effort(n_insertions=4, race=((3, 5), (8, 2)), n_pool=1, gain=1e-4)
-# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above BIC's choice.
+# For numbers of components that the criterion has left behind, where the data are many.
+BRIEF = Effort(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
+# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above its choice.
 _FULL_EFFORT_CELLS = 3000
 _BEYOND = 2
 
@@ -73,6 +73,14 @@ def moments_start(likelihood: Likelihood) -> Params:
     return Params(np.ones(1), np.array([mean]), np.array([max(variance, 0.01 * typical)]))
 
 
+def criteria(ascents: list[Ascent], n_data: float, criterion: str) -> list[float]:
+    """AIC of some fits, or else BIC, which goes for ICL before the entropies are known."""
+    sizes = [3 * ascent.params.n_components - 1 for ascent in ascents]
+    if criterion == "aic":
+        return [aic(ascent.loglik, size) for ascent, size in zip(ascents, sizes, strict=True)]
+    return [bic(ascent.loglik, size, n_data) for ascent, size in zip(ascents, sizes, strict=True)]
+
+
 class Search:
     """Best fits with 1 ... `max_components` components on fixed cells.
 
@@ -84,6 +92,8 @@ class Search:
         Lower bound on the variances, in scaled units.
     equal_sigmas : bool
         Give all components one width.
+    criterion : str
+        What will choose among the fits; those that it leaves behind may get less effort.
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
@@ -94,11 +104,13 @@ class Search:
         floor: float,
         *,
         equal_sigmas: bool = False,
+        criterion: str = "bic",
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.floor = floor
         self.equal_sigmas = equal_sigmas
+        self.criterion = criterion
         self.progress = progress or (lambda n_components: None)
         self.grid = candidates(likelihood, floor)
         self.pools: list[list[Ascent]] = []
@@ -130,10 +142,8 @@ class Search:
     def _effort(self, size: int) -> Effort:
         if self.likelihood.x.size <= _FULL_EFFORT_CELLS:
             return FULL
-        criteria = [
-            bic(pool[0].loglik, 3 * pool[0].params.n_components - 1, self.likelihood.n_data) for pool in self.pools
-        ]
-        return FULL if size <= int(np.argmin(criteria)) + 1 + _BEYOND else BRIEF
+        values = criteria([pool[0] for pool in self.pools], self.likelihood.n_data, self.criterion)
+        return FULL if size <= int(np.argmin(values)) + 1 + _BEYOND else BRIEF
 
     def _revise(self, sizes: list[int]) -> bool:
         """One round down and up among these numbers of components; whether anything became better."""

@@ -122,7 +122,7 @@ def fit_mixture(
             f"and without equal_sigmas"
         )
     if start is None:
-        ascent = best_fits(cells, likelihood, floor, n_components, equal_sigmas=equal_sigmas)[-1]
+        ascent = best_fits(cells, likelihood, floor, n_components, equal_sigmas=equal_sigmas).ascents[-1]
     elif start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
     elif algorithm == "newton":
@@ -175,11 +175,11 @@ def choose_n_components(
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
-    ascents = best_fits(cells, likelihood, floor, max_components, progress=progress)
-    certificate = certify(cells, likelihood, floor, ascents)
+    found = best_fits(cells, likelihood, floor, max_components, criterion=criterion, progress=progress)
+    certificate = certify(likelihood, found)
     fits = tuple(
         _result(likelihood, ascent, floor, False, slope)
-        for ascent, slope in zip(ascents, certificate.gradient_max, strict=True)
+        for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)
     )
     selection = Selection(fits, criterion, certificate.loglik_bound)
     doubts = _doubts(selection)
@@ -233,7 +233,7 @@ def _result(
     size = params.n_components
     order = np.lexsort((params.variances, params.means))
     boundary = params.variances <= floor * (1.0 + 1e-9)
-    _, _, entropy = likelihood.logpdf(params)
+    entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
     if ascent.hessian is None or equal_sigmas:
         uncertainties = Uncertainties.unknown(size)
     else:

@@ -8,7 +8,7 @@ negligible in units of the total log-likelihood.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Ascent:
     remaining_gain: float
     # Second derivatives there, as `Derivatives` has them; None where they were not looked at.
     hessian: Array | None = None
+    # Entropy of the responsibilities; None where it has to be computed.
+    entropy: float | None = None
 
     @property
     def converged(self) -> bool:
@@ -184,6 +186,9 @@ def ascend(
     promised = np.inf
     for _ in range(max_steps):
         step = _newton_step(deriv, params, floor, radius, equal_sigmas)
+        step = replace(
+            step, params=replace(step.params, variances=np.minimum(step.params.variances, likelihood.ceiling))
+        )
         promised = step.gain
         # A short radius hides what is left: the promise counts where the region does not bind.
         if promised < max(gain, _ROUNDING * abs(deriv.loglik)) and (radius >= 0.5 or step.length < 0.9 * radius):
