@@ -80,5 +80,5 @@ def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
         fontsize=7,
     )
     short.set_ylim(len(worst) + 0.3, -0.6)
-    short.set_title("Where default fits stop\n10,000 rows, M = 3, worst of the seeds", fontsize=9, loc="left")
+    short.set_title("Where default fits stop\n10,000 rows, M = 3, worst seed", fontsize=9, loc="left")
     write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))

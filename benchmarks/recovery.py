@@ -66,8 +66,7 @@ def page(result: dict[str, Any]) -> str:
             f"the distance in the first column. `Separated by twice the observed widths` can be read as any of the "
             f"three: twice their mean, twice the larger, or twice both. Fitted with 1 to {MAX_COMPONENTS} components; "
             f"the standard is 95 %. The last column counts fits with the generating number of components that are less "
-            f"likely than the generating mixture: 0 means that a wrong choice is the criterion's, for want of rows, "
-            f"and none the search's.",
+            f"likely than the generating mixture, which a search that arrives never gives.",
             table(
                 ["distance", "M = 2", "M = 3", "M = 4", "M = 5", "right", "too few", "too many", "below truth"], body
             ),

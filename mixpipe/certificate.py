@@ -27,6 +27,8 @@ _N_PEAKS = 20
 _CLOSE_BOUND = 0.2
 _CLOSE_FRACTION = 0.1
 _MAX_ROUNDS = 40
+# Mixing distributions with more points than this are those of data whose likelihood hardly has a bound.
+_MAX_POINTS = 150
 # Densities to compute at the most: some seconds.
 _MAX_WORK = 3e9
 _MIN_ROUNDS = 8
@@ -99,7 +101,7 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         top = max(float(heights.max(initial=0.0)), 0.0)
         bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
         first = loglik if math.isnan(first) else first
-        if bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
+        if params.n_components > _MAX_POINTS or bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
             break
         new = heights > 0.01 * top
         # A row far from everything needs its component now: around p = 0 there is nothing to expand.

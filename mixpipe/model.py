@@ -229,7 +229,7 @@ def resolution(x: ArrayLike) -> float:
     The largest of three scales. For values rounded to a step h it is h: a comb of components of width s = c h has a
     density at the rounded values that is higher by a factor ``1 + 2 exp(-2 pi^2 c^2)`` than the smooth density they
     come from, 0.08 nats for each row at c = 0.4 but 5e-9 at c = 1, so that rounding cannot make spikes pay. Where only
-    some of the values are rounded, it is the typical gap between neighbouring values with many ties. And it is
+    some of the values are rounded, it is the gap between neighbouring values with many ties. And it is
     the standard deviation of a uniform density over the closest group of ``2 + ln(n)`` values: fewer rows can lie
     close together by chance alone.
 
@@ -256,13 +256,14 @@ def resolution(x: ArrayLike) -> float:
 
 
 def _tied_gap(distinct: Array, ties: NDArray[np.int_]) -> float:
-    """Median gap between neighbouring values with many ties; 0 where less than a twentieth of the rows have any."""
+    """Gap between neighbouring values with many ties; 0 where less than a twentieth of the rows have any."""
     by_ties = np.argsort(ties, kind="stable")
     rows = np.cumsum(ties[by_ties])
     many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
     heavy = distinct[ties >= max(0.25 * many, 2.0)]
-    # Two or three values with many ties may be populations of their own.
-    return float(np.median(np.diff(heavy))) if many >= 3 and heavy.size > 3 else 0.0
+    # Two or three values with many ties may be populations of their own. A low quantile, not the smallest gap: a value
+    # off the lattice may have many ties by chance.
+    return float(np.quantile(np.diff(heavy), 0.1)) if many >= 3 and heavy.size > 3 else 0.0
 
 
 def _normalised(log_joint: Array) -> Array:
@@ -556,7 +557,8 @@ class Selection:
     def best(self) -> FitResult:
         """The fit with the lowest criterion; the smallest one if several are equal but for rounding."""
         lowest = min(getattr(fit, self.criterion) for fit in self.fits)
-        return next(fit for fit in self.fits if getattr(fit, self.criterion) <= lowest + _EQUAL)
+        equal = [fit for fit in self.fits if getattr(fit, self.criterion) <= lowest + _EQUAL]
+        return min(equal, key=lambda fit: fit.n_components)
 
     def table(self) -> pd.DataFrame:
         """One row per number of components.

@@ -360,11 +360,6 @@ def errors_over_two_decades(rng):
     return draw(Mixture([0.2, 0.3, 0.5], [0.0, 1.0, 3.0], [0.05, 0.1, 1.0]), N_LARGE, rng, err), err
 
 
-def errors_over_four_decades(rng):
-    err = log_uniform(rng, -4, 0, N_LARGE)
-    return draw(Mixture([0.4, 0.6], [0.0, 3.0], [0.5, 1.0]), N_LARGE, rng, err), err
-
-
 def rounded_to_a_tenth(rng):
     return draw(TWO, N_LARGE, rng).round(1), None
 
@@ -410,7 +405,6 @@ LARGE = [
     ten_times_narrower_than_the_errors,
     a_point_below_a_wide_component,
     errors_over_two_decades,
-    errors_over_four_decades,
     rounded_to_a_tenth,
     rounded_to_a_hundredth,
     single_precision,
