@@ -13,10 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import nnls
 
 from mixpipe.candidates import Candidates
-from mixpipe.kernels import passes
+from mixpipe.kernels import newton, passes
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array
 
@@ -114,27 +113,23 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         if share.any():
             logp = likelihood.logpdf(wider)[0]
         better = _best_weights(likelihood, logp, wider)
-        if better is None:
+        if better is None and not share.any():
             break
-        params = better
+        params = better or wider
     return bound
 
 
 def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params | None:
     """One constrained Newton step in the weights of given components; None where it does not help."""
     total = params.variances[:, None] + likelihood.var
-    ratios = np.exp(
-        -0.5 * (likelihood.x - params.means[:, None]) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp
-    )
-    # The log-likelihood to second order around weights w0 with ratios w0 = 1 is that of least squares towards 2. Its
-    # normal equations are small.
+    exponent = -0.5 * (likelihood.x - params.means[:, None]) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp
+    # Squares of the ratios are summed: 300 keeps them finite.
+    ratios = np.exp(np.minimum(exponent, 300.0))
+    # The log-likelihood less n_data (sum w - 1), to second order around weights with sum w r = 1.
     gram = passes.weighted_gram(ratios, likelihood.counts)
-    curvature, basis = np.linalg.eigh(gram)
-    root = np.sqrt(np.maximum(curvature, 1e-14 * curvature[-1]))
-    factor = root[:, None] * basis.T
-    target = basis.T @ (2.0 * (ratios * likelihood.counts).sum(axis=1)) / root
-    heavy = 1e3 * float(root[-1])
-    weights, _ = nnls(np.vstack([factor, np.full(params.n_components, heavy)]), np.append(target, heavy))
+    weights = newton.nonnegative_maximum(gram, 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data)
+    if not (np.all(np.isfinite(weights)) and weights.sum() > 0.0):
+        return None
     weights /= weights.sum()
     with np.errstate(divide="ignore"):
         before = float((likelihood.counts * np.log(params.weights @ ratios)).sum())

@@ -7,12 +7,13 @@ the maximum over all rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixpipe.candidates import candidates
+from mixpipe.candidates import Candidates, candidates, find_crowds
 from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
@@ -49,10 +50,14 @@ class Certificate:
         Maximum of the gradient function of each fit.
     loglik_bound : float
         No mixture of any number of components has a higher log-likelihood.
+    bound_sigma : float
+        The sigmas of those mixtures are at least this, in the unit of the data: points of a sketch say nothing of
+        narrower components.
     """
 
     gradient_max: list[float]
     loglik_bound: float
+    bound_sigma: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,14 @@ class Found:
         Of the rows, or of a sketch of many rows.
     floor : float
         Lower bound on the variances there, in its scaled units.
+    grid : Candidates
+        Components that were inserted there.
     """
 
     ascents: list[Ascent]
     points: Likelihood
     floor: float
+    grid: Candidates
 
 
 def certify(likelihood: Likelihood, found: Found) -> Certificate:
@@ -84,13 +92,13 @@ def certify(likelihood: Likelihood, found: Found) -> Certificate:
     found : Found
         The fits.
     """
-    points, floor = found.points, found.floor
-    grid = candidates(points, floor)
+    points, floor, grid = found.points, found.floor, found.grid
     fits = [points.scaled(likelihood.mixture(ascent.params)) for ascent in found.ascents]
     slopes = [steepest(points, fit, floor, grid) for fit in fits]
     bound = loglik_bound(points, fits[-1], floor, grid)
     # On a sketch the bound is how far above the largest fit it lies.
-    return Certificate(slopes, bound + found.ascents[-1].loglik - points.logpdf(fits[-1])[1])
+    bound += found.ascents[-1].loglik - points.logpdf(fits[-1])[1]
+    return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
 
 
 def best_fits(
@@ -123,19 +131,28 @@ def best_fits(
         Called with a number of components whenever that fit has been found.
     """
 
-    def search(points: Likelihood, its_floor: float) -> list[Ascent]:
-        finder = Search(points, its_floor, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
+    def search(points: Likelihood, its_floor: float, grid: Candidates) -> list[Ascent]:
+        finder = Search(points, its_floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
         return finder.run(max_components)
 
+    crowds = find_crowds(likelihood.x, likelihood.counts)
     if len(cells) <= CERTIFICATE_ROWS:
-        return Found(search(likelihood, floor), likelihood, floor)
+        on_rows = candidates(likelihood, floor, crowds)
+        return Found(search(likelihood, floor, on_rows), likelihood, floor, on_rows)
+    means, sigmas = likelihood.centre + likelihood.scale * crowds[0], likelihood.scale * crowds[1]
     low, high = np.quantile(cells.x, (0.1, 0.9))
-    base = (float(high - low) or likelihood.scale) * _FIRST_BASE
+    first = (float(high - low) or likelihood.scale) * _FIRST_BASE
+    # The points have to resolve the narrowest group of rows that may be a component.
+    base = min(first, 0.5 * max(float(sigmas.min(initial=np.inf)), math.sqrt(floor) * likelihood.scale))
     for _ in range(_N_SKETCHES):
         coarse, coarse_floor = _points(cells, likelihood, floor, base, _COARSE)
         if len(cells) <= SEARCH_ROWS or coarse.x.size > len(cells) / 2:
-            return Found(search(likelihood, floor), coarse, coarse_floor)
-        found = search(coarse, coarse_floor)
+            few, few_floor = _points(cells, likelihood, floor, first, _COARSE)
+            few_grid = candidates(few, few_floor, few.scaled_groups(means, sigmas))
+            found = search(likelihood, floor, candidates(likelihood, floor, crowds))
+            return Found(found, few, few_floor, few_grid)
+        grid = candidates(coarse, coarse_floor, coarse.scaled_groups(means, sigmas))
+        found = search(coarse, coarse_floor, grid)
         values = criteria(found, cells.n_data, criterion)
         chosen = found[int(np.argmin(values))]
         if _resolved(coarse, chosen.params, base) or (0.5 * base / likelihood.scale) ** 2 <= floor:
@@ -159,7 +176,7 @@ def best_fits(
             smaller = finished[-1]
             ascent = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
         finished.append(ascent)
-    return Found(finished, coarse, coarse_floor)
+    return Found(finished, coarse, coarse_floor, grid)
 
 
 def _points(

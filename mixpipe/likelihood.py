@@ -115,6 +115,10 @@ class Likelihood:
             (mixture.sigmas / self.scale) ** 2,
         )
 
+    def scaled_groups(self, means: Array, sigmas: Array) -> tuple[Array, Array]:
+        """Means and sigmas in scaled units."""
+        return (means - self.centre) / self.scale, sigmas / self.scale
+
     def mixture(self, params: Params) -> Mixture:
         """The mixture in the units of the data."""
         return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))

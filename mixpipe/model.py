@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 CRITERIA = ("bic", "aic", "icl")
 
-# Rows per block where an (n_data, n_components) intermediate is needed: bounds memory to some MB.
-_BLOCK = 1 << 16
 # Criteria that differ by less are equal: far below what matters, far above rounding.
 _EQUAL = 1e-6
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -201,9 +199,11 @@ class Cells:
             raise ValueError(f"base and fineness must be positive, found {base} and {fineness}")
         # Steps in the error go with those in the value: at half a total width, a quarter of an octave.
         grid = float(base), float(fineness), 4 if fineness < 1.0 else 3
-        keys, sums = sketching.sketch_rows(self.x, self.err, self.weights, *grid)
+        # Measured from a value among them, so that the cells resolve what doubles do.
+        anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
+        keys, sums = sketching.sketch_rows(self.x - anchor, self.err, self.weights, *grid)
         points = sketching.cell_points(keys, sums, *grid)
-        return Cells(points[0], points[1], points[2], self.resolution)
+        return Cells(anchor + points[0], points[1], points[2], self.resolution)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both."""
@@ -410,7 +410,7 @@ class Mixture:
         resp = _normalised(log_joint)
         shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
         centres = self.means + shrink * offset
-        spread = shrink * (total_var - self.sigmas**2)
+        spread = shrink * np.asarray(err, dtype=np.float64)[..., None] ** 2
         mean = np.sum(resp * centres, axis=-1)
         variance = np.sum(resp * (spread + (centres - mean[..., None]) ** 2), axis=-1)
         return np.asarray(mean), np.sqrt(variance)
@@ -540,12 +540,16 @@ class Selection:
     criterion : str
         ``bic``, ``aic`` or ``icl``.
     loglik_bound : float
-        No mixture of any number of components has a higher log-likelihood. Nan where it was not computed.
+        No mixture of any number of components with sigmas of at least `bound_sigma` has a higher log-likelihood. Nan
+        where it was not computed.
+    bound_sigma : float
+        In the unit of the means: 0 or the floor for small data, and what the points resolve for large data.
     """
 
     fits: tuple[FitResult, ...]
     criterion: str = "bic"
     loglik_bound: float = math.nan
+    bound_sigma: float = math.nan
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERIA:
@@ -566,7 +570,8 @@ class Selection:
         Returns
         -------
         pandas.DataFrame
-            n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound.
+            n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
+            bound_sigma.
         """
         import pandas as pd
 
@@ -586,6 +591,7 @@ class Selection:
                     "selected": fit is best,
                     "gradient_max": fit.gradient_max,
                     "loglik_bound": self.loglik_bound,
+                    "bound_sigma": self.bound_sigma,
                 }
                 for fit in self.fits
             ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from mixpipe.model import Array, Cells, Mixture
+
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,13 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
     >>> pit(Mixture([1.0], [0.0], [1.0]), Cells.from_rows([0.0], 0.5))
     array([0.5])
     """
-    return mixture.cdf(cells.x, cells.err)
+    return _by_blocks(mixture.cdf, cells)
+
+
+def _by_blocks(function: Callable[[Array, Array], Array], cells: Cells) -> Array:
+    """A function of values and errors, a block of rows at a time: it has an intermediate for each component."""
+    starts = range(0, len(cells), _BLOCK)
+    return np.concatenate([function(cells.x[a : a + _BLOCK], cells.err[a : a + _BLOCK]) for a in starts])
 
 
 def assess(mixture: Mixture, cells: Cells) -> Quality:
@@ -54,7 +63,7 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     0.5
     """
     u = pit(mixture, cells)
-    above = mixture.sf(cells.x, cells.err)
+    above = _by_blocks(mixture.sf, cells)
     order = np.lexsort((-above, u))
     tiny = np.finfo(np.float64).tiny
     u, above = np.maximum(u[order], tiny), np.maximum(above[order], tiny)

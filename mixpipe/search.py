@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.candidates import candidates
+from mixpipe.candidates import Candidates, candidates
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import aic, bic
@@ -90,6 +90,8 @@ class Search:
         Data.
     floor : float
         Lower bound on the variances, in scaled units.
+    grid : Candidates or None
+        Components to insert; looked for in the data by default.
     equal_sigmas : bool
         Give all components one width.
     criterion : str
@@ -102,6 +104,7 @@ class Search:
         self,
         likelihood: Likelihood,
         floor: float,
+        grid: Candidates | None = None,
         *,
         equal_sigmas: bool = False,
         criterion: str = "bic",
@@ -112,7 +115,7 @@ class Search:
         self.equal_sigmas = equal_sigmas
         self.criterion = criterion
         self.progress = progress or (lambda n_components: None)
-        self.grid = candidates(likelihood, floor)
+        self.grid = grid or candidates(likelihood, floor)
         self.pools: list[list[Ascent]] = []
 
     def run(self, max_components: int) -> list[Ascent]:
@@ -148,11 +151,11 @@ class Search:
     def _revise(self, sizes: list[int]) -> bool:
         """One round down and up among these numbers of components; whether anything became better."""
         fresh: set[int] = set()
-        for size in sizes[-2::-1]:
+        for size in reversed(sizes):
             effort = self._effort(size)
-            larger = self.pools[size][: effort.n_pool]
-            starts = [start for ascent in larger for start in reduced(ascent.params)]
-            if self._add(size, self._climb(starts, effort)):
+            larger = self.pools[size][: effort.n_pool] if size < len(self.pools) else []
+            starts = [start for ascent in larger for start in (*removed(ascent.params), *merged(ascent.params))]
+            if starts and self._add(size, self._climb(starts, effort)):
                 fresh.add(size)
         for size in sizes[1:]:
             effort = self._effort(size)
@@ -208,7 +211,7 @@ class Search:
                 np.append(params.means, grid.means[g]),
                 np.append(params.variances, grid.variances[g]),
             )
-            for g in grid.peaks(gain)[:n_insertions]
+            for g in grid.apart(grid.peaks(gain), n_insertions)
             if weight[g] > 0.0
         ]
 
@@ -238,14 +241,20 @@ def splits(params: Params) -> list[Params]:
     return starts
 
 
-def reduced(params: Params) -> list[Params]:
-    """Starts with one component less: each one removed, and each pair of neighbours merged."""
+def removed(params: Params) -> list[Params]:
+    """Starts with one component less: each one removed."""
     starts = []
     for j in range(params.n_components):
         keep = np.arange(params.n_components) != j
         weights = params.weights[keep]
         if weights.sum() > 0:
             starts.append(Params(weights / weights.sum(), params.means[keep], params.variances[keep]))
+    return starts
+
+
+def merged(params: Params) -> list[Params]:
+    """Starts with one component less: each pair of neighbours merged."""
+    starts = []
     order = np.argsort(params.means, kind="stable")
     for a, b in pairwise(order.tolist()):
         keep = ~np.isin(np.arange(params.n_components), (a, b))

@@ -181,10 +181,10 @@ def choose_n_components(
         _result(likelihood, ascent, floor, False, slope)
         for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)
     )
-    selection = Selection(fits, criterion, certificate.loglik_bound)
+    selection = Selection(fits, criterion, certificate.loglik_bound, certificate.bound_sigma)
     doubts = _doubts(selection)
     fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
-    return Selection(fits, criterion, certificate.loglik_bound)
+    return Selection(fits, criterion, certificate.loglik_bound, certificate.bound_sigma)
 
 
 def _doubts(selection: Selection) -> tuple[str, ...]:
@@ -231,7 +231,10 @@ def _result(
     """The fit in the units of the data, with entropy, uncertainties and warnings."""
     params = ascent.params
     size = params.n_components
-    order = np.lexsort((params.variances, params.means))
+    # In the order that the mixture has, which rounding of far means may change.
+    order = np.lexsort(
+        (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
+    )
     boundary = params.variances <= floor * (1.0 + 1e-9)
     entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
     if ascent.hessian is None or equal_sigmas:

@@ -283,6 +283,7 @@ def test_selection_table_has_the_columns_of_the_interface():
         "selected",
         "gradient_max",
         "loglik_bound",
+        "bound_sigma",
     ]
     assert table.n_components.tolist() == [1, 2, 3]
     assert table.n_params.tolist() == [2, 5, 8]

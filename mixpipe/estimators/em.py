@@ -26,6 +26,8 @@ MAX_NEWTON_STEPS = 200
 MAX_EM_STEPS = 100_000
 # Largest step of the ascent, in units of ln w, total widths for the means, and ln of the total width.
 _MAX_RADIUS = 4.0
+# A component with less than this many rows stays where it is.
+_NO_DATA = 1e-200
 # Relative rounding error of a sum over cells; gains below it times the log-likelihood cannot be seen.
 _ROUNDING = 1e-15
 
@@ -56,10 +58,10 @@ def _weights(q: Array) -> Array:
 def step_xd(likelihood: Likelihood, params: Params, floor: float) -> tuple[Params, float]:
     """One EM step with the true values as missing data (extreme deconvolution; Bovy, Hogg & Roweis 2011, eq. 16)."""
     s = likelihood.sums(params)
-    v = params.variances
-    shift = v * s.q_d / s.q
+    v, q = params.variances, np.maximum(s.q, _NO_DATA)
+    shift = v * s.q_d / q
     # sum q (b - shift)^2 + sum q B with b = v d / T and B = v e^2 / T, in terms of the sums of the pass.
-    variances = v * v * s.q_dd / s.q - shift**2 + v * (1.0 - v * s.q_inv / s.q)
+    variances = v * v * s.q_dd / q - shift**2 + v * (1.0 - v * s.q_inv / q)
     return Params(_weights(s.q), params.means + shift, np.maximum(variances, floor)), s.loglik
 
 
@@ -67,6 +69,7 @@ def step_fixed_point(likelihood: Likelihood, params: Params, floor: float) -> tu
     """One step with the component labels alone as missing data, the variance by one fixed-point iteration."""
     deriv = likelihood.component_sums(params)
     q, q_inv, q_d, q_dd, q_inv2, q_d_inv = deriv.sums.T[:6]
+    q_inv = np.maximum(q_inv, _NO_DATA)
     shift = q_d / q_inv
     # The offsets are taken from the new means: sum q (d - shift)^2 / T^2.
     dispersion = q_dd - 2.0 * shift * q_d_inv + shift**2 * q_inv2
@@ -77,7 +80,7 @@ def step_fixed_point(likelihood: Likelihood, params: Params, floor: float) -> tu
 def step_exact(likelihood: Likelihood, params: Params, floor: float) -> tuple[Params, float]:
     """One EM step with the component labels alone as missing data, the variances by an exact root search."""
     s = likelihood.sums(params)
-    means = params.means + s.q_d / s.q_inv
+    means = params.means + s.q_d / np.maximum(s.q_inv, _NO_DATA)
     variances = np.empty_like(means)
     passes.exact_variances(
         likelihood.x,
@@ -106,7 +109,9 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
     For comparison with other codes; `ascend` arrives at the same maximum in a fraction of the passes.
     """
     step = EM_STEPS[m_step]
-    params = Params(start.weights, start.means, np.maximum(start.variances, floor))
+    # The steps cannot leave a width of zero.
+    lift = 1e-6 * float(likelihood.counts @ likelihood.var) / likelihood.n_data
+    params = Params(start.weights, start.means, np.maximum(start.variances, max(floor, lift)))
     check = 16
     gain = np.inf
     for n_steps in range(1, max_steps + 1):
@@ -189,13 +194,14 @@ def ascend(
         step = replace(
             step, params=replace(step.params, variances=np.minimum(step.params.variances, likelihood.ceiling))
         )
-        promised = step.gain
+        # A face of the bounds on which nothing is gained says nothing: look again in a smaller region.
+        promised = step.gain if step.gain >= 0.0 else np.inf
         # A short radius hides what is left: the promise counts where the region does not bind.
         if promised < max(gain, _ROUNDING * abs(deriv.loglik)) and (radius >= 0.5 or step.length < 0.9 * radius):
             break
         trial = likelihood.derivatives(step.params)
         achieved = trial.loglik - deriv.loglik
-        ratio = achieved / promised if promised > 0 else 0.0
+        ratio = achieved / promised if 0.0 < promised < np.inf else 0.0
         if ratio < 0.25:
             radius = 0.25 * min(step.length, radius)
         elif ratio > 0.75 and step.length > 0.8 * radius:
@@ -204,4 +210,6 @@ def ascend(
             params, deriv = step.params, trial
         elif radius < 1e-8:
             break
+    if radius < 0.5:
+        promised = abs(_newton_step(deriv, params, floor, 1.0, equal_sigmas).gain)
     return Ascent(params, deriv.loglik, promised, deriv.hessian)

@@ -95,6 +95,65 @@ def _solve_definite(matrix, vector):
 
 
 @njit(cache=True)
+def nonnegative_maximum(gram, target):
+    """The w >= 0 that maximises ``target w - w gram w / 2``, by an active set (Bro & de Jong 1997).
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+        Positive semidefinite.
+    target : ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    n = target.size
+    passive = np.zeros(n, dtype=np.bool_)
+    w = np.zeros(n)
+    scale = max(np.max(np.diag(gram)), 1e-300)
+    for _ in range(4 * n):
+        slope = target - gram @ w
+        best = -1
+        for k in range(n):
+            if not passive[k] and slope[k] > 1e-10 * (abs(target[k]) + 1e-300) and (best < 0 or slope[k] > slope[best]):
+                best = k
+        if best < 0:
+            break
+        passive[best] = True
+        while True:
+            index = np.flatnonzero(passive)
+            part = np.empty((index.size, index.size))
+            for a in range(index.size):
+                for b in range(index.size):
+                    part[a, b] = gram[index[a], index[b]]
+                # Nearly equal components leave the weights between them open: a small ridge decides.
+                part[a, a] += 1e-10 * part[a, a] + 1e-14 * scale
+            definite, solution = _solve_definite(part, target[index])
+            if not definite:
+                passive[best] = False
+                return w
+            if np.min(solution) > 0.0:
+                w[:] = 0.0
+                w[index] = solution
+                break
+            # Back to where the first weight reaches zero.
+            fraction = 1.0
+            for a in range(index.size):
+                if solution[a] <= 0.0 and w[index[a]] > solution[a]:
+                    fraction = min(fraction, w[index[a]] / (w[index[a]] - solution[a]))
+            for a in range(index.size):
+                k = index[a]
+                w[k] += fraction * (solution[a] - w[k])
+                if w[k] <= 1e-300 or (solution[a] <= 0.0 and w[k] <= 1e-14):
+                    w[k] = 0.0
+                    passive[k] = False
+            if not np.any(passive):
+                break
+    return w
+
+
+@njit(cache=True)
 def _norm(vector):
     return math.sqrt(np.sum(vector * vector))
 

@@ -69,7 +69,7 @@ def sketch_rows(x, err, weights, base, fineness, octave):
             reference, width = cell_geometry(error_bin, base, fineness, octave)
             last_bin = error_bin
         # Values beyond 2^46 cells from zero share the last one on their side.
-        position = min(max(math.floor(x[i] / width), -(2.0**46)), 2.0**46)
+        position = math.floor(min(max(x[i] / width, -(2.0**46)), 2.0**46))
         key = (np.int64(error_bin) << _POSITION_BITS) + (np.int64(position) + half)
         slot = _find(keys, key)
         if keys[slot] == _EMPTY:
