@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
+	@test -f "$(CONFIG)" || { echo "mixpipe: error: no such file $(CONFIG), in CONFIG=..., expected a configuration" >&2; exit 2; }
 	@. $(BIN)/activate && snakemake --configfile $(CONFIG) --cores $(CORES) --workflow-profile workflow/profiles/default $(ARGS)
 
 test: lint
@@ -24,8 +25,13 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt Snakefile workflow/rules
 
-benchmark: $(VENV)/.dev
-	@. $(BIN)/activate && python -m benchmarks $(ARGS)
+benchmark: .venv-benchmark/.ready
+	@.venv-benchmark/bin/python -m benchmarks $(ARGS)
+
+.venv-benchmark/.ready: requirements/benchmark.txt
+	@$(PYTHON) -m venv .venv-benchmark
+	@.venv-benchmark/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
 
 # New pins: hashes, no download addresses. Needs uv.
 lock:
@@ -33,6 +39,8 @@ lock:
 	  --no-emit-find-links --no-annotate --no-header -o requirements/run.txt $(ARGS)
 	uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header -o requirements/dev.txt $(ARGS)
+	uv pip compile -q pyproject.toml requirements/benchmark.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/benchmark.txt $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +59,4 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/.run
 
 clean:
-	rm -rf $(VENV) .snakemake results/[!R]*
+	rm -rf $(VENV) .venv-benchmark .snakemake results/[!R]*

@@ -28,3 +28,7 @@ rule all:
         f"{RESULTS}/report.html",
         expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
         expand(f"{RESULTS}/{{column}}/{{figure}}.png", column=COLUMNS, figure=FIGURES),
+
+
+onsuccess:
+    print(f"mixpipe: the whole run on one page: {RESULTS}/report.html")

@@ -15,7 +15,9 @@ from mixpipe.model import Array
 _N_OCTAVES = 8
 # Narrow groups that are candidates, and rows that are sorted to find them.
 _N_CROWDS = 20
-_MAX_SORTED = 1 << 20
+_MAX_SORTED = 1 << 18
+# A group is so many times denser than its surroundings: less is the shape of a smooth density.
+_CONTRAST = 3.0
 # Rows with the smallest errors that are candidates themselves.
 _N_SHARP = 500
 
@@ -107,8 +109,8 @@ def candidates(likelihood: Likelihood, floor: float, crowds: tuple[Array, Array]
 def find_crowds(x: Array, counts: Array) -> tuple[Array, Array]:
     """Groups of values that lie closer together than their surroundings make likely.
 
-    For groups of 4, 8, 16, ... values the density of each is compared with that of the sixteen times larger group
-    around it, as likelihood ratio of Poisson counts. Groups that beat one component's price in BIC are returned.
+    For groups of 4, 8, 16, ... values the density of each is compared with that on either side, as likelihood ratio
+    of Poisson counts. Groups that are three times denser and beat one component's price in BIC twice are returned.
 
     Parameters
     ----------
@@ -128,15 +130,19 @@ def find_crowds(x: Array, counts: Array) -> tuple[Array, Array]:
     price = 1.5 * math.log(cumulative[-1] + 1.0)
     found: list[tuple[float, float, float]] = []
     size = 4
-    while 16 * size <= values.size:
-        first = np.arange(values.size - size + 1)
-        span = values[size - 1 :] - values[: values.size - size + 1] + tiny
-        held = cumulative[first + size] - cumulative[first]
-        wide = np.clip(first - (15 * size) // 2, 0, values.size - 16 * size)
-        around = values[wide + 16 * size - 1] - values[wide] + tiny
-        expected = (cumulative[wide + 16 * size] - cumulative[wide]) * np.minimum(span / around, 1.0)
+    while 17 * size <= values.size:
+        # Groups with eight times as many values on either side; the denser side counts, so that a slope is no group.
+        first = np.arange(8 * size, values.size - 9 * size)
+        last = first + size - 1
+        span = values[last] - values[first] + tiny
+        held = cumulative[last + 1] - cumulative[first]
+        left = (cumulative[first] - cumulative[first - 8 * size]) / (values[first] - values[first - 8 * size] + tiny)
+        right = (cumulative[last + 1 + 8 * size] - cumulative[last + 1]) / (
+            values[last + 8 * size] - values[last] + tiny
+        )
+        expected = span * np.maximum(left, right)
         gain = held * np.log(np.maximum(held / expected, 1.0)) - np.maximum(held - expected, 0.0)
-        significant = np.flatnonzero(gain > 2.0 * price)
+        significant = np.flatnonzero((gain > 2.0 * price) & (held > _CONTRAST * expected))
         for best in significant[np.argsort(-gain[significant], kind="stable")][: 4 * _N_CROWDS]:
             centre = 0.5 * float(values[best] + values[best + size - 1])
             if all(abs(centre - other) > span[best] for _, other, _ in found[-_N_CROWDS:]):

@@ -26,7 +26,7 @@ SEARCH_ROWS = 20_000
 CERTIFICATE_ROWS = 4_000
 # The first sketch resolves widths down to this fraction of the range of the central 80 % of the values; the next ones
 # a fraction of that of the one before.
-_FIRST_BASE = 1 / 64
+_FIRST_BASE = 1 / 256
 _FINER = 1 / 16
 _N_SKETCHES = 4
 # Width of the cells of the sketch that is searched on, in total widths.

@@ -45,9 +45,12 @@ class Effort:
 
 
 FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
-# For numbers of components that the criterion has left behind, where the data are many.
+# Where the data are many: good starts stand out.
+LEAN = Effort(n_insertions=8, race=((3, 8), (8, 4)), n_pool=2, gain=NEGLIGIBLE_GAIN)
+# And there for numbers of components that the criterion has left behind.
 BRIEF = Effort(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
-# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above its choice.
+# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above the
+# criterion's choice get the lean one, and the rest the brief one.
 _FULL_EFFORT_CELLS = 3000
 _BEYOND = 2
 
@@ -131,7 +134,7 @@ class Search:
         for n_rounds in range(_N_ROUNDS):
             # Where the effort is brief, one round has to do.
             if not self._revise(
-                [size for size in range(2, max_components + 2) if n_rounds == 0 or self._effort(size) is FULL]
+                [size for size in range(2, max_components + 2) if n_rounds == 0 or self._effort(size) is not BRIEF]
             ):
                 break
         best = [pool[0] for pool in self.pools[:max_components]]
@@ -146,7 +149,7 @@ class Search:
         if self.likelihood.x.size <= _FULL_EFFORT_CELLS:
             return FULL
         values = criteria([pool[0] for pool in self.pools], self.likelihood.n_data, self.criterion)
-        return FULL if size <= int(np.argmin(values)) + 1 + _BEYOND else BRIEF
+        return LEAN if size <= int(np.argmin(values)) + 1 + _BEYOND else BRIEF
 
     def _revise(self, sizes: list[int]) -> bool:
         """One round down and up among these numbers of components; whether anything became better."""

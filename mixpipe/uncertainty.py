@@ -56,7 +56,7 @@ def information_uncertainties(
     variances[indices] = np.diag(covariance)
     ln_weight, mean, square = variances.reshape(size, 3).T
     # The Hessian holds the weights' sum by a term whose inverse adds 1 / n_data to the variance of each ln w.
-    ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0)
+    ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0) if size > 1 else np.zeros(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.sqrt(square) / (2.0 * np.sqrt(params.variances))
     sigma[boundary] = np.nan

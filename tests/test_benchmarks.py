@@ -7,7 +7,7 @@ def test_search_arrives_where_a_hundred_random_restarts_do() -> None:
     found = hard.deficits(range(40))
     assert len(found) == 210  # 10 problems each with 2, 3, 4, 5 components, fitted with up to 4, 5, 6, 6
     missed = [item for item in found if item[2] > hard.ARRIVED]
-    assert len(missed) <= 1, missed
+    assert len(missed) <= 0.01 * len(found), missed
 
 
 def test_bic_chooses_the_generating_number_of_separated_components() -> None:

@@ -303,3 +303,12 @@ def test_a_start_with_a_width_of_zero_on_exact_rows_is_lifted_to_the_floor(algor
     x = np.random.default_rng(54).normal(0.0, 1.0, 50)
     fit = mixpipe.fit_mixture(x, None, 1, start=Mixture([1.0], [0.0], [0.0]), algorithm=algorithm)
     assert fit.mixture.sigmas[0] == pytest.approx(x.std(), rel=1e-3)
+
+
+@pytest.mark.parametrize("algorithm", ["newton", *sorted(EM_STEPS)])
+def test_a_start_without_weight_is_no_obstacle(algorithm):
+    x = np.random.default_rng(0).normal(size=300)
+    fit = mixpipe.fit_mixture(x, 0.1, 2, start=Mixture([1.0, 0.0], [0.0, 100.0], [1.0, 1.0]), algorithm=algorithm)
+    one = mixpipe.fit_mixture(x, 0.1, 1)
+    # The second component is out of reach: what is left is the best single one.
+    assert fit.loglik == pytest.approx(one.loglik, abs=1e-3)

@@ -127,3 +127,43 @@ def test_a_component_at_zero_width_is_found_on_large_data():
     assert bool(fit.boundary[0]) == bool(slope.gradient[2] <= 0)
     # The variance is known to err^2 sqrt(2 / N) = 0.005.
     assert fit.mixture.sigmas[0] < np.sqrt(2 * 0.005)
+
+
+def test_few_rows_in_a_spike_are_found_among_many():
+    """60 rows in 25,000, within 1e-4: more than 100 nats, and 2 sigma of the background at first sight."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=25_000)
+    x[:60] = 0.3 + 1e-4 * rng.normal(size=60)
+    known = fit_mixture(x, 1e-4, 2, start=Mixture([0.998, 0.002], [0.0, 0.3], [1.0, 1e-4]))
+    assert fit_mixture(x, 1e-4, 2).loglik >= known.loglik - 1e-6
+
+
+def test_one_far_row_hides_no_group_of_rows():
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.normal(size=3000), 0.7 + 0.0003 * rng.normal(size=15), [3e5]])
+    start = Mixture([3000 / 3016, 15 / 3016, 1 / 3016], [0.0, 0.7, 3e5], [1.0, 0.0, 0.0])
+    known = fit_mixture(x, 0.0003, 3, start=start)
+    assert fit_mixture(x, 0.0003, 3).loglik >= known.loglik - 1e-6
+
+
+def test_a_large_offset_costs_nothing_that_doubles_resolve():
+    rng = np.random.default_rng(3)
+    z = np.where(rng.random(22_000) < 0.5, 0.0, 6.0) + rng.normal(size=22_000)
+    x = 2459000.5 + 1e-7 * z
+    far = fit_mixture(x, n_components=2)
+    near = fit_mixture(x - 2459000.5, n_components=2, sigma_floor=far.sigma_floor)
+    assert far.loglik == pytest.approx(near.loglik, abs=1e-3)
+
+
+def test_bound_on_points_says_which_sigmas_it_is_for():
+    """Components narrower than the points resolve may exceed the bound, which says that it is not for them."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=5000)
+    x[:500] = 0.3 + 1e-4 * rng.normal(size=500)
+    x[500:1000] = -0.8 + 1e-4 * rng.normal(size=500)
+    selection = choose_n_components(x, max_components=1)
+    narrow = fit_mixture(x, n_components=3)
+    assert narrow.mixture.sigmas.min() < selection.bound_sigma < 0.1
+    wide = fit_mixture(x, n_components=3, sigma_floor=selection.bound_sigma)
+    # Points and rows differ by some tenths of a nat.
+    assert wide.loglik <= selection.loglik_bound + 0.5

@@ -310,3 +310,8 @@ def test_impossible_selections_and_results_are_refused():
 def test_unknown_uncertainties_are_nan():
     assert np.all(np.isnan(Uncertainties.unknown(3).weights))
     assert np.all(np.isnan(result(2, 0.0).uncertainties.sigmas))
+
+
+def test_true_values_of_precise_rows_have_the_error_of_the_row():
+    for err in (1e-3, 1e-8, 1e-12):
+        assert Mixture([1.0], [0.0], [1.0]).posterior(0.3, err)[1] == pytest.approx(err, rel=1e-6)

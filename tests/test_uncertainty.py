@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 import mixpipe
 from mixpipe.model import Mixture
@@ -131,3 +132,17 @@ def test_intervals_of_one_sigma_cover_68_percent():
     # All six together, nearly independent but for the two weights, which are one: 0.683 +- 0.015.
     assert abs(covered[:, 0].mean() - 0.683) < 0.06
     assert abs(covered[1:].mean() - 0.683) < 0.05
+
+
+def test_uncertainties_stay_with_their_components_far_from_zero():
+    """Equal means: at 1e9 they are equal in doubles, and sigma decides the order."""
+    quantiles = ndtri((np.arange(400) + 0.5) / 400)
+    x = np.concatenate([0.5 * quantiles, 5.0 * quantiles])
+    near, far = mixpipe.fit_mixture(x, 0.5, 2), mixpipe.fit_mixture(1e9 + x, 0.5, 2)
+    np.testing.assert_allclose(far.mixture.sigmas, near.mixture.sigmas, rtol=0.05, atol=0.01)
+    # 1e9 + x is rounded to 1e-7.
+    np.testing.assert_allclose(far.uncertainties.sigmas, near.uncertainties.sigmas, rtol=0.01)
+
+
+def test_the_weight_of_a_single_component_is_certain():
+    assert mixpipe.fit_mixture([1.0, 2.0, 4.0], 0.1, 1).uncertainties.weights.tolist() == [0.0]

@@ -73,7 +73,8 @@ def step_fixed_point(likelihood: Likelihood, params: Params, floor: float) -> tu
     shift = q_d / q_inv
     # The offsets are taken from the new means: sum q (d - shift)^2 / T^2.
     dispersion = q_dd - 2.0 * shift * q_d_inv + shift**2 * q_inv2
-    variances = np.maximum(params.variances * dispersion / q_inv, floor)
+    moved = np.where(q > _NO_DATA, params.variances * dispersion / q_inv, params.variances)
+    variances = np.maximum(moved, floor)
     return Params(_weights(q), params.means + shift, variances), deriv.loglik
 
 
@@ -93,7 +94,7 @@ def step_exact(likelihood: Likelihood, params: Params, floor: float) -> tuple[Pa
         floor,
         variances,
     )
-    return Params(_weights(s.q), means, variances), s.loglik
+    return Params(_weights(s.q), means, np.where(s.q > _NO_DATA, variances, params.variances)), s.loglik
 
 
 EM_STEPS: dict[str, Callable[[Likelihood, Params, float], tuple[Params, float]]] = {

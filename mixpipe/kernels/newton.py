@@ -60,7 +60,8 @@ def derivatives(sums, outer, weights, variances, n_data):
         hessian[k + 1, k + 2] += mixed
         hessian[k + 2, k + 1] += mixed
         hessian[k + 2, k + 2] += 0.25 * q_d4 - 1.5 * q_dd_inv + 0.75 * q_inv2
-        total[j] = max(math.sqrt(q / q_inv2) if q_inv2 > 0.0 else variances[j], variances[j])
+        # A component that no row can belong to has no such scale: that of the data, which is of order one, serves.
+        total[j] = max(math.sqrt(q / q_inv2) if q > 0.0 and q_inv2 > 0.0 else 1.0, variances[j])
     return gradient, hessian, total
 
 
