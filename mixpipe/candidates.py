@@ -126,7 +126,10 @@ def find_crowds(x: Array, counts: Array) -> tuple[Array, Array]:
         x, counts = x[::stride], counts[::stride]
     order = np.argsort(x, kind="stable")
     values, cumulative = x[order], np.concatenate([[0.0], np.cumsum(counts[order])])
-    tiny = 4.0 * np.finfo(np.float64).eps * max(abs(values[0]), abs(values[-1])) + np.finfo(np.float64).tiny
+    if values[0] == values[-1]:
+        return np.empty(0), np.empty(0)
+    # Ties have a density, too: that of the rounding of doubles.
+    tiny = 4.0 * np.finfo(np.float64).eps * max(abs(values[0]), abs(values[-1]))
     price = 1.5 * math.log(cumulative[-1] + 1.0)
     found: list[tuple[float, float, float]] = []
     size = 4

@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 import mixpipe
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, Mixture
-from mixpipe.search import Search, doubled, moments_start, reduced, splits
+from mixpipe.search import Search, doubled, merged, moments_start, removed, splits
 from tests import reference as ref
 
 
@@ -245,12 +245,12 @@ def test_splits_keep_the_total_weight_and_the_mean():
 
 
 def test_merging_keeps_the_first_two_moments_and_removing_the_total_weight():
-    starts = reduced(THREE)
-    assert [start.n_components for start in starts] == [2] * 5
-    removed, merged = starts[:3], starts[3:]
-    for start in removed:
+    without, together = removed(THREE), merged(THREE)
+    assert [start.n_components for start in without] == [2] * 3
+    assert [start.n_components for start in together] == [2] * 2
+    for start in without:
         assert start.weights.sum() == pytest.approx(1.0)
-    for start in merged:
+    for start in together:
         assert moments(start) == pytest.approx(moments(THREE))
 
 
