@@ -104,7 +104,8 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
             break
         new = heights > 0.01 * top
         # A row far from everything needs its component now: around p = 0 there is nothing to expand.
-        share = np.where(heights[new] > 10.0 * likelihood.n_data, 1.0 / likelihood.n_data, 0.0)
+        each = min(1.0 / likelihood.n_data, 0.5 / max(int(new.sum()), 1))
+        share = np.where(heights[new] > 10.0 * likelihood.n_data, each, 0.0)
         wider = Params(
             np.concatenate([params.weights * (1.0 - share.sum()), share]),
             np.concatenate([params.means, means[new]]),
@@ -130,7 +131,7 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     weights = newton.nonnegative_maximum(gram, 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data)
     if not (np.all(np.isfinite(weights)) and weights.sum() > 0.0):
         return None
-    weights /= weights.sum()
+    weights = np.maximum(weights, 0.0) / np.maximum(weights, 0.0).sum()
     with np.errstate(divide="ignore"):
         before = float((likelihood.counts * np.log(params.weights @ ratios)).sum())
         for halving in range(12):
