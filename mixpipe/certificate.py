@@ -134,10 +134,16 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     weights = np.maximum(weights, 0.0) / np.maximum(weights, 0.0).sum()
     with np.errstate(divide="ignore"):
         before = float((likelihood.counts * np.log(params.weights @ ratios)).sum())
+        # The best of the halvings, not the first that gains: a whole step may give up what a far row needs.
+        best, highest = params.weights, 0.0
         for halving in range(12):
             mixed = params.weights + 0.5**halving * (weights - params.weights)
             gain = float((likelihood.counts * np.log(mixed @ ratios)).sum()) - before
-            if gain > 0.0:
-                keep = mixed > _NO_WEIGHT
-                return Params(mixed[keep] / mixed[keep].sum(), params.means[keep], params.variances[keep])
-    return None
+            if gain > highest:
+                best, highest = mixed, gain
+            elif highest > 0.0:
+                break
+    if not highest > 0.0:
+        return None
+    keep = best > _NO_WEIGHT
+    return Params(best[keep] / best[keep].sum(), params.means[keep], params.variances[keep])
