@@ -18,7 +18,7 @@ from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells
-from mixpipe.search import Search, criteria, doubled
+from mixpipe.search import Search, criteria, never_falling
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
@@ -172,11 +172,8 @@ def best_fits(
         ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=gain, n_em=0)
         if not close:
             ascent = replace(ascent, entropy=fine.logpdf(finer.params)[2])
-        if finished and ascent.loglik < finished[-1].loglik:
-            smaller = finished[-1]
-            ascent = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
         finished.append(ascent)
-    return Found(finished, coarse, coarse_floor, grid)
+    return Found(never_falling(finished), coarse, coarse_floor, grid)
 
 
 def _points(

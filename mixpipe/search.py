@@ -137,13 +137,7 @@ class Search:
                 [size for size in range(2, max_components + 2) if n_rounds == 0 or self._effort(size) is not BRIEF]
             ):
                 break
-        best = [pool[0] for pool in self.pools[:max_components]]
-        for index in range(1, max_components):
-            if best[index].loglik < best[index - 1].loglik:
-                # No start beats the smaller mixture: it is the best, with one component counted twice.
-                smaller = best[index - 1]
-                best[index] = Ascent(doubled(smaller.params), smaller.loglik, smaller.remaining_gain)
-        return best
+        return never_falling([pool[0] for pool in self.pools[:max_components]])
 
     def _effort(self, size: int) -> Effort:
         if self.likelihood.x.size <= _FULL_EFFORT_CELLS:
@@ -272,6 +266,16 @@ def merged(params: Params) -> list[Params]:
             )
         )
     return starts
+
+
+def never_falling(ascents: list[Ascent]) -> list[Ascent]:
+    """The fits for 1, 2, ... components; one below the smaller one is that one, with a component counted twice."""
+    kept: list[Ascent] = []
+    for ascent in ascents:
+        if kept and ascent.loglik < kept[-1].loglik:
+            ascent = Ascent(doubled(kept[-1].params), kept[-1].loglik, kept[-1].remaining_gain)
+        kept.append(ascent)
+    return kept
 
 
 def doubled(params: Params) -> Params:
