@@ -315,3 +315,12 @@ def test_unknown_uncertainties_are_nan():
 def test_true_values_of_precise_rows_have_the_error_of_the_row():
     for err in (1e-3, 1e-8, 1e-12):
         assert Mixture([1.0], [0.0], [1.0]).posterior(0.3, err)[1] == pytest.approx(err, rel=1e-6)
+
+
+def test_cells_add_up():
+    left = Cells.from_rows([1.0, 2.0], 0.1, weights=[1.0, 3.0])
+    both = left + Cells.from_rows([5.0], 0.2)
+    np.testing.assert_array_equal(both.x, [1.0, 2.0, 5.0])
+    np.testing.assert_array_equal(both.err, [0.1, 0.1, 0.2])
+    assert both.n_data == 5.0
+    assert len(left) == 2

@@ -26,7 +26,7 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
     ----------
     selection_table : pandas.DataFrame
         As `Selection.table` gives it: n_components, bic, aic, icl, converged, selected, and, for the note on how much
-        better any mixture could be, loglik and loglik_bound.
+        better any mixture could be, loglik, loglik_bound and bound_sigma.
     criterion : str
         The one that chose: ``bic``, ``aic`` or ``icl``.
     label : str
@@ -109,9 +109,9 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
         best = selection_table.loc[selection_table["selected"].astype(bool)]
         if "loglik_bound" in best and np.isfinite(best["loglik_bound"]).any():
             margin = float((best["loglik_bound"] - best["loglik"]).iloc[0])
-            notes += (
-                f" · no mixture whatever has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
-            )
+            narrowest = float(best["bound_sigma"].iloc[0]) if "bound_sigma" in best else 0.0
+            mixture = f"mixture with sigmas above {narrowest:.2g}" if narrowest > 0.0 else "mixture whatever"
+            notes += f" · no {mixture} has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
         axes.set_xticks(sizes if sizes.size <= 20 else sizes[:: sizes.size // 10])
         axes.set_xlabel("number of components M")
