@@ -15,7 +15,7 @@ from mixpipe.model import Array
 _N_OCTAVES = 8
 # Narrow groups that are candidates, and rows that are sorted to find them.
 _N_CROWDS = 20
-_MAX_SORTED = 1 << 18
+_MAX_SORTED = 1 << 17
 # A group is so many times denser than its surroundings: less is the shape of a smooth density.
 _CONTRAST = 3.0
 # Rows with the smallest errors that are candidates themselves.

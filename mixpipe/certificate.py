@@ -19,8 +19,10 @@ from mixpipe.kernels import newton, passes
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array
 
-# Peaks that are followed to their tops between the candidates.
+# Peaks that are followed to their tops between the candidates: for the bound, whose mixing distribution they join, and
+# for the maximum alone.
 _N_PEAKS = 20
+_N_HIGHEST = 5
 # The bound is good enough when it lies less than this (nats), or this fraction of what it allows, above the mixture
 # that it was found with.
 _CLOSE_BOUND = 0.2
@@ -36,17 +38,17 @@ _NO_WEIGHT = 1e-12
 
 
 def _climbed(
-    likelihood: Likelihood, logp: Array, grid: Candidates, gradient: Array, floor: float
+    likelihood: Likelihood, logp: Array, grid: Candidates, gradient: Array, floor: float, n_peaks: int
 ) -> tuple[Array, Array, Array]:
     """The highest peaks of the gradient function, followed from the candidates to their tops between them."""
-    tops = grid.peaks(gradient)[:_N_PEAKS]
+    tops = grid.peaks(gradient)[:n_peaks]
     means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
     steps = grid.steps[tops]
-    shifts, factors = (part.ravel() for part in np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 3)))
+    shifts, factors = (part.ravel() for part in np.meshgrid((-0.5, 0.0, 0.5), (-1.0, 0.0, 1.0)))
     for level in range(3):
         if not means.size:
             break
-        # Around each top: means within a step, and widths within a factor that shrinks with the steps.
+        # Around each top: means within half a step, and widths within a factor that shrinks with the steps.
         around = (means[:, None] + shifts * steps[:, None]).ravel()
         scales = np.maximum(variances, steps**2)[:, None]
         widths = np.maximum(variances[:, None] + scales * (4.0 ** (factors * 0.4**level) - 1.0), floor).ravel()
@@ -66,7 +68,7 @@ def steepest(likelihood: Likelihood, params: Params, floor: float, grid: Candida
     """The maximum of the gradient function of a mixture, in nats; never below zero, its value at a maximum."""
     logp, _, _ = likelihood.logpdf(params)
     gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
-    heights = _climbed(likelihood, logp, grid, gradient, floor)[2]
+    heights = _climbed(likelihood, logp, grid, gradient, floor, _N_HIGHEST)[2]
     return float(max(heights.max(initial=0.0), gradient.max(initial=0.0)))
 
 
@@ -92,11 +94,11 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
     params = start
     bound = math.inf
     first = math.nan
-    work = likelihood.x.size * (grid.means.size + 45 * _N_PEAKS)
+    work = likelihood.x.size * (grid.means.size + 27 * _N_PEAKS)
     for _ in range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work)))):
         logp, loglik, _ = likelihood.logpdf(params)
         gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
-        means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor)
+        means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor, _N_PEAKS)
         top = max(float(heights.max(initial=0.0)), 0.0)
         bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
         first = loglik if math.isnan(first) else first

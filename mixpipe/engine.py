@@ -15,9 +15,9 @@ import numpy as np
 
 from mixpipe.candidates import Candidates, candidates, find_crowds
 from mixpipe.certificate import loglik_bound, steepest
-from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
+from mixpipe.estimators.em import Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells
+from mixpipe.model import Array, Cells
 from mixpipe.search import Search, criteria, never_falling
 
 # Up to this many rows the search works on the rows themselves.
@@ -36,13 +36,15 @@ _FINE = 0.5
 # Fits that the choice may fall on are finished on the rows to the end: those whose criterion
 # comes within this of the best on the sketch.
 _CLOSE = 30.0
-# The others stop when a step promises less than this (nats), half of what `converged` asks for.
+# The others stop when a step promises less than this (nats), half of what `converged` asks for, and may take so many
+# steps with the curvature of the points.
 _SMALL_GAIN = 5e-4
+_CHORD_STEPS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What a better mixture could still gain, in nats.
+    """What a better mixture could still gain, in nats; nan where unknown.
 
     Parameters
     ----------
@@ -60,45 +62,16 @@ class Certificate:
     bound_sigma: float
 
 
+def _unknown(ascents: list[Ascent]) -> Certificate:
+    return Certificate([math.nan] * len(ascents), math.nan, math.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The best fit for each number of components, on all rows, and what was searched on.
-
-    Parameters
-    ----------
-    ascents : list of Ascent
-        In order of their number of components.
-    points : Likelihood
-        Of the rows, or of a sketch of many rows.
-    floor : float
-        Lower bound on the variances there, in its scaled units.
-    grid : Candidates
-        Components that were inserted there.
-    """
+    """The best fit for each number of components, on all rows, and their certificate: nan where not asked for."""
 
     ascents: list[Ascent]
-    points: Likelihood
-    floor: float
-    grid: Candidates
-
-
-def certify(likelihood: Likelihood, found: Found) -> Certificate:
-    """The certificate of some fits, from the rows or from a sketch of them; see `docs/method.md`.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-        Of the rows.
-    found : Found
-        The fits.
-    """
-    points, floor, grid = found.points, found.floor, found.grid
-    fits = [points.scaled(likelihood.mixture(ascent.params)) for ascent in found.ascents]
-    slopes = [steepest(points, fit, floor, grid) for fit in fits]
-    bound = loglik_bound(points, fits[-1], floor, grid)
-    # On a sketch the bound is how far above the largest fit it lies.
-    bound += found.ascents[-1].loglik - points.logpdf(fits[-1])[1]
-    return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
+    certificate: Certificate
 
 
 def best_fits(
@@ -109,6 +82,7 @@ def best_fits(
     *,
     equal_sigmas: bool = False,
     criterion: str = "bic",
+    certified: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Found:
     """The best fit found for each number of components, on all rows.
@@ -127,67 +101,121 @@ def best_fits(
         Give all components one width.
     criterion : str
         What will choose among the fits.
+    certified : bool
+        Find out, too, how much better any mixture could be.
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
 
-    def search(points: Likelihood, its_floor: float, grid: Candidates) -> list[Ascent]:
-        finder = Search(points, its_floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
-        return finder.run(max_components)
+    def searcher(points: Likelihood, its_floor: float, grid: Candidates) -> Search:
+        return Search(points, its_floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
 
-    crowds = find_crowds(likelihood.x, likelihood.counts)
     if len(cells) <= CERTIFICATE_ROWS:
-        on_rows = candidates(likelihood, floor, crowds)
-        return Found(search(likelihood, floor, on_rows), likelihood, floor, on_rows)
-    means, sigmas = likelihood.centre + likelihood.scale * crowds[0], likelihood.scale * crowds[1]
-    low, high = np.quantile(cells.x, (0.1, 0.9))
-    first = (float(high - low) or likelihood.scale) * _FIRST_BASE
+        grid = candidates(likelihood, floor)
+        found = searcher(likelihood, floor, grid).run(max_components)
+        return Found(found, _Judge(likelihood, floor, grid).certificate(found) if certified else _unknown(found))
+    low, high = np.quantile(likelihood.x, (0.1, 0.9))
+    first = (float(high - low) or 1.0) * _FIRST_BASE
+
+    def sketch(base: float, fineness: float) -> Likelihood:
+        points = cells.sketched(base * likelihood.scale, fineness)
+        return Likelihood(points, likelihood.n_threads, like=likelihood)
+
+    (crowds, coarse), fine = likelihood.together(
+        lambda: (find_crowds(likelihood.x, likelihood.counts), sketch(first, _COARSE)), lambda: sketch(first, _FINE)
+    )
+    first_coarse = coarse
     # The points have to resolve the narrowest group of rows that may be a component.
-    base = min(first, 0.5 * max(float(sigmas.min(initial=np.inf)), math.sqrt(floor) * likelihood.scale))
-    for _ in range(_N_SKETCHES):
-        coarse, coarse_floor = _points(cells, likelihood, floor, base, _COARSE)
+    base = min(first, 0.5 * max(float(crowds[1].min(initial=np.inf)), math.sqrt(floor)))
+    for attempt in range(_N_SKETCHES):
+        if base < first:
+            coarse, fine = sketch(base, _COARSE), sketch(base, _FINE)
         if len(cells) <= SEARCH_ROWS or coarse.x.size > len(cells) / 2:
-            few, few_floor = _points(cells, likelihood, floor, first, _COARSE)
-            few_grid = candidates(few, few_floor, few.scaled_groups(means, sigmas))
-            found = search(likelihood, floor, candidates(likelihood, floor, crowds))
-            return Found(found, few, few_floor, few_grid)
-        grid = candidates(coarse, coarse_floor, coarse.scaled_groups(means, sigmas))
-        found = search(coarse, coarse_floor, grid)
+            found = searcher(likelihood, floor, candidates(likelihood, floor, crowds)).run(max_components)
+            judge = _judge(first_coarse, floor, first, crowds)
+            return Found(found, judge.certificate(found) if certified else _unknown(found))
+        judge = _judge(coarse, floor, base, crowds)
+        finder = searcher(coarse, judge.floor, judge.grid)
+        found = finder.run(max_components)
         values = criteria(found, cells.n_data, criterion)
         chosen = found[int(np.argmin(values))]
-        if _resolved(coarse, chosen.params, base) or (0.5 * base / likelihood.scale) ** 2 <= floor:
+        if _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor or attempt == _N_SKETCHES - 1:
             break
         base *= _FINER
-    # From the coarse points to finer ones, which cost little, and from there to the rows.
-    fine, fine_floor = _points(cells, likelihood, floor, base, _FINE)
-    finished: list[Ascent] = []
-    for fit, value in zip(found, values, strict=True):
-        start = fine.scaled(coarse.mixture(fit.params))
-        finer = ascend(fine, start, fine_floor, equal_sigmas=equal_sigmas, n_em=0)
-        start = likelihood.scaled(fine.mixture(finer.params))
-        at_floor = start.variances <= 1.001 * (0.5 * base / likelihood.scale) ** 2
-        start = Params(start.weights, start.means, np.where(at_floor, floor, start.variances))
-        close = value < min(values) + _CLOSE
-        gain = NEGLIGIBLE_GAIN if close else _SMALL_GAIN
-        ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=gain, n_em=0)
-        if not close:
-            ascent = replace(ascent, entropy=fine.logpdf(finer.params)[2])
-        finished.append(ascent)
-    return Found(never_falling(finished), coarse, coarse_floor, grid)
+
+    def finish() -> list[Ascent]:
+        return [
+            _finished(
+                likelihood, fine, [fit, *rivals[1:]], floor, judge.floor, equal_sigmas, value < min(values) + _CLOSE
+            )
+            for fit, rivals, value in zip(found, finder.pools, values, strict=False)
+        ]
+
+    if not certified:
+        return Found(never_falling(finish()), _unknown(found))
+    # The certificate is about the points and may start from the fits on them.
+    finished, certificate = likelihood.together(finish, lambda: judge.certificate(found))
+    finished = never_falling(finished)
+    bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
+    return Found(finished, replace(certificate, loglik_bound=bound))
 
 
-def _points(
-    cells: Cells, likelihood: Likelihood, floor: float, base: float, fineness: float
-) -> tuple[Likelihood, float]:
-    """A sketch of the rows, and the lower bound on the variances for it.
+def _finished(
+    likelihood: Likelihood,
+    fine: Likelihood,
+    fits: list[Ascent],
+    floor: float,
+    points_floor: float,
+    equal_sigmas: bool,
+    close: bool,
+) -> Ascent:
+    """Fits on coarse points, brought to the finer ones, which costs little, and the best of them to the rows."""
+    # The coarse points may rank two maxima of almost equal height wrongly.
+    on_fine = [ascend(fine, fit.params, points_floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
+    finer = max(on_fine, key=lambda ascent: ascent.loglik)
+    at_floor = finer.params.variances <= 1.001 * points_floor
+    start = replace(finer.params, variances=np.where(at_floor, floor, finer.params.variances))
+    if not close:
+        # The gradient on the rows, with the curvature of the points.
+        ascent = ascend(
+            likelihood,
+            start,
+            floor,
+            equal_sigmas=equal_sigmas,
+            gain=_SMALL_GAIN,
+            n_em=0,
+            max_steps=_CHORD_STEPS,
+            hessian=finer.hessian,
+        )
+        if ascent.remaining_gain < _SMALL_GAIN:
+            return replace(ascent, entropy=fine.logpdf(finer.params)[2])
+        start = ascent.params
+    return ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0)
 
-    Narrower than half the width that the points resolve, a component would only follow the points.
-    """
-    points = Likelihood(cells.sketched(base, fineness), likelihood.n_threads)
-    return points, max(floor * (likelihood.scale / points.scale) ** 2, (0.5 * base / points.scale) ** 2)
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What certificates are made from: rows or points, the lower bound on the variances, and candidates."""
+
+    points: Likelihood
+    floor: float
+    grid: Candidates
+
+    def certificate(self, ascents: list[Ascent]) -> Certificate:
+        """The certificate of some fits; on a sketch the bound is how far above the largest fit it lies."""
+        points, floor, grid = self.points, self.floor, self.grid
+        bound = loglik_bound(points, ascents[-1].params, floor, grid)
+        bound += ascents[-1].loglik - points.logpdf(ascents[-1].params)[1]
+        slopes = [steepest(points, ascent.params, floor, grid) for ascent in ascents]
+        return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
+
+
+def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, Array]) -> _Judge:
+    # Narrower than half the width that the points resolve, a component would only follow the points.
+    points_floor = max(floor, (0.5 * base) ** 2)
+    return _Judge(points, points_floor, candidates(points, points_floor, crowds))
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:
     """Whether the points of a sketch lie densely within the narrowest component as it is observed."""
-    total = likelihood.derivatives(params).total_var
-    return bool(np.sqrt(total.min()) * likelihood.scale >= 1.5 * base)
+    return bool(np.sqrt(likelihood.derivatives(params).total_var.min()) >= 1.5 * base)

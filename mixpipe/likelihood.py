@@ -6,16 +6,23 @@ power of two and the shift a data value: both are exact.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from mixpipe.kernels import newton, passes
 from mixpipe.model import Array, Cells, Mixture
 
+A = TypeVar("A")
+B = TypeVar("B")
+
+# Passes of fewer densities than this are done by one thread: handing them over takes as long.
+_THREADED_DENSITIES = 100_000
 # Component weights below this are raised to it: the kernels take no zero, and such a component holds no data.
 WEIGHT_FLOOR = 1e-100
 
@@ -75,6 +82,21 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float]:
+    """A value near the mean, and a power of two near the overall width."""
+    centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
+    squares = (x - centre) ** 2 + err**2
+    with np.errstate(over="ignore", under="ignore"):
+        spread = math.sqrt(float(np.average(squares, weights=counts)))
+    if not 1e-150 < spread < 1e150:
+        # Squares leave the range of doubles: the same of the values in units of the largest.
+        largest = float(np.max(np.hypot(x - centre, err)))
+        spread = largest and largest * math.sqrt(
+            float(np.average(np.hypot((x - centre) / largest, err / largest) ** 2, weights=counts))
+        )
+    return centre, float(2.0 ** np.round(np.log2(spread or abs(centre) or 1.0)))
+
+
 class Likelihood:
     """Log-likelihood, derivatives and gradient function of mixtures on fixed cells.
 
@@ -84,26 +106,27 @@ class Likelihood:
         The data.
     n_threads : int or None
         Threads to use; all cores by default. The numbers do not depend on it.
+    like : Likelihood or None
+        Shift and scale as this one does, so that parameters have the same units.
     """
 
-    def __init__(self, cells: Cells, n_threads: int | None = None) -> None:
+    def __init__(self, cells: Cells, n_threads: int | None = None, like: Likelihood | None = None) -> None:
         used = cells.weights > 0
-        x, err, counts = cells.x[used], cells.err[used], cells.weights[used]
-        self.centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
-        largest = float(np.max(np.hypot(x - self.centre, err)))
-        spread = largest and largest * np.sqrt(
-            np.average(np.hypot(x - self.centre, err) ** 2 / largest**2, weights=counts)
-        )
-        self.scale = float(2.0 ** np.round(np.log2(spread or abs(self.centre) or 1.0)))
-        self.x = np.ascontiguousarray((x - self.centre) / self.scale)
-        self.var = np.ascontiguousarray((err / self.scale) ** 2)
-        self.counts = np.ascontiguousarray(counts, dtype=np.float64)
+        rows = (cells.x, cells.err, cells.weights)
+        x, err, counts = rows if used.all() else (part[used] for part in rows)
+        self.centre: float
+        self.scale: float
+        self.centre, self.scale = (like.centre, like.scale) if like else _centre_and_scale(x, err, counts)
+        self.x = (x - self.centre) / self.scale
+        self.var = (err / self.scale) ** 2
+        self.counts = np.array(counts)
         self.n_data = float(self.counts.sum())
         # Wider than this a component has no maximum; without data it could widen for ever.
         self.ceiling = 1e4 * float(np.ptp(self.x) ** 2 + self.var.max() + 1.0)
         # The density of x is that of the scaled value divided by the scale.
         self.log_jacobian = -self.n_data * float(np.log(self.scale))
         self.n_threads = n_threads or available_threads()
+        self.workers: ThreadPoolExecutor | None = None
         self.n_chunks = -(-self.x.size // passes.CHUNK)
         self.n_passes = 0
 
@@ -115,23 +138,27 @@ class Likelihood:
             (mixture.sigmas / self.scale) ** 2,
         )
 
-    def scaled_groups(self, means: Array, sigmas: Array) -> tuple[Array, Array]:
-        """Means and sigmas in scaled units."""
-        return (means - self.centre) / self.scale, sigmas / self.scale
-
     def mixture(self, params: Params) -> Mixture:
         """The mixture in the units of the data."""
         return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))
 
-    def _run(self, task: Callable[[int, int], None], n_items: int, busy: bool) -> None:
+    def together(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+        """The results of two tasks, done at the same time where there are threads."""
+        if self.n_threads == 1:
+            return first(), second()
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(second)
+            return first(), ahead.result()
+
+    def _run(self, task: Callable[[int, int], None], n_items: int, n_densities: int) -> None:
         """Split a range of chunks or candidates over the threads; each writes to its own place."""
-        n_threads = min(self.n_threads, n_items) if busy else 1
+        n_threads = min(self.n_threads, n_items) if n_densities > _THREADED_DENSITIES else 1
         if n_threads == 1:
             task(0, n_items)
             return
+        self.workers = self.workers or ThreadPoolExecutor(self.n_threads)
         bounds = np.linspace(0, n_items, n_threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(task, bounds[:-1], bounds[1:]))
+        list(self.workers.map(task, bounds[:-1], bounds[1:]))
 
     def sums(self, params: Params) -> Sums:
         """One pass: the log-likelihood and the sums of an EM step."""
@@ -149,7 +176,7 @@ class Likelihood:
                 out,
             ),
             self.n_chunks,
-            busy=self.n_chunks > 1,
+            self.x.size * params.n_components,
         )
         self.n_passes += 1
         total = out.sum(axis=0)
@@ -175,14 +202,23 @@ class Likelihood:
                 outer,
             ),
             self.n_chunks,
-            busy=self.n_chunks > 1,
+            self.x.size * params.n_components,
         )
         self.n_passes += 1
         total = out.sum(axis=0)
         return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
 
-    def derivatives(self, params: Params) -> Derivatives:
-        """One pass: value, gradient and Hessian; see `Derivatives` for the order of the parameters."""
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian; see `Derivatives` for the order of the parameters.
+
+        A known approximation of the Hessian halves the work.
+        """
+        if hessian is not None:
+            s = self.sums(params)
+            gradient = np.stack([s.q - self.n_data * params.weights, s.q_d, 0.5 * (s.q_dd - s.q_inv)], axis=1).ravel()
+            excess = self.n_data * (params.weights.sum() - 1.0)
+            total_var = np.divide(s.q, s.q_inv, out=np.ones_like(s.q), where=s.q_inv > 0.0)
+            return Derivatives(s.loglik - excess, gradient, hessian, total_var)
         total = self.component_sums(params)
         excess = self.n_data * (params.weights.sum() - 1.0)
         return Derivatives(
@@ -198,7 +234,7 @@ class Likelihood:
                 self.x, self.var, params.weights, params.means, params.variances, first, last, logp, entropy
             ),
             self.n_chunks,
-            busy=self.n_chunks > 1,
+            self.x.size * params.n_components,
         )
         self.n_passes += 1
         loglik = float((self.counts * logp).sum()) + self.log_jacobian
@@ -220,6 +256,6 @@ class Likelihood:
                 self.x, self.var, self.counts, logp, means, variances, first, last, out
             ),
             means.size,
-            busy=means.size * self.x.size > 200_000,
+            self.x.size * means.size,
         )
         return out[:, 0], out[:, 1]

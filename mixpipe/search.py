@@ -119,23 +119,27 @@ class Search:
         self.criterion = criterion
         self.progress = progress or (lambda n_components: None)
         self.grid = grid or candidates(likelihood, floor)
+        self.workers: ThreadPoolExecutor | None = None
         self.pools: list[list[Ascent]] = []
+        # Fits from which starts have been made: the same starts would end at the same places.
+        self.grown: set[Ascent] = set()
+        self.reduced: set[Ascent] = set()
 
     def run(self, max_components: int) -> list[Ascent]:
         """The best fit found for each number of components, in order."""
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
-        # One component more than asked for: the way back down serves the last one, too.
-        for size in range(2, max_components + 2):
+        for size in range(2, max_components + 1):
             effort = self._effort(size)
             self.pools.append(self._climb(self._grown(size - 1, effort), effort))
-            if size <= max_components:
-                self.progress(size)
-        for n_rounds in range(_N_ROUNDS):
-            # Where the effort is brief, one round has to do.
-            if not self._revise(
-                [size for size in range(2, max_components + 2) if n_rounds == 0 or self._effort(size) is not BRIEF]
-            ):
+            self.progress(size)
+        # What the criterion has left behind stays as it is. One component more serves the way back down.
+        if self._effort(max_components) is not BRIEF and max_components > 1:
+            effort = self._effort(max_components + 1)
+            self.pools.append(self._climb(self._grown(max_components, effort), effort))
+        for _ in range(_N_ROUNDS):
+            sizes = [size for size in range(2, len(self.pools) + 1) if self._effort(size) is not BRIEF]
+            if not self._revise(sizes):
                 break
         return never_falling([pool[0] for pool in self.pools[:max_components]])
 
@@ -151,8 +155,7 @@ class Search:
         for size in reversed(sizes):
             effort = self._effort(size)
             larger = self.pools[size][: effort.n_pool] if size < len(self.pools) else []
-            starts = [start for ascent in larger for start in (*removed(ascent.params), *merged(ascent.params))]
-            if starts and self._add(size, self._climb(starts, effort)):
+            if self._add(size, self._climb(self._reduced(larger), effort)):
                 fresh.add(size)
         for size in sizes[1:]:
             effort = self._effort(size)
@@ -169,6 +172,8 @@ class Search:
     def _climb(self, starts: Iterable[Params], effort: Effort) -> list[Ascent]:
         """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
         runners = list(starts)
+        if not runners:
+            return []
         n_em = 2
         for n_steps, n_kept in effort.race:
             ascents = self._ascend(runners, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
@@ -184,15 +189,26 @@ class Search:
 
         if self.likelihood.n_threads == 1 or self.likelihood.x.size < _THREADED_CELLS or len(starts) == 1:
             return [climb(start) for start in starts]
-        with ThreadPoolExecutor(self.likelihood.n_threads) as pool:
-            return list(pool.map(climb, starts))
+        self.workers = self.workers or ThreadPoolExecutor(self.likelihood.n_threads)
+        return list(self.workers.map(climb, starts))
 
     def _grown(self, size: int, effort: Effort) -> list[Params]:
         """Starts with one component more than the fits with `size`."""
         starts: list[Params] = []
         for ascent in self.pools[size - 1][: effort.n_pool]:
-            starts += self._insertions(ascent.params, effort.n_insertions)
-            starts += splits(ascent.params)
+            if ascent not in self.grown:
+                starts += self._insertions(ascent.params, effort.n_insertions)
+                starts += splits(ascent.params)
+                self.grown.add(ascent)
+        return starts
+
+    def _reduced(self, larger: list[Ascent]) -> list[Params]:
+        """Starts with one component less than these fits."""
+        starts: list[Params] = []
+        for ascent in larger:
+            if ascent not in self.reduced:
+                starts += removed(ascent.params) + merged(ascent.params)
+                self.reduced.add(ascent)
         return starts
 
     def _insertions(self, params: Params, n_insertions: int) -> list[Params]:

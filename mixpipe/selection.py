@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.engine import best_fits, certify
+from mixpipe.engine import best_fits
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
 from mixpipe.likelihood import Likelihood
 from mixpipe.model import CRITERIA, Array, Cells, FitResult, Mixture, Selection, Uncertainties
@@ -175,8 +175,8 @@ def choose_n_components(
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
-    found = best_fits(cells, likelihood, floor, max_components, criterion=criterion, progress=progress)
-    certificate = certify(likelihood, found)
+    found = best_fits(cells, likelihood, floor, max_components, criterion=criterion, certified=True, progress=progress)
+    certificate = found.certificate
     fits = tuple(
         _result(likelihood, ascent, floor, False, slope)
         for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)

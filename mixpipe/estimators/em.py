@@ -162,6 +162,7 @@ def ascend(
     gain: float = NEGLIGIBLE_GAIN,
     n_em: int = 2,
     max_steps: int = MAX_NEWTON_STEPS,
+    hessian: Array | None = None,
 ) -> Ascent:
     """Climb from a start to the local maximum.
 
@@ -181,13 +182,15 @@ def ascend(
         EM steps before the first Newton step.
     max_steps : int
         Newton steps at the most.
+    hessian : ndarray or None
+        A good approximation of the second derivatives, to be used in every step in place of the exact ones.
     """
     params = Params(start.weights, start.means, np.maximum(start.variances, floor))
     for _ in range(n_em):
         params, _ = step_xd(likelihood, params, floor)
     if equal_sigmas:
         params = Params(params.weights, params.means, np.full(params.n_components, params.weights @ params.variances))
-    deriv = likelihood.derivatives(params)
+    deriv = likelihood.derivatives(params, hessian)
     radius = 1.0
     promised = np.inf
     for _ in range(max_steps):
@@ -200,7 +203,7 @@ def ascend(
         # A short radius hides what is left: the promise counts where the region does not bind.
         if promised < max(gain, _ROUNDING * abs(deriv.loglik)) and (radius >= 0.5 or step.length < 0.9 * radius):
             break
-        trial = likelihood.derivatives(step.params)
+        trial = likelihood.derivatives(step.params, hessian)
         achieved = trial.loglik - deriv.loglik
         ratio = achieved / promised if 0.0 < promised < np.inf else 0.0
         if ratio < 0.25:
