@@ -17,12 +17,15 @@ _HOMES = {
     "Cells": "model",
     "ConfigError": "errors",
     "FitResult": "model",
-    "Mixture": "model",
+    "Mixture": "mixture",
     "MixpipeError": "errors",
     "Selection": "model",
     "Uncertainties": "model",
     "choose_n_components": "selection",
+    "fit_density": "estimators.tabulated",
+    "fit_densities": "estimators.tabulated",
     "fit_mixture": "selection",
+    "fit_moments": "estimators.moments",
     "read_catalog": "catalog",
 }
 __all__ = sorted(_HOMES)

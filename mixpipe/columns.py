@@ -19,6 +19,7 @@ from mixpipe.catalog.store import place
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
 from mixpipe.expressions import Expression
+from mixpipe.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 from mixpipe.model import Array, Cells
 
 # Why a row is not used; a row with several reasons counts under the first of them.
@@ -31,6 +32,7 @@ DROP_REASONS = (
     "missing_weight",
     "bad_weight",
     "not_positive",
+    "outside",
 )
 
 # Power of the value's unit in which an error of each kind is given.
@@ -61,6 +63,10 @@ class ColumnData:
         Rows dropped for each of `DROP_REASONS`.
     has_errors : bool
         Whether the settings name an error or an error floor.
+    limits : ndarray of int8, shape (n_used,)
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
+    truncated : tuple of (float, float) or None
+        Bounds that observed values had to lie between to be in the sample.
     """
 
     name: str
@@ -72,9 +78,11 @@ class ColumnData:
     n_read: int
     dropped: Mapping[str, int]
     has_errors: bool
+    limits: NDArray[np.int8]
+    truncated: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.err, self.weights, self.rows):
+        for array in (self.x, self.err, self.weights, self.rows, self.limits):
             array.flags.writeable = False
         object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
 
@@ -83,7 +91,17 @@ class ColumnData:
 
     def cells(self) -> Cells:
         """One cell per used row; needs at least one row with a positive weight."""
-        return Cells.from_rows(self.x, self.err, self.weights)
+        return Cells.from_rows(self.x, self.err, self.weights, limits=self.limits, truncated=self.truncated)
+
+    @property
+    def n_upper_limits(self) -> int:
+        """Used rows whose value is an upper limit."""
+        return int(np.count_nonzero(self.limits == UPPER))
+
+    @property
+    def n_lower_limits(self) -> int:
+        """Used rows whose value is a lower limit."""
+        return int(np.count_nonzero(self.limits == LOWER))
 
     def dropped_counts(self) -> str:
         """What was dropped, as text: ``40 cut, 2 missing_value``, or ``none``."""
@@ -140,7 +158,8 @@ def required_columns(
         error = [column.error] if isinstance(column.error, str) else column.error
         names.append(column.value)
         names += error if isinstance(error, list | tuple) else ()
-        names += [column.weight] if column.weight is not None else []
+        others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
+        names += [name for name in others if name is not None]
     return tuple(dict.fromkeys(names))
 
 
@@ -163,7 +182,8 @@ def prepare_column(
 
     The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
     (in the target unit) added in quadrature; transform of value and error. Columns of text are taken for numbers if
-    every cell that is not missing is one. An error that is exactly zero is allowed.
+    every cell that is not missing is one, or a limit such as ``<0.0017``. An error that is exactly zero is allowed; a
+    limit without error is one on the true value.
 
     Parameters
     ----------
@@ -190,12 +210,16 @@ def prepare_column(
         For a cut that cannot be understood.
     """
     entry = _Entry(table, settings, catalog, release)
-    value, sigma, weights = entry.value(), entry.sigma(), entry.weights()
+    value, limits = entry.value()
+    sigma, weights = entry.sigma(), entry.weights()
+    sigma = np.where((limits != VALUE) & np.isnan(sigma), 0.0, sigma)
     kept = Expression.parse(where).evaluate(table) if where is not None else np.ones(len(table), dtype=bool)
     positive = value > 0.0 if settings.transform != "none" else np.ones(len(table), dtype=bool)
     with np.errstate(all="ignore"):
         err = np.hypot(settings.error_scale * sigma, settings.error_floor)
         x, err = _transformed(value, err, settings.transform)
+        truncated = _truncation(settings, entry)
+        low, high = truncated or (-math.inf, math.inf)
 
     reasons = {
         "cut": ~kept,
@@ -207,6 +231,7 @@ def prepare_column(
         "missing_weight": np.isnan(weights),
         "bad_weight": (weights < 0.0) | np.isinf(weights),
         "not_positive": ~positive,
+        "outside": (x < low) | (x > high),
     }
     used = np.ones(len(table), dtype=bool)
     dropped = {}
@@ -224,7 +249,23 @@ def prepare_column(
         n_read=len(table),
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
+        limits=limits[used],
+        truncated=truncated,
     )
+
+
+def _truncation(settings: ColumnSettings, entry: _Entry) -> tuple[float, float] | None:
+    """The bounds of the sample, transformed like the values."""
+    if settings.truncated is None:
+        return None
+    if settings.transform != "none" and any(bound <= 0.0 for bound in settings.truncated if math.isfinite(bound)):
+        raise entry.refuse(
+            f"truncated at {min(settings.truncated):g}", f"bounds > 0 for transform {settings.transform}"
+        )
+    low, high = settings.truncated
+    bounds = np.array([low if settings.transform == "none" else max(low, 0.0), high])
+    low, high = _transformed(bounds, np.zeros(2), settings.transform)[0].tolist()
+    return low, high
 
 
 def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array]:
@@ -265,8 +306,19 @@ class _Entry:
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
 
-    def value(self) -> Array:
-        return self._numbers(self.settings.value) * self.factor
+    def value(self) -> tuple[Array, NDArray[np.int8]]:
+        """Values, and which of them are limits."""
+        settings = self.settings
+        values, limits = self._numbers_and_limits(settings.value)
+        if settings.limit_flag is not None:
+            flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
+            limits = np.where(limits == VALUE, flags, limits)
+        for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
+            if name is not None:
+                given = self._numbers(name)
+                fill = np.isnan(values) & ~np.isnan(given)
+                values, limits = np.where(fill, given, values), np.where(fill, limit, limits)
+        return values * self.factor, limits.astype(np.int8)
 
     def weights(self) -> Array:
         return np.ones(len(self.table)) if self.settings.weight is None else self._numbers(self.settings.weight)
@@ -305,33 +357,43 @@ class _Entry:
             return float(unit.to(target**power))
         # A unit that Astropy does not know has no powers and no multiples.
         except (u.UnitsError, ValueError, TypeError):
-            raise self._error_at(
+            raise self.refuse(
                 f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
                 f"a multiple of {expected}",
             ) from None
 
     def _column(self, name: str) -> Any:
         if name not in self.table.colnames:
-            raise self._error_at(f"no column {name!r}", expected_name(name, self.table.colnames))
+            raise self.refuse(f"no column {name!r}", expected_name(name, self.table.colnames))
         return self.table[name]
 
     def _numbers(self, name: str) -> Array:
+        numbers, limits = self._numbers_and_limits(name)
+        if limits.any():
+            row = self._row(int(np.flatnonzero(limits)[0]))
+            raise self.refuse(f"column {name!r} has a limit in {row}", "numbers; limits belong into the value column")
+        return numbers
+
+    def _numbers_and_limits(self, name: str) -> tuple[Array, NDArray[np.int8]]:
         column = as_column(name, self._column(name))
         values, missing = column.data.data, column.data.mask
         if values.ndim != 1 or values.dtype.kind not in "biufU":
             held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
-            raise self._error_at(f"column {name!r} holds {held}", "one number a row")
+            raise self.refuse(f"column {name!r} holds {held}", "one number a row")
         numbers = np.full(len(values), np.nan)
+        limits = np.zeros(len(values), dtype=np.int8)
+        if values.dtype.kind == "U":
+            values, limits = split_limits(values)
         try:
             numbers[~missing] = values[~missing].astype(np.float64)
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(values[row])]
-            raise self._error_at(
+            raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is {str(values[bad[0]])!r}"
                 f" in {self._row(int(bad[0]))}",
                 "numbers; `missing` lists texts that stand for no value",
             ) from None
-        return numbers
+        return numbers, limits
 
     def _row(self, index: int) -> str:
         """A row's number in the file that it came from, counted from one."""
@@ -342,7 +404,8 @@ class _Entry:
             index -= file["n_rows"]
         return f"row {index + 1}"
 
-    def _error_at(self, what: str, expected: str) -> CatalogError:
+    def refuse(self, what: str, expected: str) -> CatalogError:
+        """The error to raise for this entry."""
         return CatalogError(what, f"in {self.where}", expected)
 
 

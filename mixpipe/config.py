@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ class ColumnSettings:
     weight: str | None = _default("column", "weight")
     transform: str = _default("column", "transform")
     unit: str | None = _default("column", "unit")
+    limit_flag: str | None = _default("column", "limit_flag")
+    upper_limit: str | None = _default("column", "upper_limit")
+    lower_limit: str | None = _default("column", "lower_limit")
+    truncated: tuple[float, float] | None = _default("column", "truncated")
+    families: tuple[str, ...] = _default("column", "families")
+    background: str | tuple[float, float] | None = _default("column", "background")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
 
@@ -69,6 +77,9 @@ class Settings:
     criterion: str = _default("settings", "criterion")
     estimators: tuple[str, ...] = _default("settings", "estimators")
     bootstrap: int = _default("settings", "bootstrap")
+    quality_draws: int = _default("settings", "quality_draws")
+    profile: bool = _default("settings", "profile")
+    likelihood_ratio: int = _default("settings", "likelihood_ratio")
     seed: int = _default("settings", "seed")
 
 
@@ -163,6 +174,9 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         criterion=keys["criterion"],
         estimators=tuple(keys["estimators"]),
         bootstrap=int(keys["bootstrap"]),
+        quality_draws=int(keys["quality_draws"]),
+        profile=keys["profile"],
+        likelihood_ratio=int(keys["likelihood_ratio"]),
         seed=int(keys["seed"]),
     )
 
@@ -175,12 +189,15 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
         for release, files in keys.pop("releases").items()
     }
-    columns = tuple(_column(column, entry or {}, settings) for column, entry in keys.pop("columns").items())
+    columns = tuple(
+        _column(column, entry or {}, settings, partial(where, ("catalogs", name, "columns", column)))
+        for column, entry in keys.pop("columns").items()
+    )
     keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
     return CatalogSettings(name=name, releases=releases, columns=columns, **keys)
 
 
-def _column(name: str, given: Mapping[str, Any], settings: Settings) -> ColumnSettings:
+def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[[str], str]) -> ColumnSettings:
     keys = {**defaults("column"), **given}
     keys["value"] = keys["value"] or name
     error = keys["error"]
@@ -191,9 +208,26 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings) -> ColumnSe
     elif error == "none":
         keys["error"] = None
     keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
+    keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
+    background = keys["background"]
+    keys["background"] = None if background == "none" else background
+    if isinstance(background, list):
+        keys["background"] = _bounds(background, "background", where)
+    keys["families"] = tuple(keys["families"])
     keys["max_components"] = int(keys["max_components"] or settings.max_components)
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
     return ColumnSettings(name=name, **keys)
+
+
+def _bounds(given: list[float | None] | None, key: str, where: Callable[[str], str]) -> tuple[float, float] | None:
+    """Two bounds, infinite where they are left open."""
+    if given is None:
+        return None
+    low = -math.inf if given[0] is None else float(given[0])
+    high = math.inf if given[1] is None else float(given[1])
+    if not low < high or (low, high) == (-math.inf, math.inf):
+        raise ConfigError(f"found {given}", where(key), "two increasing numbers, at most one of them null")
+    return low, high
 
 
 def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:

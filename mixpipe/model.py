@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, ndtr
+
+from mixpipe.arrays import Array, frozen
+from mixpipe.mixture import Mixture
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 CRITERIA = ("bic", "aic", "icl")
 
 # Criteria that differ by less are equal: far below what matters, far above rounding.
 _EQUAL = 1e-6
-_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-
-
-def _frozen(values: ArrayLike) -> Array:
-    """A read-only float64 copy, so that nothing handed in or out can change a result."""
-    array = np.array(values, dtype=np.float64, copy=True, order="C")
-    array.flags.writeable = False
-    return array
 
 
 def bic(loglik: float, n_params: int, n_data: float) -> float:
@@ -72,21 +67,27 @@ class Cells:
     resolution : float
         Smallest width that the values with zero error can resolve, in the unit of `x`; 0 where every error
         is positive.
+    limits : array_like of int, shape (n_cells,), or None
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
+    truncated : tuple of (float, float) or None
+        Bounds that observed values had to lie between to be in the sample, infinite on an open side.
 
     Raises
     ------
     ValueError
-        For arrays of unequal length, no positive weight, or values that are not finite.
+        For arrays of unequal length, no positive weight, values that are not finite, or values outside the window.
     """
 
     x: Array
     err: Array
     weights: Array
     resolution: float = 0.0
+    limits: NDArray[np.int8] | None = None
+    truncated: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("x", "err", "weights"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+            object.__setattr__(self, name, frozen(getattr(self, name)))
         if not (self.x.ndim == 1 and self.x.shape == self.err.shape == self.weights.shape):
             raise ValueError(
                 f"x, err and weights must be one-dimensional and of one length, "
@@ -103,9 +104,46 @@ class Cells:
                 )
         if not self.weights.sum() > 0:
             raise ValueError("no data: expected at least one value with a positive weight")
+        self._check_limits()
+        self._check_window()
+
+    def _check_limits(self) -> None:
+        if self.limits is None:
+            return
+        limits = np.array(self.limits, dtype=np.int8)
+        if limits.shape != self.x.shape or not np.array_equal(limits, self.limits) or np.any(abs(limits) > 1):
+            raise ValueError("limits must be -1, 0 or 1, one for each value")
+        limits.flags.writeable = False
+        object.__setattr__(self, "limits", limits if limits.any() else None)
+
+    def _check_window(self) -> None:
+        if self.truncated is None:
+            return
+        low, high = (float(bound) for bound in self.truncated)
+        object.__setattr__(self, "truncated", (low, high))
+        if self.limits is not None:
+            raise ValueError("limits and a window together: expected one of them")
+        if not low < high:
+            raise ValueError(f"the window must be two increasing bounds, found {self.truncated}")
+        outside = np.count_nonzero((self.x < low) | (self.x > high))
+        if outside:
+            raise ValueError(f"{outside} values lie outside the window from {low} to {high}")
+
+    @property
+    def are_values(self) -> bool:
+        """Whether every cell is a value, and of a sample without bounds."""
+        return self.limits is None and self.truncated is None
 
     @classmethod
-    def from_rows(cls, x: ArrayLike, err: ArrayLike | None = None, weights: ArrayLike | None = None) -> Cells:
+    def from_rows(
+        cls,
+        x: ArrayLike,
+        err: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        *,
+        limits: ArrayLike | None = None,
+        truncated: tuple[float, float] | None = None,
+    ) -> Cells:
         """One cell per row.
 
         Parameters
@@ -116,6 +154,8 @@ class Cells:
             One-sigma errors; a scalar means equal errors, None no errors.
         weights : array_like, shape (n_data,), or None
             Row weights, one each if None. Rows of weight zero count for nothing.
+        limits, truncated
+            As in `Cells`.
 
         Examples
         --------
@@ -129,8 +169,11 @@ class Cells:
             # Arrays of another length are left to the check of the class, which names them.
             return np.broadcast_to(array, values.shape) if array.size == 1 else array
 
-        rows = cls(values, like_values(err, 0.0), like_values(weights, 1.0))
+        flags = None if limits is None else np.asarray(limits)
+        rows = cls(values, like_values(err, 0.0), like_values(weights, 1.0), 0.0, flags, truncated)
         exact = (rows.err == 0.0) & (rows.weights > 0.0)
+        if rows.limits is not None:
+            exact &= rows.limits == 0
         return replace(rows, resolution=resolution(rows.x[exact])) if exact.any() else rows
 
     @classmethod
@@ -197,21 +240,42 @@ class Cells:
 
         if not (np.isfinite(base) and base > 0 and np.isfinite(fineness) and fineness > 0):
             raise ValueError(f"base and fineness must be positive, found {base} and {fineness}")
+        if self.limits is not None and np.any(self.limits != self.limits[0]):
+            kinds = [self.of_kind(kind).sketched(base, fineness) for kind in np.unique(self.limits)]
+            return reduce(add, kinds)
         # Steps in the error go with those in the value: at half a total width, a quarter of an octave.
         grid = float(base), float(fineness), 4 if fineness < 1.0 else 3
         # Measured from a value among them, so that the cells resolve what doubles do.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         keys, sums = sketching.sketch_rows(self.x - anchor, self.err, self.weights, *grid)
         points = sketching.cell_points(keys, sums, *grid)
-        return Cells(anchor + points[0], points[1], points[2], self.resolution)
+        x = anchor + points[0]
+        if self.truncated is not None:
+            x = np.clip(x, *self.truncated)
+        limits = None if self.limits is None else np.full(x.size, self.limits[0])
+        return Cells(x, points[1], points[2], self.resolution, limits, self.truncated)
+
+    def of_kind(self, kind: int) -> Cells:
+        """The cells whose limit is `kind`; see `Cells`."""
+        flags = np.zeros(len(self), dtype=np.int8) if self.limits is None else self.limits
+        some = flags == kind
+        return Cells(self.x[some], self.err[some], self.weights[some], self.resolution, flags[some], self.truncated)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both."""
+        if self.truncated != other.truncated:
+            raise ValueError(f"the cells have different windows, {self.truncated} and {other.truncated}")
+        limits = None
+        if self.limits is not None or other.limits is not None:
+            flags = [np.zeros(len(cells), np.int8) if cells.limits is None else cells.limits for cells in (self, other)]
+            limits = np.concatenate(flags)
         return Cells(
             np.concatenate([self.x, other.x]),
             np.concatenate([self.err, other.err]),
             np.concatenate([self.weights, other.weights]),
             max(self.resolution, other.resolution),
+            limits,
+            self.truncated,
         )
 
     @property
@@ -266,169 +330,6 @@ def _tied_gap(distinct: Array, ties: NDArray[np.int_]) -> float:
     return float(np.quantile(np.diff(heavy), 0.1)) if many >= 3 and heavy.size > 3 else 0.0
 
 
-def _normalised(log_joint: Array) -> Array:
-    """Responsibilities from ln(w_j N_j); a value on point masses belongs to these alone."""
-    infinite = log_joint == np.inf
-    if infinite.any():
-        log_joint = np.where(infinite.any(axis=-1, keepdims=True), np.where(infinite, 0.0, -np.inf), log_joint)
-    return np.asarray(np.exp(log_joint - logsumexp(log_joint, axis=-1, keepdims=True)))
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """A one-dimensional Gaussian mixture of the true values, measurement errors taken out.
-
-    Components are sorted by mean on construction.
-
-    Parameters
-    ----------
-    weights : array_like, shape (n_components,)
-        Fractions >= 0 that sum to one.
-    means : array_like, shape (n_components,)
-        Component means.
-    sigmas : array_like, shape (n_components,)
-        Intrinsic widths >= 0, in the unit of the means. Zero is a component without intrinsic scatter.
-
-    Raises
-    ------
-    ValueError
-        For unequal lengths, negative widths, or weights that do not sum to one within 1e-6.
-
-    Examples
-    --------
-    >>> mixture = Mixture([0.8, 0.2], [15.0, 20.0], [1.0, 1.0])
-    >>> round(float(mixture.pdf(15.0)), 6)
-    0.319154
-    """
-
-    weights: Array
-    means: Array
-    sigmas: Array
-
-    def __post_init__(self) -> None:
-        weights, means, sigmas = (
-            np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (self.weights, self.means, self.sigmas)
-        )
-        if not (weights.ndim == 1 and weights.shape == means.shape == sigmas.shape and weights.size > 0):
-            raise ValueError("weights, means and sigmas must be one-dimensional and of one length")
-        if not (np.all(np.isfinite(means)) and np.all(np.isfinite(sigmas)) and np.all(sigmas >= 0)):
-            raise ValueError("means must be finite and sigmas finite and >= 0")
-        if not (np.all(weights >= 0) and abs(weights.sum() - 1.0) < 1e-6):
-            raise ValueError(f"weights must be >= 0 and sum to one, found a sum of {weights.sum()}")
-        order = np.lexsort((sigmas, means))
-        object.__setattr__(self, "weights", _frozen(weights[order] / weights.sum()))
-        object.__setattr__(self, "means", _frozen(means[order]))
-        object.__setattr__(self, "sigmas", _frozen(sigmas[order]))
-
-    def __repr__(self) -> str:
-        with np.printoptions(precision=3, suppress=True, floatmode="maxprec"):
-            return f"Mixture(weights={self.weights}, means={self.means}, sigmas={self.sigmas})"
-
-    @property
-    def n_components(self) -> int:
-        """Number of components, M."""
-        return self.weights.size
-
-    def _log_joint(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array, Array]:
-        """ln(w_j N(x | m_j, T_j)), total variance and offset, each with a last axis of components."""
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
-        total_var = self.sigmas**2 + errors[..., None] ** 2
-        offset = values[..., None] - self.means
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_joint = np.log(self.weights) - 0.5 * offset**2 / total_var - 0.5 * np.log(total_var) - _LOG_SQRT_2PI
-        # A component of zero width seen without error: a point mass, infinite at its mean and nothing elsewhere.
-        point = total_var == 0.0
-        if point.any():
-            log_joint = np.where(point, np.where(offset == 0.0, np.inf, -np.inf), log_joint)
-        return log_joint, total_var, offset
-
-    def logpdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Natural log of the density of observed values: the mixture convolved with Gaussian errors.
-
-        Parameters
-        ----------
-        x : array_like
-            Observed values.
-        err : array_like
-            One-sigma errors, broadcast against `x`; 0 gives the intrinsic density.
-        """
-        return np.asarray(logsumexp(self._log_joint(x, err)[0], axis=-1))
-
-    def pdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Density of observed values; see `logpdf`."""
-        return np.exp(self.logpdf(x, err))
-
-    def _scores(self, x: ArrayLike, err: ArrayLike) -> Array:
-        """(x - m_j) / sqrt(T_j), with a last axis of components."""
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
-        total = np.sqrt(self.sigmas**2 + errors[..., None] ** 2)
-        offset = values[..., None] - self.means
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
-
-    def cdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Probability of an observed value below `x`; see `logpdf` for the arguments."""
-        return np.asarray(ndtr(self._scores(x, err)) @ self.weights)
-
-    def sf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Probability of an observed value above `x`: ``1 - cdf``, exact in the upper tail."""
-        return np.asarray(ndtr(-self._scores(x, err)) @ self.weights)
-
-    def responsibilities(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Probability that each value belongs to each component, given its own error.
-
-        Returns
-        -------
-        ndarray, shape (..., n_components)
-            Sums to one over the last axis.
-
-        Examples
-        --------
-        >>> Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0]).responsibilities(2.0)
-        array([0.5, 0.5])
-        """
-        return _normalised(self._log_joint(x, err)[0])
-
-    def posterior(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
-        """Mean and standard deviation of the true value behind each observed one.
-
-        Bovy, Hogg & Roweis (2011), equations 23 to 25: within component j the true value is normal with mean
-        ``m_j + s_j^2 (x - m_j) / T_j`` and variance ``s_j^2 err^2 / T_j``.
-
-        Returns
-        -------
-        true_mean, true_unc : ndarray
-            Of the broadcast shape of `x` and `err`.
-
-        Examples
-        --------
-        >>> mean, unc = Mixture([1.0], [0.0], [1.0]).posterior(2.0, 1.0)
-        >>> float(mean), round(float(unc), 6)
-        (1.0, 0.707107)
-        """
-        log_joint, total_var, offset = self._log_joint(x, err)
-        resp = _normalised(log_joint)
-        shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
-        centres = self.means + shrink * offset
-        spread = shrink * np.asarray(err, dtype=np.float64)[..., None] ** 2
-        mean = np.sum(resp * centres, axis=-1)
-        variance = np.sum(resp * (spread + (centres - mean[..., None]) ** 2), axis=-1)
-        return np.asarray(mean), np.sqrt(variance)
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw `n` true values.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        rng : numpy.random.Generator
-            Source of randomness.
-        """
-        component = rng.choice(self.n_components, size=n, p=self.weights)
-        return self.means[component] + self.sigmas[component] * rng.standard_normal(n)
-
-
 @dataclass(frozen=True, eq=False)
 class Uncertainties:
     """One-sigma uncertainties of a mixture's parameters, each of shape (n_components,); nan where there is none."""
@@ -436,10 +337,13 @@ class Uncertainties:
     weights: Array
     means: Array
     sigmas: Array
+    shapes: Array = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        for name in ("weights", "means", "sigmas"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        if not np.size(self.shapes):
+            object.__setattr__(self, "shapes", np.full(np.size(self.weights), np.nan))
+        for name in ("weights", "means", "sigmas", "shapes"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     @classmethod
     def unknown(cls, n_components: int) -> Uncertainties:
@@ -571,12 +475,15 @@ class Selection:
         -------
         pandas.DataFrame
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
-            bound_sigma.
+            bound_sigma, family, bic_weight: its share of exp(-delta_bic / 2), the probability of the fit among these
+            in the approximation behind BIC.
         """
         import pandas as pd
 
         best = self.best
         lowest = min(fit.bic for fit in self.fits)
+        shares = np.exp(-0.5 * np.array([fit.bic - lowest for fit in self.fits]))
+        shares /= shares.sum()
         return pd.DataFrame(
             [
                 {
@@ -590,9 +497,11 @@ class Selection:
                     "converged": fit.converged,
                     "selected": fit is best,
                     "gradient_max": fit.gradient_max,
-                    "loglik_bound": self.loglik_bound,
-                    "bound_sigma": self.bound_sigma,
+                    "loglik_bound": self.loglik_bound if fit.mixture.is_gaussian else math.nan,
+                    "bound_sigma": self.bound_sigma if fit.mixture.is_gaussian else math.nan,
+                    "family": fit.mixture.family,
+                    "bic_weight": share,
                 }
-                for fit in self.fits
+                for fit, share in zip(self.fits, shares, strict=True)
             ]
         )

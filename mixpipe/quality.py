@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ import numpy as np
 from mixpipe.model import Array, Cells, Mixture
 
 _BLOCK = 1 << 16
+# A fit is rejected when catalogs drawn from it deviate as much less often than this.
+REJECTED = 0.01
 
 
 @dataclass(frozen=True)
@@ -25,24 +28,46 @@ class Quality:
         not hold here, since the parameters were fitted to the same data.
     ad : float
         Anderson-Darling statistic of the same, more sensitive in the tails.
+    ad_pvalue : float
+        As `ks_pvalue`.
     """
 
     ks: float
     ks_pvalue: float
     ad: float
+    ad_pvalue: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """``ok`` or ``rejected`` by the p-values, ``untested`` where there are none.
+
+        >>> Quality(0.02, 0.4, 0.3, 0.002).verdict
+        'rejected'
+        """
+        lowest = min(self.ks_pvalue, self.ad_pvalue)
+        return "untested" if math.isnan(lowest) else "rejected" if lowest < REJECTED else "ok"
 
 
 def pit(mixture: Mixture, cells: Cells) -> Array:
     """Probability integral transform: the model's probability of a value below each one, given its error.
 
-    Uniform between 0 and 1 if the model is right.
+    Uniform between 0 and 1 if the model is right. In a truncated sample it is the probability among the values between
+    the bounds.
 
     Examples
     --------
     >>> pit(Mixture([1.0], [0.0], [1.0]), Cells.from_rows([0.0], 0.5))
     array([0.5])
     """
-    return _by_blocks(mixture.cdf, cells)
+    if cells.truncated is None:
+        return _by_blocks(mixture.cdf, cells)
+    low, high = cells.truncated
+
+    def within(x: Array, err: Array) -> Array:
+        below, inside = mixture.share_between(low, x, high, err)
+        return np.clip(below / inside, 0.0, 1.0)
+
+    return _by_blocks(within, cells)
 
 
 def _by_blocks(function: Callable[[Array, Array], Array], cells: Cells) -> Array:
@@ -56,14 +81,17 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
 
     With sorted values u_k and cumulative weight fractions F_k, KS is the largest distance of F from u, and AD is
     ``N integral (F - u)^2 / (u (1 - u)) du`` (Anderson & Darling 1954), which is integrated exactly between the steps.
+    Both are nan where some rows are limits: nothing says which values might have been limits, too.
 
     Examples
     --------
     >>> assess(Mixture([1.0], [0.0], [1.0]), Cells.from_rows([0.0], 0.5)).ks
     0.5
     """
+    if cells.limits is not None:
+        return Quality(math.nan, math.nan, math.nan)
     u = pit(mixture, cells)
-    above = _by_blocks(mixture.sf, cells)
+    above = _by_blocks(mixture.sf, cells) if cells.truncated is None else 1.0 - u
     order = np.lexsort((-above, u))
     tiny = np.finfo(np.float64).tiny
     u, above = np.maximum(u[order], tiny), np.maximum(above[order], tiny)

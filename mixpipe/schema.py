@@ -33,6 +33,7 @@ class Where(Protocol):
 
 
 _TYPE_WORDS = {
+    "boolean": "true or false",
     "string": "text",
     "integer": "a whole number",
     "number": "a number",

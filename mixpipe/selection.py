@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 
 from mixpipe.engine import best_fits
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
-from mixpipe.likelihood import Likelihood
-from mixpipe.model import CRITERIA, Array, Cells, FitResult, Mixture, Selection, Uncertainties
+from mixpipe.general.fit import best_fits as best_general_fits
+from mixpipe.inputs import as_cells
+from mixpipe.likelihood import Likelihood, available_threads
+from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.uncertainty import information_uncertainties
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
@@ -21,59 +23,23 @@ _CLOSE_CHOICE = 2.0
 _FEW_ROWS = 3.0
 
 
-def as_cells(x: Any, err: Any = None, weights: Any = None) -> Cells:
-    """Cells from what users hold: arrays, pandas series, Astropy columns or quantities, or cells.
-
-    Errors that carry a unit are converted to the unit of the values.
-
-    Raises
-    ------
-    ValueError
-        For cells together with `err` or `weights`, missing values, or a unit on the errors alone.
-    """
-    if isinstance(x, Cells):
-        if err is not None or weights is not None:
-            raise ValueError("cells carry their own errors and weights: err and weights must be None")
-        return x
-    unit = _unit(x)
-    if unit is None and _unit(err) is not None:
-        raise ValueError(f"err has the unit {_unit(err)} but x has none")
-    return Cells.from_rows(
-        _plain(x), None if err is None else _plain(err, unit), None if weights is None else _plain(weights)
-    )
-
-
-def _unit(values: Any) -> Any:
-    """The Astropy unit that values carry; attributes of pandas series may be labels of their rows."""
-    return None if hasattr(values, "iloc") else getattr(values, "unit", None)
-
-
-def _plain(values: Any, unit: Any = None) -> Array:
-    """A float64 array, converted to `unit` if the values carry one; masked values become nan, which `Cells` refuses."""
-    if hasattr(values, "iloc"):
-        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
-    array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
-    if unit is not None and _unit(values) is not None:
-        array *= _unit(values).to(unit)
-    mask = getattr(values, "mask", None)
-    if mask is not None:
-        array[np.broadcast_to(mask, array.shape)] = np.nan
-    return array
-
-
 def fit_mixture(
     x: Any,
     err: Any = None,
     n_components: int = 1,
     *,
     weights: Any = None,
+    limits: Any = None,
+    truncated: tuple[float, float] | None = None,
+    family: str = "gaussian",
+    background: str | tuple[float, float] | None = None,
     start: Mixture | None = None,
     algorithm: str = "newton",
     equal_sigmas: bool = False,
     sigma_floor: float | None = None,
     n_threads: int | None = None,
 ) -> FitResult:
-    """Maximum-likelihood Gaussian mixture of values with per-row errors.
+    """Maximum-likelihood mixture of values with per-row errors.
 
     Parameters
     ----------
@@ -85,8 +51,17 @@ def fit_mixture(
         Number of components, M.
     weights : array_like, shape (n_data,), or None
         Row weights.
+    limits : array_like of int, shape (n_data,), or None
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
+    truncated : tuple of (float, float) or None
+        Bounds that observed values had to lie between to be in the sample, infinite on an open side.
+    family : str
+        Of the components: one of `mixpipe.families.FAMILIES`.
+    background : tuple of (float, float), "uniform" or None
+        Range of a uniform component, which counts as one of the components; ``"uniform"`` is that of the values.
     start : Mixture or None
-        Climb from here instead of searching for the global maximum.
+        Climb from here instead of searching for the global maximum. This and the options below are for Gaussian
+        components and values without limits.
     algorithm : str
         ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``.
     equal_sigmas : bool
@@ -115,7 +90,14 @@ def fit_mixture(
     Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
     """
     n_components = _check_count("n_components", n_components)
-    cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
+    cells = as_cells(x, err, weights, limits, truncated)
+    if not _is_plain(cells, family, background):
+        if start is not None or algorithm != "newton" or equal_sigmas or sigma_floor is not None:
+            raise ValueError(
+                "start, algorithm, equal_sigmas and sigma_floor are for Gaussian components of values without limits"
+            )
+        return _general(cells, family, n_components, background, n_threads)[-1]
+    likelihood, floor = _prepare(cells, sigma_floor, n_threads)
     if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
         raise ValueError(
             f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
@@ -137,6 +119,10 @@ def choose_n_components(
     err: Any = None,
     *,
     weights: Any = None,
+    limits: Any = None,
+    truncated: tuple[float, float] | None = None,
+    families: Sequence[str] = ("gaussian",),
+    background: str | tuple[float, float] | None = None,
     max_components: int = 10,
     criterion: str = "bic",
     sigma_floor: float | None = None,
@@ -147,8 +133,10 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, sigma_floor, n_threads
+    x, err, weights, limits, truncated, background, sigma_floor, n_threads
         As in `fit_mixture`.
+    families : sequence of str
+        Families to choose among, all components of a mixture being of one; the criterion compares all fits.
     max_components : int
         Largest number of components to try.
     criterion : str
@@ -174,28 +162,68 @@ def choose_n_components(
     max_components = _check_count("max_components", max_components)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
-    cells, likelihood, floor = _prepare(x, err, weights, sigma_floor, n_threads)
-    found = best_fits(cells, likelihood, floor, max_components, criterion=criterion, certified=True, progress=progress)
-    certificate = found.certificate
-    fits = tuple(
-        _result(likelihood, ascent, floor, False, slope)
-        for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)
+    if not families:
+        raise ValueError("families: expected at least one")
+    cells = as_cells(x, err, weights, limits, truncated)
+    fits: list[FitResult] = []
+    bounds = (math.nan, math.nan)
+    for family in dict.fromkeys(families):
+        if not _is_plain(cells, family, background):
+            fits += _general(cells, family, max_components, background, n_threads, progress)
+            continue
+        likelihood, floor = _prepare(cells, sigma_floor, n_threads)
+        found = best_fits(
+            cells, likelihood, floor, max_components, criterion=criterion, certified=True, progress=progress
+        )
+        certificate = found.certificate
+        bounds = (certificate.loglik_bound, certificate.bound_sigma)
+        fits += [
+            _result(likelihood, ascent, floor, False, slope)
+            for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)
+        ]
+    selection = Selection(tuple(fits), criterion, *bounds)
+    doubts = _doubts(selection, max_components)
+    judged = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
+    return Selection(judged, criterion, *bounds)
+
+
+def _is_plain(cells: Cells, family: str, background: str | tuple[float, float] | None) -> bool:
+    """Whether the fast likelihood serves: Gaussian components, and values only."""
+    return cells.are_values and family == "gaussian" and background is None
+
+
+def _general(
+    cells: Cells,
+    family: str,
+    max_components: int,
+    background: str | tuple[float, float] | None,
+    n_threads: int | None,
+    progress: Callable[[int], None] | None = None,
+) -> list[FitResult]:
+    if isinstance(background, str):
+        if background != "uniform":
+            raise ValueError(f"background {background!r}: expected 'uniform' or two bounds")
+        background = float(cells.x.min()), float(cells.x.max())
+    return best_general_fits(
+        cells,
+        family,
+        max_components,
+        background=background,
+        n_threads=n_threads or available_threads(),
+        progress=progress,
     )
-    selection = Selection(fits, criterion, certificate.loglik_bound, certificate.bound_sigma)
-    doubts = _doubts(selection)
-    fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
-    return Selection(fits, criterion, certificate.loglik_bound, certificate.bound_sigma)
 
 
-def _doubts(selection: Selection) -> tuple[str, ...]:
+def _doubts(selection: Selection, max_components: int) -> tuple[str, ...]:
     """What speaks against the choice of the number of components."""
     best, criterion = selection.best, selection.criterion
     doubts = []
     for fit in selection.fits:
         above = getattr(fit, criterion) - getattr(best, criterion)
         if fit is not best and above < _CLOSE_CHOICE and best.n_data >= fit.n_params:
-            doubts.append(f"{criterion.upper()} of {fit.n_components} components is only {above:.2g} higher")
-    if best.n_components == len(selection.fits) > 1:
+            family = f" of family {fit.mixture.family}" if fit.mixture.family != best.mixture.family else ""
+            doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
+    if best.n_components == max_components > 1:
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
     return tuple(doubts)
 
@@ -210,11 +238,8 @@ def _check_count(name: str, value: Any) -> int:
     return count
 
 
-def _prepare(
-    x: Any, err: Any, weights: Any, sigma_floor: float | None, n_threads: int | None
-) -> tuple[Cells, Likelihood, float]:
-    """Cells, their likelihood, and the lower bound on the variances in its scaled units."""
-    cells = as_cells(x, err, weights)
+def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float]:
+    """The likelihood, and the lower bound on the variances in its scaled units."""
     if sigma_floor is None:
         sigma_floor = cells.resolution
     elif not (
@@ -222,7 +247,7 @@ def _prepare(
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
     likelihood = Likelihood(cells, n_threads)
-    return cells, likelihood, (sigma_floor / likelihood.scale) ** 2
+    return likelihood, (sigma_floor / likelihood.scale) ** 2
 
 
 def _result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,12 @@ def _strict(value: Any) -> Any:
     return value
 
 
-def components_table(fit: FitResult, unit: str | None = None) -> pd.DataFrame:
-    """One row per component, sorted by mean: weight, mean and sigma with uncertainties, boundary, unit."""
+def components_table(fit: FitResult, unit: str | None = None, sigma_upper: Array | None = None) -> pd.DataFrame:
+    """One row per component, sorted by mean: weight, mean and sigma with uncertainties, boundary, unit.
+
+    Then the 95 % upper limit of a sigma on the boundary; the family, which says what mean and sigma are; and its third
+    parameter, nan where it has none.
+    """
     mixture, unc = fit.mixture, fit.uncertainties
     return pd.DataFrame(
         {
@@ -76,6 +81,10 @@ def components_table(fit: FitResult, unit: str | None = None) -> pd.DataFrame:
             "sigma_unc": unc.sigmas,
             "boundary": fit.boundary,
             "unit": unit or "",
+            "sigma_upper": np.full(fit.n_components, np.nan) if sigma_upper is None else sigma_upper,
+            "family": mixture.families,
+            "shape": mixture.shapes,
+            "shape_unc": unc.shapes,
         }
     )
 
@@ -104,10 +113,12 @@ def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def fit_document(selection: Selection, quality: Quality, unit: str | None) -> dict[str, Any]:
+def fit_document(
+    selection: Selection, quality: Quality, unit: str | None, sigma_upper: Array | None = None
+) -> dict[str, Any]:
     """The fit as plain values for JSON: what the command line prints and what fit.json is built on."""
     fit = selection.best
-    components = components_table(fit).drop(columns=["component", "unit"])
+    components = components_table(fit, None, sigma_upper).drop(columns=["component", "unit"])
     return {
         "n_data": fit.n_data,
         "unit": unit,
@@ -126,7 +137,7 @@ def fit_document(selection: Selection, quality: Quality, unit: str | None) -> di
         "sigma_floor": fit.sigma_floor,
         "components": components.to_dict("records"),
         "selection": selection.table().to_dict("records"),
-        "quality": {"ks": quality.ks, "ks_pvalue": quality.ks_pvalue, "ad": quality.ad},
+        "quality": {**asdict(quality), "verdict": quality.verdict},
         "warnings": list(fit.warnings),
     }
 
@@ -143,7 +154,13 @@ def read_fit(document: dict[str, Any]) -> FitResult:
         return math.nan if document[name] is None else float(document[name])
 
     return FitResult(
-        mixture=Mixture(column("weight"), column("mean"), column("sigma")),
+        mixture=Mixture(
+            column("weight"),
+            column("mean"),
+            column("sigma"),
+            tuple(row["family"] for row in document["components"]),
+            column("shape"),
+        ),
         estimator=document["estimator"],
         loglik=number("loglik"),
         entropy=number("entropy"),
@@ -154,7 +171,7 @@ def read_fit(document: dict[str, Any]) -> FitResult:
         n_passes=document["n_passes"],
         sigma_floor=number("sigma_floor"),
         boundary=column("boundary").astype(bool),
-        uncertainties=Uncertainties(column("weight_unc"), column("mean_unc"), column("sigma_unc")),
+        uncertainties=Uncertainties(column("weight_unc"), column("mean_unc"), column("sigma_unc"), column("shape_unc")),
         warnings=tuple(document["warnings"]),
     )
 
@@ -188,9 +205,12 @@ def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels
     def block(start: int) -> pa.Table:
         part = slice(start, start + _BLOCK)
         x, err = cells.x[part], cells.err[part]
-        resp = mixture.responsibilities(x, err)
-        true_mean, true_unc = mixture.posterior(x, err)
-        columns = {"value": x, "err": err}
+        limits = None if cells.limits is None else cells.limits[part]
+        resp = mixture.responsibilities(x, err, limits)
+        true_mean, true_unc = mixture.posterior(x, err, limits)
+        columns: dict[str, np.ndarray] = {"value": x, "err": err}
+        if limits is not None:
+            columns["limit"] = limits
         if weighted:
             columns["weight"] = cells.weights[part]
         columns["component"] = (np.argmax(resp, axis=1) + 1).astype(np.int32)

@@ -29,12 +29,13 @@ def counts(data: ColumnData) -> dict[str, int]:
 class TestDroppedRows:
     def test_each_reason_once(self) -> None:
         columns = {
-            "x": [1, NAN, INF, 2, 3, 4, 5, 6, 7, 8, 0, -1, 9],
-            "e": [1, 1, 1, NAN, -1, INF, 1, 1, 1, 1, 1, 1, 0],
-            "w": [1, 1, 1, 1, 1, 1, NAN, -1, INF, 0, 1, 1, 2],
-            "c": [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+            "x": [1, NAN, INF, 2, 3, 4, 5, 6, 7, 8, 0, -1, 9, 11],
+            "e": [1, 1, 1, NAN, -1, INF, 1, 1, 1, 1, 1, 1, 0, 1],
+            "w": [1, 1, 1, 1, 1, 1, NAN, -1, INF, 0, 1, 1, 2, 1],
+            "c": [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
         }
-        data = prepare(columns, where="c == 1", error="e", weight="w", transform="ln")
+        truncated = (0.5, 10.0)
+        data = prepare(columns, where="c == 1", error="e", weight="w", transform="ln", truncated=truncated)
         assert dict(data.dropped) == {
             "cut": 1,
             "missing_value": 1,
@@ -44,10 +45,11 @@ class TestDroppedRows:
             "missing_weight": 1,
             "bad_weight": 2,
             "not_positive": 2,
+            "outside": 1,
         }
         assert tuple(data.dropped) == DROP_REASONS
         assert data.rows.tolist() == [9, 12]
-        assert data.n_read == 13
+        assert data.n_read == 14
         assert len(data) + sum(data.dropped.values()) == data.n_read
         assert data.weights.tolist() == [0, 2]
         assert data.err.tolist() == [1 / 8, 0]
@@ -55,7 +57,17 @@ class TestDroppedRows:
     def test_a_row_counts_under_the_first_reason(self) -> None:
         """Rows with all faults from the k-th on."""
         good = {"c": 1, "x": 1.0, "e": 1.0, "w": 1.0}
-        faults = [("c", 0), ("x", NAN), ("x", -INF), ("e", NAN), ("e", -1.0), ("w", NAN), ("w", -1.0), ("x", -1.0)]
+        faults = [
+            ("c", 0),
+            ("x", NAN),
+            ("x", -INF),
+            ("e", NAN),
+            ("e", -1.0),
+            ("w", NAN),
+            ("w", -1.0),
+            ("x", -1.0),
+            ("x", 0.1),
+        ]
         rows = []
         for first in range(len(faults)):
             row = dict(good)
@@ -64,7 +76,8 @@ class TestDroppedRows:
                 row[name] = value
             rows.append(row)
         table = {name: [row[name] for row in rows] for name in good}
-        data = prepare(table, where="c == 1", error="e", weight="w", transform="log10")
+        truncated = (0.5, 10.0)
+        data = prepare(table, where="c == 1", error="e", weight="w", transform="log10", truncated=truncated)
         assert list(data.dropped.values()) == [1] * len(DROP_REASONS)
 
     def test_all_reasons_are_there_without_any_fault(self) -> None:

@@ -1,5 +1,6 @@
 """Configuration files: what is accepted, what holds by default, and what errors say."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ catalogs:
         weight: w
         transform: log10
         unit: Msun
+        limit_flag: l
+        upper_limit: u
+        lower_limit: v
+        truncated: [0.5, null]
+        families: [gaussian, laplace]
+        background: [0, 9]
         max_components: 3
         estimators: [em]
       spin: {error: 0.5}
@@ -51,7 +58,10 @@ settings:
   max_components: 6
   criterion: icl
   estimators: [em]
-  bootstrap: 0
+  bootstrap: 20
+  quality_draws: 9
+  profile: true
+  likelihood_ratio: 19
   seed: 7
 """
 
@@ -77,8 +87,10 @@ def test_minimal_config_takes_the_documented_defaults(tmp_path):
     (mass,) = stars.columns
     assert (mass.name, mass.value, mass.error, mass.transform) == ("mass", "mass", None, "none")
     assert (mass.error_kind, mass.error_scale, mass.error_floor) == ("sigma", 1.0, 0.0)
-    assert (mass.max_components, mass.estimators) == (10, ("em",))
-    assert config.settings == Settings(max_components=10, criterion="bic", estimators=("em",), bootstrap=0, seed=1)
+    assert (mass.max_components, mass.estimators) == (10, ("em", "moments", "density"))
+    assert config.settings == Settings(
+        max_components=10, criterion="bic", estimators=("em", "moments", "density"), bootstrap=0, seed=1
+    )
 
 
 def test_every_key_arrives(tmp_path):
@@ -102,12 +114,18 @@ def test_every_key_arrives(tmp_path):
         weight="w",
         transform="log10",
         unit="Msun",
+        limit_flag="l",
+        upper_limit="u",
+        lower_limit="v",
+        truncated=(0.5, math.inf),
+        families=("gaussian", "laplace"),
+        background=(0.0, 9.0),
         max_components=3,
         estimators=("em",),
     )
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
-    assert config.settings == Settings(6, "icl", ("em",), 0, 7)
+    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, 7)
 
 
 def test_the_full_example_leaves_out_no_key():
@@ -152,7 +170,13 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ("mass:", "mass: {error_scale: .inf}", 7, "catalogs.stars.columns.mass.error_scale", "a number > 0"),
         ("mass:", "mass: {max_components: 2.5}", 7, "catalogs.stars.columns.mass.max_components", ">= 1"),
         ("mass:", "mass: {transform: log2}", 7, "catalogs.stars.columns.mass.transform", "none, log10 or ln"),
-        ("mass:", "mass: {estimators: [moments]}", 7, "catalogs.stars.columns.mass.estimators.0", "not available"),
+        (
+            "mass:",
+            "mass: {estimators: [pearson]}",
+            7,
+            "catalogs.stars.columns.mass.estimators.0",
+            "em, moments or density",
+        ),
         ("mass:", "mass: mass", 7, "catalogs.stars.columns.mass", "a mapping of keys"),
         ("2018: stars.csv", "2018: []", 5, "catalogs.stars.releases.2018", "a file"),
         ("2018: stars.csv", "2018: 7", 5, "catalogs.stars.releases.2018", "a file"),
@@ -163,7 +187,11 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ("2018: stars.csv", "2018: a.csv\n      2018: b.csv", 6, "catalogs.stars.releases", "each key once"),
         ("2018: stars.csv", "2018: a.csv\n      '2018': b.csv", 6, "catalogs.stars.releases", "each key once"),
         ("mass:", "mass:\n      Mass:", 8, "catalogs.stars.columns", "differ"),
-        ("\ncatalogs", "\nsettings: {bootstrap: 100}\ncatalogs", 2, "settings.bootstrap", "not available"),
+        ("\ncatalogs", "\nsettings: {bootstrap: -1}\ncatalogs", 2, "settings.bootstrap", ">= 0"),
+        ("\ncatalogs", "\nsettings: {profile: maybe}\ncatalogs", 2, "settings.profile", "true or false"),
+        ("mass:", "mass: {truncated: [3, 2]}", 7, "catalogs.stars.columns.mass", "two increasing numbers"),
+        ("mass:", "mass: {background: [3]}", 7, "catalogs.stars.columns.mass.background", "two increasing numbers"),
+        ("mass:", "mass: {families: [cauchy]}", 7, "catalogs.stars.columns.mass.families.0", "student_t"),
         ("\ncatalogs", "\nsettings: {seed: -1}\ncatalogs", 2, "settings.seed", ">= 0"),
         ("\ncatalogs", "\nsettings: {criterion: BIC}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
         ("    columns:\n      mass:\n", "", 3, "catalogs.stars", "columns: The columns to fit"),

@@ -284,6 +284,8 @@ def test_selection_table_has_the_columns_of_the_interface():
         "gradient_max",
         "loglik_bound",
         "bound_sigma",
+        "family",
+        "bic_weight",
     ]
     assert table.n_components.tolist() == [1, 2, 3]
     assert table.n_params.tolist() == [2, 5, 8]

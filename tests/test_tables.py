@@ -141,6 +141,10 @@ def test_components_table_is_the_interface(fitted):
         "sigma_unc",
         "boundary",
         "unit",
+        "sigma_upper",
+        "family",
+        "shape",
+        "shape_unc",
     ]
     assert table.component.tolist() == [1, 2]
     np.testing.assert_array_equal(table["mean"], fitted.fit.mixture.means)
@@ -175,6 +179,10 @@ def test_fit_document_and_back_through_strict_json(fitted, tmp_path):
         "sigma",
         "sigma_unc",
         "boundary",
+        "sigma_upper",
+        "family",
+        "shape",
+        "shape_unc",
     }
     assert [row["n_components"] for row in read["selection"]] == [1, 2, 3]
     assert sum(row["selected"] for row in read["selection"]) == 1

@@ -169,7 +169,7 @@ def rows(path: Path) -> list[dict]:
 def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
-        names = {"components.csv", "selection.csv", "estimators.csv", "members.parquet", "fit.json"}
+        names = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"}
         names |= {
             f"{figure}.{kind}" for figure in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")
         }

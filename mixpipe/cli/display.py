@@ -13,29 +13,40 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from mixpipe.arrays import Array
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
 from mixpipe.config import ColumnSettings
+from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
-from mixpipe.quality import Quality
+from mixpipe.pipeline.estimate import Outcome
 
 
-def show_fit(
-    request: Request, selection: Selection, quality: Quality, data: ColumnData, written: Sequence[Path] = ()
-) -> None:
+def show_fit(request: Request, outcome: Outcome, data: ColumnData, written: Sequence[Path] = ()) -> None:
     """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
-    console, best = Console(), selection.best
+    console, selection, best = Console(), outcome.selection, outcome.fit
+    quality = outcome.assessment.quality
     _line(console, f"{request.file}: {describe_value(request.column)}{_in(data.unit)}", "bold")
-    _line(console, f"{_rows(data.n_read)} read, {len(data):,} used, dropped: {describe_dropped(data.dropped)}")
+    _line(
+        console,
+        f"{_rows(data.n_read)} read, {len(data):,} used{_limits(data)}, dropped: {describe_dropped(data.dropped)}",
+    )
     asked = "as asked for" if request.n_components is not None else f"chosen by {selection.criterion.upper()}"
     count = f"{best.n_components} component{'s' if best.n_components > 1 else ''}"
     console.print()
     _line(console, f"{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
-    console.print(_components(best, data.unit))
+    console.print(_components(best, data.unit, outcome.assessment.sigma_upper))
     console.print()
     console.print(_selection(selection))
     console.print()
-    _line(console, f"distance between data and mixture: KS {quality.ks:.4f}, AD {quality.ad:.4g}")
+    if math.isfinite(quality.ks):
+        tested = math.isfinite(quality.ks_pvalue)
+        p_values = f" (p = {quality.ks_pvalue:.2g} and {quality.ad_pvalue:.2g})" if tested else ""
+        _line(console, f"distance between data and mixture: KS {quality.ks:.4f}, AD {quality.ad:.4g}{p_values}")
+    ratio = outcome.assessment.likelihood_ratio
+    if ratio is not None:
+        more = best.n_components + 1
+        _line(console, f"likelihood ratio of {more} components {ratio.statistic:.4g}, p = {ratio.p_value:.2g}")
     for warning in best.warnings:
         _line(console, f"warning: {warning}", "yellow")
     for path in written:
@@ -49,7 +60,8 @@ def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]
     for column, data in columns:
         _line(console, f"  {column.name}: {describe_value(column)}{_in(data.unit)}, errors {describe_error(column)}")
         dropped = describe_dropped(data.dropped)
-        _line(console, f"    {_rows(len(data))} used, dropped: {dropped}; 1 to {column.max_components} components")
+        used = f"{_rows(len(data))} used{_limits(data)}"
+        _line(console, f"    {used}, dropped: {dropped}; 1 to {column.max_components} components")
     console.print()
 
 
@@ -133,7 +145,7 @@ def measured(value: float, unc: float) -> str:
     return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
 
 
-def _components(fit: FitResult, unit: str | None) -> Table:
+def _components(fit: FitResult, unit: str | None, sigma_upper: Array) -> Table:
     table = _table("", "weight", f"mean{_in(unit)}", f"sigma{_in(unit)}")
     mixture, unc = fit.mixture, fit.uncertainties
     for j in range(fit.n_components):
@@ -142,15 +154,27 @@ def _components(fit: FitResult, unit: str | None) -> Table:
             measured(mixture.weights[j], unc.weights[j]),
             measured(mixture.means[j], unc.means[j]),
             measured(mixture.sigmas[j], unc.sigmas[j]),
-            "sigma at its lower bound" if fit.boundary[j] else "",
+            "; ".join(_remarks(fit, j, sigma_upper[j])),
         )
     return table
 
 
+def _remarks(fit: FitResult, j: int, sigma_upper: float) -> Iterator[str]:
+    family, shape = fit.mixture.families[j], fit.mixture.shapes[j]
+    if family != "gaussian":
+        name = FAMILIES[family].shape_name
+        third = "" if name is None else f", {name} {measured(shape, fit.uncertainties.shapes[j])}"
+        yield family.replace("_", " ") + third
+    if fit.boundary[j]:
+        yield f"sigma < {sigma_upper:.3g} (95 %)" if math.isfinite(sigma_upper) else "sigma at its lower bound"
+
+
 def _selection(selection: Selection) -> Table:
+    several = len({fit.mixture.family for fit in selection.fits}) > 1
     table = _table("M", "params", "log-likelihood", "BIC", "AIC", "ICL")
     for fit in selection.fits:
-        notes = ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
+        notes = [fit.mixture.family.replace("_", " ")] * several
+        notes += ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
         numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
         style = "bold" if fit is selection.best else None
         table.add_row(str(fit.n_components), str(fit.n_params), *numbers, ", ".join(notes), style=style)
@@ -183,3 +207,13 @@ def _in(unit: str | None) -> str:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
+
+
+def _limits(data: ColumnData) -> str:
+    """How many of the used rows are limits."""
+    limits = [
+        f"{count:,} {kind} limit{'s' if count != 1 else ''}"
+        for count, kind in ((data.n_upper_limits, "upper"), (data.n_lower_limits, "lower"))
+        if count
+    ]
+    return f" ({', '.join(limits)} among them)" if limits else ""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import mixpipe
 from mixpipe.catalog import read_catalog
 from mixpipe.cli.display import search_progress, show_fit
-from mixpipe.cli.options import Request, read_request
+from mixpipe.cli.options import read_request
 from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
 from mixpipe.columns import ColumnData, prepare_column, required_columns
-from mixpipe.model import Cells, Selection
-from mixpipe.pipeline.plan import reading_options
-from mixpipe.quality import Quality, assess
-from mixpipe.selection import choose_n_components, fit_mixture
+from mixpipe.pipeline.estimate import Outcome, estimate_column
+from mixpipe.pipeline.plan import effort_of, reading_options
 from mixpipe.tables import fit_document, json_text
 
 # What other programs rely on: these keys and no others.
-_FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged", "components")
+_FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged")
+_COMPONENT_KEYS = ("weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary")
+_QUALITY_KEYS = ("ks", "ks_pvalue", "ad")
 _SELECTION_KEYS = ("n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected")
 
 
@@ -53,43 +52,39 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     table = read_catalog(request.file, needed, **reading_options(catalog))
     data = prepare_column(table, column, where=catalog.where)
     data.check_usable(request.place)
-    cells = data.cells()
-    start = time.perf_counter()
-    selection = _search(request, cells)
-    seconds = time.perf_counter() - start
-    quality = assess(selection.best.mixture, cells)
+    most = column.max_components if request.n_components is None else None
+    with search_progress(most) as progress:
+        outcome = estimate_column(
+            data.cells(),
+            column,
+            request.settings.criterion,
+            effort_of(request.settings),
+            place=request.place,
+            n_components=request.n_components,
+            progress=progress if most is not None else None,
+        )
 
     if picture is not None:
-        draw_picture(picture, request, selection.best, data)
+        draw_picture(picture, request, outcome.fit, data)
     if folder is not None:
-        write_outputs(folder, request, table, data, selection, quality, seconds)
+        write_outputs(folder, request, table, data, outcome)
     if as_json:
         # A pipe may not take more than ASCII.
-        print(json_text(_document(selection, quality, data), ensure_ascii=True))
+        print(json_text(_document(outcome, data), ensure_ascii=True))
     else:
         written = [path for path in (picture, folder) if path is not None]
-        show_fit(request, selection, quality, data, written)
+        show_fit(request, outcome, data, written)
 
 
-def _search(request: Request, cells: Cells) -> Selection:
-    criterion = request.settings.criterion
-    if request.n_components is not None:
-        with search_progress(None):
-            fit = fit_mixture(cells, n_components=request.n_components)
-        return Selection((fit,), criterion)
-    most = request.column.max_components
-    with search_progress(most) as progress:
-        return choose_n_components(cells, max_components=most, criterion=criterion, progress=progress)
-
-
-def _document(selection: Selection, quality: Quality, data: ColumnData) -> dict[str, Any]:
-    document = fit_document(selection, quality, data.unit)
+def _document(outcome: Outcome, data: ColumnData) -> dict[str, Any]:
+    document = fit_document(outcome.selection, outcome.assessment.quality, data.unit)
     return {
         "n_data": document["n_data"],
         "n_dropped": dict(data.dropped),
         **{key: document[key] for key in _FIT_KEYS},
+        "components": [{key: row[key] for key in _COMPONENT_KEYS} for row in document["components"]],
         "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in document["selection"]],
-        "quality": document["quality"],
+        "quality": {key: document["quality"][key] for key in _QUALITY_KEYS},
         "warnings": document["warnings"],
         "version": mixpipe.__version__,
     }

@@ -13,7 +13,22 @@ from mixpipe.schema import KeyPath, check
 
 # Options that a configuration has under the same name.
 _CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "missing", "where")
-_COLUMN_KEYS = ("value", "error", "error_kind", "error_scale", "error_floor", "weight", "transform", "unit")
+_COLUMN_KEYS = (
+    "value",
+    "error",
+    "error_kind",
+    "error_scale",
+    "error_floor",
+    "weight",
+    "transform",
+    "unit",
+    "limit_flag",
+    "upper_limit",
+    "lower_limit",
+    "truncated",
+    "families",
+    "background",
+)
 
 
 @dataclass(frozen=True)
@@ -81,9 +96,14 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     if fixed and "max_components" in given:
         raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")
     size = given.get("n_components", given.get("max_components"))
-    settings = {"max_components": size, "criterion": given.get("criterion")}
-    if "estimator" in given:
-        settings["estimators"] = [given["estimator"]]
+    for name in ("truncated", "background"):
+        if "," in str(given.get(name, "")):
+            given[name] = _bounds(str(given[name]))
+    settings = {
+        "max_components": size,
+        **{name: given.get(name) for name in ("criterion", "bootstrap", "profile", "likelihood_ratio", "seed")},
+    }
+    settings["estimators"] = [given.get("estimator", "em")]
     catalog = {name: given[name] for name in _CATALOG_KEYS if name in given}
     catalog["releases"] = {"file": file}
     catalog["columns"] = {"value": {name: given[name] for name in _COLUMN_KEYS if name in given}}
@@ -109,3 +129,15 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         n_components=column.max_components if fixed else None,
         given=given,
     )
+
+
+def _bounds(text: str) -> list[float | str | None]:
+    """Two bounds with a comma between; an empty one is open. Other text is left for the check against the schema."""
+
+    def bound(part: str) -> float | str | None:
+        try:
+            return float(part) if part.strip() else None
+        except ValueError:
+            return part
+
+    return [bound(part) for part in text.split(",")]

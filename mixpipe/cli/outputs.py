@@ -13,11 +13,11 @@ from astropy.table import Table
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
 from mixpipe.errors import ConfigError
-from mixpipe.model import FitResult, Selection
+from mixpipe.model import FitResult
+from mixpipe.pipeline.estimate import Outcome
 from mixpipe.pipeline.fit import write_fit
-from mixpipe.pipeline.plan import FitPlan, data_hash, reading_options
+from mixpipe.pipeline.plan import FitPlan, data_hash, effort_of, reading_options
 from mixpipe.provenance import code_hash, sha256
-from mixpipe.quality import Quality
 
 
 def check_picture(path: str) -> Path:
@@ -65,9 +65,11 @@ def _writing(path: Path, option: str) -> Iterator[None]:
 
 def draw_picture(path: Path, request: Request, fit: FitResult, data: ColumnData) -> None:
     """Draw the data and the mixture; the ending of the path says in which format."""
-    from mixpipe.figures import draw_mixture, save_figure
+    from mixpipe.figures import draw_mixture, drawn_rows, save_figure
 
-    figure = draw_mixture(fit, data.x, data.err, _row_weights(request, data), label=_label(request), unit=data.unit)
+    given = data.x, data.err, _row_weights(request, data)
+    rows, share = drawn_rows(fit.mixture, given, data.limits, data.truncated)
+    figure = draw_mixture(fit, *rows, label=_label(request), unit=data.unit, share=share)
     with _writing(path, "--figure"):
         save_figure(figure, path)
 
@@ -77,9 +79,7 @@ def write_outputs(
     request: Request,
     table: Table,
     data: ColumnData,
-    selection: Selection,
-    quality: Quality,
-    seconds: float,
+    outcome: Outcome,
 ) -> None:
     """Write what the pipeline writes for one column, under the same names.
 
@@ -89,22 +89,32 @@ def write_outputs(
         Where to.
     request : Request
         What was asked for.
-    table, data, selection, quality, seconds
+    table, data, outcome
         As for `mixpipe.pipeline.fit.write_fit`.
     """
     from mixpipe.figures import fit_figures, save_figure
 
-    names = ("components.csv", "selection.csv", "estimators.csv", "members.parquet", "fit.json")
+    names = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json")
     paths = {Path(name).stem: folder / name for name in names}
-    best, weights = selection.best, _row_weights(request, data)
+    weights = _row_weights(request, data)
     label, unit = _label(request), data.unit
     with _writing(folder, "--out"):
         (file,) = table.meta["files"]
         file["sha256"] = sha256(request.file)
         plan = _fit_plan(request, data_hash({file["path"]: file["sha256"]}))
-        write_fit(paths, plan, table, data, selection, quality, seconds, request.given)
+        write_fit(paths, plan, table, data, outcome, request.given)
+        selection = outcome.selection
         figures = fit_figures(
-            best, selection.table(), selection.criterion, data.x, data.err, weights, label=label, unit=unit
+            outcome.fit,
+            selection.table(),
+            selection.criterion,
+            data.x,
+            data.err,
+            weights,
+            label=label,
+            unit=unit,
+            limits=data.limits,
+            truncated=data.truncated,
         )
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
@@ -122,6 +132,7 @@ def _fit_plan(request: Request, data: str) -> FitPlan:
         where=catalog.where,
         column=request.column,
         criterion=request.settings.criterion,
+        effort=effort_of(request.settings),
         code=code_hash("fit"),
     )
 

@@ -1,7 +1,7 @@
 """Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
 
 from mixpipe.figures.classes import draw_classes
-from mixpipe.figures.fit import fit_figures
+from mixpipe.figures.fit import drawn_rows, fit_figures
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.quality import draw_quality
 from mixpipe.figures.selection import draw_selection
@@ -13,6 +13,7 @@ __all__ = [
     "draw_mixture",
     "draw_quality",
     "draw_selection",
+    "drawn_rows",
     "fit_figures",
     "save_figure",
 ]

@@ -26,7 +26,9 @@ from mixpipe.model import FitResult
 _FAINT = 1e-3  # probabilities too small to see
 
 
-def draw_classes(fit: FitResult, x: ArrayLike, err: ArrayLike | None, *, label: str, unit: str | None) -> Figure:
+def draw_classes(
+    fit: FitResult, x: ArrayLike, err: ArrayLike | None, *, label: str, unit: str | None, share: float = 1.0
+) -> Figure:
     """Probability of each component against the value, for a row with the median error.
 
     Parameters
@@ -39,13 +41,15 @@ def draw_classes(fit: FitResult, x: ArrayLike, err: ArrayLike | None, *, label: 
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
+    share : float
+        As in `draw_mixture`.
 
     Returns
     -------
     matplotlib.figure.Figure
         Stacked areas, with the data below them.
     """
-    scene = Scene.of(fit.mixture, x, err, None)
+    scene = Scene.of(fit.mixture, x, err, None, share)
     mixture = fit.mixture
     grid = scene.grid(mixture)
     typical = scene.median_err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -10,7 +11,7 @@ from mixpipe.figures.classes import draw_classes
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.quality import draw_quality
 from mixpipe.figures.selection import draw_selection
-from mixpipe.model import FitResult
+from mixpipe.model import Array, FitResult, Mixture
 
 
 def fit_figures(
@@ -23,17 +24,41 @@ def fit_figures(
     *,
     label: str,
     unit: str | None,
+    limits: ArrayLike | None = None,
+    truncated: tuple[float, float] | None = None,
 ) -> dict[str, Figure]:
-    """Draw a fit: see the ``draw_`` function of each name for the arguments.
+    """Draw a fit: see the ``draw_`` function of each name, and `Cells` for `limits` and `truncated`.
 
     Returns
     -------
     dict of str to matplotlib.figure.Figure
         ``mixture``, ``selection``, ``classes`` and ``quality``.
     """
+    rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
     return {
-        "mixture": draw_mixture(fit, x, err, weights, label=label, unit=unit),
+        "mixture": draw_mixture(fit, *rows, label=label, unit=unit, share=share),
         "selection": draw_selection(selection_table, criterion, label=label),
-        "classes": draw_classes(fit, x, err, label=label, unit=unit),
-        "quality": draw_quality(fit, x, err, weights, label=label),
+        "classes": draw_classes(fit, *rows[:2], label=label, unit=unit, share=share),
+        "quality": draw_quality(fit, *rows, label=label, share=share, truncated=truncated),
     }
+
+
+def drawn_rows(
+    mixture: Mixture,
+    rows: tuple[ArrayLike, ArrayLike | None, ArrayLike | None],
+    limits: ArrayLike | None,
+    truncated: tuple[float, float] | None,
+) -> tuple[tuple[Array, Array, Array | None], float]:
+    """The rows that can be drawn, values, errors and weights, and which part of the mixture's rows they are."""
+    x = np.asarray(rows[0], dtype=np.float64)
+    err = np.broadcast_to(np.asarray(0.0 if rows[1] is None else rows[1], dtype=np.float64), x.shape)
+    weights = None if rows[2] is None else np.asarray(rows[2], dtype=np.float64)
+    if truncated is not None:
+        inside = mixture.share_between(truncated[0], x, truncated[1], err)[1]
+        return (x, err, weights), float(1.0 / np.average(1.0 / inside, weights=weights))
+    values = np.ones(x.size, dtype=bool) if limits is None else np.asarray(limits) == 0
+    if values.all() or not values.any():
+        return (x, err, weights), 1.0
+    counts = np.ones(x.size) if weights is None else weights
+    chosen = x[values], err[values], None if weights is None else weights[values]
+    return chosen, float(counts[values].sum() / counts.sum())

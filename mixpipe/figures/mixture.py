@@ -40,6 +40,7 @@ def draw_mixture(
     *,
     label: str,
     unit: str | None,
+    share: float = 1.0,
 ) -> Figure:
     """Histogram of the data with the mixture as observed, the intrinsic mixture and its components.
 
@@ -53,13 +54,15 @@ def draw_mixture(
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
+    share : float
+        Part of the mixture's rows that the data are: less than one where others are limits, or were cut off.
 
     Returns
     -------
     matplotlib.figure.Figure
         Values far from the bulk of the data are left out of the picture, and counted in its heading.
     """
-    scene = Scene.of(fit.mixture, x, err, weights)
+    scene = Scene.of(fit.mixture, x, err, weights, share)
     with style():
         figure = new_figure(2.7)
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
@@ -77,6 +80,8 @@ def heading(fit: FitResult, scene: Scene) -> str:
     parts = [f"N = {count(fit.n_data)}, M = {fit.n_components}"]
     if not fit.converged:
         parts.append("not converged")
+    if scene.share < 1.0:
+        parts.append(f"data: {100.0 * scene.share:.3g} % of the rows")
     left, right = scene.outside()
     if left + right:
         parts.append(f"{plural(left + right, 'row')} outside the picture ({count(left)} left, {count(right)} right)")
@@ -96,7 +101,7 @@ def _density_label(unit: str | None) -> str:
 def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     mixture = fit.mixture
     edges = scene.edges(mixture)
-    histogram = scene.counts(edges) / (scene.n_data * np.diff(edges))
+    histogram = scene.share * scene.counts(edges) / (scene.n_data * np.diff(edges))
     axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
     axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
 
@@ -141,9 +146,7 @@ def draw_rug(axes: Axes, scene: Scene, height: float) -> None:
 
 
 def _component_pdf(mixture: Mixture, j: int, grid: Array) -> Array:
-    sigma = mixture.sigmas[j]
-    height = mixture.weights[j] / (np.sqrt(2.0 * np.pi) * sigma)
-    return np.asarray(height * np.exp(-0.5 * ((grid - mixture.means[j]) / sigma) ** 2))
+    return np.asarray(mixture.weights[j] * mixture.component(j).pdf(grid))
 
 
 def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) -> None:
@@ -194,7 +197,8 @@ def parameters(fit: FitResult, j: int, scene: Scene) -> str:
     """Mean and sigma of a component, with the digits that the picture can show."""
     mean, sigma = float(fit.mixture.means[j]), float(fit.mixture.sigmas[j])
     place = value_text(mean, scene.width) if scene.low <= mean <= scene.high else f"{mean:.4g}"
-    return f"mean {place}, σ {sigma:.3g}"
+    family = fit.mixture.families[j]
+    return f"mean {place}, σ {sigma:.3g}" + ("" if family == "gaussian" else f", {family.replace('_', ' ')}")
 
 
 def _component_entry(fit: FitResult, j: int, scene: Scene) -> Artist:

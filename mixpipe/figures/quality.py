@@ -29,7 +29,14 @@ _LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most 
 
 
 def draw_quality(
-    fit: FitResult, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None = None, *, label: str
+    fit: FitResult,
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
 ) -> Figure:
     """Probability integral transform, its quantiles, and the residual of the histogram.
 
@@ -44,17 +51,23 @@ def draw_quality(
         The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
+    share : float
+        As in `draw_mixture`.
+    truncated : tuple of (float, float) or None
+        Bounds of the sample: the transform is then that among the values between them.
 
     Returns
     -------
     matplotlib.figure.Figure
         Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
     """
-    scene = Scene.of(fit.mixture, x, err, weights)
+    scene = Scene.of(fit.mixture, x, err, weights, share)
     transform = np.empty(scene.x.size)
+    low, high = truncated or (-np.inf, np.inf)
     for start in range(0, transform.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        transform[rows] = fit.mixture.cdf(scene.x[rows], scene.err[rows])
+        below, inside = fit.mixture.share_between(low, scene.x[rows], high, scene.err[rows])
+        transform[rows] = below / inside
     transform.clip(0.0, 1.0, out=transform)
     with style():
         figure = new_figure(4.0)
@@ -128,7 +141,8 @@ def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
     """Signed root of the deviance of each bin: (rows - expected) / sqrt(expected), but right for few rows too."""
     edges = scene.edges(fit.mixture)
     observed = scene.counts(edges)
-    expected = scene.n_data * np.maximum(np.diff(scene.observed_cdf(fit.mixture, edges)), 1e-300)
+    shares = np.diff(scene.observed_cdf(fit.mixture, edges)) / scene.share
+    expected = scene.n_data * np.maximum(shares, 1e-300)
     ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
     deviance = np.maximum(2.0 * (observed * ratio - (observed - expected)), 0.0)
     residual = np.sign(observed - expected) * np.sqrt(deviance)

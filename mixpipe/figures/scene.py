@@ -23,16 +23,22 @@ _PIXELS = 1000  # finest detail of a picture, as a fraction of its width
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Rows of positive weight and the range [low, high] in which they are drawn."""
+    """Rows of positive weight and the range [low, high] in which they are drawn.
+
+    `share` is the part of the mixture's rows that these are: less than one where others are limits, or were cut off.
+    """
 
     x: Array
     err: Array
     weights: Array
     low: float
     high: float
+    share: float = 1.0
 
     @classmethod
-    def of(cls, mixture: Mixture, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None) -> Scene:
+    def of(
+        cls, mixture: Mixture, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None, share: float = 1.0
+    ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
         errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
@@ -41,7 +47,7 @@ class Scene:
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
-        return cls(values, errors, shares, *_range(mixture, values, errors, shares))
+        return cls(values, errors, shares, *_range(mixture, values, errors, shares), share)
 
     @property
     def n_data(self) -> float:
@@ -136,8 +142,7 @@ class Scene:
         Never sharper than the picture: a component without width and errors still has a finite curve.
         """
         errors, shares = self.typical_errors
-        alone = Mixture(np.ones(1), mixture.means[j : j + 1], mixture.sigmas[j : j + 1])
-        density = alone.pdf(grid[:, None], np.hypot(errors, 0.3 * self.pixel)) @ shares
+        density = mixture.component(j).pdf(grid[:, None], np.hypot(errors, 0.3 * self.pixel)) @ shares
         return np.asarray(mixture.weights[j] * density)
 
     def observed_cdf(self, mixture: Mixture, grid: Array) -> Array:

@@ -33,6 +33,8 @@ def account_release(code: str, fits: Sequence[str], table: str) -> None:
             "n_read": account["n_read"],
             "n_used": account["n_used"],
             **{f"dropped_{reason}": account["dropped"].get(reason, 0) for reason in reasons},
+            "n_upper_limits": account["n_upper_limits"],
+            "n_lower_limits": account["n_lower_limits"],
             "unit": account["unit"] or "",
             "value": account["value"],
             "error": _words(account["error"]),

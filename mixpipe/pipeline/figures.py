@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,13 +39,26 @@ def draw_figures(
     document = json.loads(Path(fit).read_text(encoding="utf-8"))
     result = read_fit(document)
     label = " / ".join(document[part] for part in ("catalog", "release", "column"))
-    wanted = [name for name in ("value", "err", "weight") if name in pq.read_schema(members).names]
+    wanted = [name for name in ("value", "err", "weight", "limit") if name in pq.read_schema(members).names]
     rows = pq.read_table(members, columns=wanted).to_pandas()
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
     table = pd.DataFrame(document["selection"])
-    figures = fit_figures(result, table, document["criterion"], x, err, weights, label=label, unit=document["unit"])
+    bounds = document["truncated"]
+    figures = fit_figures(
+        result,
+        table,
+        document["criterion"],
+        x,
+        err,
+        weights,
+        label=label,
+        unit=document["unit"],
+        limits=rows.get("limit"),
+        truncated=bounds
+        and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
+    )
     paths = {"mixture": mixture, "selection": selection, "classes": classes, "quality": quality}
     for name, figure in figures.items():
         save_figure(figure, *paths[name])

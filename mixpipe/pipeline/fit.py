@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +13,9 @@ from astropy.table import Table
 from mixpipe import tables
 from mixpipe.catalog import read_columns
 from mixpipe.columns import ColumnData, prepare_column, required_columns
-from mixpipe.model import Selection
+from mixpipe.pipeline.estimate import Outcome, estimate_column
 from mixpipe.pipeline.plan import FitPlan, check_data, data_hash, open_fit_plan
 from mixpipe.provenance import versions
-from mixpipe.quality import Quality, assess
-from mixpipe.selection import choose_n_components
 
 
 def fit_column(
@@ -27,6 +24,7 @@ def fit_column(
     components: str,
     selection: str,
     estimators: str,
+    intervals: str,
     members: str,
     fit: str,
     threads: int = 1,
@@ -39,8 +37,8 @@ def fit_column(
         Text of a `FitPlan`.
     columns : str
         Parquet file with the columns of the fit, from `ingest_release`.
-    components, selection, estimators, members, fit : str
-        Files to write: three CSV tables, the Parquet file with one row per used catalog row, and fit.json.
+    components, selection, estimators, intervals, members, fit : str
+        Files to write: four CSV tables, the Parquet file with one row per used catalog row, and fit.json.
     threads : int
         Threads; the result does not depend on it.
 
@@ -62,23 +60,20 @@ def fit_column(
     data.check_usable(place)
     print(f"{place}: {data.n_read} rows read, {len(data)} used, dropped: {data.dropped_counts()}")
 
-    cells = data.cells()
-    start = time.perf_counter()
-    chosen = choose_n_components(
-        cells, max_components=todo.column.max_components, criterion=todo.criterion, n_threads=threads
-    )
-    seconds = time.perf_counter() - start
-    best = chosen.best
-    print(f"{best.n_components} components by {chosen.criterion} in {seconds:.1f} s", *best.warnings, sep="\n")
+    outcome = estimate_column(data.cells(), todo.column, todo.criterion, todo.effort, place=place, n_threads=threads)
+    seconds = outcome.estimates[0].seconds
+    best = outcome.fit
+    print(f"{best.n_components} components by {todo.criterion} in {seconds:.1f} s", *best.warnings, sep="\n")
     outputs = {
         "components": components,
         "selection": selection,
         "estimators": estimators,
+        "intervals": intervals,
         "members": members,
         "fit": fit,
     }
     paths = {name: Path(path) for name, path in outputs.items()}
-    write_fit(paths, todo, table, data, chosen, assess(best.mixture, cells), seconds)
+    write_fit(paths, todo, table, data, outcome)
 
 
 def write_fit(
@@ -86,9 +81,7 @@ def write_fit(
     plan: FitPlan,
     table: Table,
     data: ColumnData,
-    selection: Selection,
-    quality: Quality,
-    seconds: float,
+    outcome: Outcome,
     options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the tables of a fit, and last fit.json, which says what it was made from.
@@ -96,33 +89,35 @@ def write_fit(
     Parameters
     ----------
     paths : mapping of str to Path
-        Files to write: ``components``, ``selection``, ``estimators``, ``members`` and ``fit``.
+        Files to write: ``components``, ``selection``, ``estimators``, ``intervals``, ``members`` and ``fit``.
     plan : FitPlan
         What was to be done.
     table : astropy.table.Table
         The rows of the catalog, with the plan's key; ``meta["files"]`` has the SHA-256 of each file.
     data : ColumnData
         The rows that were fitted.
-    selection : Selection
-        All fits.
-    quality : Quality
-        Of the selected one.
-    seconds : float
-        How long the search took.
+    outcome : Outcome
+        All that is known.
     options : mapping, optional
         What was given on the command line, for fit.json.
     """
-    best = selection.best
+    best, cells = outcome.fit, data.cells()
     label, labels = ("row", data.rows) if plan.key is None else (plan.key, np.ma.asarray(table[plan.key])[data.rows])
-    tables.write_csv(tables.components_table(best, data.unit), paths["components"])
-    tables.write_csv(selection.table(), paths["selection"])
-    tables.write_csv(tables.estimators_table([(best, best.loglik, seconds)]), paths["estimators"])
-    tables.write_members(paths["members"], best.mixture, data.cells(), label, labels)
+    assessment = outcome.assessment
+    components = tables.components_table(best, data.unit, assessment.sigma_upper)
+    tables.write_csv(components, paths["components"])
+    tables.write_csv(outcome.selection.table(), paths["selection"])
+    estimates = [(estimate.fit, estimate.fit.loglik, estimate.seconds) for estimate in outcome.estimates]
+    tables.write_csv(tables.estimators_table(estimates), paths["estimators"])
+    tables.write_csv(assessment.intervals, paths["intervals"])
+    tables.write_members(paths["members"], best.mixture, cells, label, labels)
     account = {
         "column": plan.column.name,
         "n_read": data.n_read,
         "n_used": len(data),
         "dropped": dict(data.dropped),
+        "n_upper_limits": data.n_upper_limits,
+        "n_lower_limits": data.n_lower_limits,
         "unit": data.unit,
         "value": plan.column.value,
         "error": plan.column.error,
@@ -132,7 +127,10 @@ def write_fit(
         "catalog": plan.catalog,
         "release": plan.release,
         "column": plan.column.name,
-        **tables.fit_document(selection, quality, data.unit),
+        **tables.fit_document(outcome.selection, assessment.quality, data.unit, assessment.sigma_upper),
+        "intervals": assessment.intervals.to_dict("records"),
+        "likelihood_ratio": None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
+        "truncated": data.truncated,
         "account": account,
         "plan": asdict(plan),
         **({} if options is None else {"options": dict(options)}),

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mixpipe.config import CatalogSettings, ColumnSettings
+from mixpipe.config import CatalogSettings, ColumnSettings, Settings
+from mixpipe.effort import Effort
 from mixpipe.errors import CatalogError
 from mixpipe.provenance import check_code
 
@@ -50,7 +51,19 @@ class FitPlan:
     where: str | None
     column: ColumnSettings
     criterion: str
+    effort: Effort
     code: str
+
+
+def effort_of(settings: Settings) -> Effort:
+    """What is to be found out about each chosen fit."""
+    return Effort(
+        bootstrap=settings.bootstrap,
+        quality_draws=settings.quality_draws,
+        profile=settings.profile,
+        likelihood_ratio=settings.likelihood_ratio,
+        seed=settings.seed,
+    )
 
 
 def to_text(plan: IngestPlan | FitPlan) -> str:
@@ -71,10 +84,8 @@ def open_fit_plan(text: str) -> FitPlan:
     """The plan from its text, after making sure that the code is still the planned one."""
     keys = _open("fit", text)
     column = keys["column"]
-    column["estimators"] = tuple(column["estimators"])
-    if isinstance(column["error"], list):
-        column["error"] = tuple(column["error"])
-    return FitPlan(**{**keys, "column": ColumnSettings(**column)})
+    column = {key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
+    return FitPlan(**{**keys, "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])})
 
 
 def _open(stage: str, text: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from mixpipe.catalog import expand_files, expected_name, list_columns, stored_co
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
 from mixpipe.errors import CatalogError, MixpipeError
-from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, reading_options, to_text
+from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, effort_of, reading_options, to_text
 from mixpipe.provenance import FileHashes, code_hash
 
 
@@ -128,6 +128,7 @@ class Run:
                 where=settings.where,
                 column=settings.column(column),
                 criterion=self.config.settings.criterion,
+                effort=effort_of(self.config.settings),
                 code=code_hash("fit"),
             )
         )

@@ -49,5 +49,7 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
         "ks": known["ks"],
         "ks_pvalue": known["ks_pvalue"],
         "ad": known["ad"],
+        "ad_pvalue": known["ad_pvalue"],
+        "quality": known["verdict"],
         "warnings": "; ".join(document["warnings"]),
     }

@@ -12,6 +12,7 @@ rule fit:
         ),
         selection=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/selection.csv",
         estimators=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/estimators.csv",
+        intervals=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/intervals.csv",
         members=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/members.parquet",
         fit=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/fit.json",
     log:

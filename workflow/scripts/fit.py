@@ -9,6 +9,7 @@ run_job(
     components=snakemake.output.components,
     selection=snakemake.output.selection,
     estimators=snakemake.output.estimators,
+    intervals=snakemake.output.intervals,
     members=snakemake.output.members,
     fit=snakemake.output.fit,
     threads=snakemake.threads,

@@ -1,0 +1,15 @@
+"""The array type, and arrays that nobody can change."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def frozen(values: ArrayLike) -> Array:
+    """A read-only float64 copy, so that nothing handed in or out can change a result."""
+    array = np.array(values, dtype=np.float64, copy=True, order="C")
+    array.flags.writeable = False
+    return array

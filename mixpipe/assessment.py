@@ -1,0 +1,143 @@
+"""What a chosen fit owes its reader: quality with p-values, intervals, and the test of one more component."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from mixpipe.arrays import Array
+from mixpipe.effort import Effort
+from mixpipe.model import Cells, FitResult
+from mixpipe.profile import Intervals, profile_intervals, sigma_upper_limit
+from mixpipe.quality import REJECTED, Quality, assess
+from mixpipe.resampling import LikelihoodRatio, bootstrap, likelihood_ratio_test, quality_pvalues
+
+LEVELS = (0.68, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A fit with what was found out about it.
+
+    Parameters
+    ----------
+    fit : FitResult
+        With bootstrap uncertainties where they were asked for, and warnings about its quality.
+    quality : Quality
+        Distances between data and mixture.
+    intervals : pandas.DataFrame
+        method, component, parameter, estimate, level, lower, upper.
+    sigma_upper : ndarray, shape (n_components,)
+        95 % upper limit of each sigma on the boundary, nan for the others.
+    likelihood_ratio : LikelihoodRatio or None
+        The test against one component more.
+    """
+
+    fit: FitResult
+    quality: Quality
+    intervals: pd.DataFrame
+    sigma_upper: Array = field(default_factory=lambda: np.empty(0))
+    likelihood_ratio: LikelihoodRatio | None = None
+
+
+def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None) -> Assessment:
+    """Find out what `effort` asks for.
+
+    Resampling, profiles and limits of sigmas are there for Gaussian components and values; for others there is what
+    follows from the information, and a warning says what was left out.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted.
+    fit : FitResult
+        Their fit.
+    effort : Effort
+        What to compute.
+    n_threads : int or None
+        Threads; all cores by default. No number depends on it.
+
+    Examples
+    --------
+    >>> from mixpipe.selection import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 1.2, 0.7, 1.1, 0.9], err=0.5)
+    >>> found = assess_fit(cells, fit_mixture(cells), Effort(quality_draws=99))
+    >>> found.fit.boundary, found.sigma_upper.round(2)
+    (array([ True]), array([0.45]))
+    """
+    plain = cells.are_values and fit.mixture.is_gaussian
+    quality = assess(fit.mixture, cells)
+    parts = list(
+        _rows(
+            "information",
+            fit,
+            [Intervals.from_uncertainties(fit.mixture, fit.uncertainties, level) for level in LEVELS],
+        )
+    )
+    upper = np.full(fit.n_components, np.nan)
+    ratio = None
+    warnings = list(fit.warnings)
+    if not plain:
+        asked = (
+            (effort.bootstrap, "bootstrap"),
+            (effort.profile, "profile"),
+            (effort.likelihood_ratio, "likelihood_ratio"),
+        )
+        left_out = [name for wanted, name in asked if wanted]
+        if left_out:
+            warnings.append(f"no {', '.join(left_out)}: for Gaussian components and values without limits or bounds")
+    else:
+        if effort.quality_draws:
+            ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, n_threads=n_threads)
+            quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
+            warnings += _rejection(quality)
+        for j in np.flatnonzero(fit.boundary):
+            upper[j] = sigma_upper_limit(cells, fit, int(j))
+        if effort.profile:
+            parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
+        if effort.bootstrap:
+            draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
+            parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
+            unc = draws.uncertainties()
+            fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
+            if draws.n_unconverged:
+                warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
+        if effort.likelihood_ratio:
+            ratio = likelihood_ratio_test(
+                cells, fit.n_components, n_draws=effort.likelihood_ratio, seed=effort.seed, n_threads=n_threads
+            )
+            if ratio.p_value < REJECTED:
+                warnings.append(
+                    f"one component more is better than chance allows: likelihood-ratio test p = {ratio.p_value:.2g}"
+                )
+    return Assessment(replace(fit, warnings=tuple(warnings)), quality, pd.DataFrame(parts), upper, ratio)
+
+
+def _rejection(quality: Quality) -> Iterator[str]:
+    """A warning that the mixture does not describe the data, and what to try."""
+    name, value = min(("KS", quality.ks_pvalue), ("AD", quality.ad_pvalue), key=lambda entry: entry[1])
+    if quality.verdict == "rejected":
+        yield (
+            f"the mixture does not describe the data ({name} p = {value:.2g}): see the quality figure; try more "
+            f"components, other families, a background, or a floor for errors that are too small"
+        )
+
+
+def _rows(method: str, fit: FitResult, intervals: list[Intervals]) -> Iterator[dict[str, object]]:
+    """One row for each component, parameter and level."""
+    for j in range(fit.n_components):
+        for parameter, part in (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas")):
+            for level, ends in zip(LEVELS, intervals, strict=True):
+                low, high = getattr(ends, part)[:, j]
+                yield {
+                    "method": method,
+                    "component": j + 1,
+                    "parameter": parameter,
+                    "estimate": getattr(fit.mixture, part)[j],
+                    "level": level,
+                    "lower": low,
+                    "upper": high,
+                }

@@ -1,0 +1,1 @@
+"""Mixtures of any family, fitted to values, limits and truncated samples."""

@@ -1,0 +1,175 @@
+"""Fits of the general likelihood: search on few points, finish on all rows, results with uncertainties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.families import FAMILIES
+from mixpipe.general.likelihood import Likelihood, Point, log_shape
+from mixpipe.general.search import Ascent, Search, ascend
+from mixpipe.mixture import Mixture
+from mixpipe.model import Cells, FitResult, Uncertainties
+
+# Families that may be asked for; a uniform component is a background, with a range of its own.
+NAMES = tuple(name for name in FAMILIES if name != "uniform")
+# Those with an edge, whose likelihood has no derivatives where a row has no error.
+_WITH_EDGES = ("exponential",)
+# Above this many rows the search works on a sketch; families whose convolution is a quadrature need it earlier.
+_SEARCH_ROWS = 3000
+_SEARCH_ROWS_QUADRATURE = 400
+_QUADRATURE = ("student_t", "lognormal")
+# The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
+_SKETCH = (1 / 64, 0.5)
+_SKETCH_QUADRATURE = (1 / 16, 1.0)
+# A fit has converged when less than this remains (nats), as for Gaussian mixtures.
+_CONVERGED = 1e-3
+_FINISHED = 1e-4
+
+
+def best_fits(
+    cells: Cells,
+    family: str,
+    max_components: int,
+    *,
+    background: tuple[float, float] | None = None,
+    n_threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> list[FitResult]:
+    """The best fit found for each number of components of a family.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data, limits and a window among them.
+    family : str
+        One of `NAMES`.
+    max_components : int
+        Largest number of components, the background included.
+    background : tuple of (float, float) or None
+        Range of a uniform background; the fits then begin with one component beside it.
+    n_threads : int
+        Threads; no number depends on them.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+
+    Returns
+    -------
+    list of FitResult
+        In order of their number of components.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family, a background that does not hold all values, or values that the family cannot have.
+    """
+    if family not in NAMES:
+        raise ValueError(f"unknown family {family!r}: expected one of {', '.join(NAMES)}")
+    if background is not None and not background[0] < background[1]:
+        raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
+    smooth = family in _WITH_EDGES
+    rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
+    slow = family in _QUADRATURE
+    points = rows
+    if len(cells) > (_SEARCH_ROWS_QUADRATURE if slow else _SEARCH_ROWS):
+        base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
+        low, high = np.quantile(cells.x, (0.1, 0.9))
+        base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
+        sketch = cells.sketched(base, fineness)
+        if len(sketch) < 0.7 * len(cells):
+            points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
+    fits = []
+    for ascent in Search(points, family, background).run(max_components):
+        finished = ascent if points is rows else ascend(rows, ascent.point, gain=_FINISHED)
+        fits.append(_result(rows, finished))
+        if progress is not None:
+            progress(finished.point.n_components)
+    return fits
+
+
+def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
+    point = ascent.point
+    order = np.lexsort((point.sigmas, point.means))
+    fixed = np.array(point.fixed)
+    boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
+    # With an error on every row the likelihood at the floor is that of no width at all.
+    none = boundary & (likelihood.err.min() > 0.0)
+    mixture = Mixture(
+        point.weights,
+        point.means,
+        np.where(none, 0.0, point.sigmas),
+        tuple(family.name for family in point.families),
+        point.shapes,
+    )
+    converged = ascent.remaining_gain < _CONVERGED
+    warnings = []
+    if not converged:
+        warnings.append(f"not converged: {ascent.remaining_gain:.2g} nats remain (converged: {_CONVERGED:g})")
+    if likelihood.n_data < point.n_params:
+        warnings.append(f"{point.n_params} parameters for {likelihood.n_data:g} rows")
+    for k in order:
+        name = point.families[k].shape_name
+        if name is not None and point.shapes[k] in point.families[k].shape_bounds:
+            warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
+    return FitResult(
+        mixture=mixture,
+        estimator="em",
+        loglik=ascent.loglik,
+        entropy=likelihood.entropy(point),
+        n_data=likelihood.n_data,
+        n_params=point.n_params,
+        converged=converged,
+        remaining_gain=ascent.remaining_gain,
+        n_passes=likelihood.n_passes,
+        sigma_floor=0.0 if none.any() else likelihood.floor,
+        boundary=boundary[order],
+        uncertainties=_uncertainties(likelihood, ascent, order),
+        warnings=tuple(warnings),
+    )
+
+
+def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.intp]) -> Uncertainties:
+    """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound."""
+    point = ascent.point
+    size = point.n_components
+    free = np.flatnonzero(ascent.free)
+    information = -ascent.expansion.hessian[np.ix_(free, free)]
+    curvature, basis = np.linalg.eigh(information)
+    if not curvature[0] > 1e-10 * curvature[-1]:
+        return Uncertainties.unknown(size)
+    variances = np.full(ascent.free.size, np.nan)
+    variances[free] = np.sum(basis**2 / curvature, axis=1)
+    found = np.full((4, size), np.nan)
+    start = 0
+    for j, unit in enumerate(likelihood.units(point)):
+        own = np.sqrt(variances[start : start + unit.size]) * unit
+        # The Hessian holds the sum of the weights by a term that adds 1 / n_data to the variance of each ln w.
+        found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - 1.0 / likelihood.n_data, 0.0))
+        if unit.size > 1:
+            found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
+        if unit.size > 3:
+            found[3, j] = own[3] * (point.shapes[j] if log_shape(point.families[j]) else 1.0)
+        start += unit.size
+    weights, means, sigmas, shapes = found[:, order]
+    return Uncertainties(weights, means, sigmas, shapes)
+
+
+def likelihood_of(mixture: Mixture, cells: Cells) -> float:
+    """Log-likelihood of any mixture on any cells.
+
+    Examples
+    --------
+    >>> cells = Cells.from_rows([0.0, 1.0], 0.5, limits=[0, -1])
+    >>> round(likelihood_of(Mixture([1.0], [0.0], [1.0]), cells), 4)
+    -1.2357
+    """
+    families = tuple(FAMILIES[name] for name in mixture.families)
+    fixed = (False,) * mixture.n_components
+    point = Point(families, fixed, mixture.weights, mixture.means, mixture.sigmas, mixture.shapes)
+    likelihood = Likelihood(cells)
+    point = replace(point, weights=np.maximum(point.weights, 1e-100))
+    return float(likelihood.counts @ likelihood.log_rows(point))

@@ -1,0 +1,227 @@
+"""Moments of the true values behind noisy ones: unbiased, with their sampling covariance, and mergeable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import comb
+
+from mixpipe.model import Array, Cells
+
+# Rows at a time: the polynomials of a block stay in the cache.
+_BLOCK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums over rows that give the moments of the true values, measurement errors taken out.
+
+    With ``x = z + e eps`` and ``eps`` standard normal, the polynomials ``H_{k+1} = x H_k - k e^2 H_{k-1}`` with
+    ``H_0 = 1`` and ``H_1 = x`` have the expectation ``E H_k = E z^k``: their means over rows are unbiased whatever the
+    errors are. The sums are held about a fixed centre and scale, so that merging two sets of rows is addition.
+
+    Parameters
+    ----------
+    centre, scale : float
+        The sums are those of ``(x - centre) / scale`` and ``e / scale``.
+    n_data : float
+        Number of rows, or the sum of their weights.
+    sums : array_like, shape (order,)
+        Weighted sums of H_1, H_2, ...
+    products : array_like, shape (order, order)
+        Weighted sums of H_j H_k; nan where they are not known.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit together, a scale or a number of rows that is not positive.
+
+    Examples
+    --------
+    >>> moments = Moments.of(Cells.from_rows([-2.0, 0.0, 2.0, 4.0], err=1.0), order=2)
+    >>> moments.raw
+    array([1., 5.])
+    """
+
+    centre: float
+    scale: float
+    n_data: float
+    sums: Array
+    products: Array
+
+    def __post_init__(self) -> None:
+        for name in ("sums", "products"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.sums.ndim != 1 or self.sums.size == 0 or self.products.shape != (self.sums.size, self.sums.size):
+            raise ValueError(f"sums and products do not fit: shapes {self.sums.shape} and {self.products.shape}")
+        if not (np.isfinite(self.centre) and np.isfinite(self.scale) and self.scale > 0 and self.n_data > 0):
+            raise ValueError(
+                f"centre must be finite, scale and n_data positive, found {self.centre}, {self.scale}, {self.n_data}"
+            )
+
+    @classmethod
+    def of(cls, cells: Cells, order: int, centre: float | None = None, scale: float | None = None) -> Moments:
+        """Moments of the true values behind cells.
+
+        Parameters
+        ----------
+        cells : Cells
+            Values, errors and row weights.
+        order : int
+            Highest moment.
+        centre, scale : float or None
+            Fixed for all parts that are to be merged. By default the value nearest to the mean, and the root mean
+            square of values and errors about it.
+        """
+        if order < 1:
+            raise ValueError(f"order must be at least 1, found {order}")
+        used = cells.weights > 0
+        x, err, counts = cells.x[used], cells.err[used], cells.weights[used]
+        if centre is None:
+            centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
+        if scale is None:
+            size = np.hypot(x - centre, err)
+            largest = float(size.max())
+            scale = largest * float(np.sqrt(np.average((size / largest) ** 2, weights=counts))) if largest else 1.0
+        sums, products = np.zeros(order), np.zeros((order, order))
+        for first in range(0, x.size, _BLOCK):
+            block = slice(first, first + _BLOCK)
+            powers = _hermite((x[block] - centre) / scale, (err[block] / scale) ** 2, order)
+            weighted = powers * counts[block]
+            sums += weighted.sum(axis=1)
+            products += weighted @ powers.T
+        return cls(centre, scale, float(counts.sum()), sums, products)
+
+    @classmethod
+    def from_raw(cls, raw: ArrayLike) -> Moments:
+        """Given moments ``[E z, E z^2, ...]``, without covariance; they count as one row.
+
+        Examples
+        --------
+        >>> Moments.from_raw([1.0, 5.0, 13.0]).central
+        array([0., 4., 0.])
+        """
+        sums = np.atleast_1d(np.asarray(raw, dtype=np.float64))
+        if not np.all(np.isfinite(sums)):
+            raise ValueError(f"moments must be finite, found {sums}")
+        return cls(0.0, 1.0, 1.0, sums, np.full((sums.size, sums.size), np.nan))
+
+    def __add__(self, other: Moments) -> Moments:
+        """The moments of the rows of both."""
+        mine, theirs = (self.centre, self.scale, self.order), (other.centre, other.scale, other.order)
+        if mine != theirs:
+            raise ValueError(f"moments merge only with the same centre, scale and order, found {mine} and {theirs}")
+        if not (self.has_covariance and other.has_covariance):
+            raise ValueError("moments given without covariance do not merge: their numbers of rows are not known")
+        return Moments(
+            self.centre, self.scale, self.n_data + other.n_data, self.sums + other.sums, self.products + other.products
+        )
+
+    @property
+    def order(self) -> int:
+        """Highest moment."""
+        return self.sums.size
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether the moments come from rows."""
+        return bool(np.all(np.isfinite(self.products)))
+
+    @property
+    def mean(self) -> float:
+        """Mean of the true values."""
+        return self.centre + self.scale * self._mean
+
+    @property
+    def raw(self) -> Array:
+        """E z, E z^2, ..., shape (order,)."""
+        return self.about(0.0)
+
+    @property
+    def central(self) -> Array:
+        """Moments about the mean, the first of them zero; shape (order,)."""
+        return self._moved(self._mean, self.scale)
+
+    def about(self, centre: float, scale: float = 1.0) -> Array:
+        """Moments ``E ((z - centre) / scale)^k``, k = 1 ... order."""
+        return self._moved((centre - self.centre) / self.scale, self.scale / scale)
+
+    def covariance(self, centre: float = 0.0, scale: float = 1.0) -> Array:
+        """Sampling covariance of `about`, shape (order, order), for a centre and scale that are fixed numbers.
+
+        That of independent rows, each counted as often as its weight says; nan for given moments.
+        """
+        return self._moved_covariance((centre - self.centre) / self.scale, self.scale / scale)
+
+    def standardised(self) -> tuple[float, Array, Array]:
+        """Standard deviation, the moments about the mean in its unit, and their covariance.
+
+        Errors can make the estimate of the variance negative: then the unit is `scale`. The mean is not rounded to what
+        a number of its size resolves.
+        """
+        variance = float(self._moved(self._mean, 1.0)[1]) if self.order > 1 else 0.0
+        unit = math.sqrt(variance) if variance > 0.0 else 1.0
+        frame = self._mean, 1.0 / unit
+        return self.scale * unit, self._moved(*frame), self._moved_covariance(*frame)
+
+    @property
+    def _mean(self) -> float:
+        return float(self.sums[0] / self.n_data)
+
+    def _moved(self, offset: float, ratio: float) -> Array:
+        """Moments of ``ratio (u - offset)``, u the variable of the sums."""
+        shift = _binomial(self.order, offset, ratio)
+        return np.asarray(shift[:, 0] + shift[:, 1:] @ (self.sums / self.n_data))
+
+    def _moved_covariance(self, offset: float, ratio: float) -> Array:
+        shift = _binomial(self.order, offset, ratio)[:, 1:]
+        means = self.sums / self.n_data
+        within = (self.products / self.n_data - np.outer(means, means)) / self.n_data
+        return np.asarray(shift @ within @ shift.T)
+
+
+def _binomial(order: int, offset: float, ratio: float) -> Array:
+    """The matrix from the powers 0 ... order of u to the powers 1 ... order of ``ratio (u - offset)``."""
+    k, j = np.arange(1, order + 1)[:, None], np.arange(order + 1)
+    return np.asarray(comb(k, j) * (-offset) ** np.maximum(k - j, 0) * ratio**k)
+
+
+def _hermite(x: Array, variances: Array, order: int) -> Array:
+    """H_1 ... H_order of each row, shape (order, n_rows)."""
+    powers = np.empty((order + 1, x.size))
+    powers[0], powers[1] = 1.0, x
+    for k in range(1, order):
+        powers[k + 1] = x * powers[k] - k * variances * powers[k - 1]
+    return powers[1:]
+
+
+def mixture_moments(weights: Array, means: Array, variances: Array, order: int) -> tuple[Array, Array]:
+    """Moments of a Gaussian mixture and their derivatives.
+
+    A normal component has ``mu_{k+1} = m mu_k + k s^2 mu_{k-1}``, so that ``d mu_k / d m = k mu_{k-1}`` and
+    ``d mu_k / d s^2 = k (k - 1) mu_{k-2} / 2``.
+
+    Returns
+    -------
+    moments : ndarray, shape (order,)
+    jacobian : ndarray, shape (order, 3, n_components)
+        Derivatives by the weights, the means and the variances, each component's own.
+
+    Examples
+    --------
+    >>> mixture_moments(np.array([1.0]), np.array([0.0]), np.array([4.0]), 4)[0]
+    array([ 0.,  4.,  0., 48.])
+    """
+    each = np.empty((order + 1, np.size(means)))
+    each[0], each[1] = 1.0, means
+    for k in range(1, order):
+        each[k + 1] = means * each[k] + k * variances * each[k - 1]
+    degree = np.arange(1, order + 1)[:, None]
+    twice = np.vstack([np.zeros_like(each[:1]), each[:-2]])
+    jacobian = np.stack([each[1:], weights * degree * each[:-1], weights * 0.5 * degree * (degree - 1) * twice], axis=1)
+    return each[1:] @ weights, jacobian

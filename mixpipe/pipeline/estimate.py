@@ -1,0 +1,159 @@
+"""One column's cells -> the chosen fit, what was found out about it, and the other estimators beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixpipe.assessment import Assessment, assess_fit
+from mixpipe.config import ColumnSettings
+from mixpipe.effort import Effort
+from mixpipe.errors import CatalogError
+from mixpipe.estimation import ESTIMATORS, choose_by
+from mixpipe.families import FAMILIES
+from mixpipe.model import Cells, FitResult, Selection
+from mixpipe.selection import choose_n_components, fit_mixture
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A fit by one of the estimators, and the seconds that it took, the choice of M included."""
+
+    fit: FitResult
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All that is known of a column.
+
+    Parameters
+    ----------
+    selection : Selection
+        Fits of the first estimator; `best` is the one that was assessed, with all its warnings.
+    assessment : Assessment
+        What was found out about it.
+    estimates : tuple of Estimate
+        With the same number of components by each estimator, that of the selection first.
+    """
+
+    selection: Selection
+    assessment: Assessment
+    estimates: tuple[Estimate, ...]
+
+    @property
+    def fit(self) -> FitResult:
+        """The chosen fit."""
+        return self.assessment.fit
+
+
+def estimate_column(
+    cells: Cells,
+    column: ColumnSettings,
+    criterion: str,
+    effort: Effort,
+    *,
+    place: str,
+    n_components: int | None = None,
+    n_threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Choose the number of components, assess the fit, and put the other estimators beside it.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data.
+    column : ColumnSettings
+        Families, background, estimators, the largest number of components.
+    criterion : str
+        What chooses.
+    effort : Effort
+        What to find out.
+    place : str
+        Which column this is, for error messages.
+    n_components : int or None
+        The number of components, None to choose it.
+    n_threads, progress
+        As in `choose_n_components`.
+
+    Raises
+    ------
+    CatalogError
+        For data that the families or estimators asked for cannot have.
+    """
+    first = "em" if "em" in column.estimators else column.estimators[0]
+    plain = cells.are_values and column.families == ("gaussian",) and column.background is None
+    if first != "em" and not plain:
+        raise CatalogError(
+            f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
+        )
+    _check_positive(cells, column, place)
+    start = time.perf_counter()
+    selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
+    seconds = time.perf_counter() - start
+    assessment = assess_fit(cells, selection.best, effort, n_threads)
+    estimates = [Estimate(assessment.fit, seconds)]
+    for name in column.estimators:
+        if name == first:
+            continue
+        if not plain:
+            warning = f"no estimator {name}: it is for Gaussian components and values without limits or bounds"
+            assessment = replace(assessment, fit=_warned(assessment.fit, warning))
+            continue
+        start = time.perf_counter()
+        fit = ESTIMATORS[name](cells, assessment.fit.n_components)
+        estimates.append(Estimate(fit, time.perf_counter() - start))
+    fits = tuple(assessment.fit if fit is selection.best else fit for fit in selection.fits)
+    return Outcome(replace(selection, fits=fits), assessment, tuple(estimates))
+
+
+def _select(
+    estimator: str,
+    cells: Cells,
+    column: ColumnSettings,
+    criterion: str,
+    n_components: int | None,
+    n_threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Selection:
+    if estimator != "em":
+        if n_components is not None:
+            return Selection((ESTIMATORS[estimator](cells, n_components),), criterion)
+        return choose_by(estimator, cells, column.max_components, criterion)
+    if n_components is not None:
+        fits = tuple(
+            fit_mixture(
+                cells, n_components=n_components, family=family, background=column.background, n_threads=n_threads
+            )
+            for family in column.families
+        )
+        return Selection(fits, criterion)
+    return choose_n_components(
+        cells,
+        max_components=column.max_components,
+        criterion=criterion,
+        families=column.families,
+        background=column.background,
+        n_threads=n_threads,
+        progress=progress,
+    )
+
+
+def _check_positive(cells: Cells, column: ColumnSettings, place: str) -> None:
+    for name in column.families:
+        bad = np.flatnonzero((cells.x <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0))
+        if FAMILIES[name].positive and cells.limits is None and bad.size:
+            raise CatalogError(
+                f"family {name} with {bad.size} values that are not positive and have no error, the first is "
+                f"{cells.x[bad[0]]:g}",
+                place,
+                "positive values, or errors",
+            )
+
+
+def _warned(fit: FitResult, warning: str) -> FitResult:
+    return replace(fit, warnings=(*fit.warnings, warning))

@@ -1,0 +1,310 @@
+"""Intervals and limits from the profile likelihood: one parameter is held, the others are at their maximum.
+
+Where few rows make the likelihood skewed, these intervals follow it, and a parameter at the edge of what is possible
+has an interval that ends there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtri
+
+from mixpipe.estimators.em import ascend
+from mixpipe.likelihood import WEIGHT_FLOOR, Derivatives, Likelihood, Params
+from mixpipe.model import Array, Cells, FitResult, Mixture, Uncertainties
+
+# The profiled maximum is known to so many nats, and an end of an interval to such a fraction of its distance from the
+# estimate.
+_GAIN = 1e-7
+_PRECISION = 1e-4
+# Doublings of the distance from the estimate before a likelihood counts as flat.
+_MAX_DOUBLINGS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Lower and upper ends of the intervals of a mixture's parameters.
+
+    Parameters
+    ----------
+    weights, means, sigmas : ndarray, shape (2, n_components)
+        Lower ends in the first row, upper ends in the second; nan where there are none.
+    """
+
+    weights: Array
+    means: Array
+    sigmas: Array
+
+    @classmethod
+    def from_uncertainties(cls, mixture: Mixture, unc: Uncertainties, level: float = 0.68) -> Intervals:
+        """Normal intervals of the means, of logit w and of ln sigma.
+
+        On these scales the estimates are closer to normal than on their own, and no end is impossible.
+
+        Parameters
+        ----------
+        mixture : Mixture
+            The estimates.
+        unc : Uncertainties
+            Their one-sigma uncertainties.
+        level : float
+            Probability of the interval, between 0 and 1.
+
+        Examples
+        --------
+        >>> unc = Uncertainties([0.1, 0.1], [1.0, 1.0], [0.2, np.nan])
+        >>> intervals = Intervals.from_uncertainties(Mixture([0.8, 0.2], [0.0, 9.0], [1.0, 0.0]), unc)
+        >>> intervals.weights.round(3)
+        array([[0.682, 0.118],
+               [0.882, 0.318]])
+        >>> intervals.sigmas.round(3)
+        array([[0.82, nan],
+               [1.22, nan]])
+        """
+        z = np.array([[-1.0], [1.0]]) * check_level(level)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            weights = expit(logit(mixture.weights) + z * unc.weights / (mixture.weights * (1.0 - mixture.weights)))
+            sigmas = mixture.sigmas * np.exp(z * unc.sigmas / mixture.sigmas)
+        certain = unc.weights == 0.0
+        return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas)
+
+
+def check_level(level: float) -> float:
+    """Half the width, in standard deviations, of a normal interval with this probability."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be between 0 and 1, found {level}")
+    return float(ndtri(0.5 + 0.5 * level))
+
+
+def check_gaussian(cells: Cells, mixture: Mixture) -> None:
+    """Refuse what the Gaussian likelihood of values does not describe.
+
+    Raises
+    ------
+    ValueError
+        For components of other families, limits in place of values, or a truncated sample.
+    """
+    if not (mixture.is_gaussian and cells.are_values):
+        raise ValueError("available for Gaussian components, and values that are neither limits nor truncated, only")
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Which parameter of which component is held, and where (in scaled units; the variance for a sigma)."""
+
+    part: str
+    component: int
+    value: float
+
+    def put(self, params: Params) -> Params:
+        """The mixture with the parameter there; other weights keep their proportions."""
+        values = getattr(params, self.part).copy()
+        if self.part == "weights":
+            rest = np.arange(values.size) != self.component
+            values[rest] = np.maximum(values[rest] * (1.0 - self.value) / values[rest].sum(), WEIGHT_FLOOR)
+        values[self.component] = max(self.value, WEIGHT_FLOOR) if self.part == "weights" else self.value
+        return replace(params, **{self.part: values})
+
+
+class _HeldLikelihood(Likelihood):
+    """A likelihood with one parameter held, for `ascend`: it offers no gain along that parameter."""
+
+    def __init__(self, likelihood: Likelihood, held: _Held) -> None:
+        vars(self).update(vars(likelihood))
+        self.held = held
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """As `Likelihood.derivatives`, of the mixture with the parameter held."""
+        params = self.held.put(params)
+        deriv = super().derivatives(params, hessian)
+        gradient, curvature = deriv.gradient.copy(), deriv.hessian.copy()
+        if self.held.part == "weights":
+            gradient, curvature = self._fixed_weight(params, gradient, curvature)
+        k = 3 * self.held.component + ("weights", "means", "variances").index(self.held.part)
+        # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
+        unit = (1.0, deriv.total_var[self.held.component], deriv.total_var[self.held.component] ** 2)[k % 3]
+        gradient[k], curvature[k, :], curvature[:, k] = 0.0, 0.0, 0.0
+        curvature[k, k] = -self.n_data / unit
+        return replace(deriv, gradient=gradient, hessian=curvature)
+
+    def _fixed_weight(self, params: Params, gradient: Array, hessian: Array) -> tuple[Array, Array]:
+        """From ln w_k to a_k with ``w_k = (1 - w) softmax(a)_k`` for all but the held weight w."""
+        logs = np.arange(0, 3 * params.n_components, 3)
+        # `Derivatives` has the constraint on all weights in it: the likelihood alone.
+        gradient[logs] += self.n_data * params.weights
+        hessian[logs, logs] += self.n_data * params.weights
+        rest = np.delete(logs, self.held.component)
+        share = np.delete(params.weights, self.held.component)
+        share /= share.sum()
+        total = gradient[rest].sum()
+        chain = np.eye(gradient.size)
+        chain[np.ix_(rest, rest)] -= share
+        gradient, hessian = chain.T @ gradient, chain.T @ hessian @ chain
+        # The last term is for the direction in which all a_k grow alike, along which nothing changes.
+        hessian[np.ix_(rest, rest)] -= total * (np.diag(share) - np.outer(share, share))
+        hessian[np.ix_(rest, rest)] -= self.n_data * np.outer(share, share)
+        return gradient, hessian
+
+
+class _Profile:
+    """The fall of the log-likelihood from a fit when one parameter is held elsewhere, the others at their maximum."""
+
+    def __init__(self, cells: Cells, fit: FitResult) -> None:
+        check_gaussian(cells, fit.mixture)
+        if fit.n_params != 3 * fit.n_components - 1:
+            raise ValueError("profiles of fits with equal sigmas are not available")
+        self.likelihood = Likelihood(cells)
+        self.floor = (fit.sigma_floor / self.likelihood.scale) ** 2
+        self.fit = ascend(self.likelihood, self.likelihood.scaled(fit.mixture), self.floor, n_em=0)
+
+    def root(self, part: str, component: int) -> Callable[[float], float]:
+        """The square root of twice the fall as a function of where the parameter is held."""
+        near = self.fit.params
+
+        def value(held_at: float) -> float:
+            nonlocal near
+            held = _Held(part, component, held_at)
+            likelihood = _HeldLikelihood(self.likelihood, held)
+            # From the fit and from the maximum that was found last: one of them may lead to a lower maximum.
+            ascents = [
+                ascend(likelihood, held.put(start), self.floor, gain=_GAIN, n_em=0) for start in (self.fit.params, near)
+            ]
+            best = max(ascents, key=lambda ascent: ascent.loglik)
+            near = held.put(best.params)
+            return math.sqrt(max(2.0 * (self.fit.loglik - best.loglik), 0.0))
+
+        return value
+
+    def ends(self, part: str, component: int, target: float) -> tuple[float, float]:
+        """The values on either side of the estimate where the root is `target`, or the edges of what is possible."""
+        params = self.fit.params
+        weight, mean, variance = params.weights[component], params.means[component], params.variances[component]
+        total = self.likelihood.derivatives(params).total_var[component]
+        n_data = self.likelihood.n_data
+        rows = max(n_data * weight, 1.0)
+        # Steps of the size that the intervals have for a component that stands alone.
+        if part == "weights":
+            if params.n_components == 1:
+                return 1.0, 1.0
+            step = target * math.sqrt(max(weight * (1.0 - weight), 1.0 / n_data) / n_data)
+            estimate, lowest, highest = weight, 0.0, 1.0
+        elif part == "means":
+            step = target * math.sqrt(total / rows)
+            estimate, lowest, highest = mean, -math.inf, math.inf
+        else:
+            step = math.sqrt(variance + target * total * math.sqrt(2.0 / rows)) - math.sqrt(variance)
+            estimate, lowest, highest = math.sqrt(variance), math.sqrt(self.floor), math.sqrt(self.likelihood.ceiling)
+        root = self.root("variances" if part == "sigmas" else part, component)
+        at = (lambda sigma: root(sigma * sigma)) if part == "sigmas" else root
+        return _end(at, estimate, -step, lowest, target), _end(at, estimate, step, highest, target)
+
+
+def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
+    """Where the root reaches the target, going from the estimate in growing steps; at most to the edge."""
+    inside = estimate
+    for _ in range(_MAX_DOUBLINGS):
+        outside = estimate + step
+        if (outside - edge) * step >= 0.0:
+            outside = edge
+        if root(outside) >= target:
+            precision = _PRECISION * abs(outside - estimate)
+            return float(brentq(lambda value: root(value) - target, inside, outside, xtol=precision))
+        if outside == edge:
+            return edge
+        inside, step = outside, 2.0 * step
+    return math.copysign(math.inf, step)
+
+
+def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Intervals:
+    """Likelihood-ratio intervals of all parameters.
+
+    An interval holds the values at which twice the log-likelihood, maximised over all other parameters, is below its
+    maximum by less than the quantile of chi-squared with one degree of freedom. It ends at a weight of 0 or 1 and at a
+    sigma of 0 (or the floor) where that is not excluded, and at infinity where the likelihood never falls so far: the
+    mean of a component whose weight may be zero.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted.
+    fit : FitResult
+        Their fit.
+    level : float
+        Probability of the interval.
+
+    Returns
+    -------
+    Intervals
+        In the order of the components of `fit`.
+
+    Raises
+    ------
+    ValueError
+        For a fit with equal sigmas, cells or a mixture that `check_gaussian` refuses, or a level that is not between 0
+        and 1.
+
+    Examples
+    --------
+    >>> from mixpipe.selection import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 2.0, 4.0, 7.0, 11.0], err=0.5)
+    >>> profile_intervals(cells, fit_mixture(cells)).means.ravel().round(2)
+    array([3.3, 6.7])
+    """
+    target = check_level(level)
+    profile = _Profile(cells, fit)
+    centre, scale = profile.likelihood.centre, profile.likelihood.scale
+    ends = {
+        part: np.array([profile.ends(part, j, target) for j in range(fit.n_components)]).T
+        for part in ("weights", "means", "sigmas")
+    }
+    return Intervals(ends["weights"], centre + scale * ends["means"], scale * ends["sigmas"])
+
+
+def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float = 0.95) -> float:
+    """One-sided upper limit of a sigma, for components whose best sigma is zero or cannot be told from it.
+
+    The sigma above the estimate at which twice the log-likelihood, maximised over all other parameters, has fallen by
+    the square of the normal quantile of `level` (2.706 for 95 %). The statistic of a parameter at its boundary is zero
+    half of the time and chi-squared with one degree of freedom otherwise (Self & Liang 1987), so that the limit holds
+    with a probability of `level` where the sigma is resolved, and with more where it is not.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted.
+    fit : FitResult
+        Their fit.
+    component : int
+        Which component, from 0.
+    level : float
+        Probability that the true sigma is below; at least 0.5.
+
+    Returns
+    -------
+    float
+        In the unit of the data.
+
+    Raises
+    ------
+    ValueError
+        As `profile_intervals`, for a component that the fit does not have, and for a level below 0.5.
+
+    Examples
+    --------
+    >>> from mixpipe.selection import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 1.1, 0.9, 1.05, 0.95], err=0.1)
+    >>> fit = fit_mixture(cells)
+    >>> fit.mixture.sigmas, round(sigma_upper_limit(cells, fit, 0), 2)
+    (array([0.]), 0.11)
+    """
+    if not 0.5 <= level < 1.0:
+        raise ValueError(f"level must be at least 0.5 and below 1, found {level}")
+    if not 0 <= component < fit.n_components:
+        raise ValueError(f"component must be 0 to {fit.n_components - 1}, found {component}")
+    profile = _Profile(cells, fit)
+    return profile.likelihood.scale * profile.ends("sigmas", component, float(ndtri(level)))[1]

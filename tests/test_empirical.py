@@ -1,0 +1,106 @@
+"""The limit of the empirical process of fitted mixtures: published distributions, and simulations."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import ks_2samp, kstest
+
+import mixpipe
+from mixpipe.empirical import limit_statistics
+from mixpipe.model import Cells, Mixture
+from mixpipe.quality import assess
+from mixpipe.resampling import simulated_statistics
+
+TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
+
+
+def draw(n, mixture=TRUTH, seed=1):
+    rng = np.random.default_rng(seed)
+    err = 0.4 * np.exp(0.5 * rng.standard_normal(n))
+    return mixture.sample(n, rng) + err * rng.standard_normal(n), err
+
+
+def test_a_normal_with_fitted_mean_and_width_has_the_published_distribution():
+    cells = Cells.from_rows(np.random.default_rng(2).normal(3.0, 2.0, 5000), 0.5)
+    ks, ad = limit_statistics(mixpipe.fit_mixture(cells), cells, 10_000, np.random.default_rng(3))
+    # Stephens (1974), case 3. Upper tails of 10,000 draws: the shares are known to 0.003, 0.0022 and 0.001.
+    for value, share, unc in ((0.631, 0.10, 0.003), (0.752, 0.05, 0.0022), (1.035, 0.01, 0.001)):
+        assert np.mean(ad > value) == pytest.approx(share, abs=4 * unc)
+    # Kolmogorov-Smirnov from catalogs: 2000 rows shift it by some 0.01.
+    rng = np.random.default_rng(4)
+    z = np.sort(rng.standard_normal((1000, 2000)), axis=1)
+    u = ndtr((z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, keepdims=True))
+    levels = np.arange(1, 2001) / 2000
+    simulated = np.maximum((levels - u).max(axis=1), (u - levels).max(axis=1) + 1 / 2000) * np.sqrt(2000)
+    # Quantiles of 1000 values to 0.005 at the median and 0.01 at 95 %.
+    np.testing.assert_allclose(
+        np.quantile(ks * np.sqrt(5000), [0.5, 0.95]), np.quantile(simulated, [0.5, 0.95]), atol=0.04
+    )
+
+
+def test_a_sigma_on_the_boundary_is_no_parameter():
+    """All scatter is noise: the mean alone is fitted."""
+    x = 0.9 * np.random.default_rng(5).standard_normal(5000)
+    cells = Cells.from_rows(x, 1.0)
+    fit = mixpipe.fit_mixture(cells)
+    assert fit.boundary.tolist() == [True]
+    _, ad = limit_statistics(fit, cells, 10_000, np.random.default_rng(6))
+    # Stephens (1974), case 1.
+    for value, share, unc in ((0.908, 0.10, 0.003), (1.105, 0.05, 0.0022), (1.573, 0.01, 0.001)):
+        assert np.mean(ad > value) == pytest.approx(share, abs=4 * unc)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_limit_and_simulations_agree(weighted):
+    """3000 rows; with weights that go with the errors, so that what the fit sees is not what scatters."""
+    x, err = draw(3000)
+    cells = Cells.from_rows(x, err, 0.3 + err if weighted else None)
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=TRUTH)
+    limits = limit_statistics(fit, cells, 4000, np.random.default_rng(7))
+    for limit, simulated in zip(limits, simulated_statistics(fit, cells, 400, 1), strict=True):
+        assert ks_2samp(limit, simulated).pvalue > 1e-3
+
+
+def test_equal_sigmas_are_one_parameter():
+    truth = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 1.0])
+    cells = Cells.from_rows(*draw(3000, truth))
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=truth, equal_sigmas=True)
+    limits = limit_statistics(fit, cells, 4000, np.random.default_rng(8))
+    for limit, simulated in zip(limits, simulated_statistics(fit, cells, 400, 1), strict=True):
+        assert ks_2samp(limit, simulated).pvalue > 1e-3
+
+
+def test_p_values_from_the_limit_are_uniform():
+    """200 catalogs of 5000 rows, each against the limit of one fit of 5000 rows, from which its own hardly differs."""
+    cells = Cells.from_rows(*draw(5000))
+    limits = limit_statistics(mixpipe.fit_mixture(cells, n_components=2), cells, 10_000, np.random.default_rng(9))
+    found = []
+    for index in range(200):
+        cells = Cells.from_rows(*draw(5000, seed=[10, index]))
+        fit = mixpipe.fit_mixture(cells, n_components=2, start=TRUTH, n_threads=1)
+        quality = assess(fit.mixture, cells)
+        found.append([np.mean(limits[0] >= quality.ks), np.mean(limits[1] >= quality.ad)])
+    for values in np.array(found).T:
+        assert kstest(values, "uniform").pvalue > 1e-3
+
+
+def test_a_row_counted_twice_is_two_rows():
+    x, err = draw(2500)
+    fit = mixpipe.fit_mixture(x, err, 2, start=TRUTH)
+    twice = Cells.from_rows(x, err, np.full(2500, 2.0))
+    rows = Cells.from_rows(np.tile(x, 2), np.tile(err, 2))
+    one, two = (limit_statistics(fit, cells, 100, np.random.default_rng(11)) for cells in (twice, rows))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_errors_may_span_any_range():
+    """Errors of zero and of a thousand sigmas; nothing is left to be seen in the latter."""
+    x, err = draw(6000)
+    err = np.where(np.arange(6000) % 3 == 0, 0.0, np.where(np.arange(6000) % 3 == 1, err, 1e3))
+    x = TRUTH.sample(6000, np.random.default_rng(12)) + err * np.random.default_rng(13).standard_normal(6000)
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=TRUTH)
+    ks, ad = limit_statistics(fit, cells, 1000, np.random.default_rng(14))
+    quality = assess(fit.mixture, cells)
+    assert 0.001 < np.mean(ks >= quality.ks)
+    assert 0.001 < np.mean(ad >= quality.ad)

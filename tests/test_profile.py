@@ -1,0 +1,183 @@
+"""Profile likelihood: closed forms for one component, an independent optimiser for two, edges and coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq, minimize
+from scipy.special import expit, logit
+from scipy.stats import chi2, norm
+
+import mixpipe
+from mixpipe.model import Cells, Mixture, Uncertainties
+from mixpipe.profile import Intervals, profile_intervals, sigma_upper_limit
+
+PARTS = ("weights", "means", "sigmas")
+# Ends are found to 1e-4 of their distance from the estimate.
+END = 2e-4
+
+
+def two(n=80, seed=1):
+    rng = np.random.default_rng(seed)
+    err = 0.4 * np.exp(0.5 * rng.standard_normal(n))
+    return Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7]).sample(n, rng) + err * rng.standard_normal(n), err
+
+
+def fall(total, variance, n):
+    """Twice the fall of the log-likelihood of n values with this variance from total = variance, mean at its best."""
+    return n * (math.log(total / variance) + variance / total - 1.0)
+
+
+@pytest.mark.parametrize("level", [0.68, 0.95])
+def test_one_component_with_equal_errors_in_closed_form(level):
+    n, err = 60, 0.7
+    x = np.random.default_rng(1).normal(3.0, 2.0, n)
+    cells = Cells.from_rows(x, err)
+    found = profile_intervals(cells, mixpipe.fit_mixture(cells), level)
+    quantile, variance = chi2.ppf(level, 1), x.var()
+    # At the mean x.mean() + d the best total variance is variance + d^2: the fall is n ln(1 + d^2 / variance) / 2.
+    d = math.sqrt(variance * math.expm1(quantile / n))
+    np.testing.assert_allclose(found.means.ravel(), [x.mean() - d, x.mean() + d], atol=END * d)
+    ends = [
+        math.sqrt(brentq(lambda t: fall(t, variance, n) - quantile, *bracket) - err**2)
+        for bracket in ((0.1 * variance, variance), (variance, 10.0 * variance))
+    ]
+    np.testing.assert_allclose(found.sigmas.ravel(), ends, rtol=END)
+    assert found.weights.ravel().tolist() == [1.0, 1.0]
+
+
+def best_loglik(x, err, fit, part, component, value):
+    """The largest log-likelihood with one parameter held, by Nelder-Mead and BFGS on this test's own likelihood."""
+    mixture = fit.mixture
+    size = mixture.n_components
+    rest = np.arange(size) != component
+
+    def unpack(p):
+        weights, means, sigmas = np.exp(p[:size] - p[:size].max()), p[size : 2 * size].copy(), np.exp(p[2 * size :])
+        weights /= weights.sum()
+        if part == "weights":
+            weights[rest] *= (1.0 - value) / weights[rest].sum()
+        {"weights": weights, "means": means, "sigmas": sigmas}[part][component] = value
+        return weights, means, sigmas
+
+    def minus_loglik(p):
+        weights, means, sigmas = unpack(p)
+        total = np.hypot(sigmas, err[:, None])
+        return -np.log(norm.pdf(x[:, None], means, total) @ weights).sum()
+
+    start = np.concatenate([np.log(mixture.weights), mixture.means, np.log(mixture.sigmas)])
+    for method, options in (("Nelder-Mead", {"maxiter": 4000, "fatol": 1e-7}), ("BFGS", {"gtol": 1e-6})):
+        start = minimize(minus_loglik, start, method=method, options=options).x
+    return -minus_loglik(start)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_at_the_ends_of_two_components_an_independent_optimiser_finds_the_fall(part):
+    x, err = two()
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    intervals = getattr(profile_intervals(cells, fit, 0.9), part)
+    assert np.all(intervals[0] < getattr(fit.mixture, part))
+    assert np.all(getattr(fit.mixture, part) < intervals[1])
+    for component in (0, 1):
+        for end in intervals[:, component]:
+            drop = 2.0 * (fit.loglik - best_loglik(x, err, fit, part, component, end))
+            # An error of 2e-4 in the end is one of 4e-4 in the drop, and the optimiser stops within 1e-4.
+            assert drop == pytest.approx(chi2.ppf(0.9, 1), rel=2e-3)
+
+
+def test_three_components_hold_the_proportions_free():
+    """The held weight of one of three: the other two are climbed, not only scaled."""
+    rng = np.random.default_rng(3)
+    err = np.full(120, 0.3)
+    x = Mixture([0.4, 0.3, 0.3], [0.0, 2.5, 5.0], [0.8, 0.8, 0.8]).sample(120, rng) + err * rng.standard_normal(120)
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=3)
+    ends = profile_intervals(cells, fit, 0.5).weights
+    for component in range(3):
+        for end in ends[:, component]:
+            drop = 2.0 * (fit.loglik - best_loglik(x, err, fit, "weights", component, end))
+            # Nelder-Mead in nine parameters stops within some 1e-3.
+            assert drop == pytest.approx(chi2.ppf(0.5, 1), abs=3e-3)
+
+
+def test_intervals_end_where_the_parameters_do():
+    """A group of rows that one component explains nearly as well: its weight may be zero, its mean anywhere."""
+    x = np.append(np.random.default_rng(4).normal(0.0, 1.0, 60), [3.2, 3.4])
+    cells = Cells.from_rows(x, 0.3)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    assert fit.mixture.weights[1] < 0.1
+    one = mixpipe.fit_mixture(cells, n_components=1)
+    level = float(chi2.cdf(2.0 * (fit.loglik - one.loglik) + 2.0, 1))  # so that no second component is not excluded
+    found = profile_intervals(cells, fit, level)
+    assert found.weights[0, 1] == 0.0
+    assert found.weights[1, 0] == 1.0
+    assert np.isinf(found.means[:, 1]).any()
+
+
+def test_a_sigma_of_zero_has_an_interval_from_zero():
+    x = 0.5 * np.linspace(-1.0, 1.0, 50)
+    cells = Cells.from_rows(x, 1.0)
+    fit = mixpipe.fit_mixture(cells)
+    assert fit.boundary.tolist() == [True]
+    low, high = profile_intervals(cells, fit, 0.9).sigmas.ravel()
+    assert low == 0.0
+    # At the boundary the two-sided 90 % end is the one-sided 95 % limit.
+    assert high == pytest.approx(sigma_upper_limit(cells, fit, 0, 0.95), rel=END)
+    # T = 1 + s^2; twice the fall from s = 0 is 50 (ln T + (1 / T - 1) v).
+    expected = brentq(lambda t: 50 * (math.log(t) + (1.0 / t - 1.0) * x.var()) - norm.ppf(0.95) ** 2, 1.0, 3.0)
+    assert high == pytest.approx(math.sqrt(expected - 1.0), rel=END)
+
+
+@pytest.mark.parametrize(("sigma", "most"), [(0.3, 1.0), (2.0, 0.95 + 3 * math.sqrt(0.05 * 0.95 / 400))])
+def test_the_upper_limit_of_sigma_covers(sigma, most):
+    """400 catalogs of 50 rows with an error of 1: 0.95 +- 0.011 where sigma is resolved, more where it is not."""
+    rng = np.random.default_rng(5)
+    below, limits = 0, []
+    for _ in range(400):
+        cells = Cells.from_rows(rng.normal(0.0, math.hypot(sigma, 1.0), 50), 1.0)
+        limits.append(sigma_upper_limit(cells, mixpipe.fit_mixture(cells), 0))
+        below += limits[-1] >= sigma
+    assert 0.95 - 3 * math.sqrt(0.05 * 0.95 / 400) <= below / 400 <= most
+    # s^2 has an uncertainty of T sqrt(2 / 50) = 0.2 T: the limit says something.
+    assert np.median(limits) < math.sqrt(sigma**2 + 3 * 0.2 * (sigma**2 + 1.0))
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1e-6, 0.0), (1e3, -5e4)])
+def test_intervals_go_with_the_unit(scale, shift):
+    x, err = two(60)
+    cells, other = Cells.from_rows(x, err), Cells.from_rows(scale * x + shift, scale * err)
+    one = profile_intervals(cells, mixpipe.fit_mixture(cells, n_components=2))
+    two_ = profile_intervals(other, mixpipe.fit_mixture(other, n_components=2))
+    widths = np.diff(one.means, axis=0)
+    np.testing.assert_allclose(two_.weights, one.weights, atol=1e-4)
+    np.testing.assert_allclose((two_.means - shift) / scale, one.means, atol=1e-3 * widths.min())
+    np.testing.assert_allclose(two_.sigmas / scale, one.sigmas, rtol=1e-3)
+
+
+def test_intervals_from_small_uncertainties_are_symmetric_and_large_ones_stay_possible():
+    mixture = Mixture([0.7, 0.3], [0.0, 1.0], [1.0, 2.0])
+    small = Intervals.from_uncertainties(mixture, Uncertainties([1e-4] * 2, [1e-4] * 2, [1e-4] * 2), 0.95)
+    for part in PARTS:
+        estimate = getattr(mixture, part)
+        expected = estimate + np.array([[-1.0], [1.0]]) * norm.ppf(0.975) * 1e-4
+        # The scales bend by the square of the uncertainty.
+        np.testing.assert_allclose(getattr(small, part), expected, atol=1e-7)
+    large = Intervals.from_uncertainties(mixture, Uncertainties([0.3] * 2, [1.0] * 2, [3.0] * 2), 0.95)
+    assert np.all((large.weights > 0.0) & (large.weights < 1.0))
+    assert np.all(large.sigmas > 0.0)
+    assert large.weights[0, 1] == pytest.approx(expit(logit(0.3) - norm.ppf(0.975) * 0.3 / 0.21))
+
+
+def test_mistakes_are_named():
+    x, err = two(40)
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    with pytest.raises(ValueError, match="level must be between 0 and 1, found 68"):
+        profile_intervals(cells, fit, 68)
+    with pytest.raises(ValueError, match="component must be 0 to 1, found 2"):
+        sigma_upper_limit(cells, fit, 2)
+    with pytest.raises(ValueError, match=r"at least 0\.5"):
+        sigma_upper_limit(cells, fit, 0, 0.05)
+    with pytest.raises(ValueError, match="equal sigmas"):
+        profile_intervals(cells, mixpipe.fit_mixture(x, err, 2, equal_sigmas=True))

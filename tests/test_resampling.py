@@ -1,0 +1,227 @@
+"""Bootstrap against closed forms and the information; p-values under the model and against it."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+from scipy.stats import kstest
+
+import mixpipe
+from mixpipe.likelihood import Params
+from mixpipe.model import Cells, Mixture
+from mixpipe.profile import profile_intervals
+from mixpipe.resampling import (
+    Draws,
+    bootstrap,
+    likelihood_ratio_test,
+    matched,
+    quality_pvalues,
+    simulated_statistics,
+)
+
+PARTS = ("weights", "means", "sigmas")
+SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
+
+
+def draw(n, mixture=SEPARATED, seed=1, error=0.4):
+    rng = np.random.default_rng(seed)
+    err = error * np.exp(0.5 * rng.standard_normal(n))
+    return mixture.sample(n, rng) + err * rng.standard_normal(n), err
+
+
+@pytest.mark.parametrize("n", [4000, 50_000], ids=["rows", "sketch"])
+def test_separated_components_have_the_uncertainties_of_the_information(n):
+    cells = Cells.from_rows(*draw(n))
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=SEPARATED)
+    draws = bootstrap(cells, fit, 400, seed=1)
+    assert draws.n_unconverged == 0
+    for part in PARTS:
+        ratio = getattr(draws.uncertainties(), part) / getattr(fit.uncertainties, part)
+        # A standard deviation of 400 draws is known to 1 / sqrt(800) = 3.5 %; the largest of 6 within 4 of these.
+        np.testing.assert_allclose(ratio, 1.0, atol=0.14)
+        # The mean of the draws to 1/20 of an uncertainty; points of a sketch and curvature shift it by as much again.
+        shift = (getattr(draws, part).mean(axis=0) - getattr(fit.mixture, part)) / getattr(fit.uncertainties, part)
+        np.testing.assert_allclose(shift, 0.0, atol=0.3)
+
+
+@pytest.mark.parametrize("n", [500, 30_000], ids=["rows", "sketch"])
+def test_row_weights_scatter_as_their_squares(n):
+    """A weighted mean has the variance sum w^2 (x - m)^2 / (sum w)^2; here the weights go with the distance from it."""
+    x = np.random.default_rng(2).normal(0.0, 1.0, n)
+    weights = 0.1 + np.abs(x) + np.random.default_rng(3).uniform(0.0, 1.0, n)
+    cells = Cells.from_rows(x, 0.01, weights)
+    fit = mixpipe.fit_mixture(cells)
+    unc = bootstrap(cells, fit, 600, seed=1).uncertainties().means[0]
+    expected = math.sqrt(np.sum((weights * (x - fit.mixture.means[0])) ** 2)) / weights.sum()
+    # 600 draws: 2.9 %, four of them.
+    assert unc == pytest.approx(expected, rel=0.12)
+    # The equal weights of the same sum would give this; the test must be able to tell them apart.
+    assert abs(x.std() / math.sqrt(n) / expected - 1.0) > 0.2
+
+
+def test_whole_numbers_as_weights_count_rows():
+    x, err = draw(300)
+    counts = np.random.default_rng(4).integers(0, 4, 300).astype(float)
+    counted = Cells.from_rows(x, err, counts)
+    rows = Cells.from_rows(np.repeat(x, counts.astype(int)), np.repeat(err, counts.astype(int)))
+    fit = mixpipe.fit_mixture(counted, n_components=2, start=SEPARATED)
+    one = bootstrap(counted, fit, 400, seed=1).uncertainties()
+    other = bootstrap(rows, fit, 400, seed=2).uncertainties()
+    for part in PARTS:
+        # Two standard deviations of 400 draws differ by 5 %; the largest of 6 by less than four of these.
+        np.testing.assert_allclose(getattr(one, part), getattr(other, part), rtol=0.2)
+
+
+def test_draws_do_not_depend_on_threads_and_do_on_the_seed():
+    cells = Cells.from_rows(*draw(300))
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=SEPARATED)
+    one, two, other = (bootstrap(cells, fit, 20, seed, n_threads=n) for seed, n in ((1, 1), (1, 2), (2, 1)))
+    more = bootstrap(cells, fit, 30, 1, n_threads=1)
+    for part in PARTS:
+        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
+        np.testing.assert_array_equal(getattr(one, part), getattr(more, part)[:20])
+        assert not np.any(getattr(one, part) == getattr(other, part))
+
+
+def test_components_keep_their_names_where_their_means_cross():
+    """One narrow and one wide component around the same value: sorted by mean they would be mixed up in half of all."""
+    cells = Cells.from_rows(*draw(600, Mixture([0.5, 0.5], [0.0, 0.0], [0.3, 4.0]), error=0.2))
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    draws = bootstrap(cells, fit, 100, seed=1)
+    crossed = (draws.means[:, 0] > draws.means[:, 1]).mean()
+    assert 0.1 < crossed < 0.9
+    narrow, wide = (0, 1) if fit.mixture.sigmas[0] < fit.mixture.sigmas[1] else (1, 0)
+    assert draws.sigmas[:, narrow].max() < 1.0 < draws.sigmas[:, wide].min()
+    for part in PARTS:
+        ratio = getattr(draws.uncertainties(), part) / getattr(fit.uncertainties, part)
+        # 100 draws: 7 %, and the narrow component overlaps with the wide one.
+        np.testing.assert_allclose(ratio, 1.0, atol=0.35)
+
+
+def test_components_are_matched_by_all_their_parameters():
+    rng = np.random.default_rng(6)
+    weights, means, variances = (
+        np.array([0.2, 0.3, 0.1, 0.4]),
+        np.array([0.0, 0.1, 0.0, 9.0]),
+        np.array([1, 25, 4, 1.0]),
+    )
+    reference = Params(weights, means, variances)
+    for _ in range(20):
+        order = rng.permutation(4)
+        near = Params(weights[order] + rng.normal(0, 0.01, 4), means[order] + rng.normal(0, 0.05, 4), variances[order])
+        np.testing.assert_array_equal(order[matched(reference, near, variances)], np.arange(4))
+
+
+def test_a_sigma_on_the_boundary_stays_possible():
+    x = np.concatenate([0.5 * np.linspace(-1, 1, 50), 20.0 + 3.0 * np.linspace(-1, 1, 50)])
+    cells = Cells.from_rows(x, 1.0)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    draws = bootstrap(cells, fit, 50, seed=1)
+    assert fit.boundary.tolist() == [True, False]
+    # The rows scatter much less than their errors: no resample has a width.
+    assert np.all(draws.sigmas[:, 0] == 0.0)
+    assert draws.uncertainties().sigmas[0] == 0.0
+    assert draws.uncertainties().sigmas[1] > 0.1
+    low, high = draws.intervals().sigmas[:, 0]
+    assert (low, high) == (0.0, 0.0)
+
+
+def test_a_fit_with_equal_sigmas_keeps_them_equal():
+    cells = Cells.from_rows(*draw(300))
+    fit = mixpipe.fit_mixture(cells, n_components=2, equal_sigmas=True)
+    draws = bootstrap(cells, fit, 10, seed=1)
+    np.testing.assert_array_equal(draws.sigmas[:, 0], draws.sigmas[:, 1])
+    assert draws.sigmas.std() > 0.0
+
+
+def test_p_values_are_uniform_under_the_model():
+    """200 catalogs of 120 rows with 19 draws each: the p-values are twentieths, spread out between them at random."""
+    truth = Mixture([0.6, 0.4], [0.0, 5.0], [1.0, 0.7])
+    rng = np.random.default_rng(7)
+    found = []
+    for index in range(200):
+        cells = Cells.from_rows(*draw(120, truth, seed=[8, index]))
+        fit = mixpipe.fit_mixture(cells, n_components=2, start=truth, n_threads=1)
+        found.append(quality_pvalues(fit, cells, n_draws=19, seed=index, n_threads=1))
+    for values in np.array(found).T:
+        assert kstest(values - rng.uniform(0.0, 0.05, 200), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n", [1000, 10_000], ids=["simulated", "limit"])
+def test_heavy_tails_are_no_gaussian(n):
+    x = np.random.default_rng(9).standard_t(3, n)
+    cells = Cells.from_rows(x, 0.1)
+    fit = mixpipe.fit_mixture(cells)
+    assert max(quality_pvalues(fit, cells, n_draws=199)) < 0.01
+    gaussian = Cells.from_rows(np.random.default_rng(10).standard_normal(n), 0.1)
+    assert min(quality_pvalues(mixpipe.fit_mixture(gaussian), gaussian, n_draws=199)) > 0.01
+
+
+def test_simulated_statistics_do_not_depend_on_threads():
+    cells = Cells.from_rows(*draw(100))
+    fit = mixpipe.fit_mixture(cells, n_components=2, start=SEPARATED)
+    one, two = (simulated_statistics(fit, cells, 10, 1, n_threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_likelihood_ratio_against_one_component_more():
+    x, err = draw(150)
+    cells = Cells.from_rows(x, err)
+    logliks = [mixpipe.fit_mixture(cells, n_components=m).loglik for m in (1, 2, 3)]
+    wrong = likelihood_ratio_test(cells, 1, n_draws=19)
+    right = likelihood_ratio_test(cells, 2, n_draws=19)
+    # Both are maxima to 1e-9 nats where the search finds the same ones.
+    assert wrong.statistic == pytest.approx(2.0 * (logliks[1] - logliks[0]), abs=1e-6)
+    assert right.statistic == pytest.approx(2.0 * (logliks[2] - logliks[1]), abs=1e-6)
+    assert wrong.p_value == 1 / 20
+    assert right.p_value > 1 / 20
+    assert (wrong.n_draws, right.n_draws) == (19, 19)
+    assert likelihood_ratio_test(cells, 2, n_draws=19, n_threads=1) == right
+
+
+def test_likelihood_ratio_is_uniform_under_the_model():
+    """20 catalogs of one component, 9 draws each: the p-values are tenths, spread out between them at random."""
+    rng = np.random.default_rng(11)
+    found = []
+    for index in range(20):
+        cells = Cells.from_rows(*draw(40, Mixture([1.0], [0.0], [1.0]), seed=[12, index]))
+        found.append(likelihood_ratio_test(cells, 1, n_draws=9, seed=index, n_threads=1).p_value)
+    assert kstest(np.array(found) - rng.uniform(0.0, 0.1, 20), "uniform").pvalue > 1e-3
+
+
+def test_mistakes_are_named():
+    cells = Cells.from_rows(*draw(50))
+    fit = mixpipe.fit_mixture(cells)
+    with pytest.raises(ValueError, match="n_draws must be at least 1, found 0"):
+        bootstrap(cells, fit, 0, seed=1)
+    draws = bootstrap(cells, fit, 3, seed=1)
+    assert isinstance(draws, Draws)
+    with pytest.raises(ValueError, match="level must be between 0 and 1, found 1"):
+        draws.intervals(1)
+
+
+def test_intervals_are_bias_corrected_percentiles():
+    """99 draws at the 1/100, 2/100, ... quantiles of a standard normal: the estimate's place among them is the bias."""
+    draws = ndtri(np.arange(1, 100) / 100.0)[:, None]
+    for estimate, bias in ((0.0, 0.0), (0.5, 0.5), (-1.0, -1.0)):
+        mixture = Mixture([1.0], [estimate], [1.0])
+        intervals = Draws(mixture, np.ones((99, 1)), draws, np.ones((99, 1)), 0).intervals(0.6827)
+        # Efron (1981): the normal quantiles are 2 z0 - 1 and 2 z0 + 1, z0 known to one draw of 99, 0.03 to 0.1.
+        expected = np.clip([2.0 * bias - 1.0, 2.0 * bias + 1.0], draws[0], draws[-1])
+        np.testing.assert_allclose(intervals.means[:, 0], expected, atol=0.11)
+        assert intervals.weights.ravel().tolist() == [1.0, 1.0]
+
+
+def test_what_the_gaussian_likelihood_does_not_describe_is_refused():
+    x, err = draw(50)
+    fit = mixpipe.fit_mixture(x, err, 2)
+    limited = Cells.from_rows(x, err, limits=np.arange(50) == 0)
+    for task in (
+        lambda: bootstrap(limited, fit, 3, seed=1),
+        lambda: quality_pvalues(fit, limited, n_draws=3),
+        lambda: likelihood_ratio_test(limited, 1, n_draws=3),
+        lambda: profile_intervals(limited, fit),
+    ):
+        with pytest.raises(ValueError, match="Gaussian components"):
+            task()
