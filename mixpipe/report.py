@@ -24,6 +24,7 @@ _CAPTIONS = {
     "quality": "Quality of the fit: integral transform, its quantiles, and the residual of the histogram",
     "selection": "Information criteria against the number of components",
     "classes": "Probability of each component against the value",
+    "estimators": "The estimators side by side, with the chosen number of components",
 }
 # Up to this many fits are open when the page is; a longer page starts folded.
 _OPEN = 3

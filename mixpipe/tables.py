@@ -176,6 +176,19 @@ def read_fit(document: dict[str, Any]) -> FitResult:
     )
 
 
+def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]:
+    """Name, mixture and log-likelihood of each estimator, from fit.json."""
+    table = pd.DataFrame(document["estimators"])
+    chosen = read_fit(document)
+    found = []
+    for name, rows in table.groupby("estimator", sort=False):
+        # The chosen fit may have components of other families.
+        parameters = rows[["weight", "mean", "sigma"]].to_numpy(dtype=np.float64).T
+        mixture = chosen.mixture if name == chosen.estimator else Mixture(*parameters)
+        found.append((str(name), mixture, float(rows["loglik"].iloc[0])))
+    return found
+
+
 def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels: np.ndarray) -> None:
     """One row per used catalog row: memberships and the true value that each row's own error allows.
 

@@ -69,7 +69,7 @@ def draw_picture(path: Path, request: Request, fit: FitResult, data: ColumnData)
 
     given = data.x, data.err, _row_weights(request, data)
     rows, share = drawn_rows(fit.mixture, given, data.limits, data.truncated)
-    figure = draw_mixture(fit, *rows, label=_label(request), unit=data.unit, share=share)
+    figure = draw_mixture(fit, *rows, label=_label(request), unit=data.unit, share=share, truncated=data.truncated)
     with _writing(path, "--figure"):
         save_figure(figure, path)
 
@@ -108,6 +108,7 @@ def write_outputs(
             outcome.fit,
             selection.table(),
             selection.criterion,
+            [(each.fit.estimator, each.fit.mixture, each.fit.loglik) for each in outcome.estimates],
             data.x,
             data.err,
             weights,

@@ -1,6 +1,7 @@
 """Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
 
 from mixpipe.figures.classes import draw_classes
+from mixpipe.figures.estimators import draw_estimators
 from mixpipe.figures.fit import drawn_rows, fit_figures
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.quality import draw_quality
@@ -10,6 +11,7 @@ from mixpipe.figures.style import PICTURE_FORMATS, save_figure
 __all__ = [
     "PICTURE_FORMATS",
     "draw_classes",
+    "draw_estimators",
     "draw_mixture",
     "draw_quality",
     "draw_selection",

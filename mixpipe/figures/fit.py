@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mixpipe.figures.classes import draw_classes
+from mixpipe.figures.estimators import draw_estimators
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.quality import draw_quality
 from mixpipe.figures.selection import draw_selection
@@ -18,6 +21,7 @@ def fit_figures(
     fit: FitResult,
     selection_table: pd.DataFrame,
     criterion: str,
+    estimates: Sequence[tuple[str, Mixture, float]],
     x: ArrayLike,
     err: ArrayLike | None,
     weights: ArrayLike | None = None,
@@ -32,14 +36,15 @@ def fit_figures(
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        ``mixture``, ``selection``, ``classes`` and ``quality``.
+        ``mixture``, ``selection``, ``classes``, ``quality`` and ``estimators``.
     """
     rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
     return {
-        "mixture": draw_mixture(fit, *rows, label=label, unit=unit, share=share),
+        "mixture": draw_mixture(fit, *rows, label=label, unit=unit, share=share, truncated=truncated),
         "selection": draw_selection(selection_table, criterion, label=label),
         "classes": draw_classes(fit, *rows[:2], label=label, unit=unit, share=share),
         "quality": draw_quality(fit, *rows, label=label, share=share, truncated=truncated),
+        "estimators": draw_estimators(estimates, *rows, label=label, unit=unit, share=share),
     }
 
 

@@ -41,6 +41,7 @@ def draw_mixture(
     label: str,
     unit: str | None,
     share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
 ) -> Figure:
     """Histogram of the data with the mixture as observed, the intrinsic mixture and its components.
 
@@ -56,13 +57,15 @@ def draw_mixture(
         Unit of `x`.
     share : float
         Part of the mixture's rows that the data are: less than one where others are limits, or were cut off.
+    truncated : tuple of (float, float) or None
+        Bounds of the sample.
 
     Returns
     -------
     matplotlib.figure.Figure
         Values far from the bulk of the data are left out of the picture, and counted in its heading.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share)
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated)
     with style():
         figure = new_figure(2.7)
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
@@ -70,7 +73,7 @@ def draw_mixture(
         _draw_error_bar(strip, scene)
         axes.set_xlim(scene.low, scene.high)
         axes.set_xlabel(axis_label(label, unit), parse_math=False)
-        axes.set_ylabel(_density_label(unit), parse_math=False)
+        axes.set_ylabel(density_label(unit), parse_math=False)
         handles += [_component_entry(fit, j, scene) for j in range(fit.n_components)]
         return finish(figure, label, heading(fit, scene), handles, columns=2)
 
@@ -92,7 +95,8 @@ def heading(fit: FitResult, scene: Scene) -> str:
     return " · ".join(parts)
 
 
-def _density_label(unit: str | None) -> str:
+def density_label(unit: str | None) -> str:
+    """Label of the axis of a density."""
     if not unit:
         return "density"
     return axis_label("density", f"1/{unit}" if unit.isalnum() else f"1/({unit})")
@@ -131,6 +135,10 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     if broad and np.any(scene.err > 0.0):
         axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":", linewidth=1.0)
         handles.append(Line2D([], [], color=MODEL_COLOUR, linestyle=":", label="mixture, errors removed"))
+    shown = [bound for bound in scene.truncated if scene.low < bound < scene.high]
+    if shown:
+        axes.vlines(shown, 0.0, top, color=NOTE_COLOUR, linestyle="--", linewidth=0.8)
+        handles.append(Line2D([], [], color=NOTE_COLOUR, linestyle="--", linewidth=0.8, label="bounds of the sample"))
     if scene.drawn_singly:
         draw_rug(axes, scene, -0.03 * top)
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5)

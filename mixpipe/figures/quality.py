@@ -61,7 +61,7 @@ def draw_quality(
     matplotlib.figure.Figure
         Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share)
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated)
     transform = np.empty(scene.x.size)
     low, high = truncated or (-np.inf, np.inf)
     for start in range(0, transform.size, _BLOCK):

@@ -25,7 +25,8 @@ _PIXELS = 1000  # finest detail of a picture, as a fraction of its width
 class Scene:
     """Rows of positive weight and the range [low, high] in which they are drawn.
 
-    `share` is the part of the mixture's rows that these are: less than one where others are limits, or were cut off.
+    `share` is the part of the mixture's rows that these are: less than one where others are limits, or were cut off
+    at the bounds `truncated`.
     """
 
     x: Array
@@ -34,10 +35,17 @@ class Scene:
     low: float
     high: float
     share: float = 1.0
+    truncated: tuple[float, float] = (-math.inf, math.inf)
 
     @classmethod
     def of(
-        cls, mixture: Mixture, x: ArrayLike, err: ArrayLike | None, weights: ArrayLike | None, share: float = 1.0
+        cls,
+        mixture: Mixture,
+        x: ArrayLike,
+        err: ArrayLike | None,
+        weights: ArrayLike | None,
+        share: float = 1.0,
+        truncated: tuple[float, float] | None = None,
     ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
@@ -47,7 +55,7 @@ class Scene:
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
-        return cls(values, errors, shares, *_range(mixture, values, errors, shares), share)
+        return cls(values, errors, shares, *_range(mixture, values, errors, shares), share, truncated or cls.truncated)
 
     @property
     def n_data(self) -> float:
@@ -84,7 +92,7 @@ class Scene:
         return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
 
     def edges(self, mixture: Mixture) -> Array:
-        """Bin edges after Freedman & Diaconis (1981), never finer than rounded values allow.
+        """Bin edges after Freedman & Diaconis (1981), within the bounds and never finer than rounded values allow.
 
         Their rule is for one peak; where there are several, it is applied to each component that holds enough
         rows, and the finest bins are taken.
@@ -108,7 +116,10 @@ class Scene:
                 first = distinct[0] - grain / 2.0
                 first -= math.ceil((first - self.low) / size) * size
                 return first + size * np.arange(math.ceil((self.high - first) / size) + 1)
-        return np.linspace(self.low, self.high, n_bins + 1)
+        first, last = max(self.low, self.truncated[0]), min(self.high, self.truncated[1])
+        if (first, last) != (self.low, self.high):
+            n_bins = max(round(n_bins * (last - first) / self.width), 4)
+        return np.linspace(first, last, n_bins + 1)
 
     def counts(self, edges: Array) -> Array:
         """Rows, or their weights, in each bin."""

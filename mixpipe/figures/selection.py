@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from mixpipe.figures.style import DATA_COLOUR, DATA_FILL, MODEL_COLOUR, count, finish, new_figure, style
+from mixpipe.figures.style import (
+    COMPONENT_COLOURS,
+    DATA_COLOUR,
+    DATA_FILL,
+    MODEL_COLOUR,
+    count,
+    finish,
+    new_figure,
+    style,
+)
 from mixpipe.model import CRITERIA
 
 _LINES = {"bic": ("#0072B2", "o"), "aic": ("#D55E00", "s"), "icl": ("#8A8A8A", "^")}
@@ -54,27 +64,20 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
         axes = figure.subplots()
         handles: list[Artist] = []
         highest = 1.0
-        for name in sorted(CRITERIA, key=lambda each: each == criterion):  # the one that chose is drawn on top
-            values = selection_table[name].to_numpy(dtype=float)
-            finite = np.isfinite(values)
-            if not finite.any():
-                continue
-            above = values - values[finite].min()
-            highest = max(highest, float(above[finite].max()))
-            colour, marker = _LINES[name]
-            main = name == criterion
+        for line in _lines(selection_table, criterion):
+            finite = np.isfinite(line.above)
+            highest = max(highest, float(line.above[finite].max(initial=0.0)))
             look: dict[str, Any] = {
-                "color": colour,
-                "linewidth": 1.5 if main else 0.8,
-                "markersize": 5 if main else 3.5,
+                "color": line.colour,
+                "linewidth": 1.5 if line.main else 0.8,
+                "markersize": 5 if line.main else 3.5,
             }
-            axes.plot(sizes[finite], above[finite], zorder=3 if main else 2, **look)
-            for mask, face in ((finite & converged, colour), (finite & ~converged, "white")):
+            axes.plot(line.sizes[finite], line.above[finite], zorder=3 if line.main else 2, **look)
+            for mask, face in ((finite & line.converged, line.colour), (finite & ~line.converged, "white")):
                 if mask.any():
-                    points = look | {"markerfacecolor": face, "markeredgecolor": colour, "linestyle": ""}
-                    axes.plot(sizes[mask], above[mask], marker=marker, zorder=4, clip_on=False, **points)
-            text = name.upper() + (", decides" if main else "")
-            handles.insert(0, Line2D([], [], marker=marker, label=text, **look))
+                    points = look | {"markerfacecolor": face, "markeredgecolor": line.colour, "linestyle": ""}
+                    axes.plot(line.sizes[mask], line.above[mask], marker=line.marker, zorder=4, clip_on=False, **points)
+            handles.insert(0, Line2D([], [], marker=line.marker, label=line.label, **look))
         for m in chosen:
             axes.axvspan(m - 0.3, m + 0.3, color=DATA_FILL, alpha=0.6, linewidth=0.0, zorder=0)
         notes = f"chosen: M = {', '.join(str(size) for size in chosen)} (shaded)" if chosen.size else "nothing chosen"
@@ -90,7 +93,7 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
                     label="not converged",
                 )
             )
-            notes += f" · not converged: M = {_listed(sizes[~converged])}"
+            notes += f" · not converged: M = {_listed(np.unique(sizes[~converged]))}"
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5, zorder=1)
         if highest > 6.0 * _LINEAR:
             n_decades = float(np.log10(highest / _LINEAR))
@@ -107,16 +110,60 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
         else:
             axes.set_ylim(-0.04 * highest, 1.08 * highest)
         best = selection_table.loc[selection_table["selected"].astype(bool)]
-        if "loglik_bound" in best and np.isfinite(best["loglik_bound"]).any():
-            margin = float((best["loglik_bound"] - best["loglik"]).iloc[0])
-            narrowest = float(best["bound_sigma"].iloc[0]) if "bound_sigma" in best else 0.0
+        numbers = {
+            name: float(best[name].astype(np.float64).iloc[0])
+            for name in ("loglik", "loglik_bound", "bound_sigma")
+            if name in best and len(best)
+        }
+        if np.isfinite(numbers.get("loglik_bound", np.nan)):
+            margin = numbers["loglik_bound"] - numbers["loglik"]
+            narrowest = numbers.get("bound_sigma", 0.0)
             mixture = f"mixture with sigmas above {narrowest:.2g}" if narrowest > 0.0 else "mixture whatever"
             notes += f" · no {mixture} has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
-        axes.set_xticks(sizes if sizes.size <= 20 else sizes[:: sizes.size // 10])
+        ticks = np.unique(sizes)
+        axes.set_xticks(ticks if ticks.size <= 20 else ticks[:: ticks.size // 10])
         axes.set_xlabel("number of components M")
         axes.set_ylabel("above its minimum")
         return finish(figure, label, notes, handles, columns=4)
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """One line of the picture: a criterion, or one family of components by the criterion that chose."""
+
+    label: str
+    sizes: NDArray[np.int_]
+    above: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+    colour: str
+    marker: str
+    main: bool
+
+
+def _lines(table: pd.DataFrame, criterion: str) -> list[_Line]:
+    """What to draw, the last one on top."""
+    sizes = table["n_components"].to_numpy(dtype=int)
+    converged = table["converged"].to_numpy(dtype=bool)
+    families = table["family"].to_numpy() if "family" in table else np.full(sizes.size, "gaussian")
+    lines = []
+    if np.unique(families).size == 1:
+        for name in sorted(CRITERIA, key=lambda each: each == criterion):
+            values = table[name].to_numpy(dtype=float)
+            if np.isfinite(values).any():
+                above = values - np.nanmin(values)
+                text = name.upper() + (", decides" if name == criterion else "")
+                lines.append(_Line(text, sizes, above, converged, *_LINES[name], name == criterion))
+        return lines
+    values = table[criterion].to_numpy(dtype=float)
+    above = values - np.nanmin(values)
+    best = families[int(np.nanargmin(values))]
+    for k, family in enumerate(dict.fromkeys(families.tolist())):
+        rows = families == family
+        colour, marker = COMPONENT_COLOURS[k % len(COMPONENT_COLOURS)], "osD^vP"[k % 6]
+        text = f"{criterion.upper()}, {family.replace('_', ' ')}"
+        lines.append(_Line(text, sizes[rows], above[rows], converged[rows], colour, marker, family == best))
+    return sorted(lines, key=lambda line: line.main)
 
 
 def _listed(sizes: NDArray[np.int_]) -> str:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mixpipe.figures import fit_figures, save_figure
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_fit
+from mixpipe.tables import read_estimates, read_fit
 
 
 def draw_figures(
@@ -23,6 +23,7 @@ def draw_figures(
     selection: Sequence[str],
     classes: Sequence[str],
     quality: Sequence[str],
+    estimators: Sequence[str],
 ) -> None:
     """Draw a fit.
 
@@ -32,7 +33,7 @@ def draw_figures(
         Hash of the stage's code when the job was planned.
     fit, members : str
         fit.json and members.parquet, from `fit_column`.
-    mixture, selection, classes, quality : sequence of str
+    mixture, selection, classes, quality, estimators : sequence of str
         Files to write for each figure: PNG and SVG.
     """
     check_code("figures", code)
@@ -50,6 +51,7 @@ def draw_figures(
         result,
         table,
         document["criterion"],
+        read_estimates(document),
         x,
         err,
         weights,
@@ -59,6 +61,12 @@ def draw_figures(
         truncated=bounds
         and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
     )
-    paths = {"mixture": mixture, "selection": selection, "classes": classes, "quality": quality}
+    paths = {
+        "mixture": mixture,
+        "selection": selection,
+        "classes": classes,
+        "quality": quality,
+        "estimators": estimators,
+    }
     for name, figure in figures.items():
         save_figure(figure, *paths[name])

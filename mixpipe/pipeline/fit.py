@@ -108,7 +108,8 @@ def write_fit(
     tables.write_csv(components, paths["components"])
     tables.write_csv(outcome.selection.table(), paths["selection"])
     estimates = [(estimate.fit, estimate.fit.loglik, estimate.seconds) for estimate in outcome.estimates]
-    tables.write_csv(tables.estimators_table(estimates), paths["estimators"])
+    by_estimator = tables.estimators_table(estimates)
+    tables.write_csv(by_estimator, paths["estimators"])
     tables.write_csv(assessment.intervals, paths["intervals"])
     tables.write_members(paths["members"], best.mixture, cells, label, labels)
     account = {
@@ -128,6 +129,8 @@ def write_fit(
         "release": plan.release,
         "column": plan.column.name,
         **tables.fit_document(outcome.selection, assessment.quality, data.unit, assessment.sigma_upper),
+        # Without the seconds, which are never the same twice.
+        "estimators": by_estimator.drop(columns="seconds").to_dict("records"),
         "intervals": assessment.intervals.to_dict("records"),
         "likelihood_ratio": None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         "truncated": data.truncated,

@@ -35,7 +35,7 @@ COMMAND = shlex.join(
         *map(os.path.relpath, workflow.configfiles),
     ]
 )
-FIGURES = ("mixture", "selection", "classes", "quality")
+FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
 
 # Folders below the results: `catalog/release`, and `catalog/release/column`.
 RELEASES = [f"{catalog}/{release}" for catalog, release in RUN.releases()]

@@ -11,4 +11,5 @@ run_job(
     selection=snakemake.output.selection,
     classes=snakemake.output.classes,
     quality=snakemake.output.quality,
+    estimators=snakemake.output.estimators,
 )

@@ -1,0 +1,98 @@
+"""The picture of the estimators side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
+
+from mixpipe.figures.mixture import density_label
+from mixpipe.figures.scene import Scene
+from mixpipe.figures.style import (
+    COMPONENT_COLOURS,
+    DATA_COLOUR,
+    DATA_FILL,
+    axis_label,
+    count,
+    finish,
+    new_figure,
+    style,
+)
+from mixpipe.model import Mixture
+
+_DASHES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
+# Curves are cut at this many times the height of the histogram.
+_HEADROOM = 2.5
+
+
+def draw_estimators(
+    estimates: Sequence[tuple[str, Mixture, float]],
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    unit: str | None,
+    share: float = 1.0,
+) -> Figure:
+    """Histogram of the data, and each estimator's mixture as observed, with its components' means and widths below.
+
+    Parameters
+    ----------
+    estimates : sequence of (str, Mixture, float)
+        Name, mixture, and its log-likelihood on the data, the reference first.
+    x, err, weights, label, unit, share
+        As in `mixpipe.figures.draw_mixture`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    scene = Scene.of(estimates[0][1], x, err, weights, share)
+    with style():
+        figure = new_figure(2.6 + 0.22 * len(estimates))
+        axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])
+        edges = scene.edges(estimates[0][1])
+        histogram = scene.share * scene.counts(edges) / (scene.n_data * np.diff(edges))
+        axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
+        axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
+        handles: list[Artist] = [Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")]
+        tallest = 0.0
+        for row, (name, mixture, loglik) in enumerate(estimates):
+            colour, dashes = COMPONENT_COLOURS[row % len(COMPONENT_COLOURS)], _DASHES[row % len(_DASHES)]
+            grid = scene.grid(mixture)
+            observed = sum(
+                (scene.component_pdf(mixture, j, grid) for j in range(mixture.n_components)), start=np.zeros(grid.size)
+            )
+            tallest = max(tallest, float(observed.max()))
+            axes.plot(grid, observed, color=colour, linestyle=dashes, linewidth=1.3)
+            below = estimates[0][2] - loglik
+            text = (
+                name if row == 0 else f"{name}: log-likelihood {abs(below):.3g} {'lower' if below >= 0 else 'higher'}"
+            )
+            handles.append(Line2D([], [], color=colour, linestyle=dashes, label=text))
+            strip.errorbar(
+                mixture.means,
+                np.full(mixture.n_components, -row),
+                xerr=mixture.sigmas,
+                fmt="o",
+                color=colour,
+                markersize=3.5,
+                capsize=2.5,
+                linewidth=1.0,
+            )
+        top = float(histogram.max(initial=0.0))
+        axes.set_ylim(0.0, 1.08 * max(top, min(tallest, _HEADROOM * top)) or 1.0)
+        axes.set_ylabel(density_label(unit), parse_math=False)
+        strip.set_yticks(-np.arange(len(estimates)), [name for name, _, _ in estimates])
+        strip.set_ylim(-len(estimates) + 0.4, 0.6)
+        strip.set_xlim(scene.low, scene.high)
+        strip.set_xlabel(axis_label(label, unit), parse_math=False)
+        notes = f"N = {count(scene.n_data)} · below: mean and σ of each component"
+        return finish(figure, label, notes, handles, columns=2)
