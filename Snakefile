@@ -28,6 +28,9 @@ rule all:
         f"{RESULTS}/report.html",
         expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
         expand(f"{RESULTS}/{{column}}/{{figure}}.png", column=COLUMNS, figure=FIGURES),
+        expand(f"{RESULTS}/{{column}}/members.fits", column=COLUMNS)
+        if RUN.config.settings.fits_members
+        else [],
 
 
 onsuccess:

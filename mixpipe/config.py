@@ -80,6 +80,7 @@ class Settings:
     quality_draws: int = _default("settings", "quality_draws")
     profile: bool = _default("settings", "profile")
     likelihood_ratio: int = _default("settings", "likelihood_ratio")
+    fits_members: bool = _default("settings", "fits_members")
     seed: int = _default("settings", "seed")
 
 
@@ -177,6 +178,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         quality_draws=int(keys["quality_draws"]),
         profile=keys["profile"],
         likelihood_ratio=int(keys["likelihood_ratio"]),
+        fits_members=keys["fits_members"],
         seed=int(keys["seed"]),
     )
 

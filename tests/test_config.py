@@ -62,6 +62,7 @@ settings:
   quality_draws: 9
   profile: true
   likelihood_ratio: 19
+  fits_members: true
   seed: 7
 """
 
@@ -125,7 +126,7 @@ def test_every_key_arrives(tmp_path):
     )
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
-    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, 7)
+    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, True, 7)
 
 
 def test_the_full_example_leaves_out_no_key():

@@ -35,6 +35,31 @@ rule fit:
         "../scripts/fit.py"
 
 
+rule members:
+    input:
+        fit=rules.fit.output.fit,
+        members=rules.fit.output.members,
+    output:
+        table=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/members.fits",
+    log:
+        f"{LOGS}/members/{{catalog}}/{{release}}/{{column}}.log",
+    benchmark:
+        f"{BENCHMARKS}/members/{{catalog}}/{{release}}/{{column}}.tsv"
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, input, attempt: attempt
+        * (10 + int(0.1 * input.size_mb)),
+    params:
+        code=code_hash("members"),
+    message:
+        "writing {output.table}"
+    script:
+        "../scripts/members.py"
+
+
 rule figures:
     input:
         fit=rules.fit.output.fit,

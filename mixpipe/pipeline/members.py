@@ -1,0 +1,90 @@
+"""The rows of a fit as a FITS table, beside the Parquet file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from astropy.io import fits
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from mixpipe.catalog.arrays import parse_unit
+from mixpipe.files import write_file
+from mixpipe.provenance import check_code
+
+# Columns in the unit of the values; the others are numbers.
+_WITH_UNIT = ("value", "err", "true_mean", "true_unc")
+_BLOCK = 1 << 17
+_NUMBERS = {"double": ">f8", "float": ">f4", "int64": ">i8", "int32": ">i4", "int16": ">i2", "int8": ">i2"}
+_FITS_RECORD = 2880
+
+
+def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
+    """Write a FITS binary table with the columns of members.parquet, and their unit.
+
+    Rows are copied a block at a time: memory does not grow with the catalog.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    fit, members : str
+        fit.json and members.parquet, from `fit_column`.
+    table : str
+        FITS file to write.
+    """
+    check_code("members", code)
+    document = json.loads(Path(fit).read_text(encoding="utf-8"))
+    source = pq.ParquetFile(members)
+    dtype = _record_type(source)
+    empty = Table(np.empty(0, dtype=dtype.newbyteorder("=")))
+    for name in _WITH_UNIT:
+        unit = parse_unit(document["unit"])
+        if name in empty.colnames and unit is not None:
+            empty[name].unit = unit
+    extension = fits.table_to_hdu(empty)
+    extension.name = "MEMBERS"
+    for key in ("catalog", "release", "column"):
+        extension.header[key[:8].upper()] = document[key]
+    extension.header["NAXIS2"] = source.metadata.num_rows
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            stream.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
+            stream.write(extension.header.tostring().encode("ascii"))
+            n_bytes = 0
+            for batch in source.iter_batches(_BLOCK):
+                n_bytes += stream.write(_records(batch.to_pydict(), dtype).tobytes())
+            stream.write(b"\0" * (-n_bytes % _FITS_RECORD))
+
+    write_file(Path(table), write)
+
+
+def _record_type(source: pq.ParquetFile) -> np.dtype[np.void]:
+    """The type of a row: big-endian numbers, and texts as long as the longest in bytes."""
+    fields: list[tuple[str, str]] = []
+    for field in source.schema_arrow:
+        kind = _NUMBERS.get(str(field.type), "S")
+        if kind == "S":
+            longest = 1
+            for batch in source.iter_batches(_BLOCK, columns=[field.name]):
+                longest = max([longest, *(len(_text(value)) for value in batch.column(0).to_pylist())])
+            kind = f"S{longest}"
+        fields.append((field.name, kind))
+    return np.dtype(fields)
+
+
+def _records(columns: dict[str, list[Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    names = dtype.names or ()
+    records = np.zeros(len(columns[names[0]]), dtype=dtype)
+    for name in names:
+        records[name] = [_text(value) for value in columns[name]] if dtype[name].kind == "S" else columns[name]
+    return records
+
+
+def _text(value: Any) -> bytes:
+    return b"" if value is None else str(value).encode()

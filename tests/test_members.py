@@ -1,0 +1,54 @@
+"""The rows of a fit as a FITS table: the same numbers as in the Parquet file, with units."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+
+from mixpipe import tables
+from mixpipe.mixture import Mixture
+from mixpipe.model import Cells
+from mixpipe.pipeline import members
+from mixpipe.provenance import code_hash
+
+MIXTURE = Mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
+
+
+def written(folder, labels, label="name", limits=None):
+    rng = np.random.default_rng(1)
+    x = MIXTURE.sample(labels.size, rng)
+    cells = Cells.from_rows(x, 0.3, limits=limits)
+    tables.write_members(folder / "members.parquet", MIXTURE, cells, label, labels)
+    document = {"unit": "km/s", "catalog": "stars", "release": "dr1", "column": "rv"}
+    (folder / "fit.json").write_text(json.dumps(document), encoding="utf-8")
+    paths = [str(folder / name) for name in ("fit.json", "members.parquet", "members.fits")]
+    members.write_fits_members(code_hash("members"), *paths)
+    return pd.read_parquet(folder / "members.parquet"), folder / "members.fits"
+
+
+@pytest.mark.parametrize("block", [7, 1 << 17])
+def test_same_rows_as_in_the_parquet_file(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(members, "_BLOCK", block)
+    labels = np.array([f"star {k} ü" for k in range(50)])
+    rows, path = written(tmp_path, labels)
+    table = QTable.read(path, hdu="MEMBERS")
+    assert table.colnames == rows.columns.tolist()
+    assert [str(name) for name in table["name"]] == labels.tolist()
+    for name in ("value", "err", "true_mean", "true_unc"):
+        assert table[name].unit == u.km / u.s
+        np.testing.assert_array_equal(table[name].value, rows[name])
+    for name in ("component", "p_1", "p_2"):
+        np.testing.assert_array_equal(table[name], rows[name])
+
+
+def test_the_file_is_standard_fits(tmp_path):
+    _, path = written(tmp_path, np.arange(5), "row", limits=[0, -1, 1, 0, 0])
+    assert path.stat().st_size % 2880 == 0
+    with fits.open(path) as hdus:
+        hdus.verify("exception")
+        assert hdus["MEMBERS"].data["limit"].tolist() == [0, -1, 1, 0, 0]
+        assert hdus["MEMBERS"].header["COLUMN"] == "rv"

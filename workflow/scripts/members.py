@@ -1,0 +1,11 @@
+from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.members import write_fits_members
+
+run_job(
+    snakemake.log[0],
+    write_fits_members,
+    code=snakemake.params.code,
+    fit=snakemake.input.fit,
+    members=snakemake.input.members,
+    table=snakemake.output.table,
+)
