@@ -53,6 +53,8 @@ class ReportEntry:
         SVG or PNG files by name: mixture, selection, classes, quality.
     warnings : tuple of str
         What a reader of the result has to know.
+    estimators : pandas.DataFrame or None
+        As in estimators.csv, where several estimators stand side by side.
     """
 
     catalog: str
@@ -65,6 +67,18 @@ class ReportEntry:
     summary: dict[str, Any]
     figures: dict[str, Path]
     warnings: tuple[str, ...] = ()
+    estimators: pd.DataFrame | None = None
+
+    @property
+    def several_families(self) -> bool:
+        """Whether the choice was among families, too."""
+        return "family" in self.selection and len(set(self.selection["family"])) > 1
+
+    @property
+    def lowest_pvalue(self) -> float | None:
+        """The smaller of the p-values of the fit's quality, None where there is none."""
+        known = [self.summary[name] for name in ("ks_pvalue", "ad_pvalue") if not missing(self.summary.get(name))]
+        return min(known, default=None)
 
     @property
     def label(self) -> str:
@@ -116,9 +130,26 @@ def write_report(path: str | Path, entries: Iterable[ReportEntry], provenance: M
         entries=entries,
         ids=[f"fit-{number}" for number in range(1, len(entries) + 1)],
         unfolded=len(entries) <= _OPEN,
+        remark=_remark,
         provenance=provenance,
     )
     write_file(Path(path), partial(Path.write_text, data=page, encoding="utf-8", newline="\n"))
+
+
+def _remark(row: Mapping[str, Any]) -> str:
+    """What has to be said of a component beside its numbers."""
+    words = []
+    family = row.get("family", "gaussian")
+    if family != "gaussian":
+        third = "" if missing(row["shape"]) else f", shape {with_unc(row['shape'], row['shape_unc'])}"
+        words.append(family.replace("_", " ") + third)
+    if row["boundary"]:
+        limit = row.get("sigma_upper")
+        known = not missing(limit)
+        words.append(
+            f"σ < {significant(limit, None)} (95 %)" if known else "σ at its lower bound: no width is resolved"
+        )
+    return "; ".join(words)
 
 
 def data_uri(path: Path) -> str:

@@ -87,6 +87,8 @@ def entry(tmp_path):
             "converged": True,
             "ks": 0.05,
             "ks_pvalue": 0.314,
+            "ad_pvalue": 0.004,
+            "verdict": "rejected",
         },
         figures=figures,
     )
@@ -99,7 +101,7 @@ def written(tmp_path, entries, provenance=PROVENANCE):
 
 def test_overview_has_a_row_for_each_fit_and_links_that_lead_somewhere(tmp_path, entry):
     page = Page(written(tmp_path, [entry, replace(entry, release="2024")]))
-    assert ["neutron_stars", "2018", "mass", "12,338", "7", "2", "−5.25", "1,234.57", "0.31", "none"] in page.cells
+    assert ["neutron_stars", "2018", "mass", "12,338", "7", "2", "−5.25", "1,234.57", "rejectedp 0.004", "none"] in page.cells
     assert ["neutron_stars", "2024"] in [row[:2] for row in page.cells]
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -120,11 +122,11 @@ def test_components_have_uncertainties_and_the_unit(tmp_path, entry):
 def test_selection_and_rows_are_shown(tmp_path, entry):
     page = Page(written(tmp_path, [entry]))
     # BIC by hand: n_params ln 50 - 2 loglik.
-    table = {row[0]: row for row in page.cells if len(row) == 8}
+    table = {row[0]: row for row in page.cells if len(row) == 9}
     assert table["1"][3] == f"{2 * np.log(50) + 20:.2f}" and table["2"][3] == f"{5 * np.log(50) + 10:.2f}"
-    chosen = [row for row in page.cells if len(row) == 8 and "chosen" in row[7]]
+    chosen = [row for row in page.cells if len(row) == 9 and "chosen" in row[8]]
     assert [row[0] for row in chosen] == ["1"]
-    assert "not converged" in table["3"][7] and table["2"][7] == ""
+    assert "not converged" in table["3"][8] and table["2"][8] == ""
     for row in (["Read", "12,345"], ["Dropped: missing value", "4"], ["Dropped: no error", "3"], ["Used", "12,338"]):
         assert row in page.cells
 
@@ -174,10 +176,10 @@ def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
 
 def test_warnings_and_missing_numbers_are_told(tmp_path, entry):
     summary = entry.summary | {"converged": False, "loglik": None, "bic": float("nan")}
-    del summary["ks_pvalue"]
+    del summary["ks_pvalue"], summary["ad_pvalue"], summary["verdict"]
     page = Page(written(tmp_path, [replace(entry, summary=summary, warnings=("two components overlap",))]))
     row = next(row for row in page.cells if row[:3] == ["neutron_stars", "2018", "mass"])
-    assert row[6:9] == ["–", "–", "–"] and row[9].startswith("not converged") and "1 warning" in row[9]
+    assert row[6:9] == ["–", "–", "untested"] and row[9].startswith("not converged") and "1 warning" in row[9]
     assert "two components overlap" in page.words and "The chosen fit did not converge." in page.words
 
 

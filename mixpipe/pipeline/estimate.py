@@ -96,14 +96,13 @@ def estimate_column(
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     seconds = time.perf_counter() - start
     assessment = assess_fit(cells, selection.best, effort, n_threads)
+    others = [name for name in column.estimators if name != first]
+    if others and not plain:
+        left_out = f"no estimate by {' or '.join(others)}: for Gaussian components and values without limits or bounds"
+        assessment = replace(assessment, fit=_warned(assessment.fit, left_out))
+        others = []
     estimates = [Estimate(assessment.fit, seconds)]
-    for name in column.estimators:
-        if name == first:
-            continue
-        if not plain:
-            warning = f"no estimator {name}: it is for Gaussian components and values without limits or bounds"
-            assessment = replace(assessment, fit=_warned(assessment.fit, warning))
-            continue
+    for name in others:
         start = time.perf_counter()
         fit = ESTIMATORS[name](cells, assessment.fit.n_components)
         estimates.append(Estimate(fit, time.perf_counter() - start))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mixpipe.provenance import check_code
@@ -46,12 +47,17 @@ def _entry(document: dict[str, Any], figures: dict[str, Path]) -> ReportEntry:
         release=document["release"],
         column=document["column"],
         unit=document["unit"],
-        components=components_table(read_fit(document), document["unit"]),
+        components=components_table(
+            read_fit(document),
+            document["unit"],
+            np.array([row["sigma_upper"] for row in document["components"]], dtype=np.float64),
+        ),
         selection=pd.DataFrame(document["selection"]),
         account=document["account"],
         summary={name: document[name] for name in numbers} | document["quality"],
         figures=figures,
         warnings=tuple(document["warnings"]),
+        estimators=pd.DataFrame(document["estimators"]),
     )
 
 
