@@ -32,7 +32,7 @@ def test_points_have_the_moments_of_the_rows():
         lambda c: c.weights @ c.err**4,
         lambda c: c.weights @ (c.x * c.err**2),
     ):
-        # Round-off of some thousand terms; one point stands for rows that differ by less than 1e-6 of a cell.
+        # Offsets are rounded to 2^-30 of a cell; a point stands for rows that differ by less than 1e-4 of one.
         assert moment(points) == pytest.approx(moment(rows), rel=1e-9, abs=1e-6)
 
 

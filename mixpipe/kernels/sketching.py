@@ -9,11 +9,20 @@ import numpy as np
 from numba import njit
 
 # Sums per cell: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the cell's left edge in
-# units of its width, and t = err^2 in units of the square of the cell's reference error, less one.
+# units of its width, and t = err^2 in units of the square of the cell's reference error, less one. Whole numbers, in
+# units of 2^-FRACTION_BITS: their sums do not depend on the order of the rows. 2^33 rows fit into a cell.
 N_SUMS = 6
+FRACTION_BITS = 30
 # Bin of the rows without errors: below that of the smallest double.
-_NO_ERROR = -3000
-_POSITION_BITS = 48
+_NO_ERROR = -5000
+_POSITION_BITS = 44
+_LEVEL_BITS = 4
+# Values too far out for the positions have cells that are wider by this factor for each level.
+_LEVEL_FACTOR = 256.0
+_LAST_LEVEL = 15
+# Squared offsets below this, and offsets of err^2, are none: their sums are rounded to 1e-9.
+_NO_SPREAD = 1e-8
+_NO_CROSS = 1e-4
 _EMPTY = np.int64(-(2**63) + 1)
 
 
@@ -29,10 +38,11 @@ def _find(keys, key):
 
 
 @njit(cache=True)
-def cell_geometry(error_bin, base, fineness, octave):
-    """Reference error of an error bin, and the width of its cells: a power of two."""
+def cell_geometry(error_bin, level, base, fineness, octave):
+    """Reference error of an error bin, and the width of its cells at a level: a power of two."""
     reference = 0.0 if error_bin == _NO_ERROR else 2.0 ** (error_bin / octave)
-    return reference, 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
+    width = 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
+    return reference, width * _LEVEL_FACTOR**level
 
 
 @njit(nogil=True, cache=True)
@@ -52,32 +62,39 @@ def sketch_rows(x, err, weights, base, fineness, octave):
     Returns
     -------
     keys : ndarray of int64, shape (n_cells,)
-        Sorted; the error bin in the high bits, the position in the low ones.
-    sums : ndarray, shape (n_cells, N_SUMS)
+        Sorted; error bin, level and position, from the high bits to the low ones.
+    sums : ndarray of int64, shape (n_cells, N_SUMS)
     """
     capacity = 1 << 12
     keys = np.full(capacity, _EMPTY)
-    sums = np.zeros((capacity, N_SUMS))
+    sums = np.zeros((capacity, N_SUMS), dtype=np.int64)
     used = 0
     half = np.int64(1) << (_POSITION_BITS - 1)
+    limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
+    unit = 2.0**FRACTION_BITS
     last_bin = _NO_ERROR - 1
     reference = 0.0
-    width = 1.0
+    narrow = 1.0
     for i in range(x.size):
         error_bin = _NO_ERROR if err[i] == 0.0 else math.floor(math.log2(err[i]) * octave)
         if error_bin != last_bin:
-            reference, width = cell_geometry(error_bin, base, fineness, octave)
+            reference, narrow = cell_geometry(error_bin, 0, base, fineness, octave)
             last_bin = error_bin
-        # Values beyond 2^46 cells from zero share the last one on their side.
-        position = math.floor(min(max(x[i] / width, -(2.0**46)), 2.0**46))
-        key = (np.int64(error_bin) << _POSITION_BITS) + (np.int64(position) + half)
+        width = narrow
+        level = 0
+        while abs(x[i]) >= limit * width and level < _LAST_LEVEL:
+            width *= _LEVEL_FACTOR
+            level += 1
+        position = math.floor(min(max(x[i] / width, -limit), limit))
+        head = ((np.int64(error_bin) - _NO_ERROR) << _LEVEL_BITS) | level
+        key = (head << _POSITION_BITS) | (np.int64(position) + half)
         slot = _find(keys, key)
         if keys[slot] == _EMPTY:
             if 2 * used >= capacity:
                 old_keys, old_sums = keys, sums
                 capacity *= 4
                 keys = np.full(capacity, _EMPTY)
-                sums = np.zeros((capacity, N_SUMS))
+                sums = np.zeros((capacity, N_SUMS), dtype=np.int64)
                 for k in range(old_keys.size):
                     if old_keys[k] != _EMPTY:
                         place = _find(keys, old_keys[k])
@@ -86,16 +103,16 @@ def sketch_rows(x, err, weights, base, fineness, octave):
                 slot = _find(keys, key)
             keys[slot] = key
             used += 1
-        w = weights[i]
-        u = x[i] / width - position
+        w = weights[i] * unit
+        u = min(max(x[i] / width - position, 0.0), 1.0)
         t = (err[i] / reference) ** 2 - 1.0 if reference > 0.0 else 0.0
         row = sums[slot]
-        row[0] += w
-        row[1] += w * u
-        row[2] += w * u * u
-        row[3] += w * t
-        row[4] += w * t * t
-        row[5] += w * u * t
+        row[0] += np.int64(math.floor(w + 0.5))
+        row[1] += np.int64(math.floor(w * u + 0.5))
+        row[2] += np.int64(math.floor(w * u * u + 0.5))
+        row[3] += np.int64(math.floor(w * t + 0.5))
+        row[4] += np.int64(math.floor(w * t * t + 0.5))
+        row[5] += np.int64(math.floor(w * u * t + 0.5))
     filled = np.flatnonzero(keys != _EMPTY)
     order = filled[np.argsort(keys[filled])]
     return keys[order], sums[order]
@@ -115,31 +132,36 @@ def cell_points(keys, sums, base, fineness, octave):
     """
     half = np.int64(1) << (_POSITION_BITS - 1)
     mask = (np.int64(1) << _POSITION_BITS) - 1
+    levels = (np.int64(1) << _LEVEL_BITS) - 1
+    unit = 2.0**-FRACTION_BITS
     x = np.empty(4 * keys.size)
     var = np.empty(4 * keys.size)
     weights = np.empty(4 * keys.size)
     n = 0
     for c in range(keys.size):
-        count = sums[c, 0]
+        count = sums[c, 0] * unit
         if not count > 0.0:
             continue
-        reference, width = cell_geometry(keys[c] >> _POSITION_BITS, base, fineness, octave)
-        u = sums[c, 1] / count
-        t = sums[c, 3] / count
-        uu = max(sums[c, 2] / count - u * u, 0.0)
-        tt = max(sums[c, 4] / count - t * t, 0.0)
-        ut = sums[c, 5] / count - u * t
+        head = keys[c] >> _POSITION_BITS
+        error_bin = (head >> _LEVEL_BITS) + _NO_ERROR
+        reference, width = cell_geometry(error_bin, head & levels, base, fineness, octave)
+        u = sums[c, 1] * unit / count
+        t = sums[c, 3] * unit / count
+        # What is left of a variance is the rounding of its sums.
+        uu = max(sums[c, 2] * unit / count - u * u, 0.0)
+        tt = max(sums[c, 4] * unit / count - t * t, 0.0)
+        ut = sums[c, 5] * unit / count - u * t
         centre = ((keys[c] & mask) - half + u) * width
         square = (1.0 + t) * reference * reference
-        along = ut / math.sqrt(uu) if uu > 1e-12 else 0.0
+        along = ut / math.sqrt(uu) if uu > _NO_SPREAD else 0.0
         across = math.sqrt(max(tt - along * along, 0.0))
         dx = math.sqrt(uu) * width
         dv = along * reference * reference
         dw = across * reference * reference
-        if uu <= 1e-12 and across <= 1e-6:
+        if uu <= _NO_SPREAD and across <= _NO_CROSS:
             x[n], var[n], weights[n] = centre, square, count
             n += 1
-        elif across <= 1e-6:
+        elif across <= _NO_CROSS:
             for sign in (-1.0, 1.0):
                 x[n], var[n], weights[n] = centre + sign * dx, square + sign * dv, 0.5 * count
                 n += 1
