@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.arrays import Array, frozen
 from mixpipe.mixture import Mixture
+from mixpipe.sketch import Grid, Sketch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,24 +237,17 @@ class Cells:
 
     def sketched(self, base: float, fineness: float = 0.5) -> Cells:
         """The sketch of these cells; see `sketch`."""
-        from mixpipe.kernels import sketching
-
-        if not (np.isfinite(base) and base > 0 and np.isfinite(fineness) and fineness > 0):
-            raise ValueError(f"base and fineness must be positive, found {base} and {fineness}")
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             kinds = [self.of_kind(kind).sketched(base, fineness) for kind in np.unique(self.limits)]
             return reduce(add, kinds)
-        # Steps in the error go with those in the value: at half a total width, a quarter of an octave.
-        grid = float(base), float(fineness), 4 if fineness < 1.0 else 3
         # Measured from a value among them, so that the cells resolve what doubles do.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
-        keys, sums = sketching.sketch_rows(self.x - anchor, self.err, self.weights, *grid)
-        points = sketching.cell_points(keys, sums, *grid)
-        x = anchor + points[0]
+        grid = Grid(float(base), float(fineness), anchor)
+        x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points()
         if self.truncated is not None:
             x = np.clip(x, *self.truncated)
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
-        return Cells(x, points[1], points[2], self.resolution, limits, self.truncated)
+        return Cells(x, err, weights, self.resolution, limits, self.truncated)
 
     def of_kind(self, kind: int) -> Cells:
         """The cells whose limit is `kind`; see `Cells`."""

@@ -119,7 +119,21 @@ def sketch_rows(x, err, weights, base, fineness, octave):
 
 
 @njit(cache=True)
-def cell_points(keys, sums, base, fineness, octave):
+def halved(keys):
+    """Keys of cells twice as wide, and which of the narrow cells are the right halves of them."""
+    half = np.int64(1) << (_POSITION_BITS - 1)
+    mask = (np.int64(1) << _POSITION_BITS) - 1
+    joined = np.empty_like(keys)
+    odd = np.empty_like(keys)
+    for c in range(keys.size):
+        position = (keys[c] & mask) - half
+        odd[c] = position & 1
+        joined[c] = ((keys[c] >> _POSITION_BITS) << _POSITION_BITS) | ((position >> 1) + half)
+    return joined, odd
+
+
+@njit(cache=True)
+def cell_points(keys, sums, base, fineness, octave, halvings):
     """Weighted points with the same means, variances and covariance of x and err^2 as the rows of each cell.
 
     Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
@@ -134,6 +148,7 @@ def cell_points(keys, sums, base, fineness, octave):
     mask = (np.int64(1) << _POSITION_BITS) - 1
     levels = (np.int64(1) << _LEVEL_BITS) - 1
     unit = 2.0**-FRACTION_BITS
+    wider = 2.0**halvings
     x = np.empty(4 * keys.size)
     var = np.empty(4 * keys.size)
     weights = np.empty(4 * keys.size)
@@ -145,12 +160,13 @@ def cell_points(keys, sums, base, fineness, octave):
         head = keys[c] >> _POSITION_BITS
         error_bin = (head >> _LEVEL_BITS) + _NO_ERROR
         reference, width = cell_geometry(error_bin, head & levels, base, fineness, octave)
-        u = sums[c, 1] * unit / count
+        width *= wider
+        u = sums[c, 1] * unit / wider / count
         t = sums[c, 3] * unit / count
         # What is left of a variance is the rounding of its sums.
-        uu = max(sums[c, 2] * unit / count - u * u, 0.0)
+        uu = max(sums[c, 2] * unit / wider / wider / count - u * u, 0.0)
         tt = max(sums[c, 4] * unit / count - t * t, 0.0)
-        ut = sums[c, 5] * unit / count - u * t
+        ut = sums[c, 5] * unit / wider / count - u * t
         centre = ((keys[c] & mask) - half + u) * width
         square = (1.0 + t) * reference * reference
         along = ut / math.sqrt(uu) if uu > _NO_SPREAD else 0.0

@@ -1,0 +1,87 @@
+"""Sketches of shards add up to that of the whole, to the last bit."""
+
+import numpy as np
+import pytest
+
+from mixpipe.sketch import Grid, Sketch
+
+GRID = Grid(base=0.2, fineness=0.5)
+
+
+def rows(n=20_000, seed=1):
+    rng = np.random.default_rng(seed)
+    err = np.where(rng.random(n) < 0.1, 0.0, np.exp(rng.normal(-1.0, 2.0, n)))
+    return rng.normal(0.0, 3.0, n) + err * rng.standard_normal(n), err, rng.uniform(0.0, 2.0, n)
+
+
+@pytest.mark.parametrize("n_shards", [1, 2, 7, 64])
+def test_shards_in_any_order_give_the_same_bits(n_shards, tmp_path):
+    x, err, weights = rows()
+    whole = Sketch.of(GRID, x, err, weights)
+    order = np.random.default_rng(n_shards).permutation(x.size)
+    parts = [Sketch.of(GRID, x[part], err[part], weights[part]) for part in np.array_split(order, n_shards)]
+    total = parts[0]
+    for k, part in enumerate(parts[1:]):
+        path = tmp_path / f"{k}.parquet"
+        part.save(path)
+        total = Sketch.load(path) + total
+    np.testing.assert_array_equal(total.keys, whole.keys)
+    np.testing.assert_array_equal(total.sums, whole.sums)
+    for one, other in zip(total.points(), whole.points(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_files_repeat_byte_for_byte(tmp_path):
+    sketch = Sketch.of(GRID, *rows())
+    sketch.save(tmp_path / "a")
+    Sketch.load(tmp_path / "a").save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_coarser_cells_hold_the_same_rows():
+    x, err, weights = rows()
+    # 16 times wider: the same error bins as the narrow grid, fineness below one.
+    fine, wide = Grid(base=0.2, fineness=1 / 32), Grid(base=0.2, fineness=0.5)
+    joined = Sketch.of(fine, x, err, weights)
+    for _ in range(4):
+        joined = joined.coarser()
+    direct = Sketch.of(wide, x, err, weights)
+    np.testing.assert_array_equal(joined.keys, direct.keys)
+    np.testing.assert_array_equal(joined.sums[:, 0], direct.sums[:, 0])
+    # Sums of (1, u, u^2, t, t^2, u t) in the units of each. A row is rounded to half of 2^-30 of its cell, whichever.
+    units = 2.0 ** -np.array([30, 34, 38, 30, 30, 34])
+    rows_per_cell = 1000  # more than any has: the fullest holds some hundred
+    np.testing.assert_allclose(joined.sums * units, direct.sums * 2.0**-30, rtol=0.0, atol=rows_per_cell * 2.0**-30)
+
+
+def test_merging_and_joining_commute():
+    x, err, weights = rows()
+    half = x.size // 2
+    a, b = (Sketch.of(GRID, x[part], err[part], weights[part]) for part in (slice(half), slice(half, None)))
+    first, second = (a + b).coarser().coarser(), a.coarser().coarser() + b.coarser().coarser()
+    np.testing.assert_array_equal(first.keys, second.keys)
+    np.testing.assert_array_equal(first.sums, second.sums)
+
+
+def test_outliers_cost_a_cell():
+    x = np.concatenate([np.linspace(0, 1, 1000), [1e9, -1e15, 1e40]])
+    far = Sketch.of(Grid(base=0.01), x)
+    near = Sketch.of(Grid(base=0.01), x[:1000])
+    assert len(far) == len(near) + 3
+    values, _, weights = far.points()
+    assert weights.sum() == 1003
+    np.testing.assert_allclose(np.sort(values)[[0, -2, -1]], [-1e15, 1e9, 1e40], rtol=1e-9)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    sketch = Sketch.of(GRID, [1.0, 2.0])
+    with pytest.raises(ValueError, match="different grids"):
+        sketch + Sketch.of(Grid(base=0.3), [1.0])
+    with pytest.raises(ValueError, match="positive"):
+        Grid(base=0.0)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"key": [1]}), tmp_path / "other")
+    with pytest.raises(ValueError, match="no sketch"):
+        Sketch.load(tmp_path / "other")
