@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import table
+from mixpipe.intervals import Intervals, check_level
 from mixpipe.likelihood import available_threads
 from mixpipe.model import Cells, FitResult, Mixture
-from mixpipe.profile import Intervals, check_level
 from mixpipe.resampling import bootstrap
 from mixpipe.selection import fit_mixture
 

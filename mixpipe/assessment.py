@@ -10,10 +10,12 @@ import pandas as pd
 
 from mixpipe.arrays import Array
 from mixpipe.effort import Effort
+from mixpipe.intervals import Intervals
 from mixpipe.model import Cells, FitResult
-from mixpipe.profile import Intervals, profile_intervals, sigma_upper_limit
+from mixpipe.profile import profile_intervals, sigma_upper_limit
 from mixpipe.quality import REJECTED, Quality, assess
-from mixpipe.resampling import LikelihoodRatio, bootstrap, likelihood_ratio_test, quality_pvalues
+from mixpipe.resampling import bootstrap
+from mixpipe.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 
 LEVELS = (0.68, 0.95)
 
@@ -46,8 +48,8 @@ class Assessment:
 def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None) -> Assessment:
     """Find out what `effort` asks for.
 
-    Resampling, profiles and limits of sigmas are there for Gaussian components and values; for others there is what
-    follows from the information, and a warning says what was left out.
+    Resampling, profiles and limits of sigmas are there for Gaussian components and values; for others there are
+    intervals from the information and p-values, and a warning says what was left out.
 
     Parameters
     ----------
@@ -80,6 +82,10 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
     upper = np.full(fit.n_components, np.nan)
     ratio = None
     warnings = list(fit.warnings)
+    if effort.quality_draws:
+        ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, n_threads=n_threads)
+        quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
+        warnings += _rejection(quality)
     if not plain:
         asked = (
             (effort.bootstrap, "bootstrap"),
@@ -90,10 +96,6 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
         if left_out:
             warnings.append(f"no {', '.join(left_out)}: for Gaussian components and values without limits or bounds")
     else:
-        if effort.quality_draws:
-            ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, n_threads=n_threads)
-            quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
-            warnings += _rejection(quality)
         for j in np.flatnonzero(fit.boundary):
             upper[j] = sigma_upper_limit(cells, fit, int(j))
         if effort.profile:

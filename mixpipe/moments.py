@@ -11,6 +11,11 @@ from scipy.special import comb
 
 from mixpipe.model import Array, Cells
 
+# A variance that is negative by less than this fraction of the whole is a zero with rounding errors.
+ROUNDING = 1e-9
+# Smallest eigenvalue of the correlation matrix of the moments, relative to the largest, that is taken at its word: high
+# moments are nearly functions of each other, and a matrix estimated from rows is too sure of how.
+_RIDGE = 1e-4
 # Rows at a time: the polynomials of a block stay in the cache.
 _BLOCK = 8192
 
@@ -158,16 +163,29 @@ class Moments:
         """
         return self._moved_covariance((centre - self.centre) / self.scale, self.scale / scale)
 
-    def standardised(self) -> tuple[float, Array, Array]:
-        """Standard deviation, the moments about the mean in its unit, and their covariance.
+    def standardised(self, order: int | None = None) -> Standardised:
+        """The moments up to an order, all by default, about their mean and in units of their standard deviation.
 
         Errors can make the estimate of the variance negative: then the unit is `scale`. The mean is not rounded to what
         a number of its size resolves.
         """
+        order = self.order if order is None else order
         variance = float(self._moved(self._mean, 1.0)[1]) if self.order > 1 else 0.0
         unit = math.sqrt(variance) if variance > 0.0 else 1.0
         frame = self._mean, 1.0 / unit
-        return self.scale * unit, self._moved(*frame), self._moved_covariance(*frame)
+        if self.has_covariance:
+            covariance = self._moved_covariance(*frame)
+        else:
+            normal = mixture_moments(np.ones(1), np.zeros(1), np.ones(1), 2 * self.order)[0]
+            k = np.arange(self.order)
+            covariance = normal[k[:, None] + k + 1] - np.outer(normal[k], normal[k])
+        return Standardised(
+            self.mean,
+            self.scale * unit,
+            self._moved(*frame)[:order],
+            covariance[:order, :order],
+            self.has_covariance,
+        )
 
     @property
     def _mean(self) -> float:
@@ -183,6 +201,44 @@ class Moments:
         means = self.sums / self.n_data
         within = (self.products / self.n_data - np.outer(means, means)) / self.n_data
         return np.asarray(shift @ within @ shift.T)
+
+
+@dataclass(frozen=True, eq=False)
+class Standardised:
+    """Moments about their mean, in units of their standard deviation.
+
+    Parameters
+    ----------
+    centre, scale : float
+        The mean, and the unit.
+    values : ndarray, shape (order,)
+        E u, E u^2, ... of ``u = (z - centre) / scale``.
+    covariance : ndarray, shape (order, order)
+        Sampling covariance of `values`.
+    sampled : bool
+        Whether the covariance is that of rows. For given moments it is that of one normal value, and only sets their
+        relative weights.
+    """
+
+    centre: float
+    scale: float
+    values: Array
+    covariance: Array
+    sampled: bool
+
+    @property
+    def order(self) -> int:
+        """Highest moment."""
+        return self.values.size
+
+    def whitening(self, order: int) -> Array:
+        """L with L' L the regularised inverse of the covariance of the first moments."""
+        covariance = self.covariance[:order, :order]
+        # Values that are all +-1 have a second moment without scatter: that of the mean is a unit as good as any.
+        squares = np.diag(covariance)
+        errors = np.sqrt(np.where(squares > ROUNDING * squares[0], squares, squares[0] or 1.0))
+        curvature, basis = np.linalg.eigh(covariance / np.outer(errors, errors))
+        return np.asarray(basis.T / np.sqrt(np.maximum(curvature, _RIDGE * max(curvature[-1], 1.0)))[:, None] / errors)
 
 
 def _binomial(order: int, offset: float, ratio: float) -> Array:

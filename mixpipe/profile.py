@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtri
+from scipy.special import ndtri
 
 from mixpipe.estimators.em import ascend
+from mixpipe.intervals import Intervals, check_gaussian, check_level
 from mixpipe.likelihood import WEIGHT_FLOOR, Derivatives, Likelihood, Params
-from mixpipe.model import Array, Cells, FitResult, Mixture, Uncertainties
+from mixpipe.model import Array, Cells, FitResult
 
 # The profiled maximum is known to so many nats, and an end of an interval to such a fraction of its distance from the
 # estimate.
@@ -24,73 +25,6 @@ _GAIN = 1e-7
 _PRECISION = 1e-4
 # Doublings of the distance from the estimate before a likelihood counts as flat.
 _MAX_DOUBLINGS = 60
-
-
-@dataclass(frozen=True, eq=False)
-class Intervals:
-    """Lower and upper ends of the intervals of a mixture's parameters.
-
-    Parameters
-    ----------
-    weights, means, sigmas : ndarray, shape (2, n_components)
-        Lower ends in the first row, upper ends in the second; nan where there are none.
-    """
-
-    weights: Array
-    means: Array
-    sigmas: Array
-
-    @classmethod
-    def from_uncertainties(cls, mixture: Mixture, unc: Uncertainties, level: float = 0.68) -> Intervals:
-        """Normal intervals of the means, of logit w and of ln sigma.
-
-        On these scales the estimates are closer to normal than on their own, and no end is impossible.
-
-        Parameters
-        ----------
-        mixture : Mixture
-            The estimates.
-        unc : Uncertainties
-            Their one-sigma uncertainties.
-        level : float
-            Probability of the interval, between 0 and 1.
-
-        Examples
-        --------
-        >>> unc = Uncertainties([0.1, 0.1], [1.0, 1.0], [0.2, np.nan])
-        >>> intervals = Intervals.from_uncertainties(Mixture([0.8, 0.2], [0.0, 9.0], [1.0, 0.0]), unc)
-        >>> intervals.weights.round(3)
-        array([[0.682, 0.118],
-               [0.882, 0.318]])
-        >>> intervals.sigmas.round(3)
-        array([[0.82, nan],
-               [1.22, nan]])
-        """
-        z = np.array([[-1.0], [1.0]]) * check_level(level)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            weights = expit(logit(mixture.weights) + z * unc.weights / (mixture.weights * (1.0 - mixture.weights)))
-            sigmas = mixture.sigmas * np.exp(z * unc.sigmas / mixture.sigmas)
-        certain = unc.weights == 0.0
-        return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas)
-
-
-def check_level(level: float) -> float:
-    """Half the width, in standard deviations, of a normal interval with this probability."""
-    if not 0.0 < level < 1.0:
-        raise ValueError(f"level must be between 0 and 1, found {level}")
-    return float(ndtri(0.5 + 0.5 * level))
-
-
-def check_gaussian(cells: Cells, mixture: Mixture) -> None:
-    """Refuse what the Gaussian likelihood of values does not describe.
-
-    Raises
-    ------
-    ValueError
-        For components of other families, limits in place of values, or a truncated sample.
-    """
-    if not (mixture.is_gaussian and cells.are_values):
-        raise ValueError("available for Gaussian components, and values that are neither limits nor truncated, only")
 
 
 @dataclass(frozen=True)
@@ -245,8 +179,8 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
     Raises
     ------
     ValueError
-        For a fit with equal sigmas, cells or a mixture that `check_gaussian` refuses, or a level that is not between 0
-        and 1.
+        For a fit with equal sigmas, cells or a mixture that `mixpipe.intervals.check_gaussian` refuses, or a level that
+        is not between 0 and 1.
 
     Examples
     --------

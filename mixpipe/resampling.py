@@ -1,4 +1,4 @@
-"""Bootstrap: uncertainties by resampling rows, p-values of the fit quality, and M components against M + 1.
+"""Bootstrap: uncertainties by resampling rows.
 
 Each draw has a random stream of its own, so that no number depends on the order or the threads in which draws are done.
 """
@@ -15,22 +15,18 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr, ndtri
 
-from mixpipe.empirical import limit_statistics
-from mixpipe.engine import SEARCH_ROWS, best_fits
-from mixpipe.estimators.em import CONVERGED_GAIN, ascend
+from mixpipe.engine import SEARCH_ROWS
+from mixpipe.estimators.em import ascend
+from mixpipe.intervals import Intervals, check_gaussian, check_level
 from mixpipe.likelihood import Likelihood, Params, available_threads
 from mixpipe.model import Array, Cells, FitResult, Mixture, Uncertainties
-from mixpipe.profile import Intervals, check_gaussian, check_level
-from mixpipe.quality import assess
 
 # Draws are climbed until a step promises less than this (nats): 0.014 standard errors from the maximum.
-_GAIN = 1e-4
+GAIN = 1e-4
 # Resampling sketches: their points resolve this fraction of the narrowest component as it is observed.
 _BASE = 0.5
 # Row weights within this factor share a sketch.
 _WEIGHT_CLASS = math.sqrt(2.0)
-# Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
-SIMULATED_ROWS = 4000
 _T = TypeVar("_T")
 
 
@@ -95,27 +91,8 @@ def _percentiles(draws: Array, estimate: float, z: Array) -> Array:
     return np.asarray(np.quantile(draws, ndtr(2.0 * bias + z), method="weibull"))
 
 
-@dataclass(frozen=True)
-class LikelihoodRatio:
-    """Outcome of the test of M components against M + 1.
-
-    Parameters
-    ----------
-    statistic : float
-        Twice the difference in log-likelihood.
-    p_value : float
-        Probability of a larger one if there are M components.
-    n_draws : int
-        Simulated catalogs.
-    """
-
-    statistic: float
-    p_value: float
-    n_draws: int
-
-
-def _draws(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n_threads: int | None) -> list[_T]:
-    """A task done `n_draws` times, each with a random stream of its own."""
+def repeat(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n_threads: int | None) -> list[_T]:
+    """The outcomes of a task done `n_draws` times, each with a random stream of its own."""
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1, found {n_draws}")
     streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(n_draws)]
@@ -126,12 +103,8 @@ def _draws(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n
         return list(pool.map(task, streams))
 
 
-def _p_value(observed: float, simulated: Array) -> float:
-    """The share of catalogs that deviate at least as much, the observed one among them (Davison & Hinkley 1997)."""
-    return (1 + int(np.count_nonzero(simulated >= observed))) / (simulated.size + 1)
-
-
-def _has_equal_sigmas(fit: FitResult) -> bool:
+def has_equal_sigmas(fit: FitResult) -> bool:
+    """Whether one width was fitted for all components."""
     return fit.n_params != 3 * fit.n_components - 1
 
 
@@ -219,7 +192,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     Raises
     ------
     ValueError
-        For no draws, or cells or a mixture that `mixpipe.profile.check_gaussian` refuses.
+        For no draws, or cells or a mixture that `mixpipe.intervals.check_gaussian` refuses.
 
     Examples
     --------
@@ -236,18 +209,18 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     floor = (fit.sigma_floor / likelihood.scale) ** 2
     total_var = likelihood.derivatives(start).total_var
     n_rows, shares = round(float(rows.counts.sum())), rows.counts / rows.counts.sum()
-    equal_sigmas = _has_equal_sigmas(fit)
+    equal_sigmas = has_equal_sigmas(fit)
 
     def draw(rng: np.random.Generator) -> tuple[Array, bool]:
         weights = rng.multinomial(n_rows, shares) * rows.row_weights
         drawn = Likelihood(Cells(rows.points.x, rows.points.err, weights), 1, like=likelihood)
-        ascent = ascend(drawn, start, floor, equal_sigmas=equal_sigmas, gain=_GAIN, n_em=0)
+        ascent = ascend(drawn, start, floor, equal_sigmas=equal_sigmas, gain=GAIN, n_em=0)
         params = ascent.params
         order = matched(start, params, total_var)
         parts = params.weights, params.means, np.sqrt(params.variances)
-        return np.stack([part[order] for part in parts]), ascent.remaining_gain < CONVERGED_GAIN
+        return np.stack([part[order] for part in parts]), ascent.converged
 
-    found = _draws(draw, n_draws, seed, n_threads)
+    found = repeat(draw, n_draws, seed, n_threads)
     weights, means, sigmas = np.stack([parts for parts, _ in found], axis=1)
     return Draws(
         fit.mixture,
@@ -256,155 +229,3 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
         likelihood.scale * sigmas,
         sum(not converged for _, converged in found),
     )
-
-
-def _counts_rows(weights: Array) -> bool:
-    """Whether weights are numbers of rows."""
-    return bool(np.all(weights % 1.0 == 0.0))
-
-
-def _simulator(mixture: Mixture, cells: Cells) -> Callable[[np.random.Generator], Cells]:
-    """Draws catalogs of a mixture with the errors and weights of some cells."""
-    used = cells.weights > 0
-    err, weights = cells.err[used], cells.weights[used]
-    if _counts_rows(weights):
-        err = np.repeat(err, weights.astype(np.int64))
-        weights = np.ones_like(err)
-    return lambda rng: Cells(mixture.sample(err.size, rng) + err * rng.standard_normal(err.size), err, weights)
-
-
-def quality_pvalues(
-    fit: FitResult, cells: Cells, n_draws: int = 199, seed: int = 1, *, n_threads: int | None = None
-) -> tuple[float, float]:
-    """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
-
-    The share of catalogs, simulated from the fitted mixture with the errors and weights of the data and fitted again,
-    that deviate at least as much. Above 4000 rows the statistics of these catalogs are drawn from their limit for many
-    rows (`mixpipe.empirical.limit_statistics`), at a cost that does not grow with the rows.
-
-    Parameters
-    ----------
-    fit : FitResult
-        A fit.
-    cells : Cells
-        The rows that were fitted. Weights that are whole numbers count rows.
-    n_draws : int
-        Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
-    seed : int
-        Seed of the random streams.
-    n_threads : int or None
-        Threads; all cores by default. The result does not depend on it.
-
-    Returns
-    -------
-    ks_pvalue, ad_pvalue : float
-
-    Raises
-    ------
-    ValueError
-        As `bootstrap`.
-
-    Examples
-    --------
-    >>> from mixpipe.selection import fit_mixture
-    >>> cells = Cells.from_rows(np.linspace(-1.0, 1.0, 300) ** 9, err=0.01)
-    >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
-    True
-    """
-    check_gaussian(cells, fit.mixture)
-    observed = assess(fit.mixture, cells)
-    n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
-    if n_rows > SIMULATED_ROWS:
-        ks, ad = limit_statistics(fit, cells, n_draws, np.random.default_rng(seed))
-    else:
-        ks, ad = simulated_statistics(fit, cells, n_draws, seed, n_threads=n_threads)
-    return _p_value(observed.ks, ks), _p_value(observed.ad, ad)
-
-
-def simulated_statistics(
-    fit: FitResult, cells: Cells, n_draws: int, seed: int, *, n_threads: int | None = None
-) -> tuple[Array, Array]:
-    """Kolmogorov-Smirnov and Anderson-Darling statistics of catalogs simulated from a fit and fitted again.
-
-    Parameters
-    ----------
-    fit, cells, n_draws, seed, n_threads
-        As in `quality_pvalues`.
-
-    Returns
-    -------
-    ks, ad : ndarray, shape (n_draws,)
-    """
-    simulate = _simulator(fit.mixture, cells)
-    equal_sigmas = _has_equal_sigmas(fit)
-
-    def draw(rng: np.random.Generator) -> tuple[float, float]:
-        catalog = simulate(rng)
-        likelihood = Likelihood(catalog, 1)
-        floor = (fit.sigma_floor / likelihood.scale) ** 2
-        start = likelihood.scaled(fit.mixture)
-        ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=_GAIN, n_em=0)
-        quality = assess(likelihood.mixture(ascent.params), catalog)
-        return quality.ks, quality.ad
-
-    ks, ad = np.array(_draws(draw, n_draws, seed, n_threads)).T
-    return ks, ad
-
-
-def likelihood_ratio_test(
-    cells: Cells, n_components: int, *, n_draws: int = 99, seed: int = 1, n_threads: int | None = None
-) -> LikelihoodRatio:
-    """Test M components against M + 1 by a parametric bootstrap (McLachlan 1987).
-
-    Twice the gain in log-likelihood has no chi-squared distribution here, since the extra component has no parameters
-    where there are M. Catalogs are simulated from the best fit with M, with the errors and weights of the data, and
-    the deterministic search finds the best fits with M and with M + 1 for each of them, as for the data.
-
-    Parameters
-    ----------
-    cells : Cells
-        Rows. Weights that are whole numbers count rows.
-    n_components : int
-        M.
-    n_draws : int
-        Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
-    seed : int
-        Seed of the random streams.
-    n_threads : int or None
-        Threads; all cores by default. The result does not depend on it.
-
-    Returns
-    -------
-    LikelihoodRatio
-
-    Raises
-    ------
-    ValueError
-        As `bootstrap`.
-
-    Examples
-    --------
-    >>> x = np.concatenate([np.linspace(-1, 1, 40) ** 3, 9 + np.linspace(-1, 1, 40) ** 3])
-    >>> likelihood_ratio_test(Cells.from_rows(x, 0.2), 1, n_draws=19).p_value
-    0.05
-    """
-    likelihood, found, observed = _gain(cells, n_components, cells.resolution, n_threads)
-    mixture = likelihood.mixture(found)
-    check_gaussian(cells, mixture)
-    simulate = _simulator(mixture, cells)
-
-    def draw(rng: np.random.Generator) -> float:
-        return _gain(simulate(rng), n_components, cells.resolution, 1)[2]
-
-    statistics = np.array(_draws(draw, n_draws, seed, n_threads))
-    return LikelihoodRatio(observed, _p_value(observed, statistics), n_draws)
-
-
-def _gain(
-    cells: Cells, n_components: int, sigma_floor: float, n_threads: int | None
-) -> tuple[Likelihood, Params, float]:
-    """The likelihood, its best fit with M components, and twice the gain of one more."""
-    likelihood = Likelihood(cells, n_threads)
-    floor = (sigma_floor / likelihood.scale) ** 2
-    fewer, more = best_fits(cells, likelihood, floor, n_components + 1).ascents[-2:]
-    return likelihood, fewer.params, 2.0 * (more.loglik - fewer.loglik)

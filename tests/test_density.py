@@ -9,17 +9,9 @@ import pytest
 from astropy.stats import bayesian_blocks as astropy_blocks
 from scipy.stats import norm
 
-from mixpipe.estimators.density import (
-    METHODS,
-    Projection,
-    _Sorted,
-    bayesian_blocks,
-    bin_integrals,
-    error_groups,
-    fit_column_density,
-    histogram,
-    simplex_weights,
-)
+from mixpipe.binning import METHODS, Sorted, bayesian_blocks, error_groups, histogram
+from mixpipe.estimators.density import fit_column_density
+from mixpipe.estimators.projection import Projection, bin_integrals, simplex_weights
 from mixpipe.model import Cells, Mixture
 
 each_method = pytest.mark.parametrize("method", METHODS)
@@ -120,7 +112,7 @@ def test_simplex_weights_beat_all_others_on_a_grid():
 @pytest.mark.parametrize("empty", [False, True])
 def test_jacobian_of_the_projection_against_differences(empty):
     x, err = draw(TWO, 2000, 5, 0.3)
-    binned = histogram(_Sorted.of(x, np.ones(x.size)), 1.0)
+    binned = histogram(Sorted.of(x, np.ones(x.size)), 1.0)
     n_bins = binned.shares.size
     scale = np.random.default_rng(2).uniform(5.0, 50.0, n_bins)
     problem = Projection(binned, *error_groups(err**2, np.ones(x.size), 0.01), scale, 0.05, float(x.size))

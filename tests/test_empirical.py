@@ -9,7 +9,7 @@ import mixpipe
 from mixpipe.empirical import limit_statistics
 from mixpipe.model import Cells, Mixture
 from mixpipe.quality import assess
-from mixpipe.resampling import simulated_statistics
+from mixpipe.simulation import simulated_statistics
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 

@@ -9,8 +9,9 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 import mixpipe
+from mixpipe.intervals import Intervals
 from mixpipe.model import Cells, Mixture, Uncertainties
-from mixpipe.profile import Intervals, profile_intervals, sigma_upper_limit
+from mixpipe.profile import profile_intervals, sigma_upper_limit
 
 PARTS = ("weights", "means", "sigmas")
 # Ends are found to 1e-4 of their distance from the estimate.

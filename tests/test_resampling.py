@@ -11,14 +11,8 @@ import mixpipe
 from mixpipe.likelihood import Params
 from mixpipe.model import Cells, Mixture
 from mixpipe.profile import profile_intervals
-from mixpipe.resampling import (
-    Draws,
-    bootstrap,
-    likelihood_ratio_test,
-    matched,
-    quality_pvalues,
-    simulated_statistics,
-)
+from mixpipe.resampling import Draws, bootstrap, matched
+from mixpipe.simulation import likelihood_ratio_test, quality_pvalues, simulated_statistics
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
@@ -219,9 +213,32 @@ def test_what_the_gaussian_likelihood_does_not_describe_is_refused():
     limited = Cells.from_rows(x, err, limits=np.arange(50) == 0)
     for task in (
         lambda: bootstrap(limited, fit, 3, seed=1),
-        lambda: quality_pvalues(fit, limited, n_draws=3),
         lambda: likelihood_ratio_test(limited, 1, n_draws=3),
         lambda: profile_intervals(limited, fit),
     ):
         with pytest.raises(ValueError, match="Gaussian components"):
             task()
+    assert np.isnan(quality_pvalues(fit, limited, n_draws=3)).all()
+
+
+def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
+    """24 samples of each; the mean of uniform p-values is 0.5 with a standard deviation of 0.06."""
+    mixture = Mixture([0.5, 0.5], [0.0, 2.5], [1.0, 0.5])
+    families, bounded = [], []
+    for seed in range(24):
+        rng = np.random.default_rng([17, seed])
+        err = rng.uniform(0.1, 0.4, 200)
+        x = rng.laplace(0.0, 1.0, 200) + err * rng.standard_normal(200)
+        cells = Cells.from_rows(x, err)
+        families.append(quality_pvalues(mixpipe.fit_mixture(cells, family="laplace"), cells, n_draws=19))
+        err = rng.uniform(0.1, 0.4, 300)
+        x = mixture.sample(300, rng) + err * rng.standard_normal(300)
+        cut = Cells.from_rows(x[x > 0.0], err[x > 0.0], truncated=(0.0, np.inf))
+        bounded.append(quality_pvalues(mixpipe.fit_mixture(cut, n_components=2), cut, n_draws=19))
+    for found in (families, bounded):
+        # Four standard deviations.
+        assert np.all(np.abs(np.nanmean(found, axis=0) - 0.5) < 0.24)
+        assert np.isfinite(found).mean() > 0.8
+    # And a wrong family is told from the right one: a uniform sample is not Laplace.
+    cells = Cells.from_rows(np.linspace(-1.0, 1.0, 300), 0.05)
+    assert max(quality_pvalues(mixpipe.fit_mixture(cells, family="laplace"), cells, n_draws=99)) == 0.01

@@ -6,132 +6,20 @@ solved with the moments about their mean in units of their standard deviation.
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import block_diag, eigh_tridiagonal, solve_triangular
-from scipy.optimize import OptimizeResult, least_squares
-from scipy.special import chdtrc, ndtri, softmax
+from scipy.linalg import block_diag
 
+from mixpipe.estimators.denoising import atoms, largest_variance
+from mixpipe.estimators.matching import Candidate, Found, match_moments, quantile_start
+from mixpipe.estimators.pearson import pairs
 from mixpipe.inputs import as_cells
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Array, Cells, FitResult, Mixture, Uncertainties, resolution
-from mixpipe.moments import Moments, mixture_moments
-
-# A variance that is negative by less than this fraction of the whole is a zero with rounding errors.
-_ROUNDING = 1e-9
-# Roots of the nonic whose imaginary parts are below this fraction are real: double roots lose half the digits.
-_REAL = 1e-6
-# Given moments count as those of a symmetric density where v3 and v5, in units of the standard deviation, are below
-# this: rounding of the moments. Sampled ones where they are within so many standard errors of zero.
-_SYMMETRIC = 1e-7
-_SYMMETRIC_ERRORS = 2.0
-# Smallest eigenvalue of the correlation matrix of the moments, relative to the largest, that is taken at its word: high
-# moments are nearly functions of each other, and a matrix estimated from rows is too sure of how.
-_RIDGE = 1e-4
-# Solutions whose misfit is within this of the smallest match the moments equally well (two standard errors).
-_EQUALLY_WELL = 4.0
-# A misfit that is less probable than this says that the data are no such mixture.
-_IMPROBABLE = 1e-3
-# Given moments, in standard errors of one normal value, are met to within this.
-_MET = 1e-6
-# Component weights are between exp(-range) and one when moments are matched.
-_LOG_WEIGHT_RANGE = 15.0
-# Starts of the matching: fractions of the largest possible common variance, and the ratio of one component's variance
-# to the others'.
-_START_FRACTIONS = (1.0, 0.5)
-_START_RATIOS = (4.0, 0.25)
-# All starts race with this tolerance and number of steps, and the best few go on with the other.
-_COARSE = 1e-6, 50
-_FINE = 1e-14, 1000
-_FINALISTS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Root:
-    """A solution of Pearson's equations, components sorted by mean.
-
-    Parameters
-    ----------
-    p : float
-        Product of the offsets of the two component means from the mean of all; zero for equal means.
-    weights, means, variances : ndarray, shape (2,)
-        The components that have the given first five moments.
-    admissible : bool
-        Whether they make a mixture.
-    reason : str
-        Why not, or empty.
-    """
-
-    p: float
-    weights: Array
-    means: Array
-    variances: Array
-    admissible: bool
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Scaled:
-    """Moments about their mean, in units of their standard deviation where that is real."""
-
-    centre: float
-    scale: float
-    # E u^k, k = 1 ... order, and the covariance of these estimates.
-    values: Array
-    covariance: Array
-    # Whether the covariance is that of rows. A stand-in for given moments only sets their relative weights.
-    sampled: bool
-
-    @classmethod
-    def of(cls, moments: Moments, order: int) -> _Scaled:
-        scale, values, covariance = moments.standardised()
-        if not moments.has_covariance:
-            normal = mixture_moments(np.ones(1), np.zeros(1), np.ones(1), 2 * moments.order)[0]
-            k = np.arange(moments.order)
-            covariance = normal[k[:, None] + k + 1] - np.outer(normal[k], normal[k])
-        return cls(moments.mean, scale, values[:order], covariance[:order, :order], moments.has_covariance)
-
-    @property
-    def order(self) -> int:
-        return self.values.size
-
-    def whitening(self, order: int) -> Array:
-        """L with L' L the regularised inverse of the covariance of the first moments."""
-        covariance = self.covariance[:order, :order]
-        # Values that are all +-1 have a second moment without scatter: that of the mean is a unit as good as any.
-        squares = np.diag(covariance)
-        errors = np.sqrt(np.where(squares > _ROUNDING * squares[0], squares, squares[0] or 1.0))
-        curvature, basis = np.linalg.eigh(covariance / np.outer(errors, errors))
-        return np.asarray(basis.T / np.sqrt(np.maximum(curvature, _RIDGE * max(curvature[-1], 1.0)))[:, None] / errors)
-
-    def mixture(self, params: Params) -> Mixture:
-        return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A mixture in scaled units, and what there is to say about it."""
-
-    params: Params
-    # Number of moments that it was made from.
-    order: int
-    # Squared distance of its moments from those of the data, in units of their covariance.
-    misfit: float = 0.0
-    name: str = "this one"
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """The mixtures that the moments leave to choose from."""
-
-    candidates: list[_Candidate]
-    converged: bool
-    notes: tuple[str, ...] = ()
+from mixpipe.model import Cells, FitResult, Mixture, Uncertainties, resolution
+from mixpipe.moments import ROUNDING, Moments, Standardised, mixture_moments
 
 
 def _n_params(size: int, equal_sigmas: bool) -> int:
@@ -195,7 +83,6 @@ def fit_moments(
             raise ValueError("moments carry their own errors and weights: err and weights must be None")
         cells, n_rows = None, (x.n_data if x.has_covariance else math.inf)
     else:
-        # Imported here: `mixpipe.selection` imports the estimators.
         cells = as_cells(x, err, weights)
         n_rows = float(np.count_nonzero(cells.weights))
     size, notes = int(n_components), []
@@ -210,11 +97,11 @@ def fit_moments(
     needed = max(2, _n_params(size, equal_sigmas))
     if moments.order < needed:
         raise ValueError(f"{size} components need the moments up to order {needed}, found order {moments.order}")
-    if size > 1 and not moments.standardised()[1][1] > 0.0:
+    if size > 1 and not moments.standardised().values[1] > 0.0:
         notes.append(f"no scatter beyond the errors: fitted one component, not {size}")
         size = 1
-    scaled = _Scaled.of(moments, _order(size, equal_sigmas))
-    starts = [] if cells is None else [_quantile_start(cells, scaled, size)]
+    scaled = moments.standardised(_order(size, equal_sigmas))
+    starts = [] if cells is None else [quantile_start(cells, scaled, size)]
     if size == 1:
         found = _single(scaled)
     elif equal_sigmas:
@@ -222,7 +109,7 @@ def fit_moments(
     elif size == 2:
         found = _pearson(scaled, starts)
     else:
-        found = _matched(scaled, size, starts)
+        found = match_moments(scaled, size, starts)
     judge = None if cells is None else _Judge(cells)
     return _result(
         scaled,
@@ -235,145 +122,16 @@ def fit_moments(
     )
 
 
-def pearson_roots(moments: Moments) -> list[Root]:
-    """Every pair of normal components that has the first five moments, without a starting guess.
-
-    Pearson (1894): the product p of the offsets of the two means from the mean of all is a real negative root of a
-    polynomial of ninth degree in the third to fifth cumulant, and the rest follows from it. Where the density is
-    symmetric, or within the sampling errors of that, and more peaked than a normal one, the two means may be equal:
-    then p = 0 and the widths come from the even moments up to the sixth.
-
-    Parameters
-    ----------
-    moments : Moments
-        Of order 5 at least; 6 for the pair with equal means.
-
-    Returns
-    -------
-    list of Root
-        In the unit of the data, in order of p. Empty where the variance is not positive.
-
-    Examples
-    --------
-    >>> [root] = [r for r in pearson_roots(Moments.from_raw([0.0, 5.0, 0.0, 43.0, 0.0])) if r.admissible]
-    >>> root.means
-    array([-2.,  2.])
-    """
-    if moments.order < 5:
-        raise ValueError(f"two components need the moments up to order 5, found order {moments.order}")
-    scaled = _Scaled.of(moments, 6)
-    if not scaled.values[1] > 0.0:
-        return []
-    return [
-        Root(
-            p * scaled.scale**2,
-            params.weights,
-            scaled.centre + scaled.scale * params.means,
-            scaled.scale**2 * params.variances,
-            not reason,
-            reason,
-        )
-        for p, params, reason in _pairs(scaled)
-    ]
-
-
-def _pairs(scaled: _Scaled) -> list[tuple[float, Params, str]]:
-    """The root, the components in order of their means, and why they are no mixture, for every root."""
-    pairs = [(float(p), *_pair(float(p), scaled.values)) for p in _nonic_roots(scaled.values)]
-    if (peaked := _equal_means(scaled)) is not None:
-        pairs.append((0.0, peaked, ""))
-    return pairs
-
-
-def _nonic_roots(values: Array) -> Array:
-    """Real negative roots of the nonic for moments of mean 0 and variance 1."""
-    v3, v4, v5 = values[2:5]
-    l4, l5 = 9.0 - 3.0 * v4, 30.0 * v3 - 3.0 * v5
-    nonic = np.array(
-        [
-            24.0,
-            0.0,
-            -28.0 * l4,
-            36.0 * v3**2,
-            -(24.0 * v3 * l5 - 10.0 * l4**2),
-            -(148.0 * v3**2 * l4 + 2.0 * l5**2),
-            288.0 * v3**4 - 12.0 * l4 * l5 * v3 - l4**3,
-            24.0 * v3**3 * l5 - 7.0 * v3**2 * l4**2,
-            32.0 * v3**4 * l4,
-            -24.0 * v3**6,
-        ]
-    )
-    roots = np.roots(nonic)
-    # Those at zero belong to symmetric moments, whose even ones `_equal_means` looks at.
-    real = np.sort(roots.real[(np.abs(roots.imag) <= _REAL * np.abs(roots)) & (roots.real < -_ROUNDING)])
-    # The two halves of a double root are one.
-    return np.asarray(real[np.diff(real, append=np.inf) > 2.0 * _REAL * np.abs(real)])
-
-
-def _pair(p: float, values: Array) -> tuple[Params, str]:
-    """The two components that belong to a root, and why they are no mixture."""
-    v3, v4, v5 = values[2:5]
-    l4, l5 = 9.0 - 3.0 * v4, 30.0 * v3 - 3.0 * v5
-    # Pearson's rational expression for p times the sum of the offsets.
-    below = 4.0 * v3**2 - l4 * p + 2.0 * p**3
-    if abs(below) <= _REAL * (4.0 * v3**2 + abs(l4 * p) + 2.0 * abs(p) ** 3):
-        return Params(*np.full((3, 2), np.nan)), "means not real"
-    total = (2.0 * v3**3 - 2.0 * v3 * l4 * p - l5 * p**2 - 8.0 * v3 * p**3) / below / p
-    half = 0.5 * math.sqrt(total**2 - 4.0 * p)
-    offsets = np.array([0.5 * total - half, 0.5 * total + half])
-    # The variances are linear in the offsets: v2 and v3 give the line.
-    params = Params(
-        np.array([offsets[1], -offsets[0]]) / (2.0 * half), offsets, 1.0 + p - (v3 / p + total) / 3.0 * offsets
-    )
-    params = _polished(params, values)
-    variances = np.where(np.abs(params.variances) < _ROUNDING, 0.0, params.variances)
-    params = Params(params.weights, params.means, variances)
-    if not np.all((params.weights >= 0.0) & (params.weights <= 1.0)):
-        return params, "weight outside 0 to 1"
-    if np.any(variances < 0.0):
-        return params, "variance negative"
-    return params, ""
-
-
-def _polished(params: Params, values: Array) -> Params:
-    """A Newton step on the five moment equations, which takes out the rounding of the nonic; kept where it helps."""
-    model, jacobian = mixture_moments(params.weights, params.means, params.variances, 5)
-    matrix = np.column_stack([jacobian[:, 0, 0] - jacobian[:, 0, 1], jacobian[:, 1], jacobian[:, 2]])
-    try:
-        step = np.linalg.solve(matrix, values[:5] - model)
-    except np.linalg.LinAlgError:
-        return params
-    moved = Params(
-        params.weights + step[0] * np.array([1.0, -1.0]), params.means + step[1:3], params.variances + step[3:]
-    )
-    better = mixture_moments(moved.weights, moved.means, moved.variances, 5)[0]
-    return moved if np.sum((better - values[:5]) ** 2) < np.sum((model - values[:5]) ** 2) else params
-
-
-def _equal_means(scaled: _Scaled) -> Params | None:
-    """Two components with one mean: the variances have a two-point distribution with moments v2, v4 / 3, v6 / 15."""
-    if scaled.order < 6:
-        return None
-    odd = np.abs(scaled.values[[2, 4]])
-    errors = np.sqrt(np.diag(scaled.covariance)[[2, 4]])
-    if np.any(odd > (_SYMMETRIC_ERRORS * errors if scaled.sampled else _SYMMETRIC)):
-        return None
-    pair = _quadrature(np.concatenate([[1.0], scaled.values[[1, 3, 5]] / [1.0, 3.0, 15.0]]), 2)
-    if pair is None or np.any(pair[0] < 0.0):
-        return None
-    return Params(pair[1], np.zeros(2), pair[0])
-
-
-def _single(scaled: _Scaled) -> _Found:
+def _single(scaled: Standardised) -> Found:
     variance = float(scaled.values[1])
     notes = () if variance > 0.0 else ("the values scatter no more than their errors: sigma 0",)
-    return _Found([_Candidate(Params(np.ones(1), np.zeros(1), np.array([max(variance, 0.0)])), 2)], True, notes)
+    return Found([Candidate(Params(np.ones(1), np.zeros(1), np.array([max(variance, 0.0)])), 2)], True, notes)
 
 
-def _pearson(scaled: _Scaled, starts: list[Params]) -> _Found:
+def _pearson(scaled: Standardised, starts: list[Params]) -> Found:
     """Pearson's mixtures; where there is none, the one whose moments are nearest."""
     candidates, refused = [], []
-    for p, params, reason in _pairs(scaled):
+    for p, params, reason in pairs(scaled):
         name = f"p = {p * scaled.scale**2:.6g}"
         if reason:
             refused.append(f"{name}: {reason}")
@@ -383,179 +141,30 @@ def _pearson(scaled: _Scaled, starts: list[Params]) -> _Found:
             sixth = mixture_moments(params.weights, params.means, params.variances, 6)[0][5]
             misfit = float((sixth - scaled.values[5]) ** 2 / scaled.covariance[5, 5])
         # Equal means take the sixth moment, since the odd ones say nothing of the widths.
-        candidates.append(_Candidate(params, 5 if p < 0.0 else 6, misfit, name))
+        candidates.append(Candidate(params, 5 if p < 0.0 else 6, misfit, name))
     if candidates:
-        return _Found(candidates, True)
-    nearest = _matched(scaled, 2, starts)
+        return Found(candidates, True)
+    nearest = match_moments(scaled, 2, starts)
     reasons = "; ".join(refused) or "no real negative root"
     note = f"no admissible root of Pearson's nonic ({reasons}): the mixture with the nearest moments instead"
-    return _Found(nearest.candidates, False, (note, *nearest.notes))
+    return Found(nearest.candidates, False, (note, *nearest.notes))
 
 
-def _common_width(scaled: _Scaled, size: int, starts: list[Params]) -> _Found:
+def _common_width(scaled: Standardised, size: int, starts: list[Params]) -> Found:
     """Denoised method of moments; where the moments belong to no density, the mixture with the nearest ones."""
-    variance = _largest_variance(scaled.values, size)
-    atoms = None if variance is None else _quadrature(_sharpened(scaled.values, variance), size)
-    if variance is not None and atoms is not None:
-        return _Found([_Candidate(Params(atoms[1], atoms[0], np.full(size, variance)), 2 * size)], True)
-    nearest = _matched(scaled, size, starts, equal_sigmas=True)
+    variance = largest_variance(scaled.values, size)
+    if variance is not None and (points := atoms(scaled.values, variance, size)) is not None:
+        return Found([Candidate(Params(points[1], points[0], np.full(size, variance)), 2 * size)], True)
+    nearest = match_moments(scaled, size, starts, equal_sigmas=True)
     note = "the moments belong to no density: the mixture with the nearest moments instead"
-    return _Found(nearest.candidates, False, (note, *nearest.notes))
+    return Found(nearest.candidates, False, (note, *nearest.notes))
 
 
-def _sharpened(values: Array, variance: float) -> Array:
-    """Moments 0, 1, ... of the density that gives these when it is convolved with a normal one."""
-    order = values.size
-    polynomials = np.zeros((order + 1, order + 1))
-    polynomials[0, 0] = 1.0
-    for k in range(order):
-        polynomials[k + 1, 1:] = polynomials[k, :-1]
-        polynomials[k + 1] -= k * variance * polynomials[k - 1]
-    return np.asarray(polynomials @ np.concatenate([[1.0], values]))
-
-
-def _largest_variance(values: Array, size: int) -> float | None:
-    """The largest common variance that leaves the moments 0 ... 2 size those of a density.
-
-    The matrix of the sharpened moments m_{j+k} is positive definite below the first root of its determinant (Wu & Yang
-    2020, algorithm 2), a lower bound of which is also one of all larger variances: bisection. None where it is not
-    positive definite to begin with.
-    """
-    index = np.arange(size + 1)[:, None] + np.arange(size + 1)
-
-    def positive(variance: float) -> bool:
-        try:
-            np.linalg.cholesky(_sharpened(values[: 2 * size], variance)[index])
-        except np.linalg.LinAlgError:
-            return False
-        return True
-
-    if not positive(0.0):
-        return None
-    # The values have unit variance.
-    low, high = 0.0, 1.0
-    while low < 0.5 * (low + high) < high:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if positive(middle) else (low, middle)
-    return low
-
-
-def _quadrature(moments: Array, size: int) -> tuple[Array, Array] | None:
-    """Nodes and weights with the moments 0 ... 2 size - 1 (Golub & Welsch 1969); None where there are none."""
-    index = np.arange(size)[:, None] + np.arange(size)
-    try:
-        lower = np.linalg.cholesky(moments[index])
-    except np.linalg.LinAlgError:
-        return None
-    last = solve_triangular(lower, moments[size : 2 * size], lower=True)
-    diagonal = np.diag(lower)
-    # Ratios of neighbouring entries of the Cholesky factor, the last of them in the column that follows it.
-    ratios = np.append(np.diag(lower, -1), last[-1]) / diagonal
-    nodes, vectors = eigh_tridiagonal(np.diff(ratios, prepend=0.0), diagonal[1:] / diagonal[:-1])
-    return np.asarray(nodes), np.asarray(vectors[0] ** 2)
-
-
-def _quantile_start(cells: Cells, scaled: _Scaled, size: int) -> Params:
-    """Components of equal weight side by side, cut from the sorted values."""
-    order = np.argsort(cells.x, kind="stable")
-    x, err, counts = cells.x[order], cells.err[order], cells.weights[order]
-    group = np.minimum((np.cumsum(counts) - 0.5 * counts) / counts.sum() * size, size - 1).astype(int)
-    total = np.maximum(np.bincount(group, counts, size), np.finfo(np.float64).tiny)
-    offset = (x - scaled.centre) / scaled.scale
-    means = np.bincount(group, counts * offset, size) / total
-    noise = (err / scaled.scale) ** 2
-    variances = np.bincount(group, counts * ((offset - means[group]) ** 2 - noise), size) / total
-    return Params(np.full(size, 1.0 / size), means, np.maximum(variances, 0.0))
-
-
-def _starts(scaled: _Scaled, size: int) -> list[Params]:
-    """Mixtures with the first moments of the data and a common width, or one component wider or narrower than the rest.
-
-    And one in the shape of a normal density, for moments that belong to no density.
-    """
-    widest = _largest_variance(scaled.values, size) or 0.0
-    starts = []
-    for variance in widest * np.array(_START_FRACTIONS):
-        if (atoms := _quadrature(_sharpened(scaled.values, variance), size)) is not None:
-            starts += [
-                Params(atoms[1], atoms[0], variance * np.where(np.arange(size) == j, factor, 1.0))
-                for factor, j in [(1.0, -1), *itertools.product(_START_RATIOS, range(size))]
-            ]
-    quantiles = np.asarray(ndtri((np.arange(size) + 0.5) / size))
-    return [*starts, Params(np.full(size, 1.0 / size), quantiles, np.full(size, 1.0 / size))]
-
-
-def _matched(scaled: _Scaled, size: int, starts: list[Params], equal_sigmas: bool = False) -> _Found:
-    """Generalised method of moments: the mixtures that minimise ``(mu_hat - mu)' W (mu_hat - mu)`` (Hansen 1982)."""
-    whitening = scaled.whitening(scaled.order)
-    # Bounds far outside: some multiple of the typical distance that the highest even moment speaks of.
-    even = scaled.order // 2 * 2
-    reach = 4.0 * max(1.0, abs(float(scaled.values[even - 1])) ** (1.0 / even))
-    n_widths = 1 if equal_sigmas else size
-    upper = np.concatenate([np.full(size - 1, _LOG_WEIGHT_RANGE), np.full(size, reach), np.full(n_widths, reach**2)])
-    lower = np.concatenate([-upper[: 2 * size - 1], np.zeros(n_widths)])
-
-    def unpack(theta: Array) -> Params:
-        weights = softmax(np.append(theta[: size - 1], 0.0))
-        return Params(weights, theta[size - 1 : 2 * size - 1], theta[2 * size - 1 :] * np.ones(size))
-
-    def residuals(theta: Array) -> Array:
-        params = unpack(theta)
-        return np.asarray(
-            whitening
-            @ (mixture_moments(params.weights, params.means, params.variances, scaled.order)[0] - scaled.values)
-        )
-
-    def jacobian(theta: Array) -> Array:
-        params = unpack(theta)
-        by = mixture_moments(params.weights, params.means, params.variances, scaled.order)[1]
-        logits = params.weights * (by[:, 0] - (by[:, 0] @ params.weights)[:, None])
-        widths = by[:, 2].sum(axis=1, keepdims=True) if equal_sigmas else by[:, 2]
-        return np.asarray(whitening @ np.hstack([logits[:, :-1], by[:, 1], widths]))
-
-    def descend(theta: Array, tolerance: float, n_steps: int) -> OptimizeResult:
-        return least_squares(
-            residuals,
-            theta,
-            jacobian,
-            bounds=(lower, upper),
-            x_scale="jac",
-            ftol=tolerance,
-            xtol=tolerance,
-            gtol=tolerance,
-            max_nfev=n_steps,
-        )
-
-    thetas = []
-    for start in (*_starts(scaled, size), *starts):
-        logits = np.log(np.maximum(start.weights, math.exp(-0.5 * _LOG_WEIGHT_RANGE)))
-        widths = [start.weights @ start.variances] if equal_sigmas else start.variances
-        thetas.append(np.clip(np.concatenate([logits[:-1] - logits[-1], start.means, widths]), lower, upper))
-    race = sorted((descend(theta, *_COARSE) for theta in thetas), key=lambda minimum: minimum.cost)
-    minima = sorted((descend(run.x, *_FINE) for run in race[:_FINALISTS]), key=lambda minimum: minimum.cost)
-    candidates: list[_Candidate] = []
-    limit = 2.0 * minima[0].cost + (_EQUALLY_WELL if scaled.sampled else 0.0)
-    for minimum in minima:
-        params = unpack(minimum.x)
-        params = Params(params.weights, params.means, np.where(params.variances > _ROUNDING, params.variances, 0.0))
-        if 2.0 * minimum.cost <= limit and not any(_same(params, other.params) for other in candidates):
-            name = f"the one at {math.sqrt(2.0 * minimum.cost):.2g} standard errors"
-            candidates.append(_Candidate(params, scaled.order, 2.0 * minimum.cost, name))
-    nearest = math.sqrt(2.0 * minima[0].cost)
-    freedom = max(1, scaled.order - _n_params(size, equal_sigmas))
-    met = chdtrc(freedom, nearest**2) >= _IMPROBABLE if scaled.sampled else nearest < _MET
-    notes: tuple[str, ...] = ()
-    if not met:
-        unit = "standard errors" if scaled.sampled else "standard errors of one normal value"
-        notes = (f"no mixture of {size} components with these moments: the nearest is {nearest:.3g} {unit} off",)
-    # A compromise between moments that cannot be met is an estimate for rows, and a failure for given moments.
-    return _Found(candidates, bool(minima[0].success and (met or scaled.sampled)), notes)
-
-
-def _same(one: Params, other: Params) -> bool:
-    """Whether two solutions differ by no more than the tolerance of the search, or in the order of components."""
-    a, b = (np.array([p.weights, p.means, p.variances])[:, np.argsort(p.means)] for p in (one, other))
-    return bool(np.allclose(a, b, rtol=1e-3, atol=1e-3))
+def _mixture(scaled: Standardised, params: Params) -> Mixture:
+    """In the unit of the data."""
+    return Mixture(
+        params.weights, scaled.centre + scaled.scale * params.means, scaled.scale * np.sqrt(params.variances)
+    )
 
 
 class _Judge:
@@ -573,10 +182,10 @@ class _Judge:
 
 
 def _choose(
-    candidates: list[_Candidate], scaled: _Scaled, judge: _Judge | None
-) -> tuple[_Candidate, float, float, tuple[str, ...]]:
+    candidates: list[Candidate], scaled: Standardised, judge: _Judge | None
+) -> tuple[Candidate, float, float, tuple[str, ...]]:
     """The most likely mixture, or without data the one that fits the moments best, and notes on the others."""
-    mixtures = [scaled.mixture(candidate.params) for candidate in candidates]
+    mixtures = [_mixture(scaled, candidate.params) for candidate in candidates]
     judged = [(math.nan, math.nan) if judge is None else judge(mixture) for mixture in mixtures]
     losses = [c.misfit if judge is None else -j[0] for c, j in zip(candidates, judged, strict=True)]
     first, *others = np.argsort(losses, kind="stable")
@@ -597,8 +206,8 @@ def _choose(
 
 
 def _result(
-    scaled: _Scaled,
-    found: _Found,
+    scaled: Standardised,
+    found: Found,
     judge: _Judge | None,
     equal_sigmas: bool,
     n_data: float,
@@ -608,7 +217,7 @@ def _result(
     """The fit in the unit of the data."""
     chosen, loglik, entropy, choice = _choose(found.candidates, scaled, judge)
     params = chosen.params
-    mixture = scaled.mixture(params)
+    mixture = _mixture(scaled, params)
     # In the order that the mixture has, which rounding of far means may change.
     order = np.lexsort((scaled.scale * np.sqrt(params.variances), scaled.centre + scaled.scale * params.means))
     uncertainties = _uncertainties(scaled, chosen, equal_sigmas, order)
@@ -635,7 +244,9 @@ def _result(
     )
 
 
-def _uncertainties(scaled: _Scaled, chosen: _Candidate, equal_sigmas: bool, order: NDArray[np.int_]) -> Uncertainties:
+def _uncertainties(
+    scaled: Standardised, chosen: Candidate, equal_sigmas: bool, order: NDArray[np.int_]
+) -> Uncertainties:
     """Delta method: the estimate is a function of the moments, whose covariance is known.
 
     With the derivatives J of the model's moments and the whitening L, a small change of the moments moves the
@@ -654,7 +265,7 @@ def _uncertainties(scaled: _Scaled, chosen: _Candidate, equal_sigmas: bool, orde
     whitening = scaled.whitening(chosen.order)
     response = whitening @ jacobian.reshape(chosen.order, 3 * size) @ free
     units = np.linalg.norm(response, axis=0)
-    if not np.all(units > 0.0) or np.linalg.cond(response / units) > 1.0 / _ROUNDING:
+    if not np.all(units > 0.0) or np.linalg.cond(response / units) > 1.0 / ROUNDING:
         return Uncertainties.unknown(size)
     effect = free / units @ np.linalg.pinv(response / units) @ whitening
     variances = np.diag(effect @ scaled.covariance[: chosen.order, : chosen.order] @ effect.T)

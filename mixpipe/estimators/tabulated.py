@@ -200,7 +200,8 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     scaled = _Grid.of(grid, n_components)
     values = _density(scaled, density)
     found = {name: value[0] for name, value in scaled.fit(values[None], n_components, 0.0, True).items()}
-    mixture = _mixture(found)
+    size = int(found["n_components"])
+    mixture = Mixture(*(found[part][:size] for part in ("weights", "means", "sigmas")))
     shares = scaled.widths * (values / values.max())
     seen = shares > 0.0
     loglik = float(shares[seen] / shares.sum() @ mixture.logpdf(np.asarray(grid, dtype=np.float64)[seen]))
@@ -220,11 +221,6 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
         boundary=mixture.sigmas <= floors * (1.0 + 1e-9),
         warnings=_warnings(found, n_components),
     )
-
-
-def _mixture(found: dict[str, Any]) -> Mixture:
-    n = int(found["n_components"])
-    return Mixture(found["weights"][:n], found["means"][:n], found["sigmas"][:n])
 
 
 def _warnings(found: dict[str, Any], n_components: int) -> tuple[str, ...]:

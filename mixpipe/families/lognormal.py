@@ -168,7 +168,7 @@ def _log_ratio(z: Array, difference: Array, base: Array) -> Array:
 def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
     """Log density of observed values."""
     median, width = _median_width(mean, sigma)
-    rows = _Rows(x, err, median, width, 0)
+    rows = _Rows(x, err, median, width)
     constant = rows.log_limit - np.log(err) - 2.0 * LOG_SQRT_2PI - math.log(width)
     return log_integral(rows.log_integrand, *rows.window()) + constant
 
@@ -203,7 +203,7 @@ def _log_probability(x: Array, err: Array, mean: float, sigma: float, side: int)
 
 
 def _log_nearer(x: Array, err: Array, median: float, width: float, side: int, by_parts: bool) -> Array:
-    rows = _Rows(x, err, median, width, side, 0) if by_parts else _Rows(x, err, median, width, 0, side)
+    rows = _Rows(x, err, median, width, prior_side=side) if by_parts else _Rows(x, err, median, width, error_side=side)
     log_sum = log_integral(rows.log_integrand, *rows.window()) + rows.log_limit - LOG_SQRT_2PI
     if not by_parts:
         return log_sum - math.log(width)
@@ -234,7 +234,7 @@ def plain_logsf(x: Array, err: Array, mean: float, sigma: float, shape: float | 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
     """Mean and variance of the true value."""
-    rows = _Rows(x, err, *_median_width(mean, sigma), 0)
+    rows = _Rows(x, err, *_median_width(mean, sigma))
     away, variance = moments(rows.log_integrand, rows.away_from_base, *rows.window())
     return rows.base + away, variance
 

@@ -22,13 +22,12 @@ _WITH_EDGES = ("exponential",)
 # Above this many rows the search works on a sketch; families whose convolution is a quadrature need it earlier.
 _SEARCH_ROWS = 3000
 _SEARCH_ROWS_QUADRATURE = 400
-_QUADRATURE = ("student_t", "lognormal")
+QUADRATURE = ("student_t", "lognormal")
 # The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
 _SKETCH = (1 / 64, 0.5)
-_SKETCH_QUADRATURE = (1 / 16, 1.0)
+_SKETCH_QUADRATURE = (1 / 8, 2.0)
 # A fit has converged when less than this remains (nats), as for Gaussian mixtures.
 _CONVERGED = 1e-3
-_FINISHED = 1e-4
 
 
 def best_fits(
@@ -65,15 +64,17 @@ def best_fits(
     Raises
     ------
     ValueError
-        For an unknown family, a background that does not hold all values, or values that the family cannot have.
+        For an unknown family, a background without room for a component, or values that the family cannot have.
     """
     if family not in NAMES:
         raise ValueError(f"unknown family {family!r}: expected one of {', '.join(NAMES)}")
     if background is not None and not background[0] < background[1]:
         raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
+    if background is not None and max_components < 2:
+        raise ValueError("a background counts as a component: expected at least 2 components")
     smooth = family in _WITH_EDGES
     rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
-    slow = family in _QUADRATURE
+    slow = family in QUADRATURE
     points = rows
     if len(cells) > (_SEARCH_ROWS_QUADRATURE if slow else _SEARCH_ROWS):
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
@@ -83,8 +84,8 @@ def best_fits(
         if len(sketch) < 0.7 * len(cells):
             points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
     fits = []
-    for ascent in Search(points, family, background).run(max_components):
-        finished = ascent if points is rows else ascend(rows, ascent.point, gain=_FINISHED)
+    for ascent in Search(points, family, background, rough=slow).run(max_components):
+        finished = ascent if points is rows and not slow else ascend(rows, ascent.point)
         fits.append(_result(rows, finished))
         if progress is not None:
             progress(finished.point.n_components)
@@ -148,7 +149,10 @@ def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.int
     for j, unit in enumerate(likelihood.units(point)):
         own = np.sqrt(variances[start : start + unit.size]) * unit
         # The Hessian holds the sum of the weights by a term that adds 1 / n_data to the variance of each ln w.
-        found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - 1.0 / likelihood.n_data, 0.0))
+        if size > 1:
+            found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - 1.0 / likelihood.n_data, 0.0))
+        else:
+            found[0, j] = 0.0
         if unit.size > 1:
             found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
         if unit.size > 3:

@@ -1,0 +1,223 @@
+"""Catalogs simulated from a fit: p-values of its quality, and the test of M components against M + 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.empirical import limit_statistics
+from mixpipe.engine import best_fits
+from mixpipe.estimators.em import ascend
+from mixpipe.general.fit import QUADRATURE
+from mixpipe.general.redraw import draw_catalog, fitted_again
+from mixpipe.intervals import check_gaussian
+from mixpipe.likelihood import Likelihood, Params
+from mixpipe.model import Array, Cells, FitResult, Mixture
+from mixpipe.quality import assess
+from mixpipe.resampling import GAIN, has_equal_sigmas, repeat
+
+# Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
+SIMULATED_ROWS = 4000
+# And where the convolution of a family takes a quadrature for each row.
+_SIMULATED_ROWS_QUADRATURE = 1000
+
+
+# A mixture with less than this between the bounds of a sample is not drawn from: it is a tail.
+_MIN_SHARE = 1e-3
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """Outcome of the test of M components against M + 1.
+
+    Parameters
+    ----------
+    statistic : float
+        Twice the difference in log-likelihood.
+    p_value : float
+        Probability of a larger one if there are M components.
+    n_draws : int
+        Simulated catalogs.
+    """
+
+    statistic: float
+    p_value: float
+    n_draws: int
+
+
+def _p_value(observed: float, simulated: Array) -> float:
+    """The share of catalogs that deviate at least as much, the observed one among them (Davison & Hinkley 1997)."""
+    return (1 + int(np.count_nonzero(simulated >= observed))) / (simulated.size + 1)
+
+
+def _counts_rows(weights: Array) -> bool:
+    """Whether weights are numbers of rows."""
+    return bool(np.all(weights % 1.0 == 0.0))
+
+
+def _simulator(mixture: Mixture, cells: Cells) -> Callable[[np.random.Generator], Cells]:
+    """Draws catalogs of a mixture with the errors and weights of some cells, and within their bounds."""
+    used = cells.weights > 0
+    err, weights = cells.err[used], cells.weights[used]
+    if _counts_rows(weights):
+        err = np.repeat(err, weights.astype(np.int64))
+        weights = np.ones_like(err)
+    return lambda rng: draw_catalog(mixture, err, weights, cells, rng)
+
+
+def _share_inside(mixture: Mixture, cells: Cells) -> float:
+    """Which part of the mixture's values would lie within the bounds of the sample."""
+    low, high = cells.truncated or (-math.inf, math.inf)
+    return float(np.mean(mixture.share_between(low, cells.x, high, cells.err)[1]))
+
+
+def quality_pvalues(
+    fit: FitResult, cells: Cells, n_draws: int = 199, seed: int = 1, *, n_threads: int | None = None
+) -> tuple[float, float]:
+    """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
+
+    The share of catalogs, simulated from the fitted mixture with the errors and weights of the data and fitted again,
+    that deviate at least as much. Above 4000 rows the statistics of these catalogs are drawn from their limit for many
+    rows (`mixpipe.empirical.limit_statistics`), at a cost that does not grow with the rows. That limit is for Gaussian
+    components and samples without bounds: for others there is none above 4000 rows, or 1000 if the convolution of a
+    family is a quadrature.
+
+    Parameters
+    ----------
+    fit : FitResult
+        A fit.
+    cells : Cells
+        The rows that were fitted. Weights that are whole numbers count rows.
+    n_draws : int
+        Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
+    seed : int
+        Seed of the random streams.
+    n_threads : int or None
+        Threads; all cores by default. The result does not depend on it.
+
+    Returns
+    -------
+    ks_pvalue, ad_pvalue : float
+        Nan where there are none: for many rows, where rows are limits, and where a sample is the far tail of the fit.
+
+    Raises
+    ------
+    ValueError
+        For no draws.
+
+    Examples
+    --------
+    >>> from mixpipe.selection import fit_mixture
+    >>> cells = Cells.from_rows(np.linspace(-1.0, 1.0, 300) ** 9, err=0.01)
+    >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
+    True
+    """
+    observed = assess(fit.mixture, cells)
+    n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
+    gaussian = fit.mixture.is_gaussian and cells.are_values
+    most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
+    if cells.limits is not None or (not gaussian and n_rows > most):
+        return math.nan, math.nan
+    if cells.truncated is not None and _share_inside(fit.mixture, cells) < _MIN_SHARE:
+        return math.nan, math.nan
+    if n_rows > SIMULATED_ROWS:
+        ks, ad = limit_statistics(fit, cells, n_draws, np.random.default_rng(seed))
+    else:
+        ks, ad = simulated_statistics(fit, cells, n_draws, seed, n_threads=n_threads)
+    return _p_value(observed.ks, ks), _p_value(observed.ad, ad)
+
+
+def simulated_statistics(
+    fit: FitResult, cells: Cells, n_draws: int, seed: int, *, n_threads: int | None = None
+) -> tuple[Array, Array]:
+    """Kolmogorov-Smirnov and Anderson-Darling statistics of catalogs simulated from a fit and fitted again.
+
+    Parameters
+    ----------
+    fit, cells, n_draws, seed, n_threads
+        As in `quality_pvalues`.
+
+    Returns
+    -------
+    ks, ad : ndarray, shape (n_draws,)
+    """
+    simulate = _simulator(fit.mixture, cells)
+    equal_sigmas = has_equal_sigmas(fit)
+    gaussian = fit.mixture.is_gaussian and cells.are_values
+
+    def draw(rng: np.random.Generator) -> tuple[float, float]:
+        catalog = simulate(rng)
+        if not gaussian:
+            again = assess(fitted_again(fit.mixture, catalog), catalog)
+            return again.ks, again.ad
+        likelihood = Likelihood(catalog, 1)
+        floor = (fit.sigma_floor / likelihood.scale) ** 2
+        start = likelihood.scaled(fit.mixture)
+        ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=GAIN, n_em=0)
+        quality = assess(likelihood.mixture(ascent.params), catalog)
+        return quality.ks, quality.ad
+
+    ks, ad = np.array(repeat(draw, n_draws, seed, n_threads)).T
+    return ks, ad
+
+
+def likelihood_ratio_test(
+    cells: Cells, n_components: int, *, n_draws: int = 99, seed: int = 1, n_threads: int | None = None
+) -> LikelihoodRatio:
+    """Test M components against M + 1 by a parametric bootstrap (McLachlan 1987).
+
+    Twice the gain in log-likelihood has no chi-squared distribution here, since the extra component has no parameters
+    where there are M. Catalogs are simulated from the best fit with M, with the errors and weights of the data, and
+    the deterministic search finds the best fits with M and with M + 1 for each of them, as for the data.
+
+    Parameters
+    ----------
+    cells : Cells
+        Rows. Weights that are whole numbers count rows.
+    n_components : int
+        M.
+    n_draws : int
+        Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
+    seed : int
+        Seed of the random streams.
+    n_threads : int or None
+        Threads; all cores by default. The result does not depend on it.
+
+    Returns
+    -------
+    LikelihoodRatio
+
+    Raises
+    ------
+    ValueError
+        As `quality_pvalues`.
+
+    Examples
+    --------
+    >>> x = np.concatenate([np.linspace(-1, 1, 40) ** 3, 9 + np.linspace(-1, 1, 40) ** 3])
+    >>> likelihood_ratio_test(Cells.from_rows(x, 0.2), 1, n_draws=19).p_value
+    0.05
+    """
+    likelihood, found, observed = _gain(cells, n_components, cells.resolution, n_threads)
+    mixture = likelihood.mixture(found)
+    check_gaussian(cells, mixture)
+    simulate = _simulator(mixture, cells)
+
+    def draw(rng: np.random.Generator) -> float:
+        return _gain(simulate(rng), n_components, cells.resolution, 1)[2]
+
+    statistics = np.array(repeat(draw, n_draws, seed, n_threads))
+    return LikelihoodRatio(observed, _p_value(observed, statistics), n_draws)
+
+
+def _gain(
+    cells: Cells, n_components: int, sigma_floor: float, n_threads: int | None
+) -> tuple[Likelihood, Params, float]:
+    """The likelihood, its best fit with M components, and twice the gain of one more."""
+    likelihood = Likelihood(cells, n_threads)
+    floor = (sigma_floor / likelihood.scale) ** 2
+    fewer, more = best_fits(cells, likelihood, floor, n_components + 1).ascents[-2:]
+    return likelihood, fewer.params, 2.0 * (more.loglik - fewer.loglik)
