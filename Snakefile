@@ -18,6 +18,7 @@ if "catalogs" not in config:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/fit.smk"
+include: "workflow/rules/densities.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -28,6 +29,7 @@ rule all:
         f"{RESULTS}/report.html",
         expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
         expand(f"{RESULTS}/{{column}}/{{figure}}.png", column=COLUMNS, figure=FIGURES),
+        expand(f"{RESULTS}/{{column}}/densities.png", column=DENSITIES),
         expand(f"{RESULTS}/{{column}}/members.fits", column=COLUMNS)
         if RUN.config.settings.fits_members
         else [],

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import arrival, choice, hard, memory, passes, recovery
+from benchmarks import arrival, choice, coverage, hard, memory, passes, photoz, recovery
 from benchmarks.figure import draw
 from benchmarks.measure import machine, seconds
 from mixpipe.files import write_file
@@ -26,6 +26,8 @@ PARTS = {
     "arrival": arrival,
     "hard": hard,
     "recovery": recovery,
+    "coverage": coverage,
+    "photoz": photoz,
     "memory": memory,
 }
 

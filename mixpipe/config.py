@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,34 @@ class ColumnSettings:
 
 
 @dataclass(frozen=True)
+class DensitySettings:
+    """One entry of a catalog's `columns` whose rows are tabulated densities."""
+
+    name: str
+    value: str
+    grid: str | tuple[float, ...]
+    unit: str | None = _default("column", "unit")
+    n_components: int | None = _default("column", "n_components")
+    max_components: int = _default("settings", "max_components")
+    tolerance: float = _default("column", "tolerance")
+
+
+# What says how densities are read and fitted, and what is for them alone.
+_DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
+_ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
+
+
+@dataclass(frozen=True)
 class CatalogSettings:
-    """One entry of `catalogs`; releases map a name to files and patterns, oldest release first."""
+    """One entry of `catalogs`; releases map a name to files and patterns, oldest release first.
+
+    Its `columns` of values and those of `densities` are apart, each in the order of the file.
+    """
 
     name: str
     releases: dict[str, tuple[Path, ...]]
     columns: tuple[ColumnSettings, ...]
+    densities: tuple[DensitySettings, ...] = ()
     key: str | None = _default("catalog", "key")
     format: str = _default("catalog", "format")
     hdu: int | str | None = _default("catalog", "hdu")
@@ -65,8 +88,12 @@ class CatalogSettings:
     where: str | None = _default("catalog", "where")
 
     def column(self, name: str) -> ColumnSettings:
-        """The column of this name."""
+        """The column of values of this name."""
         return next(column for column in self.columns if column.name == name)
+
+    def density(self, name: str) -> DensitySettings:
+        """The column of densities of this name."""
+        return next(column for column in self.densities if column.name == name)
 
 
 @dataclass(frozen=True)
@@ -191,16 +218,24 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
         for release, files in keys.pop("releases").items()
     }
-    columns = tuple(
-        _column(column, entry or {}, settings, partial(where, ("catalogs", name, "columns", column)))
-        for column, entry in keys.pop("columns").items()
-    )
+    columns, densities = [], []
+    for column, entry in keys.pop("columns").items():
+        place = partial(where, ("catalogs", name, "columns", column))
+        if (entry or {}).get("kind") == "densities":
+            densities.append(_density(column, entry, settings, place))
+        else:
+            columns.append(_column(column, entry or {}, settings, place))
     keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
-    return CatalogSettings(name=name, releases=releases, columns=columns, **keys)
+    return CatalogSettings(name=name, releases=releases, columns=tuple(columns), densities=tuple(densities), **keys)
 
 
 def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[[str], str]) -> ColumnSettings:
+    for key in _ONLY_DENSITY_KEYS:
+        if key in given:
+            raise ConfigError(f"key {key!r} for a column of values", where(key), "`kind: densities` beside it")
     keys = {**defaults("column"), **given}
+    for key in ("kind", *_ONLY_DENSITY_KEYS):
+        del keys[key]
     keys["value"] = keys["value"] or name
     error = keys["error"]
     if isinstance(error, list):
@@ -219,6 +254,30 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys["max_components"] = int(keys["max_components"] or settings.max_components)
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
     return ColumnSettings(name=name, **keys)
+
+
+def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[..., str]) -> DensitySettings:
+    other = next((key for key in given if key not in _DENSITY_KEYS), None)
+    if other is not None:
+        expected = f"one of {', '.join(_DENSITY_KEYS)}"
+        raise ConfigError(f"key {other!r} for a column of densities", where(other), expected)
+    keys = {**defaults("column"), **given}
+    grid = keys["grid"]
+    if grid is None:
+        raise ConfigError("no key 'grid' for a column of densities", where(), "grid: where their abscissae are")
+    if isinstance(grid, list):
+        grid = tuple(map(float, grid))
+        if any(after <= before for before, after in pairwise(grid)):
+            raise ConfigError("the grid does not increase", where("grid"), "increasing numbers")
+    return DensitySettings(
+        name=name,
+        value=keys["value"] or name,
+        grid=grid,
+        unit=keys["unit"],
+        n_components=keys["n_components"],
+        max_components=int(keys["max_components"] or settings.max_components),
+        tolerance=float(keys["tolerance"]),
+    )
 
 
 def _bounds(given: list[float | None] | None, key: str, where: Callable[[str], str]) -> tuple[float, float] | None:

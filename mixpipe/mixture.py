@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp, ndtr, roots_legendre
+from scipy.special import logsumexp, ndtr
 
 from mixpipe.arrays import Array, frozen
 from mixpipe.families import FAMILIES
+from mixpipe.families.behind import behind_limit
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-# Nodes of the integral over the values that a limit allows, and how far it goes, in total widths.
-_N_NODES = 96
-_FAR = 12.0
 
 
 def _normalised(log_joint: Array) -> Array:
-    """Responsibilities from ln(w_j N_j); a value on point masses belongs to these alone."""
+    """Responsibilities from ln(w_j N_j); a value on point masses belongs to these alone.
+
+    An impossible value, outside all components that are bounded, belongs to all alike.
+    """
     infinite = log_joint == np.inf
     if infinite.any():
         log_joint = np.where(infinite.any(axis=-1, keepdims=True), np.where(infinite, 0.0, -np.inf), log_joint)
+    impossible = np.all(log_joint == -np.inf, axis=-1, keepdims=True)
+    if impossible.any():
+        log_joint = np.where(impossible, 0.0, log_joint)
     return np.asarray(np.exp(log_joint - logsumexp(log_joint, axis=-1, keepdims=True)))
 
 
@@ -81,6 +84,11 @@ class Mixture:
         for name in families:
             if name not in FAMILIES:
                 raise ValueError(f"unknown family {name!r}: expected one of {', '.join(FAMILIES)}")
+        for name, mean, shape in zip(families, means, shapes, strict=True):
+            if FAMILIES[name].shape_name is not None and not np.isfinite(shape):
+                raise ValueError(f"family {name} needs a shape, the {FAMILIES[name].shape_name}; found {shape}")
+            if FAMILIES[name].positive and not mean > 0.0:
+                raise ValueError(f"family {name} needs means > 0, found {mean}")
         order = np.lexsort((sigmas, means))
         object.__setattr__(self, "weights", frozen(weights[order] / weights.sum()))
         object.__setattr__(self, "means", frozen(means[order]))
@@ -204,13 +212,25 @@ class Mixture:
         >>> Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0]).responsibilities(2.0)
         array([0.5, 0.5])
         """
-        log_joint = self._log_joint(x, err)
-        if limits is not None:
-            with np.errstate(divide="ignore"):
-                weights = np.log(self.weights)
-            for limit, name in ((-1, "logcdf"), (1, "logsf")):
-                log_joint = np.where((limits == limit)[..., None], weights + self._of_families(name, x, err), log_joint)
+        if limits is None:
+            return _normalised(self._log_joint(x, err))
+        values, errors, kinds = np.broadcast_arrays(
+            np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64), limits
+        )
+        log_joint = np.empty((*values.shape, self.n_components))
+        for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
+            some = kinds == kind
+            if some.any():
+                log_joint[some] = function(values[some], errors[some])
         return _normalised(log_joint)
+
+    def _log_below(self, x: Array, err: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.log(self.weights) + self._of_families("logcdf", x, err)
+
+    def _log_above(self, x: Array, err: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.log(self.weights) + self._of_families("logsf", x, err)
 
     def posterior(self, x: ArrayLike, err: ArrayLike, limits: NDArray[np.int8] | None = None) -> tuple[Array, Array]:
         """Mean and standard deviation of the true value behind each observed one.
@@ -236,47 +256,38 @@ class Mixture:
         (1.0, 0.707107)
         """
         values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
-        mean, variance = self._posterior_moments(values, errors)
-        if limits is not None and np.any(limits != 0):
-            mean, variance = mean.copy(), variance.copy()
-            for row in np.argwhere(limits != 0):
-                at = tuple(row)
-                mean[at], variance[at] = self._behind_limit(float(values[at]), float(errors[at]), int(limits[at]))
+        if limits is None:
+            mean, variance = self._mixed_moments(values, errors, 0)
+            return mean, np.sqrt(variance)
+        kinds = np.broadcast_to(limits, values.shape)
+        mean, variance = np.empty(values.shape), np.empty(values.shape)
+        for kind in (-1, 0, 1):
+            some = kinds == kind
+            if some.any():
+                mean[some], variance[some] = self._mixed_moments(values[some], errors[some], kind)
         return mean, np.sqrt(variance)
 
-    def _posterior_moments(self, x: Array, err: Array) -> tuple[Array, Array]:
-        resp = _normalised(self._log_joint(x, err))
-        if self.is_gaussian:
+    def _mixed_moments(self, x: Array, err: Array, kind: int) -> tuple[Array, Array]:
+        """Mean and variance of the true values behind rows of one kind."""
+        resp = self.responsibilities(x, err, np.full(x.shape, kind))
+        if kind == 0 and self.is_gaussian:
             total_var, offset = self._gaussian_terms(x, err)
             shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
             centres = self.means + shrink * offset
             spread = shrink * err[..., None] ** 2
         else:
             parameters = zip(self.families, self.means, self.sigmas, self.shapes, strict=True)
-            moments = [FAMILIES[family].posterior(x, err, *others) for family, *others in parameters]
+            moments = [
+                behind_limit(FAMILIES[family], x, err, mean, sigma, shape, kind)
+                if kind
+                else FAMILIES[family].posterior(x, err, mean, sigma, shape)
+                for family, mean, sigma, shape in parameters
+            ]
             centres, spread = (np.stack(part, axis=-1) for part in zip(*moments, strict=True))
+        # A component that cannot have the row may have no moments there.
+        centres, spread = (np.where(resp > 0.0, part, 0.0) for part in (centres, spread))
         mean = np.sum(resp * centres, axis=-1)
         return np.asarray(mean), np.asarray(np.sum(resp * (spread + (centres - mean[..., None]) ** 2), axis=-1))
-
-    def _behind_limit(self, limit: float, err: float, side: int) -> tuple[float, float]:
-        """Mean and variance of the true value where the observed one is beyond `limit`."""
-        total = np.hypot(self.sigmas, err)
-        reach = _FAR * float(total.max())
-        # As far as there is something, or a little further than the limit.
-        far = min(float(np.min(self.means)) - reach, limit - reach) if side < 0 else 0.0
-        far = max(float(np.max(self.means)) + reach, limit + reach) if side > 0 else far
-        nodes, weights = roots_legendre(_N_NODES)
-        low, high = min(limit, far), max(limit, far)
-        # Panels that shrink towards the limit, where the density is largest when it cuts off a tail.
-        edges = limit + (far - limit) * np.concatenate([[0.0], 4.0 ** np.arange(-5, 1)])
-        x = np.concatenate([0.5 * (a + b) + 0.5 * (b - a) * nodes for a, b in pairwise(edges)])
-        steps = np.concatenate([0.5 * abs(b - a) * weights for a, b in pairwise(edges)])
-        x = np.clip(x, low, high)
-        log_density = self.logpdf(x, err)
-        density = steps * np.exp(log_density - log_density.max())
-        means, variances = self._posterior_moments(x, np.full_like(x, err))
-        mean = float(density @ means / density.sum())
-        return mean, float(density @ (variances + (means - mean) ** 2) / density.sum())
 
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw `n` true values.

@@ -24,6 +24,7 @@ _CAPTIONS = {
     "quality": "Quality of the fit: integral transform, its quantiles, and the residual of the histogram",
     "selection": "Information criteria against the number of components",
     "classes": "Probability of each component against the value",
+    "densities": "Tabulated densities and their mixtures: the best, the median and the worst fit",
     "estimators": "The estimators side by side, with the chosen number of components",
 }
 # Up to this many fits are open when the page is; a longer page starts folded.
@@ -90,28 +91,78 @@ class ReportEntry:
         """Rows that were left out, for any reason."""
         return sum(self.account["dropped"].values())
 
-    def images(self) -> list[dict[str, str]]:
-        """Caption, alternative text and data URI of each figure."""
-        names = sorted(self.figures, key=lambda name: [*_CAPTIONS, name].index(name))
-        return [
-            {"caption": _CAPTIONS.get(name, name), "alt": self._alt(name), "uri": data_uri(self.figures[name])}
-            for name in names
-        ]
-
-    def _alt(self, name: str) -> str:
-        rows = f"{_CAPTIONS.get(name, name)}: {self.label}, {self.summary['n_components']} components"
+    @property
+    def shown(self) -> str:
+        """What the figures show, for those who cannot see them."""
         means = ", ".join(significant(mean, 0.0) for mean in self.components["mean"])
-        return f"{rows} at {means}" + (f" {self.unit}." if self.unit else ".")
+        return f"{self.label}, {self.summary['n_components']} components at {means}" + (
+            f" {self.unit}." if self.unit else "."
+        )
 
 
-def write_report(path: str | Path, entries: Iterable[ReportEntry], provenance: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, eq=False)
+class DensityEntry:
+    """One column of tabulated densities, as the report shows it.
+
+    Parameters
+    ----------
+    catalog, release, column, unit, account, figures, warnings
+        As in `ReportEntry`.
+    n_rows : dict of int to int
+        Rows with each number of components.
+    summary : dict
+        ``n_data``, ``n_components`` (the largest), ``criterion``; ``ks`` and ``l2``, each with ``median`` and
+        ``largest``.
+    """
+
+    catalog: str
+    release: str
+    column: str
+    unit: str | None
+    n_rows: dict[int, int]
+    account: dict[str, Any]
+    summary: dict[str, Any]
+    figures: dict[str, Path]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``catalog / release / column``."""
+        return f"{self.catalog} / {self.release} / {self.column}"
+
+    @property
+    def n_dropped(self) -> int:
+        """Rows that were left out, for any reason."""
+        return sum(self.account["dropped"].values())
+
+    @property
+    def shown(self) -> str:
+        """What the figure shows, for those who cannot see it."""
+        return f"{self.label}, {self.summary['n_data']} densities, median KS {self.summary['ks']['median']:.2g}."
+
+
+def images(entry: ReportEntry | DensityEntry) -> list[dict[str, str]]:
+    """Caption, alternative text and data URI of each figure."""
+    return [
+        {
+            "caption": (caption := _CAPTIONS.get(name, name)),
+            "alt": f"{caption}: {entry.shown}",
+            "uri": data_uri(entry.figures[name]),
+        }
+        for name in sorted(entry.figures, key=lambda name: [*_CAPTIONS, name].index(name))
+    ]
+
+
+def write_report(
+    path: str | Path, entries: Iterable[ReportEntry | DensityEntry], provenance: Mapping[str, Any]
+) -> None:
     """Write the report of a run.
 
     Parameters
     ----------
     path : path
         HTML file to write. It holds everything that it shows.
-    entries : iterable of ReportEntry
+    entries : iterable of ReportEntry or DensityEntry
         The fits, in the order of the page.
     provenance : mapping
         What the run was made from: ``command``, how to repeat it; ``versions`` and ``settings``, names and values;
@@ -131,6 +182,7 @@ def write_report(path: str | Path, entries: Iterable[ReportEntry], provenance: M
         ids=[f"fit-{number}" for number in range(1, len(entries) + 1)],
         unfolded=len(entries) <= _OPEN,
         remark=_remark,
+        images=images,
         provenance=provenance,
     )
     write_file(Path(path), partial(Path.write_text, data=page, encoding="utf-8", newline="\n"))

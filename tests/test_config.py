@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixpipe.config import ColumnSettings, Settings, load_config, parse_config
+from mixpipe.config import ColumnSettings, DensitySettings, Settings, load_config, parse_config
 from mixpipe.errors import ConfigError
+from mixpipe.estimators.tabulated import CLOSE_ENOUGH
 from mixpipe.schema import SCHEMA, SECTIONS, with_key_tables
 
 MINIMAL = """
@@ -54,6 +55,14 @@ catalogs:
         estimators: [em]
       spin: {error: 0.5}
       age: {error: e_age}
+      redshift:
+        kind: densities
+        value: PDF
+        grid: "GRID:Z"
+        unit: km
+        n_components: 4
+        max_components: 5
+        tolerance: 0.01
 settings:
   max_components: 6
   criterion: icl
@@ -126,6 +135,8 @@ def test_every_key_arrives(tmp_path):
     )
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
+    assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
+    assert stars.density("redshift") is stars.densities[0]
     assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, True, 7)
 
 
@@ -133,7 +144,9 @@ def test_the_full_example_leaves_out_no_key():
     given = yaml.safe_load(FULL)
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
     catalog = given["catalogs"]["neutron_stars"]
-    parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": catalog["columns"]["mass"]}
+    # No column has the keys of both kinds.
+    column = catalog["columns"]["mass"] | catalog["columns"]["redshift"]
+    parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": column}
     for section in SECTIONS:
         assert set(parts[section]) == set(schema[section]["properties"])
 
@@ -142,6 +155,16 @@ def test_dataclass_defaults_are_those_of_a_file(tmp_path):
     config = load_config(write(tmp_path, MINIMAL))
     assert config.settings == Settings()
     assert config.catalogs[0].columns[0] == ColumnSettings("mass", "mass")
+
+
+def test_densities_stand_apart_and_take_the_tolerance_of_the_fits(tmp_path):
+    text = MINIMAL + "      z: {kind: densities, grid: [0, 2, 5]}\nsettings: {max_components: 4}\n"
+    (stars,) = load_config(write(tmp_path, text)).catalogs
+    assert [column.name for column in stars.columns] == ["mass"]
+    assert stars.densities == (DensitySettings("z", "z", (0.0, 2.0, 5.0), max_components=4),)
+    assert stars.densities[0].tolerance == CLOSE_ENOUGH
+    with pytest.raises(ConfigError, match="differ in capitals only"):
+        load_config(write(tmp_path, MINIMAL + "      Mass: {kind: densities, grid: z}\n"))
 
 
 @pytest.mark.parametrize("none", ["none", "null", "~", ""])
@@ -192,6 +215,20 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ("\ncatalogs", "\nsettings: {profile: maybe}\ncatalogs", 2, "settings.profile", "true or false"),
         ("mass:", "mass: {truncated: [3, 2]}", 7, "catalogs.stars.columns.mass", "two increasing numbers"),
         ("mass:", "mass: {background: [3]}", 7, "catalogs.stars.columns.mass.background", "two increasing numbers"),
+        ("mass:", "mass: {kind: pdfs}", 7, "catalogs.stars.columns.mass.kind", "values or densities"),
+        ("mass:", "mass: {kind: densities}", 7, "catalogs.stars.columns.mass", "where their abscissae are"),
+        ("mass:", "mass: {kind: densities, grid: z, error: e}", 7, "catalogs.stars.columns.mass", "one of kind, value"),
+        ("mass:", "mass: {grid: z}", 7, "catalogs.stars.columns.mass", "`kind: densities`"),
+        ("mass:", "mass: {tolerance: 0.1}", 7, "catalogs.stars.columns.mass", "`kind: densities`"),
+        ("mass:", "mass: {kind: densities, grid: [0]}", 7, "catalogs.stars.columns.mass.grid", "a column"),
+        ("mass:", "mass: {kind: densities, grid: [2, 1]}", 7, "catalogs.stars.columns.mass", "increasing numbers"),
+        (
+            "mass:",
+            "mass: {kind: densities, grid: z, tolerance: 1}",
+            7,
+            "catalogs.stars.columns.mass.tolerance",
+            "between 0 and 1",
+        ),
         ("mass:", "mass: {families: [cauchy]}", 7, "catalogs.stars.columns.mass.families.0", "student_t"),
         ("\ncatalogs", "\nsettings: {seed: -1}\ncatalogs", 2, "settings.seed", ">= 0"),
         ("\ncatalogs", "\nsettings: {criterion: BIC}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),

@@ -23,7 +23,11 @@ GAIA = {"parallax": ("Plx", "e_Plx"), "pm_ra": ("pmRA", "e_pmRA"), "pm_dec": ("p
 FEH = "metallicity_spectroscopic"
 LVDB = {"globulars": "gc_harris", "dwarfs": "dwarf_all"}
 TABLES = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"}
-FIGURES = {f"{figure}.{kind}" for figure in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")}
+FIGURES = {
+    f"{figure}.{kind}"
+    for figure in ("mixture", "selection", "classes", "quality", "estimators")
+    for kind in ("png", "svg")
+}
 
 ALL = [
     *(f"pleiades/edr3/{column}" for column in (*GAIA, "parallax_uas")),

@@ -101,7 +101,8 @@ def written(tmp_path, entries, provenance=PROVENANCE):
 
 def test_overview_has_a_row_for_each_fit_and_links_that_lead_somewhere(tmp_path, entry):
     page = Page(written(tmp_path, [entry, replace(entry, release="2024")]))
-    assert ["neutron_stars", "2018", "mass", "12,338", "7", "2", "−5.25", "1,234.57", "rejectedp 0.004", "none"] in page.cells
+    shown = ["12,338", "7", "2", "−5.25", "1,234.57", "rejectedp 0.004", "none"]
+    assert ["neutron_stars", "2018", "mass", *shown] in page.cells
     assert ["neutron_stars", "2024"] in [row[:2] for row in page.cells]
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))

@@ -170,9 +170,8 @@ def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
         names = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"}
-        names |= {
-            f"{figure}.{kind}" for figure in ("mixture", "selection", "classes", "quality") for kind in ("png", "svg")
-        }
+        figures = ("mixture", "selection", "classes", "quality", "estimators")
+        names |= {f"{figure}.{kind}" for figure in figures for kind in ("png", "svg")}
         assert {path.name for path in folder.iterdir()} == names
         assert all(path.stat().st_size > 0 for path in folder.iterdir())
     assert (finished.results / "report.html").is_file()
@@ -193,6 +192,7 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "catalog",
         "release",
         "column",
+        "kind",
         "unit",
         "n_data",
         "n_dropped",
@@ -204,6 +204,8 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "ks",
         "ks_pvalue",
         "ad",
+        "ad_pvalue",
+        "quality",
         "warnings",
     ]
 
@@ -416,7 +418,7 @@ def test_fit_of_other_data_than_planned_is_refused(run):
     ingest_release(ingest_plan(run), "columns.parquet")
     write_csv(Path("stars.csv"), **stars(2))
     plan = Run(run.config).fit("stars", "a", "m")
-    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
+    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "intervals", "members", "fit")}
     with pytest.raises(CatalogError, match=r"the data of catalog stars, release a, changed after"):
         fit_column(plan, "columns.parquet", **outputs)
     assert not Path("out").exists()
@@ -435,7 +437,7 @@ def test_one_component_of_equal_errors_has_the_closed_form(run):
     write_csv(Path("stars.csv"), m=table["m"], e_m=[0.25] * 40)
     run = Run(run.config)
     ingest_release(ingest_plan(run), "columns.parquet")
-    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "members", "fit")}
+    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "intervals", "members", "fit")}
     fit_column(run.fit("stars", "a", "m"), "columns.parquet", **outputs)
     (row,) = rows(Path("out/components"))
     assert float(row["mean"]) == pytest.approx(np.mean(table["m"]), rel=1e-9)

@@ -17,7 +17,7 @@ from mixpipe.catalog.source import Source
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the header."""
     with fits.open(source.path, memmap=True) as hdus:
-        table = _find(hdus, source)
+        table = find(hdus, source)
         source.choose(table.columns.names, None)
         return {column.name: unit_text(column.unit) for column in table.columns}
 
@@ -25,7 +25,7 @@ def columns(source: Source) -> dict[str, str | None]:
 def read(source: Source, names: Sequence[str] | None) -> Table:
     """These columns, or all."""
     with fits.open(source.path, memmap=True) as hdus:
-        hdu = _find(hdus, source)
+        hdu = find(hdus, source)
         wanted = source.choose(hdu.columns.names, names)
         table = Table()
         for name in wanted:
@@ -41,7 +41,7 @@ def read(source: Source, names: Sequence[str] | None) -> Table:
         return table
 
 
-def _find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
+def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
     """The table that `hdu` names, by default the first one."""
     tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
     listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"

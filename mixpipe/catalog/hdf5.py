@@ -20,13 +20,13 @@ _DESCRIPTION = ".__table_column_meta__"
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the attributes."""
     with source.open() as stream, h5py.File(stream, "r") as file:
-        return _columns(source, _find(file, source))
+        return _columns(source, find(file, source))
 
 
 def read(source: Source, names: Sequence[str] | None) -> Table:
     """These columns, or all."""
     with source.open() as stream, h5py.File(stream, "r") as file:
-        node = _find(file, source)
+        node = find(file, source)
         units = _columns(source, node)
         table = Table()
         for name in source.choose(list(units), names):
@@ -43,7 +43,7 @@ def read(source: Source, names: Sequence[str] | None) -> Table:
         return table
 
 
-def _find(file: h5py.File, source: Source) -> h5py.Dataset | h5py.Group:
+def find(file: h5py.File, source: Source) -> h5py.Dataset | h5py.Group:
     """The table that `path_in_file` names, or the only one there is."""
     tables = [path for path in ("/", *_paths(file)) if _is_table(file[path])]
     listed = f"one of {', '.join(tables[:20])}" if tables else "a compound dataset or a group with a dataset per column"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mixpipe.catalog import expand_files, read_catalog
-from mixpipe.cli.display import say, show_release
+from mixpipe.catalog.densities import DensityFile
+from mixpipe.cli.display import say, show_densities, show_release
 from mixpipe.columns import prepare_column, required_columns
-from mixpipe.config import CatalogSettings, load_config
+from mixpipe.config import CatalogSettings, DensitySettings, load_config
 from mixpipe.errors import MixpipeError
+from mixpipe.pipeline.densities import Counts, read_pieces
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.pipeline.run import find_problems, placed
 
@@ -40,7 +43,9 @@ def check_config(path: str) -> list[MixpipeError]:
             found = find_problems(replace(config, catalogs=(only,)))
             problems += found or _check_release(catalog, release)
     if not problems:
-        n_fits = sum(len(catalog.releases) * len(catalog.columns) for catalog in config.catalogs)
+        n_fits = sum(
+            len(catalog.releases) * (len(catalog.columns) + len(catalog.densities)) for catalog in config.catalogs
+        )
         fits = f"{n_fits} fit{'s' if n_fits > 1 else ''}"
         say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
     # What is wrong with a catalog as a whole is found once for each of its releases.
@@ -50,6 +55,22 @@ def check_config(path: str) -> list[MixpipeError]:
 def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]:
     place = f"catalog {catalog.name}, release {release}"
     files = expand_files(catalog.releases[release], Path())
+    listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    problems = _check_values(catalog, release, files, place, listed) if catalog.columns else []
+    shown = []
+    for density in catalog.densities:
+        try:
+            shown.append((density, *_look_at(density, catalog, files, place)))
+        except MixpipeError as error:
+            problems.append(placed(error, place))
+    if shown:
+        show_densities(f"{catalog.name} {release}: densities in {listed}", shown)
+    return problems
+
+
+def _check_values(
+    catalog: CatalogSettings, release: str, files: Sequence[Path], place: str, listed: str
+) -> list[MixpipeError]:
     needed = required_columns(catalog.columns, catalog.where, catalog.key)
     try:
         table = read_catalog(files, needed, **reading_options(catalog), where_from=place)
@@ -64,6 +85,15 @@ def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]
         except MixpipeError as error:
             problems.append(placed(error, place))
     if shown:
-        listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
         show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)
     return problems
+
+
+def _look_at(
+    column: DensitySettings, catalog: CatalogSettings, files: Sequence[Path], place: str
+) -> tuple[DensityFile, Counts]:
+    """The last file with densities, for its grid, and counts of the rows of all."""
+    counts = Counts()
+    for piece in read_pieces(files, column, reading_options(catalog), catalog.key, catalog.where, place):
+        counts.count(piece)
+    return piece.file, counts

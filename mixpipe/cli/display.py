@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mixpipe.arrays import Array
+from mixpipe.catalog.densities import DensityFile
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
-from mixpipe.config import ColumnSettings
+from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
+from mixpipe.pipeline.densities import Counts
 from mixpipe.pipeline.estimate import Outcome
 
 
@@ -62,6 +64,22 @@ def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]
         dropped = describe_dropped(data.dropped)
         used = f"{_rows(len(data))} used{_limits(data)}"
         _line(console, f"    {used}, dropped: {dropped}; 1 to {column.max_components} components")
+    console.print()
+
+
+def show_densities(title: str, columns: Sequence[tuple[DensitySettings, DensityFile, Counts]]) -> None:
+    """Print what would be fitted of the tabulated densities of one release."""
+    console = Console()
+    _line(console, title, "bold")
+    for column, file, counts in columns:
+        where = f" at {column.grid}" if isinstance(column.grid, str) else ""
+        ends = f"{file.grid[0]:g} to {file.grid[-1]:g}{_in(file.unit)}"
+        _line(console, f"  {column.name}: {column.value}, on {file.grid.size} points{where}, {ends}")
+        number = f"1 to {column.max_components} components, KS < {column.tolerance:g}"
+        if column.n_components is not None:
+            number = f"{column.n_components} component{'s' if column.n_components > 1 else ''}"
+        dropped = describe_dropped(counts.dropped)
+        _line(console, f"    {_rows(counts.n_read)} read, dropped before fitting: {dropped}; {number}")
     console.print()
 
 

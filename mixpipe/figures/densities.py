@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from mixpipe.estimators.tabulated import DensityTable
+from mixpipe.arrays import Array
 from mixpipe.figures.style import (
     DATA_COLOUR,
     DATA_FILL,
@@ -22,11 +26,45 @@ from mixpipe.figures.style import (
     new_figure,
     style,
 )
-from mixpipe.model import Array, Mixture
+from mixpipe.mixture import Mixture
+
+if TYPE_CHECKING:
+    from mixpipe.estimators.tabulated import DensityTable
 
 # Shown is where the density is above this part of its peak, and a margin of this part of that on either side.
 _FAINT, _MARGIN = 1e-3, 0.15
 _POINTS = 400
+# Inches of a panel, and of what stands below the last one.
+_PANEL_HEIGHT, _AXIS_HEIGHT = 1.4, 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A tabulated density and its mixture.
+
+    Parameters
+    ----------
+    title : str
+        What stands above it.
+    grid, density : ndarray
+        The density, in any normalisation.
+    mixture : Mixture
+        What was fitted to it.
+    """
+
+    title: str
+    grid: Array
+    density: Array
+    mixture: Mixture
+
+
+def example_title(word: str, name: object, n_components: int, ks: float) -> str:
+    """What stands above an example.
+
+    >>> example_title("best", "row 7", 2, 0.0123)
+    'best: row 7, M = 2, KS = 0.012'
+    """
+    return f"{word}: {name}, M = {n_components}, KS = {ks:.2g}"
 
 
 def draw_densities(
@@ -60,28 +98,55 @@ def draw_densities(
         raise ValueError("no density was fitted: there is nothing to draw")
     order = fitted[np.argsort(table.ks[fitted], kind="stable")]
     t = np.asarray(grid, dtype=np.float64)
-    rows = {"best": order[0], "median": order[order.size // 2], "worst": order[-1]}
+    examples = [
+        Example(
+            example_title(word, f"row {row}", table.n_components[row], table.ks[row]),
+            t,
+            np.asarray(np.asarray(densities)[row], dtype=np.float64),
+            table.mixture(row),
+        )
+        for word, row in (("best", order[0]), ("median", order[order.size // 2]), ("worst", order[-1]))
+    ]
+    notes = heading(fitted.size, float(np.median(table.ks[fitted])), len(table) - fitted.size)
+    return draw_examples(examples, notes, label=label, unit=unit)
+
+
+def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: str | None) -> Figure:
+    """Densities with their mixtures and components.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        One panel each, one above the other.
+    notes : str
+        What stands below the title; see `heading`.
+    label, unit
+        As in `draw_densities`.
+    """
     with style():
-        figure = new_figure(4.6)
-        for axes, (word, row) in zip(figure.subplots(3, 1), rows.items(), strict=True):
-            density = np.asarray(np.asarray(densities)[row], dtype=np.float64)
-            _draw(axes, t, density / np.trapezoid(density, t), table.mixture(row))
-            axes.set_title(f"{word}: row {row}, M = {table.n_components[row]}, KS = {table.ks[row]:.2g}", loc="left")
+        figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)
+        panels = figure.subplots(len(examples), 1, squeeze=False)[:, 0]
+        for axes, example in zip(panels, examples, strict=True):
+            _draw(axes, example.grid, example.density / np.trapezoid(example.density, example.grid), example.mixture)
+            axes.set_title(example.title, loc="left", parse_math=False)
             axes.set_ylabel("density")
-        axes.set_xlabel(axis_label(label, unit), parse_math=False)
+        panels[-1].set_xlabel(axis_label(label, unit), parse_math=False)
         handles: list[Artist] = [
             Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="tabulated density"),
             Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label="mixture"),
             Line2D([], [], color=component_style(0)[0], label="its components"),
         ]
-        return finish(figure, label, _heading(table, fitted), handles)
+        return finish(figure, label, notes, handles)
 
 
-def _heading(table: DensityTable, fitted: NDArray[np.intp]) -> str:
-    number = f"{count(fitted.size)} densit{'y' if fitted.size == 1 else 'ies'}"
-    text = f"{number}, median KS {np.median(table.ks[fitted]):.2g}"
-    rejected = len(table) - fitted.size
-    return f"{text} · {count(rejected)} rejected" if rejected else text
+def heading(n_fitted: int, median_ks: float, n_rejected: int) -> str:
+    """How many densities there are, and how well they are fitted.
+
+    >>> heading(12345, 0.0123, 1)
+    '12,345 densities, median KS 0.012 · 1 rejected'
+    """
+    text = f"{count(n_fitted)} densit{'y' if n_fitted == 1 else 'ies'}, median KS {median_ks:.2g}"
+    return f"{text} · {count(n_rejected)} rejected" if n_rejected else text
 
 
 def _draw(axes: Axes, t: Array, density: Array, mixture: Mixture) -> None:

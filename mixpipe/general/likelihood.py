@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from mixpipe.families import Family
@@ -27,8 +28,8 @@ T = TypeVar("T")
 # Steps of the differences, in the units of `Kind.units`: the truncation error of a gradient is some 1e-8 of it, the
 # rounding error of a curvature some 1e-7.
 _STEP = 2e-4
-# Log-densities below this are as good as impossible, and finite.
-_IMPOSSIBLE = -1e5
+# Log-densities below this are as good as impossible; finite, and so are squares of their derivatives.
+_IMPOSSIBLE = -1e100
 # A width of this part of the smallest errors, those at this quantile, cannot be told from none.
 _SMALL_SHARE = 0.02
 _SMALL_QUANTILE = 0.01
@@ -238,9 +239,7 @@ class Likelihood:
                 means[index] = max(means[index], 1e-3 * point.means[index])
             sigmas[index] *= math.exp(change[1])
         if change.size > 2:
-            low, high = family.shape_bounds
-            shape = shapes[index] * math.exp(change[2]) if log_shape(family) else shapes[index] + change[2]
-            shapes[index] = min(max(shape, low), high)
+            shapes[index] = shapes[index] * math.exp(change[2]) if log_shape(family) else shapes[index] + change[2]
         return replace(point, means=means, sigmas=sigmas, shapes=shapes)
 
     def _differentiated(self, point: Point, index: int, unit: Array, rows: slice, *, inside: bool) -> _Component:
@@ -268,20 +267,22 @@ class Likelihood:
                 second[a + 1, b + 1] = second[b + 1, a + 1] = mixed
         return _Component(value, first, second)
 
-    def expansion(self, point: Point) -> Expansion:
+    def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
         """Value, gradient and Hessian in the variables (ln w, mean, ln sigma, shape), each in its unit.
 
         The sum of the weights enters through ``n_data ln(sum w) - n_data (sum w - 1)`` beside a likelihood that does
-        not depend on it, so that the Hessian has no null direction.
+        not depend on it, so that the Hessian has no null direction. A rough expansion takes a third of the time: it
+        has one-sided differences, and the outer products of the rows' gradients in place of the Hessian.
         """
         self.n_passes += 1
         units = self.units(point)
+        if rough:
+            return self._rough(point, units)
         loglik, gradient, hessian = self._sums(point, units, inside=False)
         if self.truncated:
             inside = self._sums(point, units, inside=True)
             loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
-        # Places of the ln w among the variables.
-        places = np.cumsum([0, *(unit.size for unit in units[:-1])])
+        places = _places(units)
         gradient[places] -= self.n_data * point.weights
         hessian[places, places] -= self.n_data * point.weights
         if self.truncated:
@@ -308,3 +309,44 @@ class Likelihood:
 
         logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
         return math.fsum(logliks), np.sum(gradients, axis=0), np.sum(hessians, axis=0)
+
+    def _rough(self, point: Point, units: list[Array]) -> Expansion:
+        places = _places(units)
+
+        def block(rows: slice) -> tuple[float, Array, Array]:
+            total, scores = self._scores(point, units, rows, inside=False)
+            if self.truncated:
+                total_inside, scores_inside = self._scores(point, units, rows, inside=True)
+                total, scores = total - total_inside, scores - scores_inside
+            else:
+                scores[places] -= point.weights[:, None]
+            counts = self.counts[rows]
+            return float(counts @ total), scores @ counts, -(scores * counts) @ scores.T
+
+        logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
+        hessian = np.sum(hessians, axis=0)
+        hessian[np.ix_(places, places)] -= self.n_data * np.outer(point.weights, point.weights)
+        return Expansion(math.fsum(logliks), np.sum(gradients, axis=0), hessian)
+
+    def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
+        """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""
+        values, slopes = [], []
+        for j, unit in enumerate(units):
+            value = self.component(point, j, rows, inside=inside)
+            values.append(math.log(point.weights[j]) + value)
+            slope = np.ones((unit.size, value.size))
+            for a in range(1, unit.size):
+                change = np.zeros(unit.size - 1)
+                change[a - 1] = _STEP * unit[a]
+                side = self.component(self.moved(point, j, change), j, rows, inside=inside)
+                slope[a] = (side - value) / _STEP
+            slopes.append(slope)
+        total = logsumexp(np.stack(values), axis=0)
+        return total, np.concatenate(
+            [np.exp(value - total) * slope for value, slope in zip(values, slopes, strict=True)]
+        )
+
+
+def _places(units: list[Array]) -> NDArray[np.intp]:
+    """Places of the ln w among the variables."""
+    return np.cumsum([0, *(unit.size for unit in units[:-1])])

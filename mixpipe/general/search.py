@@ -29,6 +29,8 @@ _N_FINALISTS = 2
 _N_MEANS = 24
 _WIDTHS = (0.5, 0.2, 0.08, 0.03)
 _SAME = 1e-3
+# Nats below the best start from which none climbs past it.
+_FAR_BEHIND = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,14 @@ class Ascent:
         return self.expansion.loglik
 
 
-def ascend(likelihood: Likelihood, start: Point, *, gain: float = _SMALL_GAIN, max_steps: int = _MAX_STEPS) -> Ascent:
+def ascend(
+    likelihood: Likelihood,
+    start: Point,
+    *,
+    gain: float = _SMALL_GAIN,
+    max_steps: int = _MAX_STEPS,
+    rough: bool = False,
+) -> Ascent:
     """Climb to the local maximum by Newton steps within a trust region.
 
     Parameters
@@ -59,9 +68,11 @@ def ascend(likelihood: Likelihood, start: Point, *, gain: float = _SMALL_GAIN, m
         Stop when a further step promises less, in nats of total log-likelihood.
     max_steps : int
         Steps at the most.
+    rough : bool
+        Climb by rough expansions; see `Likelihood.expansion`.
     """
     point = replace(start, sigmas=np.maximum(start.sigmas, likelihood.floor))
-    here = likelihood.expansion(point)
+    here = likelihood.expansion(point, rough=rough)
     radius = 0.5
     promised = math.inf
     for _ in range(max_steps):
@@ -72,10 +83,10 @@ def ascend(likelihood: Likelihood, start: Point, *, gain: float = _SMALL_GAIN, m
         if promised < gain and (radius > 0.05 or promised < 1e-3 * gain):
             break
         trial = _stepped(likelihood, point, step)
-        there = likelihood.expansion(trial)
+        there = likelihood.expansion(trial, rough=rough)
         achieved = there.loglik - here.loglik
         length = float(np.linalg.norm(step))
-        if achieved < 0.25 * promised:
+        if not achieved >= 0.25 * promised:
             radius = 0.3 * min(length, radius)
         elif achieved > 0.75 * promised and length > 0.8 * radius:
             radius = min(2.0 * radius, _MAX_RADIUS)
@@ -115,7 +126,13 @@ def _stepped(likelihood: Likelihood, point: Point, step: Array) -> Point:
         point = likelihood.moved(point, j, np.clip(change[1:], *_largest(unit)))
         start += unit.size
     weights = np.maximum(weights, 1e-100)
-    return replace(point, weights=weights / weights.sum(), sigmas=np.maximum(point.sigmas, likelihood.floor))
+    bounds = np.array([family.shape_bounds for family in point.families])
+    return replace(
+        point,
+        weights=weights / weights.sum(),
+        sigmas=np.maximum(point.sigmas, likelihood.floor),
+        shapes=np.clip(point.shapes, bounds[:, 0], bounds[:, 1]),
+    )
 
 
 def _largest(unit: Array) -> tuple[Array, Array]:
@@ -135,14 +152,24 @@ class Search:
         A name of `mixpipe.families.FAMILIES`.
     background : tuple of (float, float) or None
         Range of a uniform background.
+    rough : bool
+        Race by rough expansions and leave a thousandth of a nat to climb: for families that take long.
     """
 
-    def __init__(self, likelihood: Likelihood, family: str, background: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        family: str,
+        background: tuple[float, float] | None = None,
+        *,
+        rough: bool = False,
+    ) -> None:
         self.likelihood = likelihood
         self.family = FAMILIES[family]
         self.background = background
+        self.rough = rough
         x, counts = likelihood.x, likelihood.counts
-        if self.family.positive and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits == 0)):
+        if self.family.positive and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)):
             raise ValueError(f"family {family}: expected positive values where there is no error")
         values = likelihood.limits == 0 if np.any(likelihood.limits == 0) else np.ones(x.size, dtype=bool)
         order = np.argsort(x[values], kind="stable")
@@ -205,13 +232,16 @@ class Search:
     def _best(self, starts: list[Point]) -> Ascent:
         """Climb from all starts a little, and from the best to the end."""
         ahead: list[Ascent] = []
-        for ascent in sorted(
-            (ascend(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS) for start in starts),
-            key=lambda ascent: -ascent.loglik,
-        ):
-            if len(ahead) < _N_FINALISTS and all(abs(ascent.loglik - other.loglik) > _SAME for other in ahead):
+        race = [
+            ascend(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
+            for start in starts
+        ]
+        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
+            behind = ahead[0].loglik - ascent.loglik if ahead else 0.0
+            same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
+            if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
-        finals = [ascend(self.likelihood, ascent.point) for ascent in ahead]
+        finals = [ascend(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead]
         return max(finals, key=lambda ascent: ascent.loglik)
 
     def _larger(self, point: Point) -> list[Point]:

@@ -33,8 +33,9 @@ def account_release(code: str, fits: Sequence[str], table: str) -> None:
             "n_read": account["n_read"],
             "n_used": account["n_used"],
             **{f"dropped_{reason}": account["dropped"].get(reason, 0) for reason in reasons},
-            "n_upper_limits": account["n_upper_limits"],
-            "n_lower_limits": account["n_lower_limits"],
+            "n_upper_limits": account.get("n_upper_limits", 0),
+            "n_lower_limits": account.get("n_lower_limits", 0),
+            "normalisation": account.get("normalisation", ""),  # of tabulated densities
             "unit": account["unit"] or "",
             "value": account["value"],
             "error": _words(account["error"]),

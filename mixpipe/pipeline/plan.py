@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mixpipe.config import CatalogSettings, ColumnSettings, Settings
+from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, Settings
 from mixpipe.effort import Effort
 from mixpipe.errors import CatalogError
 from mixpipe.provenance import check_code
@@ -55,6 +55,20 @@ class FitPlan:
     code: str
 
 
+@dataclass(frozen=True)
+class DensityPlan:
+    """How one column of tabulated densities is read, from files with the SHA-256 of each, and fitted."""
+
+    catalog: str
+    release: str
+    files: tuple[tuple[str, str], ...]
+    reading: dict[str, Any]
+    key: str | None
+    where: str | None
+    column: DensitySettings
+    code: str
+
+
 def effort_of(settings: Settings) -> Effort:
     """What is to be found out about each chosen fit."""
     return Effort(
@@ -66,7 +80,7 @@ def effort_of(settings: Settings) -> Effort:
     )
 
 
-def to_text(plan: IngestPlan | FitPlan) -> str:
+def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
     """A plan as one line of JSON, the same for equal plans.
 
     Snakemake keeps it with the results, and does a job again when it differs.
@@ -86,6 +100,15 @@ def open_fit_plan(text: str) -> FitPlan:
     column = keys["column"]
     column = {key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
     return FitPlan(**{**keys, "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])})
+
+
+def open_density_plan(text: str) -> DensityPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    keys = _open("densities", text)
+    column = keys["column"]
+    grid = tuple(column["grid"]) if isinstance(column["grid"], list) else column["grid"]
+    files = tuple((path, digest) for path, digest in keys["files"])
+    return DensityPlan(**{**keys, "files": files, "column": DensitySettings(**{**column, "grid": grid})})
 
 
 def _open(stage: str, text: str) -> dict[str, Any]:

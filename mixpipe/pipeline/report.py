@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixpipe.provenance import check_code
-from mixpipe.report import ReportEntry, write_report
+from mixpipe.report import DensityEntry, ReportEntry, write_report
 from mixpipe.tables import components_table, read_fit
 
 
@@ -40,7 +40,19 @@ def render_report(code: str, command: str, fits: Sequence[str], figures: Sequenc
     write_report(page, entries, {"command": command, **_provenance(documents.values())})
 
 
-def _entry(document: dict[str, Any], figures: dict[str, Path]) -> ReportEntry:
+def _entry(document: dict[str, Any], figures: dict[str, Path]) -> ReportEntry | DensityEntry:
+    if document.get("kind") == "densities":
+        return DensityEntry(
+            catalog=document["catalog"],
+            release=document["release"],
+            column=document["column"],
+            unit=document["unit"],
+            n_rows={int(number): rows for number, rows in document["n_rows"].items()},
+            account=document["account"],
+            summary={name: document[name] for name in ("n_data", "n_components", "criterion", "ks", "l2")},
+            figures=figures,
+            warnings=tuple(document["warnings"]),
+        )
     numbers = ("n_data", "n_components", "criterion", "loglik", "bic", "converged")
     return ReportEntry(
         catalog=document["catalog"],
@@ -68,7 +80,7 @@ def _provenance(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
     files: dict[str, str] = {}
     for document in documents:
         plan = document["plan"]
-        given = {**plan["column"], **{name: plan[name] for name in ("key", "where", "criterion")}}
+        given = {**plan["column"], **{name: plan.get(name) for name in ("key", "where", "criterion")}}
         del given["name"]
         settings[f"{plan['catalog']} / {document['column']}"] = ", ".join(
             f"{name} {_words(value)}" for name, value in given.items() if value is not None

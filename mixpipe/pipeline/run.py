@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from mixpipe.catalog import expand_files, expected_name, list_columns, stored_columns
+from mixpipe.catalog.densities import find_grid
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
 from mixpipe.errors import CatalogError, MixpipeError
-from mixpipe.pipeline.plan import FitPlan, IngestPlan, data_hash, effort_of, reading_options, to_text
+from mixpipe.pipeline.plan import DensityPlan, FitPlan, IngestPlan, data_hash, effort_of, reading_options, to_text
 from mixpipe.provenance import FileHashes, code_hash
 
 
@@ -55,8 +56,12 @@ class Run:
         return [(catalog.name, release) for catalog in self.config.catalogs for release in catalog.releases]
 
     def columns(self, catalog: str) -> list[str]:
-        """Names of the columns that are fitted in a catalog."""
+        """Names of the columns of values that are fitted in a catalog."""
         return [column.name for column in self.config.catalog(catalog).columns]
+
+    def densities(self, catalog: str) -> list[str]:
+        """Names of the columns of tabulated densities that are fitted in a catalog."""
+        return [column.name for column in self.config.catalog(catalog).densities]
 
     def files(self, catalog: str, release: str) -> dict[str, str]:
         """The files of a release, each with the SHA-256 of its content.
@@ -133,6 +138,22 @@ class Run:
             )
         )
 
+    def density_fit(self, catalog: str, release: str, column: str) -> str:
+        """The plan of the fits to a column of tabulated densities, as text."""
+        settings = self.config.catalog(catalog)
+        return to_text(
+            DensityPlan(
+                catalog=catalog,
+                release=release,
+                files=tuple(self.files(catalog, release).items()),
+                reading=reading_options(settings),
+                key=settings.key,
+                where=settings.where,
+                column=settings.density(column),
+                code=code_hash("densities"),
+            )
+        )
+
 
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
@@ -174,6 +195,9 @@ def _release_problems(
                 yield CatalogError(what, f"in {file}", expected_name(name, present))
             if missing:  # as likely as not in all files alike
                 return
+            for column in catalog.densities:
+                if isinstance(column.grid, str):
+                    find_grid(file, column.grid, **reading_options(catalog))
     except MixpipeError as error:
         yield error
 
@@ -185,4 +209,5 @@ def _needed(catalog: CatalogSettings) -> dict[str, str]:
         "for the cut": required_columns([], catalog.where),
     }
     uses |= {f"for column {column.name}": required_columns([column]) for column in catalog.columns}
+    uses |= {f"for column {column.name}": (column.value,) for column in catalog.densities}
     return {name: use for use, names in reversed(uses.items()) for name in names}

@@ -27,29 +27,35 @@ def summarise(code: str, fits: Sequence[str], table: str) -> None:
         CSV file to write.
     """
     check_code("summary", code)
-    rows = [_row(json.loads(Path(fit).read_text(encoding="utf-8"))) for fit in fits]
-    write_csv(pd.DataFrame(rows), Path(table))
+    documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
+    write_csv(pd.DataFrame([_row(document) for document in documents]), Path(table))
 
 
 def _row(document: dict[str, Any]) -> dict[str, Any]:
-    numbers = {name: document[name] for name in ("loglik", "bic")} | document["quality"]
-    known = {name: math.nan if value is None else value for name, value in numbers.items()}
+    # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
+    quality = document["quality"] if "quality" in document else {"ks": document["ks"]["median"]}
     return {
         "catalog": document["catalog"],
         "release": document["release"],
         "column": document["column"],
+        "kind": document.get("kind", "values"),
         "unit": document["unit"] or "",
         "n_data": document["account"]["n_used"],
         "n_dropped": sum(document["account"]["dropped"].values()),
         "n_components": document["n_components"],
         "criterion": document["criterion"],
-        "loglik": known["loglik"],
-        "bic": known["bic"],
+        "loglik": _number(document, "loglik"),
+        "bic": _number(document, "bic"),
         "converged": document["converged"],
-        "ks": known["ks"],
-        "ks_pvalue": known["ks_pvalue"],
-        "ad": known["ad"],
-        "ad_pvalue": known["ad_pvalue"],
-        "quality": known["verdict"],
+        "ks": _number(quality, "ks"),
+        "ks_pvalue": _number(quality, "ks_pvalue"),
+        "ad": _number(quality, "ad"),
+        "ad_pvalue": _number(quality, "ad_pvalue"),
+        "quality": quality.get("verdict", "untested"),
         "warnings": "; ".join(document["warnings"]),
     }
+
+
+def _number(numbers: dict[str, Any], name: str) -> float:
+    value = numbers.get(name)
+    return math.nan if value is None else value

@@ -44,6 +44,16 @@ COLUMNS = [
     for catalog, release in RUN.releases()
     for column in RUN.columns(catalog)
 ]
+DENSITIES = [
+    f"{catalog}/{release}/{column}"
+    for catalog, release in RUN.releases()
+    for column in RUN.densities(catalog)
+]
+FITS = [
+    f"{catalog}/{release}/{column}"
+    for catalog, release in RUN.releases()
+    for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
+]
 
 
 @cache
@@ -62,7 +72,7 @@ def release_files(wildcards):
 def share_of_cores(wildcards):
     """Threads for a fit; its result does not depend on them."""
     try:
-        return max(1, workflow.cores // len(COLUMNS))
+        return max(1, workflow.cores // len(FITS))
     except (
         WorkflowError
     ):  # --report and others that run nothing know no number of cores
@@ -86,9 +96,14 @@ def any_of(names):
     return "|".join(map(re.escape, sorted(set(names))))
 
 
+def catalog_of(columns):
+    """Constraint on a catalog in front of release and column: a name may be a value here and a density there."""
+    return f"(?=(?:{any_of(columns)})/)[^/]+" if columns else "(?!)"
+
+
 wildcard_constraints:
-    catalog=any_of(name.split("/")[0] for name in COLUMNS),
-    release=any_of(name.split("/")[1] for name in COLUMNS),
-    column=any_of(name.split("/")[2] for name in COLUMNS),
+    catalog=any_of(name.split("/")[0] for name in FITS),
+    release=any_of(name.split("/")[1] for name in FITS),
+    column=any_of(name.split("/")[2] for name in FITS),
     content="[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),

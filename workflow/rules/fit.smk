@@ -19,6 +19,8 @@ rule fit:
         f"{LOGS}/fit/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
         f"{BENCHMARKS}/fit/{{catalog}}/{{release}}/{{column}}.tsv"
+    wildcard_constraints:
+        catalog=catalog_of(COLUMNS),
     conda:
         "../envs/mixpipe.yaml"
     threads: share_of_cores

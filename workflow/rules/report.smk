@@ -3,7 +3,7 @@ rule accounting:
     input:
         fits=lambda wildcards: expand(
             f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/fit.json",
-            column=RUN.columns(wildcards.catalog),
+            column=RUN.columns(wildcards.catalog) + RUN.densities(wildcards.catalog),
             allow_missing=True,
         ),
     output:
@@ -28,7 +28,7 @@ rule accounting:
 
 rule summary:
     input:
-        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=COLUMNS),
+        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
     output:
         table=report(
             f"{RESULTS}/summary.csv",
@@ -56,10 +56,11 @@ rule summary:
 
 rule report:
     input:
-        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=COLUMNS),
+        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
         figures=expand(
             f"{RESULTS}/{{column}}/{{figure}}.svg", column=COLUMNS, figure=FIGURES
-        ),
+        )
+        + expand(f"{RESULTS}/{{column}}/densities.svg", column=DENSITIES),
     output:
         page=f"{RESULTS}/report.html",
     log:

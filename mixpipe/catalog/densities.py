@@ -1,0 +1,333 @@
+"""Tabulated densities in catalog files: an array a row on a grid, read piece by piece where the format allows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from mixpipe.catalog import fits as fits_tables
+from mixpipe.catalog import hdf5 as hdf5_tables
+from mixpipe.catalog.arrays import as_column, kind_of, mask_sentinels, parse_unit, unit_text
+from mixpipe.catalog.reading import list_columns, read_catalog
+from mixpipe.catalog.source import Source, expected_name
+
+# Rows in memory at a time: some 30 MB with a grid of 200 points.
+BLOCK_ROWS = 1 << 14
+_FEWEST_POINTS = 3
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DensityFile:
+    """The densities of one file.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    value : str
+        Column with an array a row; or with one number a row, which all together are one density.
+    grid : ndarray, shape (n_grid,)
+        Increasing abscissae, in `unit`.
+    unit : str or None
+        Their unit.
+    is_one : bool
+        Whether the file is one density, and its rows the points of the grid.
+    """
+
+    source: Source
+    value: str
+    grid: Array
+    unit: str | None
+    is_one: bool
+
+    def blocks(self) -> Iterator[Array]:
+        """Some densities at a time, shape (n, n_grid), in the file's order; nan for what is missing.
+
+        Raises
+        ------
+        CatalogError
+            For arrays that have not the length of the grid.
+        """
+        first = 0
+        for piece in _pieces(self.source, self.value):
+            if self.is_one:
+                yield piece[None]
+                continue
+            if not piece.shape[1]:  # no row of these has an array
+                piece = np.full((len(piece), self.grid.size), np.nan)
+            if piece.shape[1] != self.grid.size:
+                raise self.source.error(
+                    f"column {self.value!r} has arrays of {piece.shape[1]} values, the first in row {first + 1}",
+                    f"arrays of {self.grid.size} values, one for each point of the grid",
+                )
+            first += len(piece)
+            yield piece
+
+
+def open_densities(
+    path: str | Path, value: str, grid: str | Sequence[float], *, unit: str | None = None, **options: Any
+) -> DensityFile:
+    """Look at a file with densities, and read their grid.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    value : str
+        Column with one array a row. It may have one number a row where the grid is another column of the same table:
+        the file is then one density.
+    grid : str or sequence of float
+        Where the abscissae are, see `find_grid`; or the first and the last one of an even grid; or all of them.
+    unit : str, optional
+        Unit of the abscissae: they are converted to it, or labelled where the file gives none.
+    **options
+        How the file is read: `format` and what follows it in `read_catalog`.
+
+    Raises
+    ------
+    CatalogError
+        For a column that holds no arrays, and for a grid that is not there, is not one for all rows, does not
+        increase, or is of another length than the arrays.
+    """
+    source = Source(Path(path), **options).resolved()
+    source.choose(list(list_columns(path, **options)), [value])
+    first = next((piece for piece in _pieces(source, value) if piece.shape[-1]), None)
+    if first is None:
+        raise source.error(f"column {value!r} holds nothing", "at least one density")
+    place, stored = None, None
+    if isinstance(grid, str):
+        place, name = find_grid(path, grid, **options)
+        abscissae = _one_grid(place, name)
+        stored = list_columns(path, **{**options, "hdu": place.hdu, "path_in_file": place.path_in_file})[name]
+    else:
+        ends = len(grid) == 2
+        abscissae = np.linspace(grid[0], grid[1], first.shape[-1]) if ends else np.array(grid, dtype=np.float64)
+    if first.ndim == 1 and place != source:
+        raise source.error(
+            f"column {value!r} holds one number a row", "an array in each row, or the grid in a column beside it"
+        )
+    if first.shape[-1] != abscissae.size:
+        raise source.error(
+            f"the grid has {abscissae.size} points, and column {value!r} {first.shape[-1]} values for them",
+            "a value for each point",
+        )
+    _check_grid(source, abscissae)
+    factor, label = _conversion(source, stored, unit)
+    return DensityFile(source, value, factor * abscissae, label, first.ndim == 1)
+
+
+def find_grid(path: str | Path, grid: str, **options: Any) -> tuple[Source, str]:
+    """Where the abscissae are.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    grid : str
+        A column of the table with the densities: all its numbers together, or arrays that are the same in each row.
+        Or ``HDU:COLUMN`` in FITS, with the number or the name of another HDU; or in HDF5 the path of a dataset.
+    **options
+        How the file is read: `format` and what follows it in `read_catalog`.
+
+    Returns
+    -------
+    source, column
+        The table that has them, and their column in it.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such column.
+    """
+    source = Source(Path(path), **options).resolved()
+    names = list(list_columns(path, **options))
+    if grid in names:
+        return source, grid
+    if source.format == "fits" and ":" in grid:
+        hdu, _, name = grid.partition(":")
+        place = {"hdu": hdu}
+    elif source.format == "hdf5" and grid.strip("/"):
+        parent, _, name = grid.rpartition("/")
+        place = {"path_in_file": parent or "/"}
+    else:
+        other = ", or HDU:COLUMN" if source.format == "fits" else ""
+        raise source.error(f"no column {grid!r} with the grid", f"{expected_name(grid, names)}{other}")
+    there = list(list_columns(path, **{**options, **place}))
+    if name not in there:
+        raise source.error(f"no column {grid!r} with the grid", expected_name(name, there))
+    return replace(source, **place), name  # type: ignore[arg-type]
+
+
+def _one_grid(source: Source, name: str) -> Array:
+    """All numbers of a column, or its arrays if they are the same in each row."""
+    pieces = list(_grids(source, name))
+    if not pieces:
+        raise source.error(f"column {name!r} with the grid has no rows", "the abscissae")
+    return np.concatenate(pieces) if pieces[0].ndim == 1 else pieces[0][0]
+
+
+def _grids(source: Source, name: str) -> Iterator[Array]:
+    """Numbers, or of arrays the first one, once it is sure that the others are the same."""
+    first, n_rows = None, 0
+    for piece in _pieces(source, name):
+        if piece.ndim == 1:
+            yield piece
+            continue
+        if first is None:
+            first = piece[:1]
+            yield first
+        if piece.shape[1] != first.shape[1]:
+            raise source.error(
+                f"the grids in column {name!r} have {first.shape[1]} points in row 1, {piece.shape[1]} in row "
+                f"{n_rows + 1}",
+                "one grid for all rows",
+            )
+        other = np.flatnonzero(np.any(piece != first, axis=1))
+        if other.size:
+            raise source.error(
+                f"the grid in column {name!r} is another in row {n_rows + int(other[0]) + 1}", "one grid for all rows"
+            )
+        n_rows += len(piece)
+
+
+def _check_grid(source: Source, grid: Array) -> None:
+    if grid.size < _FEWEST_POINTS:
+        raise source.error(f"the grid has {grid.size} points", f"at least {_FEWEST_POINTS}")
+    bad = np.flatnonzero(~np.isfinite(grid))
+    if bad.size:
+        raise source.error(f"point {bad[0] + 1} of the grid is no number", "finite abscissae")
+    # Around the middle, as it is used: points that differ in the last digit alone are one point.
+    bad = np.flatnonzero(~(np.diff(grid - (0.5 * grid[0] + 0.5 * grid[-1])) > 0.0))
+    if bad.size:
+        before, after = grid[bad[0] : bad[0] + 2].tolist()
+        raise source.error(
+            f"the grid does not increase: point {bad[0] + 2} is {after!r}, the one before {before!r}",
+            "increasing abscissae",
+        )
+
+
+def _conversion(source: Source, stored: str | None, wanted: str | None) -> tuple[float, str | None]:
+    """What the abscissae are multiplied with, and the unit that they then have."""
+    have, want = parse_unit(stored), parse_unit(wanted)
+    if have is None or want is None or have == want:
+        return 1.0, wanted or unit_text(have)
+    try:
+        return float(have.to(want)), wanted
+    except (u.UnitsError, ValueError, TypeError):
+        raise source.error(f"the grid has the unit {have}, which cannot be converted to {want}", str(want)) from None
+
+
+def _pieces(source: Source, name: str) -> Iterator[Array]:
+    """A column in pieces, shape (n,) for numbers and (n, n_values) for arrays; nan for what is missing.
+
+    Of a table with numbers there is one piece.
+    """
+    read = {"fits": _from_fits, "hdf5": _from_hdf5, "parquet": _from_parquet}.get(source.format, _from_table)
+    numbers, n_rows, width = [], 0, 0
+    with source.parsing():
+        for values in read(source, name):
+            piece = _as_numbers(source, name, values, n_rows, width)
+            n_rows += len(piece)
+            if piece.ndim == 1:
+                numbers.append(piece)
+            elif len(piece):
+                width = piece.shape[1]
+                yield piece
+        if numbers:
+            yield np.concatenate(numbers)
+
+
+def _from_fits(source: Source, name: str) -> Iterator[Any]:
+    with fits.open(source.path, memmap=True) as hdus:
+        with warnings.catch_warnings(action="ignore", category=AstropyWarning):
+            data = fits_tables.find(hdus, source).data
+        for start in range(0, len(data), BLOCK_ROWS):
+            yield data[start : start + BLOCK_ROWS].field(name)
+
+
+def _from_hdf5(source: Source, name: str) -> Iterator[Any]:
+    with source.open() as stream, h5py.File(stream, "r") as file:
+        node = hdf5_tables.find(file, source)
+        column = node[name] if isinstance(node, h5py.Group) else node.fields(name)
+        for start in range(0, len(column), BLOCK_ROWS):
+            yield column[start : start + BLOCK_ROWS]
+
+
+def _from_parquet(source: Source, name: str) -> Iterator[Any]:
+    with source.open() as stream, pq.ParquetFile(stream) as file:
+        for batch in file.iter_batches(BLOCK_ROWS, columns=[name]):
+            column = batch.column(name)
+            kind = column.type
+            if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+                yield _from_lists(source, name, column)
+            else:
+                yield column.to_numpy(zero_copy_only=False)
+
+
+def _from_lists(source: Source, name: str, column: pa.Array) -> NDArray[Any]:
+    """An array of lists, one below the other; of lists of different lengths each by itself."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    there = lengths > 0
+    found = np.unique(lengths[there])
+    if found.size != 1:
+        rows = np.empty(len(column), dtype=object)
+        rows[:] = [values[end - length : end] for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
+        return rows
+    table = np.full((len(column), found[0]), np.nan)
+    table[there] = values.reshape(-1, found[0])
+    return table
+
+
+def _from_table(source: Source, name: str) -> Iterator[Any]:
+    """Formats that are read whole."""
+    table = read_catalog(source.path, [name], format=source.format, comment=source.comment, delimiter=source.delimiter)
+    column = table[name].data
+    for start in range(0, len(column), BLOCK_ROWS):
+        yield column[start : start + BLOCK_ROWS]
+
+
+def _as_numbers(source: Source, name: str, values: Any, n_before: int, width: int) -> Array:
+    """A piece as numbers with nan for what is missing; `width` is that of the arrays before it, 0 if none is known."""
+    if np.asarray(values).dtype.kind == "O":
+        values = _stacked(source, name, values, n_before, width)
+    column = as_column(name, values)
+    if column.ndim > 2 or column.dtype.kind not in "iuf":
+        held = f"arrays of {column.ndim - 1} dimensions" if column.ndim > 2 else kind_of(column)
+        raise source.error(f"column {name!r} holds {held}", "an array of numbers in each row")
+    mask_sentinels(column, source.missing)
+    return np.ascontiguousarray(np.ma.asarray(column.data, dtype=np.float64).filled(np.nan))
+
+
+def _stacked(source: Source, name: str, values: Any, n_before: int, width: int) -> Any:
+    """Arrays one below the other; a row without one becomes nan. What holds no arrays is left as it is."""
+    data, masked = np.ma.getdata(values), np.ma.getmaskarray(values)
+    rows = [None if hidden else row for row, hidden in zip(data, masked, strict=True)]
+    if not all(row is None or np.ndim(row) for row in rows):
+        return data
+    lengths = np.array([0 if row is None else len(row) for row in rows])
+    expected = width or next((length for length in lengths if length), 0)
+    ragged = np.flatnonzero((lengths != expected) & (lengths > 0))
+    if ragged.size:
+        raise source.error(
+            f"column {name!r} has arrays of different lengths, {expected} values and, first in row "
+            f"{n_before + int(ragged[0]) + 1}, {lengths[ragged[0]]}",
+            "as many values in each row as the grid has points",
+        )
+    missing = np.full(expected, np.nan)
+    return np.array([row if length else missing for row, length in zip(rows, lengths, strict=True)], dtype=np.float64)

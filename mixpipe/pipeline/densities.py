@@ -1,0 +1,364 @@
+"""A column of tabulated densities: a mixture for each row."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mixpipe.arrays import Array
+from mixpipe.catalog import read_catalog
+from mixpipe.catalog.densities import DensityFile, open_densities
+from mixpipe.columns import required_columns
+from mixpipe.config import DensitySettings
+from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities
+from mixpipe.expressions import Expression
+from mixpipe.files import write_file
+from mixpipe.pipeline.plan import DensityPlan, check_data, open_density_plan
+from mixpipe.provenance import sha256, versions
+from mixpipe.tables import write_json
+
+# Why a row has no mixture; what is missing is called as for columns of values.
+MISSING = "missing_value"
+REASONS = (MISSING, *(reason.replace(" ", "_") for reason in STATUS[1:]))
+# Three parameters of a component need as many points of the grid.
+_POINTS_PER_COMPONENT = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Some rows of a column of densities.
+
+    Parameters
+    ----------
+    file : DensityFile
+        Where they are from.
+    n_read : int
+        Rows, those included that were cut.
+    labels : array
+        Key or number of each row that was kept.
+    densities : ndarray, shape (n, n_grid)
+        Their densities; nan for what is missing.
+    """
+
+    file: DensityFile
+    n_read: int
+    labels: NDArray[Any] | np.ma.MaskedArray
+    densities: Array
+
+    @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """Rows without any number."""
+        return np.all(np.isnan(self.densities), axis=1)
+
+
+def read_pieces(
+    files: Sequence[Path],
+    column: DensitySettings,
+    reading: dict[str, Any],
+    key: str | None,
+    where: str | None,
+    place: str,
+) -> Iterator[Piece]:
+    """Read the densities of a release, some rows at a time.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The files of the release.
+    column : DensitySettings
+        The column.
+    reading : dict
+        The `reading_options` of the catalog.
+    key, where : str or None
+        Column that identifies a row, and row cut.
+    place : str
+        Which catalog and release this is, for error messages.
+
+    Raises
+    ------
+    CatalogError
+        For files, columns and grids that cannot be used.
+    """
+    options = {**reading, "where_from": place}
+    names = required_columns([], where, key)
+    unit, first = None, 0
+    for path in files:
+        file = open_densities(path, column.value, column.grid, unit=column.unit, **options)
+        if path == files[0]:
+            unit = file.unit
+        if file.unit != unit:
+            raise file.source.error(f"the grid has the unit {file.unit}", f"{unit} as in {files[0]}")
+        if file.is_one and names:
+            word = "a key" if key is not None else "a cut"
+            raise file.source.error(
+                f"{word}, and one density in the file", "neither `key` nor `where`: its rows are points of the grid"
+            )
+        table = read_catalog(path, list(names), **options) if names else None
+        start = 0
+        for block in file.blocks():
+            rows = slice(start, start + len(block))
+            kept = np.ones(len(block), dtype=bool)
+            labels: Any = np.arange(first, first + len(block))
+            if table is not None:
+                if where is not None:
+                    kept = Expression.parse(where).evaluate(table[rows])
+                labels = labels if key is None else np.ma.asarray(table[key])[rows]
+            yield Piece(file, len(block), labels[kept], block if kept.all() else block[kept])
+            start, first = rows.stop, first + len(block)
+
+
+def fit_density_column(plan: str, densities: str, fit: str, threads: int = 1) -> None:
+    """Fit the densities of a column and write their mixtures.
+
+    Parameters
+    ----------
+    plan : str
+        Text of a `DensityPlan`.
+    densities : str
+        Parquet file to write, a row for each object.
+    fit : str
+        JSON file to write: counts, examples, and what the fits were made from.
+    threads : int
+        Threads; the result does not depend on it.
+
+    Raises
+    ------
+    CatalogError
+        If no row can be fitted, or the files are not those of the plan.
+    """
+    todo = open_density_plan(plan)
+    place = f"catalog {todo.catalog}, release {todo.release}"
+    pieces = partial(
+        read_pieces, [Path(path) for path, _ in todo.files], todo.column, todo.reading, todo.key, todo.where, place
+    )
+    counts = Counts()
+    examples: list[dict[str, Any]] = []
+
+    def write(part: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            writer = None
+            for piece in pieces():
+                fitted = _fit(piece, todo.column, threads)
+                counts.add(piece, fitted)
+                rows = _rows(todo, piece, fitted)
+                writer = writer or stack.enter_context(pq.ParquetWriter(part, rows.schema, compression="zstd"))
+                writer.write_table(rows.cast(writer.schema))  # keys are of the type that they have in the first rows
+        counts.check_usable(f"in {place}, column {todo.column.name}")
+        examples.extend(_examples(counts, pieces(), todo.column))
+        for path, planned in todo.files:
+            check_data("the file", sha256(Path(path)), planned, path)
+
+    write_file(Path(densities), write)
+    print(f"{place}, column {todo.column.name}: {counts.n_read} rows read, {counts.n_fitted} fitted")
+    write_json(_document(todo, counts, examples), Path(fit))
+
+
+class Counts:
+    """What became of the rows of a column."""
+
+    def __init__(self) -> None:
+        self.n_rows: dict[str, int] = {}
+        self.dropped = {"cut": 0, **dict.fromkeys(REASONS, 0)}
+        self.unit: str | None = None
+        self.n_not_converged = 0
+        self._normalisations: Counter[str] = Counter()
+        self._numbers: list[tuple[NDArray[np.int64], Array, Array]] = []
+
+    @property
+    def n_read(self) -> int:
+        """Rows of all files, or files where each is one density."""
+        return sum(self.n_rows.values())
+
+    def count(self, piece: Piece) -> None:
+        """Count rows that are read, cut or missing."""
+        path = str(piece.file.source.path)
+        self.n_rows[path] = self.n_rows.get(path, 0) + piece.n_read
+        self.dropped["cut"] += piece.n_read - len(piece.densities)
+        self.dropped[MISSING] += int(np.count_nonzero(piece.is_missing))
+        self.unit = piece.file.unit
+
+    def add(self, piece: Piece, fitted: DensityTable) -> None:
+        """Count rows that were fitted."""
+        self.count(piece)
+        for reason in REASONS[1:]:
+            self.dropped[reason] += int(np.count_nonzero(_status(piece, fitted) == reason))
+        self._normalisations[fitted.normalisation] += fitted.counts()["ok"]
+        self.n_not_converged += int(np.count_nonzero((fitted.status == 0) & ~fitted.converged))
+        self._numbers.append((fitted.n_components, fitted.ks, fitted.l2))
+
+    @cached_property
+    def n_components(self) -> NDArray[np.int64]:
+        """Components of each row, 0 without a mixture."""
+        return np.concatenate([numbers[0] for numbers in self._numbers])
+
+    @cached_property
+    def ks(self) -> Array:
+        """Largest difference of the cumulative distributions of each row."""
+        return np.concatenate([numbers[1] for numbers in self._numbers])
+
+    @cached_property
+    def l2(self) -> Array:
+        """Integrated squared error of each row."""
+        return np.concatenate([numbers[2] for numbers in self._numbers])
+
+    @cached_property
+    def fitted(self) -> NDArray[np.intp]:
+        """Rows with a mixture, among those that were kept."""
+        return np.flatnonzero(self.n_components)
+
+    @property
+    def n_fitted(self) -> int:
+        """Rows with a mixture."""
+        return self.fitted.size
+
+    @property
+    def normalisation(self) -> str:
+        """What most densities were normalised to: ``integral``, ``sum`` or ``neither``."""
+        return self._normalisations.most_common(1)[0][0]
+
+    def check_usable(self, where: str) -> None:
+        """Refuse a column without a density.
+
+        Raises
+        ------
+        CatalogError
+            If no row has a mixture.
+        """
+        if not self._numbers or not self.n_fitted:
+            words = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count)
+            raise CatalogError(
+                f"no density of {self.n_read} can be used (dropped: {words})", where, "at least one that is positive"
+            )
+
+
+def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
+    n_grid = piece.file.grid.size
+    most = n_grid // _POINTS_PER_COMPONENT
+    if column.n_components is not None and column.n_components > most:
+        raise piece.file.source.error(
+            f"{column.n_components} components on a grid of {n_grid} points",
+            f"at most {most}, {_POINTS_PER_COMPONENT} points for each",
+        )
+    return fit_densities(
+        piece.file.grid,
+        piece.densities,
+        column.n_components,
+        max_components=min(column.max_components, most),
+        tolerance=column.tolerance,
+        n_threads=threads,
+    )
+
+
+def _status(piece: Piece, fitted: DensityTable) -> NDArray[np.str_]:
+    """``ok``, or why a row has no mixture."""
+    return np.where(piece.is_missing, MISSING, np.array(["ok", *REASONS[1:]])[fitted.status])
+
+
+def _rows(plan: DensityPlan, piece: Piece, fitted: DensityTable) -> pa.Table:
+    columns: dict[str, Any] = {"status": _status(piece, fitted), "n_components": fitted.n_components.astype(np.int32)}
+    for name, table in (("weight", fitted.weights), ("mean", fitted.means), ("sigma", fitted.sigmas)):
+        # A short grid allows fewer components than the settings, which the columns are for.
+        for j in range(plan.column.n_components or plan.column.max_components):
+            columns[f"{name}_{j + 1}"] = table[:, j] if j < table.shape[1] else np.full(len(table), np.nan)
+    columns |= {"l2": fitted.l2, "ks": fitted.ks, "mass": fitted.mass, "converged": fitted.converged}
+    label = plan.key or "row"
+    if label in columns:
+        raise ConfigError(
+            f"the key {label!r} has the name of a column of densities.parquet",
+            f"in catalog {plan.catalog}",
+            "a key of another name",
+        )
+    unit = {"unit": piece.file.unit} if piece.file.unit else None
+    rows = pa.table({label: pa.array(np.ma.getdata(piece.labels), mask=np.ma.getmaskarray(piece.labels)), **columns})
+    fields = [
+        field.with_metadata(unit) if field.name in columns and field.name.startswith(("mean_", "sigma_")) else field
+        for field in rows.schema
+    ]
+    return rows.cast(pa.schema(fields))
+
+
+def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) -> list[dict[str, Any]]:
+    """The fits of smallest, largest and median discrepancy, each row once, with their densities."""
+    order = counts.fitted[np.argsort(counts.ks[counts.fitted], kind="stable")]
+    wanted: dict[int, str] = {}
+    for word, place in (("best", 0), ("worst", -1), ("median", order.size // 2)):
+        wanted.setdefault(int(order[place]), word)
+    found, start = [], 0
+    for piece in pieces:
+        for row in sorted(wanted.keys() & set(range(start, start + len(piece.densities)))):
+            density = piece.densities[row - start]
+            chosen = Piece(piece.file, 1, piece.labels[row - start : row - start + 1], density[None])
+            mixture = _fit(chosen, column, 1).mixture(0)
+            found.append(
+                {
+                    "which": wanted[row],
+                    "row": chosen.labels.tolist()[0],
+                    "ks": counts.ks[row],
+                    "weights": mixture.weights,
+                    "means": mixture.means,
+                    "sigmas": mixture.sigmas,
+                    "grid": piece.file.grid,
+                    "density": density,
+                }
+            )
+        start += len(piece.densities)
+        if len(found) == len(wanted):
+            break
+    return sorted(found, key=lambda example: example["ks"])
+
+
+def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    column, used = plan.column, counts.fitted
+    n_components, ks = counts.n_components[used], counts.ks[used]
+    chosen = column.n_components is None
+    warnings = []
+    if counts.n_not_converged:
+        warnings.append(f"{counts.n_not_converged} of {counts.n_fitted} fits have not converged")
+    n_far = int(np.count_nonzero(ks >= column.tolerance))
+    if chosen and n_far:
+        warnings.append(f"{n_far} of {counts.n_fitted} mixtures are not within the tolerance of {column.tolerance:g}")
+    values, numbers = np.unique(n_components, return_counts=True)
+    return {
+        "kind": "densities",
+        "catalog": plan.catalog,
+        "release": plan.release,
+        "column": column.name,
+        "unit": counts.unit,
+        "n_data": counts.n_fitted,
+        "criterion": f"ks < {column.tolerance:g}" if chosen else "given",
+        "n_components": int(n_components.max()),
+        "n_rows": dict(zip(values.tolist(), numbers.tolist(), strict=True)),
+        "ks": {"median": np.median(ks), "largest": ks.max()},
+        "l2": {"median": np.median(counts.l2[used]), "largest": counts.l2[used].max()},
+        "normalisation": counts.normalisation,
+        "converged": counts.n_not_converged == 0,
+        "n_not_converged": counts.n_not_converged,
+        "warnings": warnings,
+        "examples": examples,
+        "account": {
+            "column": column.name,
+            "n_read": counts.n_read,
+            "n_used": counts.n_fitted,
+            "dropped": counts.dropped,
+            "normalisation": counts.normalisation,
+            "unit": counts.unit,
+            "value": column.value,
+            "error": None,
+            "files": [
+                {"path": path, "n_rows": counts.n_rows.get(path, 0), "sha256": digest} for path, digest in plan.files
+            ],
+        },
+        "plan": asdict(plan),
+        "versions": versions(),
+    }

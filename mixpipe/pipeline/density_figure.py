@@ -1,0 +1,49 @@
+"""The figure of a column of tabulated densities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mixpipe.figures import save_figure
+from mixpipe.figures.densities import Example, draw_examples, example_title, heading
+from mixpipe.mixture import Mixture
+from mixpipe.provenance import check_code
+
+
+def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
+    """Draw the best, the median and the worst fit of a column.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    fit : str
+        fit.json, from `fit_density_column`.
+    densities : sequence of str
+        Files to write: PNG and SVG.
+    """
+    check_code("density_figure", code)
+    document = json.loads(Path(fit).read_text(encoding="utf-8"))
+    key = document["plan"]["key"] or "row"
+    examples = [
+        Example(
+            example_title(entry["which"], f"{key} {entry['row']}", len(entry["means"]), entry["ks"]),
+            np.array(entry["grid"]),
+            np.array(entry["density"]),
+            Mixture(entry["weights"], entry["means"], entry["sigmas"]),
+        )
+        for entry in document["examples"]
+    ]
+    dropped = document["account"]["dropped"]
+    n_rejected = sum(number for reason, number in dropped.items() if reason != "cut")
+    figure = draw_examples(
+        examples,
+        heading(document["n_data"], document["ks"]["median"], n_rejected),
+        label=" / ".join(document[part] for part in ("catalog", "release", "column")),
+        unit=document["unit"],
+    )
+    save_figure(figure, *densities)
