@@ -83,7 +83,7 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
     ratio = None
     warnings = list(fit.warnings)
     if effort.quality_draws:
-        ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, n_threads=n_threads)
+        ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, observed=quality, n_threads=n_threads)
         quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
         warnings += _rejection(quality)
     if not plain:

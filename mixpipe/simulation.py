@@ -16,7 +16,7 @@ from mixpipe.general.redraw import draw_catalog, fitted_again
 from mixpipe.intervals import check_gaussian
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array, Cells, FitResult, Mixture
-from mixpipe.quality import assess
+from mixpipe.quality import Quality, assess
 from mixpipe.resampling import GAIN, has_equal_sigmas, repeat
 
 # Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
@@ -75,7 +75,13 @@ def _share_inside(mixture: Mixture, cells: Cells) -> float:
 
 
 def quality_pvalues(
-    fit: FitResult, cells: Cells, n_draws: int = 199, seed: int = 1, *, n_threads: int | None = None
+    fit: FitResult,
+    cells: Cells,
+    n_draws: int = 199,
+    seed: int = 1,
+    *,
+    observed: Quality | None = None,
+    n_threads: int | None = None,
 ) -> tuple[float, float]:
     """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
 
@@ -95,6 +101,8 @@ def quality_pvalues(
         Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
     seed : int
         Seed of the random streams.
+    observed : Quality or None
+        The quality of the fit, if it is known.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 
@@ -115,7 +123,7 @@ def quality_pvalues(
     >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
     True
     """
-    observed = assess(fit.mixture, cells)
+    observed = observed or assess(fit.mixture, cells)
     n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
     gaussian = fit.mixture.is_gaussian and cells.are_values
     most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
