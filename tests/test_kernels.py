@@ -1,6 +1,9 @@
 """The polynomial exp and log against `math`, one by one and in loops that the compiler vectorises."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -173,3 +176,31 @@ def test_trust_region_leaves_a_saddle_without_gradient():
     assert p[1] == pytest.approx(0.5 / 3.0)
     assert abs(p[0]) == pytest.approx(math.sqrt(1.0 - 1.0 / 36.0))
     assert p[2] == pytest.approx(0.0, abs=1e-12)
+
+
+_PASSES = """
+import numpy as np
+from mixpipe.kernels import passes
+rng = np.random.default_rng(0)
+n, counts = 3000, np.ones(3000)
+x, var = rng.normal(0.0, 2.0, n), np.exp(rng.normal(-1.8, 1.0, n))
+mixture = np.array([0.3, 0.5, 0.2]), np.array([-1.0, 0.0, 3.0]), np.array([1.0, 0.5, 0.2])
+em, newton, outer = np.zeros((1, 13)), np.zeros((1, 28)), np.zeros((1, 9, 9))
+logp, entropy, gradient = np.zeros(n), np.zeros(n), np.zeros((3, 2))
+passes.em_pass(x, var, counts, *mixture, 0, 1, em)
+passes.newton_pass(x, var, counts, *mixture, 0, 1, newton, outer)
+passes.logpdf_pass(x, var, *mixture, 0, 1, logp, entropy)
+passes.gradient_pass(x, var, counts, logp, *mixture[1:], 0, 3, gradient)
+for part in (em, newton, outer, logp, entropy, gradient):
+    print(part.tobytes().hex())
+"""
+
+
+def test_compiled_just_now_or_loaded_from_the_cache_makes_no_difference(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", _PASSES], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert len(list(tmp_path.rglob("*.nbc"))) >= 4
+    assert first.stdout == second.stdout

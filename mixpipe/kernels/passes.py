@@ -12,6 +12,9 @@ cells that stay in the first-level cache.
 
 Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
 functions that only add up need it to vectorise. Each has the flags it needs.
+
+Helpers are inlined by force. Otherwise each kernel holds a copy of its own, compiled in its surroundings, and the linker
+takes the first that it meets: last digits would depend on whether a kernel was compiled just now or loaded from the cache.
 """
 
 import math
@@ -118,7 +121,7 @@ def fast_log(x):
     return e * _LN2_HI + (2.0 * s + (2.0 * s * t * p + e * _LN2_LO))
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
     """One block: 1/T, w_j N(x | m_j, T) sqrt(2 pi) exp(-shift), the shift, and the sum over components."""
     n = x.size
@@ -147,14 +150,14 @@ def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
             total[i] += f
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _logs(total, shift, logp):
     """One block: ln p(x) from the shifted sum."""
     for i in range(total.size):
         logp[i] = shift[i] + fast_log(total[i]) - 0.5 * _LOG_2PI
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _dot(a, b):
     total = 0.0
     for i in range(a.size):
@@ -162,7 +165,7 @@ def _dot(a, b):
     return total
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _em_sums(x, m, joint, inv_var, scale, out):
     """One block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
     s0 = 0.0
@@ -182,7 +185,7 @@ def _em_sums(x, m, joint, inv_var, scale, out):
     out[3] += s3
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
     """One block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
     s0 = 0.0
@@ -225,7 +228,7 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
     out[8] += s8
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _outer(score, n, out):
     """Add the sums of products of all pairs of rows of `score`, lower triangle, to `out`; 2 x 2 rows at a time."""
     rows = score.shape[0]
@@ -372,7 +375,7 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
             _outer(score, n, square)
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _entropies(joint, total, entropy):
     """One block and component: subtract q ln q, which is 0 for q = 0."""
     for i in range(total.size):
@@ -398,7 +401,7 @@ def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
             _entropies(joint[j], total[:n], entropy[start:stop])
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _ratio_scales(var, logp, variance, inv_var, log_scale):
     """One block: 1/T and ln(1 / (sqrt(2 pi T) p)) for candidates of one variance."""
     for i in range(var.size):
@@ -407,7 +410,7 @@ def _ratio_scales(var, logp, variance, inv_var, log_scale):
         log_scale[i] = 0.5 * (fast_log(inv) - _LOG_2PI) - logp[i]
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _ratios(x, mean, inv_var, log_scale, ratio):
     """One block: N(x | mean, T) / p(x)."""
     for i in range(x.size):
@@ -416,7 +419,7 @@ def _ratios(x, mean, inv_var, log_scale, ratio):
         ratio[i] = fast_exp(min(log_scale[i] - 0.5 * (d * d * inv_var[i]), 300.0))
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _ratio_sums(ratio, counts, out):
     first = 0.0
     second = 0.0
