@@ -182,8 +182,8 @@ _PASSES = """
 import numpy as np
 from mixpipe.kernels import passes
 rng = np.random.default_rng(0)
-n, counts = 3000, np.ones(3000)
-x, var = rng.normal(0.0, 2.0, n), np.exp(rng.normal(-1.8, 1.0, n))
+n, counts = 5000, np.ones(5000)
+x, var = rng.normal(0.0, 2.0, n), rng.lognormal(-1.8, 1.0, n)
 mixture = np.array([0.3, 0.5, 0.2]), np.array([-1.0, 0.0, 3.0]), np.array([1.0, 0.5, 0.2])
 em, newton, outer = np.zeros((1, 13)), np.zeros((1, 28)), np.zeros((1, 9, 9))
 logp, entropy, gradient = np.zeros(n), np.zeros(n), np.zeros((3, 2))
