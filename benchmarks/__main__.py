@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import arrival, choice, coverage, hard, memory, passes, photoz, recovery
+from benchmarks import arrival, choice, coverage, hard, limits, memory, passes, photoz, recovery
 from benchmarks.figure import draw
 from benchmarks.measure import machine, seconds
 from mixpipe.files import write_file
@@ -27,6 +27,7 @@ PARTS = {
     "hard": hard,
     "recovery": recovery,
     "coverage": coverage,
+    "limits": limits,
     "photoz": photoz,
     "memory": memory,
 }

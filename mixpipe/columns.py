@@ -205,7 +205,8 @@ def prepare_column(
     Raises
     ------
     CatalogError
-        For columns that are not there, hold no numbers, or have units that cannot be converted.
+        For columns that are not there, hold no numbers, or have units that cannot be converted; for limits in a
+        truncated sample.
     ConfigError
         For a cut that cannot be understood.
     """
@@ -239,6 +240,9 @@ def prepare_column(
         hit = used & reasons[reason]
         dropped[reason] = int(hit.sum())
         used &= ~hit
+    n_limits = np.count_nonzero(limits[used])
+    if truncated is not None and n_limits:
+        raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
     return ColumnData(
         name=settings.name,
         unit=entry.unit,

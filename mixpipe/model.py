@@ -238,7 +238,8 @@ class Cells:
     def sketched(self, base: float, fineness: float = 0.5) -> Cells:
         """The sketch of these cells; see `sketch`."""
         if self.limits is not None and np.any(self.limits != self.limits[0]):
-            kinds = [self.of_kind(kind).sketched(base, fineness) for kind in np.unique(self.limits)]
+            present = np.unique(self.limits[self.weights > 0.0])
+            kinds = [self.of_kind(kind).sketched(base, fineness) for kind in present]
             return reduce(add, kinds)
         # Measured from a value among them, so that the cells resolve what doubles do.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])

@@ -99,10 +99,15 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
     # With an error on every row the likelihood at the floor is that of no width at all.
     none = boundary & (likelihood.err.min() > 0.0)
+    loglik = ascent.loglik
+    if none.any():
+        point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
+        loglik = float(likelihood.counts @ likelihood.log_rows(point))
+    sigma_floor = 0.0 if none.any() else likelihood.floor
     mixture = Mixture(
         point.weights,
         point.means,
-        np.where(none, 0.0, point.sigmas),
+        point.sigmas,
         tuple(family.name for family in point.families),
         point.shapes,
     )
@@ -110,6 +115,8 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     warnings = []
     if not converged:
         warnings.append(f"not converged: {ascent.remaining_gain:.2g} nats remain (converged: {_CONVERGED:g})")
+    if sigma_floor > 0.0 and boundary.any():
+        warnings.append(f"{int(boundary.sum())} of {boundary.size} sigmas at the floor of {sigma_floor:.4g}")
     if likelihood.n_data < point.n_params:
         warnings.append(f"{point.n_params} parameters for {likelihood.n_data:g} rows")
     for k in order:
@@ -119,14 +126,14 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     return FitResult(
         mixture=mixture,
         estimator="em",
-        loglik=ascent.loglik,
+        loglik=loglik,
         entropy=likelihood.entropy(point),
         n_data=likelihood.n_data,
         n_params=point.n_params,
         converged=converged,
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
-        sigma_floor=0.0 if none.any() else likelihood.floor,
+        sigma_floor=sigma_floor,
         boundary=boundary[order],
         uncertainties=_uncertainties(likelihood, ascent, order),
         warnings=tuple(warnings),

@@ -102,7 +102,7 @@ def fast_exp(x):
     return p * _from_bits((_bits(shifted) + 1023) << 52)
 
 
-@njit(fastmath=_EXACT, cache=True)
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _column(t, root, mean, sigma, out):
     """root N(t | mean, sigma^2)."""
     inv = 1.0 / sigma
@@ -112,7 +112,7 @@ def _column(t, root, mean, sigma, out):
         out[k] = height * root[k] * fast_exp(max(-0.5 * (z * z), _FAINTEST))
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _slope(t, mean, sigma, column, of_sigma, out):
     """Derivative of a column by its mean in units of sigma, or by ln sigma."""
     inv = 1.0 / sigma
@@ -125,7 +125,7 @@ def _slope(t, mean, sigma, column, of_sigma, out):
             out[k] = column[k] * ((t[k] - mean) * inv)
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _dot(a, b):
     total = 0.0
     for k in range(a.size):
@@ -133,7 +133,7 @@ def _dot(a, b):
     return total
 
 
-@njit(fastmath=_SUMS, cache=True)
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _add(a, factor, out):
     for k in range(a.size):
         out[k] += factor * a[k]

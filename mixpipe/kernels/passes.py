@@ -13,8 +13,9 @@ cells that stay in the first-level cache.
 Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
 functions that only add up need it to vectorise. Each has the flags it needs.
 
-Helpers are inlined by force. Otherwise each kernel holds a copy of its own, compiled in its surroundings, and the linker
-takes the first that it meets: last digits would depend on whether a kernel was compiled just now or loaded from the cache.
+Helpers are inlined by force. Otherwise each kernel holds a copy of its own, compiled in its surroundings, and the
+linker takes the first that it meets: last digits would depend on whether a kernel was compiled just now or loaded from
+the cache.
 """
 
 import math

@@ -11,7 +11,7 @@ import numpy as np
 from mixpipe.assessment import Assessment, assess_fit
 from mixpipe.config import ColumnSettings
 from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError
+from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.estimation import ESTIMATORS, choose_by
 from mixpipe.families import FAMILIES
 from mixpipe.model import Cells, FitResult, Selection
@@ -84,6 +84,8 @@ def estimate_column(
     ------
     CatalogError
         For data that the families or estimators asked for cannot have.
+    ConfigError
+        For a background that leaves no component.
     """
     first = "em" if "em" in column.estimators else column.estimators[0]
     plain = cells.are_values and column.families == ("gaussian",) and column.background is None
@@ -92,6 +94,8 @@ def estimate_column(
             f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
         )
     _check_positive(cells, column, place)
+    if column.background is not None and (n_components or column.max_components) < 2:
+        raise ConfigError("a background and one component", place, "at least two: the background counts as one")
     start = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     seconds = time.perf_counter() - start
@@ -143,9 +147,12 @@ def _select(
 
 
 def _check_positive(cells: Cells, column: ColumnSettings, place: str) -> None:
+    impossible = (cells.x <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0)
+    if cells.limits is not None:
+        impossible &= cells.limits <= 0
+    bad = np.flatnonzero(impossible)
     for name in column.families:
-        bad = np.flatnonzero((cells.x <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0))
-        if FAMILIES[name].positive and cells.limits is None and bad.size:
+        if FAMILIES[name].positive and bad.size:
             raise CatalogError(
                 f"family {name} with {bad.size} values that are not positive and have no error, the first is "
                 f"{cells.x[bad[0]]:g}",
