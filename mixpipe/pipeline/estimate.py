@@ -17,6 +17,11 @@ from mixpipe.families import FAMILIES
 from mixpipe.model import Cells, FitResult, Selection
 from mixpipe.selection import choose_n_components, fit_mixture
 
+# Up to this many rows the likelihood is climbed from the other estimates, too: a check of the search.
+_CLIMBED_ROWS = 20_000
+# A gain of less than this (nats) is the same maximum.
+_BETTER = 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -99,19 +104,35 @@ def estimate_column(
     start = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     seconds = time.perf_counter() - start
-    assessment = assess_fit(cells, selection.best, effort, n_threads)
-    others = [name for name in column.estimators if name != first]
-    if others and not plain:
-        left_out = f"no estimate by {' or '.join(others)}: for Gaussian components and values without limits or bounds"
-        assessment = replace(assessment, fit=_warned(assessment.fit, left_out))
-        others = []
-    estimates = [Estimate(assessment.fit, seconds)]
-    for name in others:
-        start = time.perf_counter()
-        fit = ESTIMATORS[name](cells, assessment.fit.n_components)
-        estimates.append(Estimate(fit, time.perf_counter() - start))
-    fits = tuple(assessment.fit if fit is selection.best else fit for fit in selection.fits)
-    return Outcome(replace(selection, fits=fits), assessment, tuple(estimates))
+    best = chosen = selection.best
+    names = [name for name in column.estimators if name != first]
+    others: list[Estimate] = []
+    if names and not plain:
+        left_out = f"no estimate by {' or '.join(names)}: for Gaussian components and values without limits or bounds"
+        chosen = replace(best, warnings=(*best.warnings, left_out))
+    elif names:
+        for name in names:
+            start = time.perf_counter()
+            fit = ESTIMATORS[name](cells, best.n_components)
+            others.append(Estimate(fit, time.perf_counter() - start))
+        if first == "em" and len(cells) <= _CLIMBED_ROWS:
+            chosen = _climbed(cells, best, [other.fit for other in others], n_threads)
+    assessment = assess_fit(cells, chosen, effort, n_threads)
+    fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
+    estimates = (Estimate(assessment.fit, seconds), *others)
+    return Outcome(replace(selection, fits=fits), assessment, estimates)
+
+
+def _climbed(cells: Cells, best: FitResult, others: list[FitResult], n_threads: int | None) -> FitResult:
+    """The maximum that the other estimates lead to, where the search has missed it."""
+    for other in others:
+        if other.n_components != best.n_components:
+            continue
+        fit = fit_mixture(cells, n_components=best.n_components, start=other.mixture, n_threads=n_threads)
+        if fit.loglik > best.loglik + _BETTER:
+            found = f"the search has missed this maximum: it was found from the estimate by {other.estimator}"
+            best = replace(fit, warnings=(*fit.warnings, found))
+    return best
 
 
 def _select(
@@ -159,7 +180,3 @@ def _check_positive(cells: Cells, column: ColumnSettings, place: str) -> None:
                 place,
                 "positive values, or errors",
             )
-
-
-def _warned(fit: FitResult, warning: str) -> FitResult:
-    return replace(fit, warnings=(*fit.warnings, warning))
