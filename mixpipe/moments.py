@@ -28,16 +28,21 @@ class Moments:
     ``H_0 = 1`` and ``H_1 = x`` have the expectation ``E H_k = E z^k``: their means over rows are unbiased whatever the
     errors are. The sums are held about a fixed centre and scale, so that merging two sets of rows is addition.
 
+    Rows may count by their precision p, which depends on their error alone: the means are then still unbiased as long
+    as errors do not depend on the true values, and rows with large errors do not drown the others.
+
     Parameters
     ----------
     centre, scale : float
         The sums are those of ``(x - centre) / scale`` and ``e / scale``.
     n_data : float
         Number of rows, or the sum of their weights.
-    sums : array_like, shape (order,)
-        Weighted sums of H_1, H_2, ...
-    products : array_like, shape (order, order)
-        Weighted sums of H_j H_k; nan where they are not known.
+    sums : array_like, shape (order + 1,)
+        Weighted sums of p H_0, p H_1, p H_2, ...
+    products : array_like, shape (order + 1, order + 1)
+        Weighted sums of p^2 H_j H_k; nan where they are not known.
+    width : float
+        That the precisions were made with, in the unit of `scale`; infinite where all rows count the same.
 
     Raises
     ------
@@ -56,13 +61,14 @@ class Moments:
     n_data: float
     sums: Array
     products: Array
+    width: float = math.inf
 
     def __post_init__(self) -> None:
         for name in ("sums", "products"):
             array = np.array(getattr(self, name), dtype=np.float64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        if self.sums.ndim != 1 or self.sums.size == 0 or self.products.shape != (self.sums.size, self.sums.size):
+        if self.sums.ndim != 1 or self.sums.size < 2 or self.products.shape != (self.sums.size, self.sums.size):
             raise ValueError(f"sums and products do not fit: shapes {self.sums.shape} and {self.products.shape}")
         if not (np.isfinite(self.centre) and np.isfinite(self.scale) and self.scale > 0 and self.n_data > 0):
             raise ValueError(
@@ -70,7 +76,14 @@ class Moments:
             )
 
     @classmethod
-    def of(cls, cells: Cells, order: int, centre: float | None = None, scale: float | None = None) -> Moments:
+    def of(
+        cls,
+        cells: Cells,
+        order: int,
+        centre: float | None = None,
+        scale: float | None = None,
+        width: float = math.inf,
+    ) -> Moments:
         """Moments of the true values behind cells.
 
         Parameters
@@ -82,6 +95,9 @@ class Moments:
         centre, scale : float or None
             Fixed for all parts that are to be merged. By default the value nearest to the mean, and the root mean
             square of values and errors about it.
+        width : float
+            Of the population, roughly: rows count by ``p = (1 + e^2 / width^2)^(-order / 2)``, and all the same by
+            default. Fixed for all parts that are to be merged.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, found {order}")
@@ -93,14 +109,15 @@ class Moments:
             size = np.hypot(x - centre, err)
             largest = float(size.max())
             scale = largest * float(np.sqrt(np.average((size / largest) ** 2, weights=counts))) if largest else 1.0
-        sums, products = np.zeros(order), np.zeros((order, order))
+        sums, products = np.zeros(order + 1), np.zeros((order + 1, order + 1))
         for first in range(0, x.size, _BLOCK):
             block = slice(first, first + _BLOCK)
             powers = _hermite((x[block] - centre) / scale, (err[block] / scale) ** 2, order)
-            weighted = powers * counts[block]
+            precise = powers * (1.0 + (err[block] / width) ** 2) ** (-0.5 * order)
+            weighted = precise * counts[block]
             sums += weighted.sum(axis=1)
-            products += weighted @ powers.T
-        return cls(centre, scale, float(counts.sum()), sums, products)
+            products += weighted @ precise.T
+        return cls(centre, scale, float(counts.sum()), sums, products, width / scale)
 
     @classmethod
     def from_raw(cls, raw: ArrayLike) -> Moments:
@@ -111,26 +128,33 @@ class Moments:
         >>> Moments.from_raw([1.0, 5.0, 13.0]).central
         array([0., 4., 0.])
         """
-        sums = np.atleast_1d(np.asarray(raw, dtype=np.float64))
+        sums = np.concatenate([[1.0], np.atleast_1d(np.asarray(raw, dtype=np.float64))])
         if not np.all(np.isfinite(sums)):
-            raise ValueError(f"moments must be finite, found {sums}")
+            raise ValueError(f"moments must be finite, found {sums[1:]}")
         return cls(0.0, 1.0, 1.0, sums, np.full((sums.size, sums.size), np.nan))
 
     def __add__(self, other: Moments) -> Moments:
         """The moments of the rows of both."""
-        mine, theirs = (self.centre, self.scale, self.order), (other.centre, other.scale, other.order)
+        mine, theirs = ((part.centre, part.scale, part.order, part.width) for part in (self, other))
         if mine != theirs:
-            raise ValueError(f"moments merge only with the same centre, scale and order, found {mine} and {theirs}")
+            raise ValueError(
+                f"moments merge only with the same centre, scale, order and width, found {mine} and {theirs}"
+            )
         if not (self.has_covariance and other.has_covariance):
             raise ValueError("moments given without covariance do not merge: their numbers of rows are not known")
         return Moments(
-            self.centre, self.scale, self.n_data + other.n_data, self.sums + other.sums, self.products + other.products
+            self.centre,
+            self.scale,
+            self.n_data + other.n_data,
+            self.sums + other.sums,
+            self.products + other.products,
+            self.width,
         )
 
     @property
     def order(self) -> int:
         """Highest moment."""
-        return self.sums.size
+        return self.sums.size - 1
 
     @property
     def has_covariance(self) -> bool:
@@ -189,17 +213,19 @@ class Moments:
 
     @property
     def _mean(self) -> float:
-        return float(self.sums[0] / self.n_data)
+        return float(self.sums[1] / self.sums[0])
 
     def _moved(self, offset: float, ratio: float) -> Array:
         """Moments of ``ratio (u - offset)``, u the variable of the sums."""
         shift = _binomial(self.order, offset, ratio)
-        return np.asarray(shift[:, 0] + shift[:, 1:] @ (self.sums / self.n_data))
+        return np.asarray(shift @ (self.sums / self.sums[0]))
 
     def _moved_covariance(self, offset: float, ratio: float) -> Array:
-        shift = _binomial(self.order, offset, ratio)[:, 1:]
-        means = self.sums / self.n_data
-        within = (self.products / self.n_data - np.outer(means, means)) / self.n_data
+        shift = _binomial(self.order, offset, ratio)
+        means = self.sums / self.sums[0]
+        # Of p (H - mean), row by row: the mean of H_0 is one, and without scatter.
+        cross = np.outer(self.products[:, 0], means)
+        within = (self.products - cross - cross.T + self.products[0, 0] * np.outer(means, means)) / self.sums[0] ** 2
         return np.asarray(shift @ within @ shift.T)
 
 
@@ -248,12 +274,12 @@ def _binomial(order: int, offset: float, ratio: float) -> Array:
 
 
 def _hermite(x: Array, variances: Array, order: int) -> Array:
-    """H_1 ... H_order of each row, shape (order, n_rows)."""
+    """H_0 ... H_order of each row, shape (order + 1, n_rows)."""
     powers = np.empty((order + 1, x.size))
     powers[0], powers[1] = 1.0, x
     for k in range(1, order):
         powers[k + 1] = x * powers[k] - k * variances * powers[k - 1]
-    return powers[1:]
+    return powers
 
 
 def mixture_moments(weights: Array, means: Array, variances: Array, order: int) -> tuple[Array, Array]:

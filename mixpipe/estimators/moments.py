@@ -21,6 +21,9 @@ from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, FitResult, Mixture, Uncertainties, resolution
 from mixpipe.moments import ROUNDING, Moments, Standardised, mixture_moments
 
+# Rounds of the width by which rows are weighted: it need not be known well.
+_WIDTH_ROUNDS = 4
+
 
 def _n_params(size: int, equal_sigmas: bool) -> int:
     return 2 * size if equal_sigmas else 3 * size - 1
@@ -38,6 +41,7 @@ def fit_moments(
     *,
     weights: Any = None,
     equal_sigmas: bool = False,
+    by_precision: bool = True,
 ) -> FitResult:
     """Gaussian mixture with the moments of the true values, errors taken out.
 
@@ -57,6 +61,8 @@ def fit_moments(
         Row weights.
     equal_sigmas : bool
         Give all components one width.
+    by_precision : bool
+        Rows with large errors count less in the moments; false where errors depend on the true values.
 
     Returns
     -------
@@ -93,7 +99,11 @@ def fit_moments(
         notes.append(
             f"{n_rows:g} rows are too few for the {needed} moments of {n_components} components: fitted {size}"
         )
-    moments = x if cells is None else Moments.of(cells, _order(size, equal_sigmas))
+    if cells is None:
+        moments = x
+    else:
+        width = _intrinsic_width(cells) if by_precision else math.inf
+        moments = Moments.of(cells, _order(size, equal_sigmas), width=width)
     needed = max(2, _n_params(size, equal_sigmas))
     if moments.order < needed:
         raise ValueError(f"{size} components need the moments up to order {needed}, found order {moments.order}")
@@ -120,6 +130,22 @@ def fit_moments(
         converged=size == n_components,
         notes=tuple(notes),
     )
+
+
+def _intrinsic_width(cells: Cells) -> float:
+    """Roughly the standard deviation of the true values, from rows by their precision; infinite for equal errors."""
+    used = cells.weights > 0
+    x, square, counts = cells.x[used], cells.err[used] ** 2, cells.weights[used]
+    if square.min() == square.max():
+        return math.inf
+    middle = float(np.median(x))
+    width = float(np.quantile(np.abs(x - middle), 0.68))
+    smallest = max(0.1 * width, math.sqrt(float(np.quantile(square, 0.1))))
+    for _ in range(_WIDTH_ROUNDS):
+        shares = counts / (max(width, smallest) ** 2 + square) ** 2
+        mean = float(shares @ x / shares.sum())
+        width = math.sqrt(max(float(shares @ ((x - mean) ** 2 - square) / shares.sum()), 0.0))
+    return max(width, smallest) or math.inf
 
 
 def _single(scaled: Standardised) -> Found:
