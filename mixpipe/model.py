@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CRITERIA = ("bic", "aic", "icl")
 
+# Part of the range of the central 80 % of the values that a sketch resolves.
+_DEFAULT_BASE = 1 / 256
 # Criteria that differ by less are equal: far below what matters, far above rounding.
 _EQUAL = 1e-6
 
@@ -208,7 +210,7 @@ class Cells:
         err: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         *,
-        base: float,
+        base: float | None = None,
         fineness: float = 0.5,
     ) -> Cells:
         """Few weighted points that stand for many rows.
@@ -221,8 +223,9 @@ class Cells:
         ----------
         x, err, weights
             As in `from_rows`.
-        base : float
-            Smallest total width that has to be resolved, in the unit of `x`.
+        base : float or None
+            Smallest total width that has to be resolved, in the unit of `x`; 1/256 of the range of the central 80 % of
+            the values by default.
         fineness : float
             Largest width of a cell in units of the total width ``hypot(base, err)``.
 
@@ -233,7 +236,11 @@ class Cells:
         >>> len(sketch), round(sketch.n_data)
         (33, 10000)
         """
-        return cls.from_rows(x, err, weights).sketched(base, fineness)
+        rows = cls.from_rows(x, err, weights)
+        if base is None:
+            low, high = np.quantile(rows.x, (0.1, 0.9))
+            base = float(high - low or np.ptp(rows.x) or 1.0) * _DEFAULT_BASE
+        return rows.sketched(base, fineness)
 
     def sketched(self, base: float, fineness: float = 0.5) -> Cells:
         """The sketch of these cells; see `sketch`."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import mixpipe
 from mixpipe.sketch import Grid, Sketch
 
 GRID = Grid(base=0.2, fineness=0.5)
@@ -85,3 +86,13 @@ def test_what_does_not_fit_is_refused(tmp_path):
     pq.write_table(pa.table({"key": [1]}), tmp_path / "other")
     with pytest.raises(ValueError, match="no sketch"):
         Sketch.load(tmp_path / "other")
+
+
+def test_the_default_resolves_the_bulk_of_the_values():
+    x, err, _ = rows(5000, seed=3)
+    cells = mixpipe.Cells.sketch(x, err) + mixpipe.Cells.sketch(x[:100])
+    assert cells.n_data == pytest.approx(5100)
+    narrow = np.diff(np.quantile(x, (0.1, 0.9)))[0] / 256
+    given = mixpipe.Cells.sketch(x, err, base=float(narrow))
+    np.testing.assert_array_equal(mixpipe.Cells.sketch(x, err).x, given.x)
+    assert len(mixpipe.Cells.sketch([2.0, 2.0, 2.0])) == 1
