@@ -18,6 +18,8 @@ from mixpipe.resampling import bootstrap
 from mixpipe.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 
 LEVELS = (0.68, 0.95)
+# A sample that is less than this part of the population says little of the rest.
+_SMALL_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
     )
     upper = np.full(fit.n_components, np.nan)
     ratio = None
-    warnings = list(fit.warnings)
+    warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
     if effort.quality_draws:
         ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, observed=quality, n_threads=n_threads)
         quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
@@ -116,6 +118,20 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
                     f"one component more is better than chance allows: likelihood-ratio test p = {ratio.p_value:.2g}"
                 )
     return Assessment(replace(fit, warnings=tuple(warnings)), quality, pd.DataFrame(parts), upper, ratio)
+
+
+def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
+    """Warnings about what a truncated sample does not show."""
+    if cells.truncated is None:
+        return
+    low, high = cells.truncated
+    share = float(np.mean(fit.mixture.share_between(low, cells.x, high, cells.err)[1]))
+    if share < _SMALL_SHARE:
+        yield f"only {100.0 * share:.2g} % of the fitted population lies between the bounds: the rest is extrapolated"
+    outside = np.flatnonzero((fit.mixture.means < low) | (fit.mixture.means > high))
+    if outside.size:
+        names = ", ".join(str(j + 1) for j in outside)
+        yield f"beyond the bounds of the sample: the mean of component {names}, seen by its tail alone"
 
 
 def _rejection(quality: Quality) -> Iterator[str]:

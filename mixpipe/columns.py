@@ -183,7 +183,7 @@ def prepare_column(
     The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
     (in the target unit) added in quadrature; transform of value and error. Columns of text are taken for numbers if
     every cell that is not missing is one, or a limit such as ``<0.0017``. An error that is exactly zero is allowed; a
-    limit without error is one on the true value.
+    limit without error gets the median error of the values.
 
     Parameters
     ----------
@@ -213,12 +213,14 @@ def prepare_column(
     entry = _Entry(table, settings, catalog, release)
     value, limits = entry.value()
     sigma, weights = entry.sigma(), entry.weights()
-    sigma = np.where((limits != VALUE) & np.isnan(sigma), 0.0, sigma)
+    unknown = (limits != VALUE) & np.isnan(sigma)
+    sigma = np.where(unknown, 0.0, sigma)
     kept = Expression.parse(where).evaluate(table) if where is not None else np.ones(len(table), dtype=bool)
     positive = value > 0.0 if settings.transform != "none" else np.ones(len(table), dtype=bool)
     with np.errstate(all="ignore"):
         err = np.hypot(settings.error_scale * sigma, settings.error_floor)
         x, err = _transformed(value, err, settings.transform)
+        err = np.where(unknown, _typical_error(err[(limits == VALUE) & (sigma >= 0.0) & positive]), err)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
@@ -256,6 +258,12 @@ def prepare_column(
         limits=limits[used],
         truncated=truncated,
     )
+
+
+def _typical_error(err: Array) -> float:
+    """The error of a limit that comes without one: the median of those of the values, after a transform."""
+    known = err[np.isfinite(err)]
+    return float(np.median(known)) if known.size else 0.0
 
 
 def _truncation(settings: ColumnSettings, entry: _Entry) -> tuple[float, float] | None:

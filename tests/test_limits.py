@@ -57,11 +57,12 @@ def test_a_sign_before_a_number_is_a_limit(text, number, limit):
     assert (texts[0].strip(), int(limits[0])) == (number, limit)
 
 
-def test_texts_become_limits_without_errors_of_their_own():
+def test_texts_become_limits_with_the_median_error_of_the_values():
     data = prepare({"x": ["0.3", "<0.0017", "> 5", "", "≤3"], "e": [0.1, NAN, NAN, 0.1, 0.4]}, error="e")
     assert data.x.tolist() == [0.3, 0.0017, 5.0, 3.0]
     assert data.limits.tolist() == [0, -1, 1, -1]
-    assert data.err.tolist() == [0.1, 0.0, 0.0, 0.4]
+    # The only value with an error has 0.1.
+    assert data.err.tolist() == [0.1, 0.1, 0.1, 0.4]
     assert (data.n_upper_limits, data.n_lower_limits) == (2, 1)
     assert data.dropped["missing_value"] == 1
     assert data.dropped["missing_error"] == 0
@@ -77,8 +78,8 @@ def test_a_value_still_needs_its_error():
 def test_limits_take_the_error_floor_scale_and_negative_errors_are_bad_for_them_too():
     data = prepare({"x": ["<1", "<2", "3"], "e": [NAN, -1.0, 0.4]}, error="e", error_floor=0.3, error_scale=0.5)
     assert data.dropped["bad_error"] == 1
-    # 0.3 alone for a limit without error; hypot(0.5 * 0.4, 0.3) for the value.
-    np.testing.assert_allclose(data.err, [0.3, math.hypot(0.2, 0.3)], rtol=1e-15)
+    # A limit without error has that of the one value.
+    np.testing.assert_allclose(data.err, np.full(2, math.hypot(0.2, 0.3)), rtol=1e-15)
 
 
 def test_text_that_is_no_number_is_refused_with_its_row():
@@ -145,7 +146,7 @@ def test_limits_are_converted_and_transformed_like_values():
     settings = ColumnSettings("m", "x", error="e", unit="km", transform="log10")
     data = prepare_column(table, settings)
     np.testing.assert_allclose(data.x, [-1.0, 0.0, -2.0], atol=1e-15)
-    np.testing.assert_allclose(data.err, [0.0, 0.1 / math.log(10.0), 0.1 / math.log(10.0)], rtol=1e-14)
+    np.testing.assert_allclose(data.err, np.full(3, 0.1 / math.log(10.0)), rtol=1e-14)
     assert data.limits.tolist() == [-1, 0, 1]
     assert data.unit == "log10(km)"
     below_zero = prepare({"x": ["<-1", "2"]}, transform="ln")
@@ -181,13 +182,16 @@ def test_fit_knows_limits_in_a_file(censored, tmp_path):
     assert component["sigma"] == pytest.approx(2.0, abs=4.0 * component["sigma_unc"])
     members = pq.read_table(tmp_path / "out" / "members.parquet").to_pandas()
     np.testing.assert_array_equal(members["limit"], np.where(hidden, -1, 0))
-    # A limit at zero without error: the mean of a normal below zero.
+    # A limit at zero has the median error: the true value of a normal pair, given that the observed one is below zero.
     row = members[hidden].iloc[0]
-    cut = stats.truncnorm(
-        -np.inf, (0.0 - component["mean"]) / component["sigma"], component["mean"], component["sigma"]
-    )
-    assert row["true_mean"] == pytest.approx(cut.mean(), rel=1e-6)
-    assert row["true_unc"] == pytest.approx(cut.std(), rel=1e-6)
+    assert row["err"] == pytest.approx(np.median(members["err"][~hidden]))
+    mean, square = component["mean"], component["sigma"] ** 2
+    total = math.hypot(component["sigma"], row["err"])
+    edge = (0.0 - mean) / total
+    ratio = stats.norm.pdf(edge) / stats.norm.cdf(edge)
+    assert row["true_mean"] == pytest.approx(mean - square / total * ratio, rel=1e-6)
+    variance = square - (square / total) ** 2 * ratio * (ratio + edge)
+    assert row["true_unc"] == pytest.approx(math.sqrt(variance), rel=1e-6)
     flagged = run(
         "fit", file, "--value", "plain", "--error", "e", "--limit-flag", "flag", "--n-components", 1, "--json"
     )

@@ -98,7 +98,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     size = given.get("n_components", given.get("max_components"))
     for name in ("truncated", "background"):
         if "," in str(given.get(name, "")):
-            given[name] = _bounds(str(given[name]))
+            given[name] = _bounds(name, str(given[name]))
     settings = {
         "max_components": size,
         **{name: given.get(name) for name in ("criterion", "bootstrap", "profile", "likelihood_ratio", "seed")},
@@ -131,7 +131,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     )
 
 
-def _bounds(text: str) -> list[float | str | None]:
+def _bounds(name: str, text: str) -> list[float | str | None]:
     """Two bounds with a comma between; an empty one is open. Other text is left for the check against the schema."""
 
     def bound(part: str) -> float | str | None:
@@ -140,4 +140,8 @@ def _bounds(text: str) -> list[float | str | None]:
         except ValueError:
             return part
 
-    return [bound(part) for part in text.split(",")]
+    bounds = [bound(part) for part in text.split(",")]
+    numbers = [number for number in bounds if isinstance(number, float)]
+    if len(numbers) == 2 and not numbers[0] < numbers[1]:
+        raise ConfigError(f"found {text}", f"in option --{name}", "two increasing numbers with a comma between")
+    return bounds

@@ -131,6 +131,8 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     if seen:
         axes.plot(grid, observed, color=MODEL_COLOUR, linewidth=1.3)
         text = "mixture, as observed" if len(seen) == fit.n_components else "as observed, without arrows"
+        if np.isfinite(scene.truncated).any():
+            text += " before the cut"
         handles.append(Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label=text))
     if broad and np.any(scene.err > 0.0):
         axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":", linewidth=1.0)

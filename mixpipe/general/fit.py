@@ -29,6 +29,9 @@ _SKETCH_QUADRATURE = (1 / 8, 2.0)
 # A fit has converged when less than this remains (nats), as for Gaussian mixtures.
 _CONVERGED = 1e-3
 
+# A component that holds fewer rows than this is named in the warnings.
+_FEW_ROWS = 3.0
+
 
 def best_fits(
     cells: Cells,
@@ -119,6 +122,9 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
         warnings.append(f"{int(boundary.sum())} of {boundary.size} sigmas at the floor of {sigma_floor:.4g}")
     if likelihood.n_data < point.n_params:
         warnings.append(f"{point.n_params} parameters for {likelihood.n_data:g} rows")
+    few = [str(place + 1) for place, k in enumerate(order) if point.weights[k] * likelihood.n_data < _FEW_ROWS]
+    if few:
+        warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(few)}")
     for k in order:
         name = point.families[k].shape_name
         if name is not None and point.shapes[k] in point.families[k].shape_bounds:

@@ -107,10 +107,8 @@ def estimate_column(
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
     others: list[Estimate] = []
-    if names and not plain:
-        left_out = f"no estimate by {' or '.join(names)}: for Gaussian components and values without limits or bounds"
-        chosen = replace(best, warnings=(*best.warnings, left_out))
-    elif names:
+    # The others are for Gaussian components, and values without limits or bounds.
+    if plain:
         for name in names:
             start = time.perf_counter()
             fit = ESTIMATORS[name](cells, best.n_components)
