@@ -123,7 +123,8 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     if likelihood.n_data < point.n_params:
         warnings.append(f"{point.n_params} parameters for {likelihood.n_data:g} rows")
     few = [str(place + 1) for place, k in enumerate(order) if point.weights[k] * likelihood.n_data < _FEW_ROWS]
-    if few:
+    # In a truncated sample weights are those of the population, not of the rows.
+    if few and likelihood.truncated is None:
         warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(few)}")
     for k in order:
         name = point.families[k].shape_name
