@@ -92,7 +92,7 @@ def _free_columns(fit: FitResult) -> Array:
     columns = np.eye(3 * size)
     variances = np.flatnonzero(~fit.boundary) + 2 * size
     shared = columns[:, variances]
-    if fit.n_params != 3 * size - 1:
+    if fit.has_equal_sigmas:
         shared = shared.sum(axis=1, keepdims=True)
     # The derivatives by ln w are those at fixed sum of the weights: any one of them follows from the others.
     return np.hstack([columns[:, 1:size], columns[:, size : 2 * size], shared])

@@ -1,4 +1,4 @@
-"""Cells from what users hold."""
+"""What users hold -> cells and counts, checked."""
 
 from __future__ import annotations
 
@@ -58,3 +58,20 @@ def _plain(values: Any, unit: Any = None) -> Array:
     if mask is not None:
         array[np.broadcast_to(mask, array.shape)] = np.nan
     return array
+
+
+def check_count(name: str, value: Any) -> int:
+    """A number of components as an integer.
+
+    Raises
+    ------
+    ValueError
+        For anything but a whole number of at least one.
+    """
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if isinstance(value, bool) or count != value or count < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, found {value!r}")
+    return count

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.arrays import Array, frozen
 from mixpipe.mixture import Mixture
-from mixpipe.sketch import Grid, Sketch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,6 +247,9 @@ class Cells:
             present = np.unique(self.limits[self.weights > 0.0])
             kinds = [self.of_kind(kind).sketched(base, fineness) for kind in present]
             return reduce(add, kinds)
+        # Numba takes a quarter of a second to import, which tables and figures need not wait for.
+        from mixpipe.sketch import Grid, Sketch
+
         # Measured from a value among them, so that the cells resolve what doubles do.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         grid = Grid(float(base), float(fineness), anchor)
@@ -418,6 +420,11 @@ class FitResult:
     def n_components(self) -> int:
         """Number of components, M."""
         return self.mixture.n_components
+
+    @property
+    def has_equal_sigmas(self) -> bool:
+        """Whether one width was fitted for all components of a Gaussian mixture."""
+        return self.n_params != 3 * self.n_components - 1
 
     @property
     def bic(self) -> float:

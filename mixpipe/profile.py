@@ -90,7 +90,7 @@ class _Profile:
 
     def __init__(self, cells: Cells, fit: FitResult) -> None:
         check_gaussian(cells, fit.mixture)
-        if fit.n_params != 3 * fit.n_components - 1:
+        if fit.has_equal_sigmas:
             raise ValueError("profiles of fits with equal sigmas are not available")
         self.likelihood = Likelihood(cells)
         self.floor = (fit.sigma_floor / self.likelihood.scale) ** 2

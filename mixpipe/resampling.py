@@ -103,11 +103,6 @@ def repeat(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n
         return list(pool.map(task, streams))
 
 
-def has_equal_sigmas(fit: FitResult) -> bool:
-    """Whether one width was fitted for all components."""
-    return fit.n_params != 3 * fit.n_components - 1
-
-
 @dataclass(frozen=True, eq=False)
 class _Resampled:
     """What is drawn from: points, the rows that each stands for, and the weight of each of those rows."""
@@ -209,7 +204,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     floor = (fit.sigma_floor / likelihood.scale) ** 2
     total_var = likelihood.derivatives(start).total_var
     n_rows, shares = round(float(rows.counts.sum())), rows.counts / rows.counts.sum()
-    equal_sigmas = has_equal_sigmas(fit)
+    equal_sigmas = fit.has_equal_sigmas
 
     def draw(rng: np.random.Generator) -> tuple[Array, bool]:
         weights = rng.multinomial(n_rows, shares) * rows.row_weights

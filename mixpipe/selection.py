@@ -12,7 +12,7 @@ import numpy as np
 from mixpipe.engine import best_fits
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
-from mixpipe.inputs import as_cells
+from mixpipe.inputs import as_cells, check_count
 from mixpipe.likelihood import Likelihood, available_threads
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.uncertainty import information_uncertainties
@@ -89,7 +89,7 @@ def fit_mixture(
     >>> fit_mixture(x, 0.6, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
     """
-    n_components = _check_count("n_components", n_components)
+    n_components = check_count("n_components", n_components)
     cells = as_cells(x, err, weights, limits, truncated)
     if not _is_plain(cells, family, background):
         if start is not None or algorithm != "newton" or equal_sigmas or sigma_floor is not None:
@@ -159,7 +159,7 @@ def choose_n_components(
     >>> choose_n_components(x, 0.2, max_components=3).best.n_components
     2
     """
-    max_components = _check_count("max_components", max_components)
+    max_components = check_count("max_components", max_components)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     if not families:
@@ -226,16 +226,6 @@ def _doubts(selection: Selection, max_components: int) -> tuple[str, ...]:
     if best.n_components == max_components > 1:
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
     return tuple(doubts)
-
-
-def _check_count(name: str, value: Any) -> int:
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = 0
-    if isinstance(value, bool) or count != value or count < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, found {value!r}")
-    return count
 
 
 def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float]:

@@ -17,7 +17,7 @@ from mixpipe.intervals import check_gaussian
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array, Cells, FitResult, Mixture
 from mixpipe.quality import Quality, assess
-from mixpipe.resampling import GAIN, has_equal_sigmas, repeat
+from mixpipe.resampling import GAIN, repeat
 
 # Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
 SIMULATED_ROWS = 4000
@@ -153,7 +153,7 @@ def simulated_statistics(
     ks, ad : ndarray, shape (n_draws,)
     """
     simulate = _simulator(fit.mixture, cells)
-    equal_sigmas = has_equal_sigmas(fit)
+    equal_sigmas = fit.has_equal_sigmas
     gaussian = fit.mixture.is_gaussian and cells.are_values
 
     def draw(rng: np.random.Generator) -> tuple[float, float]:

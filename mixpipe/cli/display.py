@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,14 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from mixpipe.arrays import Array
-from mixpipe.catalog.densities import DensityFile
 from mixpipe.cli.options import Request
 from mixpipe.columns import ColumnData
 from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
-from mixpipe.pipeline.densities import Counts
-from mixpipe.pipeline.estimate import Outcome
+
+if TYPE_CHECKING:
+    # What stands behind them is slow to import, and not all of it is used by every command.
+    from mixpipe.catalog.densities import DensityFile
+    from mixpipe.pipeline.densities import Counts
+    from mixpipe.pipeline.estimate import Outcome
 
 
 def show_fit(request: Request, outcome: Outcome, data: ColumnData, written: Sequence[Path] = ()) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mixpipe.binning import METHODS, Binned, Sorted, error_groups
 from mixpipe.estimators.projection import Projection, Solution, bin_integrals, descend
-from mixpipe.inputs import as_cells
+from mixpipe.inputs import as_cells, check_count
 from mixpipe.likelihood import Likelihood
 from mixpipe.model import Array, FitResult, Mixture, Uncertainties
 
@@ -168,8 +168,7 @@ def fit_column_density(
     >>> fit_column_density(np.concatenate([1.0 + quantiles, 9.0 + quantiles]), 0.6, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[1. 9.], sigmas=[0.8 0.8])
     """
-    if isinstance(n_components, bool) or n_components != int(n_components) or n_components < 1:
-        raise ValueError(f"n_components must be a whole number >= 1, found {n_components!r}")
+    n_components = check_count("n_components", n_components)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
     cells = as_cells(x, err, weights)

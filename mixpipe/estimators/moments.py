@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from mixpipe.estimators.denoising import atoms, largest_variance
 from mixpipe.estimators.matching import Candidate, Found, match_moments, quantile_start
 from mixpipe.estimators.pearson import pairs
-from mixpipe.inputs import as_cells
+from mixpipe.inputs import as_cells, check_count
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, FitResult, Mixture, Uncertainties, resolution
 from mixpipe.moments import ROUNDING, Moments, Standardised, mixture_moments
@@ -82,8 +82,7 @@ def fit_moments(
     >>> fit_moments(moments, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[-2.  2.], sigmas=[1. 1.])
     """
-    if isinstance(n_components, bool) or int(n_components) != n_components or n_components < 1:
-        raise ValueError(f"n_components must be a whole number >= 1, found {n_components!r}")
+    n_components = check_count("n_components", n_components)
     if isinstance(x, Moments):
         if err is not None or weights is not None:
             raise ValueError("moments carry their own errors and weights: err and weights must be None")

@@ -107,13 +107,6 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
         point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
         loglik = float(likelihood.counts @ likelihood.log_rows(point))
     sigma_floor = 0.0 if none.any() else likelihood.floor
-    mixture = Mixture(
-        point.weights,
-        point.means,
-        point.sigmas,
-        tuple(family.name for family in point.families),
-        point.shapes,
-    )
     converged = ascent.remaining_gain < _CONVERGED
     warnings = []
     if not converged:
@@ -131,7 +124,7 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
         if name is not None and point.shapes[k] in point.families[k].shape_bounds:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
     return FitResult(
-        mixture=mixture,
+        mixture=point.mixture(),
         estimator="em",
         loglik=loglik,
         entropy=likelihood.entropy(point),
@@ -185,9 +178,5 @@ def likelihood_of(mixture: Mixture, cells: Cells) -> float:
     >>> round(likelihood_of(Mixture([1.0], [0.0], [1.0]), cells), 4)
     -1.2357
     """
-    families = tuple(FAMILIES[name] for name in mixture.families)
-    fixed = (False,) * mixture.n_components
-    point = Point(families, fixed, mixture.weights, mixture.means, mixture.sigmas, mixture.shapes)
     likelihood = Likelihood(cells)
-    point = replace(point, weights=np.maximum(point.weights, 1e-100))
-    return float(likelihood.counts @ likelihood.log_rows(point))
+    return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from mixpipe.families import Family
+from mixpipe.families import FAMILIES, Family
+from mixpipe.mixture import Mixture
 from mixpipe.model import Array, Cells
 
 T = TypeVar("T")
 
-# Steps of the differences, in the units of `Kind.units`: the truncation error of a gradient is some 1e-8 of it, the
-# rounding error of a curvature some 1e-7.
+# Steps of the differences, in the units of `Likelihood.units`: the truncation error of a gradient is some 1e-8 of it,
+# the rounding error of a curvature some 1e-7.
 _STEP = 2e-4
 # Log-densities below this are as good as impossible; finite, and so are squares of their derivatives.
 _IMPOSSIBLE = -1e100
@@ -57,6 +58,23 @@ class Point:
     means: Array
     sigmas: Array
     shapes: Array
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Point:
+        """A mixture as a point; uniform components keep their range."""
+        return cls(
+            tuple(FAMILIES[name] for name in mixture.families),
+            tuple(name == "uniform" for name in mixture.families),
+            np.maximum(mixture.weights, 1e-100),
+            mixture.means,
+            mixture.sigmas,
+            mixture.shapes,
+        )
+
+    def mixture(self) -> Mixture:
+        """The mixture at this point."""
+        names = tuple(family.name for family in self.families)
+        return Mixture(self.weights, self.means, self.sigmas, names, self.shapes)
 
     @property
     def n_components(self) -> int:

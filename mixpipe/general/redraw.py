@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from mixpipe.arrays import Array
-from mixpipe.families import FAMILIES
 from mixpipe.general.likelihood import Likelihood, Point
 from mixpipe.general.search import ascend
 from mixpipe.mixture import Mixture
@@ -15,25 +14,6 @@ from mixpipe.model import Cells
 _GAIN = 1e-2
 # Rounds of drawing again the values that fall outside the bounds, at the most.
 _MAX_ROUNDS = 10_000
-
-
-def point_of(mixture: Mixture) -> Point:
-    """A mixture as a starting point; uniform components keep their range."""
-    return Point(
-        tuple(FAMILIES[name] for name in mixture.families),
-        tuple(name == "uniform" for name in mixture.families),
-        np.maximum(mixture.weights, 1e-100),
-        mixture.means,
-        mixture.sigmas,
-        mixture.shapes,
-    )
-
-
-def mixture_of(point: Point) -> Mixture:
-    """The mixture at a point."""
-    return Mixture(
-        point.weights, point.means, point.sigmas, tuple(family.name for family in point.families), point.shapes
-    )
 
 
 def draw_catalog(mixture: Mixture, err: Array, weights: Array, like: Cells, rng: np.random.Generator) -> Cells:
@@ -60,4 +40,4 @@ def draw_catalog(mixture: Mixture, err: Array, weights: Array, like: Cells, rng:
 def fitted_again(mixture: Mixture, catalog: Cells) -> Mixture:
     """The maximum of the likelihood of a catalog, climbed from the mixture that it was drawn from."""
     likelihood = Likelihood(catalog, smooth=any(name == "exponential" for name in mixture.families))
-    return mixture_of(ascend(likelihood, point_of(mixture), gain=_GAIN).point)
+    return ascend(likelihood, Point.of(mixture), gain=_GAIN).point.mixture()
