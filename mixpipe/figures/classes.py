@@ -27,7 +27,14 @@ _FAINT = 1e-3  # probabilities too small to see
 
 
 def draw_classes(
-    fit: FitResult, x: ArrayLike, err: ArrayLike | None, *, label: str, unit: str | None, share: float = 1.0
+    fit: FitResult,
+    x: ArrayLike,
+    err: ArrayLike | None,
+    *,
+    label: str,
+    unit: str | None,
+    share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
 ) -> Figure:
     """Probability of each component against the value, for a row with the median error.
 
@@ -41,7 +48,7 @@ def draw_classes(
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
-    share : float
+    share, truncated
         As in `draw_mixture`.
 
     Returns
@@ -49,7 +56,7 @@ def draw_classes(
     matplotlib.figure.Figure
         Stacked areas, with the data below them.
     """
-    scene = Scene.of(fit.mixture, x, err, None, share)
+    scene = Scene.of(fit.mixture, x, err, None, share, truncated)
     mixture = fit.mixture
     grid = scene.grid(mixture)
     typical = scene.median_err

@@ -40,6 +40,7 @@ def draw_estimators(
     label: str,
     unit: str | None,
     share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
 ) -> Figure:
     """Histogram of the data, and each estimator's mixture as observed, with its components' means and widths below.
 
@@ -47,14 +48,14 @@ def draw_estimators(
     ----------
     estimates : sequence of (str, Mixture, float)
         Name, mixture, and its log-likelihood on the data, the reference first.
-    x, err, weights, label, unit, share
+    x, err, weights, label, unit, share, truncated
         As in `mixpipe.figures.draw_mixture`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    scene = Scene.of(estimates[0][1], x, err, weights, share)
+    scene = Scene.of(estimates[0][1], x, err, weights, share, truncated)
     with style():
         figure = new_figure(2.6 + 0.22 * len(estimates))
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])

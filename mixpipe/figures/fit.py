@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,12 +40,13 @@ def fit_figures(
         ``mixture``, ``selection``, ``classes``, ``quality`` and ``estimators``.
     """
     rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
+    place: dict[str, Any] = {"label": label, "share": share, "truncated": truncated}
     return {
-        "mixture": draw_mixture(fit, *rows, label=label, unit=unit, share=share, truncated=truncated),
+        "mixture": draw_mixture(fit, *rows, unit=unit, **place),
         "selection": draw_selection(selection_table, criterion, label=label),
-        "classes": draw_classes(fit, *rows[:2], label=label, unit=unit, share=share),
-        "quality": draw_quality(fit, *rows, label=label, share=share, truncated=truncated),
-        "estimators": draw_estimators(estimates, *rows, label=label, unit=unit, share=share),
+        "classes": draw_classes(fit, *rows[:2], unit=unit, **place),
+        "quality": draw_quality(fit, *rows, **place),
+        "estimators": draw_estimators(estimates, *rows, unit=unit, **place),
     }
 
 
