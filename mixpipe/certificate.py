@@ -26,7 +26,9 @@ _N_HIGHEST = 5
 # The bound is good enough when it lies less than this (nats), or this fraction of what it allows, above the mixture
 # that it was found with.
 _CLOSE_BOUND = 0.2
-_CLOSE_FRACTION = 0.1
+_CLOSE_FRACTION = 0.2
+# Where the candidates alone show that the bound is so many times worse than that, no peaks are followed.
+_FAR = 3.0
 _MAX_ROUNDS = 40
 # Mixing distributions with more points than this are those of data whose likelihood hardly has a bound.
 _MAX_POINTS = 150
@@ -95,13 +97,21 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
     bound = math.inf
     first = math.nan
     work = likelihood.x.size * (grid.means.size + 27 * _N_PEAKS)
-    for _ in range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work)))):
+    for remaining in reversed(range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work))))):
         logp, loglik, _ = likelihood.logpdf(params)
         gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
-        means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor, _N_PEAKS)
-        top = max(float(heights.max(initial=0.0)), 0.0)
-        bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
         first = loglik if math.isnan(first) else first
+        wanted = max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first))
+        highest = likelihood.n_data * math.log1p(max(float(gradient.max()), 0.0) / likelihood.n_data)
+        if highest > _FAR * wanted and remaining > 0:
+            # No bound comes of this round: the candidates themselves will do.
+            tops = grid.peaks(gradient)[:_N_PEAKS]
+            means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
+            top = float(heights.max(initial=0.0))
+        else:
+            means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor, _N_PEAKS)
+            top = max(float(heights.max(initial=0.0)), 0.0)
+            bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
         if params.n_components > _MAX_POINTS or bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
             break
         new = heights > 0.01 * top

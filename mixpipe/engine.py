@@ -1,8 +1,8 @@
 """The best fits for 1, 2, ... components: small data on the rows, large data on a sketch and then on the rows.
 
 The search climbs from many starts, and each climb walks over the data in every step. On many rows it therefore works
-on a sketch of some thousand points, and only the fits that it ends with are finished on the rows: what is reported is
-the maximum over all rows.
+on a sketch of some thousand points, and only fits that may be chosen are finished on the rows, which are read in one
+or two passes: what is reported is the maximum over all rows.
 """
 
 from __future__ import annotations
@@ -18,28 +18,36 @@ from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array, Cells
+from mixpipe.rows import RowLikelihood, Rows, Survey, concatenated
 from mixpipe.search import Search, criteria, never_falling
+from mixpipe.sketch import Grid, Sketch
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
 # Up to this many rows the certificate is that of the rows.
 CERTIFICATE_ROWS = 4_000
+# Up to this many rows all fits are finished on them, and not only those that may be chosen.
+FINISHED_ROWS = 100_000
+# Rows that a search may work on where they fit into no sketch that is much smaller.
+_MANY_ROWS = 2_000_000
 # The first sketch resolves widths down to this fraction of the range of the central 80 % of the values; the next ones
 # a fraction of that of the one before.
 _FIRST_BASE = 1 / 256
 _FINER = 1 / 16
 _N_SKETCHES = 4
-# Width of the cells of the sketch that is searched on, in total widths.
-_COARSE = 1.0
-# And of the one between it and the rows.
-_FINE = 0.5
-# Fits that the choice may fall on are finished on the rows to the end: those whose criterion
-# comes within this of the best on the sketch.
+# Width of the cells of the sketch that fits are brought to before they go to the rows, in total widths.
+_FINE = 0.25
+# The search works on cells that are wider by so many factors of two, or more where there are more points than this, and
+# that join so many steps of the error.
+_JOINED_CELLS = 2
+_JOINED_BINS = 2
+_MANY_POINTS = 400_000
+# Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
+# the sketch.
 _CLOSE = 30.0
-# The others stop when a step promises less than this (nats), half of what `converged` asks for, and may take so many
-# steps with the curvature of the points.
-_SMALL_GAIN = 5e-4
-_CHORD_STEPS = 4
+# A step on the rows that promises less than this (nats) is taken without another pass: it leaves less than a
+# thousandth of an uncertainty.
+_LAST_GAIN = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +76,55 @@ def _unknown(ascents: list[Ascent]) -> Certificate:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The best fit for each number of components, on all rows, and their certificate: nan where not asked for."""
+    """The best fit for each number of components.
 
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the rows, or of the points of their sketch.
+    ascents : list of Ascent
+        In order of their number of components.
+    certificate : Certificate
+        Nan where not asked for.
+    finished : list of bool
+        Which of the fits are maxima over all rows; the others are those of the sketch.
+    sketch : SketchUse or None
+        What is known of the sketch, where one was used.
+    """
+
+    likelihood: Likelihood
     ascents: list[Ascent]
     certificate: Certificate
+    finished: list[bool]
+    sketch: SketchUse | None = None
+
+
+@dataclass(frozen=True)
+class SketchUse:
+    """A sketch, and what it leaves out.
+
+    Parameters
+    ----------
+    n_cells, n_points : int
+        Its size.
+    base : float
+        Smallest total width that it resolves, in the unit of the data.
+    resolved : bool
+        Whether the narrowest component of the chosen fit is wider than that.
+    loglik_error : float
+        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats; from
+        half the cells where the rows were not looked at.
+    shift : float
+        The largest distance between the maximum on the sketch and that on the rows (or on half the cells), in
+        standard errors.
+    """
+
+    n_cells: int
+    n_points: int
+    base: float
+    resolved: bool
+    loglik_error: float
+    shift: float
 
 
 def best_fits(
@@ -85,7 +138,7 @@ def best_fits(
     certified: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Found:
-    """The best fit found for each number of components, on all rows.
+    """The best fit found for each number of components, by a search on all cells.
 
     Parameters
     ----------
@@ -106,91 +159,174 @@ def best_fits(
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
+    grid = candidates(likelihood, floor)
+    finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
+    found = finder.run(max_components)
+    judge = _Judge(likelihood, floor, grid)
+    if certified and len(cells) > CERTIFICATE_ROWS:
+        low, high = np.quantile(likelihood.x, (0.1, 0.9))
+        base = (float(high - low) or 1.0) * _FIRST_BASE
+        points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
+        judge = _judge(points, floor, base, find_crowds(likelihood.x, likelihood.counts))
+    certificate = judge.certificate(found) if certified else _unknown(found)
+    return Found(likelihood, found, certificate, [True] * len(found))
 
-    def searcher(points: Likelihood, its_floor: float, grid: Candidates) -> Search:
-        return Search(points, its_floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
 
-    if len(cells) <= CERTIFICATE_ROWS:
-        grid = candidates(likelihood, floor)
-        found = searcher(likelihood, floor, grid).run(max_components)
-        return Found(found, _Judge(likelihood, floor, grid).certificate(found) if certified else _unknown(found))
-    low, high = np.quantile(likelihood.x, (0.1, 0.9))
-    first = (float(high - low) or 1.0) * _FIRST_BASE
+def best_fits_of_rows(
+    rows: Rows,
+    survey: Survey,
+    sigma_floor: float,
+    max_components: int,
+    *,
+    equal_sigmas: bool = False,
+    criterion: str = "bic",
+    only_largest: bool = False,
+    exact: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Found:
+    """The best fit found for each number of components, by a search on a sketch.
 
-    def sketch(base: float, fineness: float) -> Likelihood:
-        points = cells.sketched(base * likelihood.scale, fineness)
-        return Likelihood(points, likelihood.n_threads, like=likelihood)
+    The rows are read once for each sketch, of which there is one unless a component proves to be narrower than it
+    resolves, and once or twice for each fit that the choice may fall on.
 
-    (crowds, coarse), fine = likelihood.together(
-        lambda: (find_crowds(likelihood.x, likelihood.counts), sketch(first, _COARSE)), lambda: sketch(first, _FINE)
-    )
-    first_coarse = coarse
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    survey : Survey
+        Of these rows.
+    sigma_floor : float
+        Lower bound on the sigmas, in the unit of the data.
+    max_components, equal_sigmas, criterion, progress
+        As in `best_fits`.
+    only_largest : bool
+        Only the fit with `max_components` is wanted; otherwise one will be chosen, and all get a certificate.
+    exact : bool
+        Finish fits on the rows; otherwise all numbers are those of the sketch.
+    """
+    sample = Likelihood(survey.sample, rows.n_threads)
+    floor = (sigma_floor / sample.scale) ** 2
+    low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
+    crowds = find_crowds(sample.x, sample.counts)
+    first = (high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE
     # The points have to resolve the narrowest group of rows that may be a component.
     base = min(first, 0.5 * max(float(crowds[1].min(initial=np.inf)), math.sqrt(floor)))
+
+    def points_of(sketch: Sketch, joined_cells: int = 0, joined_bins: int = 1) -> Likelihood:
+        return Likelihood(Cells(*sketch.points(joined_cells, joined_bins)), rows.n_threads, like=sample)
+
     for attempt in range(_N_SKETCHES):
-        if base < first:
-            coarse, fine = sketch(base, _COARSE), sketch(base, _FINE)
-        if len(cells) <= SEARCH_ROWS or coarse.x.size > len(cells) / 2:
-            found = searcher(likelihood, floor, candidates(likelihood, floor, crowds)).run(max_components)
-            judge = _judge(first_coarse, floor, first, crowds)
-            return Found(found, judge.certificate(found) if certified else _unknown(found))
+        grid = Grid(base * sample.scale, _FINE, sample.centre + sample.scale * centre)
+        sketch = rows.sketch(grid)
+        fine, coarse = points_of(sketch), points_of(sketch, _JOINED_CELLS, _JOINED_BINS)
+        if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
+            cells = concatenated(rows.blocks())
+            likelihood = Likelihood(cells, rows.n_threads)
+            return best_fits(
+                cells,
+                likelihood,
+                (sigma_floor / likelihood.scale) ** 2,
+                max_components,
+                equal_sigmas=equal_sigmas,
+                criterion=criterion,
+                certified=not only_largest,
+                progress=progress,
+            )
+        joined = _JOINED_CELLS
+        while coarse.x.size > _MANY_POINTS:
+            joined += 1
+            coarse = points_of(sketch, joined, _JOINED_BINS)
         judge = _judge(coarse, floor, base, crowds)
-        finder = searcher(coarse, judge.floor, judge.grid)
+        finder = Search(
+            coarse,
+            judge.floor,
+            judge.grid,
+            equal_sigmas=equal_sigmas,
+            criterion=criterion,
+            lean=True,
+            progress=progress,
+        )
         found = finder.run(max_components)
-        values = criteria(found, cells.n_data, criterion)
-        chosen = found[int(np.argmin(values))]
-        if _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor or attempt == _N_SKETCHES - 1:
+        chosen = found[-1] if only_largest else found[int(np.argmin(criteria(found, coarse.n_data, criterion)))]
+        resolved = _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor
+        if resolved or attempt == _N_SKETCHES - 1:
             break
         base *= _FINER
 
-    def finish() -> list[Ascent]:
-        return [
-            _finished(
-                likelihood, fine, [fit, *rivals[1:]], floor, judge.floor, equal_sigmas, value < min(values) + _CLOSE
-            )
-            for fit, rivals, value in zip(found, finder.pools, values, strict=False)
+    def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
+        finer = [
+            _on_fine(fine, [fit, *rivals[1:]], floor, judge.floor, equal_sigmas)
+            for fit, rivals in zip(found, finder.pools, strict=False)
         ]
+        values = criteria(finer, fine.n_data, criterion)
+        best = len(values) - 1 if only_largest else int(np.argmin(values))
+        close = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
+        on_rows = [exact and (k == best if only_largest else near) for k, near in enumerate(close)]
+        likelihood = RowLikelihood(rows, fine, survey)
+        finished = [
+            ascend(likelihood, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+            if wanted
+            else fit
+            for fit, wanted in zip(finer, on_rows, strict=True)
+        ]
+        fine.n_passes += likelihood.n_passes
+        coarser = found[best] if not exact else finer[best]
+        error = abs(finished[best].loglik - coarser.loglik)
+        use = SketchUse(
+            len(sketch),
+            fine.x.size,
+            base * sample.scale,
+            resolved,
+            error,
+            _shift(finished[best], coarser),
+        )
+        return finished, on_rows, use
 
-    if not certified:
-        return Found(never_falling(finish()), _unknown(found))
+    if only_largest:
+        finished, on_rows, use = finish()
+        return Found(fine, never_falling(finished), _unknown(found), on_rows, use)
     # The certificate is about the points and may start from the fits on them.
-    finished, certificate = likelihood.together(finish, lambda: judge.certificate(found))
+    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
     finished = never_falling(finished)
     bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
-    return Found(finished, replace(certificate, loglik_bound=bound))
+    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use)
 
 
-def _finished(
-    likelihood: Likelihood,
-    fine: Likelihood,
-    fits: list[Ascent],
-    floor: float,
-    points_floor: float,
-    equal_sigmas: bool,
-    close: bool,
-) -> Ascent:
-    """Fits on coarse points, brought to the finer ones, which costs little, and the best of them to the rows."""
-    # The coarse points may rank two maxima of almost equal height wrongly.
-    on_fine = [ascend(fine, fit.params, points_floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
-    finer = max(on_fine, key=lambda ascent: ascent.loglik)
+def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:
+    """Quantiles of weighted values: each is one of them."""
+    order = np.argsort(likelihood.x, kind="stable")
+    cumulative = np.cumsum(likelihood.counts[order])
+    at = np.searchsorted(cumulative, np.array(shares) * cumulative[-1])
+    return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
+
+
+def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, points_floor: float, equal_sigmas: bool) -> Ascent:
+    """Fits on coarse points, brought to the finer ones: two maxima of almost equal height may change places."""
+    ascents = [ascend(fine, fit.params, points_floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
+    finer = max(ascents, key=lambda ascent: ascent.loglik)
     at_floor = finer.params.variances <= 1.001 * points_floor
-    start = replace(finer.params, variances=np.where(at_floor, floor, finer.params.variances))
-    if not close:
-        # The gradient on the rows, with the curvature of the points.
-        ascent = ascend(
-            likelihood,
-            start,
-            floor,
-            equal_sigmas=equal_sigmas,
-            gain=_SMALL_GAIN,
-            n_em=0,
-            max_steps=_CHORD_STEPS,
-            hessian=finer.hessian,
-        )
-        if ascent.remaining_gain < _SMALL_GAIN:
-            return replace(ascent, entropy=fine.logpdf(finer.params)[2])
-        start = ascent.params
-    return ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0)
+    if not at_floor.any():
+        return finer
+    params = replace(finer.params, variances=np.where(at_floor, floor, finer.params.variances))
+    there = fine.derivatives(params)
+    return replace(finer, params=params, loglik=there.loglik, hessian=there.hessian)
+
+
+def _shift(fit: Ascent, other: Ascent) -> float:
+    """Distance of two fits in standard errors: the largest over their parameters."""
+    if fit.hessian is None or fit.params.n_components != other.params.n_components:
+        return math.nan
+    curvature = -np.diag(fit.hessian).reshape(-1, 3)
+    difference = np.stack(
+        [
+            np.log(fit.params.weights / other.params.weights),
+            fit.params.means - other.params.means,
+            fit.params.variances - other.params.variances,
+        ],
+        axis=1,
+    )
+    # The diagonal of the information gives errors that are too small, and so distances that are too large.
+    return float(np.sqrt(np.max(difference**2 * np.maximum(curvature, 0.0))))
 
 
 @dataclass(frozen=True, eq=False)

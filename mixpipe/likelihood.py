@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -77,6 +77,13 @@ class Derivatives:
     total_var: Array
 
 
+def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian: Array | None = None) -> Derivatives:
+    """Value, gradient and Hessian from the sums of a pass, or with a Hessian that is known."""
+    excess = n_data * (params.weights.sum() - 1.0)
+    gradient, own, total_var = newton.derivatives(total.sums, total.outer, params.weights, params.variances, n_data)
+    return Derivatives(total.loglik - excess, gradient, own if hessian is None else hessian, total_var)
+
+
 def available_threads() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -95,6 +102,18 @@ def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float
             float(np.average(np.hypot((x - centre) / largest, err / largest) ** 2, weights=counts))
         )
     return centre, float(2.0 ** np.round(np.log2(spread or abs(centre) or 1.0)))
+
+
+class Climbable(Protocol):
+    """What an ascent needs of a likelihood; see `Likelihood`."""
+
+    ceiling: float
+
+    def sums(self, params: Params) -> Sums:
+        """One pass: the log-likelihood and the sums of an EM step."""
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian."""
 
 
 class Likelihood:
@@ -219,12 +238,7 @@ class Likelihood:
             excess = self.n_data * (params.weights.sum() - 1.0)
             total_var = np.divide(s.q, s.q_inv, out=np.ones_like(s.q), where=s.q_inv > 0.0)
             return Derivatives(s.loglik - excess, gradient, hessian, total_var)
-        total = self.component_sums(params)
-        excess = self.n_data * (params.weights.sum() - 1.0)
-        return Derivatives(
-            total.loglik - excess,
-            *newton.derivatives(total.sums, total.outer, params.weights, params.variances, self.n_data),
-        )
+        return derivatives_of(self.component_sums(params), params, self.n_data)
 
     def logpdf(self, params: Params) -> tuple[Array, float, float]:
         """ln p of each scaled value, the log-likelihood, and the entropy of the responsibilities."""

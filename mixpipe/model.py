@@ -385,6 +385,8 @@ class FitResult:
         Components whose sigma is at the floor.
     gradient_max : float
         Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
+    exact : bool
+        Whether this is the maximum over all rows; otherwise it is that of a sketch of them.
     uncertainties : Uncertainties
         One-sigma uncertainties.
     warnings : tuple of str
@@ -402,6 +404,7 @@ class FitResult:
     n_passes: int = 0
     sigma_floor: float = 0.0
     gradient_max: float = math.nan
+    exact: bool = True
     boundary: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     uncertainties: Uncertainties = field(default_factory=lambda: Uncertainties.unknown(0))
     warnings: tuple[str, ...] = ()
@@ -485,7 +488,7 @@ class Selection:
         pandas.DataFrame
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
             bound_sigma, family, bic_weight: its share of exp(-delta_bic / 2), the probability of the fit among these
-            in the approximation behind BIC.
+            in the approximation behind BIC; exact: whether the fit is that of all rows or of a sketch.
         """
         import pandas as pd
 
@@ -510,6 +513,7 @@ class Selection:
                     "bound_sigma": self.bound_sigma if fit.mixture.is_gaussian else math.nan,
                     "family": fit.mixture.family,
                     "bic_weight": share,
+                    "exact": fit.exact,
                 }
                 for fit, share in zip(self.fits, shares, strict=True)
             ]

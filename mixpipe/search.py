@@ -99,6 +99,8 @@ class Search:
         Give all components one width.
     criterion : str
         What will choose among the fits; those that it leaves behind may get less effort.
+    lean : bool
+        The cells are points of a sketch: there are many data, however few cells.
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
@@ -111,12 +113,14 @@ class Search:
         *,
         equal_sigmas: bool = False,
         criterion: str = "bic",
+        lean: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.floor = floor
         self.equal_sigmas = equal_sigmas
         self.criterion = criterion
+        self.lean = lean or likelihood.x.size > _FULL_EFFORT_CELLS
         self.progress = progress or (lambda n_components: None)
         self.grid = grid or candidates(likelihood, floor)
         self.workers: ThreadPoolExecutor | None = None
@@ -144,7 +148,7 @@ class Search:
         return never_falling([pool[0] for pool in self.pools[:max_components]])
 
     def _effort(self, size: int) -> Effort:
-        if self.likelihood.x.size <= _FULL_EFFORT_CELLS:
+        if not self.lean:
             return FULL
         values = criteria([pool[0] for pool in self.pools], self.likelihood.n_data, self.criterion)
         return LEAN if size <= int(np.argmin(values)) + 1 + _BEYOND else BRIEF

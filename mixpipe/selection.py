@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.engine import best_fits
+from mixpipe.engine import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
 from mixpipe.inputs import as_cells, check_count
 from mixpipe.likelihood import Likelihood, available_threads
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
+from mixpipe.rows import Rows
 from mixpipe.uncertainty import information_uncertainties
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
@@ -97,17 +98,18 @@ def fit_mixture(
                 "start, algorithm, equal_sigmas and sigma_floor are for Gaussian components of values without limits"
             )
         return _general(cells, family, n_components, background, n_threads)[-1]
-    likelihood, floor = _prepare(cells, sigma_floor, n_threads)
     if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
         raise ValueError(
             f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
             f"and without equal_sigmas"
         )
     if start is None:
-        ascent = best_fits(cells, likelihood, floor, n_components, equal_sigmas=equal_sigmas).ascents[-1]
-    elif start.n_components != n_components:
+        found, floor = _search(cells, sigma_floor, n_components, n_threads, equal_sigmas=equal_sigmas)
+        return _results(found, floor, equal_sigmas)[-1]
+    if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
-    elif algorithm == "newton":
+    likelihood, floor = _prepare(cells, sigma_floor, n_threads)
+    if algorithm == "newton":
         ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
     else:
         ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
@@ -166,23 +168,131 @@ def choose_n_components(
         raise ValueError("families: expected at least one")
     cells = as_cells(x, err, weights, limits, truncated)
     fits: list[FitResult] = []
-    bounds = (math.nan, math.nan)
+    found = None
     for family in dict.fromkeys(families):
         if not _is_plain(cells, family, background):
             fits += _general(cells, family, max_components, background, n_threads, progress)
             continue
+        found, floor = _search(
+            cells, sigma_floor, max_components, n_threads, choosing=True, criterion=criterion, progress=progress
+        )
+        fits += _results(found, floor)
+    return _selected(fits, found, criterion, max_components)
+
+
+def choose_from_rows(
+    rows: Rows,
+    *,
+    max_components: int = 10,
+    n_components: int | None = None,
+    criterion: str = "bic",
+    exact: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Selection, Found]:
+    """The same for rows that need not fit into memory, with Gaussian components.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data; more than some thousand rows.
+    max_components, criterion, progress
+        As in `choose_n_components`.
+    n_components : int or None
+        Fit this number of components only.
+    exact : bool
+        Finish the fits on the rows; otherwise all numbers are those of a sketch, and a warning says so.
+
+    Returns
+    -------
+    Selection, Found
+        The fits, and with them what is known of the sketch.
+
+    Examples
+    --------
+    >>> from scipy.special import ndtri
+    >>> quantiles = ndtri((np.arange(20_000) + 0.5) / 20_000)  # of a standard normal
+    >>> x = np.concatenate([quantiles, 9.0 + quantiles])
+    >>> selection, found = choose_from_rows(Rows.of(Cells.from_rows(x, 0.6)), max_components=3)
+    >>> selection.best.n_components, found.sketch.n_points < 1000
+    (2, True)
+    """
+    survey = rows.survey()
+    size = check_count("max_components", max_components if n_components is None else n_components)
+    floor = survey.sample.resolution
+    found = best_fits_of_rows(
+        rows,
+        survey,
+        floor,
+        size,
+        only_largest=n_components is not None,
+        criterion=criterion,
+        exact=exact,
+        progress=progress,
+    )
+    fits = _results(found, (floor / found.likelihood.scale) ** 2)
+    if n_components is not None:
+        return Selection((fits[-1],), criterion), found
+    return _selected(fits, found, criterion, max_components), found
+
+
+def _search(
+    cells: Cells,
+    sigma_floor: float | None,
+    max_components: int,
+    n_threads: int | None,
+    *,
+    choosing: bool = False,
+    criterion: str = "bic",
+    equal_sigmas: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Found, float]:
+    """The best fits with Gaussian components, and the lower bound on their variances."""
+    if len(cells) <= SEARCH_ROWS:
         likelihood, floor = _prepare(cells, sigma_floor, n_threads)
         found = best_fits(
-            cells, likelihood, floor, max_components, criterion=criterion, certified=True, progress=progress
+            cells,
+            likelihood,
+            floor,
+            max_components,
+            equal_sigmas=equal_sigmas,
+            criterion=criterion,
+            certified=choosing,
+            progress=progress,
         )
-        certificate = found.certificate
-        bounds = (certificate.loglik_bound, certificate.bound_sigma)
-        fits += [
-            _result(likelihood, ascent, floor, False, slope)
-            for ascent, slope in zip(found.ascents, certificate.gradient_max, strict=True)
-        ]
+        return found, floor
+    rows = Rows.of(cells, n_threads)
+    survey = rows.survey()
+    floor = survey.sample.resolution if sigma_floor is None else _checked_floor(cells, sigma_floor)
+    found = best_fits_of_rows(
+        rows,
+        survey,
+        floor,
+        max_components,
+        equal_sigmas=equal_sigmas,
+        only_largest=not choosing,
+        criterion=criterion,
+        progress=progress,
+    )
+    return found, (floor / found.likelihood.scale) ** 2
+
+
+def _results(found: Found, floor: float, equal_sigmas: bool = False) -> list[FitResult]:
+    """All fits, those that are maxima over the points of a sketch alone marked as such."""
+    return [
+        _result(found.likelihood, ascent, floor, equal_sigmas, slope, exact)
+        for ascent, slope, exact in zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
+    ]
+
+
+def _selected(fits: list[FitResult], found: Found | None, criterion: str, max_components: int) -> Selection:
+    """The selection, its best fit with what speaks against it."""
+    bounds = (math.nan, math.nan)
+    if found is not None:
+        bounds = (found.certificate.loglik_bound, found.certificate.bound_sigma)
     selection = Selection(tuple(fits), criterion, *bounds)
     doubts = _doubts(selection, max_components)
+    if found is not None and found.sketch is not None and not found.sketch.resolved:
+        doubts += (f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted",)
     judged = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
     return Selection(judged, criterion, *bounds)
 
@@ -230,18 +340,26 @@ def _doubts(selection: Selection, max_components: int) -> tuple[str, ...]:
 
 def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float]:
     """The likelihood, and the lower bound on the variances in its scaled units."""
-    if sigma_floor is None:
-        sigma_floor = cells.resolution
-    elif not (
+    floor = cells.resolution if sigma_floor is None else _checked_floor(cells, sigma_floor)
+    likelihood = Likelihood(cells, n_threads)
+    return likelihood, (floor / likelihood.scale) ** 2
+
+
+def _checked_floor(cells: Cells, sigma_floor: float) -> float:
+    if not (
         np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err[cells.weights > 0].min() > 0)
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
-    likelihood = Likelihood(cells, n_threads)
-    return likelihood, (sigma_floor / likelihood.scale) ** 2
+    return sigma_floor
 
 
 def _result(
-    likelihood: Likelihood, ascent: Ascent, floor: float, equal_sigmas: bool, gradient_max: float = math.nan
+    likelihood: Likelihood,
+    ascent: Ascent,
+    floor: float,
+    equal_sigmas: bool,
+    gradient_max: float = math.nan,
+    exact: bool = True,
 ) -> FitResult:
     """The fit in the units of the data, with entropy, uncertainties and warnings."""
     params = ascent.params
@@ -283,6 +401,7 @@ def _result(
         n_passes=likelihood.n_passes,
         sigma_floor=sigma_floor,
         gradient_max=gradient_max,
+        exact=exact,
         boundary=boundary[order],
         uncertainties=Uncertainties(
             uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]

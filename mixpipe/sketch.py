@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,10 +55,8 @@ class Grid:
         if not math.isfinite(self.anchor):
             raise ValueError(f"the anchor must be finite, found {self.anchor}")
 
-    @property
-    def octave(self) -> int:
-        """Steps of the error in a factor of two: at half a total width in the value, a quarter of an octave."""
-        return 4 if self.fineness < 1.0 else 3
+    # Steps of the error in a factor of two.
+    octave: ClassVar[int] = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +99,26 @@ class Sketch:
         >>> len(whole), np.array_equal(whole.sums, parts.sums)
         (33, True)
         """
-        values = np.ascontiguousarray(x, dtype=np.float64) - grid.anchor
+        values = np.ascontiguousarray(x, dtype=np.float64)
         errors = np.ascontiguousarray(np.broadcast_to(0.0 if err is None else np.asarray(err, float), values.shape))
-        counts = np.ascontiguousarray(
-            np.broadcast_to(1.0 if weights is None else np.asarray(weights, float), values.shape)
-        )
-        keys, sums = sketching.sketch_rows(values, errors, counts, grid.base, grid.fineness, grid.octave)
-        return cls(grid, keys, sums)
+        counts = np.ones(1) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+        return cls.of_blocks(grid, [(values, errors, counts)])
+
+    @classmethod
+    def of_blocks(cls, grid: Grid, blocks: Iterable[tuple[Array, Array, Array]]) -> Sketch:
+        """The same of rows that come in blocks.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where the cells are.
+        blocks : iterable of (x, err, weights)
+            Contiguous arrays of doubles; `weights` has one entry for all rows, or one for each.
+        """
+        table = sketching.empty_table()
+        for x, err, weights in blocks:
+            table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, grid.octave, *table)
+        return cls(grid, *sketching.filled_cells(*table[:2]))
 
     def __len__(self) -> int:
         return self.keys.size
@@ -147,11 +160,19 @@ class Sketch:
         sums = np.stack([n, u + shift * n, uu + 2 * shift * u + shift * shift * n, t, tt, ut + shift * t], axis=1)
         return self._merged(keys, sums, replace(self.grid, halvings=self.grid.halvings + 1))
 
-    def points(self) -> tuple[Array, Array, Array]:
-        """Values, errors and weights of the points that stand for the rows of the cells."""
+    def points(self, joined_cells: int = 0, joined_bins: int = 1) -> tuple[Array, Array, Array]:
+        """Values, errors and weights of points that stand for the rows of the cells.
+
+        Parameters
+        ----------
+        joined_cells : int
+            For fewer points, join cells to cells so many factors of two wider.
+        joined_bins : int
+            And so many neighbouring steps of the error.
+        """
         grid = self.grid
         x, err, weights = sketching.cell_points(
-            self.keys, self.sums, grid.base, grid.fineness, grid.octave, grid.halvings
+            self.keys, self.sums, grid.base, grid.fineness, grid.octave, grid.halvings, joined_cells, joined_bins
         )
         return grid.anchor + x, err, weights
 

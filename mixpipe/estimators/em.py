@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mixpipe.kernels import newton, passes
-from mixpipe.likelihood import WEIGHT_FLOOR, Derivatives, Likelihood, Params
+from mixpipe.likelihood import WEIGHT_FLOOR, Climbable, Derivatives, Likelihood, Params
 from mixpipe.model import Array
 
 # A fit is converged when a further Newton step promises less than this, in nats of total log-likelihood: a hundredth
@@ -55,7 +55,7 @@ def _weights(q: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def step_xd(likelihood: Likelihood, params: Params, floor: float) -> tuple[Params, float]:
+def step_xd(likelihood: Climbable, params: Params, floor: float) -> tuple[Params, float]:
     """One EM step with the true values as missing data (extreme deconvolution; Bovy, Hogg & Roweis 2011, eq. 16)."""
     s = likelihood.sums(params)
     v, q = params.variances, np.maximum(s.q, _NO_DATA)
@@ -154,7 +154,7 @@ def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float
 
 
 def ascend(
-    likelihood: Likelihood,
+    likelihood: Climbable,
     start: Params,
     floor: float,
     *,
@@ -163,12 +163,13 @@ def ascend(
     n_em: int = 2,
     max_steps: int = MAX_NEWTON_STEPS,
     hessian: Array | None = None,
+    trusted: float = 0.0,
 ) -> Ascent:
     """Climb from a start to the local maximum.
 
     Parameters
     ----------
-    likelihood : Likelihood
+    likelihood : Likelihood, or another with the same derivatives
         Data.
     start : Params
         Where to begin, in scaled units.
@@ -184,6 +185,8 @@ def ascend(
         Newton steps at the most.
     hessian : ndarray or None
         A good approximation of the second derivatives, to be used in every step in place of the exact ones.
+    trusted : float
+        A step that promises less than this, in nats, is the last one, and is taken without looking where it leads.
     """
     params = Params(start.weights, start.means, np.maximum(start.variances, floor))
     for _ in range(n_em):
@@ -203,6 +206,8 @@ def ascend(
         # A short radius hides what is left: the promise counts where the region does not bind.
         if promised < max(gain, _ROUNDING * abs(deriv.loglik)) and (radius >= 0.5 or step.length < 0.9 * radius):
             break
+        if promised < trusted and radius >= 0.5 and step.length < 0.9 * radius:
+            return Ascent(step.params, deriv.loglik + promised, promised, deriv.hessian)
         trial = likelihood.derivatives(step.params, hessian)
         achieved = trial.loglik - deriv.loglik
         ratio = achieved / promised if 0.0 < promised < np.inf else 0.0

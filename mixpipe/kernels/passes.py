@@ -26,6 +26,13 @@ from numba.extending import intrinsic
 
 BLOCK = 256
 CHUNK = 64 * BLOCK
+# `whole_pass` adds terms of at most 2^WHOLE_BITS units, and products of two scores of 2^SCORE_BITS each, in chunks of
+# so many rows: their sums stay below 2^52, and are exact. Sums of WHOLE_ROWS rows fit into 64 bits.
+WHOLE_CHUNK = 16 * BLOCK
+WHOLE_BITS = 40
+SCORE_BITS = 20
+WHOLE_ROWS = 1 << 20
+_EXACT_LIMIT = 2.0**52
 
 # Sums per component in `em_pass`: of q, q / T, q d / T and q d^2 / T^2.
 N_EM = 4
@@ -374,6 +381,169 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
                     row[1 + n_sums * j : 1 + n_sums * (j + 1)],
                 )
             _outer(score, n, square)
+
+
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
+def _scaled_block(x, err, counts, centre, per_scale, xs, var, cs):
+    """One block of rows in scaled units, filled up with rows that count for nothing."""
+    n = x.size
+    for i in range(n):
+        xs[i] = (x[i] - centre) * per_scale
+        e = err[i] * per_scale
+        var[i] = e * e
+    if counts.size == 1:
+        cs[:n] = counts[0]
+    else:
+        cs[:n] = counts
+    xs[n:] = 0.0
+    var[n:] = 1.0
+    cs[n:] = 0.0
+
+
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
+def _round_logs(logp, counts, magic, out):
+    """One block: counts times ln p, rounded."""
+    for i in range(logp.size):
+        out[i] = (counts[i] * logp[i] + magic) - magic
+
+
+@njit(fastmath=_EXACT, forceinline=True, cache=True)
+def _round_terms(x, m, joint, inv_var, scale, root, magic, score_magic, terms, score):
+    """One block and component: what `_newton_sums` adds up, rounded to the units that belong to the magic numbers."""
+    for i in range(x.size):
+        q = joint[i] * scale[i]
+        inv = inv_var[i]
+        d = (x[i] - m) * inv
+        qi = q * inv
+        qd = q * d
+        d2 = d * d
+        qd2 = q * d2
+        terms[0, i] = (q + magic[0]) - magic[0]
+        terms[1, i] = (qi + magic[1]) - magic[1]
+        terms[2, i] = (qd + magic[2]) - magic[2]
+        terms[3, i] = (qd2 + magic[3]) - magic[3]
+        terms[4, i] = (qi * inv + magic[4]) - magic[4]
+        terms[5, i] = (qd * inv + magic[5]) - magic[5]
+        terms[6, i] = (qd2 * inv + magic[6]) - magic[6]
+        terms[7, i] = (qd2 * d + magic[7]) - magic[7]
+        terms[8, i] = (qd2 * d2 + magic[8]) - magic[8]
+        score[0, i] = (q * root[i] + score_magic[0]) - score_magic[0]
+        score[1, i] = (qd * root[i] + score_magic[1]) - score_magic[1]
+        score[2, i] = (0.5 * (qd2 - qi) * root[i] + score_magic[2]) - score_magic[2]
+
+
+@njit(fastmath=_SUMS, forceinline=True, cache=True)
+def _sum(a):
+    total = 0.0
+    for i in range(a.size):
+        total += a[i]
+    return total
+
+
+@njit(forceinline=True, cache=True)
+def _collect(sums, units, out):
+    """Add sums as whole numbers of their units; False where one is too large to be exact."""
+    fits = True
+    for k in range(sums.size):
+        whole = sums[k] / units[k]
+        if not abs(whole) < _EXACT_LIMIT:
+            fits = False
+        else:
+            out[k] += np.int64(whole)
+    return fits
+
+
+@njit(nogil=True, cache=True)
+def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, units, score_units, out, outer):
+    """The sums of `newton_pass` over rows, as whole numbers: they do not depend on the order of the rows.
+
+    Each term is rounded to a multiple of a unit, and as many of them as are added up in doubles stay exact.
+
+    Parameters
+    ----------
+    x, err : ndarray, shape (n_data,)
+        In the unit of the data; at most `WHOLE_ROWS` rows.
+    counts : ndarray, shape (n_data,) or (1,)
+    centre, per_scale : float
+        Shift, and one over the scale, a power of two.
+    weights, means, variances : ndarray, shape (n_components,)
+        In scaled units.
+    units : ndarray, shape (1 + (N_EM + N_NEWTON) * n_components,)
+        Powers of two, 2^-WHOLE_BITS times a bound on the terms of ln p and of each of the sums.
+    score_units : ndarray, shape (3 * n_components,)
+        Powers of two, 2^-SCORE_BITS times a bound on the scores.
+    out : ndarray of int64, as `units`
+        Added to: the sums in these units.
+    outer : ndarray of int64, shape (3 * n_components, 3 * n_components)
+        Added to: sums of products of the scores, in the products of their units; on and below the diagonal.
+
+    Returns
+    -------
+    bool
+        False where a sum was too large for its unit; `out` and `outer` are then of no use.
+    """
+    n_components = means.size
+    n_sums = N_EM + N_NEWTON
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    score = np.empty((3 * n_components, BLOCK))
+    terms = np.empty((n_sums, BLOCK))
+    xs = np.empty(BLOCK)
+    var = np.empty(BLOCK)
+    cs = np.empty(BLOCK)
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    work = np.empty(BLOCK)
+    root = np.empty(BLOCK)
+    sums = np.empty(1 + n_sums * n_components)
+    square = np.empty((3 * n_components, 3 * n_components))
+    products = score_units.reshape(-1, 1) * score_units
+    magic = _MAGIC * units
+    score_magic = _MAGIC * score_units
+    fits = True
+    for first in range(0, x.size, WHOLE_CHUNK):
+        sums[:] = 0.0
+        square[:] = 0.0
+        last = min(first + WHOLE_CHUNK, x.size)
+        for start in range(first, last, BLOCK):
+            stop = min(start + BLOCK, last)
+            _scaled_block(
+                x[start:stop],
+                err[start:stop],
+                counts if counts.size == 1 else counts[start:stop],
+                centre,
+                per_scale,
+                xs,
+                var,
+                cs,
+            )
+            _densities(xs, var, weights, means, variances, inv_var, joint, shift, total)
+            _logs(total, shift, work)
+            _round_logs(work, cs, magic[0], shift)
+            sums[0] += _sum(shift)
+            for i in range(BLOCK):
+                work[i] = cs[i] / total[i]
+                root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
+            for j in range(n_components):
+                begin = 1 + n_sums * j
+                _round_terms(
+                    xs,
+                    means[j],
+                    joint[j],
+                    inv_var[j],
+                    work,
+                    root,
+                    magic[begin : begin + n_sums],
+                    score_magic[3 * j : 3 * j + 3],
+                    terms,
+                    score[3 * j : 3 * j + 3],
+                )
+                for k in range(n_sums):
+                    sums[begin + k] += _sum(terms[k])
+            _outer(score, BLOCK, square)
+        fits = _collect(sums, units, out) and fits
+        fits = _collect(square.ravel(), products.ravel(), outer.ravel()) and fits
+    return fits
 
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)

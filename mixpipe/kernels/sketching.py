@@ -6,7 +6,8 @@ Complete in itself, like the other files of kernels. Imports math, numpy and num
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 # Sums per cell: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the cell's left edge in
 # units of its width, and t = err^2 in units of the square of the cell's reference error, less one. Whole numbers, in
@@ -23,10 +24,34 @@ _LAST_LEVEL = 15
 # Squared offsets below this, and offsets of err^2, are none: their sums are rounded to 1e-9.
 _NO_SPREAD = 1e-8
 _NO_CROSS = 1e-4
+# Rows in a sample.
+SAMPLE_ROWS = 1 << 15
 _EMPTY = np.int64(-(2**63) + 1)
+_MANTISSA = np.int64((1 << 52) - 1)
+_MAGIC = 6755399441055744.0  # 1.5 * 2^52
+_MAGIC_BITS = np.int64(0x4338000000000000)
+_MAGIC_LIMIT = 2.0**51
 
 
-@njit(cache=True)
+@intrinsic
+def _bits(typingctx, value):
+    """The 64 bits of a float as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), codegen
+
+
+@njit(forceinline=True, cache=True)
+def _rounded(value):
+    """The nearest whole number: adding the magic number leaves it in the low bits."""
+    if abs(value) < _MAGIC_LIMIT:
+        return _bits(value + _MAGIC) - _MAGIC_BITS
+    return np.int64(value)
+
+
+@njit(forceinline=True, cache=True)
 def _find(keys, key):
     """Slot of a key in an open-addressing table whose size is a power of two: the key's own or a free one."""
     mask = keys.size - 1
@@ -45,74 +70,186 @@ def cell_geometry(error_bin, level, base, fineness, octave):
     return reference, width * _LEVEL_FACTOR**level
 
 
+@njit(cache=True)
+def empty_table():
+    """A table for `sketch_rows`: keys, sums and the number of cells in use."""
+    return np.full(1 << 12, _EMPTY), np.zeros((1 << 12, N_SUMS), dtype=np.int64), 0
+
+
+@njit(cache=True)
+def _larger(keys, sums):
+    """The same table with four times the room."""
+    new_keys = np.full(4 * keys.size, _EMPTY)
+    new_sums = np.zeros((4 * keys.size, N_SUMS), dtype=np.int64)
+    for k in range(keys.size):
+        if keys[k] != _EMPTY:
+            slot = _find(new_keys, keys[k])
+            new_keys[slot] = keys[k]
+            new_sums[slot] = sums[k]
+    return new_keys, new_sums
+
+
 @njit(nogil=True, cache=True)
-def sketch_rows(x, err, weights, base, fineness, octave):
-    """Sort rows into cells on a grid that does not depend on them.
+def sketch_rows(x, err, weights, anchor, base, fineness, octave, keys, sums, used):
+    """Sort rows into cells on a grid that does not depend on them, and add them to a table.
 
     Parameters
     ----------
-    x, err, weights : ndarray, shape (n_data,)
+    x, err : ndarray, shape (n_data,)
+    weights : ndarray, shape (n_data,) or (1,)
+        One for all, or one for each row.
+    anchor : float
+        Value that positions are counted from.
     base : float
         Smallest total width that the cells have to resolve, in the unit of `x`; > 0.
     fineness : float
         Largest width of a cell in units of the total width ``hypot(base, err)``.
     octave : int
-        Error bins for each factor of two.
+        Error bins for each factor of two, at most four.
+    keys, sums, used
+        A table from `empty_table`, or from here; overwritten.
 
     Returns
     -------
-    keys : ndarray of int64, shape (n_cells,)
-        Sorted; error bin, level and position, from the high bits to the low ones.
-    sums : ndarray of int64, shape (n_cells, N_SUMS)
+    keys : ndarray of int64, shape (capacity,)
+        Error bin, level and position of each cell, from the high bits to the low ones.
+    sums : ndarray of int64, shape (capacity, N_SUMS)
+    used : int
     """
-    capacity = 1 << 12
-    keys = np.full(capacity, _EMPTY)
-    sums = np.zeros((capacity, N_SUMS), dtype=np.int64)
-    used = 0
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    last_bin = _NO_ERROR - 1
-    reference = 0.0
-    narrow = 1.0
+    # Bins of the error: by its exponent, and by steps of its mantissa.
+    first = np.int64((2.0 ** (1.0 / octave) - 1.0) * 2.0**52)
+    second = np.int64((2.0 ** (2.0 / octave) - 1.0) * 2.0**52)
+    third = np.int64((2.0 ** (3.0 / octave) - 1.0) * 2.0**52)
+    no_error = np.int64(2048 * octave)
+    # Of each bin that has been met: width of its cells, one over it, and one over the reference error.
+    narrow = np.zeros(no_error + 1)
+    inverse = np.zeros(no_error + 1)
+    per_error = np.zeros(no_error + 1)
+    each = 0 if weights.size == 1 else 1
     for i in range(x.size):
-        error_bin = _NO_ERROR if err[i] == 0.0 else math.floor(math.log2(err[i]) * octave)
-        if error_bin != last_bin:
-            reference, narrow = cell_geometry(error_bin, 0, base, fineness, octave)
-            last_bin = error_bin
-        width = narrow
+        bits = _bits(err[i])
+        mantissa = bits & _MANTISSA
+        index = no_error
+        if err[i] > 0.0:
+            index = (bits >> 52) * octave + (mantissa >= first) + (mantissa >= second) + (mantissa >= third)
+        error_bin = _NO_ERROR if index == no_error else index - 1023 * octave
+        if narrow[index] == 0.0:
+            reference, narrow[index] = cell_geometry(error_bin, 0, base, fineness, octave)
+            inverse[index] = 1.0 / narrow[index]
+            per_error[index] = 1.0 / reference if reference > 0.0 else 0.0
+        offset = x[i] - anchor
+        place = offset * inverse[index]
         level = 0
-        while abs(x[i]) >= limit * width and level < _LAST_LEVEL:
-            width *= _LEVEL_FACTOR
-            level += 1
-        position = math.floor(min(max(x[i] / width, -limit), limit))
+        if not abs(place) < limit:
+            width = narrow[index]
+            while abs(offset) >= limit * width and level < _LAST_LEVEL:
+                width *= _LEVEL_FACTOR
+                level += 1
+            place = min(max(offset / width, -limit), limit)
+        position = math.floor(place)
         head = ((np.int64(error_bin) - _NO_ERROR) << _LEVEL_BITS) | level
         key = (head << _POSITION_BITS) | (np.int64(position) + half)
         slot = _find(keys, key)
         if keys[slot] == _EMPTY:
-            if 2 * used >= capacity:
-                old_keys, old_sums = keys, sums
-                capacity *= 4
-                keys = np.full(capacity, _EMPTY)
-                sums = np.zeros((capacity, N_SUMS), dtype=np.int64)
-                for k in range(old_keys.size):
-                    if old_keys[k] != _EMPTY:
-                        place = _find(keys, old_keys[k])
-                        keys[place] = old_keys[k]
-                        sums[place] = old_sums[k]
+            if 2 * used >= keys.size:
+                keys, sums = _larger(keys, sums)
                 slot = _find(keys, key)
             keys[slot] = key
             used += 1
-        w = weights[i] * unit
-        u = min(max(x[i] / width - position, 0.0), 1.0)
-        t = (err[i] / reference) ** 2 - 1.0 if reference > 0.0 else 0.0
-        row = sums[slot]
-        row[0] += np.int64(math.floor(w + 0.5))
-        row[1] += np.int64(math.floor(w * u + 0.5))
-        row[2] += np.int64(math.floor(w * u * u + 0.5))
-        row[3] += np.int64(math.floor(w * t + 0.5))
-        row[4] += np.int64(math.floor(w * t * t + 0.5))
-        row[5] += np.int64(math.floor(w * u * t + 0.5))
+        w = weights[i * each] * unit
+        u = place - position
+        t = err[i] * per_error[index]
+        t = t * t - 1.0 if index != no_error else 0.0
+        sums[slot, 0] += _rounded(w)
+        sums[slot, 1] += _rounded(w * u)
+        sums[slot, 2] += _rounded(w * u * u)
+        sums[slot, 3] += _rounded(w * t)
+        sums[slot, 4] += _rounded(w * t * t)
+        sums[slot, 5] += _rounded(w * u * t)
+    return keys, sums, used
+
+
+@njit(cache=True)
+def empty_sample():
+    """A table for `sample_rows`: keys, contents, the number of rows in it, and the largest key that is let in."""
+    return np.full(4 * SAMPLE_ROWS, _EMPTY), np.empty((4 * SAMPLE_ROWS, 4)), 0, np.int64(2**63 - 1)
+
+
+@njit(nogil=True, cache=True)
+def sample_rows(x, err, weights, keys, contents, used, threshold):
+    """Add rows to a table of those whose contents have the smallest hashes: the same in any order.
+
+    Parameters
+    ----------
+    x, err : ndarray, shape (n_data,)
+    weights : ndarray, shape (n_data,) or (1,)
+    keys, contents, used, threshold
+        A table from `empty_sample`, or from here; overwritten.
+
+    Returns
+    -------
+    keys : ndarray of int64, shape (4 * SAMPLE_ROWS,)
+        Hashes, from 0 to 2^63 - 1.
+    contents : ndarray, shape (4 * SAMPLE_ROWS, 4)
+        x, err, weight, and how many rows are like this.
+    used, threshold : int
+    """
+    each = 0 if weights.size == 1 else 1
+    for i in range(x.size):
+        # Adding zero makes one of the two zeros; the mixing is that of splitmix64 (Steele, Lea & Flood 2014).
+        h = np.uint64(_bits(x[i] + 0.0)) * np.uint64(0x9E3779B97F4A7C15)
+        h = (h ^ (h >> np.uint64(32))) + np.uint64(_bits(err[i] + 0.0))
+        h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        h = (h ^ (h >> np.uint64(27))) + np.uint64(_bits(weights[i * each]))
+        h = (h ^ (h >> np.uint64(31))) * np.uint64(0x94D049BB133111EB)
+        key = np.int64((h ^ (h >> np.uint64(31))) >> np.uint64(1))
+        if key > threshold:
+            continue
+        slot = _find(keys, key)
+        if keys[slot] == key:
+            contents[slot, 3] += 1.0
+            continue
+        keys[slot] = key
+        contents[slot, 0] = x[i]
+        contents[slot, 1] = err[i]
+        contents[slot, 2] = weights[i * each]
+        contents[slot, 3] = 1.0
+        used += 1
+        if used == 2 * SAMPLE_ROWS:
+            keys, contents, used, threshold = _smallest(keys, contents)
+    return keys, contents, used, threshold
+
+
+@njit(cache=True)
+def _smallest(keys, contents):
+    """A table with the `SAMPLE_ROWS` smallest keys of another."""
+    filled = np.flatnonzero(keys != _EMPTY)
+    threshold = np.partition(keys[filled], SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
+    new_keys = np.full(keys.size, _EMPTY)
+    new_contents = np.empty(contents.shape)
+    for k in filled:
+        if keys[k] <= threshold:
+            slot = _find(new_keys, keys[k])
+            new_keys[slot] = keys[k]
+            new_contents[slot] = contents[k]
+    return new_keys, new_contents, SAMPLE_ROWS, threshold
+
+
+@njit(cache=True)
+def sampled_rows(keys, contents, used):
+    """Contents of the rows of a sample, at most `SAMPLE_ROWS`, in the order of their keys."""
+    if used > SAMPLE_ROWS:
+        keys, contents, used, _ = _smallest(keys, contents)
+    filled = np.flatnonzero(keys != _EMPTY)
+    return contents[filled[np.argsort(keys[filled])]]
+
+
+@njit(cache=True)
+def filled_cells(keys, sums):
+    """The cells of a table, sorted by key."""
     filled = np.flatnonzero(keys != _EMPTY)
     order = filled[np.argsort(keys[filled])]
     return keys[order], sums[order]
@@ -133,12 +270,21 @@ def halved(keys):
 
 
 @njit(cache=True)
-def cell_points(keys, sums, base, fineness, octave, halvings):
-    """Weighted points with the same means, variances and covariance of x and err^2 as the rows of each cell.
+def cell_points(keys, sums, base, fineness, octave, halvings, joined_cells, joined_bins):
+    """Weighted points with the same means, variances and covariance of x and err^2 as the rows of cells.
 
     Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
     conjugate direction one on either side. Third moments vanish, so that sums over the points equal sums over the
     rows to third order in the width of the cells.
+
+    Parameters
+    ----------
+    keys, sums, base, fineness, octave, halvings
+        A sketch.
+    joined_cells : int
+        Join cells to cells so many factors of two wider, for fewer points.
+    joined_bins : int
+        And so many neighbouring bins of the error.
 
     Returns
     -------
@@ -149,26 +295,76 @@ def cell_points(keys, sums, base, fineness, octave, halvings):
     levels = (np.int64(1) << _LEVEL_BITS) - 1
     unit = 2.0**-FRACTION_BITS
     wider = 2.0**halvings
-    x = np.empty(4 * keys.size)
-    var = np.empty(4 * keys.size)
-    weights = np.empty(4 * keys.size)
-    n = 0
-    for c in range(keys.size):
+    n_cells = keys.size
+    # Each cell: the group that it joins, and the left edge of that in units of the group's width.
+    group = np.empty((n_cells, 3), dtype=np.int64)
+    moments = np.zeros((n_cells, N_SUMS))
+    scales = np.empty((n_cells, 3))
+    slots = np.full(4 * (1 << max(4, math.ceil(math.log2(n_cells + 1)))), np.int64(-1))
+    n_groups = 0
+    for c in range(n_cells):
         count = sums[c, 0] * unit
         if not count > 0.0:
             continue
         head = keys[c] >> _POSITION_BITS
         error_bin = (head >> _LEVEL_BITS) + _NO_ERROR
-        reference, width = cell_geometry(error_bin, head & levels, base, fineness, octave)
+        level = head & levels
+        reference, width = cell_geometry(error_bin, level, base, fineness, octave)
         width *= wider
+        place = (keys[c] & mask) - half
+        joined = error_bin if error_bin == _NO_ERROR else joined_bins * (error_bin // joined_bins)
+        _, joint_width = cell_geometry(joined, level, base, fineness, octave)
+        joint_width *= wider * 2.0**joined_cells
+        # Widths are powers of two: cells lie within the groups, those of a joined bin that are wider but for one.
+        joint_width = max(joint_width, width)
+        position = np.int64(math.floor(place * (width / joint_width)))
+        slot = (position * np.int64(0x1E3779B97F4A7C15) ^ (joined * 31 + level) * np.int64(0x3F58476D1CE4E5B9)) >> 7
+        slot &= slots.size - 1
+        while slots[slot] >= 0 and not (
+            group[slots[slot], 0] == joined
+            and group[slots[slot], 1] == level
+            and group[slots[slot], 2] == position
+            and scales[slots[slot], 1] == joint_width
+        ):
+            slot = (slot + 1) & (slots.size - 1)
+        g = slots[slot]
+        if g < 0:
+            g = n_groups
+            slots[slot] = g
+            group[g] = (joined, level, position)
+            scales[g, 0], scales[g, 1], scales[g, 2] = reference, joint_width, float(position)
+            n_groups += 1
+        # Means and second moments of the cell, in the units of the group.
+        ratio = width / joint_width
+        square = 1.0 if reference == 0.0 else (reference / scales[g, 0]) ** 2
         u = sums[c, 1] * unit / wider / count
         t = sums[c, 3] * unit / count
         # What is left of a variance is the rounding of its sums.
-        uu = max(sums[c, 2] * unit / wider / wider / count - u * u, 0.0)
-        tt = max(sums[c, 4] * unit / count - t * t, 0.0)
-        ut = sums[c, 5] * unit / wider / count - u * t
-        centre = ((keys[c] & mask) - half + u) * width
-        square = (1.0 + t) * reference * reference
+        uu = max(sums[c, 2] * unit / wider / wider / count - u * u, 0.0) * ratio * ratio
+        tt = max(sums[c, 4] * unit / count - t * t, 0.0) * square * square
+        ut = (sums[c, 5] * unit / wider / count - u * t) * ratio * square
+        u = (place * ratio - position) + u * ratio
+        t = (1.0 + t) * square
+        moments[g, 0] += count
+        moments[g, 1] += count * u
+        moments[g, 2] += count * (uu + u * u)
+        moments[g, 3] += count * t
+        moments[g, 4] += count * (tt + t * t)
+        moments[g, 5] += count * (ut + u * t)
+    x = np.empty(4 * n_groups)
+    var = np.empty(4 * n_groups)
+    weights = np.empty(4 * n_groups)
+    n = 0
+    for g in range(n_groups):
+        reference, width, position = scales[g]
+        count = moments[g, 0]
+        u = moments[g, 1] / count
+        t = moments[g, 3] / count
+        uu = max(moments[g, 2] / count - u * u, 0.0)
+        tt = max(moments[g, 4] / count - t * t, 0.0)
+        ut = moments[g, 5] / count - u * t
+        centre = (position + u) * width
+        square = t * reference * reference
         along = ut / math.sqrt(uu) if uu > _NO_SPREAD else 0.0
         across = math.sqrt(max(tt - along * along, 0.0))
         dx = math.sqrt(uu) * width
@@ -187,5 +383,5 @@ def cell_points(keys, sums, base, fineness, octave, halvings):
                 x[n], var[n], weights[n] = centre + sign * root * dx, square + sign * root * dv, 0.25 * count
                 x[n + 1], var[n + 1], weights[n + 1] = centre, square + sign * root * dw, 0.25 * count
                 n += 2
-    # Errors of one cell differ by less than a factor of two: no point can come near zero but by rounding.
+    # No point can come near zero but by rounding, and none may lie below it where many bins are joined.
     return x[:n], np.sqrt(np.maximum(var[:n], 0.0)), weights[:n]

@@ -1,0 +1,247 @@
+"""All rows of a column, read in blocks as often as needed: for data that need not fit into memory.
+
+What is computed here consists of whole numbers, or of a sample that the rows' contents decide: it does not depend on
+the order of the rows, on the files that they are spread over, or on the threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mixpipe.arrays import Array
+from mixpipe.kernels import passes, sketching
+from mixpipe.likelihood import ComponentSums, Derivatives, Likelihood, Params, Sums, available_threads, derivatives_of
+from mixpipe.model import Cells
+from mixpipe.sketch import Grid, Sketch
+
+T = TypeVar("T")
+
+# Values, errors, and weights: one for all rows or one for each.
+Block = tuple[Array, Array, Array]
+
+# A bound on the terms of a sum is so many times the largest term among the points of a sketch; where a chunk of rows
+# does not fit into it, the bounds grow by this factor and the pass is done again.
+_HEADROOM = 4.0
+_MORE_ROOM = 2.0**8
+_TINY = 2.0**-900
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over the rows finds out.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows.
+    largest_weight : float
+        Largest weight of a row.
+    sample : Cells
+        Rows with different contents, chosen by a hash of what they are, weighted and with the rows
+        that are like them: all of the data where these have at most 32,768 different rows.
+    complete : bool
+        Whether the sample has all rows.
+    """
+
+    n_rows: int
+    largest_weight: float
+    sample: Cells
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows that can be read again and again.
+
+    Parameters
+    ----------
+    blocks : callable
+        Each call reads all rows, as blocks of any size: ``(x, err, weights)``, contiguous doubles, finite, errors and
+        weights >= 0, rows of weight zero left out.
+    n_threads : int
+        Threads that work on blocks; the reading itself is done by one.
+    """
+
+    blocks: Callable[[], Iterator[Block]]
+    n_threads: int = field(default_factory=available_threads)
+
+    @classmethod
+    def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
+        """Rows in memory."""
+        used = cells.weights > 0.0
+        x, err, weights = (array if used.all() else array[used] for array in (cells.x, cells.err, cells.weights))
+        if np.all(weights == 1.0):
+            weights = np.ones(1)
+        return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads())
+
+    def pieces(self) -> Iterator[Block]:
+        """The blocks, cut into pieces that one call of a kernel may take."""
+        size = passes.WHOLE_ROWS // 4
+        for x, err, weights in self.blocks():
+            for start in range(0, x.size, size):
+                part = slice(start, start + size)
+                yield x[part], err[part], weights if weights.size == 1 else weights[part]
+
+    def each(self, task: Callable[[Block], T]) -> Iterator[T]:
+        """A task done for each piece, on all threads, with few pieces in memory at a time."""
+        if self.n_threads == 1:
+            yield from map(task, self.pieces())
+            return
+        waiting: deque[Future[T]] = deque()
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            for piece in self.pieces():
+                waiting.append(pool.submit(task, piece))
+                if len(waiting) > 2 * self.n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def survey(self) -> Survey:
+        """One pass: count the rows, and take a sample."""
+        table = sketching.empty_sample()
+        n_rows, largest = 0, 0.0
+        for x, err, weights in self.pieces():
+            n_rows += x.size
+            largest = max(largest, float(weights.max(initial=0.0)))
+            table = sketching.sample_rows(x, err, weights, *table)
+        x, err, weights, counts = sketching.sampled_rows(*table[:3]).T
+        return Survey(n_rows, largest, Cells.from_rows(x, err, weights * counts), bool(counts.sum() == n_rows))
+
+    def sketch(self, grid: Grid) -> Sketch:
+        """One pass: all rows in the cells of a grid."""
+        tables = [sketching.empty_table() for _ in range(self.n_threads)]
+        free = deque(range(self.n_threads))
+
+        def add(piece: Block) -> None:
+            mine = free.popleft()
+            tables[mine] = sketching.sketch_rows(
+                *piece, grid.anchor, grid.base, grid.fineness, grid.octave, *tables[mine]
+            )
+            free.append(mine)
+
+        for _ in self.each(add):
+            pass
+        parts = [Sketch(grid, *sketching.filled_cells(keys, sums)) for keys, sums, _ in tables]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+
+class RowLikelihood:
+    """The likelihood of all rows, for the last steps of an ascent: a pass over them is a sum of whole numbers.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    points : Likelihood
+        Of a sketch of them, which gives the shift, the scale, and how large the terms of the sums can be.
+    survey : Survey
+        Of the rows.
+    """
+
+    def __init__(self, rows: Rows, points: Likelihood, survey: Survey) -> None:
+        self.rows, self.points, self.survey = rows, points, survey
+        self.centre, self.scale, self.n_data, self.ceiling = points.centre, points.scale, points.n_data, points.ceiling
+        self.log_jacobian = points.log_jacobian
+        self.n_passes = 0
+
+    def component_sums(self, params: Params) -> ComponentSums:
+        """One pass: the sums that value, gradient and Hessian are made of."""
+        room = _HEADROOM
+        while True:
+            units, score_units = self._units(params, room)
+            sums, outer, fits = self._pass(params, units, score_units)
+            if fits:
+                break
+            room *= _MORE_ROOM
+        total = np.array([float(value) for value in sums]) * units
+        products = np.array([[float(value) for value in row] for row in outer]) * np.multiply.outer(
+            score_units, score_units
+        )
+        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(params.n_components, -1), products)
+
+    def sums(self, params: Params) -> Sums:
+        """The sums of an EM step."""
+        total = self.component_sums(params)
+        return Sums(total.loglik, *total.sums.T[: passes.N_EM])
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian; see `mixpipe.likelihood.Likelihood.derivatives`."""
+        return derivatives_of(self.component_sums(params), params, self.n_data, hessian)
+
+    def _pass(self, params: Params, units: Array, score_units: Array) -> tuple[Any, Any, bool]:
+        self.n_passes += 1
+        size = score_units.size
+
+        def task(piece: Block) -> tuple[Any, Any, bool]:
+            out, outer = np.zeros(units.size, np.int64), np.zeros((size, size), np.int64)
+            fits = passes.whole_pass(
+                *piece,
+                self.centre,
+                1.0 / self.scale,
+                params.weights,
+                params.means,
+                params.variances,
+                units,
+                score_units,
+                out,
+                outer,
+            )
+            return out, outer, fits
+
+        # Python's whole numbers have no largest one.
+        sums, outer, fits = np.zeros(units.size, object), np.zeros((size, size), object), True
+        for some, square, good in self.rows.each(task):
+            sums += some.astype(object)
+            outer += square.astype(object)
+            fits = fits and good
+        return sums, outer, fits
+
+    def _units(self, params: Params, room: float) -> tuple[Array, Array]:
+        """Powers of two that the terms of each sum are rounded to."""
+        points = self.points
+        logp, _, _ = points.logpdf(params)
+        total = params.variances[:, None] + points.var
+        d = (points.x - params.means[:, None]) / total
+        with np.errstate(under="ignore"):
+            q = np.exp(np.log(params.weights)[:, None] - 0.5 * (d * d * total + np.log(2.0 * math.pi * total)) - logp)
+        inv = 1.0 / total
+        terms = [
+            q,
+            q * inv,
+            q * abs(d),
+            q * d**2,
+            q * inv**2,
+            q * abs(d) * inv,
+            q * d**2 * inv,
+            q * abs(d) ** 3,
+            q * d**4,
+        ]
+        scores = [q, q * abs(d), 0.5 * q * (d**2 + inv)]
+        largest = self.survey.largest_weight * room
+        bounds = np.max(terms, axis=2).T.ravel() * largest
+        score_bounds = np.max(scores, axis=2).T.ravel() * math.sqrt(self.survey.largest_weight) * room
+        of_log = (float(np.max(np.abs(logp))) + 1.0) * largest
+        return (
+            _powers(np.concatenate([[of_log], bounds])) * 2.0**-passes.WHOLE_BITS,
+            _powers(score_bounds) * 2.0**-passes.SCORE_BITS,
+        )
+
+
+def _powers(bounds: Array) -> Array:
+    return np.asarray(2.0 ** np.ceil(np.log2(np.maximum(bounds, _TINY))))
+
+
+def concatenated(blocks: Iterable[Block]) -> Cells:
+    """Rows that fit into memory."""
+    parts = [(x, err, np.broadcast_to(weights, x.shape)) for x, err, weights in blocks]
+    return Cells.from_rows(*(np.concatenate([part[k] for part in parts]) for k in range(3)))

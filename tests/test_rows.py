@@ -1,0 +1,150 @@
+"""Rows that are read in blocks: the same numbers to the last bit, whatever the blocks, their order and the threads."""
+
+import numpy as np
+import pytest
+
+from mixpipe import rows as rows_module
+from mixpipe.kernels import passes
+from mixpipe.likelihood import Likelihood
+from mixpipe.model import Cells, Mixture
+from mixpipe.rows import RowLikelihood, Rows, Survey
+from mixpipe.selection import choose_from_rows, choose_n_components
+from mixpipe.sketch import Grid
+
+TRUTH = Mixture([0.35, 0.5, 0.15], [-1.0, 0.0, 3.0], [1.5, 1.0, 0.5])
+
+
+def column(n=30_000, seed=1, weighted=False):
+    rng = np.random.default_rng(seed)
+    err = 0.4 * np.exp(0.5 * rng.standard_normal(n))
+    x = TRUTH.sample(n, rng) + err * rng.standard_normal(n)
+    return x, err, rng.uniform(0.1, 3.0, n) if weighted else np.ones(1)
+
+
+def shards(x, err, weights, n_shards, seed, n_threads=1):
+    """The same rows, shuffled and in so many blocks of different sizes."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(x.size)
+    cuts = np.sort(rng.integers(0, x.size, n_shards - 1))
+    parts = np.split(order, cuts)
+
+    def blocks():
+        for part in parts:
+            yield x[part], err[part], weights if weights.size == 1 else weights[part]
+
+    return Rows(blocks, n_threads)
+
+
+def likelihood_of(rows: Rows) -> tuple[RowLikelihood, Survey]:
+    survey = rows.survey()
+    points = Likelihood(Cells(*rows.sketch(Grid(0.05, 0.25)).points()), 1)
+    return RowLikelihood(rows, points, survey), survey
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (2, 1), (7, 2), (64, 1)])
+def test_passes_give_the_same_bits_however_the_rows_come(n_shards, n_threads, weighted):
+    data = column(weighted=weighted)
+    one, survey = likelihood_of(shards(*data, 1, 0))
+    other, same = likelihood_of(shards(*data, n_shards, n_shards, n_threads))
+    for name in ("x", "err", "weights"):
+        np.testing.assert_array_equal(getattr(survey.sample, name), getattr(same.sample, name))
+    params = one.points.scaled(TRUTH)
+    first, second = one.derivatives(params), other.derivatives(params)
+    assert first.loglik == second.loglik
+    np.testing.assert_array_equal(first.gradient, second.gradient)
+    np.testing.assert_array_equal(first.hessian, second.hessian)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_pass_equals_the_plain_sums(weighted):
+    x, err, weights = column(weighted=weighted)
+    likelihood, _ = likelihood_of(shards(x, err, weights, 3, 3))
+    params = likelihood.points.scaled(TRUTH)
+    plain = Likelihood(Cells.from_rows(x, err, np.broadcast_to(weights, x.shape)), 1, like=likelihood.points)
+    found, expected = likelihood.derivatives(params), plain.derivatives(params)
+    # Terms are rounded to 2^-40 of their largest, scores to 2^-20: of sums over 3e4 rows some 1e-10 and 1e-7 remain.
+    assert found.loglik == pytest.approx(expected.loglik, rel=1e-11)
+    errors = np.sqrt(np.diag(-expected.hessian))
+    np.testing.assert_allclose(found.gradient / errors, expected.gradient / errors, atol=1e-7)
+    np.testing.assert_allclose(
+        found.hessian / np.outer(errors, errors), expected.hessian / np.outer(errors, errors), atol=1e-5
+    )
+
+
+def test_a_term_beyond_its_bound_is_noticed(monkeypatch):
+    """Were the bounds too small for the rows, sums would be rounded: the pass is done again with more room."""
+    x, err, weights = column()
+    likelihood, _ = likelihood_of(shards(x, err, weights, 2, 2))
+    params = likelihood.points.scaled(TRUTH)
+    wanted = likelihood.derivatives(params)
+    n_passes = likelihood.n_passes
+    monkeypatch.setattr(rows_module, "_HEADROOM", 2.0**-30)
+    again = likelihood.derivatives(params)
+    assert likelihood.n_passes > n_passes + 1
+    assert again.loglik == pytest.approx(wanted.loglik, rel=1e-9)
+    np.testing.assert_allclose(again.hessian, wanted.hessian, rtol=1e-3, atol=1e-3 * np.abs(wanted.hessian).max())
+
+
+def test_a_sum_too_large_for_its_unit_is_refused():
+    x, err, _ = column(2000)
+    args = (x, err, np.ones(1), 0.0, 1.0, TRUTH.weights, TRUTH.means, TRUTH.sigmas**2)
+
+    def fits(unit):
+        out, outer = np.zeros(28, np.int64), np.zeros((9, 9), np.int64)
+        return passes.whole_pass(*args, np.full(28, unit), np.full(9, 2.0**-18), out, outer)
+
+    assert fits(2.0**-30)
+    # Sums of some thousand in units of 2^-45 are above 2^52.
+    assert not fits(2.0**-45)
+
+
+def test_a_sample_is_all_of_few_different_rows():
+    x = np.repeat(np.arange(100.0), 1000)
+    survey = shards(x, np.full(x.size, 0.5), np.ones(1), 7, 5).survey()
+    assert survey.complete
+    assert survey.n_rows == 100_000
+    order = np.argsort(survey.sample.x)
+    np.testing.assert_array_equal(survey.sample.x[order], np.arange(100.0))
+    np.testing.assert_array_equal(survey.sample.weights, 1000.0)
+
+
+def test_a_sample_is_drawn_evenly():
+    """Chosen by a hash, rows are as good as drawn at random."""
+    x = np.linspace(0.0, 1.0, 400_001)
+    sample = shards(x, np.zeros(x.size), np.ones(1), 3, 6).survey().sample
+    assert len(sample) == 1 << 15
+    # Standard error of the mean and the third moment of a uniform sample; 4 of them.
+    assert sample.x.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / len(sample)))
+    assert (sample.x**3).mean() == pytest.approx(0.25, abs=4 * np.sqrt((1 / 7 - 1 / 16) / len(sample)))
+
+
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(2, 1), (7, 2), (64, 1)])
+def test_choices_are_the_same_to_the_last_bit(n_shards, n_threads):
+    data = column(40_000, seed=2)
+    one, found = choose_from_rows(shards(*data, 1, 0), max_components=4)
+    other, again = choose_from_rows(shards(*data, n_shards, n_shards, n_threads), max_components=4)
+    assert one.table().equals(other.table())
+    assert found.sketch == again.sketch
+    for fit, same in zip(one.fits, other.fits, strict=True):
+        for name in ("weights", "means", "sigmas"):
+            np.testing.assert_array_equal(getattr(fit.mixture, name), getattr(same.mixture, name))
+            np.testing.assert_array_equal(getattr(fit.uncertainties, name), getattr(same.uncertainties, name))
+    # Rows in memory take the same way.
+    x, err, _ = data
+    assert choose_n_components(x, err, max_components=4).table().equals(one.table())
+
+
+def test_a_sketch_alone_says_so_and_is_close():
+    data = column(60_000, seed=3)
+    exact, _ = choose_from_rows(shards(*data, 3, 1), max_components=4)
+    rough, found = choose_from_rows(shards(*data, 3, 1), max_components=4, exact=False)
+    assert exact.best.exact
+    assert not any(fit.exact for fit in rough.fits)
+    assert rough.best.n_components == exact.best.n_components == 3
+    # The stated error covers the true one, and is small.
+    assert abs(rough.best.loglik - exact.best.loglik) < found.sketch.loglik_error < 0.5
+    for name in ("weights", "means", "sigmas"):
+        errors = getattr(exact.best.uncertainties, name)
+        shift = np.abs(getattr(rough.best.mixture, name) - getattr(exact.best.mixture, name)) / errors
+        assert shift.max() < found.sketch.shift < 0.1
