@@ -19,6 +19,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/fit.smk"
 include: "workflow/rules/densities.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -30,6 +31,7 @@ rule all:
         expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
         expand(f"{RESULTS}/{{column}}/{{figure}}.png", column=COLUMNS, figure=FIGURES),
         expand(f"{RESULTS}/{{column}}/densities.png", column=DENSITIES),
+        expand(f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS),
         expand(f"{RESULTS}/{{column}}/members.fits", column=COLUMNS)
         if RUN.config.settings.fits_members
         else [],

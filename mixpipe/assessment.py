@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -10,14 +11,16 @@ import pandas as pd
 
 from mixpipe.arrays import Array
 from mixpipe.effort import Effort
+from mixpipe.families import FAMILIES
 from mixpipe.intervals import Intervals
 from mixpipe.model import Cells, FitResult
 from mixpipe.profile import profile_intervals, sigma_upper_limit
-from mixpipe.quality import REJECTED, Quality, assess
+from mixpipe.quality import REJECTED, Quality, assess, assess_sample
 from mixpipe.resampling import bootstrap
 from mixpipe.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 
 LEVELS = (0.68, 0.95)
+_PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
 # A sample that is less than this part of the population says little of the rest.
 _SMALL_SHARE = 0.2
 
@@ -47,22 +50,24 @@ class Assessment:
     likelihood_ratio: LikelihoodRatio | None = None
 
 
-def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None) -> Assessment:
+def assess_fit(
+    cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, sample: Cells | None = None
+) -> Assessment:
     """Find out what `effort` asks for.
-
-    Resampling, profiles and limits of sigmas are there for Gaussian components and values; for others there are
-    intervals from the information and p-values, and a warning says what was left out.
 
     Parameters
     ----------
     cells : Cells
-        The data that were fitted.
+        The data that were fitted, or points that stand for them.
     fit : FitResult
         Their fit.
     effort : Effort
         What to compute.
     n_threads : int or None
         Threads; all cores by default. No number depends on it.
+    sample : Cells or None
+        A small sample of the rows, where `cells` are points: the quality is that of the sample, to which next to
+        nothing was fitted; no catalogs are simulated.
 
     Examples
     --------
@@ -72,8 +77,7 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
     >>> found.fit.boundary, found.sigma_upper.round(2)
     (array([ True]), array([0.45]))
     """
-    plain = cells.are_values and fit.mixture.is_gaussian
-    quality = assess(fit.mixture, cells)
+    quality = assess(fit.mixture, cells) if sample is None else assess_sample(fit.mixture, sample)
     parts = list(
         _rows(
             "information",
@@ -84,40 +88,50 @@ def assess_fit(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | No
     upper = np.full(fit.n_components, np.nan)
     ratio = None
     warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
-    if effort.quality_draws:
+    if effort.quality_draws and sample is None:
         ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, observed=quality, n_threads=n_threads)
         quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
-        warnings += _rejection(quality)
-    if not plain:
-        asked = (
-            (effort.bootstrap, "bootstrap"),
-            (effort.profile, "profile"),
-            (effort.likelihood_ratio, "likelihood_ratio"),
+    warnings += _rejection(quality)
+    for j in np.flatnonzero(fit.boundary):
+        upper[j] = sigma_upper_limit(cells, fit, int(j))
+    if effort.profile:
+        parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
+    if effort.bootstrap:
+        draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
+        parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
+        unc = draws.uncertainties()
+        fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
+        if draws.n_unconverged:
+            warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
+    if effort.likelihood_ratio and sample is not None:
+        warnings.append("no likelihood_ratio: it simulates catalogs, which takes too long for so many rows")
+    elif effort.likelihood_ratio:
+        family, background = _kind(fit)
+        ratio = likelihood_ratio_test(
+            cells,
+            fit.n_components,
+            family=family,
+            background=background,
+            n_draws=effort.likelihood_ratio,
+            seed=effort.seed,
+            n_threads=n_threads,
         )
-        left_out = [name for wanted, name in asked if wanted]
-        if left_out:
-            warnings.append(f"no {', '.join(left_out)}: for Gaussian components and values without limits or bounds")
-    else:
-        for j in np.flatnonzero(fit.boundary):
-            upper[j] = sigma_upper_limit(cells, fit, int(j))
-        if effort.profile:
-            parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
-        if effort.bootstrap:
-            draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
-            parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
-            unc = draws.uncertainties()
-            fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
-            if draws.n_unconverged:
-                warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
-        if effort.likelihood_ratio:
-            ratio = likelihood_ratio_test(
-                cells, fit.n_components, n_draws=effort.likelihood_ratio, seed=effort.seed, n_threads=n_threads
+        if ratio.p_value < REJECTED:
+            warnings.append(
+                f"one component more is better than chance allows: likelihood-ratio test p = {ratio.p_value:.2g}"
             )
-            if ratio.p_value < REJECTED:
-                warnings.append(
-                    f"one component more is better than chance allows: likelihood-ratio test p = {ratio.p_value:.2g}"
-                )
     return Assessment(replace(fit, warnings=tuple(warnings)), quality, pd.DataFrame(parts), upper, ratio)
+
+
+def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
+    """The family of the components, and the range of the background beside them if there is one."""
+    mixture = fit.mixture
+    family = next(name for name in mixture.families if name != "uniform")
+    if "uniform" not in mixture.families:
+        return family, None
+    j = mixture.families.index("uniform")
+    half = math.sqrt(3.0) * mixture.sigmas[j]
+    return family, (float(mixture.means[j] - half), float(mixture.means[j] + half))
 
 
 def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
@@ -145,9 +159,11 @@ def _rejection(quality: Quality) -> Iterator[str]:
 
 
 def _rows(method: str, fit: FitResult, intervals: list[Intervals]) -> Iterator[dict[str, object]]:
-    """One row for each component, parameter and level."""
+    """One row for each component, parameter and level; of a shape only where a family has one."""
     for j in range(fit.n_components):
-        for parameter, part in (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas")):
+        for parameter, part in _PARAMETERS:
+            if parameter == "shape" and FAMILIES[fit.mixture.families[j]].shape_name is None:
+                continue
             for level, ends in zip(LEVELS, intervals, strict=True):
                 low, high = getattr(ends, part)[:, j]
                 yield {

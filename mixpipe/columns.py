@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -103,6 +103,74 @@ class ColumnData:
         """Used rows whose value is a lower limit."""
         return int(np.count_nonzero(self.limits == LOWER))
 
+    def check_usable(self, where: str) -> None:
+        """Refuse a column that nothing can be fitted to; see `Account.check_usable`."""
+        self.account.check_usable(where)
+
+    @property
+    def account(self) -> Account:
+        """What became of the rows."""
+        return Account(
+            n_read=self.n_read,
+            n_used=len(self),
+            total_weight=float(self.weights.sum()),
+            weighted=bool(np.any(self.weights != 1.0)),
+            dropped=self.dropped,
+            n_upper_limits=self.n_upper_limits,
+            n_lower_limits=self.n_lower_limits,
+            unit=self.unit,
+            has_errors=self.has_errors,
+            truncated=self.truncated,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """What became of the rows of a column.
+
+    Parameters
+    ----------
+    n_read, n_used : int
+        Rows of the files, and those that are fitted.
+    total_weight : float
+        Sum of the weights of the rows that are fitted.
+    weighted : bool
+        Whether any of these is not one.
+    dropped : mapping of str to int
+        Rows dropped for each of `DROP_REASONS`.
+    n_upper_limits, n_lower_limits : int
+        Used rows whose value is a limit.
+    unit, has_errors, truncated
+        As in `ColumnData`.
+    """
+
+    n_read: int
+    n_used: int
+    total_weight: float
+    weighted: bool
+    dropped: Mapping[str, int]
+    n_upper_limits: int
+    n_lower_limits: int
+    unit: str | None
+    has_errors: bool
+    truncated: tuple[float, float] | None
+
+    def __len__(self) -> int:
+        return self.n_used
+
+    def __add__(self, other: Account) -> Account:
+        """The account of the rows of both."""
+        return replace(
+            self,
+            n_read=self.n_read + other.n_read,
+            n_used=self.n_used + other.n_used,
+            total_weight=self.total_weight + other.total_weight,
+            weighted=self.weighted or other.weighted,
+            dropped={reason: self.dropped[reason] + other.dropped[reason] for reason in self.dropped},
+            n_upper_limits=self.n_upper_limits + other.n_upper_limits,
+            n_lower_limits=self.n_lower_limits + other.n_lower_limits,
+        )
+
     def dropped_counts(self) -> str:
         """What was dropped, as text: ``40 cut, 2 missing_value``, or ``none``."""
         return ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count) or "none"
@@ -120,7 +188,7 @@ class ColumnData:
         CatalogError
             If no row has a positive weight.
         """
-        if not self.weights.sum() > 0:
+        if not self.total_weight > 0:
             raise CatalogError(
                 f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})",
                 where,
@@ -176,7 +244,13 @@ def combine_errors(upper: Array, lower: Array) -> Array:
 
 
 def prepare_column(
-    table: Table, settings: ColumnSettings, *, where: str | None = None, catalog: str = "", release: str = ""
+    table: Table,
+    settings: ColumnSettings,
+    *,
+    where: str | None = None,
+    catalog: str = "",
+    release: str = "",
+    negative: frozenset[str] | None = None,
 ) -> ColumnData:
     """Values, errors and weights of the rows that can be used.
 
@@ -196,6 +270,8 @@ def prepare_column(
         Row cut.
     catalog, release : str
         Names for error messages.
+    negative : frozenset of str, optional
+        Those of a pair of error columns that give errors as negative numbers; found out from the table if None.
 
     Returns
     -------
@@ -210,52 +286,58 @@ def prepare_column(
     ConfigError
         For a cut that cannot be understood.
     """
-    entry = _Entry(table, settings, catalog, release)
+    entry = _Entry(table, settings, catalog, release, negative)
     value, limits = entry.value()
     sigma, weights = entry.sigma(), entry.weights()
     unknown = (limits != VALUE) & np.isnan(sigma)
-    sigma = np.where(unknown, 0.0, sigma)
-    kept = Expression.parse(where).evaluate(table) if where is not None else np.ones(len(table), dtype=bool)
-    positive = value > 0.0 if settings.transform != "none" else np.ones(len(table), dtype=bool)
+    sigma = np.where(unknown, 0.0, sigma) if unknown.any() else sigma
+    everything = np.ones(len(table), dtype=bool)
+    kept = everything if where is None else Expression.parse(where).evaluate(table)
+    positive = everything if settings.transform == "none" else value > 0.0
     with np.errstate(all="ignore"):
-        err = np.hypot(settings.error_scale * sigma, settings.error_floor)
+        err = np.abs(settings.error_scale * sigma)
+        err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
-        err = np.where(unknown, _typical_error(err[(limits == VALUE) & (sigma >= 0.0) & positive]), err)
+        if unknown.any():
+            err = np.where(unknown, _typical_error(err[(limits == VALUE) & (sigma >= 0.0) & positive]), err)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
-    reasons = {
-        "cut": ~kept,
-        "missing_value": np.isnan(value),
-        "infinite_value": np.isinf(value),
-        "missing_error": np.isnan(sigma),
-        # Also an error that overflows when it is propagated.
-        "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
-        "missing_weight": np.isnan(weights),
-        "bad_weight": (weights < 0.0) | np.isinf(weights),
-        "not_positive": ~positive,
-        "outside": (x < low) | (x > high),
-    }
-    used = np.ones(len(table), dtype=bool)
-    dropped = {}
-    for reason in DROP_REASONS:
-        hit = used & reasons[reason]
-        dropped[reason] = int(hit.sum())
-        used &= ~hit
-    n_limits = np.count_nonzero(limits[used])
+    usable = kept & positive & np.isfinite(x) & np.isfinite(err) & (sigma >= 0.0)
+    usable &= np.isfinite(weights) & (weights >= 0.0) & (x >= low) & (x <= high)
+    used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
+    if not usable.all():
+        reasons = {
+            "cut": ~kept,
+            "missing_value": np.isnan(value),
+            "infinite_value": np.isinf(value),
+            "missing_error": np.isnan(sigma),
+            # Also an error that overflows when it is propagated.
+            "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
+            "missing_weight": np.isnan(weights),
+            "bad_weight": (weights < 0.0) | np.isinf(weights),
+            "not_positive": ~positive,
+            "outside": (x < low) | (x > high),
+        }
+        for reason in DROP_REASONS:
+            hit = used & reasons[reason]
+            dropped[reason] = int(hit.sum())
+            used = used & ~hit
+        x, err, weights, limits = x[used], err[used], weights[used], limits[used]
+    n_limits = np.count_nonzero(limits)
     if truncated is not None and n_limits:
         raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
     return ColumnData(
         name=settings.name,
         unit=entry.unit,
-        x=x[used],
-        err=err[used],
-        weights=weights[used],
+        x=x,
+        err=err,
+        weights=weights,
         rows=np.flatnonzero(used).astype(np.int64),
         n_read=len(table),
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
-        limits=limits[used],
+        limits=limits,
         truncated=truncated,
     )
 
@@ -298,17 +380,28 @@ def _to_sigma(error: Array, kind: str) -> Array:
     return np.where(error < 0.0, -1.0, np.where(np.isinf(error), np.inf, sigma))
 
 
-def _without_sign(error: Array) -> Array:
-    """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
-    signed = error[np.isfinite(error) & (error != 0.0)]
-    return -error if np.count_nonzero(signed < 0.0) > signed.size / 2 else error
+def count_signs(column: Any) -> tuple[int, int]:
+    """How many numbers of a column are negative, and how many are not zero."""
+    values = np.ma.filled(np.ma.asarray(column), 0)
+    if values.dtype.kind not in "iuf":
+        return 0, 0
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(values)
+        return int(np.count_nonzero(finite & (values < 0))), int(np.count_nonzero(finite & (values != 0)))
 
 
 class _Entry:
     """Reads one entry's columns as numbers in the target unit; what is missing is NaN."""
 
-    def __init__(self, table: Table, settings: ColumnSettings, catalog: str, release: str) -> None:
-        self.table, self.settings = table, settings
+    def __init__(
+        self,
+        table: Table,
+        settings: ColumnSettings,
+        catalog: str,
+        release: str,
+        negative: frozenset[str] | None = None,
+    ) -> None:
+        self.table, self.settings, self.negative = table, settings, negative
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         self.stored_unit = parse_unit(self._column(settings.value).unit)
@@ -324,13 +417,13 @@ class _Entry:
         values, limits = self._numbers_and_limits(settings.value)
         if settings.limit_flag is not None:
             flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
-            limits = np.where(limits == VALUE, flags, limits)
+            limits = np.where(limits == VALUE, flags, limits).astype(np.int8)
         for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
             if name is not None:
                 given = self._numbers(name)
                 fill = np.isnan(values) & ~np.isnan(given)
-                values, limits = np.where(fill, given, values), np.where(fill, limit, limits)
-        return values * self.factor, limits.astype(np.int8)
+                values, limits = np.where(fill, given, values), np.where(fill, limit, limits).astype(np.int8)
+        return values if self.factor == 1.0 else values * self.factor, limits
 
     def weights(self) -> Array:
         return np.ones(len(self.table)) if self.settings.weight is None else self._numbers(self.settings.weight)
@@ -344,10 +437,19 @@ class _Entry:
             return _to_sigma(self._error(error), kind)
         if isinstance(error, int | float):
             return _to_sigma(np.full(len(self.table), error * self.factor ** _ERROR_POWERS[kind]), kind)
-        given = (self._error(name) for name in error)
-        upper, lower = (_without_sign(side) if kind == "sigma" else _to_sigma(side, kind) for side in given)
+        upper, lower = (
+            self._without_sign(name, self._error(name)) if kind == "sigma" else _to_sigma(self._error(name), kind)
+            for name in error
+        )
         both = combine_errors(upper, lower)
         return np.where(((upper < 0.0) | (lower < 0.0)) & ~np.isnan(both), -1.0, both)
+
+    def _without_sign(self, name: str, error: Array) -> Array:
+        """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
+        if self.negative is None:
+            below, signed = count_signs(error)
+            return -error if 2 * below > signed else error
+        return -error if name in self.negative else error
 
     def _error(self, name: str) -> Array:
         """An error column in the power of the target unit that belongs to its kind."""
@@ -392,10 +494,13 @@ class _Entry:
         if values.ndim != 1 or values.dtype.kind not in "biufU":
             held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
             raise self.refuse(f"column {name!r} holds {held}", "one number a row")
-        numbers = np.full(len(values), np.nan)
         limits = np.zeros(len(values), dtype=np.int8)
-        if values.dtype.kind == "U":
-            values, limits = split_limits(values)
+        if values.dtype.kind != "U":
+            numbers = np.array(values, dtype=np.float64)
+            numbers[missing] = np.nan
+            return numbers, limits
+        numbers = np.full(len(values), np.nan)
+        values, limits = split_limits(values)
         try:
             numbers[~missing] = values[~missing].astype(np.float64)
         except ValueError:

@@ -107,6 +107,7 @@ class Settings:
     quality_draws: int = _default("settings", "quality_draws")
     profile: bool = _default("settings", "profile")
     likelihood_ratio: int = _default("settings", "likelihood_ratio")
+    exact_finish: bool = _default("settings", "exact_finish")
     fits_members: bool = _default("settings", "fits_members")
     seed: int = _default("settings", "seed")
 
@@ -205,6 +206,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         quality_draws=int(keys["quality_draws"]),
         profile=keys["profile"],
         likelihood_ratio=int(keys["likelihood_ratio"]),
+        exact_finish=keys["exact_finish"],
         fits_members=keys["fits_members"],
         seed=int(keys["seed"]),
     )

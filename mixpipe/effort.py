@@ -19,6 +19,8 @@ class Effort:
         Profile-likelihood intervals.
     likelihood_ratio : int
         Simulated catalogs for the test against one component more.
+    exact : bool
+        Finish fits on all rows; otherwise numbers of more rows than fit into memory are those of a sketch.
     seed : int
         Seed of everything that is drawn.
     """
@@ -27,4 +29,5 @@ class Effort:
     quality_draws: int = 0
     profile: bool = False
     likelihood_ratio: int = 0
+    exact: bool = True
     seed: int = 1

@@ -20,7 +20,7 @@ from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array, Cells
 from mixpipe.rows import RowLikelihood, Rows, Survey, concatenated
 from mixpipe.search import Search, criteria, never_falling
-from mixpipe.sketch import Grid, Sketch
+from mixpipe.sketch import Grid
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
@@ -35,12 +35,13 @@ _MANY_ROWS = 2_000_000
 _FIRST_BASE = 1 / 256
 _FINER = 1 / 16
 _N_SKETCHES = 4
-# Width of the cells of the sketch that fits are brought to before they go to the rows, in total widths.
-_FINE = 0.25
-# The search works on cells that are wider by so many factors of two, or more where there are more points than this, and
-# that join so many steps of the error.
-_JOINED_CELLS = 2
-_JOINED_BINS = 2
+# Widths of the cells, in total widths: of the sketch that is searched on, of the one that fits are brought to before
+# they go to the rows, and of that where a pass over the rows takes long.
+_COARSE = 1.0
+_FINE = 0.5
+_FINEST = 0.25
+# The search joins so many steps of the error, and cells until there are fewer points than this.
+_JOINED_BINS = 8
 _MANY_POINTS = 400_000
 # Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
 # the sketch.
@@ -90,6 +91,8 @@ class Found:
         Which of the fits are maxima over all rows; the others are those of the sketch.
     sketch : SketchUse or None
         What is known of the sketch, where one was used.
+    points : Cells or None
+        And its points.
     """
 
     likelihood: Likelihood
@@ -97,6 +100,7 @@ class Found:
     certificate: Certificate
     finished: list[bool]
     sketch: SketchUse | None = None
+    points: Cells | None = None
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,10 @@ class SketchUse:
     resolved : bool
         Whether the narrowest component of the chosen fit is wider than that.
     loglik_error : float
-        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats; from
-        half the cells where the rows were not looked at.
+        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats. Where
+        the rows were not looked at, from that on wider cells, which is more.
     shift : float
-        The largest distance between the maximum on the sketch and that on the rows (or on half the cells), in
-        standard errors.
+        The largest distance of a parameter between these two maxima, in standard errors, and somewhat more.
     """
 
     n_cells: int
@@ -209,16 +212,20 @@ def best_fits_of_rows(
     low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
     crowds = find_crowds(sample.x, sample.counts)
     first = (high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE
+    fineness = _FINE if survey.n_rows <= _MANY_ROWS else _FINEST
     # The points have to resolve the narrowest group of rows that may be a component.
     base = min(first, 0.5 * max(float(crowds[1].min(initial=np.inf)), math.sqrt(floor)))
 
-    def points_of(sketch: Sketch, joined_cells: int = 0, joined_bins: int = 1) -> Likelihood:
-        return Likelihood(Cells(*sketch.points(joined_cells, joined_bins)), rows.n_threads, like=sample)
+    def likelihood_of(points: Cells) -> Likelihood:
+        return Likelihood(points, rows.n_threads, like=sample)
 
     for attempt in range(_N_SKETCHES):
-        grid = Grid(base * sample.scale, _FINE, sample.centre + sample.scale * centre)
+        grid = Grid(base * sample.scale, fineness, sample.centre + sample.scale * centre)
         sketch = rows.sketch(grid)
-        fine, coarse = points_of(sketch), points_of(sketch, _JOINED_CELLS, _JOINED_BINS)
+        points = Cells(*sketch.points())
+        fine = likelihood_of(points)
+        joined = round(math.log2(_COARSE / fineness))
+        coarse = likelihood_of(Cells(*sketch.points(joined, _JOINED_BINS)))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
             cells = concatenated(rows.blocks())
             likelihood = Likelihood(cells, rows.n_threads)
@@ -232,10 +239,9 @@ def best_fits_of_rows(
                 certified=not only_largest,
                 progress=progress,
             )
-        joined = _JOINED_CELLS
         while coarse.x.size > _MANY_POINTS:
             joined += 1
-            coarse = points_of(sketch, joined, _JOINED_BINS)
+            coarse = likelihood_of(Cells(*sketch.points(joined, _JOINED_BINS)))
         judge = _judge(coarse, floor, base, crowds)
         finder = Search(
             coarse,
@@ -284,12 +290,12 @@ def best_fits_of_rows(
 
     if only_largest:
         finished, on_rows, use = finish()
-        return Found(fine, never_falling(finished), _unknown(found), on_rows, use)
+        return Found(fine, never_falling(finished), _unknown(found), on_rows, use, points)
     # The certificate is about the points and may start from the fits on them.
     (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
     finished = never_falling(finished)
     bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
-    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use)
+    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points)
 
 
 def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:

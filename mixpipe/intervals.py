@@ -1,13 +1,14 @@
-"""Intervals of the parameters of a mixture, and what they are there for."""
+"""Intervals of the parameters of a mixture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from mixpipe.model import Array, Cells, Mixture, Uncertainties
+from mixpipe.families import FAMILIES
+from mixpipe.model import Array, Mixture, Uncertainties
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,17 +17,22 @@ class Intervals:
 
     Parameters
     ----------
-    weights, means, sigmas : ndarray, shape (2, n_components)
+    weights, means, sigmas, shapes : ndarray, shape (2, n_components)
         Lower ends in the first row, upper ends in the second; nan where there are none.
     """
 
     weights: Array
     means: Array
     sigmas: Array
+    shapes: Array = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not np.size(self.shapes):
+            object.__setattr__(self, "shapes", np.full(np.shape(self.weights), np.nan))
 
     @classmethod
     def from_uncertainties(cls, mixture: Mixture, unc: Uncertainties, level: float = 0.68) -> Intervals:
-        """Normal intervals of the means, of logit w and of ln sigma.
+        """Normal intervals of the means, of logit w and of ln sigma; of a positive shape in its logarithm, too.
 
         On these scales the estimates are closer to normal than on their own, and no end is impossible.
 
@@ -54,8 +60,11 @@ class Intervals:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             weights = expit(logit(mixture.weights) + z * unc.weights / (mixture.weights * (1.0 - mixture.weights)))
             sigmas = mixture.sigmas * np.exp(z * unc.sigmas / mixture.sigmas)
+            in_log = mixture.shapes * np.exp(z * unc.shapes / mixture.shapes)
+        positive = [FAMILIES[name].shape_bounds[0] > 0.0 for name in mixture.families]
+        shapes = np.where(positive, in_log, mixture.shapes + z * unc.shapes)
         certain = unc.weights == 0.0
-        return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas)
+        return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas, shapes)
 
 
 def check_level(level: float) -> float:
@@ -63,15 +72,3 @@ def check_level(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
     return float(ndtri(0.5 + 0.5 * level))
-
-
-def check_gaussian(cells: Cells, mixture: Mixture) -> None:
-    """Refuse what the Gaussian likelihood of values does not describe.
-
-    Raises
-    ------
-    ValueError
-        For components of other families, limits in place of values, or a truncated sample.
-    """
-    if not (mixture.is_gaussian and cells.are_values):
-        raise ValueError("available for Gaussian components, and values that are neither limits nor truncated, only")

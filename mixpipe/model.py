@@ -214,7 +214,7 @@ class Cells:
     ) -> Cells:
         """Few weighted points that stand for many rows.
 
-        Rows are sorted into cells by error (three or four steps an octave) and value, and the rows of a cell are
+        Rows are sorted into cells by error (four steps an octave) and value, and the rows of a cell are
         replaced by at most four points with the same means, variances and covariance of ``x`` and ``err**2``. Sums of
         smooth functions over the points equal those over the rows to third order in the width of the cells.
 
@@ -253,7 +253,7 @@ class Cells:
         # Measured from a value among them, so that the cells resolve what doubles do.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         grid = Grid(float(base), float(fineness), anchor)
-        x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points()
+        x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
         if self.truncated is not None:
             x = np.clip(x, *self.truncated)
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
@@ -262,8 +262,12 @@ class Cells:
     def of_kind(self, kind: int) -> Cells:
         """The cells whose limit is `kind`; see `Cells`."""
         flags = np.zeros(len(self), dtype=np.int8) if self.limits is None else self.limits
-        some = flags == kind
-        return Cells(self.x[some], self.err[some], self.weights[some], self.resolution, flags[some], self.truncated)
+        return self[flags == kind]
+
+    def __getitem__(self, some: slice | NDArray[np.bool_]) -> Cells:
+        """Some of the cells."""
+        limits = None if self.limits is None else self.limits[some]
+        return Cells(self.x[some], self.err[some], self.weights[some], self.resolution, limits, self.truncated)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both."""

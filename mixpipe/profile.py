@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from mixpipe.estimators.em import ascend
-from mixpipe.intervals import Intervals, check_gaussian, check_level
+from mixpipe.families import FAMILIES
+from mixpipe.general.held import HeldMaxima
+from mixpipe.intervals import Intervals, check_level
 from mixpipe.likelihood import WEIGHT_FLOOR, Derivatives, Likelihood, Params
 from mixpipe.model import Array, Cells, FitResult
 
@@ -85,57 +88,93 @@ class _HeldLikelihood(Likelihood):
         return gradient, hessian
 
 
-class _Profile:
-    """The fall of the log-likelihood from a fit when one parameter is held elsewhere, the others at their maximum."""
+class _GaussianMaxima:
+    """Maxima with one parameter held; the interface, in the units of the data, is that of `general.held.HeldMaxima`."""
 
     def __init__(self, cells: Cells, fit: FitResult) -> None:
-        check_gaussian(cells, fit.mixture)
         if fit.has_equal_sigmas:
             raise ValueError("profiles of fits with equal sigmas are not available")
         self.likelihood = Likelihood(cells)
         self.floor = (fit.sigma_floor / self.likelihood.scale) ** 2
         self.fit = ascend(self.likelihood, self.likelihood.scaled(fit.mixture), self.floor, n_em=0)
+        self.loglik, self.n_data, self.weights = self.fit.loglik, self.likelihood.n_data, self.fit.params.weights
+
+    def climb(self, part: str, component: int, value: float, near: Params | None) -> tuple[float, Params]:
+        """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
+        scale = self.likelihood.scale
+        if part == "means":
+            held = _Held(part, component, (value - self.likelihood.centre) / scale)
+        elif part == "sigmas":
+            held = _Held("variances", component, (value / scale) ** 2)
+        else:
+            held = _Held(part, component, value)
+        likelihood = _HeldLikelihood(self.likelihood, held)
+        ascent = ascend(likelihood, held.put(near or self.fit.params), self.floor, gain=_GAIN, n_em=0)
+        return ascent.loglik, held.put(ascent.params)
+
+    def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
+        """A mean's or sigma's estimate, a step of the size of its interval, and its lowest and highest values."""
+        params, scale = self.fit.params, self.likelihood.scale
+        total = self.likelihood.derivatives(params).total_var[component]
+        rows = max(self.n_data * self.weights[component], 1.0)
+        if part == "means":
+            step = scale * target * math.sqrt(total / rows)
+            return self.likelihood.centre + scale * params.means[component], step, -math.inf, math.inf
+        variance = params.variances[component]
+        step = scale * (math.sqrt(variance + target * total * math.sqrt(2.0 / rows)) - math.sqrt(variance))
+        return (
+            scale * math.sqrt(variance),
+            step,
+            scale * math.sqrt(self.floor),
+            scale * math.sqrt(self.likelihood.ceiling),
+        )
+
+
+class _Profile:
+    """The fall of the log-likelihood from a fit when one parameter is held elsewhere, the others at their maximum."""
+
+    def __init__(self, cells: Cells, fit: FitResult) -> None:
+        plain = cells.are_values and fit.mixture.is_gaussian
+        self.maxima: _GaussianMaxima | HeldMaxima = (
+            _GaussianMaxima(cells, fit) if plain else HeldMaxima(cells, fit.mixture, _GAIN)
+        )
+        self.mixture = fit.mixture
 
     def root(self, part: str, component: int) -> Callable[[float], float]:
         """The square root of twice the fall as a function of where the parameter is held."""
-        near = self.fit.params
+        near: Any = None
 
         def value(held_at: float) -> float:
             nonlocal near
-            held = _Held(part, component, held_at)
-            likelihood = _HeldLikelihood(self.likelihood, held)
             # From the fit and from the maximum that was found last: one of them may lead to a lower maximum.
-            ascents = [
-                ascend(likelihood, held.put(start), self.floor, gain=_GAIN, n_em=0) for start in (self.fit.params, near)
-            ]
-            best = max(ascents, key=lambda ascent: ascent.loglik)
-            near = held.put(best.params)
-            return math.sqrt(max(2.0 * (self.fit.loglik - best.loglik), 0.0))
+            starts = (None,) if near is None else (None, near)
+            found = [self.maxima.climb(part, component, held_at, start) for start in starts]
+            loglik, near = max(found, key=lambda pair: pair[0])
+            return math.sqrt(max(2.0 * (self.maxima.loglik - loglik), 0.0))
 
         return value
 
     def ends(self, part: str, component: int, target: float) -> tuple[float, float]:
         """The values on either side of the estimate where the root is `target`, or the edges of what is possible."""
-        params = self.fit.params
-        weight, mean, variance = params.weights[component], params.means[component], params.variances[component]
-        total = self.likelihood.derivatives(params).total_var[component]
-        n_data = self.likelihood.n_data
-        rows = max(n_data * weight, 1.0)
-        # Steps of the size that the intervals have for a component that stands alone.
+        if not self.is_fitted(part, component):
+            return math.nan, math.nan
         if part == "weights":
-            if params.n_components == 1:
+            if self.mixture.n_components == 1:
                 return 1.0, 1.0
-            step = target * math.sqrt(max(weight * (1.0 - weight), 1.0 / n_data) / n_data)
-            estimate, lowest, highest = weight, 0.0, 1.0
-        elif part == "means":
-            step = target * math.sqrt(total / rows)
-            estimate, lowest, highest = mean, -math.inf, math.inf
+            n_data, estimate = self.maxima.n_data, float(self.maxima.weights[component])
+            step = target * math.sqrt(max(estimate * (1.0 - estimate), 1.0 / n_data) / n_data)
+            lowest, highest = 0.0, 1.0
         else:
-            step = math.sqrt(variance + target * total * math.sqrt(2.0 / rows)) - math.sqrt(variance)
-            estimate, lowest, highest = math.sqrt(variance), math.sqrt(self.floor), math.sqrt(self.likelihood.ceiling)
-        root = self.root("variances" if part == "sigmas" else part, component)
-        at = (lambda sigma: root(sigma * sigma)) if part == "sigmas" else root
-        return _end(at, estimate, -step, lowest, target), _end(at, estimate, step, highest, target)
+            estimate, step, lowest, highest = self.maxima.span(part, component, target)
+        root = self.root(part, component)
+        return _end(root, estimate, -step, lowest, target), _end(root, estimate, step, highest, target)
+
+    def is_fitted(self, part: str, component: int) -> bool:
+        """Whether a component has such a parameter, and it is not given: the range of a background is."""
+        family = self.mixture.families[component]
+        if part == "shapes":
+            return FAMILIES[family].shape_name is not None
+        return part == "weights" or family != "uniform"
 
 
 def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
@@ -160,7 +199,8 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
     An interval holds the values at which twice the log-likelihood, maximised over all other parameters, is below its
     maximum by less than the quantile of chi-squared with one degree of freedom. It ends at a weight of 0 or 1 and at a
     sigma of 0 (or the floor) where that is not excluded, and at infinity where the likelihood never falls so far: the
-    mean of a component whose weight may be zero.
+    mean of a component whose weight may be zero. Where components are not Gaussian, rows are limits or the sample is
+    truncated, the points of a sketch stand for many rows, as in `mixpipe.resampling.bootstrap`.
 
     Parameters
     ----------
@@ -179,8 +219,7 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
     Raises
     ------
     ValueError
-        For a fit with equal sigmas, cells or a mixture that `mixpipe.intervals.check_gaussian` refuses, or a level that
-        is not between 0 and 1.
+        For a fit with equal sigmas, or a level that is not between 0 and 1.
 
     Examples
     --------
@@ -191,12 +230,12 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
     """
     target = check_level(level)
     profile = _Profile(cells, fit)
-    centre, scale = profile.likelihood.centre, profile.likelihood.scale
-    ends = {
-        part: np.array([profile.ends(part, j, target) for j in range(fit.n_components)]).T
-        for part in ("weights", "means", "sigmas")
-    }
-    return Intervals(ends["weights"], centre + scale * ends["means"], scale * ends["sigmas"])
+    return Intervals(
+        *(
+            np.array([profile.ends(part, j, target) for j in range(fit.n_components)]).T
+            for part in ("weights", "means", "sigmas", "shapes")
+        )
+    )
 
 
 def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float = 0.95) -> float:
@@ -241,4 +280,4 @@ def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float
     if not 0 <= component < fit.n_components:
         raise ValueError(f"component must be 0 to {fit.n_components - 1}, found {component}")
     profile = _Profile(cells, fit)
-    return profile.likelihood.scale * profile.ends("sigmas", component, float(ndtri(level)))[1]
+    return profile.ends("sigmas", component, float(ndtri(level)))[1]

@@ -19,7 +19,18 @@ from mixpipe.files import write_file
 PACKAGE = Path(__file__).parent
 
 # Each stage of the workflow, and the module that it enters the package by.
-_STAGES = ("ingest", "fit", "densities", "account", "members", "figures", "density_figure", "summary", "report")
+_STAGES = (
+    "ingest",
+    "fit",
+    "densities",
+    "account",
+    "members",
+    "figures",
+    "density_figure",
+    "compare",
+    "summary",
+    "report",
+)
 STAGES = {stage: f"mixpipe.pipeline.{stage}" for stage in _STAGES}
 # Folders of files that a module reads as data. (Not the schema: what it says of a job is in the job's plan.)
 DATA = {"report.py": "templates"}

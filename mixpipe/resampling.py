@@ -8,16 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr, ndtri
 
 from mixpipe.engine import SEARCH_ROWS
-from mixpipe.estimators.em import ascend
-from mixpipe.intervals import Intervals, check_gaussian, check_level
+from mixpipe.estimators.em import CONVERGED_GAIN, ascend
+from mixpipe.families import FAMILIES
+from mixpipe.general.likelihood import Point, log_shape
+from mixpipe.general.points import are_few, base_for, likelihood_like, sketched
+from mixpipe.general.search import ascend as ascend_general
+from mixpipe.intervals import Intervals, check_level
 from mixpipe.likelihood import Likelihood, Params, available_threads
 from mixpipe.model import Array, Cells, FitResult, Mixture, Uncertainties
 
@@ -38,8 +43,9 @@ class Draws:
     ----------
     mixture : Mixture
         The fit of the rows themselves.
-    weights, means, sigmas : ndarray, shape (n_draws, n_components)
-        Parameters of each draw; components in the order of `mixture`, whatever their means.
+    weights, means, sigmas, shapes : ndarray, shape (n_draws, n_components)
+        Parameters of each draw; components in the order of `mixture`, whatever their means. Nan for what is not
+        fitted: shapes that a family does not have, and the range of a background.
     n_unconverged : int
         Draws that did not converge; they are among the others, where they ended.
     """
@@ -48,6 +54,7 @@ class Draws:
     weights: Array
     means: Array
     sigmas: Array
+    shapes: Array
     n_unconverged: int
 
     def uncertainties(self) -> Uncertainties:
@@ -55,7 +62,14 @@ class Draws:
 
         A sigma on the boundary gets one, too: how far from it the resampled rows put it.
         """
-        return Uncertainties(*(np.std(part, axis=0, ddof=1) for part in (self.weights, self.means, self.sigmas)))
+        weights, means, sigmas, shapes = (
+            np.std(part, axis=0, ddof=1) for part in (self.weights, self.means, self.sigmas, self.shapes)
+        )
+        # Those of a positive shape are skewed: relative to the estimate, as they scatter in their logarithm.
+        for j, name in enumerate(self.mixture.families):
+            if log_shape(FAMILIES[name]):
+                shapes[j] = self.mixture.shapes[j] * np.std(np.log(self.shapes[:, j]), ddof=1)
+        return Uncertainties(weights, means, sigmas, shapes)
 
     def intervals(self, level: float = 0.68) -> Intervals:
         """Bias-corrected percentiles of the draws (Efron 1981).
@@ -77,6 +91,7 @@ class Draws:
                     (self.weights, self.mixture.weights),
                     (self.means, self.mixture.means),
                     (self.sigmas, self.mixture.sigmas),
+                    (self.shapes, self.mixture.shapes),
                 )
             )
         )
@@ -84,6 +99,8 @@ class Draws:
 
 def _percentiles(draws: Array, estimate: float, z: Array) -> Array:
     """Bias-corrected percentiles for some normal quantiles."""
+    if np.isnan(draws).any():
+        return np.full(z.size, np.nan)
     # Draws equal to the estimate, such as a sigma of zero, are half below it. Of none or all below half a draw is the
     # other side.
     below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
@@ -113,30 +130,50 @@ class _Resampled:
 
 
 def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
-    used = cells.weights > 0
-    x, err, weights = cells.x[used], cells.err[used], cells.weights[used]
+    cells = _chosen(cells, cells.weights > 0)
     # Points of sketches stand for quarters of whole numbers of rows.
-    counted = bool(np.all(weights * 4.0 % 1.0 == 0.0))
-    if x.size > SEARCH_ROWS:
-        likelihood = Likelihood(cells)
-        total = likelihood.derivatives(likelihood.scaled(fit.mixture)).total_var
-        base = _BASE * likelihood.scale * math.sqrt(float(total.min()))
-        classes = np.zeros(x.size) if counted else np.floor(np.log(weights) / math.log(_WEIGHT_CLASS))
+    counted = bool(np.all(cells.weights * 4.0 % 1.0 == 0.0))
+    base = _base(cells, fit)
+    if base is not None:
+        classes = np.zeros(len(cells)) if counted else np.floor(np.log(cells.weights) / math.log(_WEIGHT_CLASS))
         found = []
         for label in np.unique(classes):
-            own = classes == label
-            sketch = Cells(x[own], err[own], weights[own]).sketched(base)
+            own = _chosen(cells, classes == label)
+            sketch = sketched(own, base)
             # With this weight for each the sum of squared weights, and so the scatter of a draw, is that of the rows.
-            row_weight = 1.0 if counted else float(np.sum(weights[own] ** 2) / np.sum(weights[own]))
+            row_weight = 1.0 if counted else float(np.sum(own.weights**2) / np.sum(own.weights))
             found.append(_Resampled(sketch, sketch.weights / row_weight, np.full(len(sketch), row_weight)))
-        if sum(len(part.points) for part in found) < 0.5 * x.size:
+        if sum(len(part.points) for part in found) < 0.5 * len(cells):
             return _Resampled(
                 sum((part.points for part in found[1:]), found[0].points),
                 np.concatenate([part.counts for part in found]),
                 np.concatenate([part.row_weights for part in found]),
             )
-    counts, row_weights = (weights, np.ones_like(weights)) if counted else (np.ones_like(weights), weights)
-    return _Resampled(Cells(x, err, weights), counts, row_weights)
+    ones = np.ones(len(cells))
+    return _Resampled(cells, cells.weights, ones) if counted else _Resampled(cells, ones, cells.weights)
+
+
+def _chosen(cells: Cells, some: NDArray[np.bool_]) -> Cells:
+    """Some of the cells."""
+    limits = None if cells.limits is None else cells.limits[some]
+    return replace(cells, x=cells.x[some], err=cells.err[some], weights=cells.weights[some], limits=limits)
+
+
+def _base(cells: Cells, fit: FitResult) -> float | None:
+    """What a sketch of the rows has to resolve; None where there are so few that none is needed."""
+    if not _is_plain(cells, fit):
+        point = Point.of(fit.mixture)
+        return None if are_few(cells, point) else base_for(cells, point)
+    if len(cells) <= SEARCH_ROWS:
+        return None
+    likelihood = Likelihood(cells)
+    total = likelihood.derivatives(likelihood.scaled(fit.mixture)).total_var
+    return _BASE * likelihood.scale * math.sqrt(float(total.min()))
+
+
+def _is_plain(cells: Cells, fit: FitResult) -> bool:
+    """Whether the fast likelihood serves."""
+    return cells.are_values and fit.mixture.is_gaussian
 
 
 def matched(reference: Params, params: Params, total_var: Array) -> list[int]:
@@ -163,9 +200,11 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     """Fit the mixture again to rows that are drawn with replacement (Efron 1979).
 
     Weights that are whole numbers count rows: a draw is multinomial, as if each of the rows were there by itself. With
-    other weights, as many rows as there are are drawn, and keep their weights. Above 20,000 rows the points of a
-    sketch are drawn in place of the rows that they stand for, so that a draw costs the same for any number of rows.
-    Each draw is climbed from the fit, not searched for its highest maximum.
+    other weights, as many rows as there are are drawn, and keep their weights. Limits are rows like others. Above
+    20,000 rows (4000 where components are not Gaussian, rows are limits or a sample is truncated; 1000 where the
+    convolution of a family is a quadrature) the points of a sketch are drawn in place of the rows that they stand for,
+    so that a draw costs the same for any number of rows. Each draw is climbed from the fit, not searched for its
+    highest maximum.
 
     Parameters
     ----------
@@ -187,7 +226,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     Raises
     ------
     ValueError
-        For no draws, or cells or a mixture that `mixpipe.intervals.check_gaussian` refuses.
+        For no draws.
 
     Examples
     --------
@@ -197,30 +236,60 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     >>> bool(abs(unc.means[0] - cells.x.std() / 10.0) < 0.01)
     True
     """
-    check_gaussian(cells, fit.mixture)
     rows = _resampled(cells, fit)
-    likelihood = Likelihood(rows.points, 1)
+    n_rows, shares = round(float(rows.counts.sum())), rows.counts / rows.counts.sum()
+    climb = (_climb_gaussian if _is_plain(cells, fit) else _climb_general)(rows.points, fit)
+    found = repeat(lambda rng: climb(rng.multinomial(n_rows, shares) * rows.row_weights), n_draws, seed, n_threads)
+    weights, means, sigmas, shapes = np.stack([params for params, _ in found], axis=1)
+    n_unconverged = sum(not converged for _, converged in found)
+    return Draws(fit.mixture, weights, means, sigmas, shapes, n_unconverged)
+
+
+# From the weights of the points to the parameters, shape (4, n_components), and whether the climb has converged.
+_Climb = Callable[[Array], tuple[Array, bool]]
+
+
+def _climb_gaussian(points: Cells, fit: FitResult) -> _Climb:
+    likelihood = Likelihood(points, 1)
     start = likelihood.scaled(fit.mixture)
     floor = (fit.sigma_floor / likelihood.scale) ** 2
     total_var = likelihood.derivatives(start).total_var
-    n_rows, shares = round(float(rows.counts.sum())), rows.counts / rows.counts.sum()
     equal_sigmas = fit.has_equal_sigmas
 
-    def draw(rng: np.random.Generator) -> tuple[Array, bool]:
-        weights = rng.multinomial(n_rows, shares) * rows.row_weights
-        drawn = Likelihood(Cells(rows.points.x, rows.points.err, weights), 1, like=likelihood)
+    def climb(weights: Array) -> tuple[Array, bool]:
+        drawn = Likelihood(Cells(points.x, points.err, weights), 1, like=likelihood)
         ascent = ascend(drawn, start, floor, equal_sigmas=equal_sigmas, gain=GAIN, n_em=0)
         params = ascent.params
-        order = matched(start, params, total_var)
-        parts = params.weights, params.means, np.sqrt(params.variances)
-        return np.stack([part[order] for part in parts]), ascent.converged
+        means = likelihood.centre + likelihood.scale * params.means
+        sigmas = likelihood.scale * np.sqrt(params.variances)
+        parts = np.stack([params.weights, means, sigmas, np.full(means.size, np.nan)])
+        return parts[:, matched(start, params, total_var)], ascent.converged
 
-    found = repeat(draw, n_draws, seed, n_threads)
-    weights, means, sigmas = np.stack([parts for parts, _ in found], axis=1)
-    return Draws(
-        fit.mixture,
-        weights,
-        likelihood.centre + likelihood.scale * means,
-        likelihood.scale * sigmas,
-        sum(not converged for _, converged in found),
-    )
+    return climb
+
+
+def _climb_general(points: Cells, fit: FitResult) -> _Climb:
+    start = Point.of(fit.mixture)
+    likelihood = likelihood_like(points, start)
+    free = ~np.array(start.fixed)
+    reference = _params(start, free)
+    total_var = np.hypot(start.sigmas, likelihood.typical_err)[free] ** 2
+    # At the floor a width is none where every row has an error, as in the fit.
+    none = likelihood.floor * (1.0 + 1e-6) if likelihood.err.min() > 0.0 else 0.0
+
+    def climb(weights: Array) -> tuple[Array, bool]:
+        ascent = ascend_general(likelihood.reweighted(weights), start, gain=GAIN)
+        point = ascent.point
+        order = np.arange(free.size)
+        order[free] = order[free][matched(reference, _params(point, free), total_var)]
+        sigmas = np.where(point.sigmas <= none, 0.0, point.sigmas)
+        parts = np.stack([point.weights, point.means, sigmas, point.shapes])
+        parts[1:3, ~free] = np.nan
+        return parts[:, order], ascent.remaining_gain < CONVERGED_GAIN
+
+    return climb
+
+
+def _params(point: Point, free: NDArray[np.bool_]) -> Params:
+    """The components that may move."""
+    return Params(point.weights[free], point.means[free], point.sigmas[free] ** 2)

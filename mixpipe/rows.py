@@ -121,9 +121,7 @@ class Rows:
 
         def add(piece: Block) -> None:
             mine = free.popleft()
-            tables[mine] = sketching.sketch_rows(
-                *piece, grid.anchor, grid.base, grid.fineness, grid.octave, *tables[mine]
-            )
+            tables[mine] = sketching.sketch_rows(*piece, grid.anchor, grid.base, grid.fineness, *tables[mine])
             free.append(mine)
 
         for _ in self.each(add):

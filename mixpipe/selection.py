@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mixpipe.general.fit import best_fits as best_general_fits
 from mixpipe.inputs import as_cells, check_count
 from mixpipe.likelihood import Likelihood, available_threads
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
-from mixpipe.rows import Rows
+from mixpipe.rows import Rows, Survey
 from mixpipe.uncertainty import information_uncertainties
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
@@ -138,7 +139,8 @@ def choose_n_components(
     x, err, weights, limits, truncated, background, sigma_floor, n_threads
         As in `fit_mixture`.
     families : sequence of str
-        Families to choose among, all components of a mixture being of one; the criterion compares all fits.
+        Families to choose among, all components of a mixture being of one; the criterion compares all fits. With a
+        background those without it are among them.
     max_components : int
         Largest number of components to try.
     criterion : str
@@ -169,9 +171,11 @@ def choose_n_components(
     cells = as_cells(x, err, weights, limits, truncated)
     fits: list[FitResult] = []
     found = None
-    for family in dict.fromkeys(families):
-        if not _is_plain(cells, family, background):
-            fits += _general(cells, family, max_components, background, n_threads, progress)
+    # Fits without the background tell whether it is needed.
+    backgrounds = (None,) if background is None else (None, background)
+    for family, beside in product(dict.fromkeys(families), backgrounds):
+        if not _is_plain(cells, family, beside):
+            fits += _general(cells, family, max_components, beside, n_threads, progress)
             continue
         found, floor = _search(
             cells, sigma_floor, max_components, n_threads, choosing=True, criterion=criterion, progress=progress
@@ -182,6 +186,7 @@ def choose_n_components(
 
 def choose_from_rows(
     rows: Rows,
+    survey: Survey | None = None,
     *,
     max_components: int = 10,
     n_components: int | None = None,
@@ -195,6 +200,8 @@ def choose_from_rows(
     ----------
     rows : Rows
         The data; more than some thousand rows.
+    survey : Survey or None
+        Of these rows; made first if None.
     max_components, criterion, progress
         As in `choose_n_components`.
     n_components : int or None
@@ -216,7 +223,7 @@ def choose_from_rows(
     >>> selection.best.n_components, found.sketch.n_points < 1000
     (2, True)
     """
-    survey = rows.survey()
+    survey = survey or rows.survey()
     size = check_count("max_components", max_components if n_components is None else n_components)
     floor = survey.sample.resolution
     found = best_fits_of_rows(
@@ -293,6 +300,8 @@ def _selected(fits: list[FitResult], found: Found | None, criterion: str, max_co
     doubts = _doubts(selection, max_components)
     if found is not None and found.sketch is not None and not found.sketch.resolved:
         doubts += (f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted",)
+    if found is not None and not found.finished[selection.best.n_components - 1]:
+        doubts += ("parameters and log-likelihood are those of a sketch of the rows",)
     judged = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
     return Selection(judged, criterion, *bounds)
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixpipe.empirical import limit_statistics
-from mixpipe.engine import best_fits
+from mixpipe.engine import SEARCH_ROWS, best_fits
 from mixpipe.estimators.em import ascend
-from mixpipe.general.fit import QUADRATURE
+from mixpipe.general.fit import best_fits as best_general_fits
+from mixpipe.general.points import QUADRATURE, WITH_EDGES
 from mixpipe.general.redraw import draw_catalog, fitted_again
-from mixpipe.intervals import check_gaussian
-from mixpipe.likelihood import Likelihood, Params
+from mixpipe.likelihood import Likelihood, available_threads
 from mixpipe.model import Array, Cells, FitResult, Mixture
 from mixpipe.quality import Quality, assess
 from mixpipe.resampling import GAIN, repeat
+from mixpipe.selection import fit_mixture
 
 # Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
 SIMULATED_ROWS = 4000
@@ -25,6 +25,8 @@ SIMULATED_ROWS = 4000
 _SIMULATED_ROWS_QUADRATURE = 1000
 
 
+# Twice a difference of log-likelihoods is known to this: no gain at all is as likely as any other such.
+_SAME = 1e-3
 # A mixture with less than this between the bounds of a sample is not drawn from: it is a tail.
 _MIN_SHARE = 1e-3
 
@@ -58,19 +60,24 @@ def _counts_rows(weights: Array) -> bool:
     return bool(np.all(weights % 1.0 == 0.0))
 
 
-def _simulator(mixture: Mixture, cells: Cells) -> Callable[[np.random.Generator], Cells]:
-    """Draws catalogs of a mixture with the errors and weights of some cells, and within their bounds."""
-    used = cells.weights > 0
-    err, weights = cells.err[used], cells.weights[used]
-    if _counts_rows(weights):
-        err = np.repeat(err, weights.astype(np.int64))
-        weights = np.ones_like(err)
-    return lambda rng: draw_catalog(mixture, err, weights, cells, rng)
+def _one_by_one(cells: Cells) -> Cells:
+    """The rows that cells stand for, without those of weight zero; weights that are whole numbers count rows."""
+    times = cells.weights.astype(np.int64) if _counts_rows(cells.weights) else (cells.weights > 0).astype(np.int64)
+    x, err, weights = (np.repeat(part, times) for part in (cells.x, cells.err, cells.weights))
+    return replace(
+        cells,
+        x=x,
+        err=err,
+        weights=np.ones_like(weights) if _counts_rows(cells.weights) else weights,
+        limits=None if cells.limits is None else np.repeat(cells.limits, times),
+    )
 
 
 def _share_inside(mixture: Mixture, cells: Cells) -> float:
     """Which part of the mixture's values would lie within the bounds of the sample."""
-    low, high = cells.truncated or (-math.inf, math.inf)
+    if cells.truncated is None:
+        return 1.0
+    low, high = cells.truncated
     return float(np.mean(mixture.share_between(low, cells.x, high, cells.err)[1]))
 
 
@@ -86,10 +93,9 @@ def quality_pvalues(
     """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
 
     The share of catalogs, simulated from the fitted mixture with the errors and weights of the data and fitted again,
-    that deviate at least as much. Above 4000 rows the statistics of these catalogs are drawn from their limit for many
-    rows (`mixpipe.empirical.limit_statistics`), at a cost that does not grow with the rows. That limit is for Gaussian
-    components and samples without bounds: for others there is none above 4000 rows, or 1000 if the convolution of a
-    family is a quadrature.
+    that deviate at least as much. Above 4000 rows, or 1000 if the convolution of a family is a quadrature, the
+    statistics of these catalogs are drawn from their limit for many rows (`mixpipe.empirical.limit_statistics`), at a
+    cost that does not grow with the rows.
 
     Parameters
     ----------
@@ -109,7 +115,8 @@ def quality_pvalues(
     Returns
     -------
     ks_pvalue, ad_pvalue : float
-        Nan where there are none: for many rows, where rows are limits, and where a sample is the far tail of the fit.
+        Nan where there are none: where rows are limits, where a sample is the far tail of the fit, and where more than
+        4000 rows without errors have exponential components, whose edge the first of them fixes.
 
     Raises
     ------
@@ -125,13 +132,12 @@ def quality_pvalues(
     """
     observed = observed or assess(fit.mixture, cells)
     n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
-    gaussian = fit.mixture.is_gaussian and cells.are_values
     most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
-    if cells.limits is not None or (not gaussian and n_rows > most):
+    if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
         return math.nan, math.nan
-    if cells.truncated is not None and _share_inside(fit.mixture, cells) < _MIN_SHARE:
+    if n_rows > most and set(fit.mixture.families) & set(WITH_EDGES) and np.any(cells.err[cells.weights > 0] == 0.0):
         return math.nan, math.nan
-    if n_rows > SIMULATED_ROWS:
+    if n_rows > most:
         ks, ad = limit_statistics(fit, cells, n_draws, np.random.default_rng(seed))
     else:
         ks, ad = simulated_statistics(fit, cells, n_draws, seed, n_threads=n_threads)
@@ -152,12 +158,12 @@ def simulated_statistics(
     -------
     ks, ad : ndarray, shape (n_draws,)
     """
-    simulate = _simulator(fit.mixture, cells)
+    rows = _one_by_one(cells)
     equal_sigmas = fit.has_equal_sigmas
     gaussian = fit.mixture.is_gaussian and cells.are_values
 
     def draw(rng: np.random.Generator) -> tuple[float, float]:
-        catalog = simulate(rng)
+        catalog = draw_catalog(fit.mixture, rows, rng)
         if not gaussian:
             again = assess(fitted_again(fit.mixture, catalog), catalog)
             return again.ks, again.ad
@@ -173,7 +179,14 @@ def simulated_statistics(
 
 
 def likelihood_ratio_test(
-    cells: Cells, n_components: int, *, n_draws: int = 99, seed: int = 1, n_threads: int | None = None
+    cells: Cells,
+    n_components: int,
+    *,
+    family: str = "gaussian",
+    background: tuple[float, float] | None = None,
+    n_draws: int = 99,
+    seed: int = 1,
+    n_threads: int | None = None,
 ) -> LikelihoodRatio:
     """Test M components against M + 1 by a parametric bootstrap (McLachlan 1987).
 
@@ -181,12 +194,20 @@ def likelihood_ratio_test(
     where there are M. Catalogs are simulated from the best fit with M, with the errors and weights of the data, and
     the deterministic search finds the best fits with M and with M + 1 for each of them, as for the data.
 
+    In a truncated sample values outside the bounds are drawn again. Where rows are limits, simulated values are, too,
+    where they fall beyond the limit of their row; see `mixpipe.general.censoring` for the limits of the rows whose
+    value is known.
+
     Parameters
     ----------
     cells : Cells
         Rows. Weights that are whole numbers count rows.
     n_components : int
-        M.
+        M, a background included.
+    family : str
+        Of the components.
+    background : tuple of (float, float) or None
+        Range of a uniform background.
     n_draws : int
         Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
     seed : int
@@ -197,11 +218,12 @@ def likelihood_ratio_test(
     Returns
     -------
     LikelihoodRatio
+        With a p-value of nan where a sample is the far tail of the fit, which cannot be drawn from.
 
     Raises
     ------
     ValueError
-        As `quality_pvalues`.
+        For no draws, and as `mixpipe.general.fit.best_fits`.
 
     Examples
     --------
@@ -209,23 +231,39 @@ def likelihood_ratio_test(
     >>> likelihood_ratio_test(Cells.from_rows(x, 0.2), 1, n_draws=19).p_value
     0.05
     """
-    likelihood, found, observed = _gain(cells, n_components, cells.resolution, n_threads)
-    mixture = likelihood.mixture(found)
-    check_gaussian(cells, mixture)
-    simulate = _simulator(mixture, cells)
 
-    def draw(rng: np.random.Generator) -> float:
-        return _gain(simulate(rng), n_components, cells.resolution, 1)[2]
+    def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
+        return _gain(catalog, n_components, family, background, cells.resolution, n_threads)
 
-    statistics = np.array(repeat(draw, n_draws, seed, n_threads))
-    return LikelihoodRatio(observed, _p_value(observed, statistics), n_draws)
+    mixture, observed = gain(cells, n_threads)
+    if _share_inside(mixture, cells) < _MIN_SHARE:
+        return LikelihoodRatio(observed, math.nan, 0)
+    rows = _one_by_one(cells)
+    statistics = np.array(
+        repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
+    )
+    return LikelihoodRatio(observed, _p_value(observed - _SAME, statistics), n_draws)
 
 
 def _gain(
-    cells: Cells, n_components: int, sigma_floor: float, n_threads: int | None
-) -> tuple[Likelihood, Params, float]:
-    """The likelihood, its best fit with M components, and twice the gain of one more."""
-    likelihood = Likelihood(cells, n_threads)
-    floor = (sigma_floor / likelihood.scale) ** 2
-    fewer, more = best_fits(cells, likelihood, floor, n_components + 1).ascents[-2:]
-    return likelihood, fewer.params, 2.0 * (more.loglik - fewer.loglik)
+    cells: Cells,
+    n_components: int,
+    family: str,
+    background: tuple[float, float] | None,
+    sigma_floor: float,
+    n_threads: int | None,
+) -> tuple[Mixture, float]:
+    """The best mixture with M components, and twice the gain of one more."""
+    sizes = (n_components, n_components + 1)
+    if family != "gaussian" or background is not None or not cells.are_values:
+        fits = best_general_fits(
+            cells, family, sizes[1], background=background, n_threads=n_threads or available_threads()
+        )[-2:]
+    elif len(cells) > SEARCH_ROWS:
+        fits = [fit_mixture(cells, n_components=size, n_threads=n_threads) for size in sizes]
+    else:
+        likelihood = Likelihood(cells, n_threads)
+        floor = (sigma_floor / likelihood.scale) ** 2
+        fewer, more = best_fits(cells, likelihood, floor, sizes[1]).ascents[-2:]
+        return likelihood.mixture(fewer.params), 2.0 * (more.loglik - fewer.loglik)
+    return fits[0].mixture, 2.0 * (fits[1].loglik - fits[0].loglik)

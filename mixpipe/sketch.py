@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,9 +53,6 @@ class Grid:
             raise ValueError(f"base and fineness must be positive, found {self.base} and {self.fineness}")
         if not math.isfinite(self.anchor):
             raise ValueError(f"the anchor must be finite, found {self.anchor}")
-
-    # Steps of the error in a factor of two.
-    octave: ClassVar[int] = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +113,7 @@ class Sketch:
         """
         table = sketching.empty_table()
         for x, err, weights in blocks:
-            table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, grid.octave, *table)
+            table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *table)
         return cls(grid, *sketching.filled_cells(*table[:2]))
 
     def __len__(self) -> int:
@@ -172,7 +168,7 @@ class Sketch:
         """
         grid = self.grid
         x, err, weights = sketching.cell_points(
-            self.keys, self.sums, grid.base, grid.fineness, grid.octave, grid.halvings, joined_cells, joined_bins
+            self.keys, self.sums, grid.base, grid.fineness, grid.halvings, joined_cells, joined_bins
         )
         return grid.anchor + x, err, weights
 

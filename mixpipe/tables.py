@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,9 @@ from mixpipe.errors import ConfigError
 from mixpipe.files import write_file
 from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.quality import Quality
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Rows per block of the members table: bounds its memory to some MB.
 _BLOCK = 1 << 17
@@ -189,21 +194,31 @@ def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]
     return found
 
 
-def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels: np.ndarray) -> None:
+def write_members(
+    path: Path,
+    mixture: Mixture,
+    label: str,
+    blocks: Iterable[tuple[np.ndarray, Cells]],
+    *,
+    weighted: bool = False,
+    limited: bool = False,
+) -> None:
     """One row per used catalog row: memberships and the true value that each row's own error allows.
+
+    Rows are worked on and written a block at a time; the bytes do not depend on the blocks that they come in.
 
     Parameters
     ----------
     path : Path
-        Parquet file to write, block by block.
+        Parquet file to write.
     mixture : Mixture
         The fit.
-    cells : Cells
-        One cell per used row.
     label : str
         Name of the first column: the catalog's key, or `row`.
-    labels : ndarray, shape (n_data,)
-        Its values.
+    blocks : iterable of (ndarray, Cells)
+        Blocks of rows: the values of that column, and one cell per row.
+    weighted, limited : bool
+        Whether the rows of any block have weights, or limits.
 
     Raises
     ------
@@ -213,19 +228,15 @@ def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    weighted = bool(np.any(cells.weights != 1.0))
-
-    def block(start: int) -> pa.Table:
-        part = slice(start, start + _BLOCK)
-        x, err = cells.x[part], cells.err[part]
-        limits = None if cells.limits is None else cells.limits[part]
+    def table(labels: np.ndarray, cells: Cells) -> pa.Table:
+        x, err, limits = cells.x, cells.err, cells.limits
         resp = mixture.responsibilities(x, err, limits)
         true_mean, true_unc = mixture.posterior(x, err, limits)
         columns: dict[str, np.ndarray] = {"value": x, "err": err}
-        if limits is not None:
-            columns["limit"] = limits
+        if limited:
+            columns["limit"] = np.zeros(len(cells), np.int8) if limits is None else limits
         if weighted:
-            columns["weight"] = cells.weights[part]
+            columns["weight"] = cells.weights
         columns["component"] = (np.argmax(resp, axis=1) + 1).astype(np.int32)
         columns.update({f"p_{j + 1}": resp[:, j] for j in range(mixture.n_components)})
         columns["true_mean"], columns["true_unc"] = true_mean, true_unc
@@ -235,14 +246,43 @@ def write_members(path: Path, mixture: Mixture, cells: Cells, label: str, labels
                 f"in {path}",
                 "a key of another name",
             )
-        named = {label: labels[part], **columns}
-        return pa.table({name: pa.array(values) for name, values in named.items()})
+        return pa.table({name: pa.array(values) for name, values in {label: labels, **columns}.items()})
 
     def write(temporary: Path) -> None:
-        first = block(0)
-        with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
-            writer.write_table(first)
-            for start in range(_BLOCK, len(cells), _BLOCK):
-                writer.write_table(block(start))
+        writer = None
+        for labels, cells in _evenly(blocks):
+            rows = table(labels, cells)
+            writer = writer or pq.ParquetWriter(temporary, rows.schema, compression="zstd")
+            writer.write_table(rows.cast(writer.schema))
+        if writer is not None:
+            writer.close()
 
     write_file(path, write)
+
+
+def _evenly(blocks: Iterable[tuple[np.ndarray, Cells]]) -> Iterator[tuple[np.ndarray, Cells]]:
+    """The same rows in blocks of one size: the last digits of sums may depend on where a block begins."""
+    waiting: list[tuple[np.ndarray, Cells]] = []
+    n_waiting = 0
+    for labels, cells in blocks:
+        waiting.append((labels, cells))
+        n_waiting += len(cells)
+        if n_waiting < _BLOCK:
+            continue
+        labels, cells = _together(waiting)
+        for start in range(0, n_waiting - _BLOCK + 1, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            yield labels[part], cells[part]
+        rest = slice(n_waiting // _BLOCK * _BLOCK, None)
+        n_waiting %= _BLOCK
+        waiting = [(labels[rest], cells[rest])] if n_waiting else []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(blocks: list[tuple[np.ndarray, Cells]]) -> tuple[np.ndarray, Cells]:
+    if len(blocks) == 1:
+        return blocks[0]
+    labels = [labels for labels, _ in blocks]
+    joined = np.ma.concatenate(labels) if any(map(np.ma.isMaskedArray, labels)) else np.concatenate(labels)
+    return joined, reduce(add, (cells for _, cells in blocks))

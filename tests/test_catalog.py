@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
-from mixpipe.catalog import expand_files, list_columns, read_catalog, read_columns, write_columns
+from mixpipe.catalog import expand_files, list_columns, read_catalog, read_columns, write_blocks
 from mixpipe.errors import CatalogError, ConfigError
 
 # Beyond 2**53, where double precision loses the last digits.
@@ -447,7 +447,7 @@ class TestStore:
         table["flag"] = MaskedColumn([True, False, True], mask=[False, False, True])
         table["mag"] = np.array([1.1, 2.2, 3.3], dtype=np.float32)
         table.meta = {"files": [{"path": "a.fits", "n_rows": 3}], "other": object()}
-        write_columns(table, tmp_path / "t.parquet")
+        write_blocks([table], tmp_path / "t.parquet")
         read = read_columns(tmp_path / "t.parquet")
         assert read.colnames == table.colnames
         for name in table.colnames:
@@ -459,34 +459,34 @@ class TestStore:
         assert read_columns(tmp_path / "t.parquet", ["mass"]).colnames == ["mass"]
 
     def test_equal_tables_give_equal_bytes(self, tmp_path: Path) -> None:
-        write_columns(example(), tmp_path / "a.parquet")
+        write_blocks([example()], tmp_path / "a.parquet")
         # What stands under a mask is no part of the table.
         other = example()
         other["mass"].mask[1] = False
         other["mass"][1] = 77.0
         other["mass"].mask[1] = True
-        write_columns(other, tmp_path / "b.parquet")
+        write_blocks([other], tmp_path / "b.parquet")
         assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
     def test_whole_or_not_at_all(self, tmp_path: Path) -> None:
-        write_columns(example(), tmp_path / "t.parquet")
+        write_blocks([example()], tmp_path / "t.parquet")
         before = (tmp_path / "t.parquet").read_bytes()
         bad = Table({"pdf": np.zeros((3, 200))})
         with pytest.raises(CatalogError, match="'pdf' holds 200 values a row"):
-            write_columns(bad, tmp_path / "t.parquet")
+            write_blocks([bad], tmp_path / "t.parquet")
         assert (tmp_path / "t.parquet").read_bytes() == before
         assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
 
     def test_readable_by_the_group_as_the_umask_allows(self, tmp_path: Path) -> None:
         previous = os.umask(0o022)
         try:
-            write_columns(example(), tmp_path / "t.parquet")
+            write_blocks([example()], tmp_path / "t.parquet")
         finally:
             os.umask(previous)
         assert stat.S_IMODE((tmp_path / "t.parquet").stat().st_mode) == 0o644
 
     def test_no_rows(self, tmp_path: Path) -> None:
-        write_columns(example()[:0], tmp_path / "t.parquet")
+        write_blocks([example()[:0]], tmp_path / "t.parquet")
         assert len(read_columns(tmp_path / "t.parquet")) == 0
 
     def test_somebody_elses_file(self, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ settings:
   quality_draws: 9
   profile: true
   likelihood_ratio: 19
+  exact_finish: false
   fits_members: true
   seed: 7
 """
@@ -137,7 +138,7 @@ def test_every_key_arrives(tmp_path):
     assert stars.column("age").error == "e_age"
     assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
     assert stars.density("redshift") is stars.densities[0]
-    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, True, 7)
+    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, False, True, 7)
 
 
 def test_the_full_example_leaves_out_no_key():

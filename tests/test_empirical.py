@@ -1,5 +1,7 @@
 """The limit of the empirical process of fitted mixtures: published distributions, and simulations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import ndtr
@@ -9,7 +11,7 @@ import mixpipe
 from mixpipe.empirical import limit_statistics
 from mixpipe.model import Cells, Mixture
 from mixpipe.quality import assess
-from mixpipe.simulation import simulated_statistics
+from mixpipe.simulation import quality_pvalues, simulated_statistics
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 
@@ -104,3 +106,69 @@ def test_errors_may_span_any_range():
     quality = assess(fit.mixture, cells)
     assert 0.001 < np.mean(ks >= quality.ks)
     assert 0.001 < np.mean(ad >= quality.ad)
+
+
+OTHERS = {
+    "laplace": (lambda rng, n: rng.laplace(0.0, 1.0, n), None, {"family": "laplace"}),
+    "skew_normal": (
+        lambda rng, n: np.abs(rng.standard_normal(n)) + 0.3 * rng.standard_normal(n),
+        None,
+        {"family": "skew_normal"},
+    ),
+    "background": (
+        lambda rng, n: np.where(rng.random(n) < 0.5, rng.uniform(-9.0, 9.0, n), rng.standard_normal(n)),
+        None,
+        {"n_components": 2, "background": (-9.0, 9.0)},
+    ),
+    "truncated": (lambda rng, n: TRUTH.sample(n, rng), (-1.0, 4.5), {"n_components": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_limit_and_simulations_of_other_fits_agree(kind):
+    sample, window, options = OTHERS[kind]
+    rng = np.random.default_rng(15)
+    err = 0.3 * np.exp(0.4 * rng.standard_normal(3000))
+    x = sample(rng, 3000) + err * rng.standard_normal(3000)
+    if window is not None:
+        inside = (x > window[0]) & (x < window[1])
+        x, err = x[inside], err[inside]
+    cells = Cells.from_rows(x, err, truncated=window)
+    fit = mixpipe.fit_mixture(cells, **options)
+    limits = limit_statistics(fit, cells, 4000, np.random.default_rng(16))
+    for limit, simulated in zip(limits, simulated_statistics(fit, cells, 150, 1), strict=True):
+        assert ks_2samp(limit, simulated).pvalue > 1e-3
+        # And the two are no wide net: 150 values know their mean to some 4 %.
+        assert limit.mean() == pytest.approx(simulated.mean(), rel=0.16)
+
+
+def test_a_window_that_cuts_nothing_and_many_degrees_of_freedom_change_nothing():
+    """Student's t with 1000 degrees of freedom, the bound, is a Gaussian, and so is one with two far bounds."""
+    x, err = draw(5000, Mixture([1.0], [0.0], [1.0]))
+    cells = Cells.from_rows(x, err)
+    gaussian = mixpipe.fit_mixture(cells)
+    student = replace(gaussian, mixture=Mixture([1.0], [0.0], [1.0], ("student_t",), [1000.0]))
+    bounded = Cells.from_rows(x, err, truncated=(-100.0, 100.0))
+    expected = limit_statistics(replace(gaussian, mixture=Mixture([1.0], [0.0], [1.0])), cells, 500, rng_of(17))
+    for fit, rows in ((student, cells), (replace(gaussian, mixture=Mixture([1.0], [0.0], [1.0])), bounded)):
+        # Draws of the same stream; eigenvectors of nearly equal covariances differ by their gaps.
+        found = limit_statistics(fit, rows, 500, rng_of(17))
+        np.testing.assert_allclose(np.mean(found, axis=1), np.mean(expected, axis=1), rtol=0.1)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
+
+
+def test_p_values_of_many_rows_of_other_families_tell_right_from_wrong():
+    rng = np.random.default_rng(18)
+    x = rng.laplace(0.0, 1.0, 20_000) + 0.3 * rng.standard_normal(20_000)
+    cells = Cells.from_rows(x, 0.3)
+    right, wrong = (mixpipe.fit_mixture(cells, family=family) for family in ("laplace", "skew_normal"))
+    assert min(quality_pvalues(right, cells)) > 0.01
+    assert max(quality_pvalues(wrong, cells)) < 0.01
+    cut = Cells.from_rows(x[x > -1.0], 0.3, truncated=(-1.0, np.inf))
+    assert min(quality_pvalues(mixpipe.fit_mixture(cut, family="laplace"), cut)) > 0.01
+    # The edge of exact exponential values is where the first of them lies: no limit describes that.
+    exact = Cells.from_rows(rng.exponential(1.0, 5000))
+    assert np.isnan(quality_pvalues(mixpipe.fit_mixture(exact, family="exponential"), exact)).all()

@@ -22,7 +22,7 @@ def written(folder, labels, label="name", limits=None):
     rng = np.random.default_rng(1)
     x = MIXTURE.sample(labels.size, rng)
     cells = Cells.from_rows(x, 0.3, limits=limits)
-    tables.write_members(folder / "members.parquet", MIXTURE, cells, label, labels)
+    tables.write_members(folder / "members.parquet", MIXTURE, label, [(labels, cells)], limited=limits is not None)
     document = {"unit": "km/s", "catalog": "stars", "release": "dr1", "column": "rv"}
     (folder / "fit.json").write_text(json.dumps(document), encoding="utf-8")
     paths = [str(folder / name) for name in ("fit.json", "members.parquet", "members.fits")]

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
+from scipy.stats import t as student_t
 
 import mixpipe
 from mixpipe.intervals import Intervals
@@ -168,6 +169,92 @@ def test_intervals_from_small_uncertainties_are_symmetric_and_large_ones_stay_po
     assert np.all((large.weights > 0.0) & (large.weights < 1.0))
     assert np.all(large.sigmas > 0.0)
     assert large.weights[0, 1] == pytest.approx(expit(logit(0.3) - norm.ppf(0.975) * 0.3 / 0.21))
+
+
+def test_gaussians_by_the_general_likelihood_have_the_same_intervals():
+    """A window that cuts nothing: another likelihood, other variables, the same profiles."""
+    x, err = two()
+    cells, whole = Cells.from_rows(x, err), Cells.from_rows(x, err, truncated=(-1e9, 1e9))
+    one = profile_intervals(cells, mixpipe.fit_mixture(cells, n_components=2), 0.9)
+    other = profile_intervals(whole, mixpipe.fit_mixture(whole, n_components=2), 0.9)
+    for part in PARTS:
+        widths = np.diff(getattr(one, part), axis=0).min()
+        np.testing.assert_allclose(getattr(other, part), getattr(one, part), atol=2 * END * widths)
+
+
+def test_ends_of_a_censored_normal_by_an_independent_optimiser():
+    rng = np.random.default_rng(6)
+    x, limit = rng.normal(0.0, math.hypot(1.0, 0.3), 80), rng.normal(-0.3, 0.5, 80)
+    hidden = x < limit
+    x = np.where(hidden, limit, x)
+    cells = Cells.from_rows(x, 0.3, limits=np.where(hidden, -1, 0))
+    fit = mixpipe.fit_mixture(cells)
+
+    def loglik(mean, sigma):
+        total = math.hypot(sigma, 0.3)
+        return norm.logpdf(x[~hidden], mean, total).sum() + norm.logcdf(x[hidden], mean, total).sum()
+
+    def best(function, bounds):
+        found = minimize_scalar(lambda v: -function(v), bounds=bounds, method="bounded", options={"xatol": 1e-8})
+        return -found.fun
+
+    found = profile_intervals(cells, fit, 0.95)
+    for end in found.means[:, 0]:
+        drop = 2.0 * (fit.loglik - best(lambda sigma, end=end: loglik(end, sigma), (1e-3, 5.0)))
+        # An error of 1e-4 in the distance of the end is one of 2e-4 in the drop.
+        assert drop == pytest.approx(chi2.ppf(0.95, 1), rel=1e-3)
+    for end in found.sigmas[:, 0]:
+        drop = 2.0 * (fit.loglik - best(lambda mean, end=end: loglik(mean, end), (-5.0, 5.0)))
+        assert drop == pytest.approx(chi2.ppf(0.95, 1), rel=1e-3)
+
+
+def test_ends_of_a_shape_by_an_independent_optimiser():
+    x = student_t.ppf((np.arange(150) + 0.5) / 150, 4)
+    cells = Cells.from_rows(x, 1e-6)
+    fit = mixpipe.fit_mixture(cells, family="student_t")
+    found = profile_intervals(cells, fit, 0.68)
+    for end in found.shapes[:, 0]:
+        drop = minimize(
+            lambda p, end=end: -student_t.logpdf(x, end, p[0], math.exp(p[1])).sum(), [0.0, 0.0], options={"gtol": 1e-7}
+        )
+        assert 2.0 * (fit.loglik + drop.fun) == pytest.approx(chi2.ppf(0.68, 1), rel=2e-3)
+
+
+def test_a_background_has_a_weight_and_no_more():
+    x = np.append(two(120)[0], np.linspace(-9.5, 9.5, 40))
+    cells = Cells.from_rows(x, 0.3)
+    fit = mixpipe.fit_mixture(cells, n_components=3, background=(-10.0, 10.0))
+    found = profile_intervals(cells, fit)
+    j = fit.mixture.families.index("uniform")
+    assert np.isnan(found.means[:, j]).all() and np.isnan(found.sigmas[:, j]).all() and np.isnan(found.shapes).all()
+    assert found.weights[0, j] < fit.mixture.weights[j] < found.weights[1, j]
+
+    def loglik(weight, ratio, means, sigmas):
+        others = (1.0 - weight) * np.array([ratio, 1.0 - ratio])
+        flat = (norm.cdf(x, -10.0, 0.3) - norm.cdf(x, 10.0, 0.3)) / 20.0
+        return np.log(weight * flat + norm.pdf(x[:, None], means, np.hypot(sigmas, 0.3)) @ others).sum()
+
+    rest = np.delete(np.arange(3), j)
+    mixture = fit.mixture
+    start = [logit(mixture.weights[rest[0]] / mixture.weights[rest].sum()), *mixture.means[rest]]
+    start += list(np.log(mixture.sigmas[rest]))
+    for end in found.weights[:, j]:
+        best = minimize(
+            lambda p, end=end: -loglik(end, expit(p[0]), p[1:3], np.exp(p[3:])), start, options={"gtol": 1e-7}
+        )
+        assert 2.0 * (fit.loglik + best.fun) == pytest.approx(chi2.ppf(0.68, 1), rel=2e-3)
+
+
+def test_the_upper_limit_of_a_sigma_among_limits():
+    """Half of the rows are upper limits far above all values: they say nothing, and the closed form is that without."""
+    x = 0.5 * np.linspace(-1.0, 1.0, 50)
+    cells = Cells.from_rows(np.append(x, np.full(50, 30.0)), 1.0, limits=np.append(np.zeros(50), np.full(50, -1)))
+    fit = mixpipe.fit_mixture(cells)
+    assert fit.boundary.tolist() == [True]
+    total = brentq(lambda t: 50 * (math.log(t) + (1.0 / t - 1.0) * x.var()) - norm.ppf(0.95) ** 2, 1.0, 3.0)
+    # The general likelihood has a width of 0.02 errors in place of none: 4e-4 in a variance of 0.06.
+    assert sigma_upper_limit(cells, fit, 0, 0.95) == pytest.approx(math.sqrt(total - 1.0), rel=4e-3)
+    assert profile_intervals(cells, fit, 0.9).sigmas[0, 0] == 0.0
 
 
 def test_mistakes_are_named():

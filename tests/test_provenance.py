@@ -100,6 +100,7 @@ def test_stages_depend_on_what_they_use():
     assert catalog and figures and kernels
     # Tabulated densities are read, fitted and drawn by stages of their own.
     densities = {f"{part}.py" for part in ("catalog/densities", "kernels/grids", "figures/densities")}
+    overlay = {"figures/overlay.py"}
     assert catalog - densities <= names("ingest") & names("fit")
     assert not names("ingest") & (figures | kernels | {"model.py", "columns.py", "tables.py"})
     assert kernels - densities | {
@@ -110,13 +111,15 @@ def test_stages_depend_on_what_they_use():
         "tables.py",
     } <= names("fit")
     assert not names("fit") & (figures | {"report.py"})
-    assert figures - densities <= names("figures")
+    assert figures - densities - overlay <= names("figures")
     assert not names("figures") & (catalog | {"kernels/passes.py", "likelihood.py", "columns.py"})
     assert catalog | {"kernels/grids.py", "estimators/tabulated.py"} <= names("densities")
     assert not names("densities") & (figures | {"search.py", "selection.py"})
     assert "figures/densities.py" in names("density_figure")
     assert not names("density_figure") & (catalog | {"kernels/grids.py", "estimators/tabulated.py"})
     assert not densities & (names("ingest") | names("fit") | names("figures"))
+    assert {"comparison.py"} | overlay <= names("compare")
+    assert not overlay & (names("fit") | names("figures"))
     assert {"report.py", "templates/report.html.j2"} <= names("report")
     assert not names("summary") & (catalog | figures | {"kernels/passes.py", "likelihood.py"})
 
@@ -156,10 +159,10 @@ def package(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        ("catalog/fits.py", {"ingest", "fit", "densities", "members"}),
+        ("catalog/fits.py", {"ingest", "fit", "densities", "members", "compare"}),
         ("search.py", {"fit"}),
         ("kernels/grids.py", {"densities"}),
-        ("figures/mixture.py", {"figures", "density_figure"}),
+        ("figures/mixture.py", {"figures", "density_figure", "compare"}),
         ("figures/densities.py", {"density_figure"}),
         ("templates/report.html.j2", {"report"}),
         ("pipeline/account.py", {"account"}),

@@ -1,6 +1,7 @@
 """Tables and files: full precision, whole or not at all, and back again."""
 
 import csv
+import itertools
 import json
 import math
 import os
@@ -215,7 +216,7 @@ def test_nan_survives_json(fitted, tmp_path):
 def test_members_are_those_of_the_mixture_in_blocks_of_any_size(fitted, tmp_path, monkeypatch, block):
     monkeypatch.setattr(tables, "_BLOCK", block)
     names = np.array([f"star {i}" for i in range(120)])
-    tables.write_members(tmp_path / "members.parquet", fitted.fit.mixture, fitted.cells, "name", names)
+    tables.write_members(tmp_path / "members.parquet", fitted.fit.mixture, "name", [(names, fitted.cells)])
     table = pq.read_table(tmp_path / "members.parquet").to_pandas()
     assert table.columns.tolist() == [
         "name",
@@ -242,18 +243,29 @@ def test_members_are_those_of_the_mixture_in_blocks_of_any_size(fitted, tmp_path
 
 
 def test_members_with_numbered_rows_keep_their_type(fitted, tmp_path):
-    tables.write_members(
-        tmp_path / "m.parquet", fitted.fit.mixture, fitted.cells, "row", np.arange(10**12, 10**12 + 120)
-    )
+    labels = np.arange(10**12, 10**12 + 120)
+    tables.write_members(tmp_path / "m.parquet", fitted.fit.mixture, "row", [(labels, fitted.cells)])
     table = pq.read_table(tmp_path / "m.parquet").to_pandas()
     assert table.row.dtype == np.int64
     assert table.row.iloc[-1] == 10**12 + 119
 
 
+def test_members_do_not_depend_on_the_blocks_that_rows_come_in(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK", 50)
+    labels = np.arange(120)
+    for name, cuts in (("a", [120]), ("b", [1, 49, 51, 119]), ("c", [50, 100]), ("d", range(1, 120))):
+        blocks = [
+            (labels[start:stop], fitted.cells[start:stop])
+            for start, stop in itertools.pairwise([0, *cuts, 120])
+            if start < stop
+        ]
+        tables.write_members(tmp_path / name, fitted.fit.mixture, "row", blocks)
+    assert len({(tmp_path / name).read_bytes() for name in "abcd"}) == 1
+
+
 def test_members_that_fail_half_way_leave_nothing(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "_BLOCK", 50)
     with pytest.raises(ValueError, match=r".+"):
-        tables.write_members(
-            tmp_path / "m.parquet", fitted.fit.mixture, fitted.cells, "row", np.arange(60)
-        )  # the labels run out in the second block
+        # The labels run out in the second block.
+        tables.write_members(tmp_path / "m.parquet", fitted.fit.mixture, "row", [(np.arange(60), fitted.cells)])
     assert litter(tmp_path) == []

@@ -1,17 +1,30 @@
-"""Catalog files in, table out: formats, units, masks and shards; no statistics."""
+"""Catalog files in, table out: formats, units, masks and shards, whole or in blocks; no statistics."""
 
 from mixpipe.catalog.files import expand_files
-from mixpipe.catalog.reading import list_columns, read_catalog
+from mixpipe.catalog.reading import BLOCK_ROWS, list_columns, read_blocks, read_catalog
+from mixpipe.catalog.release import StoredRelease, joined
 from mixpipe.catalog.source import FORMATS, expected_name
-from mixpipe.catalog.store import read_columns, stored_columns, write_columns
+from mixpipe.catalog.store import (
+    read_columns,
+    stored_blocks,
+    stored_columns,
+    stored_files,
+    write_blocks,
+)
 
 __all__ = [
+    "BLOCK_ROWS",
     "FORMATS",
+    "StoredRelease",
     "expand_files",
     "expected_name",
+    "joined",
     "list_columns",
+    "read_blocks",
     "read_catalog",
     "read_columns",
+    "stored_blocks",
     "stored_columns",
-    "write_columns",
+    "stored_files",
+    "write_blocks",
 ]

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from numpy.typing import NDArray
+
+# Stored bytes in memory at a time, so that blocks of wide tables have fewer rows.
+_BLOCK_BYTES = 1 << 25
+
+
+def row_ranges(n_rows: int, rows: int, row_bytes: int = 0) -> Iterator[tuple[int, int]]:
+    """First row and end of each block: at most `rows` rows, and not many bytes; one empty block if there is no row.
+
+    >>> list(row_ranges(5, 2)), list(row_ranges(0, 2))
+    ([(0, 2), (2, 4), (4, 5)], [(0, 0)])
+    """
+    step = min(rows, max(_BLOCK_BYTES // max(row_bytes, 1), 1))
+    for start in range(0, max(n_rows, 1), step):
+        yield start, min(start + step, n_rows)
 
 
 def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
@@ -23,23 +38,23 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
     unit : str, astropy Unit or None
         Unit of the values.
     """
-    mask = np.ma.getmaskarray(values)
-    array = np.asarray(np.ma.getdata(values))
+    array, mask = np.asarray(np.ma.getdata(values)), np.ma.getmask(values)
     if array.dtype.kind == "O":
         array = _from_objects(array)
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.dtype.kind in "UT":
         array = np.strings.rstrip(array.astype(np.str_))
-        missing = np.strings.strip(array) == ""
-    elif array.dtype.kind in "fc":
-        missing = np.isnan(array)
-    elif array.dtype.kind == "O":
-        missing = np.array([value is None for value in array.flat], dtype=bool).reshape(array.shape)
-    else:
-        missing = np.zeros(array.shape, dtype=bool)
-    # A copy that owns its memory: the file behind a memory map is closed after reading.
+    # A copy that owns its memory, whatever the reader does with its own.
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
+    if native.dtype.kind == "U":
+        missing = np.strings.strip(native) == ""
+    elif native.dtype.kind in "fc":
+        missing = np.isnan(native)
+    elif native.dtype.kind == "O":
+        missing = np.array([value is None for value in native.flat], dtype=bool).reshape(native.shape)
+    else:
+        missing = np.zeros(native.shape, dtype=bool)
     return MaskedColumn(native, name=name, mask=missing | mask, unit=parse_unit(unit))
 
 
@@ -61,7 +76,12 @@ def parse_unit(unit: object) -> u.UnitBase | None:
     >>> parse_unit("mas yr-1")
     Unit("mas / yr")
     """
-    text = "" if unit is None else str(unit).strip()
+    return None if unit is None else _parsed(str(unit).strip())
+
+
+# Spellings are tried one after the other, which is slow for a column of many blocks.
+@functools.cache
+def _parsed(text: str) -> u.UnitBase | None:
     if not text or text == "---":
         return None
     for spelling in ("generic", "fits", "cds"):
@@ -104,12 +124,12 @@ def _texts(sentinel: float | str) -> tuple[str, ...]:
 
 
 def kind_of(column: Column) -> str:
-    """What a column holds, in a word: ``numbers``, ``text``, ``nothing`` (all missing), or the name of its type.
+    """What a column holds, in a word: ``numbers``, ``text``, ``nothing`` (no value), or the name of its type.
 
     >>> kind_of(as_column("x", [1, 2]))
     'numbers'
     """
-    if len(column) and bool(np.all(np.ma.getmaskarray(column))):
+    if bool(np.all(np.ma.getmaskarray(column))):
         return "nothing"
     kind = np.ma.getdata(column).dtype.kind
     return "numbers" if kind in "biuf" else "text" if kind in "US" else str(column.dtype)

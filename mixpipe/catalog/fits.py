@@ -1,17 +1,21 @@
-"""FITS binary and ASCII tables, memory-mapped so that only the wanted columns are converted."""
+"""FITS binary and ASCII tables, read some rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
-from mixpipe.catalog.arrays import as_column, unit_text
+from mixpipe.catalog.arrays import as_column, row_ranges, unit_text
 from mixpipe.catalog.source import Source
+
+# FITS files are padded to a multiple of this.
+_RECORD = 2880
 
 
 def columns(source: Source) -> dict[str, str | None]:
@@ -22,33 +26,34 @@ def columns(source: Source) -> dict[str, str | None]:
         return {column.name: unit_text(column.unit) for column in table.columns}
 
 
-def read(source: Source, names: Sequence[str] | None) -> Table:
-    """These columns, or all."""
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
     with fits.open(source.path, memmap=True) as hdus:
         hdu = find(hdus, source)
-        wanted = source.choose(hdu.columns.names, names)
-        table = Table()
-        for name in wanted:
-            column = hdu.columns[name]
-            stored = hdu.data.view(np.ndarray)[name]
-            # Nulls are marks in the stored values, before TSCAL and TZERO.
-            null = _nulls(column, stored, isinstance(hdu, fits.TableHDU))
-            # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
-            values = stored if stored.dtype.kind == "S" and "A" in column.format else np.asarray(hdu.data.field(name))
-            if values.dtype.kind != "O" and null is not None:
-                values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
-            table[name] = as_column(name, values, column.unit)
-        return table
+        wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
+        is_plain = all(map(_is_plain, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
+        # Arrays of variable length are stored behind the rows.
+        if any(column.format.lstrip("0123456789").startswith(("P", "Q")) for column in wanted):
+            records = _slices(hdu, rows)
+        elif is_plain and isinstance(hdu, fits.BinTableHDU):
+            layout = hdu.columns.dtype.newbyteorder(">")
+            records = (np.frombuffer(stored, dtype=layout) for stored in _stored(hdu, rows))
+        else:
+            records = _converted(hdu, rows)
+        for part in records:
+            yield Table([_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted], copy=False)
 
 
 def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
     """The table that `hdu` names, by default the first one."""
-    tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-    listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
     if source.hdu is None:
-        if not tables:
+        # HDUs are looked for as they are asked for, which in a gzipped file takes reading up to them.
+        first = next((hdu for hdu in hdus if _is_table(hdu)), None)
+        if first is None:
             raise source.error("no HDU has a table", "a FITS file with a binary or ASCII table")
-        return hdus[tables[0]]
+        return first
+    tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
+    listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
     named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == str(source.hdu).strip().upper()]
     # A command line hands over numbers as text.
     number = int(source.hdu) if str(source.hdu).strip().isdecimal() else -1
@@ -58,6 +63,55 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
     if index not in tables:
         raise source.error(f"HDU {source.hdu} has no table", f"one of {listed}")
     return hdus[index]
+
+
+def _is_table(hdu: object) -> bool:
+    return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+
+
+def _is_plain(column: fits.Column) -> bool:
+    """Whether the values are those stored."""
+    is_scaled = column.bscale is not None or column.bzero is not None or column.dim is not None
+    return not is_scaled and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
+
+
+def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]:
+    """Rows as they are in the file; of a memory map, the pages that were used would stay in memory."""
+    place, width, n_rows = hdu.fileinfo(), hdu.header["NAXIS1"], hdu.header["NAXIS2"]
+    place["file"].seek(place["datLoc"])
+    for start, stop in row_ranges(n_rows, rows, width):
+        stored = place["file"].read((stop - start) * width)
+        if len(stored) != (stop - start) * width:
+            raise OSError(f"it ends in row {start + len(stored) // width + 1} of {n_rows}")
+        yield stored
+
+
+def _converted(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
+    """Rows as Astropy reads them from a table that has no others."""
+    header, width = hdu.header.copy(), hdu.header["NAXIS1"]
+    header["PCOUNT"] = 0
+    for stored in _stored(hdu, rows):
+        header["NAXIS2"] = len(stored) // width
+        table = b"".join([header.tostring().encode("ascii"), stored, bytes(-len(stored) % _RECORD)])
+        yield type(hdu).fromstring(table, uint=True).data
+
+
+def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
+    """Rows of the memory-mapped table."""
+    for start, stop in row_ranges(len(hdu.data), rows, hdu.header["NAXIS1"]):
+        yield hdu.data[start:stop]
+
+
+def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> MaskedColumn:
+    stored = records.view(np.ndarray)[column.name]
+    # Nulls are marks in the stored values, before TSCAL and TZERO.
+    null = _nulls(column, stored, is_ascii)
+    # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
+    is_text = stored.dtype.kind == "S" and "A" in column.format
+    values = np.asarray(records.field(column.name)) if isinstance(records, fits.FITS_rec) and not is_text else stored
+    if values.dtype.kind != "O" and null is not None:
+        values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
+    return as_column(column.name, values, column.unit)
 
 
 def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray[np.bool_] | None:

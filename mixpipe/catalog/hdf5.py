@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
 from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
-from mixpipe.catalog.arrays import as_column, unit_text
+from mixpipe.catalog.arrays import as_column, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
 # Astropy stores the mask of a column x as a column x.mask, and describes a dataset in one beside it.
@@ -23,24 +25,27 @@ def columns(source: Source) -> dict[str, str | None]:
         return _columns(source, find(file, source))
 
 
-def read(source: Source, names: Sequence[str] | None) -> Table:
-    """These columns, or all."""
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
     with source.open() as stream, h5py.File(stream, "r") as file:
         node = find(file, source)
         units = _columns(source, node)
-        table = Table()
-        for name in source.choose(list(units), names):
-            values = np.ma.MaskedArray(node[name][...] if isinstance(node, h5py.Group) else node[name])
-            if name + _MASK in _names(node):
-                mask = np.asarray(node[name + _MASK], dtype=bool)
-                values = np.ma.MaskedArray(values.data, mask=mask)
-            column = as_column(name, values, units[name])
-            if len(table.colnames) and len(column) != len(table):
-                raise source.error(
-                    f"column {name!r} has {len(column)} rows", f"{len(table)} as in column {table.colnames[0]!r}"
-                )
-            table[name] = column
-        return table
+        wanted = source.choose(list(units), names)
+        masks = [name + _MASK for name in wanted if name + _MASK in _names(node)]
+        for start, stop in row_ranges(_n_rows(source, node, wanted), rows, _row_bytes(node, wanted)):
+            stored: Any = (
+                # One pass over the records for all columns.
+                node.fields([*wanted, *masks])[start:stop]
+                if isinstance(node, h5py.Dataset)
+                else {name: node[name][start:stop] for name in (*wanted, *masks)}
+            )
+            table = Table()
+            for name in wanted:
+                values = np.ma.MaskedArray(stored[name])
+                if name + _MASK in masks:
+                    values = np.ma.MaskedArray(values.data, mask=np.asarray(stored[name + _MASK], dtype=bool))
+                table.add_column(as_column(name, values, units[name]), copy=False)
+            yield table
 
 
 def find(file: h5py.File, source: Source) -> h5py.Dataset | h5py.Group:
@@ -92,6 +97,25 @@ def _columns(source: Source, node: h5py.Dataset | h5py.Group) -> dict[str, str |
         for name in names
         if not (name.endswith(_MASK) and name.removesuffix(_MASK) in names)
     }
+
+
+def _n_rows(source: Source, node: h5py.Dataset | h5py.Group, wanted: Sequence[str]) -> int:
+    if isinstance(node, h5py.Dataset) or not wanted:
+        return len(node)
+    for name in wanted:
+        if len(node[name]) != len(node[wanted[0]]):
+            raise source.error(
+                f"column {name!r} has {len(node[name])} rows",
+                f"{len(node[wanted[0]])} as in column {wanted[0]!r}",
+            )
+    return len(node[wanted[0]])
+
+
+def _row_bytes(node: h5py.Dataset | h5py.Group, wanted: Sequence[str]) -> int:
+    """Bytes of a row of these columns."""
+    if isinstance(node, h5py.Dataset):
+        return sum(node.dtype[name].itemsize for name in wanted)
+    return sum(node[name].dtype.itemsize * math.prod(node[name].shape[1:]) for name in wanted)
 
 
 def _attribute_unit(dataset: h5py.Dataset) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from astropy.io import ascii as text_tables
 from astropy.io.votable import parse
 from astropy.table import Column, Table
 
-from mixpipe.catalog.arrays import as_column, unit_text
+from mixpipe.catalog.arrays import as_column, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
 
@@ -19,16 +19,17 @@ def columns(source: Source) -> dict[str, str | None]:
     return {name: unit_text(table[name].unit) for name in table.colnames if isinstance(table[name], Column)}
 
 
-def read(source: Source, names: Sequence[str] | None) -> Table:
-    """These columns, or all."""
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time; the table is in memory as a whole."""
     whole = _whole(source)
     table = Table()
     for name in source.choose(whole.colnames, names):
         column = whole[name]
         if not isinstance(column, Column):
             raise source.error(f"column {name!r} holds {type(column).__name__}", "plain numbers or text")
-        table[name] = as_column(name, column.data, column.unit)
-    return table
+        table.add_column(as_column(name, column.data, column.unit), copy=False)
+    for start, stop in row_ranges(len(table), rows):
+        yield table[start:stop]
 
 
 def _whole(source: Source) -> Table:

@@ -1,8 +1,9 @@
-"""Parquet files, read column by column."""
+"""Parquet files, read some rows of the wanted columns at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,8 @@ from mixpipe.catalog.source import Source
 # Astropy stores the mask of a column x as a column x.mask, here and in HDF5.
 MASK = ".mask"
 
+_BUFFER = 1 << 20
+
 
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the footer."""
@@ -24,36 +27,55 @@ def columns(source: Source) -> dict[str, str | None]:
         return _columns(source, file.schema_arrow)
 
 
-def read(source: Source, names: Sequence[str] | None) -> Table:
-    """These columns, or all."""
-    with source.open() as stream, pq.ParquetFile(stream) as file:
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
+    # With a buffer, a row group is not read as a whole.
+    with source.open() as stream, pq.ParquetFile(stream, buffer_size=_BUFFER) as file:
         units = _columns(source, file.schema_arrow)
         wanted = source.choose(list(units), names)
         masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
         # Names are matched here: pyarrow would take a dot in a name for a path and bring siblings along.
-        data = file.read(columns=[*wanted, *masks])
-    table = Table()
-    for name in wanted:
-        values = to_masked(data.column(name))
-        if name + MASK in masks:
-            values.mask |= to_masked(data.column(name + MASK)).filled(True).astype(bool)
-        table[name] = as_column(name, values, units[name])
-    return table
+        for data in _tables(file, [*wanted, *masks], rows):
+            table = Table()
+            for name in wanted:
+                values = to_masked(data.column(name))
+                if name + MASK in masks:
+                    values.mask |= to_masked(data.column(name + MASK)).filled(True).astype(bool)
+                table.add_column(as_column(name, values, units[name]), copy=False)
+            yield table
+
+
+def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    if file.metadata.num_rows <= rows:
+        yield file.read(columns=names)
+    else:
+        for batch in file.iter_batches(rows, columns=names):
+            yield pa.Table.from_batches([batch])
 
 
 def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
-    """A masked array with nulls masked; long integers stay exact."""
+    """A masked array with nulls masked; long integers stay exact, and nothing is copied where that can be."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    missing = column.is_null().to_numpy()
     if pa.types.is_null(column.type):
         return np.ma.masked_all(len(column))
-    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        filled = pc.fill_null(column, pa.scalar(0, type=pa.int8()).cast(column.type)) if missing.any() else column
-        return np.ma.MaskedArray(filled.to_numpy(), mask=missing)
-    return np.ma.MaskedArray(column.to_numpy(), mask=missing)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        # A block without any text is text all the same.
+        filled = pc.fill_null(column, "") if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy().astype(np.str_), mask=_nulls(column))
+    if pa.types.is_floating(column.type):
+        filled = pc.fill_null(column, pa.scalar(np.nan, type=column.type)) if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy(), mask=_nulls(column))
+    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type):
+        filled = pc.fill_null(column, pa.scalar(0, type=pa.int8()).cast(column.type)) if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy(), mask=_nulls(column))
+    return np.ma.MaskedArray(column.to_numpy(), mask=_nulls(column))
+
+
+def _nulls(column: pa.ChunkedArray) -> Any:
+    return column.is_null().to_numpy() if column.null_count else np.ma.nomask
 
 
 def _columns(source: Source, schema: pa.Schema) -> dict[str, str | None]:

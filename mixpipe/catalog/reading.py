@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -14,6 +15,9 @@ from astropy.utils.exceptions import AstropyWarning
 
 from mixpipe.catalog.arrays import kind_of, mask_sentinels
 from mixpipe.catalog.source import Source
+
+# Some 2 MB for each column of numbers.
+BLOCK_ROWS = 1 << 18
 
 # Each format's libraries are imported when a file of that format is met.
 _READERS = {
@@ -33,8 +37,8 @@ class _Reader(Protocol):
     def columns(self, source: Source) -> dict[str, str | None]:
         """Names and units, from the header."""
 
-    def read(self, source: Source, names: Sequence[str] | None) -> Table:
-        """These columns, or all."""
+    def blocks(self, source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+        """These columns, or all, at most `rows` rows at a time; at least one table, if an empty one."""
 
 
 def read_catalog(
@@ -87,22 +91,61 @@ def read_catalog(
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
         raise ValueError("path must name at least one file")
-    tables, sources = [], []
+    tables, sources, entries = [], [], []
     for file in paths:
         source = Source(
             Path(file), format, hdu, path_in_file, comment, delimiter, tuple(missing), where_from
         ).resolved()
-        with _quiet(), source.parsing():
-            table = _reader(source).read(source, columns)
-        for column in table.itercols():
-            mask_sentinels(column, source.missing)
+        parts = list(_blocks(source, columns, sys.maxsize))
         # Shards need the same columns whether or not they were asked for by name.
-        columns = table.colnames if columns is None else columns
-        tables.append(table)
-        sources.append(source)
-    joined = tables[0] if len(tables) == 1 else _join(tables, sources)
-    joined.meta = {"files": [{"path": str(s.path), "n_rows": len(t)} for s, t in zip(sources, tables, strict=True)]}
+        columns = parts[0].colnames if columns is None else columns
+        tables += parts
+        sources += [source] * len(parts)
+        entries.append({"path": str(source.path), "n_rows": sum(map(len, parts))})
+    joined = tables[0] if len(tables) == 1 else join(tables, sources)
+    joined.meta = {"files": entries}
     return joined
+
+
+def read_blocks(
+    path: str | Path, columns: Sequence[str] | None = None, *, rows: int = BLOCK_ROWS, **options: Any
+) -> Iterator[Table]:
+    """Read a catalog file some rows at a time, in memory for these rows only.
+
+    FITS, Parquet and HDF5 files are read once. Delimited text of more than one block is read twice, because the type of
+    a column may only show in its last row. VOTable, ECSV and machine-readable tables are in memory as a whole.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    columns : sequence of str, optional
+        Names of the columns to read, exactly as in the header; all if None.
+    rows : int
+        Most rows of a block; of wide tables blocks have fewer.
+    **options
+        How it is read: `format` and what follows it in `read_catalog`.
+
+    Yields
+    ------
+    astropy.table.Table
+        The next rows, as `read_catalog` gives them, except that texts are only as wide as those of the block. There is
+        at least one table; that of a file without rows is empty. ``meta["files"]`` has one entry, ``{"path", "n_rows",
+        "first_row"}``: the rows of the block, and how many rows of the file are in front of it.
+
+    Raises
+    ------
+    CatalogError
+        When the block is asked for, as `read_catalog` does.
+    """
+    if rows < 1:
+        raise ValueError(f"rows must be positive, not {rows}")
+    source = Source(Path(path), **options).resolved()
+    first = 0
+    for table in _blocks(source, columns, rows):
+        table.meta = {"files": [{"path": str(source.path), "n_rows": len(table), "first_row": first}]}
+        first += len(table)
+        yield table
 
 
 def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
@@ -131,31 +174,44 @@ def _reader(source: Source) -> _Reader:
     return cast(_Reader, importlib.import_module(_READERS[source.format]))
 
 
+def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """Tables of one file, with sentinels masked."""
+    blocks = _reader(source).blocks(source, columns, rows)
+    while True:
+        # Only around the step: what the caller does between two blocks is his.
+        with _quiet(), source.parsing():
+            table = next(blocks, None)
+        if table is None:
+            return
+        for column in table.itercols():
+            mask_sentinels(column, source.missing)
+        yield table
+
+
 def _quiet() -> warnings.catch_warnings:
     """Silence Astropy's remarks on headers; what matters is raised or shows in the counts of dropped rows."""
     return warnings.catch_warnings(action="ignore", category=AstropyWarning)
 
 
-def _join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
+def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
     """Rows of all tables; what a column holds, and its unit, must be the same in each."""
-    joined = Table()
+    whole = Table()
     for name in tables[0].colnames:
         parts = [table[name] for table in tables]
-        first = next((i for i, part in enumerate(parts) if len(part) and kind_of(part) != "nothing"), 0)
-        for part, source in zip(parts, sources, strict=True):
-            if len(part) and kind_of(part) not in ("nothing", kind_of(parts[first])):
-                raise source.error(
-                    f"column {name!r} holds {kind_of(part)}",
-                    f"{kind_of(parts[first])} as in {sources[first].path}",
-                )
+        kinds = [kind_of(part) for part in parts]
+        first = next((i for i, kind in enumerate(kinds) if kind != "nothing"), 0)
+        for part, kind, source in zip(parts, kinds, sources, strict=True):
+            if kind not in ("nothing", kinds[first]):
+                raise source.error(f"column {name!r} holds {kind}", f"{kinds[first]} as in {sources[first].path}")
             if part.unit != parts[first].unit:
                 raise source.error(
                     f"column {name!r} has the unit {part.unit}", f"{parts[first].unit} as in {sources[first].path}"
                 )
-        # A shard without a single value may have been taken for another type.
+        # Rows without a single value may have been taken for another type.
         arrays = [
-            part.data if kind_of(part) != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
-            for part in parts
+            part.data if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
+            for part, kind in zip(parts, kinds, strict=True)
         ]
-        joined[name] = MaskedColumn(np.ma.concatenate(arrays), name=name, unit=parts[first].unit)
-    return joined
+        column = MaskedColumn(np.ma.concatenate(arrays), name=name, unit=parts[first].unit)
+        whole.add_column(column, copy=False)
+    return whole

@@ -2,57 +2,71 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
-from mixpipe.catalog import parquet
-from mixpipe.catalog.arrays import unit_text
+from mixpipe.catalog.arrays import as_column, parse_unit, unit_text
+from mixpipe.catalog.parquet import to_masked
 from mixpipe.catalog.source import Source
 from mixpipe.errors import CatalogError
 from mixpipe.files import write_file
 
-_META = b"mixpipe"
+# Rows that are written and read at a time, whatever the blocks that they come in.
+GROUP_ROWS = 1 << 18
+
+_META = "mixpipe"
+
+# Rows on their way into the file, and where they are from, for error messages.
+_Part = tuple[pa.Table, str]
 
 
-def write_columns(table: Table, path: str | Path) -> None:
-    """Write a table to a Parquet file, whole or not at all; equal tables give equal bytes.
+def write_blocks(
+    blocks: Iterable[Table], path: str | Path, files: Mapping[str, Mapping[str, object]] | None = None
+) -> None:
+    """Write tables, one below the other, to a Parquet file, whole or not at all.
+
+    Only some rows are in memory. The bytes of the file depend on the rows, not on the blocks that they come in.
 
     Parameters
     ----------
-    table : astropy.table.Table
-        Columns with one number, truth value or text a row; masked cells become nulls. ``meta["files"]`` is kept.
+    blocks : iterable of astropy.table.Table
+        At least one; all with the same columns, of one number, truth value or text a row. What is masked, NaN or blank
+        becomes null. ``meta["files"]`` is kept, with the rows of all blocks of a file added up.
     path : str or Path
         The file to write.
+    files : mapping, optional
+        What else to remember about a file, by its path: ``{"a.fits": {"sha256": "..."}}``.
 
     Raises
     ------
     CatalogError
-        For a column with several values a row.
+        For a column with several values a row, and for one that holds text in one block and numbers in another, or has
+        another unit.
     """
-    arrays, fields = [], []
-    for name in table.colnames:
-        column = table[name]
-        values = np.ma.getdata(column)
-        if values.ndim != 1 or values.dtype.kind == "O":
-            held = f"{values[0].size} values a row" if values.ndim > 1 and len(values) else "several values a row"
-            raise CatalogError(f"column {name!r} holds {held}", place(table), "one value a row")
-        array = pa.array(values, mask=np.ma.getmaskarray(column))
-        unit = unit_text(column.unit)
-        arrays.append(array)
-        fields.append(pa.field(name, array.type, metadata={"unit": unit} if unit else None))
-    meta = json.dumps({"files": table.meta.get("files", [])}, sort_keys=True)
-    data = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={_META: meta.encode()}))
-    write_file(Path(path), lambda part: pq.write_table(data, part, compression="zstd"))
+    entries: list[dict[str, Any]] = []
+    parts = _parts(blocks, entries)
+    first = next(parts, None)
+    if first is None:
+        raise ValueError("blocks must be at least one table")
+
+    def meta() -> dict[str, str]:
+        listed = [{**entry, **(files or {}).get(entry["path"], {})} for entry in entries]
+        return {_META: json.dumps({"files": listed}, sort_keys=True)}
+
+    write_file(Path(path), lambda file: _write(file, first[0].schema, itertools.chain([first], parts), meta))
 
 
 def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Table:
-    """Read a table that `write_columns` wrote.
+    """Read a table that `write_blocks` wrote.
 
     Parameters
     ----------
@@ -64,20 +78,61 @@ def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Tabl
     Returns
     -------
     astropy.table.Table
-        As it was written, with ``meta["files"]``.
+        Masked columns, as they were written, with ``meta["files"]``.
     """
-    source = Source(Path(path), format="parquet").resolved()
-    with source.parsing():
-        table = parquet.read(source, columns)
-        metadata = pq.read_schema(source.path).metadata or {}
-    if _META not in metadata:
-        raise source.error("the file was not written by mixpipe", "a file of columns from the ingest step")
-    table.meta = json.loads(metadata[_META])
+    with _opened(path) as (source, file, files):
+        table = _to_table(file.read(columns=source.choose(file.schema_arrow.names, columns)))
+    table.meta = {"files": files}
     return table
 
 
-def stored_columns(path: Path) -> tuple[str, ...]:
-    """Names of the columns in a file that `write_columns` wrote; none if it cannot be read."""
+def stored_blocks(
+    path: str | Path, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None
+) -> Iterator[Table]:
+    """Read a table that `write_blocks` wrote some rows at a time.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    columns : sequence of str, optional
+        The columns to read; all if None.
+    start, stop : int, optional
+        Rows to read; all by default.
+
+    Yields
+    ------
+    astropy.table.Table
+        The next `GROUP_ROWS` rows, in the first and last block fewer; of a table without rows one that is empty.
+        Numbers with a fraction are NaN where they are masked, and their arrays are read-only where none is.
+        ``meta["files"]`` says which rows of which files these are: `n_rows` of them, behind `first_row` others.
+    """
+    with _opened(path) as (source, file, files):
+        names = source.choose(file.schema_arrow.names, columns)
+        last = file.metadata.num_rows if stop is None else stop
+        if start >= last:
+            table = _to_table(file.schema_arrow.empty_table().select(names))
+            table.meta = {"files": _files_of(files, start, start)}
+            yield table
+        n_before = 0
+        for group in range(file.num_row_groups):
+            n_rows = file.metadata.row_group(group).num_rows
+            first, end = max(start - n_before, 0), min(last - n_before, n_rows)
+            if first < end:
+                table = _to_table(file.read_row_group(group, columns=names).slice(first, end - first))
+                table.meta = {"files": _files_of(files, n_before + first, n_before + end)}
+                yield table
+            n_before += n_rows
+
+
+def stored_files(path: str | Path) -> list[dict[str, Any]]:
+    """What a file that `write_blocks` wrote remembers of the files that its rows come from, from its footer."""
+    with _opened(path) as (_, _, files):
+        return files
+
+
+def stored_columns(path: str | Path) -> tuple[str, ...]:
+    """Names of the columns in a file that `write_blocks` wrote, from its footer; none if it cannot be read."""
     try:
         return tuple(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
@@ -88,3 +143,139 @@ def place(table: Table) -> str:
     """The file or files of a table, for error messages."""
     files = [entry["path"] for entry in table.meta.get("files", [])]
     return f"in {files[0]}" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "in a table"
+
+
+def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]]) -> Iterator[_Part]:
+    """The rows of each block; its files are added to the entries."""
+    for block in blocks:
+        for entry in block.meta.get("files", []):
+            if not entries or entries[-1]["path"] != entry["path"]:
+                entries.append({**{key: entry[key] for key in entry if key != "first_row"}, "n_rows": 0})
+            entries[-1]["n_rows"] += entry["n_rows"]
+        yield _to_arrow(block), place(block)
+
+
+def _to_arrow(block: Table) -> pa.Table:
+    arrays, fields = [], []
+    for name in block.colnames:
+        stored = block[name]
+        if stored.ndim != 1 or stored.dtype.kind in "Oc":
+            held = f"{stored[0].size} values a row" if stored.ndim > 1 and len(stored) else "several values a row"
+            raise CatalogError(f"column {name!r} holds {held}", place(block), "one value a row")
+        column = as_column(name, stored, stored.unit)
+        mask = column.mask
+        # Rows without a value have no type, so that the other rows decide on it.
+        array = pa.nulls(len(column)) if mask.all() else pa.array(column.data.data, mask=mask if mask.any() else None)
+        unit = unit_text(column.unit)
+        arrays.append(array)
+        fields.append(pa.field(name, array.type, metadata={"unit": unit} if unit else None))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _write(file: Path, schema: pa.Schema, parts: Iterator[_Part], meta: Callable[[], dict[str, str]]) -> None:
+    """Write groups of rows. When a part needs wider types, the file is written anew with what it had in front."""
+    waiting: list[pa.Table] = []
+    n_waiting = 0
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    # Measurements do not get smaller: neither compression nor statistics are worth their time.
+    with pq.ParquetWriter(file, schema, compression="none", use_dictionary=texts, write_statistics=False) as writer:
+        for part in parts:
+            wider = _wider(schema, *part)
+            if wider != schema:
+                break
+            waiting.append(part[0].cast(schema, safe=False))
+            n_waiting += part[0].num_rows
+            if n_waiting >= GROUP_ROWS:
+                waiting = [_write_groups(writer, waiting, GROUP_ROWS)]
+                n_waiting = waiting[0].num_rows
+        else:
+            _write_groups(writer, waiting, 1)
+            # Only now all files have been met.
+            writer.add_key_value_metadata(meta())
+            return
+    before = itertools.chain(_groups(file), waiting)
+    rest = itertools.chain(((table, "") for table in before), [part], parts)
+    write_file(file, lambda again: _write(again, wider, rest, meta))
+
+
+def _write_groups(writer: pq.ParquetWriter, tables: Sequence[pa.Table], fewest: int) -> pa.Table:
+    """Write groups as long as there are rows enough for one; the rows that are left."""
+    rows = pa.concat_tables(tables)
+    while rows.num_rows >= fewest:
+        # Without the seams between blocks, which would show in the bytes.
+        writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks(), row_group_size=GROUP_ROWS)
+        rows = rows.slice(GROUP_ROWS)
+    return rows
+
+
+def _groups(file: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(file) as written:
+        for group in range(written.num_row_groups):
+            yield written.read_row_group(group)
+
+
+def _wider(schema: pa.Schema, table: pa.Table, where: str) -> pa.Schema:
+    """The schema that also holds this table."""
+    if table.schema.equals(schema, check_metadata=True):
+        return schema
+    if table.schema.names != schema.names:
+        raise ValueError(f"blocks must have the same columns, not {table.schema.names} after {schema.names}")
+    fields = []
+    for before, field in zip(schema, table.schema, strict=True):
+        if field.metadata != before.metadata:
+            units = [(each.metadata or {}).get(b"unit", b"none").decode() for each in (field, before)]
+            raise CatalogError(
+                f"column {field.name!r} has the unit {units[0]}", where, f"{units[1]} as in the rows before"
+            )
+        kinds = [_kind(each.type) for each in (field, before)]
+        if "nothing" not in kinds and kinds[0] != kinds[1]:
+            raise CatalogError(f"column {field.name!r} holds {kinds[0]}", where, f"{kinds[1]} as in the rows before")
+        fields.append(before.with_type(_common(before.type, field.type)))
+    return pa.schema(fields)
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_null(kind):
+        return "nothing"
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return "numbers"
+    return "text" if pa.types.is_string(kind) else str(kind)
+
+
+def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type that NumPy has for both, of which one may be the null type."""
+    if pa.types.is_null(first) or first == second:
+        return second
+    if pa.types.is_null(second):
+        return first
+    return pa.from_numpy_dtype(np.result_type(first.to_pandas_dtype(), second.to_pandas_dtype()))
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Source, pq.ParquetFile, list[dict[str, Any]]]]:
+    source = Source(Path(path), format="parquet").resolved()
+    with source.parsing(), pq.ParquetFile(source.path) as file:
+        metadata = file.metadata.metadata or {}
+        if _META.encode() not in metadata:
+            raise source.error("the file was not written by mixpipe", "a file of columns from the ingest step")
+        yield source, file, json.loads(metadata[_META.encode()])["files"]
+
+
+def _to_table(stored: pa.Table) -> Table:
+    columns = []
+    for field in stored.schema:
+        values = to_masked(stored.column(field.name))
+        unit = parse_unit((field.metadata or {}).get(b"unit", b"").decode())
+        columns.append(MaskedColumn(values.data, name=field.name, mask=np.ma.getmask(values), unit=unit, copy=False))
+    return Table(columns, copy=False)
+
+
+def _files_of(files: Sequence[Mapping[str, Any]], start: int, stop: int) -> list[dict[str, Any]]:
+    """The files that rows `start` to `stop` come from, each with the rows that are among them."""
+    entries, n_before = [], 0
+    for entry in files:
+        first, last = max(start - n_before, 0), min(stop - n_before, entry["n_rows"])
+        if first < last:
+            entries.append({**entry, "first_row": first, "n_rows": last - first})
+        n_before += entry["n_rows"]
+    return entries

@@ -6,9 +6,9 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,12 @@ from mixpipe.errors import ConfigError
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "comma": ","}
 # Tried in this order on the header line; a blank stands for any white space.
 _DELIMITERS = (",", "\t", ";", "|", " ")
+
+# What stands for no value among numbers.
+_NOT_AVAILABLE = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,44 +44,95 @@ def columns(source: Source) -> dict[str, str | None]:
     return dict.fromkeys(source.choose(layout.names, None))
 
 
-def read(source: Source, names: Sequence[str] | None) -> Table:
-    """These columns, or all."""
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
     layout = _layout(source)
     wanted = source.choose(layout.names, names)
     indices = [layout.names.index(name) for name in wanted]
+    # One place behind the last name holds what is too much.
     surplus = len(layout.names)
-    texts = [sentinel for sentinel in source.missing if isinstance(sentinel, str)]
-    frame = _parse(source, layout, [*indices, surplus], na_values=texts)
-    longer = frame[surplus].notna().to_numpy()
-    if longer.any():
-        raise source.error(
-            f"{longer.sum()} rows have more fields than the header, the first is row {longer.argmax() + 1}",
-            f"{len(layout.names)} fields in each row, and quotes around text that has a delimiter in it",
+    frames = _parse(source, layout, [*indices, surplus], rows, {})
+    first, second = next(frames), next(frames, None)
+    types = _types(source, itertools.chain([first], [] if second is None else [second], frames), indices, surplus)
+    texts = [index for index in indices if types[index] == "str"]
+    if second is not None:
+        frames = _parse(source, layout, indices, rows, types)
+    else:
+        if texts:
+            first[texts] = next(_parse(source, layout, texts, rows, types))[texts]
+        frames = iter([first])
+    for frame in frames:
+        yield Table(
+            [as_column(name, _masked(frame[i], types[i])) for name, i in zip(wanted, indices, strict=True)], copy=False
         )
-    # NA and None are missing among numbers but may well be names, so text is taken as it stands.
-    words = [i for i in indices if pd.api.types.is_string_dtype(frame[i]) and frame[i].notna().any()]
-    if words:
-        frame[words] = _parse(source, layout, words, dtype=str, keep_default_na=False)[words]
-    return Table([as_column(name, _masked(frame[i])) for name, i in zip(wanted, indices, strict=True)])
 
 
-def _parse(source: Source, layout: _Layout, indices: Sequence[int], **options: Any) -> pd.DataFrame:
-    """Columns by their place in a row; one place behind the last name holds what is too much."""
+def _parse(
+    source: Source, layout: _Layout, indices: Sequence[int], rows: int, types: Mapping[int, str]
+) -> Iterator[pd.DataFrame]:
+    """Columns by their place in a row, some rows at a time; what is text or has fractions is not found out there."""
     # With a header of numbers pandas need not agree on quotes and blanks in names, and checks no row's length.
     header = layout.delimiter.join(map(str, range(len(layout.names) + 1))).encode() + b"\n"
+    sentinels = [sentinel for sentinel in source.missing if isinstance(sentinel, str)]
     with source.open() as stream:
-        frame = pd.read_csv(
+        frames = pd.read_csv(
             io.BufferedReader(_Lines(itertools.chain([header], _rows(stream, source, layout)))),
             sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
             usecols=[str(index) for index in indices],
             index_col=False,
             skipinitialspace=True,
             low_memory=False,
+            chunksize=rows,
+            dtype={str(index): kind for index, kind in types.items() if kind in ("str", "float64")},
             dtype_backend="numpy_nullable",
+            # NA and None are missing among numbers but may well be names, so text is taken as it stands.
+            na_values={str(i): [] if types.get(i) == "str" else [*_NOT_AVAILABLE, *sentinels] for i in indices},
+            keep_default_na=False,
             encoding_errors="backslashreplace",
-            **options,
         )
-    return frame.rename(columns=int)
+        for frame in frames:
+            yield frame.rename(columns=int)
+
+
+def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int], n_fields: int) -> dict[int, str]:
+    """The type that holds all rows of each column."""
+    kinds: dict[int, set[str]] = {index: set() for index in indices}
+    n_rows, n_longer, first_longer = 0, 0, 0
+    for frame in frames:
+        longer = frame[n_fields].notna().to_numpy()
+        if not n_longer and longer.any():
+            first_longer = n_rows + int(longer.argmax()) + 1
+        n_longer += int(longer.sum())
+        n_rows += len(frame)
+        for index in indices:
+            kinds[index].add(_kind(frame[index]))
+    if n_longer:
+        raise source.error(
+            f"{n_longer} rows have more fields than the header, the first is row {first_longer}",
+            f"{n_fields} fields in each row, and quotes around text that has a delimiter in it",
+        )
+    return {index: _common(kinds[index]) for index in indices}
+
+
+def _kind(series: pd.Series) -> str:
+    """What pandas took these rows for."""
+    if series.isna().all():
+        return "nothing"
+    kind = str(series.dtype)
+    # Integers beyond the range of int64 are numbers only where none is negative or missing.
+    return "natural" if kind == "Int64" and series.min() >= 0 and not series.hasnans else kind
+
+
+def _common(kinds: set[str]) -> str:
+    """The type that pandas would give to all rows together."""
+    if kinds <= {"nothing", "natural", "Int64"}:
+        return "int64"
+    if kinds <= {"natural", "UInt64"}:
+        return "uint64"
+    if kinds <= {"nothing", "boolean"}:
+        return "bool"
+    is_number = kinds <= {"nothing", "natural", "Int64", "UInt64", "Float64"}
+    return "float64" if is_number and "Float64" in kinds else "str"
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
@@ -87,15 +144,12 @@ def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
     return (line for line in lines if not line.lstrip().startswith(marker))
 
 
-def _masked(series: pd.Series) -> np.ma.MaskedArray:
+def _masked(series: pd.Series, kind: str) -> np.ma.MaskedArray:
     """A masked array that keeps long integers exact beside blanks."""
-    missing = series.isna().to_numpy(dtype=bool)
-    if pd.api.types.is_bool_dtype(series) or pd.api.types.is_numeric_dtype(series):
-        dtype = np.dtype(series.dtype.numpy_dtype)  # type: ignore[union-attr]
-        return np.ma.MaskedArray(series.to_numpy(dtype=dtype, na_value=dtype.type(0)), mask=missing)
-    if missing.all():
-        return np.ma.masked_all(len(series))
-    return np.ma.MaskedArray(series.to_numpy(dtype=object, na_value="").astype(np.str_), mask=missing)
+    if kind == "str":
+        return np.ma.MaskedArray(series.to_numpy(dtype=object, na_value="").astype(np.str_))
+    dtype = np.dtype(kind)
+    return np.ma.MaskedArray(series.to_numpy(dtype=dtype, na_value=dtype.type(0)), mask=series.isna().to_numpy(bool))
 
 
 class _Lines(io.RawIOBase):

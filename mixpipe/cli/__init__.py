@@ -7,6 +7,7 @@ import sys
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 import mixpipe
 from mixpipe.errors import MixpipeError
@@ -67,6 +68,39 @@ class _Error(_Number):
         return super().convert(value, param, ctx)
 
 
+class _Word(click.ParamType):
+    """One of some words, which the shell completes; the check against the schema knows all that is allowed."""
+
+    name = "word"
+
+    def __init__(self, words: str) -> None:
+        self.words = words.split("|")
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+
+
+class _Column(click.ParamType):
+    """A column of FILE, which the shell completes if FILE stands in front."""
+
+    name = "column"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from mixpipe.catalog import list_columns
+
+        # Click stops where the option has no value yet, and leaves FILE among what it did not look at.
+        file = next((text for text in ctx.args if not text.startswith("-")), None)
+        try:
+            names = list(list_columns(file)) if file else []
+        except MixpipeError:
+            names = []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete) and name.isprintable()]
+
+
+# The shell completes names of files; whether they are there is found out when they are read.
+_FILE = click.Path()
+
+
 @click.group(cls=_Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(mixpipe.__version__, prog_name="mixpipe", message="%(prog)s %(version)s")
 def main() -> None:
@@ -74,48 +108,80 @@ def main() -> None:
 
 
 @main.command("fit")
-@click.argument("file")
-@click.option("--value", metavar="COL", required=True, help="Column with the values.")
+@click.argument("file", type=_FILE)
+@click.option("--value", metavar="COL", type=_Column(), required=True, help="Column with the values.")
 @click.option(
     "--error",
     metavar="COL|UP,LO|NUMBER",
     type=_Error(),
     help="Measurement errors: a column, a pair of columns for upper and lower errors, or one number. Default: none.",
 )
-@click.option("--error-kind", metavar="sigma|variance|ivar", help="What the errors are. Default: sigma.")
+@click.option(
+    "--error-kind",
+    metavar="sigma|variance|ivar",
+    type=_Word("sigma|variance|ivar"),
+    help="What the errors are. Default: sigma.",
+)
 @click.option("--error-scale", metavar="F", type=_Number(), help="Factor that turns the errors into one sigma.")
 @click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
-@click.option("--weight", metavar="COL", help="Column of row weights.")
+@click.option("--weight", metavar="COL", type=_Column(), help="Column of row weights.")
 @click.option("--where", metavar="EXPR", help="Rows to keep, such as \"kind == 'NS-WD' and mass > 1\".")
-@click.option("--transform", metavar="log10|ln", help="Fit the logarithm of the values, errors propagated.")
+@click.option(
+    "--transform",
+    metavar="log10|ln",
+    type=_Word("log10|ln"),
+    help="Fit the logarithm of the values, errors propagated.",
+)
 @click.option("--unit", metavar="UNIT", help="Convert values and errors to this unit.")
 @click.option(
     "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
 )
 @click.option("--n-components", metavar="M", type=_Number(), help="Fit this number of components.")
 @click.option("--max-components", metavar="K", type=_Number(), help="Try 1 to K components. Default: 10.")
-@click.option("--criterion", metavar="bic|aic|icl", help="What chooses the number of components. Default: bic.")
 @click.option(
-    "--estimator", metavar="em|moments|density", help="How the mixture is estimated. Default: em, maximum likelihood."
+    "--criterion",
+    metavar="bic|aic|icl",
+    type=_Word("bic|aic|icl"),
+    help="What chooses the number of components. Default: bic.",
+)
+@click.option(
+    "--estimator",
+    metavar="em|moments|density",
+    type=_Word("em|moments|density"),
+    help="How the mixture is estimated. Default: em, maximum likelihood.",
 )
 @click.option("--families", metavar="F", multiple=True, help="Family of the components. May be repeated: BIC chooses.")
 @click.option("--background", metavar="uniform|LO,HI", help="A uniform component beside the others.")
-@click.option("--limit-flag", metavar="COL", help="Column that marks limits: < or 1 for upper, > or -1 for lower ones.")
-@click.option("--upper-limit", metavar="COL", help="Column with upper limits, for rows without a value.")
-@click.option("--lower-limit", metavar="COL", help="Column with lower limits, for rows without a value.")
+@click.option(
+    "--limit-flag",
+    metavar="COL",
+    type=_Column(),
+    help="Column that marks limits: < or 1 for upper, > or -1 for lower ones.",
+)
+@click.option(
+    "--upper-limit", metavar="COL", type=_Column(), help="Column with upper limits, for rows without a value."
+)
+@click.option(
+    "--lower-limit", metavar="COL", type=_Column(), help="Column with lower limits, for rows without a value."
+)
 @click.option("--truncated", metavar="LO,HI", help="Bounds that values had to lie between; one may be left empty.")
 @click.option("--bootstrap", metavar="B", type=_Number(), help="Uncertainties from B bootstrap draws.")
 @click.option("--profile", is_flag=True, default=None, help="Profile-likelihood intervals, written with --out.")
 @click.option("--likelihood-ratio", metavar="B", type=_Number(), help="Test against one component more by B draws.")
 @click.option("--seed", metavar="S", type=_Number(), help="Seed of what is drawn at random. Default: 1.")
-@click.option("--format", metavar="F", help="File format: fits, csv, ecsv, votable, mrt, parquet or hdf5.")
+@click.option(
+    "--format",
+    metavar="F",
+    type=_Word("fits|csv|ecsv|votable|mrt|parquet|hdf5"),
+    help="File format: fits, csv, ecsv, votable, mrt, parquet or hdf5.",
+)
 @click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
 @click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
 @click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")
 @click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-@click.option("--figure", metavar="PATH", help="Draw the data and the mixture: .png, .svg or .pdf.")
-@click.option("--out", metavar="DIR", help="Write all tables and figures of the fit into this folder.")
+@click.option("--figure", metavar="PATH", type=_FILE, help="Draw the data and the mixture: .png, .svg or .pdf.")
+@click.option("--out", metavar="DIR", type=_FILE, help="Write all tables and figures of the fit into this folder.")
 def _fit(**options: Any) -> None:
     """Fit a mixture to one column of FILE, measurement errors taken out."""
     from mixpipe.cli.fitting import fit_file
@@ -123,8 +189,47 @@ def _fit(**options: Any) -> None:
     fit_file(**options)
 
 
+@main.command("init")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
+@click.option("--out", metavar="PATH", type=_FILE, help="Write the configuration to this file instead of the terminal.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option(
+    "--results", metavar="DIR", type=_FILE, default="results", help="Folder for the results. Default: results."
+)
+@click.option("--column", metavar="COL", type=_Column(), multiple=True, help="Fit this column only. May be repeated.")
+def _init(files: tuple[str, ...], **options: Any) -> None:
+    """Print a configuration for FILEs: which columns are values, which of them are errors of which.
+
+    Files whose names differ in a release (dr2, v1.1, 2024) are releases of one catalog, others with the same columns
+    are parts of one release. Comments say why each column is fitted or left out.
+    """
+    from mixpipe.cli.starting import start_config
+
+    text = start_config(files, **options)
+    click.echo(text if text is not None else f"written: {options['out']}", nl=text is None)
+
+
+@main.command("compare")
+@click.argument("fit_old", type=_FILE)
+@click.argument("fit_new", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option("--figure", metavar="PATH", type=_FILE, help="Draw both fits: .png, .svg or .pdf.")
+@click.option(
+    "--out", metavar="DIR", type=_FILE, help="Write components.csv, summary.csv and the figure into this folder."
+)
+def _compare(**options: Any) -> None:
+    """Compare FIT_OLD with FIT_NEW: two releases, columns, cuts or estimators.
+
+    Each is a fit.json or the folder that holds it, from a run or from `mixpipe fit --out`. Which populations appeared
+    or vanished, which parameters differ and how significantly, and what became of the rows.
+    """
+    from mixpipe.cli.comparing import compare_files
+
+    compare_files(**options)
+
+
 @main.command("check")
-@click.argument("config")
+@click.argument("config", type=_FILE)
 def _check(config: str) -> None:
     """Read CONFIG and its catalogs, and say what would be fitted.
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from mixpipe.arrays import Array
 from mixpipe.cli.options import Request
-from mixpipe.columns import ColumnData
+from mixpipe.columns import Account, ColumnData
 from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from mixpipe.pipeline.estimate import Outcome
 
 
-def show_fit(request: Request, outcome: Outcome, data: ColumnData, written: Sequence[Path] = ()) -> None:
+def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequence[Path] = ()) -> None:
     """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
     console, selection, best = Console(), outcome.selection, outcome.fit
     quality = outcome.assessment.quality
@@ -90,33 +88,6 @@ def show_densities(title: str, columns: Sequence[tuple[DensitySettings, DensityF
 def say(text: str) -> None:
     """Print a line."""
     _line(Console(), text)
-
-
-@contextmanager
-def search_progress(max_components: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while a search runs, if that is a terminal.
-
-    Parameters
-    ----------
-    max_components : int or None
-        Where the bar ends; None if the search does not say how far it is.
-
-    Yields
-    ------
-    callable
-        To be called with the number of components that was just found.
-    """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("searching", total=max_components)
-
-        def found(n_components: int) -> None:
-            # The search looks one component further than it was asked to.
-            done = min(n_components, max_components or n_components)
-            bar.update(task, completed=done, description=f"{done} of {max_components} components")
-
-        yield found
 
 
 def describe_value(column: ColumnSettings) -> str:
@@ -231,7 +202,7 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
 
 
-def _limits(data: ColumnData) -> str:
+def _limits(data: Account | ColumnData) -> str:
     """How many of the used rows are limits."""
     limits = [
         f"{count:,} {kind} limit{'s' if count != 1 else ''}"

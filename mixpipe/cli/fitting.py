@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import mixpipe
-from mixpipe.catalog import read_catalog
-from mixpipe.cli.display import search_progress, show_fit
+from mixpipe.catalog import read_blocks
 from mixpipe.cli.options import read_request
-from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
-from mixpipe.columns import ColumnData, prepare_column, required_columns
-from mixpipe.pipeline.estimate import Outcome, estimate_column
-from mixpipe.pipeline.plan import effort_of, reading_options
+from mixpipe.cli.progress import search_progress
+from mixpipe.columns import required_columns
+from mixpipe.pipeline.fit import Fitted, fit_tables
+from mixpipe.pipeline.plan import reading_options
 from mixpipe.tables import fit_document, json_text
 
 # What other programs rely on: these keys and no others.
@@ -43,44 +42,44 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
         For what the user can mend.
     """
     request = read_request(file, options)
-    # A search may take long: what would fail after it is looked at before.
-    picture = check_picture(figure) if figure is not None else None
-    folder = check_folder(out, "--out") if out is not None else None
+    picture, folder = None, None
+    if figure is not None or out is not None:
+        from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
 
-    catalog, column = request.catalog, request.column
-    needed = required_columns([column], catalog.where, catalog.key)
-    table = read_catalog(request.file, needed, **reading_options(catalog))
-    data = prepare_column(table, column, where=catalog.where)
-    data.check_usable(request.place)
-    most = column.max_components if request.n_components is None else None
+        # A search may take long: what would fail after it is looked at before.
+        picture = check_picture(figure) if figure is not None else None
+        folder = check_folder(out, "--out") if out is not None else None
+    catalog = request.catalog
+    needed = required_columns([request.column], catalog.where, catalog.key)
+    most = request.column.max_components if request.n_components is None else None
     with search_progress(most) as progress:
-        outcome = estimate_column(
-            data.cells(),
-            column,
-            request.settings.criterion,
-            effort_of(request.settings),
+        fitted = fit_tables(
+            lambda: read_blocks(request.file, needed, **reading_options(catalog)),
+            request.plan(),
             place=request.place,
             n_components=request.n_components,
             progress=progress if most is not None else None,
         )
 
     if picture is not None:
-        draw_picture(picture, request, outcome.fit, data)
+        draw_picture(picture, request, fitted)
     if folder is not None:
-        write_outputs(folder, request, table, data, outcome)
+        write_outputs(folder, request, fitted)
     if as_json:
         # A pipe may not take more than ASCII.
-        print(json_text(_document(outcome, data), ensure_ascii=True))
+        print(json_text(_document(fitted), ensure_ascii=True))
     else:
+        from mixpipe.cli.display import show_fit
+
         written = [path for path in (picture, folder) if path is not None]
-        show_fit(request, outcome, data, written)
+        show_fit(request, fitted.outcome, fitted.account, written)
 
 
-def _document(outcome: Outcome, data: ColumnData) -> dict[str, Any]:
-    document = fit_document(outcome.selection, outcome.assessment.quality, data.unit)
+def _document(fitted: Fitted) -> dict[str, Any]:
+    document = fit_document(fitted.outcome.selection, fitted.outcome.assessment.quality, fitted.account.unit)
     return {
         "n_data": document["n_data"],
-        "n_dropped": dict(data.dropped),
+        "n_dropped": dict(fitted.account.dropped),
         **{key: document[key] for key in _FIT_KEYS},
         "components": [{key: row[key] for key in _COMPONENT_KEYS} for row in document["components"]],
         "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in document["selection"]],

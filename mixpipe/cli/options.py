@@ -9,6 +9,7 @@ from typing import Any
 
 from mixpipe.config import CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.errors import ConfigError
+from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
 from mixpipe.schema import KeyPath, check
 
 # Options that a configuration has under the same name.
@@ -62,6 +63,21 @@ class Request:
     def place(self) -> str:
         """Where an error is, for its message."""
         return f"in {self.file}, column {self.column.value}"
+
+    def plan(self, catalog: str = "", sha256: str = "", code: str = "") -> FitPlan:
+        """The plan that the pipeline would have, with the hashes of the file and of the code."""
+        return FitPlan(
+            catalog=catalog,
+            release="",
+            files=((str(self.file), sha256),),
+            reading=reading_options(self.catalog),
+            key=self.catalog.key,
+            where=self.catalog.where,
+            column=self.column,
+            criterion=self.settings.criterion,
+            effort=effort_of(self.settings),
+            code=code,
+        )
 
 
 def read_request(file: str, options: Mapping[str, Any]) -> Request:

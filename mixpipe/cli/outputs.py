@@ -7,16 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from astropy.table import Table
-
 from mixpipe.cli.options import Request
-from mixpipe.columns import ColumnData
 from mixpipe.errors import ConfigError
-from mixpipe.model import FitResult
-from mixpipe.pipeline.estimate import Outcome
-from mixpipe.pipeline.fit import write_fit
-from mixpipe.pipeline.plan import FitPlan, data_hash, effort_of, reading_options
+from mixpipe.pipeline.fit import Fitted, write_fit
 from mixpipe.provenance import code_hash, sha256
 
 
@@ -63,24 +56,22 @@ def _writing(path: Path, option: str) -> Iterator[None]:
         ) from error
 
 
-def draw_picture(path: Path, request: Request, fit: FitResult, data: ColumnData) -> None:
+def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
     """Draw the data and the mixture; the ending of the path says in which format."""
     from mixpipe.figures import draw_mixture, drawn_rows, save_figure
 
-    given = data.x, data.err, _row_weights(request, data)
-    rows, share = drawn_rows(fit.mixture, given, data.limits, data.truncated)
-    figure = draw_mixture(fit, *rows, label=_label(request), unit=data.unit, share=share, truncated=data.truncated)
+    fit, account = fitted.outcome.fit, fitted.account
+    rows = fitted.drawn()
+    given = rows.x, rows.err, rows.weights if rows.weighted else None
+    shown, share = drawn_rows(fit.mixture, given, rows.limits, account.truncated)
+    figure = draw_mixture(
+        fit, *shown, label=_label(request), unit=account.unit, share=share, truncated=account.truncated
+    )
     with _writing(path, "--figure"):
         save_figure(figure, path)
 
 
-def write_outputs(
-    folder: Path,
-    request: Request,
-    table: Table,
-    data: ColumnData,
-    outcome: Outcome,
-) -> None:
+def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
     """Write what the pipeline writes for one column, under the same names.
 
     Parameters
@@ -89,59 +80,34 @@ def write_outputs(
         Where to.
     request : Request
         What was asked for.
-    table, data, outcome
-        As for `mixpipe.pipeline.fit.write_fit`.
+    fitted : Fitted
+        What came of it.
     """
     from mixpipe.figures import fit_figures, save_figure
 
     names = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json")
     paths = {Path(name).stem: folder / name for name in names}
-    weights = _row_weights(request, data)
-    label, unit = _label(request), data.unit
     with _writing(folder, "--out"):
-        (file,) = table.meta["files"]
-        file["sha256"] = sha256(request.file)
-        plan = _fit_plan(request, data_hash({file["path"]: file["sha256"]}))
-        write_fit(paths, plan, table, data, outcome, request.given)
-        selection = outcome.selection
+        digest = sha256(request.file)
+        file = {"path": str(request.file), "n_rows": fitted.account.n_read, "sha256": digest}
+        write_fit(paths, request.plan(request.file.name, digest, code_hash("fit")), [file], fitted, request.given)
+        outcome, rows = fitted.outcome, fitted.drawn()
         figures = fit_figures(
             outcome.fit,
-            selection.table(),
-            selection.criterion,
+            outcome.selection.table(),
+            outcome.selection.criterion,
             [(each.fit.estimator, each.fit.mixture, each.fit.loglik) for each in outcome.estimates],
-            data.x,
-            data.err,
-            weights,
-            label=label,
-            unit=unit,
-            limits=data.limits,
-            truncated=data.truncated,
+            rows.x,
+            rows.err,
+            rows.weights if rows.weighted else None,
+            label=_label(request),
+            unit=fitted.account.unit,
+            limits=rows.limits,
+            truncated=fitted.account.truncated,
         )
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
 
 
-def _fit_plan(request: Request, data: str) -> FitPlan:
-    """The plan that the pipeline would have; `data` is the `data_hash` of the file."""
-    catalog = request.catalog
-    return FitPlan(
-        catalog=request.file.name,
-        release="",
-        data=data,
-        reading=reading_options(catalog),
-        key=catalog.key,
-        where=catalog.where,
-        column=request.column,
-        criterion=request.settings.criterion,
-        effort=effort_of(request.settings),
-        code=code_hash("fit"),
-    )
-
-
 def _label(request: Request) -> str:
     return f"{request.file.name} / {request.column.value}"
-
-
-def _row_weights(request: Request, data: ColumnData) -> np.ndarray | None:
-    """None for rows that all count the same: figures draw those one by one."""
-    return data.weights if request.column.weight is not None else None

@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 
 from mixpipe.families import FAMILIES
 from mixpipe.general.likelihood import Likelihood, Point, log_shape
+from mixpipe.general.points import QUADRATURE, WITH_EDGES, sketched
 from mixpipe.general.search import Ascent, Search, ascend
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, FitResult, Uncertainties
 
 # Families that may be asked for; a uniform component is a background, with a range of its own.
 NAMES = tuple(name for name in FAMILIES if name != "uniform")
-# Those with an edge, whose likelihood has no derivatives where a row has no error.
-_WITH_EDGES = ("exponential",)
 # Above this many rows the search works on a sketch; families whose convolution is a quadrature need it earlier.
 _SEARCH_ROWS = 3000
 _SEARCH_ROWS_QUADRATURE = 400
-QUADRATURE = ("student_t", "lognormal")
 # The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
 _SKETCH = (1 / 64, 0.5)
 _SKETCH_QUADRATURE = (1 / 8, 2.0)
@@ -75,7 +73,7 @@ def best_fits(
         raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
     if background is not None and max_components < 2:
         raise ValueError("a background counts as a component: expected at least 2 components")
-    smooth = family in _WITH_EDGES
+    smooth = family in WITH_EDGES
     rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
     slow = family in QUADRATURE
     points = rows
@@ -83,16 +81,13 @@ def best_fits(
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        sketch = cells.sketched(base, fineness)
+        sketch = sketched(cells, base, fineness)
         if len(sketch) < 0.7 * len(cells):
             points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
-    fits = []
-    for ascent in Search(points, family, background, rough=slow).run(max_components):
-        finished = ascent if points is rows and not slow else ascend(rows, ascent.point)
-        fits.append(_result(rows, finished))
-        if progress is not None:
-            progress(finished.point.n_components)
-    return fits
+    found = Search(points, family, background, rough=slow, progress=progress).run(max_components)
+    if points is not rows or slow:
+        found = [ascend(rows, ascent.point) for ascent in found]
+    return [_result(rows, ascent) for ascent in found]
 
 
 def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:

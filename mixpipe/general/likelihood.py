@@ -10,6 +10,7 @@ value, gradient and Hessian of the log-likelihood are composed of them exactly.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,23 @@ class Likelihood:
         self.floor = max(cells.resolution, _SMALL_SHARE * smallest)
         self.n_passes = 0
 
+    def reweighted(self, counts: Array) -> Likelihood:
+        """The likelihood of the same rows with other weights; what is measured from the rows stays what it was."""
+        other = copy.copy(self)
+        used = counts > 0
+        other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
+        other.counts = counts[used]
+        other.blocks = [slice(start, start + _BLOCK) for start in range(0, other.x.size, _BLOCK)]
+        other.n_data = float(counts.sum())
+        other.n_passes = 0
+        return other
+
+    def untruncated(self) -> Likelihood:
+        """The likelihood of the same rows as if there were no bounds."""
+        other = copy.copy(self)
+        other.truncated = None
+        return other
+
     # ----- one component
 
     def component(self, point: Point, index: int, rows: slice, *, inside: bool = False) -> Array:
@@ -300,13 +318,13 @@ class Likelihood:
         if self.truncated:
             inside = self._sums(point, units, inside=True)
             loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
-        places = _places(units)
-        gradient[places] -= self.n_data * point.weights
-        hessian[places, places] -= self.n_data * point.weights
+        logs = places(units)
+        gradient[logs] -= self.n_data * point.weights
+        hessian[logs, logs] -= self.n_data * point.weights
         if self.truncated:
             share = point.weights / point.weights.sum()
-            gradient[places] += self.n_data * share
-            hessian[np.ix_(places, places)] += self.n_data * (np.diag(share) - np.outer(share, share))
+            gradient[logs] += self.n_data * share
+            hessian[np.ix_(logs, logs)] += self.n_data * (np.diag(share) - np.outer(share, share))
         return Expansion(loglik, gradient, hessian)
 
     def _sums(self, point: Point, units: list[Array], *, inside: bool) -> tuple[float, Array, Array]:
@@ -329,7 +347,7 @@ class Likelihood:
         return math.fsum(logliks), np.sum(gradients, axis=0), np.sum(hessians, axis=0)
 
     def _rough(self, point: Point, units: list[Array]) -> Expansion:
-        places = _places(units)
+        logs = places(units)
 
         def block(rows: slice) -> tuple[float, Array, Array]:
             total, scores = self._scores(point, units, rows, inside=False)
@@ -337,13 +355,13 @@ class Likelihood:
                 total_inside, scores_inside = self._scores(point, units, rows, inside=True)
                 total, scores = total - total_inside, scores - scores_inside
             else:
-                scores[places] -= point.weights[:, None]
+                scores[logs] -= point.weights[:, None]
             counts = self.counts[rows]
             return float(counts @ total), scores @ counts, -(scores * counts) @ scores.T
 
         logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
         hessian = np.sum(hessians, axis=0)
-        hessian[np.ix_(places, places)] -= self.n_data * np.outer(point.weights, point.weights)
+        hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
         return Expansion(math.fsum(logliks), np.sum(gradients, axis=0), hessian)
 
     def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
@@ -365,6 +383,6 @@ class Likelihood:
         )
 
 
-def _places(units: list[Array]) -> NDArray[np.intp]:
+def places(units: list[Array]) -> NDArray[np.intp]:
     """Places of the ln w among the variables."""
     return np.cumsum([0, *(unit.size for unit in units[:-1])])

@@ -1,11 +1,13 @@
-"""Catalogs drawn from a mixture of any family, with the errors and within the bounds of the data, fitted again."""
+"""Catalogs drawn from a mixture of any family, as the data are: with their errors, limits and bounds; fitted again."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mixpipe.arrays import Array
-from mixpipe.general.likelihood import Likelihood, Point
+from mixpipe.general.censoring import censored
+from mixpipe.general.likelihood import Point
+from mixpipe.general.points import likelihood_like
 from mixpipe.general.search import ascend
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells
@@ -16,8 +18,10 @@ _GAIN = 1e-2
 _MAX_ROUNDS = 10_000
 
 
-def draw_catalog(mixture: Mixture, err: Array, weights: Array, like: Cells, rng: np.random.Generator) -> Cells:
-    """Values with these errors and weights, and of the resolution and within the bounds of some cells.
+def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
+    """A catalog with the errors, weights, resolution, limits and bounds of some cells.
+
+    Values outside the bounds are drawn again; limits are those of `mixpipe.general.censoring`.
 
     Raises
     ------
@@ -25,6 +29,7 @@ def draw_catalog(mixture: Mixture, err: Array, weights: Array, like: Cells, rng:
         If the mixture has next to nothing between the bounds.
     """
     low, high = like.truncated or (-np.inf, np.inf)
+    err = like.err
     x: Array = np.empty(err.size)
     waiting = np.arange(err.size)
     for _ in range(_MAX_ROUNDS):
@@ -33,11 +38,16 @@ def draw_catalog(mixture: Mixture, err: Array, weights: Array, like: Cells, rng:
         x[waiting[inside]] = values[inside]
         waiting = waiting[~inside]
         if not waiting.size:
-            return Cells(x, err, weights, like.resolution, None, like.truncated)
-    raise ValueError("the mixture has next to nothing between the bounds")
+            break
+    else:
+        raise ValueError("the mixture has next to nothing between the bounds")
+    limits = None
+    if like.limits is not None:
+        x, limits = censored(x, like.x, like.limits, like.weights, rng)
+    return Cells(x, err, like.weights, like.resolution, limits, like.truncated)
 
 
 def fitted_again(mixture: Mixture, catalog: Cells) -> Mixture:
     """The maximum of the likelihood of a catalog, climbed from the mixture that it was drawn from."""
-    likelihood = Likelihood(catalog, smooth=any(name == "exponential" for name in mixture.families))
-    return ascend(likelihood, Point.of(mixture), gain=_GAIN).point.mixture()
+    start = Point.of(mixture)
+    return ascend(likelihood_like(catalog, start), start, gain=_GAIN).point.mixture()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -154,6 +156,8 @@ class Search:
         Range of a uniform background.
     rough : bool
         Race by rough expansions and leave a thousandth of a nat to climb: for families that take long.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
     """
 
     def __init__(
@@ -163,8 +167,10 @@ class Search:
         background: tuple[float, float] | None = None,
         *,
         rough: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
+        self.progress = progress
         self.family = FAMILIES[family]
         self.background = background
         self.rough = rough
@@ -182,11 +188,20 @@ class Search:
     def run(self, max_components: int) -> list[Ascent]:
         """The best fit found for each number of components, background included, in order.
 
-        The first one is for a single component, or for one beside the background.
+        The first one is for a single component, or for one beside the background. In a truncated sample that may run
+        away to where the sample is a mere tail of it, and all larger ones with it: fits that know nothing of the
+        bounds are among the starts.
         """
-        fits = [self._best(self._first_starts())]
+        whole: list[Point] = []
+        if self.likelihood.truncated is not None:
+            search = copy.copy(self)
+            search.likelihood, search.progress = self.likelihood.untruncated(), None
+            whole = [ascent.point for ascent in search.run(max_components)]
+        fits = [self._best(self._first_starts() + whole[:1])]
+        self._tell(fits)
         while fits[-1].point.n_components < max_components:
-            fits.append(self._best(self._larger(fits[-1].point)))
+            fits.append(self._best(self._larger(fits[-1].point) + whole[len(fits) : len(fits) + 1]))
+            self._tell(fits)
             # Back down: a smaller fit may lie below what is left when a component is removed.
             for size in range(len(fits) - 2, -1, -1):
                 larger = fits[size + 1].point
@@ -196,6 +211,10 @@ class Search:
                     break
                 fits[size] = better
         return fits
+
+    def _tell(self, fits: list[Ascent]) -> None:
+        if self.progress is not None:
+            self.progress(fits[-1].point.n_components)
 
     def _quantiles(self, fractions: Array) -> Array:
         return np.interp(fractions, self.cumulative, self.sorted_x)
@@ -220,12 +239,15 @@ class Search:
         if self.background is None:
             return point
         low, high = self.background
+        middle = 0.5 * (low + high)
+        # Not narrower by rounding: a value at the very end belongs to the background.
+        sigma = max(high - middle, middle - low) / math.sqrt(3.0) * (1.0 + 4.0 * np.finfo(np.float64).eps)
         return Point(
             (*point.families, FAMILIES["uniform"]),
             (*point.fixed, True),
             np.append(0.9 * point.weights, 0.1),
-            np.append(point.means, 0.5 * (low + high)),
-            np.append(point.sigmas, (high - low) / math.sqrt(12.0)),
+            np.append(point.means, middle),
+            np.append(point.sigmas, sigma),
             np.append(point.shapes, math.nan),
         )
 

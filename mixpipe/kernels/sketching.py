@@ -14,8 +14,11 @@ from numba.extending import intrinsic
 # units of 2^-FRACTION_BITS: their sums do not depend on the order of the rows. 2^33 rows fit into a cell.
 N_SUMS = 6
 FRACTION_BITS = 30
-# Bin of the rows without errors: below that of the smallest double.
-_NO_ERROR = -5000
+# Bins of the error, so many to a factor of two and evenly spaced within it: the high bits of the double. Bin zero is
+# that of the rows without errors.
+_STEP_BITS = 4
+STEPS = 1 << _STEP_BITS
+_N_BINS = 2048 * STEPS
 _POSITION_BITS = 44
 _LEVEL_BITS = 4
 # Values too far out for the positions have cells that are wider by this factor for each level.
@@ -27,7 +30,6 @@ _NO_CROSS = 1e-4
 # Rows in a sample.
 SAMPLE_ROWS = 1 << 15
 _EMPTY = np.int64(-(2**63) + 1)
-_MANTISSA = np.int64((1 << 52) - 1)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52
 _MAGIC_BITS = np.int64(0x4338000000000000)
 _MAGIC_LIMIT = 2.0**51
@@ -63,9 +65,10 @@ def _find(keys, key):
 
 
 @njit(cache=True)
-def cell_geometry(error_bin, level, base, fineness, octave):
-    """Reference error of an error bin, and the width of its cells at a level: a power of two."""
-    reference = 0.0 if error_bin == _NO_ERROR else 2.0 ** (error_bin / octave)
+def cell_geometry(error_bin, level, base, fineness):
+    """Reference error of an error bin, its lower end, and the width of its cells at a level: a power of two."""
+    exponent = error_bin // STEPS - 1023.0
+    reference = 0.0 if error_bin == 0 else 2.0**exponent * (1.0 + (error_bin % STEPS) / STEPS)
     width = 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
     return reference, width * _LEVEL_FACTOR**level
 
@@ -90,7 +93,7 @@ def _larger(keys, sums):
 
 
 @njit(nogil=True, cache=True)
-def sketch_rows(x, err, weights, anchor, base, fineness, octave, keys, sums, used):
+def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
     """Sort rows into cells on a grid that does not depend on them, and add them to a table.
 
     Parameters
@@ -104,8 +107,6 @@ def sketch_rows(x, err, weights, anchor, base, fineness, octave, keys, sums, use
         Smallest total width that the cells have to resolve, in the unit of `x`; > 0.
     fineness : float
         Largest width of a cell in units of the total width ``hypot(base, err)``.
-    octave : int
-        Error bins for each factor of two, at most four.
     keys, sums, used
         A table from `empty_table`, or from here; overwritten.
 
@@ -119,38 +120,28 @@ def sketch_rows(x, err, weights, anchor, base, fineness, octave, keys, sums, use
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    # Bins of the error: by its exponent, and by steps of its mantissa.
-    first = np.int64((2.0 ** (1.0 / octave) - 1.0) * 2.0**52)
-    second = np.int64((2.0 ** (2.0 / octave) - 1.0) * 2.0**52)
-    third = np.int64((2.0 ** (3.0 / octave) - 1.0) * 2.0**52)
-    no_error = np.int64(2048 * octave)
     # Of each bin that has been met: width of its cells, one over it, and one over the reference error.
-    narrow = np.zeros(no_error + 1)
-    inverse = np.zeros(no_error + 1)
-    per_error = np.zeros(no_error + 1)
+    narrow = np.zeros(_N_BINS)
+    inverse = np.zeros(_N_BINS)
+    per_error = np.zeros(_N_BINS)
     each = 0 if weights.size == 1 else 1
     for i in range(x.size):
-        bits = _bits(err[i])
-        mantissa = bits & _MANTISSA
-        index = no_error
-        if err[i] > 0.0:
-            index = (bits >> 52) * octave + (mantissa >= first) + (mantissa >= second) + (mantissa >= third)
-        error_bin = _NO_ERROR if index == no_error else index - 1023 * octave
-        if narrow[index] == 0.0:
-            reference, narrow[index] = cell_geometry(error_bin, 0, base, fineness, octave)
-            inverse[index] = 1.0 / narrow[index]
-            per_error[index] = 1.0 / reference if reference > 0.0 else 0.0
+        error_bin = _bits(err[i] + 0.0) >> (52 - _STEP_BITS)
+        if narrow[error_bin] == 0.0:
+            reference, narrow[error_bin] = cell_geometry(error_bin, 0, base, fineness)
+            inverse[error_bin] = 1.0 / narrow[error_bin]
+            per_error[error_bin] = 1.0 / reference if reference > 0.0 else 0.0
         offset = x[i] - anchor
-        place = offset * inverse[index]
+        place = offset * inverse[error_bin]
         level = 0
         if not abs(place) < limit:
-            width = narrow[index]
+            width = narrow[error_bin]
             while abs(offset) >= limit * width and level < _LAST_LEVEL:
                 width *= _LEVEL_FACTOR
                 level += 1
             place = min(max(offset / width, -limit), limit)
         position = math.floor(place)
-        head = ((np.int64(error_bin) - _NO_ERROR) << _LEVEL_BITS) | level
+        head = (error_bin << _LEVEL_BITS) | level
         key = (head << _POSITION_BITS) | (np.int64(position) + half)
         slot = _find(keys, key)
         if keys[slot] == _EMPTY:
@@ -161,8 +152,8 @@ def sketch_rows(x, err, weights, anchor, base, fineness, octave, keys, sums, use
             used += 1
         w = weights[i * each] * unit
         u = place - position
-        t = err[i] * per_error[index]
-        t = t * t - 1.0 if index != no_error else 0.0
+        t = err[i] * per_error[error_bin]
+        t = t * t - 1.0 if error_bin > 0 else 0.0
         sums[slot, 0] += _rounded(w)
         sums[slot, 1] += _rounded(w * u)
         sums[slot, 2] += _rounded(w * u * u)
@@ -270,7 +261,7 @@ def halved(keys):
 
 
 @njit(cache=True)
-def cell_points(keys, sums, base, fineness, octave, halvings, joined_cells, joined_bins):
+def cell_points(keys, sums, base, fineness, halvings, joined_cells, joined_bins):
     """Weighted points with the same means, variances and covariance of x and err^2 as the rows of cells.
 
     Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
@@ -279,7 +270,7 @@ def cell_points(keys, sums, base, fineness, octave, halvings, joined_cells, join
 
     Parameters
     ----------
-    keys, sums, base, fineness, octave, halvings
+    keys, sums, base, fineness, halvings
         A sketch.
     joined_cells : int
         Join cells to cells so many factors of two wider, for fewer points.
@@ -307,13 +298,14 @@ def cell_points(keys, sums, base, fineness, octave, halvings, joined_cells, join
         if not count > 0.0:
             continue
         head = keys[c] >> _POSITION_BITS
-        error_bin = (head >> _LEVEL_BITS) + _NO_ERROR
+        error_bin = head >> _LEVEL_BITS
         level = head & levels
-        reference, width = cell_geometry(error_bin, level, base, fineness, octave)
+        reference, width = cell_geometry(error_bin, level, base, fineness)
         width *= wider
         place = (keys[c] & mask) - half
-        joined = error_bin if error_bin == _NO_ERROR else joined_bins * (error_bin // joined_bins)
-        _, joint_width = cell_geometry(joined, level, base, fineness, octave)
+        # Errors below the smallest normal number stay by themselves: their bins have no common reference.
+        joined = error_bin if error_bin < STEPS else joined_bins * (error_bin // joined_bins)
+        _, joint_width = cell_geometry(joined, level, base, fineness)
         joint_width *= wider * 2.0**joined_cells
         # Widths are powers of two: cells lie within the groups, those of a joined bin that are wider but for one.
         joint_width = max(joint_width, width)

@@ -12,8 +12,8 @@ from mixpipe.provenance import check_code
 from mixpipe.tables import write_csv
 
 
-def account_release(code: str, fits: Sequence[str], table: str) -> None:
-    """Write the account of one release.
+def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ingested: Sequence[str]) -> None:
+    """Write the account of one release, and remove what was read of it that no fit needs any more.
 
     Parameters
     ----------
@@ -23,8 +23,15 @@ def account_release(code: str, fits: Sequence[str], table: str) -> None:
         fit.json of every column, in the order of the rows to write.
     table : str
         CSV file to write.
+    ingest : str
+        Folder of the files that the release was read into.
+    ingested : sequence of str
+        Names of those that its fits need.
     """
     check_code("account", code)
+    for file in Path(ingest).glob("*.parquet"):
+        if file.name not in ingested:
+            file.unlink()
     accounts = [json.loads(Path(fit).read_text(encoding="utf-8"))["account"] for fit in fits]
     reasons = dict.fromkeys(reason for account in accounts for reason in account["dropped"])
     rows = [

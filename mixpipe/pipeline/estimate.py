@@ -11,11 +11,14 @@ import numpy as np
 from mixpipe.assessment import Assessment, assess_fit
 from mixpipe.config import ColumnSettings
 from mixpipe.effort import Effort
+from mixpipe.engine import SketchUse
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.estimation import ESTIMATORS, choose_by
 from mixpipe.families import FAMILIES
 from mixpipe.model import Cells, FitResult, Selection
-from mixpipe.selection import choose_n_components, fit_mixture
+from mixpipe.rows import concatenated
+from mixpipe.selection import choose_from_rows, choose_n_components, fit_mixture
+from mixpipe.stream import MEMORY_ROWS, ColumnStream
 
 # Up to this many rows the likelihood is climbed from the other estimates, too: a check of the search.
 _CLIMBED_ROWS = 20_000
@@ -43,11 +46,14 @@ class Outcome:
         What was found out about it.
     estimates : tuple of Estimate
         With the same number of components by each estimator, that of the selection first.
+    sketch : SketchUse or None
+        What is known of the sketch that stood for the rows, where they were not in memory.
     """
 
     selection: Selection
     assessment: Assessment
     estimates: tuple[Estimate, ...]
+    sketch: SketchUse | None = None
 
     @property
     def fit(self) -> FitResult:
@@ -92,8 +98,8 @@ def estimate_column(
     ConfigError
         For a background that leaves no component.
     """
-    first = "em" if "em" in column.estimators else column.estimators[0]
-    plain = cells.are_values and column.families == ("gaussian",) and column.background is None
+    first = _first(column)
+    plain = cells.are_values and is_plain(column)
     if first != "em" and not plain:
         raise CatalogError(
             f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
@@ -106,19 +112,96 @@ def estimate_column(
     seconds = time.perf_counter() - start
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
-    others: list[Estimate] = []
     # The others are for Gaussian components, and values without limits or bounds.
-    if plain:
-        for name in names:
-            start = time.perf_counter()
-            fit = ESTIMATORS[name](cells, best.n_components)
-            others.append(Estimate(fit, time.perf_counter() - start))
-        if first == "em" and len(cells) <= _CLIMBED_ROWS:
-            chosen = _climbed(cells, best, [other.fit for other in others], n_threads)
+    others = [_estimate(name, cells, best.n_components) for name in names if plain]
+    if others and first == "em" and len(cells) <= _CLIMBED_ROWS:
+        chosen = _climbed(cells, best, [other.fit for other in others], n_threads)
     assessment = assess_fit(cells, chosen, effort, n_threads)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
     return Outcome(replace(selection, fits=fits), assessment, estimates)
+
+
+def estimate_stream(
+    stream: ColumnStream,
+    column: ColumnSettings,
+    criterion: str,
+    effort: Effort,
+    *,
+    place: str,
+    n_components: int | None = None,
+    n_threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """The same for a column whose rows are not held in memory: Gaussian components, values without limits or bounds.
+
+    The other estimators, bootstrap and profiles work on the points of the sketch, the quality on a sample of the rows.
+
+    Parameters
+    ----------
+    stream : ColumnStream
+        The column.
+    column, criterion, effort, place, n_components, n_threads, progress
+        As in `estimate_column`.
+
+    Raises
+    ------
+    CatalogError
+        For limits.
+    """
+    start = time.perf_counter()
+    rows = stream.rows(n_threads)
+    survey = rows.survey()
+    n_limits = stream.account.n_upper_limits + stream.account.n_lower_limits
+    if n_limits:
+        raise CatalogError(
+            f"{n_limits} limits in more than {MEMORY_ROWS} rows", place, "values only; `where` can select fewer rows"
+        )
+    selection, found = choose_from_rows(
+        rows,
+        survey,
+        max_components=column.max_components,
+        n_components=n_components,
+        criterion=criterion,
+        exact=effort.exact,
+        progress=progress,
+    )
+    points = found.points
+    if points is None:  # rows that no sketch makes fewer
+        points = concatenated(rows.blocks())
+    seconds = time.perf_counter() - start
+    first = _first(column)
+    if first != "em":
+        start = time.perf_counter()
+        selection = _select(first, points, column, criterion, n_components, n_threads, progress)
+        seconds = time.perf_counter() - start
+    best = selection.best
+    others = [_estimate(name, points, best.n_components) for name in column.estimators if name != first]
+    assessment = assess_fit(points, best, effort, n_threads, sample=survey.sample)
+    fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
+    estimates = (Estimate(assessment.fit, seconds), *others)
+    return Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch)
+
+
+def is_plain(column: ColumnSettings) -> bool:
+    """Whether the fast likelihood serves, as far as the settings tell: Gaussian components without bounds."""
+    return (
+        column.families == ("gaussian",)
+        and column.background is None
+        and column.truncated is None
+        and (column.limit_flag, column.upper_limit, column.lower_limit) == (None, None, None)
+    )
+
+
+def _first(column: ColumnSettings) -> str:
+    """The estimator that chooses the number of components."""
+    return "em" if "em" in column.estimators else column.estimators[0]
+
+
+def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
+    start = time.perf_counter()
+    fit = ESTIMATORS[name](cells, n_components)
+    return Estimate(fit, time.perf_counter() - start)
 
 
 def _climbed(cells: Cells, best: FitResult, others: list[FitResult], n_threads: int | None) -> FitResult:

@@ -14,6 +14,10 @@ from mixpipe.figures import fit_figures, save_figure
 from mixpipe.provenance import check_code
 from mixpipe.tables import read_estimates, read_fit
 
+# Of more rows than this every second is drawn, every third, and so on.
+_MOST_ROWS = 1_000_000
+_BLOCK = 1 << 17
+
 
 def draw_figures(
     code: str,
@@ -40,8 +44,7 @@ def draw_figures(
     document = json.loads(Path(fit).read_text(encoding="utf-8"))
     result = read_fit(document)
     label = " / ".join(document[part] for part in ("catalog", "release", "column"))
-    wanted = [name for name in ("value", "err", "weight", "limit") if name in pq.read_schema(members).names]
-    rows = pq.read_table(members, columns=wanted).to_pandas()
+    rows = _drawn_rows(members)
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
@@ -70,3 +73,19 @@ def draw_figures(
     }
     for name, figure in figures.items():
         save_figure(figure, *paths[name])
+
+
+def _drawn_rows(members: str) -> pd.DataFrame:
+    """Values, errors, weights and limits: of all rows, or of evenly spaced ones that count for as many."""
+    file = pq.ParquetFile(members)
+    wanted = [name for name in ("value", "err", "weight", "limit") if name in file.schema_arrow.names]
+    every = -(-file.metadata.num_rows // _MOST_ROWS) or 1
+    if every == 1:
+        return file.read(columns=wanted).to_pandas()
+    parts, n_before = [], 0
+    for batch in file.iter_batches(_BLOCK, columns=wanted):
+        parts.append(batch.to_pandas().iloc[-n_before % every :: every])
+        n_before += batch.num_rows
+    rows = pd.concat(parts, ignore_index=True)
+    weights = rows.get("weight", pd.Series(1.0, index=rows.index))
+    return rows.assign(weight=weights * file.metadata.num_rows / len(rows))

@@ -1,16 +1,23 @@
-"""The files of one release into one Parquet file with only the columns that its fits need."""
+"""Some files of a release into one Parquet file with only the columns that its fits need."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from mixpipe.catalog import read_catalog, write_columns
-from mixpipe.pipeline.plan import check_data, open_ingest_plan
+from astropy.table import Table
+
+from mixpipe.catalog import read_blocks, write_blocks
+from mixpipe.pipeline.plan import IngestPlan, check_data, open_ingest_plan
 from mixpipe.provenance import sha256
+
+# Seconds between two lines on how far the reading has come.
+_EVERY = 5.0
 
 
 def ingest_release(plan: str, columns: str) -> None:
-    """Read all files of a release and write the needed columns.
+    """Read files of a release and write the needed columns, some rows at a time.
 
     Parameters
     ----------
@@ -25,19 +32,23 @@ def ingest_release(plan: str, columns: str) -> None:
         For files that cannot be read, or that changed after the plan was made.
     """
     todo = open_ingest_plan(plan)
-    table = read_catalog(
-        [Path(file) for file in todo.files],
-        list(todo.columns),
-        **todo.reading,
-        where_from=f"catalog {todo.catalog}, release {todo.release}",
-    )
-    for entry, (file, planned) in zip(table.meta["files"], todo.files.items(), strict=True):
+    for file, planned in todo.files.items():
         check_data("the file", sha256(Path(file)), planned, file)
-        entry["sha256"] = planned
     path = Path(columns)
-    write_columns(table, path)
-    # What was read from other contents of the files serves nobody any more.
-    content = path.stem.split("-")[0]
-    for old in path.parent.glob("*.parquet"):
-        if old.stem.split("-")[0] != content:
-            old.unlink()
+    write_blocks(_blocks(todo), path, {file: {"sha256": planned} for file, planned in todo.files.items()})
+
+
+def _blocks(todo: IngestPlan) -> Iterator[Table]:
+    """All rows of the files, with a line in the log now and then."""
+    start = last = time.monotonic()
+    n_rows = 0
+    for number, file in enumerate(todo.files, start=1):
+        place = f"catalog {todo.catalog}, release {todo.release}"
+        for table in read_blocks(file, list(todo.columns), **todo.reading, where_from=place):
+            yield table
+            n_rows += len(table)
+            now = time.monotonic()
+            if now - last > _EVERY:
+                last = now
+                print(f"{n_rows:,} rows, file {number} of {len(todo.files)}, {n_rows / (now - start):,.0f} rows/s")
+    print(f"{n_rows:,} rows of {len(todo.files)} files in {time.monotonic() - start:.1f} s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ def reading_options(settings: CatalogSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """How one release is read: its files with the SHA-256 of each, the columns needed, and the `reading_options`."""
+    """How some files of a release are read: the SHA-256 of each, the columns needed, and the `reading_options`."""
 
     catalog: str
     release: str
@@ -41,11 +40,11 @@ class IngestPlan:
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How one column of one release is read and fitted; `data` is the `data_hash` of the release's files."""
+    """How one column of one release is read, from files with the SHA-256 of each, and fitted."""
 
     catalog: str
     release: str
-    data: str
+    files: tuple[tuple[str, str], ...]
     reading: dict[str, Any]
     key: str | None
     where: str | None
@@ -76,6 +75,7 @@ def effort_of(settings: Settings) -> Effort:
         quality_draws=settings.quality_draws,
         profile=settings.profile,
         likelihood_ratio=settings.likelihood_ratio,
+        exact=settings.exact_finish,
         seed=settings.seed,
     )
 
@@ -99,7 +99,9 @@ def open_fit_plan(text: str) -> FitPlan:
     keys = _open("fit", text)
     column = keys["column"]
     column = {key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
-    return FitPlan(**{**keys, "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])})
+    return FitPlan(
+        **{**keys, "files": _pairs(keys), "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])}
+    )
 
 
 def open_density_plan(text: str) -> DensityPlan:
@@ -107,19 +109,17 @@ def open_density_plan(text: str) -> DensityPlan:
     keys = _open("densities", text)
     column = keys["column"]
     grid = tuple(column["grid"]) if isinstance(column["grid"], list) else column["grid"]
-    files = tuple((path, digest) for path, digest in keys["files"])
-    return DensityPlan(**{**keys, "files": files, "column": DensitySettings(**{**column, "grid": grid})})
+    return DensityPlan(**{**keys, "files": _pairs(keys), "column": DensitySettings(**{**column, "grid": grid})})
+
+
+def _pairs(keys: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((path, digest) for path, digest in keys["files"])
 
 
 def _open(stage: str, text: str) -> dict[str, Any]:
     keys: dict[str, Any] = json.loads(text)
     check_code(stage, keys["code"])
     return keys
-
-
-def data_hash(files: Mapping[str, str]) -> str:
-    """One hash for the files of a release, from their paths and the SHA-256 of each."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
 def check_data(what: str, found: str, planned: str, where: str | Path) -> None:

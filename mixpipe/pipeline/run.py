@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
-from mixpipe.catalog import expand_files, expected_name, list_columns, stored_columns
+from mixpipe.catalog import expand_files, expected_name, list_columns, stored_columns, stored_files
 from mixpipe.catalog.densities import find_grid
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
 from mixpipe.errors import CatalogError, MixpipeError
-from mixpipe.pipeline.plan import DensityPlan, FitPlan, IngestPlan, data_hash, effort_of, reading_options, to_text
+from mixpipe.pipeline.plan import DensityPlan, FitPlan, IngestPlan, effort_of, reading_options, to_text
 from mixpipe.provenance import FileHashes, code_hash
+
+# Files are read in jobs of at least so many bytes, which take some seconds at least.
+_BATCH_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
 class _Ingested:
-    """A file that a release is ingested into, and the columns in it."""
+    """A file that some files of a release are read into, with the columns in it and the SHA-256 of each file."""
 
     path: Path
     columns: tuple[str, ...]
+    files: dict[str, str]
+
+
+def _made(path: Path) -> Iterator[_Ingested]:
+    """A file that is there; none if it cannot be read."""
+    with contextlib.suppress(MixpipeError):
+        files = {entry["path"]: entry["sha256"] for entry in stored_files(path)}
+        yield _Ingested(path, stored_columns(path), files)
+
+
+def _batches(lacking: dict[str, list[str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Files that the same fits lack, in batches of neighbours: the fits, and the files."""
+    for names, files in groupby(lacking, key=lambda file: lacking[file]):
+        batch: list[str] = []
+        n_bytes = 0
+        for file in files if names else ():
+            batch.append(file)
+            n_bytes += Path(file).stat().st_size
+            if n_bytes >= _BATCH_BYTES:
+                yield names, batch
+                batch, n_bytes = [], 0
+        if batch:
+            yield names, batch
 
 
 def _digest(value: object) -> str:
@@ -45,7 +73,7 @@ class Run:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._files: dict[tuple[str, str], dict[str, str]] = {}
-        self._made: dict[tuple[str, str], dict[str, _Ingested]] = {}
+        self._made: dict[tuple[str, str], dict[str, list[_Ingested]]] = {}
 
     @cached_property
     def _hashes(self) -> FileHashes:
@@ -76,48 +104,70 @@ class Run:
             self._files[catalog, release] = {path.as_posix(): self._hashes(path) for path in paths}
         return self._files[catalog, release]
 
-    def ingested(self, catalog: str, release: str, column: str) -> str:
-        """The Parquet file that holds the columns of a fit; it may have to be made first.
+    def ingested(self, catalog: str, release: str, column: str) -> list[str]:
+        """The Parquet files that hold the columns of a fit; they may have to be made first.
 
-        A release is read once, for all its fits. Files made earlier from the same contents stay in use, so that a
-        fit that is added, or that needs another column, reads what is missing and leaves the other fits alone.
+        Each file of a release is read once, for all its fits, in jobs of several files. What was made earlier stays in
+        use: a file that is added to the release, a fit that is added, or one that needs another column reads what is
+        missing and leaves all else alone.
         """
-        return self._ingested(catalog, release)[column].path.as_posix()
+        return [part.path.as_posix() for part in self._ingested(catalog, release)[column]]
+
+    def ingested_names(self, catalog: str, release: str) -> list[str]:
+        """Names of the Parquet files that the fits of a release need."""
+        return sorted({part.path.name for parts in self._ingested(catalog, release).values() for part in parts})
+
+    def ingest_files(self, catalog: str, release: str, content: str) -> list[str]:
+        """The files that an ingest job reads."""
+        return list(self._part(catalog, release, content).files)
 
     def ingest(self, catalog: str, release: str, content: str) -> str:
         """The plan of the ingest job that makes a file, as text."""
-        made = {file.path.stem: file for file in self._ingested(catalog, release).values()}
-        settings = self.config.catalog(catalog)
+        part = self._part(catalog, release, content)
         return to_text(
             IngestPlan(
                 catalog=catalog,
                 release=release,
-                files=self.files(catalog, release),
-                columns=made[content].columns,
-                reading=reading_options(settings),
+                files=part.files,
+                columns=part.columns,
+                reading=reading_options(self.config.catalog(catalog)),
                 code=code_hash("ingest"),
             )
         )
 
-    def _ingested(self, catalog: str, release: str) -> dict[str, _Ingested]:
-        """The file for each fit of a release: one that is there and has its columns, or one for all that have none."""
+    def _part(self, catalog: str, release: str, content: str) -> _Ingested:
+        parts = (part for parts in self._ingested(catalog, release).values() for part in parts)
+        return next(part for part in parts if part.path.stem == content)
+
+    def _ingested(self, catalog: str, release: str) -> dict[str, list[_Ingested]]:
+        """The parts for each fit of a release: those that are there and of use, and new ones for what is missing."""
         if (catalog, release) not in self._made:
             settings = self.config.catalog(catalog)
-            data = data_hash(self.files(catalog, release))
-            content = _digest([data, reading_options(settings), code_hash("ingest")])
+            files = self.files(catalog, release)
+            how = _digest([reading_options(settings), code_hash("ingest")])
             folder = self.config.results / catalog / release / "ingest"
-            there = [_Ingested(path, stored_columns(path)) for path in sorted(folder.glob(f"{content}-*.parquet"))]
+            there = [part for path in sorted(folder.glob(f"{how}-*.parquet")) for part in _made(path)]
             needed = {
                 column.name: required_columns([column], settings.where, settings.key) for column in settings.columns
             }
-            made = {
-                name: next((file for file in there if set(columns) <= set(file.columns)), None)
-                for name, columns in needed.items()
-            }
-            lacking = [columns for name, columns in needed.items() if made[name] is None]
-            union = tuple(sorted({column for columns in lacking for column in columns}))
-            new = _Ingested(folder / f"{content}-{_digest(union)}.parquet", union)
-            self._made[catalog, release] = {name: file or new for name, file in made.items()}
+            parts: dict[str, dict[Path, _Ingested]] = {name: {} for name in needed}
+            lacking: dict[str, list[str]] = {file: [] for file in files}
+            for name, columns in needed.items():
+                useful = [part for part in there if set(columns) <= set(part.columns)]
+                for file, digest in files.items():
+                    part = next((part for part in useful if part.files.get(file) == digest), None)
+                    if part is None:
+                        lacking[file].append(name)
+                    else:
+                        parts[name][part.path] = part
+            for names, batch in _batches(lacking):
+                columns = tuple(sorted({column for name in names for column in needed[name]}))
+                content = {file: files[file] for file in batch}
+                name = f"{how}-{_digest(list(content.items()))}-{_digest(columns)}"
+                part = _Ingested(folder / f"{name}.parquet", columns, content)
+                for fit in names:
+                    parts[fit][part.path] = part
+            self._made[catalog, release] = {name: list(made.values()) for name, made in parts.items()}
         return self._made[catalog, release]
 
     def fit(self, catalog: str, release: str, column: str) -> str:
@@ -127,7 +177,7 @@ class Run:
             FitPlan(
                 catalog=catalog,
                 release=release,
-                data=data_hash(self.files(catalog, release)),
+                files=tuple(self.files(catalog, release).items()),
                 reading=reading_options(settings),
                 key=settings.key,
                 where=settings.where,

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from functools import cache
+from itertools import pairwise
 
 from snakemake.exceptions import WorkflowError
 
@@ -54,6 +55,13 @@ FITS = [
     for catalog, release in RUN.releases()
     for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
 ]
+# Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
+COMPARISONS = {
+    f"{catalog.name}/compare/{old}_to_{new}": (old, new)
+    for catalog in RUN.config.catalogs
+    if catalog.columns
+    for old, new in pairwise(catalog.releases)
+}
 
 
 @cache
@@ -92,6 +100,19 @@ def drawn(figure):
     return [shown, f"{path}.svg"]
 
 
+def compared_files(place, name):
+    """A file of each column's fit, in the old release (place 0) or the new one (1)."""
+
+    def files(wildcards):
+        release = COMPARISONS[f"{wildcards.catalog}/compare/{wildcards.pair}"][place]
+        folder = f"{RESULTS}/{wildcards.catalog}/{release}"
+        return expand(
+            f"{folder}/{{column}}/{name}", column=RUN.columns(wildcards.catalog)
+        )
+
+    return files
+
+
 def any_of(names):
     return "|".join(map(re.escape, sorted(set(names))))
 
@@ -105,5 +126,6 @@ wildcard_constraints:
     catalog=any_of(name.split("/")[0] for name in FITS),
     release=any_of(name.split("/")[1] for name in FITS),
     column=any_of(name.split("/")[2] for name in FITS),
-    content="[0-9a-f]{12}-[0-9a-f]{12}",
+    content="[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),
+    pair=any_of(name.split("/")[2] for name in COMPARISONS) or "(?!)",

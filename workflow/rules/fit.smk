@@ -25,10 +25,11 @@ rule fit:
         "../envs/mixpipe.yaml"
     threads: share_of_cores
     resources:
+        # More than a million rows are not held in memory, unless the column is one of other families or has bounds.
         mem_mb=lambda wildcards, input, attempt: attempt
-        * max(1000, int(20 * input.size_mb)),
+        * min(4000, 1000 + int(20 * input.size_mb)),
         runtime=lambda wildcards, input, attempt: attempt
-        * (10 + int(2 * input.size_mb)),
+        * (10 + int(0.2 * input.size_mb)),
     params:
         plan=lambda wildcards: RUN.fit(**wildcards),
     message:
@@ -77,7 +78,7 @@ rule figures:
     threads: 1
     resources:
         mem_mb=lambda wildcards, input, attempt: attempt
-        * max(1000, int(20 * input.size_mb)),
+        * min(4000, 1000 + int(20 * input.size_mb)),
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("figures"),

@@ -20,6 +20,8 @@ rule accounting:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("account"),
+        ingest=f"{RESULTS}/{{catalog}}/{{release}}/ingest",
+        ingested=lambda wildcards: RUN.ingested_names(**wildcards),
     message:
         "counting the rows of {wildcards.catalog} {wildcards.release}"
     script:

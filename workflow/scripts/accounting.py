@@ -7,4 +7,6 @@ run_job(
     code=snakemake.params.code,
     fits=snakemake.input.fits,
     table=snakemake.output.table,
+    ingest=snakemake.params.ingest,
+    ingested=snakemake.params.ingested,
 )

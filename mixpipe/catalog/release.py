@@ -1,0 +1,100 @@
+"""A release that was read into several files: its rows in the order of the files that they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from astropy.table import Table
+
+from mixpipe.catalog.reading import join
+from mixpipe.catalog.source import Source
+from mixpipe.catalog.store import stored_blocks, stored_files
+from mixpipe.errors import CatalogError
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Rows of a stored file, from `start` to `stop`."""
+
+    part: Path
+    start: int
+    stop: int
+
+
+class StoredRelease:
+    """The rows of a release, from files that `write_blocks` wrote.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        These files; together they have all files of the release, maybe more.
+    files : mapping of str to str
+        The release's files in order, each with the SHA-256 of its content.
+    place : str
+        Which release this is, for error messages.
+
+    Raises
+    ------
+    CatalogError
+        If a file of the release, with this content, is in none of the parts.
+    """
+
+    def __init__(self, parts: Sequence[Path], files: Mapping[str, str], place: str) -> None:
+        held: dict[tuple[str, str], tuple[_Run, dict[str, Any]]] = {}
+        for part in parts:
+            n_before = 0
+            for entry in stored_files(part):
+                run = _Run(part, n_before, n_before + entry["n_rows"])
+                held.setdefault((entry["path"], entry["sha256"]), (run, entry))
+                n_before = run.stop
+        missing = [path for path, digest in files.items() if (path, digest) not in held]
+        if missing:
+            raise CatalogError(
+                f"{len(missing)} of {len(files)} files changed after this job was planned, the first is {missing[0]}",
+                f"in {place}",
+                "files that stay as they are during a run: start the pipeline again",
+            )
+        self._runs = list(_joined_runs([held[item][0] for item in files.items()]))
+        self.files = [held[item][1] for item in files.items()]
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Table]:
+        """These columns, some rows at a time; ``meta["files"]`` as `stored_blocks` gives it."""
+        for run in self._runs:
+            yield from stored_blocks(run.part, columns, start=run.start, stop=run.stop)
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Blocks of rows as one table, with the rows of a file's blocks added up.
+
+    Raises
+    ------
+    CatalogError
+        If a column holds text in one file and numbers in another, or has another unit.
+    """
+    entries = [entry for table in tables for entry in table.meta["files"]]
+    files = []
+    for _, same in groupby(entries, key=lambda entry: entry["path"]):
+        parts = list(same)
+        kept = {key: value for key, value in parts[0].items() if key != "first_row"}
+        files.append({**kept, "n_rows": sum(part["n_rows"] for part in parts)})
+    sources = [Source(Path(table.meta["files"][0]["path"] if table.meta["files"] else "")) for table in tables]
+    whole = tables[0] if len(tables) == 1 else join(tables, sources)
+    whole.meta = {"files": files}
+    return whole
+
+
+def _joined_runs(runs: Sequence[_Run]) -> Iterator[_Run]:
+    current: _Run | None = None
+    for run in runs:
+        if current is not None and run.part == current.part and run.start == current.stop:
+            current = _Run(run.part, current.start, run.stop)
+            continue
+        if current is not None:
+            yield current
+        current = run
+    if current is not None:
+        yield current

@@ -1,0 +1,321 @@
+"""Two fits, as files: each column of a release against the one before, or any two fits."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy import units as u
+from matplotlib.figure import Figure
+
+from mixpipe.catalog.arrays import parse_unit
+from mixpipe.comparison import Comparison, Fitted, compare_fits, differences_table, summary_row
+from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.figures.overlay import Panel, draw_overlay
+from mixpipe.figures.style import save_figure
+from mixpipe.influence import Common
+from mixpipe.mixture import Mixture
+from mixpipe.model import Cells, Uncertainties
+from mixpipe.provenance import check_code
+from mixpipe.tables import read_fit, write_csv
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFit:
+    """A fit as its files have it.
+
+    Parameters
+    ----------
+    path : Path
+        Its fit.json; members.parquet stands beside it.
+    document : dict
+        The contents.
+    fitted : Fitted
+        The fit and its rows.
+    """
+
+    path: Path
+    document: dict[str, Any]
+    fitted: Fitted
+
+    @property
+    def label(self) -> str:
+        """Catalog, release and column, as far as they have names."""
+        return " / ".join(filter(None, (self.document[part] for part in ("catalog", "release", "column"))))
+
+    @property
+    def unit(self) -> str | None:
+        """Unit of the values."""
+        return self.document["unit"]
+
+
+def compare_releases(
+    code: str,
+    old: Sequence[str],
+    new: Sequence[str],
+    components: str,
+    summary: str,
+    overlay: Sequence[str],
+) -> None:
+    """Compare the columns of two releases and write the tables and the figure.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    old, new : sequence of str
+        fit.json of every column of the two releases, in the same order; members.parquet stands beside each.
+    components, summary : str
+        CSV files to write.
+    overlay : sequence of str
+        Files to write for the figure: PNG and SVG.
+    """
+    check_code("compare", code)
+    compared = []
+    for before, after in zip(old, new, strict=True):
+        stored = read_stored(before), read_stored(after)
+        comparison = compare_stored(*stored)
+        print(f"{column_name(*stored)}: {comparison.verdict}", *comparison.notes, sep="\n  ")
+        compared.append((*stored, comparison))
+    write_comparison(compared, Path(components), Path(summary), [Path(path) for path in overlay])
+
+
+def write_comparison(
+    compared: Sequence[tuple[StoredFit, StoredFit, Comparison]],
+    components: Path,
+    summary: Path,
+    overlay: Sequence[Path],
+) -> None:
+    """Write the tables and the figure of comparisons.
+
+    Parameters
+    ----------
+    compared : sequence of (StoredFit, StoredFit, Comparison)
+        The old and the new fit of each column, and what `compare_stored` made of them.
+    components, summary : Path
+        CSV files to write.
+    overlay : sequence of Path
+        Files to write for the figure.
+    """
+    tables, rows = [], []
+    for old, new, comparison in compared:
+        column, unit = column_name(old, new), new.unit or ""
+        table = differences_table(comparison)
+        table.insert(0, "column", column)
+        table.insert(5, "unit", np.where(table["parameter"] == "weight", "", unit))
+        tables.append(table)
+        place = {"catalog": new.document["catalog"], "old": release_name(old), "new": release_name(new)}
+        rows.append({**place, "column": column, "unit": unit, **summary_row(comparison)})
+    write_csv(pd.concat(tables), components)
+    write_csv(pd.DataFrame(rows), summary)
+    save_figure(draw_comparison(compared), *overlay)
+
+
+def draw_comparison(compared: Sequence[tuple[StoredFit, StoredFit, Comparison]]) -> Figure:
+    """The figure of comparisons; see `write_comparison`."""
+    panels = []
+    for old, new, comparison in compared:
+        names = (release_name(old), release_name(new))
+        rows = _in_unit_of(old, new)[0].cells
+        panels.append(Panel(column_name(old, new), new.unit, names, comparison, rows, new.fitted.cells))
+    old, new, _ = compared[0]
+    catalogs = dict.fromkeys(each.document["catalog"] for each in (old, new))
+    title = f"{' → '.join(catalogs)}: {release_name(old)} → {release_name(new)}"
+    return draw_overlay(panels, label=title)
+
+
+def compare_stored(old: StoredFit, new: StoredFit) -> Comparison:
+    """Compare two fits, the old one in the unit of the new one.
+
+    Raises
+    ------
+    ConfigError
+        For columns whose units or transforms are not comparable.
+    """
+    converted, notes = _in_unit_of(old, new)
+    common, remarks = _common_rows(old, new)
+    return compare_fits(converted, new.fitted, common, [*notes, *remarks])
+
+
+def column_name(old: StoredFit, new: StoredFit) -> str:
+    """The column that is compared; both where they have different names."""
+    names = (old.document["column"], new.document["column"])
+    return names[0] if names[0] == names[1] else " → ".join(names)
+
+
+def read_stored(path: str | Path) -> StoredFit:
+    """A fit from its fit.json, or from the folder that holds it.
+
+    Parameters
+    ----------
+    path : path
+        A fit.json or its folder.
+
+    Raises
+    ------
+    CatalogError
+        For what is no fit.
+    """
+    file = Path(path)
+    file = file / "fit.json" if file.is_dir() else file
+    members = file.with_name("members.parquet")
+    expected = "the fit.json of a fit by this version of mixpipe, or its folder"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
+    except ValueError as error:
+        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+    if isinstance(document, dict) and document.get("kind") == "densities":
+        raise CatalogError(
+            "fits to tabulated densities, one mixture for each row", f"in {file}", "a fit to a column of values"
+        )
+    try:
+        fit = read_fit(document)
+        upper = [math.nan if row["sigma_upper"] is None else row["sigma_upper"] for row in document["components"]]
+        selection = [
+            (int(row["n_components"]), math.nan if row["bic"] is None else float(row["bic"]))
+            for row in document["selection"]
+        ]
+        bounds = document["truncated"]
+        for part in ("catalog", "release", "column", "unit", "account", "plan"):
+            document[part]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CatalogError("no fit, or one of another version", f"in {file}", expected) from error
+    try:
+        wanted = [name for name in ("value", "err", "weight", "limit", "component") if name in _names(members)]
+        rows = pq.read_table(members, columns=wanted)
+        cells = Cells.from_rows(
+            rows["value"],
+            rows["err"],
+            rows["weight"] if "weight" in wanted else None,
+            limits=rows["limit"] if "limit" in wanted else None,
+            truncated=bounds
+            and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
+        )
+        component = rows["component"].to_numpy().astype(np.intp) - 1
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise CatalogError(
+            f"the rows of the fit cannot be read ({error})", f"in {members}", "members.parquet of the fit beside it"
+        ) from error
+    if not math.isclose(cells.n_data, fit.n_data, rel_tol=1e-9):
+        raise CatalogError(
+            f"{cells.n_data:g} rows for a fit to {fit.n_data:g}", f"in {members}", "members.parquet of the same fit"
+        )
+    return StoredFit(file, document, Fitted(fit, cells, component, selection, np.array(upper)))
+
+
+def _names(members: Path) -> list[str]:
+    return list(pq.read_schema(members).names)
+
+
+def release_name(stored: StoredFit) -> str:
+    """The release, or the folder of a fit that has none."""
+    return stored.document["release"] or stored.path.resolve().parent.name
+
+
+def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
+    """The old fit in the unit of the new one, and remarks."""
+    units = [_split_unit(each) for each in (old, new)]
+    if units[0][0] != units[1][0]:
+        raise ConfigError(
+            f"transform {units[0][0]} there, {units[1][0]} here", f"in {old.path} and {new.path}", "the same transform"
+        )
+    transform, text = units[0]
+    before, after = (parse_unit(name) for name in (text, units[1][1]))
+    if before is None or after is None or before == after:
+        lacking = (before is None) != (after is None)
+        return old.fitted, ["one of the fits has no unit: taken for that of the other"] if lacking else []
+    try:
+        if any(isinstance(unit, u.function.FunctionUnitBase) for unit in (before, after)):
+            raise u.UnitConversionError
+        factor = float(before.to(after))
+    except (u.UnitConversionError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"unit {before} there, {after} here", f"in {old.path} and {new.path}", "units that convert into each other"
+        ) from error
+    if transform == "none":
+        return _scaled(old.fitted, factor, 0.0), []
+    return _scaled(old.fitted, 1.0, math.log10(factor) if transform == "log10" else math.log(factor)), []
+
+
+def _split_unit(stored: StoredFit) -> tuple[str, str | None]:
+    """Transform of the column, and the unit of what is transformed: `log10(Msun)` is Msun."""
+    transform = stored.document["plan"]["column"]["transform"]
+    unit = stored.unit
+    inner = re.fullmatch(rf"{transform}\((.*)\)", unit or "")
+    return transform, inner[1] if inner else unit
+
+
+def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
+    """A fit and its rows in another unit: times `factor`, plus `shift`."""
+    fit, cells = fitted.fit, fitted.cells
+    mixture, unc = fit.mixture, fit.uncertainties
+    jacobian = fit.n_data * math.log(factor)
+    scaled = replace(
+        fit,
+        mixture=Mixture(
+            mixture.weights, mixture.means * factor + shift, mixture.sigmas * factor, mixture.families, mixture.shapes
+        ),
+        loglik=fit.loglik - jacobian,
+        sigma_floor=fit.sigma_floor * factor,
+        uncertainties=Uncertainties(unc.weights, unc.means * factor, unc.sigmas * factor, unc.shapes),
+    )
+    bounds = cells.truncated
+    rows = replace(
+        cells,
+        x=cells.x * factor + shift,
+        err=cells.err * factor,
+        resolution=cells.resolution * factor,
+        truncated=bounds and (bounds[0] * factor + shift, bounds[1] * factor + shift),
+    )
+    selection = [(size, bic + 2.0 * jacobian) for size, bic in fitted.selection]
+    return replace(fitted, fit=scaled, cells=rows, selection=selection, sigma_upper=fitted.sigma_upper * factor)
+
+
+def _common_rows(old: StoredFit, new: StoredFit) -> tuple[Common | None, list[str]]:
+    """Rows with the same key, the first of several with the first, and remarks; None if rows have no key.
+
+    Row numbers are a key where both fits are of the same files.
+    """
+    keys = [each.document["plan"]["key"] for each in (old, new)]
+    if keys == [None, None]:
+        files = [[entry["sha256"] for entry in each.document["account"]["files"]] for each in (old, new)]
+        if files[0] != files[1]:
+            return None, []
+        keys = ["row", "row"]
+    if None in keys:
+        return None, []
+    frames = [_read_key(each, key) for each, key in zip((old, new), keys, strict=True)]
+    if len({pd.api.types.is_numeric_dtype(frame["key"]) for frame in frames}) > 1:
+        frames = [frame.assign(key=frame["key"].astype("string")) for frame in frames]
+    remarks = []
+    for name, stored, frame in zip(("old", "new"), (old, new), frames, strict=True):
+        lacking = len(stored.fitted.cells) - len(frame)
+        repeated = int((frame["occurrence"] > 0).sum())
+        remarks += [f"{lacking} {name} rows have no key"] * (lacking > 0)
+        remarks += [f"{repeated} {name} rows repeat a key"] * (repeated > 0)
+    joined = frames[0].merge(frames[1], on=["key", "occurrence"], suffixes=("_old", "_new"))
+    return Common(joined["place_old"].to_numpy(), joined["place_new"].to_numpy()), remarks
+
+
+def _read_key(stored: StoredFit, name: str) -> pd.DataFrame:
+    """Key, how often it was there before, and place of the rows that have one."""
+    members = stored.path.with_name("members.parquet")
+    if name not in _names(members):
+        raise CatalogError(f"no column {name!r}, the key", f"in {members}", "members.parquet of the same fit")
+    keys = pq.read_table(members, columns=[name])[name].to_pandas()
+    if not pd.api.types.is_numeric_dtype(keys):
+        keys = keys.astype("string").str.strip()
+        keys = keys.mask(keys == "")
+    frame = pd.DataFrame({"key": keys, "place": np.arange(len(keys))}).dropna()
+    return frame.assign(occurrence=frame.groupby("key", sort=False).cumcount())

@@ -1,0 +1,350 @@
+"""Which column of a catalog holds the errors, bounds or limits of which, by the field's habits of naming."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+# Parts of names. A side of one letter counts only with something between it and the name of the value.
+_GAP, _GAPS = r"[\s_.-]*", r"[\s_.-]+"
+_ERROR = r"(?:errors?|errs?|uncert(?:ainty|ainties)?|unc|sigma|std(?:dev|err)?|stdev)"
+_IVAR, _VARIANCE = r"(?:ivar|inv_?var|inverse_?variance)", r"(?:variance|var)"
+_SIDES = {
+    "upper": (r"\+", r"(?:upp?(?:er)?|hi(?:gh)?|plus|pos(?:itive)?)", r"(?:max|u|p|h|1)"),
+    "lower": (r"-", r"(?:low(?:er)?|lo|down|dn|minus|neg(?:ative)?)", r"(?:min|l|m|n|2)"),
+}
+_BOUNDS = {"upper": r"(?:max|[pq]?84|ub)", "lower": r"(?:min|[pq]?16|lb)"}
+_LIMITS = {"upper": r"(?:ul|up(?:per)?_?lim(?:it)?)", "lower": r"(?:ll|lo(?:w|wer)?_?lim(?:it)?)"}
+
+_ERRORS = ("upper", "lower", "sigma", "ivar", "variance")
+_ROLES = {
+    "upper": "upper error",
+    "lower": "lower error",
+    "sigma": "error",
+    "ivar": "inverse variance",
+    "flag": "limit flag",
+}
+# A unit behind a name, as in `mass [Msun]`; the brackets of [Fe/H] and e_[Fe/H] are the name.
+_BRACKETS = re.compile(r"(?<=[A-Za-z0-9)\]])\s*[\[(]([^\[\]()]*)[\])]\s*$")
+# E_B-V is no error of B-V.
+_COLOUR_EXCESS = re.compile(r"E[_(](?:[A-Za-z]{1,3}|[A-Z]\d?)-[A-Za-z]{1,3}[_)]?")
+_COORDINATE = re.compile(
+    r"_?(?:ra|de|dec|decl|alpha|delta|[ge]l(?:on|at)|s[lb]at|s?lon|s?lat|ecl_l(?:on|at)|ll|bb|l|b|sg_?[xyz]{2}|sg[lb])"
+    r"(?:_?(?:deg|icrs|j?2000|b?1950|rad|ep\d+))*_?",
+    re.IGNORECASE,
+)
+_IDENTIFIER = re.compile(
+    r"(?:[a-z0-9]+_)*(?:source|obj|object|star|spec|photo|main|gaia|target|tic|kep|kic)?_?"
+    r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
+    re.IGNORECASE,
+)
+_BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
+# Shares of rows: 90 % of one sign have a mean sign of 0.8.
+_ONE_SIGN, _NEARLY_ALL = 0.8, 0.95
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A column that can be fitted, and the columns that say how well it is known.
+
+    Parameters
+    ----------
+    value : str
+        Column with the values.
+    error : str, tuple of (str, str) or None
+        Column with errors, or columns with upper and lower errors.
+    kind : str
+        What the errors are: ``sigma``, ``variance`` or ``ivar``.
+    flag, upper_limit, lower_limit : str or None
+        Columns about limits.
+    """
+
+    value: str
+    error: str | tuple[str, str] | None = None
+    kind: str = "sigma"
+    flag: str | None = None
+    upper_limit: str | None = None
+    lower_limit: str | None = None
+
+
+@dataclass(frozen=True)
+class _Habit:
+    """A form of names: what a column with such a name is to the column `x`."""
+
+    form: re.Pattern[str]
+    role: str
+    # The name is common for other things, too: the numbers have to look like errors of these values.
+    weak: bool = False
+    # The value's name exactly as it stands, in capitals and separators.
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a column is to another one, and how far down the list of habits that was found."""
+
+    value: str
+    role: str
+    weak: bool
+    rank: int
+
+
+def _habits() -> Iterator[_Habit]:
+    def habit(role: str, *forms: str, case: bool = False, weak: bool = False, exact: bool = False) -> Iterator[_Habit]:
+        for form in forms:
+            yield _Habit(re.compile(form, re.DOTALL | (0 if case else re.IGNORECASE)), role, weak, exact)
+
+    x, rest = "(?P<x>.+?)", "(?P<rest>.+)"
+    yield from habit("flag", f"{x}{_GAP}lim(?:it)?(?:{_GAP}flag)?", f"l_{x}")
+    for side, limit in _LIMITS.items():
+        yield from habit(f"{side} limit", f"{x}{_GAPS}{limit}")
+    for side, (sign, word, letter) in _SIDES.items():
+        either = f"(?:{sign}|{word}|{letter})"
+        yield from habit(
+            side,
+            f"{sign}{_GAP}{x}{_GAP}{_ERROR}",  # +x_err
+            f"{sign}{_GAP}(?:{_ERROR}|e){_GAPS}{x}",  # +e_x
+            f"{x}{_GAP}{_ERROR}{_GAP}{either}",  # x_err_up, xerr1
+            f"{x}(?:{_GAP}{word}|{_GAPS}{letter}){_GAP}{_ERROR}",  # x_upper_err, x_uerr
+            f"(?:{_ERROR}|e){_GAP}{either}{_GAPS}{x}",  # err_up_x, ep_x
+            f"{word}{_GAP}{_ERROR}{_GAPS}{x}",  # upper_err_x
+            f"(?:{_ERROR}|er?){_GAPS}{x}{_GAPS}{either}",  # e_x_up
+            f"{x}{_GAPS}e{_GAP}{either}",  # x_ep, x_e_up
+        )
+    yield from habit("ivar", f"{x}{_GAP}{_IVAR}", f"{_IVAR}{_GAPS}{x}")
+    yield from habit("variance", f"{x}{_GAPS}{_VARIANCE}", f"{_VARIANCE}{_GAPS}{x}")
+    yield from habit("sigma", f"{x}{_GAP}{_ERROR}", f"{_ERROR}{_GAPS}{x}", f"er?_{x}")
+    # errX, eTeff: the capital parts them from words that begin with these letters.
+    yield from habit("sigma", r"(?:err|sigma|sig|e)(?P<x>[A-Z].*)", case=True)
+    # SDSS psfMagErr_g, SExtractor MAGERR_AUTO, DESI FLUX_IVAR_G.
+    yield from habit("sigma", f"{x}{_ERROR}{rest}")
+    yield from habit("ivar", f"{x}{_IVAR}{rest}")
+    # WISE w1sigmpro, 2MASS j_msigcom. The suffix _sig alone is as often a significance.
+    yield from habit("sigma", r"(?P<x>.*[a-z0-9])sigcom", r"(?P<x>.*[a-z0-9])sig(?P<rest>[a-z]+)")
+    for side, bound in _BOUNDS.items():
+        yield from habit(f"{side} bound", f"{x}{_GAPS}{bound}", f"{bound}{_GAPS}{x}")
+    # VizieR: b_x and B_x are the ends of an interval.
+    yield from habit("upper bound", f"B_{x}", case=True, exact=True)
+    yield from habit("lower bound", f"b_{x}", case=True, exact=True)
+    yield from habit("sigma", f"{x}{_GAPS}e", weak=True)
+    yield from habit("sigma", f"d_?{x}", case=True, weak=True, exact=True)
+    for side, (sign, word, _) in _SIDES.items():
+        yield from habit(side, f"{x}(?:{_GAP}{sign}|{_GAPS}{word})", weak=True)
+
+
+_HABITS = tuple(_habits())
+
+
+def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measurement], dict[str, str]]:
+    """Values with their errors, by the names of the columns and what a sample of their numbers allows.
+
+    Parameters
+    ----------
+    columns : mapping of str to (ndarray or None)
+        Names in the order of the file, each with the numbers of the same rows, NaN where one is missing, or None for
+        a column that holds no numbers.
+
+    Returns
+    -------
+    measurements : list of Measurement
+        Each column of numbers that says nothing about another one.
+    others : dict
+        What each of the others is: ``error of x``, ``upper bound of x``, ...
+
+    Examples
+    --------
+    >>> plx, error = np.array([1.0, 2.0, 4.0]), np.array([0.1, 0.1, 0.2])
+    >>> found, others = find_measurements({"Plx": plx, "e_Plx": error, "Plx_max": plx + error, "Plx_min": plx - error})
+    >>> [(entry.value, entry.error) for entry in found]
+    [('Plx', 'e_Plx')]
+    >>> others
+    {'e_Plx': 'error of Plx', 'Plx_max': 'upper bound of Plx', 'Plx_min': 'lower bound of Plx'}
+    """
+    names = _Names(columns)
+    # What a name says first may not hold for want of a partner; then it is taken at its next word.
+    possible = {name: list(_readings(name, columns, names)) for name in columns}
+    while alone := _without_partner({name: readings[0] for name, readings in possible.items() if readings}):
+        for name in alone:
+            possible[name].pop(0)
+    about = {name: readings[0] for name, readings in possible.items() if readings}
+    _tell_bounds(about, columns)
+    # What has an error of its own is a measurement: vlos_sigma beside vlos_sigma_err is a dispersion.
+    for value in {reading.value for reading in about.values() if reading.role in _ERRORS}:
+        about.pop(value, None)
+    roles: dict[str, dict[str, list[str]]] = {}
+    for name, reading in sorted(about.items(), key=lambda item: item[1].rank):
+        roles.setdefault(reading.value, {}).setdefault(reading.role, []).append(name)
+    found = [
+        _measurement(name, roles.get(name, {}))
+        for name, numbers in columns.items()
+        if numbers is not None and name not in about
+    ]
+    found, bare = _bare_error(found, columns)
+    others = {name: f"{_ROLES.get(reading.role, reading.role)} of {reading.value}" for name, reading in about.items()}
+    return found, others | bare
+
+
+def _bare_error(
+    found: list[Measurement], columns: Mapping[str, Numbers | None]
+) -> tuple[list[Measurement], dict[str, str]]:
+    """A column just called `e` or `error` has the errors of the one other column of the table, if there is one."""
+    errors = [entry.value for entry in found if _BARE_ERROR.fullmatch(entry.value) and entry.error is None]
+    rest = [
+        entry
+        for entry in found
+        if entry.value not in errors and not is_identifier(entry.value) and not is_coordinate(entry.value)
+    ]
+    if len(errors) != 1 or len(rest) != 1 or rest[0].error is not None:
+        return found, {}
+    (error,), (entry,) = errors, rest
+    if not _plausible("sigma", columns[error], columns[entry.value], weak=True):
+        return found, {}
+    paired = replace(entry, error=error)
+    return [paired if each is entry else each for each in found if each.value != error], {
+        error: f"error of {entry.value}"
+    }
+
+
+def is_coordinate(name: str) -> bool:
+    """Whether a name is that of a position on the sky.
+
+    >>> is_coordinate("RA_ICRS"), is_coordinate("radius")
+    (True, False)
+    """
+    return _COORDINATE.fullmatch(name) is not None
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a name is that of a column that says which object a row is of.
+
+    >>> is_identifier("source_id"), is_identifier("Gmag")
+    (True, False)
+    """
+    return _IDENTIFIER.fullmatch(name) is not None
+
+
+def unit_in(name: str) -> str | None:
+    """What stands in brackets behind a name.
+
+    >>> unit_in("mass [Msun]"), unit_in("[Fe/H]")
+    ('Msun', None)
+    """
+    found = _BRACKETS.search(name)
+    return found[1].strip() if found else None
+
+
+class _Names:
+    """Finds a column by its name, or by one that differs in capitals, separators or a unit in brackets only."""
+
+    def __init__(self, columns: Mapping[str, Numbers | None]) -> None:
+        self.values = {name for name, numbers in columns.items() if numbers is not None}
+        self._spellings: list[dict[str, set[str]]] = [{}, {}, {}]
+        for name in self.values:
+            for spelling, key in zip(self._spellings, _spelled(name), strict=True):
+                spelling.setdefault(key, set()).add(name)
+
+    def find(self, name: str, exact: bool) -> str | None:
+        if name in self.values or exact:
+            return name if name in self.values else None
+        for spelling, key in zip(self._spellings, _spelled(name), strict=True):
+            if len(spelling.get(key, ())) == 1:
+                return next(iter(spelling[key]))
+        return None
+
+
+def _spelled(name: str) -> tuple[str, str, str]:
+    bare = _BRACKETS.sub("", name)
+    return name.casefold(), bare.casefold(), re.sub(r"[\s_.\[\]()-]+", "", bare.casefold())
+
+
+def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -> Iterator[_Reading]:
+    """What a column may be to another one, the most telling habit first."""
+    for rank, habit in enumerate(_HABITS):
+        for text in dict.fromkeys((name, _BRACKETS.sub("", name))):
+            found = habit.form.fullmatch(text)
+            if found is None or _COLOUR_EXCESS.fullmatch(text):
+                continue
+            parts = found.groupdict()
+            value = names.find(parts["x"] + parts.get("rest", ""), habit.exact)
+            if value is None or value == name:
+                continue
+            role = habit.role
+            # VizieR has E_x for the upper and e_x for the lower one of two errors.
+            if role == "sigma" and text[:2] in ("E_", "e_") and text[0].swapcase() + text[1:] in columns:
+                role = "upper" if text[0] == "E" else "lower"
+            if _plausible(role, columns[name], columns[value], habit.weak):
+                yield _Reading(value, role, habit.weak, rank)
+
+
+def _plausible(role: str, numbers: Numbers | None, values: Numbers | None, weak: bool = False) -> bool:
+    """Whether the numbers of a column allow what its name says; of a weak name they have to say so themselves."""
+    if role == "flag":
+        return numbers is None or bool(np.all(np.isin(numbers[np.isfinite(numbers)], (-1.0, 0.0, 1.0))))
+    if numbers is None or values is None:
+        return False
+    # Ends of an interval are looked at together.
+    if role not in _ERRORS or (weak and role in _SIDES):
+        return True
+    finite = numbers[np.isfinite(numbers)]
+    signs = np.sign(finite[finite != 0.0])
+    if not signs.size:
+        return not finite.size and not weak
+    # Some bad rows are no reason to doubt a name.
+    if abs(signs.mean()) < _ONE_SIGN or (role not in _SIDES and signs.mean() < 0.0):
+        return False
+    known = values[np.isfinite(values)]
+    return not weak or (known.size > 0 and bool(np.median(np.abs(finite)) <= np.ptp(known)))
+
+
+def _ends(about: Mapping[str, _Reading]) -> dict[tuple[str, str, bool], dict[str, str]]:
+    """Columns that are one of two ends, by value, kind of end, and whether the name is a weak one; then by side."""
+    ends: dict[tuple[str, str, bool], dict[str, str]] = {}
+    for name, reading in about.items():
+        side, _, kind = reading.role.partition(" ")
+        if side in _SIDES and kind != "limit":
+            ends.setdefault((reading.value, kind, reading.weak), {}).setdefault(side, name)
+    return ends
+
+
+def _without_partner(about: Mapping[str, _Reading]) -> list[str]:
+    """Upper ends without a lower one, and the reverse."""
+    return [name for sides in _ends(about).values() if len(sides) == 1 for name in sides.values()]
+
+
+def _tell_bounds(about: dict[str, _Reading], columns: Mapping[str, Numbers | None]) -> None:
+    """Where names do not say whether two ends are errors or bounds, see whether the values lie between them."""
+    for (value, kind, weak), sides in _ends(about).items():
+        if not weak or kind:
+            continue
+        bounds = _enclose(columns[value], columns[sides["lower"]], columns[sides["upper"]])
+        errors = all(_plausible("upper", columns[name], columns[value]) for name in sides.values())
+        for side, name in sides.items():
+            if bounds:
+                about[name] = replace(about[name], role=f"{side} bound")
+            elif not errors:
+                del about[name]
+
+
+def _enclose(values: Numbers | None, lower: Numbers | None, upper: Numbers | None) -> bool:
+    """Whether nearly all values lie between two others."""
+    if values is None or lower is None or upper is None:
+        return False
+    known = np.isfinite(values) & np.isfinite(lower) & np.isfinite(upper)
+    return bool(known.any()) and bool(np.mean(((lower <= values) & (values <= upper))[known]) >= _NEARLY_ALL)
+
+
+def _measurement(value: str, roles: Mapping[str, Sequence[str]]) -> Measurement:
+    error: str | tuple[str, str] | None = None
+    kind = next((kind for kind in ("sigma", "ivar", "variance") if kind in roles), "sigma")
+    if "upper" in roles and "lower" in roles:
+        error, kind = (roles["upper"][0], roles["lower"][0]), "sigma"
+    elif kind in roles:
+        error = roles[kind][0]
+    others = {role: roles[role][0] for role in ("flag", "upper limit", "lower limit") if role in roles}
+    return Measurement(value, error, kind, others.get("flag"), others.get("upper limit"), others.get("lower limit"))

@@ -1,0 +1,121 @@
+"""A column that need not fit into memory: its table is read in blocks as often as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from mixpipe.catalog import joined
+from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
+from mixpipe.config import ColumnSettings
+from mixpipe.rows import Block, Rows
+
+# Tables of up to this many rows are held in memory.
+MEMORY_ROWS = 1_000_000
+
+
+def gathered(blocks: Iterator[Table], most: int | None = MEMORY_ROWS) -> Table | None:
+    """All rows in one table; None, and nothing kept, if there are more than `most`."""
+    tables, n_rows = [], 0
+    for table in blocks:
+        tables.append(table)
+        n_rows += len(table)
+        if most is not None and n_rows > most:
+            return None
+    return joined(tables)
+
+
+@dataclass(eq=False)
+class ColumnStream:
+    """Values, errors and weights of a column, block by block.
+
+    Parameters
+    ----------
+    tables : callable
+        Each call reads all rows, as tables with the columns that the entry needs.
+    settings : ColumnSettings
+        The entry.
+    where : str or None
+        Row cut.
+    catalog, release : str
+        Names for error messages.
+    place : str
+        Which column this is, for error messages.
+    tell : callable or None
+        Called with the account of the rows, once it is known.
+    """
+
+    tables: Callable[[], Iterator[Table]]
+    settings: ColumnSettings
+    where: str | None = None
+    catalog: str = ""
+    release: str = ""
+    place: str = ""
+    tell: Callable[[Account], None] | None = None
+    _account: Account | None = field(default=None, init=False)
+    _negative: frozenset[str] | None = field(default=None, init=False)
+
+    def blocks(self) -> Iterator[tuple[Table, ColumnData, int]]:
+        """Each table, what can be used of it, and how many rows are in front of it.
+
+        Raises
+        ------
+        CatalogError
+            At the end of the first pass, if no row can be used.
+        """
+        if self._negative is None:
+            self._negative = self._find_negative()
+        n_before = 0
+        account = None
+        for table in self.tables():
+            data = prepare_column(
+                table,
+                self.settings,
+                where=self.where,
+                catalog=self.catalog,
+                release=self.release,
+                negative=self._negative,
+            )
+            own = data.account
+            account = own if account is None else account + own
+            yield table, data, n_before
+            n_before += len(table)
+        if self._account is None and account is not None:
+            account.check_usable(self.place)
+            self._account = account
+            if self.tell is not None:
+                self.tell(account)
+
+    def rows(self, n_threads: int | None = None) -> Rows:
+        """The rows that can be used."""
+
+        def blocks() -> Iterator[Block]:
+            for _, data, _ in self.blocks():
+                some: NDArray[np.bool_] = data.weights > 0.0
+                x, err, weights = data.x, data.err, data.weights
+                if not some.all():
+                    x, err, weights = x[some], err[some], weights[some]
+                yield x, err, np.ones(1) if self.settings.weight is None else weights
+
+        return Rows(blocks) if n_threads is None else Rows(blocks, n_threads)
+
+    @property
+    def account(self) -> Account:
+        """What became of the rows, once they have been read."""
+        if self._account is None:
+            raise ValueError("the rows have not been read yet")
+        return self._account
+
+    def _find_negative(self) -> frozenset[str]:
+        """Which columns of a pair of errors give them as negative numbers, which no block alone can tell."""
+        error = self.settings.error
+        if not isinstance(error, tuple) or self.settings.error_kind != "sigma":
+            return frozenset()
+        counts = np.zeros((len(error), 2), dtype=np.int64)
+        for table in self.tables():
+            counts += [count_signs(table[name]) for name in error]
+        return frozenset(name for name, (below, signed) in zip(error, counts, strict=True) if 2 * below > signed)

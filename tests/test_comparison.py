@@ -1,0 +1,386 @@
+"""Two fits compared: influence of rows, matching, distance, verdicts, and whether significances are what they say."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from benchmarks import comparison as benchmark
+from mixpipe.comparison import (
+    CONCLUSION_CHANGED,
+    SHARPENED,
+    SHIFTED,
+    UNCHANGED,
+    Difference,
+    Fitted,
+    compare_fits,
+    decide,
+    match_components,
+    total_variation,
+)
+from mixpipe.influence import Common, Influence, variance_of_differences
+from mixpipe.mixture import Mixture
+from mixpipe.model import Cells, FitResult, Uncertainties
+from mixpipe.selection import fit_mixture
+
+THREE = Mixture([0.5, 0.3, 0.2], [0.0, 4.0, 8.5], [1.0, 0.7, 1.2])
+NONE = Common(np.arange(0), np.arange(0))
+
+
+def sample(mixture: Mixture, n: int, seed: int, spread: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    err = 0.4 * np.exp(spread * rng.standard_normal(n))
+    return mixture.sample(n, rng) + err * rng.standard_normal(n), err
+
+
+def fitted(cells: Cells, start: Mixture, **changes) -> Fitted:
+    fit = fit_mixture(cells, n_components=start.n_components, start=start, n_threads=1)
+    size = fit.n_components
+    known = {
+        "fit": fit,
+        "cells": cells,
+        "component": fit.mixture.responsibilities(cells.x, cells.err).argmax(axis=1),
+        "selection": [(size, fit.bic), (size - 1, fit.bic + 20.0), (size + 1, fit.bic + 8.0)],
+        "sigma_upper": np.full(size, np.nan),
+    }
+    return Fitted(**(known | changes))
+
+
+def bare(means, sigmas=None, weights=None, unc=0.1, **rest) -> FitResult:
+    """A fit of which only the mixture and one size of uncertainty are given."""
+    size = len(means)
+    mixture = Mixture(weights or np.full(size, 1.0 / size), means, sigmas or np.ones(size))
+    return FitResult(
+        mixture,
+        "em",
+        0.0,
+        0.0,
+        100.0,
+        3 * size - 1,
+        True,
+        uncertainties=Uncertainties(*np.full((3, size), unc)),
+        **rest,
+    )
+
+
+# ----- influence
+
+
+def test_influence_of_one_component_is_that_of_mean_and_variance():
+    x, _ = sample(Mixture([1.0], [3.0], [2.0]), 500, 1)
+    err = 0.7
+    cells = Cells.from_rows(x, err)
+    fit = fit_mixture(cells, n_components=1)
+    influence = Influence(fit, cells)
+    found = influence.of_rows(cells.x, cells.err)
+    mean, variance = x.mean(), x.var()
+    # Maximum likelihood with equal errors is the mean and the variance of the sample less err**2.
+    sigma = math.sqrt(variance - err**2)
+    np.testing.assert_allclose(found[:, 1], (x - mean) / 500, atol=1e-9)
+    np.testing.assert_allclose(found[:, 2], ((x - mean) ** 2 - variance) / 500 / (2 * sigma), atol=1e-9)
+    np.testing.assert_array_equal(found[:, 0], 0.0)
+    expected = [0.0, variance / 500, (2 * variance**2 / 500) / (2 * sigma) ** 2]
+    # The expectation by the trapezium rule is exact to 1e-6, see mixpipe.influence.
+    np.testing.assert_allclose(influence.variance(cells.weights), expected, rtol=1e-5)
+    half = np.where(np.arange(500) < 250, 1.0, 0.0)
+    np.testing.assert_allclose(influence.variance(half), np.array(expected) / 2, rtol=1e-5)
+
+
+def test_information_is_that_of_the_fit():
+    x, err = sample(THREE, 3000, 2)
+    cells = Cells.from_rows(x, err)
+    fit = fit_mixture(cells, n_components=3, start=THREE)
+    variance = Influence(fit, cells).variance(cells.weights).reshape(3, 3)
+    unc = fit.uncertainties
+    # Computed by other code, from the same Hessian.
+    np.testing.assert_allclose(np.sqrt(variance), np.transpose([unc.weights, unc.means, unc.sigmas]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("precise", [True, False])
+def test_rows_vary_as_their_errors_let_them(precise):
+    """The share of the precise rows in the variance, from the expectation and from the rows themselves."""
+    mixture = Mixture([0.7, 0.3], [0.0, 1.5], [1.5, 0.1])
+    x, err = sample(mixture, 40_000, 14, spread=1.0)
+    cells = Cells.from_rows(x, err)
+    influence = Influence(fit_mixture(cells, n_components=2, start=mixture), cells)
+    some = (err < 0.4) == precise
+    expected = np.sum(influence.of_rows(x[some], err[some]) ** 2, axis=0)
+    # 20,000 squares, few of which are of the narrow component and within its reach: 2 to 3 per cent.
+    np.testing.assert_allclose(influence.variance(some.astype(float)), expected, rtol=0.1)
+
+
+def test_influence_predicts_what_an_appended_row_does():
+    x, err = sample(THREE, 4000, 3)
+    before = fit_mixture(Cells.from_rows(x, err), n_components=3, start=THREE)
+    influence = Influence(before, Cells.from_rows(x, err))
+    for value in (-2.0, 2.5, 9.0):
+        after = fit_mixture(
+            Cells.from_rows(np.append(x, value), np.append(err, 0.3)), n_components=3, start=before.mixture
+        )
+        change = np.transpose(
+            [getattr(after.mixture, n) - getattr(before.mixture, n) for n in ("weights", "means", "sigmas")]
+        )
+        predicted = influence.of_rows(np.array([value]), np.array([0.3])).reshape(3, 3)
+        # Terms of second order are smaller by some 1 / (rows in a component), 1/800 here, times leverages of a few.
+        np.testing.assert_allclose(change, predicted, atol=0.02 * np.abs(predicted).max())
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    x, err = sample(THREE, 500, 4)
+    cells = Cells.from_rows(x, err)
+    fit = fit_mixture(cells, n_components=3, start=THREE)
+    common = Common(np.arange(400), np.arange(50, 450))
+
+    def variances():
+        influence = Influence(fit, cells)
+        return variance_of_differences(influence, influence, [(0, 0), (1, 1), (2, 2)], common)
+
+    whole = variances()
+    monkeypatch.setattr("mixpipe.influence._BLOCK", 7)
+    np.testing.assert_allclose(variances(), whole, rtol=1e-9)  # sums in another order
+
+
+@pytest.mark.parametrize("n_common", [0, 300, 600])
+def test_joint_uncertainty_of_a_mean(n_common):
+    x, _ = sample(Mixture([1.0], [0.0], [2.0]), 1200, 5)
+    y = np.concatenate([x[:n_common], x[600:]])
+    old, new = (fitted(Cells.from_rows(rows, 0.5), Mixture([1.0], [0.0], [2.0])) for rows in (x[:600], y))
+    common = Common(np.arange(n_common), np.arange(n_common))
+    compared = compare_fits(old, new, common)
+    joint = next(each.joint_unc for each in compared.differences if each.parameter == "mean")
+    variance = x.var()
+    expected = variance * (1 / 600 + 1 / len(y) - 2 * n_common / (600 * len(y)))
+    # Sample variances of 600 rows scatter by sqrt(2 / 600) = 6 %, the uncertainty by half of that.
+    assert joint == pytest.approx(math.sqrt(expected), rel=0.1)
+    if n_common == 0:
+        assert joint == pytest.approx(
+            math.hypot(old.fit.uncertainties.means[0], new.fit.uncertainties.means[0]), rel=1e-5
+        )
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    x, err = sample(THREE, 400, 6)
+    y, more = sample(THREE, 400, 7)
+    weights = np.where(np.arange(400) % 3 == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(400), weights.astype(int))
+    kept = np.arange(200)
+    one = compare_fits(
+        fitted(Cells.from_rows(x, err, weights), THREE),
+        fitted(Cells.from_rows(np.r_[x[:200], y], np.r_[err[:200], more], np.r_[weights[:200], weights]), THREE),
+        Common(kept, kept),
+    )
+    size = np.count_nonzero(twice < 200)
+    places = np.arange(size)
+    two = compare_fits(
+        fitted(Cells.from_rows(x[twice], err[twice]), THREE),
+        fitted(Cells.from_rows(np.r_[x[twice][:size], y[twice]], np.r_[err[twice][:size], more[twice]]), THREE),
+        Common(places, places),
+    )
+    found, expected = ([each.joint_unc for each in compared.differences] for compared in (one, two))
+    # The groups of similar errors are not quite the same.
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
+
+
+# ----- matching and distance
+
+
+@pytest.mark.parametrize(
+    "old, new, pairs",
+    [
+        (([0, 10], [1, 1]), ([0.1, 10.1], [1, 1]), [(0, 0), (1, 1)]),
+        (([0, 10], [1, 1]), ([0, 5, 10], [1, 1, 1]), [(0, 0), (1, 2)]),
+        (([0, 5, 10], [1, 1, 1]), ([5], [1]), [(1, 0)]),
+        (([0, 0.1], [1, 8]), ([-0.1, 0], [8, 1]), [(0, 1), (1, 0)]),
+        (([0], [1]), ([20], [1]), []),
+        (([0, 3], [0, 0]), ([0.05, 3], [0, 0]), [(0, 0), (1, 1)]),
+    ],
+    ids=["same", "appeared", "vanished", "one inside the other", "elsewhere", "no widths, but uncertain means"],
+)
+def test_matching(old, new, pairs):
+    assert match_components(bare(*old), bare(*new)) == pairs
+
+
+def test_total_variation_in_closed_form():
+    one = Mixture([1.0], [0.0], [1.0])
+    assert total_variation(one, one) == 0.0
+    assert total_variation(one, Mixture([1.0], [100.0], [1.0])) == pytest.approx(1.0, abs=1e-12)
+    # Gaussians of widths 1 and 2 cross at +- sqrt(8 ln 2 / 3); cells of the grid at the crossing are off by their size.
+    crossing = math.sqrt(8.0 * math.log(2.0) / 3.0)
+    expected = 2.0 * (ndtr(crossing) - ndtr(crossing / 2.0))
+    assert total_variation(one, Mixture([1.0], [0.0], [2.0])) == pytest.approx(expected, abs=1e-4)
+    heavy, light = (Mixture([w, 1.0 - w], [0.0, 1000.0], [1.0, 1e-3]) for w in (0.7, 0.4))
+    assert total_variation(heavy, light) == pytest.approx(0.3, abs=1e-9)
+    assert total_variation(light, heavy) == total_variation(heavy, light)
+    uniform = Mixture([1.0], [0.5], [1.0 / math.sqrt(12.0)], ("uniform",))
+    shifted = Mixture([1.0], [0.75], [1.0 / math.sqrt(12.0)], ("uniform",))
+    assert total_variation(uniform, shifted) == pytest.approx(0.25, abs=1e-3)
+
+
+# ----- verdicts
+
+
+def difference(significance, joint_unc=1.0, old_unc=1.0, new_unc=1.0, parameter="mean"):
+    return Difference(
+        "matched", 1, 1, parameter, 0.0, old_unc, new=significance * joint_unc, new_unc=new_unc, joint_unc=joint_unc
+    )
+
+
+CALM = [difference(0.5), difference(-1.5)]
+
+
+@pytest.mark.parametrize(
+    "sizes, n_matched, evidence, differences, verdict",
+    [
+        ((2, 2), 2, 0.0, CALM, UNCHANGED),
+        ((2, 3), 2, 6.1, CALM, CONCLUSION_CHANGED),
+        ((2, 3), 2, 5.9, CALM, UNCHANGED),
+        ((3, 2), 2, math.nan, CALM, CONCLUSION_CHANGED),
+        ((2, 2), 1, 0.0, CALM, CONCLUSION_CHANGED),
+        ((2, 3), 1, 0.5, CALM, CONCLUSION_CHANGED),
+        # Bonferroni's bound for one, two and ten parameters at 5 %: 1.96, 2.24 and 2.81.
+        ((1, 1), 1, 0.0, [difference(2.0)], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(2.2), difference(0.0)], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(-2.3), difference(0.0)], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(2.7)] + 9 * [difference(0.0)], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(2.9)] + 9 * [difference(0.0)], SHIFTED),
+        # Weights sum to one: two of them are one parameter.
+        ((2, 2), 2, 0.0, [difference(2.0, parameter="weight"), difference(-2.0, parameter="weight")], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(4.0, joint_unc=0.1)], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=0.8)], SHARPENED),
+        ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=1.2)], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(9.0, new_unc=0.5)], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(1.0, joint_unc=math.nan)], UNCHANGED),
+    ],
+)
+def test_verdict(sizes, n_matched, evidence, differences, verdict):
+    assert decide(*sizes, n_matched, evidence, differences)[0] == verdict
+
+
+def test_verdicts_that_need_a_word_have_it():
+    assert "5.9 in BIC" in decide(2, 3, 2, 5.9, CALM)[1][0]
+    assert "evidence" in decide(2, 3, 2, math.nan, CALM)[1][0]
+    assert "none is larger" in decide(1, 1, 1, 0.0, [difference(4.0, joint_unc=0.1)])[1][0]
+
+
+# ----- whole comparisons
+
+
+def test_a_fit_and_itself():
+    x, err = sample(THREE, 600, 8)
+    one = fitted(Cells.from_rows(x, err), THREE)
+    compared = compare_fits(one, one, Common(np.arange(600), np.arange(600)))
+    assert compared.verdict == UNCHANGED
+    assert [each.significance for each in compared.differences] == [0.0] * 9
+    assert (compared.gain, compared.distance, compared.evidence) == (0.0, 0.0, 0.0)
+    rows = compared.rows
+    assert (rows.n_common, rows.n_added, rows.n_dropped, rows.n_revised, rows.n_moved) == (600, 0, 0, 0, 0)
+    assert compared.notes == ()
+
+
+def test_another_start_is_no_difference():
+    """Fits of the same rows differ by rounding, which is not significant though the rows leave no room at all."""
+    x, err = sample(THREE, 600, 8)
+    cells = Cells.from_rows(x, err)
+    first = fitted(cells, THREE)
+    second = fitted(cells, Mixture([0.4, 0.3, 0.3], [0.5, 4.5, 8.0], [1.5, 1.0, 1.0]))
+    compared = compare_fits(first, second, Common(np.arange(600), np.arange(600)))
+    assert compared.verdict == UNCHANGED
+    assert abs(compared.largest.significance) < 1.0
+
+
+def test_rows_are_counted():
+    x, err = sample(THREE, 600, 9)
+    y, more = x[100:].copy(), err[100:].copy()
+    y[:5] += 0.1
+    more[3:8] *= 1.1
+    y[20:30] *= 1.0 + 1e-12  # a conversion of units
+    y, more = np.append(y, 30.0), np.append(more, 0.1)
+    old, new = fitted(Cells.from_rows(x, err), THREE), fitted(Cells.from_rows(y, more), THREE)
+    rows = compare_fits(old, new, Common(np.arange(100, 600), np.arange(500))).rows
+    assert (rows.n_old, rows.n_new, rows.n_common) == (600, 501, 500)
+    assert (rows.n_added, rows.n_dropped, rows.n_revised) == (1, 100, 8)
+    moved = old.component[100:] != new.component[:500]
+    assert rows.n_moved == moved.sum()
+
+
+def test_a_population_appears_and_vanishes():
+    two = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
+    many, few = (fitted(Cells.from_rows(*sample(mixture, 900, 10)), mixture) for mixture in (THREE, two))
+    compared = compare_fits(few, many, NONE)
+    assert (compared.verdict, compared.appeared, compared.vanished) == (CONCLUSION_CHANGED, [2], [])
+    assert compared.evidence == 20.0  # as the new selection has it
+    appeared = [each for each in compared.differences if each.status == "appeared"]
+    assert [(each.component_old, each.component_new) for each in appeared] == [(0, 3)] * 3
+    assert appeared[1].new == many.fit.mixture.means[2]
+    assert compare_fits(many, few, NONE).vanished == [2]
+    cells = many.cells
+    gain = many.fit.mixture.logpdf(cells.x, cells.err).sum() - few.fit.mixture.logpdf(cells.x, cells.err).sum()
+    assert compared.gain == pytest.approx(gain, rel=1e-9)
+
+
+def test_without_keys_the_fits_are_independent():
+    x, err = sample(THREE, 600, 11)
+    one = fitted(Cells.from_rows(x, err), THREE)
+    compared = compare_fits(one, one, None)
+    unc = one.fit.uncertainties
+    found = [each.joint_unc for each in compared.differences]
+    np.testing.assert_allclose(found, math.sqrt(2) * np.transpose([unc.weights, unc.means, unc.sigmas]).ravel())
+    assert math.isnan(compared.rows.n_added)
+    assert "without a key" in compared.notes[0]
+
+
+def test_a_sigma_on_the_boundary_has_no_significance():
+    rng = np.random.default_rng(12)
+    x = np.r_[rng.normal(0, 1, 300) * 0.9, rng.normal(8, 1.5, 300)]
+    truth = Mixture([0.5, 0.5], [0.0, 8.0], [0.1, 1.0])
+    cells = Cells.from_rows(x, 1.0)
+    old = fitted(cells, truth, sigma_upper=np.array([0.3, np.nan]))
+    assert old.fit.boundary.tolist() == [True, False]
+    compared = compare_fits(old, old, Common(np.arange(600), np.arange(600)))
+    by_sigma = [each for each in compared.differences if each.parameter == "sigma"]
+    assert math.isnan(by_sigma[0].significance)
+    assert (by_sigma[0].old_upper, by_sigma[0].new_upper) == (0.3, 0.3)
+    assert by_sigma[1].significance == 0.0
+    assert "1 sigmas on the boundary" in compared.notes[0]
+    assert compared.distance == 0.0
+
+
+@pytest.mark.parametrize("kind", ["family", "limits", "estimator"])
+def test_what_has_no_influence_function_is_taken_for_independent(kind):
+    x, err = sample(THREE, 300, 13)
+    limits = np.where(np.arange(300) % 20 == 0, -1, 0) if kind == "limits" else None
+    cells = Cells.from_rows(x, err, limits=limits)
+    one = fitted(Cells.from_rows(x, err), THREE)
+    family = ("laplace", "gaussian", "gaussian") if kind == "family" else ()
+    mixture = Mixture(one.fit.mixture.weights, one.fit.mixture.means, one.fit.mixture.sigmas, family)
+    unc = one.fit.uncertainties
+    fit = FitResult(mixture, "moments" if kind == "estimator" else "em", 0.0, 0.0, 300.0, 8, True, uncertainties=unc)
+    other = Fitted(fit, cells, one.component, one.selection, one.sigma_upper)
+    compared = compare_fits(one, other, Common(np.arange(300), np.arange(300)))
+    assert compared.differences[1].joint_unc == pytest.approx(math.sqrt(2) * unc.means[0])
+    assert "taken for independent" in compared.notes[0]
+
+
+# ----- calibration: benchmarks/comparison.py on fewer pairs
+
+
+@pytest.mark.parametrize("overlap", benchmark.OVERLAPS)
+def test_significances_are_calibrated(overlap):
+    found = benchmark.calibration("two separated", 400, overlap, range(100))
+    values = np.abs(found["significance"][:, 0])
+    shares = np.mean(values < 1.0), np.mean(values < 2.0)
+    # Three parameters, nearly independent, of 100 pairs: 2.7 and 1.2 per cent; four times that.
+    assert shares[0] == pytest.approx(0.683, abs=0.108)
+    assert shares[1] == pytest.approx(0.954, abs=0.048)
+    n_shifted = sum(verdict not in (UNCHANGED, SHARPENED) for verdict in found["verdicts"])
+    # At most 5 % by chance: more than 13 of 100 have a probability of 1e-4 to 1e-3. An append cannot: see decide.
+    assert n_shifted <= (0 if overlap == "append of 4 %" else 13)
+
+
+@pytest.mark.parametrize("shift, share", [(3.0, 0.5), (5.0, 0.95)])
+def test_shifts_are_found(shift, share):
+    found = benchmark.power(400, shift, range(50))
+    # The mean of 50 significances of deviation 1: 0.14, three times that.
+    assert np.mean([significance for significance, _ in found]) == pytest.approx(shift, abs=0.45)
+    assert np.mean([verdict == SHIFTED for _, verdict in found]) >= share

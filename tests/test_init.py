@@ -1,0 +1,365 @@
+"""`mixpipe init`: what it finds in real catalogs, how it groups files, and that its configuration is one that runs."""
+
+import csv
+
+import numpy as np
+import pytest
+import yaml
+from astropy.table import Table
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixpipe import cli
+from mixpipe.cli.grouping import group_files
+from mixpipe.cli.yaml_text import one_line, remark
+from mixpipe.config import parse_config
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(50.0, 10.0, 60).round(3)
+ERR = RNG.uniform(0.5, 2.0, 60).round(3)
+
+# Read from the headers and descriptions of the catalogs by eye: value, upper and lower error without their endings.
+LOCAL_VOLUME = [
+    "rhalf",
+    "position_angle",
+    "ellipticity",
+    "distance_modulus",
+    "apparent_magnitude_v",
+    "vlos_systemic",
+    "vlos_sigma",
+    "pmra",
+    "pmdec",
+    "metallicity_spectroscopic",
+    "metallicity_spectroscopic_sigma",
+    "rcore",
+    "rking",
+    "rad_sersic",
+    "n_sersic",
+    "age",
+    "metallicity_isochrone",
+    "flux_HI",
+    "metallicity_photometric",
+    "metallicity_photometric_sigma",
+    "M_V",
+    "distance",
+    "metallicity",
+    "mass_dynamical_wolf",
+    "rhalf_physical",
+    "rhalf_sph_physical",
+]
+# Of these the globular clusters have fewer than five values in one of the releases.
+NO_CLUSTERS = [
+    "metallicity_spectroscopic_sigma",
+    "rcore",
+    "rking",
+    "flux_HI",
+    "metallicity_photometric",
+    "metallicity_photometric_sigma",
+]
+SIDES = {name: [f"{name}_ep", f"{name}_em"] for name in LOCAL_VOLUME}
+LIMITS = {"ellipticity", "vlos_sigma", "metallicity_spectroscopic_sigma", "flux_HI", "mass_dynamical_wolf"}
+PAIRS = {
+    "neutron_stars/*.csv": {"neutron_stars": {"mass": ["mass_err_up", "mass_err_lo"]}},
+    "open_clusters/*.fits": {
+        "gaia_members": {
+            "Plx": "e_Plx", "pmRA": "e_pmRA", "pmDE": "e_pmDE", "Gmag": "e_Gmag", "BPmag": "e_BPmag",
+            "RVDR2": "e_RVDR2", "mass": "er_mass",
+        }
+    },
+    "local_volume/*.csv": {
+        "dwarf_all": SIDES,
+        "gc_harris": {name: pair for name, pair in SIDES.items() if name not in NO_CLUSTERS},
+    },
+    "photoz/*.fits": {"cfhtlens_pdfs": {}},
+    "reference/overlap*.csv": {"overlap_1e4": {"x": "e"}},
+}  # fmt: skip
+
+
+def run(*args):
+    result = CliRunner().invoke(cli.main, [str(arg) for arg in args], prog_name="mixpipe")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def init(*args) -> dict:
+    """The configuration, which passes `mixpipe check`, entries that were left out taken in, too."""
+    result = run("init", *args)
+    assert result.exit_code == 0, result.output
+    everything = result.stdout.replace("      # -- ", "      ## ").replace("      # ", "      ")
+    everything = everything.replace("      Left out.", "      # Left out.")
+    parse_config(yaml.safe_load(everything))
+    parse_config(yaml.safe_load(result.stdout))
+    return yaml.safe_load(result.stdout)
+
+
+def refused(*args) -> str:
+    result = run("init", *args)
+    assert result.exit_code == 2, result.output
+    return result.stderr
+
+
+def write(path, **columns):
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def only(config: dict) -> dict:
+    (catalog,) = config["catalogs"].values()
+    return catalog
+
+
+def errors(catalog: dict) -> dict:
+    return {entry.get("value", name): entry["error"] for name, entry in catalog["columns"].items() if "error" in entry}
+
+
+# -- real catalogs --
+
+
+@pytest.mark.parametrize("pattern", PAIRS)
+def test_every_pair_of_a_catalog_is_found_and_no_other(catalogs, tmp_path, pattern):
+    files = sorted(catalogs.glob(pattern))
+    config = init(*files)
+    assert {name: errors(catalog) for name, catalog in config["catalogs"].items()} == PAIRS[pattern]
+    path = tmp_path / "config.yaml"
+    assert run("init", *files, "--out", path).exit_code == 0
+    checked = run("check", path)
+    assert checked.exit_code == 0, checked.stderr
+
+
+def test_limits_units_and_keys_of_real_catalogs(catalogs):
+    found = init(*sorted((catalogs / "local_volume").iterdir()))["catalogs"]
+    assert list(found["dwarf_all"]["releases"]) == ["v1.0.0", "v1.0.5"]
+    limits = {name for name, entry in found["dwarf_all"]["columns"].items() if "upper_limit" in entry}
+    assert limits == LIMITS
+    assert found["gc_harris"]["key"] == "key"
+    # One key occurs twice in v1.0.5.
+    assert found["dwarf_all"].get("key") != "key"
+    clusters = only(init(*(catalogs / "open_clusters").iterdir()))
+    assert {name: entry["unit"] for name, entry in clusters["columns"].items()} == {
+        "Plx": "mas", "pmRA": "mas / yr", "pmDE": "mas / yr", "Gmag": "mag", "BPmag": "mag", "RVDR2": "km / s",
+        "mass": "solMass",
+    }  # fmt: skip
+    assert "key" not in clusters  # 1429 sources are members of two clusters
+    stars = only(init(*(catalogs / "neutron_stars").iterdir()))
+    assert (stars["key"], list(stars["releases"])) == ("name", ["2018", "2024"])
+
+
+def test_tabulated_densities_get_their_grid(catalogs):
+    catalog = only(init(*(catalogs / "photoz").iterdir()))
+    assert catalog["columns"] == {"PDF": {"kind": "densities", "grid": "GRID:Z"}}
+    assert (catalog["hdu"], catalog["key"]) == ("PDF", "ID")
+
+
+# -- one file --
+
+
+def test_the_configuration_runs(tmp_path, monkeypatch):
+    from mixpipe.pipeline.run import Run, find_problems
+
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "stars.csv", name=[f"s{i}" for i in range(60)], mass=X, mass_err=ERR)
+    assert run("init", "stars.csv", "--out", "mine.yaml", "--results", "out").stdout == "written: mine.yaml\n"
+    config = parse_config(yaml.safe_load((tmp_path / "mine.yaml").read_text()))
+    assert find_problems(config) == []
+    assert str(config.results) == "out"
+    assert Run(config).releases() == [("stars", "1")]
+    assert config.catalog("stars").key == "name"
+
+
+def test_kinds_of_errors_and_units(tmp_path):
+    table = Table({"flux": X, "ivar_flux": 1.0 / ERR**2, "mag": X, "var_mag": ERR**2})
+    table["flux"].unit, table["ivar_flux"].unit, table["mag"].unit = "mJy", "mJy-2", "mag"
+    table.write(tmp_path / "sky.fits")
+    assert only(init(tmp_path / "sky.fits"))["columns"] == {
+        "flux": {"error": "ivar_flux", "error_kind": "ivar", "unit": "mJy"},
+        "mag": {"error": "var_mag", "error_kind": "variance", "unit": "mag"},
+    }
+    named = write(tmp_path / "named.csv", **{"mass [Msun]": X, "mass_err [Msun]": ERR})
+    assert only(init(named))["columns"] == {
+        "mass_Msun": {"value": "mass [Msun]", "error": "mass_err [Msun]", "unit": "solMass"}
+    }
+
+
+def test_an_error_in_another_unit_is_no_error_of_it(tmp_path):
+    table = Table({"flux": X, "flux_err": ERR, "mag": X, "mag_err": ERR})
+    table["flux"].unit, table["flux_err"].unit = "mJy", "s"
+    table.write(tmp_path / "sky.fits")
+    result = run("init", tmp_path / "sky.fits")
+    assert errors(only(yaml.safe_load(result.stdout))) == {"mag": "mag_err"}
+    assert "# flux: {error: flux_err, unit: mJy} # column 'flux_err' has the unit s" in result.stdout
+
+
+def test_flags_mark_limits_where_there_are_some(tmp_path):
+    flag, none = [1] * 5 + [-1] * 5 + [0] * 50, [0] * 60
+    file = write(tmp_path / "planets.csv", m=X, merr1=ERR, merr2=-ERR, mlim=flag, r=X, rerr1=ERR, rerr2=-ERR, rlim=none)
+    assert only(init(file))["columns"] == {
+        "m": {"error": ["merr1", "merr2"], "limit_flag": "mlim"},
+        "r": {"error": ["rerr1", "rerr2"]},
+    }
+    assert "60 rows, 10 of them limits" in run("init", file).stdout
+
+
+def test_sentinels_are_missing_values(tmp_path):
+    x, err = X.copy(), ERR.copy()
+    x[:3] = err[:3] = -999.0
+    file = write(tmp_path / "holes.csv", x=x, e_x=err)
+    assert only(init(file))["missing"] == [-999]
+    assert "40 to" not in run("init", file).stdout
+    assert "in 57 rows" in run("init", file).stdout
+    y = 30.0 * (X - 50.0)
+    y[5] = -999.0
+    y[6] = -1200.0
+    assert "missing" not in only(init(write(tmp_path / "more.csv", x=x, e_x=err, y=y, e_y=ERR)))
+
+
+def test_what_is_left_out_and_why(tmp_path):
+    file = write(
+        tmp_path / "all.csv",
+        source_id=range(60), ra=X, dec=X, x=X, x_err=ERR, y=X, x_min=X - 1, x_max=X + 1, same=[4] * 60, kind=["a"] * 60,
+    )  # fmt: skip
+    config, text = only(init(file)), run("init", file).stdout
+    assert list(config["columns"]) == ["x"]
+    assert config["key"] == "source_id"
+    lines = [line.strip() for line in text.splitlines()]
+    order = [
+        lines.index(line)
+        for line in (
+            "# -- no errors were found for these: their sigmas will have the errors in them",
+            "# -- coordinates",
+            "# -- names and numbers of objects",
+            "# -- cannot be fitted as they are",
+        )
+    ]
+    assert order == sorted(order)
+    assert "# same: {} # all values are 4" in lines
+    assert "# -- about other columns: x_min (lower bound of x), x_max (upper bound of x)" in lines
+    assert "# -- text, or more than one number a row: kind" in lines
+
+
+def test_columns_without_errors_are_fitted_if_there_are_no_others(tmp_path):
+    config = only(init(write(tmp_path / "plain.csv", ra=X, x=X, y=X)))
+    assert config["columns"] == {"x": {}, "y": {}}
+
+
+def test_columns_that_are_asked_for(tmp_path):
+    file = write(tmp_path / "a.csv", ra=X, x=X, e_x=ERR, y=X, kind=["a"] * 60)
+    assert only(init(file, "--column", "x"))["columns"] == {"x": {"error": "e_x"}}
+    assert only(init(file, "--column", "ra", "--column", "e_x"))["columns"] == {"ra": {}, "e_x": {}}
+    assert "no column 'X'" in refused(file, "--column", "X")
+    assert "column 'kind' cannot be fitted" in refused(file, "--column", "kind")
+
+
+def test_a_file_is_not_written_over(tmp_path):
+    file, out = write(tmp_path / "a.csv", x=X), tmp_path / "config.yaml"
+    out.write_text("mine")
+    assert "exists, in option --out, expected a new name, or --force" in refused(file, "--out", out)
+    assert out.read_text() == "mine"
+    assert run("init", file, "--out", out, "--force").exit_code == 0
+    assert only(yaml.safe_load(out.read_text()))["columns"] == {"x": {}}
+
+
+def test_what_cannot_be_used(tmp_path):
+    assert "no such file" in refused(tmp_path / "none.csv")
+    assert "no column that can be fitted" in refused(write(tmp_path / "a.csv", name=["a", "b"]))
+    assert "no column that can be fitted" in refused(write(tmp_path / "b.csv", x=[1, 2, 3, 4]))
+    file = write(tmp_path / "c.csv", x=X)
+    assert "is given twice" in refused(file, file)
+    assert "missing argument" in refused()
+
+
+# -- several files --
+
+
+def names(*paths, columns=lambda path: ("x",)):
+    from pathlib import Path
+
+    return {
+        group.name: {release: [path.as_posix() for path in files] for release, files in group.releases.items()}
+        for group in group_files([Path(path) for path in paths], columns)
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["gaia_dr3.fits", "gaia_edr3.fits", "gaia_dr2.fits"], ("gaia", ["dr2", "edr3", "dr3"])),
+        (["lvdb_v1.0.10.csv", "lvdb_v1.0.5.csv", "lvdb_v1.0.9.csv"], ("lvdb", ["v1.0.5", "v1.0.9", "v1.0.10"])),
+        (["psr/2024.csv.gz", "psr/2018.csv.gz"], ("psr", ["2018", "2024"])),
+        (["DR10/objects.fits", "DR9/objects.fits"], ("objects", ["DR9", "DR10"])),
+        (["snap-2021-05-01.csv", "snap-2020-11-30.csv"], ("snap", ["2020-11-30", "2021-05-01"])),
+    ],
+)
+def test_releases_are_found_by_name_and_ordered(files, expected):
+    ((name, releases),) = names(*files).items()
+    assert (name, list(releases)) == expected
+
+
+def test_parts_of_a_release():
+    assert names("a/part_1.fits", "a/part_2.fits") == {"part": {"1": ["a/part_1.fits", "a/part_2.fits"]}}
+    assert names("sky/north.fits", "sky/south.fits") == {"sky": {"1": ["sky/north.fits", "sky/south.fits"]}}
+    assert names("gaia_dr2_1.fits", "gaia_dr2_2.fits", "gaia_dr3_1.fits") == {
+        "gaia": {"dr2": ["gaia_dr2_1.fits", "gaia_dr2_2.fits"], "dr3": ["gaia_dr3_1.fits"]}
+    }
+    # A number that is a year by chance.
+    assert names("tile_2001.fits", "tile_3001.fits") == {"tile": {"1": ["tile_2001.fits", "tile_3001.fits"]}}
+    assert names("RA_J2000.csv") == {"RA_J2000": {"1": ["RA_J2000.csv"]}}
+
+
+def test_files_of_different_columns_are_catalogs_of_their_own():
+    assert names("stars.csv", "planets.csv", "logs.csv", columns=lambda path: (path.stem,)).keys() == {
+        "stars",
+        "planets",
+        "logs_2",
+    }
+
+
+def test_releases_with_different_columns(tmp_path):
+    files = [
+        write(tmp_path / "s_2018.csv", x=X, x_err=ERR, old=X),
+        write(tmp_path / "s_2024.csv", x=X, x_err=ERR, new=X, new_err=ERR),
+    ]
+    assert only(init(*files))["columns"] == {"x": {"error": "x_err"}}
+    assert "# -- not in each of the files: old, new, new_err" in run("init", *files).stdout
+
+
+# -- names that are made to break things --
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=30))
+def test_any_text_stays_what_it_is_on_one_line(text):
+    line = f"{one_line({text: [text, text]})}{remark(text)}"
+    assert len(line.splitlines()) == 1
+    assert yaml.safe_load(line) == {text: [text, text]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x: {a}", "x # y", "x, y", "[x]", "{x}", "'x'", '"x"', "x\ny: 1", "x\r\n# z", "no", "null", "12", "1e5", "- x",
+        "? x", "&x", "*x", "!!python/object/apply:os.system [ls]", "%x", "@x", "`x`", "x\u2028y", "x\x1b[31m", "σ_v",
+        "x" * 200,
+    ],
+)  # fmt: skip
+def test_no_column_name_gets_into_the_yaml(tmp_path, name):
+    path = tmp_path / "evil.parquet"
+    Table({name: X, f"e_{name}": ERR, "Other": X, f"{name}_kind": ["t"] * 60}).write(path)
+    columns = only(init(path))["columns"]
+    ((entry, keys),) = columns.items()
+    assert (keys.get("value", entry), keys["error"]) == (name, f"e_{name}")
+    result = run("init", path, "--out", tmp_path / "c.yaml")
+    checked = run("check", tmp_path / "c.yaml")
+    assert (result.exit_code, checked.exit_code) == (0, 0), checked.stderr
+
+
+def test_names_that_become_the_same(tmp_path):
+    path = tmp_path / "same.parquet"
+    Table({"Mass": X, "mass": X, "ma ss": X, "ma_ss": X}).write(path)
+    columns = only(init(path))["columns"]
+    assert [entry.get("value", name) for name, entry in columns.items()] == ["Mass", "mass", "ma ss", "ma_ss"]
+    assert len({name.casefold() for name in columns}) == 4
