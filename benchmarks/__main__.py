@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import arrival, choice, coverage, hard, limits, memory, passes, photoz, recovery
+from benchmarks import arrival, choice, coverage, exactness, hard, limits, memory, passes, photoz, recovery
 from benchmarks.figure import draw
 from benchmarks.measure import machine, seconds
 from mixpipe.files import write_file
@@ -23,6 +23,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PARTS = {
     "passes": passes,
     "choice": choice,
+    "exactness": exactness,
     "arrival": arrival,
     "hard": hard,
     "recovery": recovery,

@@ -20,13 +20,14 @@ from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Array, Cells
 from mixpipe.rows import RowLikelihood, Rows, Survey, concatenated
 from mixpipe.search import Search, criteria, never_falling
-from mixpipe.sketch import Grid
+from mixpipe.sketch import Grid, Sketch
 
 # Up to this many rows the search works on the rows themselves.
 SEARCH_ROWS = 20_000
 # Up to this many rows the certificate is that of the rows.
 CERTIFICATE_ROWS = 4_000
-# Up to this many rows all fits are finished on them, and not only those that may be chosen.
+# Up to this many rows all fits are finished on them, and not only those that may be chosen, and there is a certificate:
+# of many rows the bound is far above what it would have to tell apart, and takes longer than the search.
 FINISHED_ROWS = 100_000
 # Rows that a search may work on where they fit into no sketch that is much smaller.
 _MANY_ROWS = 2_000_000
@@ -40,9 +41,11 @@ _N_SKETCHES = 4
 _COARSE = 1.0
 _FINE = 0.5
 _FINEST = 0.25
-# The search joins so many steps of the error, and cells until there are fewer points than this.
+# The search joins so many steps of the error; then cells and steps are joined until there are so few points.
 _JOINED_BINS = 8
-_MANY_POINTS = 400_000
+_COARSE_POINTS = 30_000
+_FINE_POINTS = 60_000
+_MOST_JOINED = 8
 # Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
 # the sketch.
 _CLOSE = 30.0
@@ -203,7 +206,8 @@ def best_fits_of_rows(
     max_components, equal_sigmas, criterion, progress
         As in `best_fits`.
     only_largest : bool
-        Only the fit with `max_components` is wanted; otherwise one will be chosen, and all get a certificate.
+        Only the fit with `max_components` is wanted; otherwise one will be chosen, and all get a certificate unless
+        there are more than `FINISHED_ROWS` rows.
     exact : bool
         Finish fits on the rows; otherwise all numbers are those of the sketch.
     """
@@ -216,16 +220,12 @@ def best_fits_of_rows(
     # The points have to resolve the narrowest group of rows that may be a component.
     base = min(first, 0.5 * max(float(crowds[1].min(initial=np.inf)), math.sqrt(floor)))
 
-    def likelihood_of(points: Cells) -> Likelihood:
-        return Likelihood(points, rows.n_threads, like=sample)
-
     for attempt in range(_N_SKETCHES):
         grid = Grid(base * sample.scale, fineness, sample.centre + sample.scale * centre)
         sketch = rows.sketch(grid)
-        points = Cells(*sketch.points())
-        fine = likelihood_of(points)
-        joined = round(math.log2(_COARSE / fineness))
-        coarse = likelihood_of(Cells(*sketch.points(joined, _JOINED_BINS)))
+        points = _points(sketch, 0, 1, _FINE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / fineness)), _JOINED_BINS, _COARSE_POINTS)
+        fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
             cells = concatenated(rows.blocks())
             likelihood = Likelihood(cells, rows.n_threads)
@@ -239,9 +239,6 @@ def best_fits_of_rows(
                 certified=not only_largest,
                 progress=progress,
             )
-        while coarse.x.size > _MANY_POINTS:
-            joined += 1
-            coarse = likelihood_of(Cells(*sketch.points(joined, _JOINED_BINS)))
         judge = _judge(coarse, floor, base, crowds)
         finder = Search(
             coarse,
@@ -260,35 +257,32 @@ def best_fits_of_rows(
         base *= _FINER
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
-        finer = [
-            _on_fine(fine, [fit, *rivals[1:]], floor, judge.floor, equal_sigmas)
+        fits = [
+            _on_fine(fine, [fit, *rivals[1:]], judge.floor, equal_sigmas)
             for fit, rivals in zip(found, finder.pools, strict=False)
         ]
-        values = criteria(finer, fine.n_data, criterion)
-        best = len(values) - 1 if only_largest else int(np.argmin(values))
-        close = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
-        on_rows = [exact and (k == best if only_largest else near) for k, near in enumerate(close)]
+        on_sketch = list(fits)
+        on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
-        finished = [
-            ascend(likelihood, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
-            if wanted
-            else fit
-            for fit, wanted in zip(finer, on_rows, strict=True)
-        ]
+        while True:
+            values = criteria(fits, fine.n_data, criterion)
+            best = len(values) - 1 if only_largest else int(np.argmin(values))
+            near = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
+            wanted = [k == best if only_largest else near[k] for k in range(len(fits))]
+            todo = [k for k in range(len(fits)) if wanted[k] and not on_rows[k]]
+            if not (exact and todo):
+                break
+            for k in todo:
+                start = _off_floor(fits[k].params, judge.floor, floor)
+                fits[k] = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                on_rows[k] = True
         fine.n_passes += likelihood.n_passes
-        coarser = found[best] if not exact else finer[best]
-        error = abs(finished[best].loglik - coarser.loglik)
-        use = SketchUse(
-            len(sketch),
-            fine.x.size,
-            base * sample.scale,
-            resolved,
-            error,
-            _shift(finished[best], coarser),
-        )
-        return finished, on_rows, use
+        rough = on_sketch[best] if exact else found[best]
+        error = float(abs(fits[best].loglik - rough.loglik))
+        shift = _shift(fits[best], rough)
+        return fits, on_rows, SketchUse(len(sketch), len(points), base * sample.scale, resolved, error, shift)
 
-    if only_largest:
+    if only_largest or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
         return Found(fine, never_falling(finished), _unknown(found), on_rows, use, points)
     # The certificate is about the points and may start from the fits on them.
@@ -296,6 +290,18 @@ def best_fits_of_rows(
     finished = never_falling(finished)
     bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
     return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points)
+
+
+def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:
+    """Points of a sketch: at least as coarse as asked for, and few."""
+    while True:
+        points = Cells(*sketch.points(joined_cells, joined_bins))
+        if len(points) <= most or joined_cells > _MOST_JOINED:
+            return points
+        if joined_bins < _JOINED_BINS:
+            joined_bins *= 2
+        else:
+            joined_cells += 1
 
 
 def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:
@@ -306,16 +312,16 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
     return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
 
 
-def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, points_floor: float, equal_sigmas: bool) -> Ascent:
+def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
     """Fits on coarse points, brought to the finer ones: two maxima of almost equal height may change places."""
-    ascents = [ascend(fine, fit.params, points_floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
-    finer = max(ascents, key=lambda ascent: ascent.loglik)
-    at_floor = finer.params.variances <= 1.001 * points_floor
-    if not at_floor.any():
-        return finer
-    params = replace(finer.params, variances=np.where(at_floor, floor, finer.params.variances))
-    there = fine.derivatives(params)
-    return replace(finer, params=params, loglik=there.loglik, hessian=there.hessian)
+    ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
+    return max(ascents, key=lambda ascent: ascent.loglik)
+
+
+def _off_floor(params: Params, points_floor: float, floor: float) -> Params:
+    """Components that the points did not let become narrower, as narrow as the rows allow."""
+    at_floor = params.variances <= 1.001 * points_floor
+    return replace(params, variances=np.where(at_floor, floor, params.variances))
 
 
 def _shift(fit: Ascent, other: Ascent) -> float:

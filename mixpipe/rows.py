@@ -30,7 +30,8 @@ Block = tuple[Array, Array, Array]
 # does not fit into it, the bounds grow by this factor and the pass is done again.
 _HEADROOM = 4.0
 _MORE_ROOM = 2.0**8
-_TINY = 2.0**-900
+# Sums whose terms are all below this are zero; products of two such bounds are still normal numbers.
+_TINY = 2.0**-300
 
 
 @dataclass(frozen=True, eq=False)
