@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
 from mixpipe.catalog import expected_name
@@ -110,11 +110,12 @@ class ColumnData:
     @property
     def account(self) -> Account:
         """What became of the rows."""
+        one_each = self.weights.strides == (0,)  # without a column of weights
         return Account(
             n_read=self.n_read,
             n_used=len(self),
-            total_weight=float(self.weights.sum()),
-            weighted=bool(np.any(self.weights != 1.0)),
+            total_weight=float(len(self) if one_each else self.weights.sum()),
+            weighted=not one_each and bool(np.any(self.weights != 1.0)),
             dropped=self.dropped,
             n_upper_limits=self.n_upper_limits,
             n_lower_limits=self.n_lower_limits,
@@ -289,26 +290,37 @@ def prepare_column(
     entry = _Entry(table, settings, catalog, release, negative)
     value, limits = entry.value()
     sigma, weights = entry.sigma(), entry.weights()
-    unknown = (limits != VALUE) & np.isnan(sigma)
-    sigma = np.where(unknown, 0.0, sigma) if unknown.any() else sigma
     everything = np.ones(len(table), dtype=bool)
-    kept = everything if where is None else Expression.parse(where).evaluate(table)
-    positive = everything if settings.transform == "none" else value > 0.0
+    unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
+    if limits is not None:
+        sigma = np.where(unknown, 0.0, sigma)
+    kept = None if where is None else Expression.parse(where).evaluate(table)
+    positive = None if settings.transform == "none" else value > 0.0
     with np.errstate(all="ignore"):
-        err = np.abs(settings.error_scale * sigma)
+        err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
         err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
-        if unknown.any():
-            err = np.where(unknown, _typical_error(err[(limits == VALUE) & (sigma >= 0.0) & positive]), err)
+        if limits is not None and unknown.any():
+            known = (limits == VALUE) & (sigma >= 0.0) & (everything if positive is None else positive)
+            err = np.where(unknown, _typical_error(err[known]), err)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
-    usable = kept & positive & np.isfinite(x) & np.isfinite(err) & (sigma >= 0.0)
-    usable &= np.isfinite(weights) & (weights >= 0.0) & (x >= low) & (x <= high)
+    # Most blocks of most catalogs have nothing to drop, and the reasons take longer than all else.
+    usable = np.isfinite(x)
+    usable &= np.isfinite(err)
+    usable &= sigma >= 0.0
+    usable &= True if kept is None else kept
+    usable &= True if positive is None else positive
+    usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
+    usable &= True if truncated is None else (x >= low) & (x <= high)
+    weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
+    limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
     if not usable.all():
+        positive = everything if positive is None else positive
         reasons = {
-            "cut": ~kept,
+            "cut": ~(everything if kept is None else kept),
             "missing_value": np.isnan(value),
             "infinite_value": np.isinf(value),
             "missing_error": np.isnan(sigma),
@@ -333,7 +345,7 @@ def prepare_column(
         x=x,
         err=err,
         weights=weights,
-        rows=np.flatnonzero(used).astype(np.int64),
+        rows=np.arange(len(table)) if used is everything else np.flatnonzero(used),
         n_read=len(table),
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
@@ -411,10 +423,13 @@ class _Entry:
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
 
-    def value(self) -> tuple[Array, NDArray[np.int8]]:
-        """Values, and which of them are limits."""
+    def value(self) -> tuple[Array, NDArray[np.int8] | None]:
+        """Values, and which of them are limits; None where none can be."""
         settings = self.settings
-        values, limits = self._numbers_and_limits(settings.value)
+        values, in_texts = self._numbers_and_limits(settings.value)
+        if (settings.limit_flag, settings.upper_limit, settings.lower_limit) == (None, None, None):
+            return values if self.factor == 1.0 else values * self.factor, in_texts
+        limits = np.zeros(values.size, dtype=np.int8) if in_texts is None else in_texts
         if settings.limit_flag is not None:
             flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
             limits = np.where(limits == VALUE, flags, limits).astype(np.int8)
@@ -425,8 +440,9 @@ class _Entry:
                 values, limits = np.where(fill, given, values), np.where(fill, limit, limits).astype(np.int8)
         return values if self.factor == 1.0 else values * self.factor, limits
 
-    def weights(self) -> Array:
-        return np.ones(len(self.table)) if self.settings.weight is None else self._numbers(self.settings.weight)
+    def weights(self) -> Array | None:
+        """Row weights, None for one each."""
+        return None if self.settings.weight is None else self._numbers(self.settings.weight)
 
     def sigma(self) -> Array:
         """One-sigma errors before scale and floor; bad ones are negative or infinite."""
@@ -483,22 +499,24 @@ class _Entry:
 
     def _numbers(self, name: str) -> Array:
         numbers, limits = self._numbers_and_limits(name)
-        if limits.any():
+        if limits is not None and limits.any():
             row = self._row(int(np.flatnonzero(limits)[0]))
             raise self.refuse(f"column {name!r} has a limit in {row}", "numbers; limits belong into the value column")
         return numbers
 
-    def _numbers_and_limits(self, name: str) -> tuple[Array, NDArray[np.int8]]:
-        column = as_column(name, self._column(name))
-        values, missing = column.data.data, column.data.mask
+    def _numbers_and_limits(self, name: str) -> tuple[Array, NDArray[np.int8] | None]:
+        column = self._column(name)
+        if not (isinstance(column, MaskedColumn) and column.dtype == np.float64):
+            column = as_column(name, column)
+        values, missing = np.ma.getdata(column), np.ma.getmaskarray(column)
         if values.ndim != 1 or values.dtype.kind not in "biufU":
             held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
             raise self.refuse(f"column {name!r} holds {held}", "one number a row")
-        limits = np.zeros(len(values), dtype=np.int8)
         if values.dtype.kind != "U":
-            numbers = np.array(values, dtype=np.float64)
-            numbers[missing] = np.nan
-            return numbers, limits
+            numbers = np.asarray(values, dtype=np.float64)
+            if missing.any():
+                numbers = np.where(missing, np.nan, numbers)
+            return numbers, None
         numbers = np.full(len(values), np.nan)
         values, limits = split_limits(values)
         try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
 
 from mixpipe.catalog import joined
 from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
@@ -95,11 +94,11 @@ class ColumnStream:
 
         def blocks() -> Iterator[Block]:
             for _, data, _ in self.blocks():
-                some: NDArray[np.bool_] = data.weights > 0.0
-                x, err, weights = data.x, data.err, data.weights
-                if not some.all():
-                    x, err, weights = x[some], err[some], weights[some]
-                yield x, err, np.ones(1) if self.settings.weight is None else weights
+                if self.settings.weight is None:
+                    yield np.ascontiguousarray(data.x), np.ascontiguousarray(data.err), np.ones(1)
+                    continue
+                some = data.weights > 0.0
+                yield data.x[some], data.err[some], data.weights[some]
 
         return Rows(blocks) if n_threads is None else Rows(blocks, n_threads)
 
