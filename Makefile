@@ -1,29 +1,41 @@
 # Two commands: `make run` and `make test`. Each sets up .venv when it is missing or out of date.
+# On Slurm: `make run PROFILE=slurm`; `make test-cluster` tests that.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config/config.yaml
+# Where jobs run: one of workflow/profiles.
+PROFILE ?= default
 ARGS ?=
 # Cores for `make run`, and processes for `make test`.
 CORES ?= all
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format benchmark lock clean
+.PHONY: run test test-cluster lint format docs benchmark lock clean
 .DELETE_ON_ERROR:
 
-run: $(VENV)/.run
+run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
 	@test -f "$(CONFIG)" || { echo "mixpipe: error: no such file $(CONFIG), in CONFIG=..., expected a configuration" >&2; exit 2; }
-	@. $(BIN)/activate && snakemake --configfile $(CONFIG) --cores $(CORES) --workflow-profile workflow/profiles/default $(ARGS)
+	@. $(BIN)/activate && snakemake --configfile $(CONFIG) \
+	  $(if $(filter default,$(PROFILE)),--cores $(CORES),--workflow-profile workflow/profiles/$(PROFILE)) $(ARGS)
 
 test: lint
 	@. $(BIN)/activate && pytest -n 2 --dist worksteal $(ARGS)
 
+# A Slurm of its own is started for this, as root, and stopped. Without Slurm (apt-get install slurm-wlm) it is skipped.
+test-cluster: $(VENV)/.dev $(VENV)/.slurm
+	@. $(BIN)/activate && MIXPIPE_TEST_CLUSTER=1 pytest tests/cluster $(ARGS)
+
 lint: $(VENV)/.dev
-	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules \
+	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check workflow/Snakefile workflow/rules \
 	  && mypy && lint-imports && snakemake --lint --configfile $(CONFIG)
 
 format: $(VENV)/.dev
-	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt Snakefile workflow/rules
+	@. $(BIN)/activate && ruff check --fix . && ruff format . && snakefmt workflow/Snakefile workflow/rules
+
+docs: $(VENV)/.dev
+	@. $(BIN)/activate && sphinx-build -q -W --keep-going -b html docs docs/_build $(ARGS)
+	@echo "the manual: docs/_build/index.html"
 
 benchmark: .venv-benchmark/.ready
 	@.venv-benchmark/bin/python -m benchmarks $(ARGS)
@@ -41,6 +53,8 @@ lock:
 	  --no-emit-find-links --no-annotate --no-header -o requirements/dev.txt $(ARGS)
 	uv pip compile -q pyproject.toml requirements/benchmark.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/benchmark.txt $(ARGS)
+	uv pip compile -q requirements/slurm.in --no-deps --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/slurm.txt $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -58,5 +72,9 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
 
+$(VENV)/.slurm: requirements/slurm.txt $(VENV)/.run
+	@$(PIP) install --no-deps --require-hashes -r requirements/slurm.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-benchmark .snakemake results/[!R]*
+	rm -rf $(VENV) .venv-benchmark .snakemake docs/_build results/[!R]*

@@ -10,8 +10,21 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import arrival, choice, coverage, exactness, hard, limits, memory, passes, photoz, recovery
-from benchmarks.figure import draw
+from benchmarks import (
+    arrival,
+    choice,
+    clusters,
+    coverage,
+    exactness,
+    hard,
+    limits,
+    memory,
+    passes,
+    photoz,
+    recovery,
+    scale,
+)
+from benchmarks.figure import draw, draw_scale
 from benchmarks.measure import machine, seconds
 from mixpipe.files import write_file
 
@@ -31,6 +44,8 @@ PARTS = {
     "limits": limits,
     "photoz": photoz,
     "memory": memory,
+    "scale": scale,
+    "clusters": clusters,
 }
 
 
@@ -91,6 +106,8 @@ def main() -> None:
     if {"passes", "choice", "arrival"} <= measured.keys():
         FIGURE.parent.mkdir(exist_ok=True)
         draw({name: run["result"] for name, run in measured.items()}, FIGURE)
+    if "scale" in measured:
+        draw_scale(measured["scale"]["result"], FIGURE.with_name("scale.png"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cost of a pass, time to choose M, and deficits, side by side."""
+"""Cost of a pass, time to choose M, and deficits, side by side; time and memory against the number of rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
     choices = [measured["choice"]["mixpipe_choice"], measured["choice"]["sklearn_choice"]]
     texts = [f"{number(s)} s, M = {m}" for s, m in zip(seconds, choices, strict=True)]
     _bars(time, ["mixpipe\n(errors used)", "scikit-learn\n(errors ignored)"], seconds, texts, "seconds")
-    time.set_xlim(0.3, max(seconds) * 30)
+    time.set_xlim(min(seconds) / 2, max(seconds) * 60)
     time.set_title("Time to choose M in 1 … 10\n1,000,000 rows, truth M = 3", fontsize=9, loc="left")
 
     worst: dict[str, float] = {}
@@ -81,4 +81,36 @@ def draw(measured: dict[str, dict[str, Any]], path: Path) -> None:
     )
     short.set_ylim(len(worst) + 0.3, -0.6)
     short.set_title("Where default fits stop\n10,000 rows, M = 3, worst seed", fontsize=9, loc="left")
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))
+
+
+def draw_scale(result: dict[str, Any], path: Path) -> None:
+    """Write the figure of time and memory from a file to tables."""
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    time, memory = figure.subplots(1, 2)
+    rows = [row for row in result["rows"] if row["format"] == "fits" and row["n_columns"] == 2]
+    n_data = [row["n_data"] for row in rows]
+    lines = (
+        ("mixpipe, file to tables", [row["fit"]["seconds"] for row in rows], COMPONENT_COLOURS[0], "o-"),
+        ("Astropy, reading alone", [row["astropy"]["seconds"] for row in rows], DATA_COLOUR, "s--"),
+    )
+    for label, values, colour, style in lines:
+        time.loglog(n_data, values, style, color=colour, label=label)
+    peers = [(row["n_data"], row["scikit-learn"]["seconds"]) for row in rows if row["scikit-learn"]]
+    time.loglog(
+        *zip(*peers, strict=True), "^:", color=COMPONENT_COLOURS[1], label="scikit-learn, no errors, no reading"
+    )
+    time.set_ylabel("seconds")
+    time.set_title("Choosing M in 1 … 10 for one column of a FITS file", fontsize=9, loc="left")
+    memory.loglog(n_data, [row["fit"]["peak"] for row in rows], "o-", color=COMPONENT_COLOURS[0], label="mixpipe")
+    memory.loglog(n_data, [row["bytes"] / 1e6 for row in rows], "s--", color=DATA_COLOUR, label="size of the file")
+    memory.axhline(1024 * 1.048576, color="#4D4D4D", lw=0.8, ls=":")
+    memory.annotate("1 GiB", (n_data[0], 1024 * 1.048576), (0, 3), textcoords="offset points", fontsize=8)
+    memory.set_ylabel("peak memory / MB")
+    memory.set_title("Memory, libraries included", fontsize=9, loc="left")
+    for axes in (time, memory):
+        axes.set_xlabel("rows")
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
     write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))

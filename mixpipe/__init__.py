@@ -26,6 +26,7 @@ _HOMES = {
     "fit_densities": "estimators.tabulated",
     "fit_mixture": "selection",
     "fit_moments": "estimators.moments",
+    "plot_fit": "figures",
     "read_catalog": "catalog",
 }
 __all__ = sorted(_HOMES)

@@ -17,7 +17,7 @@ from mixpipe.catalog import expected_name
 from mixpipe.catalog.arrays import as_column, is_number, parse_unit, unit_text
 from mixpipe.catalog.store import place
 from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError
+from mixpipe.errors import CatalogError, excerpt
 from mixpipe.expressions import Expression
 from mixpipe.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 from mixpipe.model import Array, Cells
@@ -34,6 +34,9 @@ DROP_REASONS = (
     "not_positive",
     "outside",
 )
+
+# Squares of what is between these are far from overflow, and from losing their digits.
+_SMALLEST, _LARGEST = 1e-140, 1e140
 
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
@@ -189,6 +192,8 @@ class Account:
         CatalogError
             If no row has a positive weight.
         """
+        if not self.n_read:
+            raise CatalogError("the table has no rows", where, "a header and rows")
         if not self.total_weight > 0:
             raise CatalogError(
                 f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})",
@@ -336,6 +341,7 @@ def prepare_column(
             dropped[reason] = int(hit.sum())
             used = used & ~hit
         x, err, weights, limits = x[used], err[used], weights[used], limits[used]
+    _check_size(entry, x, err)
     n_limits = np.count_nonzero(limits)
     if truncated is not None and n_limits:
         raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
@@ -352,6 +358,16 @@ def prepare_column(
         limits=limits,
         truncated=truncated,
     )
+
+
+def _check_size(entry: _Entry, x: Array, err: Array) -> None:
+    """Refuse numbers whose squares leave the range of double precision."""
+    largest = max(float(np.max(np.abs(x), initial=0.0)), float(np.max(err, initial=0.0)))
+    if largest and not _SMALLEST < largest < _LARGEST:
+        raise entry.refuse(
+            f"column {entry.settings.value!r} has values or errors up to {largest:.3g}",
+            f"numbers from {_SMALLEST:g} to {_LARGEST:g}; `missing` lists those that stand for no value",
+        )
 
 
 def _typical_error(err: Array) -> float:
@@ -418,6 +434,11 @@ class _Entry:
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         self.stored_unit = parse_unit(self._column(settings.value).unit)
         self.target_unit = parse_unit(settings.unit) or self.stored_unit
+        if self.stored_unit is None and isinstance(self.target_unit, u.UnrecognizedUnit):
+            raise self.refuse(
+                f"unknown unit {excerpt(str(settings.unit))!r}",
+                "a unit that Astropy knows, such as Msun, mas/yr or mag",
+            )
         # A unit set where the file has none is a label. For the value itself the unit must agree.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
         label = settings.unit or unit_text(self.stored_unit)
@@ -520,11 +541,14 @@ class _Entry:
         numbers = np.full(len(values), np.nan)
         values, limits = split_limits(values)
         try:
+            if np.any(np.strings.find(values[~missing], "_") >= 0):  # Python takes 1_5 for 15
+                raise ValueError
             numbers[~missing] = values[~missing].astype(np.float64)
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(values[row])]
             raise self.refuse(
-                f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is {str(values[bad[0]])!r}"
+                f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
+                f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self._row(int(bad[0]))}",
                 "numbers; `missing` lists texts that stand for no value",
             ) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,16 +32,16 @@ CERTIFICATE_ROWS = 4_000
 FINISHED_ROWS = 100_000
 # Rows that a search may work on where they fit into no sketch that is much smaller.
 _MANY_ROWS = 2_000_000
-# The first sketch resolves widths down to this fraction of the range of the central 80 % of the values; the next ones
-# a fraction of that of the one before.
+# The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; the
+# next ones a fraction of that of the one before.
 _FIRST_BASE = 1 / 256
 _FINER = 1 / 16
 _N_SKETCHES = 4
-# Widths of the cells, in total widths: of the sketch that is searched on, of the one that fits are brought to before
-# they go to the rows, and of that where a pass over the rows takes long.
+# Widths of the cells of the sketch, and of those that are searched on, in total widths.
+_FINE = 0.25
 _COARSE = 1.0
-_FINE = 0.5
-_FINEST = 0.25
+# Positions are counted from a multiple of so many bases: from zero, unless the values are far from it.
+_ANCHOR_STEP = 2.0**20
 # The search joins so many steps of the error; then cells and steps are joined until there are so few points.
 _JOINED_BINS = 8
 _COARSE_POINTS = 30_000
@@ -95,7 +96,11 @@ class Found:
     sketch : SketchUse or None
         What is known of the sketch, where one was used.
     points : Cells or None
-        And its points.
+        Its points.
+    survey : Survey or None
+        What is known of the rows.
+    floor : float
+        Lower bound on the variances, in the scaled units of `likelihood`.
     """
 
     likelihood: Likelihood
@@ -104,6 +109,8 @@ class Found:
     finished: list[bool]
     sketch: SketchUse | None = None
     points: Cells | None = None
+    survey: Survey | None = None
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,13 +182,12 @@ def best_fits(
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, find_crowds(likelihood.x, likelihood.counts))
     certificate = judge.certificate(found) if certified else _unknown(found)
-    return Found(likelihood, found, certificate, [True] * len(found))
+    return Found(likelihood, found, certificate, [True] * len(found), floor=floor)
 
 
 def best_fits_of_rows(
     rows: Rows,
-    survey: Survey,
-    sigma_floor: float,
+    sigma_floor: float | None,
     max_components: int,
     *,
     equal_sigmas: bool = False,
@@ -192,17 +198,15 @@ def best_fits_of_rows(
 ) -> Found:
     """The best fit found for each number of components, by a search on a sketch.
 
-    The rows are read once for each sketch, of which there is one unless a component proves to be narrower than it
+    The rows are read once for the sketch, again for a finer one where a component proves to be narrower than it
     resolves, and once or twice for each fit that the choice may fall on.
 
     Parameters
     ----------
     rows : Rows
         The data.
-    survey : Survey
-        Of these rows.
-    sigma_floor : float
-        Lower bound on the sigmas, in the unit of the data.
+    sigma_floor : float or None
+        Lower bound on the sigmas, in the unit of the data; that of a sample of the rows by default.
     max_components, equal_sigmas, criterion, progress
         As in `best_fits`.
     only_largest : bool
@@ -211,25 +215,20 @@ def best_fits_of_rows(
     exact : bool
         Finish fits on the rows; otherwise all numbers are those of the sketch.
     """
+    survey, sketch = rows.survey(lambda survey: _first_grid(survey, sigma_floor))
     sample = Likelihood(survey.sample, rows.n_threads)
+    sigma_floor = survey.sample.resolution if sigma_floor is None else sigma_floor
     floor = (sigma_floor / sample.scale) ** 2
-    low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
     crowds = find_crowds(sample.x, sample.counts)
-    first = (high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE
-    fineness = _FINE if survey.n_rows <= _MANY_ROWS else _FINEST
-    # The points have to resolve the narrowest group of rows that may be a component.
-    base = min(first, 0.5 * max(float(crowds[1].min(initial=np.inf)), math.sqrt(floor)))
-
     for attempt in range(_N_SKETCHES):
-        grid = Grid(base * sample.scale, fineness, sample.centre + sample.scale * centre)
-        sketch = rows.sketch(grid)
+        base = sketch.grid.base / sample.scale
         points = _points(sketch, 0, 1, _FINE_POINTS)
-        wide = _points(sketch, round(math.log2(_COARSE / fineness)), _JOINED_BINS, _COARSE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, _COARSE_POINTS)
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
             cells = concatenated(rows.blocks())
             likelihood = Likelihood(cells, rows.n_threads)
-            return best_fits(
+            small = best_fits(
                 cells,
                 likelihood,
                 (sigma_floor / likelihood.scale) ** 2,
@@ -239,6 +238,7 @@ def best_fits_of_rows(
                 certified=not only_largest,
                 progress=progress,
             )
+            return replace(small, survey=survey)
         judge = _judge(coarse, floor, base, crowds)
         finder = Search(
             coarse,
@@ -254,13 +254,12 @@ def best_fits_of_rows(
         resolved = _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor
         if resolved or attempt == _N_SKETCHES - 1:
             break
-        base *= _FINER
+        sketch = rows.sketch(replace(sketch.grid, base=_FINER * sketch.grid.base))
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
-        fits = [
-            _on_fine(fine, [fit, *rivals[1:]], judge.floor, equal_sigmas)
-            for fit, rivals in zip(found, finder.pools, strict=False)
-        ]
+        with ThreadPoolExecutor(rows.n_threads) as pool:
+            pools = [[fit, *rivals[1:]] for fit, rivals in zip(found, finder.pools, strict=False)]
+            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
@@ -276,20 +275,36 @@ def best_fits_of_rows(
                 start = _off_floor(fits[k].params, judge.floor, floor)
                 fits[k] = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
                 on_rows[k] = True
-        fine.n_passes += likelihood.n_passes
+        fine.count_passes(likelihood.n_passes)
         rough = on_sketch[best] if exact else found[best]
         error = float(abs(fits[best].loglik - rough.loglik))
         shift = _shift(fits[best], rough)
-        return fits, on_rows, SketchUse(len(sketch), len(points), base * sample.scale, resolved, error, shift)
+        return fits, on_rows, SketchUse(len(sketch), len(points), sketch.grid.base, resolved, error, shift)
 
     if only_largest or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
-        return Found(fine, never_falling(finished), _unknown(found), on_rows, use, points)
+        return Found(fine, never_falling(finished), _unknown(found), on_rows, use, points, survey, floor)
     # The certificate is about the points and may start from the fits on them.
     (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
     finished = never_falling(finished)
     bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
-    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points)
+    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points, survey, floor)
+
+
+def _first_grid(survey: Survey, sigma_floor: float | None) -> Grid:
+    """A grid whose cells resolve what a component may be like, as far as a sample tells.
+
+    Widths are powers of two, so that almost any sample of the same rows gives the same grid.
+    """
+    sample = Likelihood(survey.sample, 1)
+    low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
+    floor = (survey.sample.resolution if sigma_floor is None else sigma_floor) / sample.scale
+    # The narrowest group of rows that may be a component.
+    crowd = max(float(find_crowds(sample.x, sample.counts)[1].min(initial=np.inf)), floor)
+    base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
+    base = 2.0 ** math.floor(math.log2(base * sample.scale))
+    step = _ANCHOR_STEP * base
+    return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
 def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:

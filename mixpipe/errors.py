@@ -27,9 +27,22 @@ class MixpipeError(Exception):
         return f"{self.what}, {self.where}, expected {self.expected}"
 
 
+def excerpt(text: str, most: int = 60) -> str:
+    """The beginning of a long text, for a message.
+
+    >>> excerpt("0123456789", 6)
+    '012...'
+    """
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class CatalogError(MixpipeError):
     """A catalog that cannot be used as it is."""
 
 
 class ConfigError(MixpipeError):
     """A setting, command-line option or `where` expression that cannot be used as it is."""
+
+
+class OutputError(MixpipeError):
+    """A file that cannot be written."""

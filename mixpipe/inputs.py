@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mixpipe.arrays import Array
-from mixpipe.model import Cells
+from mixpipe.model import Cells, FitResult, Selection
+
+Result = TypeVar("Result", FitResult, Selection)
 
 
 def as_cells(
@@ -24,7 +27,8 @@ def as_cells(
     Raises
     ------
     ValueError
-        For cells together with anything else, missing values, or a unit on the errors alone.
+        For cells together with anything else, missing values, a unit on the errors alone, errors in a unit of
+        something else, or errors without a unit beside a Quantity.
     """
     if isinstance(x, Cells):
         if any(given is not None for given in (err, weights, limits, truncated)):
@@ -33,6 +37,8 @@ def as_cells(
     unit = _unit(x)
     if unit is None and _unit(err) is not None:
         raise ValueError(f"err has the unit {_unit(err)} but x has none")
+    if _is_quantity(x) and err is not None and _unit(err) is None:
+        raise ValueError(f"x is in {unit} but err has no unit; expected errors with a unit, such as err * x.unit")
     return Cells.from_rows(
         _plain(x),
         None if err is None else _plain(err, unit),
@@ -47,13 +53,37 @@ def _unit(values: Any) -> Any:
     return None if hasattr(values, "iloc") else getattr(values, "unit", None)
 
 
+def _is_quantity(values: Any) -> bool:
+    """Whether values carry a unit that everything beside them has to have, too; columns of tables carry a label."""
+    return _unit(values) is not None and hasattr(values, "to_value")
+
+
+def with_unit_of(values: Any, result: Result) -> Result:
+    """A fit with the unit that the fitted values carry, if any."""
+    unit = _unit(values)
+    return result if unit is None else result.with_unit(unit)
+
+
+def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
+    """Cells of values that may carry a unit, in another unit."""
+    if unit is None or _unit(values) is None or _unit(values) == unit:
+        return cells
+    factor = _unit(values).to(unit)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err)
+
+
 def _plain(values: Any, unit: Any = None) -> Array:
     """A float64 array, converted to `unit` if the values carry one; masked values become nan, which `Cells` refuses."""
     if hasattr(values, "iloc"):
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
     if unit is not None and _unit(values) is not None:
-        array *= _unit(values).to(unit)
+        try:
+            array *= _unit(values).to(unit)
+        except ValueError as error:
+            raise ValueError(
+                f"err is in {_unit(values)}, which cannot be converted to {unit}, the unit of x"
+            ) from error
     mask = getattr(values, "mask", None)
     if mask is not None:
         array[np.broadcast_to(mask, array.shape)] = np.nan

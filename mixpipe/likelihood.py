@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -148,6 +149,12 @@ class Likelihood:
         self.workers: ThreadPoolExecutor | None = None
         self.n_chunks = -(-self.x.size // passes.CHUNK)
         self.n_passes = 0
+        self._lock = threading.Lock()
+
+    def count_passes(self, number: int = 1) -> None:
+        """Passes over the data have been made, by any thread."""
+        with self._lock:
+            self.n_passes += number
 
     def scaled(self, mixture: Mixture) -> Params:
         """The mixture in scaled units."""
@@ -197,7 +204,7 @@ class Likelihood:
             self.n_chunks,
             self.x.size * params.n_components,
         )
-        self.n_passes += 1
+        self.count_passes()
         total = out.sum(axis=0)
         per_component = total[1:].reshape(params.n_components, passes.N_EM)
         return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
@@ -223,7 +230,7 @@ class Likelihood:
             self.n_chunks,
             self.x.size * params.n_components,
         )
-        self.n_passes += 1
+        self.count_passes()
         total = out.sum(axis=0)
         return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
 
@@ -250,7 +257,7 @@ class Likelihood:
             self.n_chunks,
             self.x.size * params.n_components,
         )
-        self.n_passes += 1
+        self.count_passes()
         loglik = float((self.counts * logp).sum()) + self.log_jacobian
         return logp, loglik, float((self.counts * entropy).sum())
 

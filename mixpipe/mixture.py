@@ -12,6 +12,7 @@ from scipy.special import logsumexp, ndtr
 from mixpipe.arrays import Array, frozen
 from mixpipe.families import FAMILIES
 from mixpipe.families.behind import behind_limit
+from mixpipe.presentation import as_html
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -100,6 +101,12 @@ class Mixture:
         with np.printoptions(precision=3, suppress=True, floatmode="maxprec"):
             others = "" if self.is_gaussian else f", families={self.families}, shapes={self.shapes}"
             return f"Mixture(weights={self.weights}, means={self.means}, sigmas={self.sigmas}{others})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, ...]] = [("", "weight", "mean", "sigma")]
+        for j, parameters in enumerate(zip(self.weights, self.means, self.sigmas, strict=True), start=1):
+            rows.append((str(j), *(f"{parameter:.5g}" for parameter in parameters)))
+        return as_html(f"mixture, {self.family}", rows)
 
     @property
     def n_components(self) -> int:

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.arrays import Array, frozen
 from mixpipe.mixture import Mixture
+from mixpipe.presentation import as_html, as_text, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -359,6 +360,10 @@ class Uncertainties:
         return cls(*np.full((3, n_components), np.nan))
 
 
+def _columns(parameters: Mixture | Uncertainties) -> tuple[Array, Array, Array, Array]:
+    return parameters.weights, parameters.means, parameters.sigmas, parameters.shapes
+
+
 @dataclass(frozen=True, eq=False)
 class FitResult:
     """A mixture fitted to a column, with what is needed to judge it.
@@ -395,6 +400,8 @@ class FitResult:
         One-sigma uncertainties.
     warnings : tuple of str
         What a reader of the result has to know.
+    unit : astropy.units.UnitBase or None
+        Unit of means and sigmas, which is that of the values; None if they had none.
     """
 
     mixture: Mixture
@@ -412,6 +419,7 @@ class FitResult:
     boundary: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     uncertainties: Uncertainties = field(default_factory=lambda: Uncertainties.unknown(0))
     warnings: tuple[str, ...] = ()
+    unit: Any = None
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components
@@ -448,6 +456,53 @@ class FitResult:
         """Integrated completed likelihood; lower is better."""
         return icl(self.loglik, self.n_params, self.n_data, self.entropy)
 
+    def with_unit(self, unit: Any) -> FitResult:
+        """The same fit of values that have this unit."""
+        return replace(self, unit=unit)
+
+    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Any:
+        """Draw the data, the mixture as observed and the mixture with the errors removed.
+
+        Parameters
+        ----------
+        x, err, weights
+            What was fitted: a fit does not keep its data. Without it the mixture is drawn alone.
+        label : str
+            Name of the values, for the title and the axis.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Shown by a notebook; `savefig` writes it.
+        """
+        # By its public name: figures stand above this module, and their code is not part of what fits depend on.
+        import mixpipe
+
+        return mixpipe.plot_fit(self, x, err, weights, label=label)
+
+    def __repr__(self) -> str:
+        return as_text(*self._presented())
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._presented())
+
+    def _presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        """Title, table and notes."""
+        count = f"{self.n_components} component{'s' if self.n_components > 1 else ''}"
+        state = "converged" if self.converged else "NOT CONVERGED"
+        title = f"{count} by {self.estimator}, N = {self.n_data:g}, log-likelihood {self.loglik:.2f}, "
+        title += f"BIC {self.bic:.2f}, {state}"
+        unit = "" if self.unit is None else f" [{self.unit}]"
+        shaped = bool(np.isfinite(self.mixture.shapes).any())
+        rows = [("", "weight", f"mean{unit}", f"sigma{unit}", *["shape"] * shaped, "")]
+        for j, (family, *parameters) in enumerate(
+            zip(self.mixture.families, *(_columns(self.mixture)), *(_columns(self.uncertainties)), strict=True)
+        ):
+            weight, mean, sigma, shape = (measured(*parameters[k::4]) for k in range(4))
+            remarks = [family] * (family != "gaussian") + ["sigma at its lower bound"] * bool(self.boundary[j])
+            rows.append((str(j + 1), weight, mean, sigma, *[shape] * shaped, ", ".join(remarks)))
+        return title, rows, [f"warning: {warning}" for warning in self.warnings]
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -483,6 +538,26 @@ class Selection:
         lowest = min(getattr(fit, self.criterion) for fit in self.fits)
         equal = [fit for fit in self.fits if getattr(fit, self.criterion) <= lowest + _EQUAL]
         return min(equal, key=lambda fit: fit.n_components)
+
+    def with_unit(self, unit: Any) -> Selection:
+        """The same fits of values that have this unit."""
+        return replace(self, fits=tuple(fit.with_unit(unit) for fit in self.fits))
+
+    def __repr__(self) -> str:
+        return f"{as_text(*self._presented())}\n\n{self.best!r}"
+
+    def _repr_html_(self) -> str:
+        return as_html(*self._presented()) + self.best._repr_html_()
+
+    def _presented(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Title and table."""
+        best = self.best
+        rows: list[tuple[str, ...]] = [("", "log-likelihood", "BIC", "AIC", "ICL", "")]
+        for fit in self.fits:
+            numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
+            remarks = [fit.mixture.family] * (not fit.mixture.is_gaussian) + ["selected"] * (fit is best)
+            rows.append((str(fit.n_components), *numbers, ", ".join(remarks)))
+        return f"number of components by {self.criterion.upper()}", rows
 
     def table(self) -> pd.DataFrame:
         """One row per number of components.

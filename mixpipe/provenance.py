@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +30,11 @@ _STAGES = (
     "compare",
     "summary",
     "report",
+    "manifest",
 )
 STAGES = {stage: f"mixpipe.pipeline.{stage}" for stage in _STAGES}
 # Folders of files that a module reads as data. (Not the schema: what it says of a job is in the job's plan.)
-DATA = {"report.py": "templates"}
+DATA = {"report/page.py": "templates"}
 
 LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
 
@@ -104,8 +105,17 @@ def code_hash(stage: str) -> str:
     stage : str
         One of `STAGES`.
     """
+    return _hash_files(stage_files(stage))
+
+
+def kernels_hash() -> str:
+    """Short hash of the sources of the compiled functions, which names the folder that they are kept in."""
+    return _hash_files(sorted((PACKAGE / "kernels").glob("*.py")))[:12]
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in stage_files(stage):
+    for path in paths:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -165,17 +175,24 @@ def _with_packages(name: str) -> Iterator[str]:
 
 def _imports(module: str) -> Iterator[str]:
     """The modules of mixpipe that a module imports."""
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
-    for node in _running(tree):
-        names: list[str] = []
+    imported, texts = _names(_source(module).read_text(encoding="utf-8"))
+    for name in (*imported, *filter(_is_module, texts)):
+        yield from _with_packages(name)
+
+
+@cache
+def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a source text imports, and its other texts that begin like a module of mixpipe."""
+    imported: list[str] = []
+    texts: list[str] = []
+    for node in _running(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value] if _is_module(node.value) else []
-        for name in names:
-            yield from _with_packages(name)
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("mixpipe."):
+            texts.append(node.value)
+    return tuple(imported), tuple(texts)
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:

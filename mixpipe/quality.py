@@ -11,6 +11,8 @@ import numpy as np
 from mixpipe.model import Array, Cells, Mixture
 
 _BLOCK = 1 << 16
+# From here on the probability above a value comes from the other side: one less the one below has lost its digits.
+_UPPER_TAIL = 0.999
 # A fit is rejected when catalogs drawn from it deviate as much less often than this.
 REJECTED = 0.01
 
@@ -91,8 +93,13 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     if cells.limits is not None:
         return Quality(math.nan, math.nan, math.nan)
     u = pit(mixture, cells)
-    above = _by_blocks(mixture.sf, cells) if cells.truncated is None else 1.0 - u
-    order = np.lexsort((-above, u))
+    above = 1.0 - u
+    tail = u > _UPPER_TAIL
+    if cells.truncated is None and tail.any():
+        above[tail] = _by_blocks(mixture.sf, cells[tail])
+    order = np.argsort(u, kind="stable")
+    last = order[np.count_nonzero(~tail) :]
+    order[order.size - last.size :] = last[np.lexsort((-above[last], u[last]))]
     tiny = np.finfo(np.float64).tiny
     u, above = np.maximum(u[order], tiny), np.maximum(above[order], tiny)
     weights = cells.weights[order]

@@ -7,10 +7,13 @@ the order of the rows, on the files that they are spread over, or on the threads
 from __future__ import annotations
 
 import math
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,33 +93,47 @@ class Rows:
                 part = slice(start, start + size)
                 yield x[part], err[part], weights if weights.size == 1 else weights[part]
 
-    def each(self, task: Callable[[Block], T]) -> Iterator[T]:
+    def each(self, task: Callable[[Block], T], pieces: Iterable[Block] | None = None) -> Iterator[T]:
         """A task done for each piece, on all threads, with few pieces in memory at a time."""
+        pieces = self.pieces() if pieces is None else pieces
         if self.n_threads == 1:
-            yield from map(task, self.pieces())
+            yield from map(task, pieces)
             return
         waiting: deque[Future[T]] = deque()
         with ThreadPoolExecutor(self.n_threads) as pool:
-            for piece in self.pieces():
+            for piece in pieces:
                 waiting.append(pool.submit(task, piece))
                 if len(waiting) > 2 * self.n_threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def survey(self) -> Survey:
-        """One pass: count the rows, and take a sample."""
-        table = sketching.empty_sample()
-        n_rows, largest = 0, 0.0
-        for x, err, weights in self.pieces():
-            n_rows += x.size
-            largest = max(largest, float(weights.max(initial=0.0)))
-            table = sketching.sample_rows(x, err, weights, *table)
-        x, err, weights, counts = sketching.sampled_rows(*table[:3]).T
-        return Survey(n_rows, largest, Cells.from_rows(x, err, weights * counts), bool(counts.sum() == n_rows))
+    def survey(self, grid_for: Callable[[Survey], Grid]) -> tuple[Survey, Sketch]:
+        """Count the rows, take a sample, and sketch them on the grid that is for this sample.
+
+        One pass where the first rows already tell the grid, as they do unless they are unlike the others.
+        """
+        pieces = self.pieces()
+        ahead = list(islice(pieces, 1))
+        sampler = _Sampler()
+        for piece in ahead:
+            sampler.add(piece)
+        grid = grid_for(sampler.survey()) if sampler.n_rows else None
+        if grid is None:
+            for piece in pieces:
+                sampler.add(piece)
+            survey = sampler.survey()
+            return survey, self.sketch(grid_for(survey))
+        sketch = self._sketched(grid, chain(ahead, map(sampler.add, pieces)))
+        survey = sampler.survey()
+        right = grid_for(survey)
+        return survey, sketch if grid == right else self.sketch(right)
 
     def sketch(self, grid: Grid) -> Sketch:
         """One pass: all rows in the cells of a grid."""
+        return self._sketched(grid, self.pieces())
+
+    def _sketched(self, grid: Grid, pieces: Iterable[Block]) -> Sketch:
         tables = [sketching.empty_table() for _ in range(self.n_threads)]
         free = deque(range(self.n_threads))
 
@@ -125,13 +142,32 @@ class Rows:
             tables[mine] = sketching.sketch_rows(*piece, grid.anchor, grid.base, grid.fineness, *tables[mine])
             free.append(mine)
 
-        for _ in self.each(add):
+        for _ in self.each(add, pieces):
             pass
         parts = [Sketch(grid, *sketching.filled_cells(keys, sums)) for keys, sums, _ in tables]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        return reduce(operator.add, parts)
+
+
+class _Sampler:
+    """Counts rows, and keeps those whose contents have the smallest hashes."""
+
+    def __init__(self) -> None:
+        self.table = sketching.empty_sample()
+        self.n_rows, self.largest = 0, 0.0
+
+    def add(self, piece: Block) -> Block:
+        """Look at some rows, and hand them on."""
+        x, _, weights = piece
+        self.n_rows += x.size
+        self.largest = max(self.largest, float(weights.max(initial=0.0)))
+        self.table = sketching.sample_rows(*piece, *self.table)
+        return piece
+
+    def survey(self) -> Survey:
+        """What is known so far."""
+        x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
+        cells = Cells.from_rows(x, err, weights * counts)
+        return Survey(self.n_rows, self.largest, cells, bool(counts.sum() == self.n_rows))
 
 
 class RowLikelihood:

@@ -13,10 +13,10 @@ import numpy as np
 from mixpipe.engine import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
 from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
-from mixpipe.inputs import as_cells, check_count
+from mixpipe.inputs import as_cells, check_count, with_unit_of
 from mixpipe.likelihood import Likelihood, available_threads
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
-from mixpipe.rows import Rows, Survey
+from mixpipe.rows import RowLikelihood, Rows
 from mixpipe.uncertainty import information_uncertainties
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
@@ -98,15 +98,15 @@ def fit_mixture(
             raise ValueError(
                 "start, algorithm, equal_sigmas and sigma_floor are for Gaussian components of values without limits"
             )
-        return _general(cells, family, n_components, background, n_threads)[-1]
+        return with_unit_of(x, _general(cells, family, n_components, background, n_threads)[-1])
     if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
         raise ValueError(
             f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
             f"and without equal_sigmas"
         )
     if start is None:
-        found, floor = _search(cells, sigma_floor, n_components, n_threads, equal_sigmas=equal_sigmas)
-        return _results(found, floor, equal_sigmas)[-1]
+        found = _search(cells, sigma_floor, n_components, n_threads, equal_sigmas=equal_sigmas)
+        return with_unit_of(x, _results(found, equal_sigmas)[-1])
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
     likelihood, floor = _prepare(cells, sigma_floor, n_threads)
@@ -114,7 +114,7 @@ def fit_mixture(
         ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
     else:
         ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
-    return _result(likelihood, ascent, floor, equal_sigmas)
+    return with_unit_of(x, _result(likelihood, ascent, floor, equal_sigmas))
 
 
 def choose_n_components(
@@ -177,16 +177,15 @@ def choose_n_components(
         if not _is_plain(cells, family, beside):
             fits += _general(cells, family, max_components, beside, n_threads, progress)
             continue
-        found, floor = _search(
+        found = _search(
             cells, sigma_floor, max_components, n_threads, choosing=True, criterion=criterion, progress=progress
         )
-        fits += _results(found, floor)
-    return _selected(fits, found, criterion, max_components)
+        fits += _results(found)
+    return with_unit_of(x, _selected(fits, found, criterion, max_components))
 
 
 def choose_from_rows(
     rows: Rows,
-    survey: Survey | None = None,
     *,
     max_components: int = 10,
     n_components: int | None = None,
@@ -200,8 +199,6 @@ def choose_from_rows(
     ----------
     rows : Rows
         The data; more than some thousand rows.
-    survey : Survey or None
-        Of these rows; made first if None.
     max_components, criterion, progress
         As in `choose_n_components`.
     n_components : int or None
@@ -223,23 +220,61 @@ def choose_from_rows(
     >>> selection.best.n_components, found.sketch.n_points < 1000
     (2, True)
     """
-    survey = survey or rows.survey()
-    size = check_count("max_components", max_components if n_components is None else n_components)
-    floor = survey.sample.resolution
     found = best_fits_of_rows(
         rows,
-        survey,
-        floor,
-        size,
+        None,
+        check_count("max_components", max_components if n_components is None else n_components),
         only_largest=n_components is not None,
         criterion=criterion,
         exact=exact,
         progress=progress,
     )
-    fits = _results(found, (floor / found.likelihood.scale) ** 2)
+    fits = _results(found)
     if n_components is not None:
         return Selection((fits[-1],), criterion), found
     return _selected(fits, found, criterion, max_components), found
+
+
+def climb_rows(rows: Rows, found: Found, start: Mixture) -> FitResult:
+    """The maximum over the rows that a start leads to, near a maximum over the points of their sketch.
+
+    Parameters
+    ----------
+    rows : Rows
+        As in `choose_from_rows`.
+    found : Found
+        What it found, from a sketch.
+    start : Mixture
+        Where to climb from.
+    """
+    if found.survey is None:
+        raise ValueError("the fits were not found on a sketch")
+    likelihood = RowLikelihood(rows, found.likelihood, found.survey)
+    ascent = ascend(likelihood, found.likelihood.scaled(start), found.floor, n_em=0)
+    found.likelihood.count_passes(likelihood.n_passes)
+    return _result(found.likelihood, ascent, found.floor, False)
+
+
+def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Found | None = None) -> Selection:
+    """The selection with a better fit in the place of the one of its size and families, and the choice judged anew.
+
+    Parameters
+    ----------
+    selection : Selection
+        Of `choose_n_components` or `choose_from_rows`.
+    fit : FitResult
+        The better one.
+    max_components : int
+        Largest number of components that was tried.
+    found : Found or None
+        What `choose_from_rows` found.
+    """
+    doubts = _doubts(selection, found, max_components)
+    bare = replace(selection.best, warnings=tuple(text for text in selection.best.warnings if text not in doubts))
+    fits = [bare if each is selection.best else each for each in selection.fits]
+    kind = (fit.n_components, fit.mixture.family)
+    fits = [fit if (each.n_components, each.mixture.family) == kind else each for each in fits]
+    return _judged(replace(selection, fits=tuple(fits)), found, max_components)
 
 
 def _search(
@@ -252,11 +287,11 @@ def _search(
     criterion: str = "bic",
     equal_sigmas: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Found, float]:
-    """The best fits with Gaussian components, and the lower bound on their variances."""
+) -> Found:
+    """The best fits with Gaussian components."""
     if len(cells) <= SEARCH_ROWS:
         likelihood, floor = _prepare(cells, sigma_floor, n_threads)
-        found = best_fits(
+        return best_fits(
             cells,
             likelihood,
             floor,
@@ -266,27 +301,21 @@ def _search(
             certified=choosing,
             progress=progress,
         )
-        return found, floor
-    rows = Rows.of(cells, n_threads)
-    survey = rows.survey()
-    floor = survey.sample.resolution if sigma_floor is None else _checked_floor(cells, sigma_floor)
-    found = best_fits_of_rows(
-        rows,
-        survey,
-        floor,
+    return best_fits_of_rows(
+        Rows.of(cells, n_threads),
+        None if sigma_floor is None else _checked_floor(cells, sigma_floor),
         max_components,
         equal_sigmas=equal_sigmas,
         only_largest=not choosing,
         criterion=criterion,
         progress=progress,
     )
-    return found, (floor / found.likelihood.scale) ** 2
 
 
-def _results(found: Found, floor: float, equal_sigmas: bool = False) -> list[FitResult]:
+def _results(found: Found, equal_sigmas: bool = False) -> list[FitResult]:
     """All fits, those that are maxima over the points of a sketch alone marked as such."""
     return [
-        _result(found.likelihood, ascent, floor, equal_sigmas, slope, exact)
+        _result(found.likelihood, ascent, found.floor, equal_sigmas, slope, exact)
         for ascent, slope, exact in zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
     ]
 
@@ -296,14 +325,13 @@ def _selected(fits: list[FitResult], found: Found | None, criterion: str, max_co
     bounds = (math.nan, math.nan)
     if found is not None:
         bounds = (found.certificate.loglik_bound, found.certificate.bound_sigma)
-    selection = Selection(tuple(fits), criterion, *bounds)
-    doubts = _doubts(selection, max_components)
-    if found is not None and found.sketch is not None and not found.sketch.resolved:
-        doubts += (f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted",)
-    if found is not None and not found.finished[selection.best.n_components - 1]:
-        doubts += ("parameters and log-likelihood are those of a sketch of the rows",)
-    judged = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is selection.best else fit for fit in fits)
-    return Selection(judged, criterion, *bounds)
+    return _judged(Selection(tuple(fits), criterion, *bounds), found, max_components)
+
+
+def _judged(selection: Selection, found: Found | None, max_components: int) -> Selection:
+    best, doubts = selection.best, _doubts(selection, found, max_components)
+    fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is best else fit for fit in selection.fits)
+    return replace(selection, fits=fits)
 
 
 def _is_plain(cells: Cells, family: str, background: str | tuple[float, float] | None) -> bool:
@@ -333,7 +361,7 @@ def _general(
     )
 
 
-def _doubts(selection: Selection, max_components: int) -> tuple[str, ...]:
+def _doubts(selection: Selection, found: Found | None, max_components: int) -> tuple[str, ...]:
     """What speaks against the choice of the number of components."""
     best, criterion = selection.best, selection.criterion
     doubts = []
@@ -344,6 +372,10 @@ def _doubts(selection: Selection, max_components: int) -> tuple[str, ...]:
             doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
     if best.n_components == max_components > 1:
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
+    if found is not None and found.sketch is not None and not found.sketch.resolved:
+        doubts.append(f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted")
+    if found is not None and not found.finished[best.n_components - 1]:
+        doubts.append("parameters and log-likelihood are those of a sketch of the rows")
     return tuple(doubts)
 
 

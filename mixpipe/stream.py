@@ -11,6 +11,7 @@ from astropy.table import Table
 from mixpipe.catalog import joined
 from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
 from mixpipe.config import ColumnSettings
+from mixpipe.errors import CatalogError
 from mixpipe.rows import Block, Rows
 
 # Tables of up to this many rows are held in memory.
@@ -64,7 +65,7 @@ class ColumnStream:
         Raises
         ------
         CatalogError
-            At the end of the first pass, if no row can be used.
+            At the end of the first pass, if no row can be used, or if there are limits.
         """
         if self._negative is None:
             self._negative = self._find_negative()
@@ -85,6 +86,13 @@ class ColumnStream:
             n_before += len(table)
         if self._account is None and account is not None:
             account.check_usable(self.place)
+            n_limits = account.n_upper_limits + account.n_lower_limits
+            if n_limits:
+                raise CatalogError(
+                    f"{n_limits} limits in more than {MEMORY_ROWS} rows",
+                    self.place,
+                    "values only; `where` can select fewer rows",
+                )
             self._account = account
             if self.tell is not None:
                 self.tell(account)

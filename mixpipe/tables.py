@@ -194,6 +194,38 @@ def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]
     return found
 
 
+def read_verdicts(paths: Iterable[str | Path]) -> dict[tuple[str, str, str], str]:
+    """Verdicts by catalog, new release and column.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        The summary.csv of each comparison of two releases.
+    """
+    found = {}
+    for path in paths:
+        for row in read_comparison(path)[0].to_dict("records"):
+            found[row["catalog"], row["new"], row["column"]] = row["verdict"]
+    return found
+
+
+def read_comparison(summary: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of a comparison of two releases: its summary.csv, and components.csv beside it."""
+    path = Path(summary)
+    return (
+        _read_back(path, "catalog", "old", "new", "column", "unit", "verdict", "note"),
+        _read_back(path.with_name("components.csv"), "column", "status", "parameter", "unit").astype(
+            {"component_old": "Int64", "component_new": "Int64"}
+        ),
+    )
+
+
+def _read_back(path: Path, *texts: str) -> pd.DataFrame:
+    """A table of numbers and of these texts, which stay as they are: a column may be called 1 or nan."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return frame.astype({name: np.float64 for name in frame.columns if name not in texts})
+
+
 def write_members(
     path: Path,
     mixture: Mixture,

@@ -207,9 +207,11 @@ class TestUnits:
         np.testing.assert_allclose(data.err, [1e-3], rtol=1e-14)
 
     def test_a_unit_where_the_file_has_none_is_a_label(self) -> None:
-        for label in ("Msun", "apples"):
+        for label in ("Msun", "mag(AB)"):
             data = prepare({"x": [1.5], "e": [0.5]}, error="e", unit=label)
             assert (data.x.tolist(), data.err.tolist(), data.unit) == ([1.5], [0.5], label)
+        with pytest.raises(CatalogError, match="unknown unit 'Msnu'"):
+            prepare({"x": [1.5]}, unit="Msnu")
 
     def test_a_unit_that_astropy_does_not_know_can_stay(self) -> None:
         columns = {"x": self.mas([1.5], "apples"), "e": self.mas([4.0], None)}

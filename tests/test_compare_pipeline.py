@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from mixpipe import cli, tables
-from mixpipe.comparison import SHARPENED, UNCHANGED, verdicts
+from mixpipe.comparison import SHARPENED, UNCHANGED
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.figures.overlay import draw_overlay
 from mixpipe.mixture import Mixture
@@ -255,7 +255,7 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     difference, joint = (means[name].astype(float) for name in ("difference", "joint_unc"))
     assert difference.tolist() == (fits[1].mixture.means - fits[0].mixture.means).tolist()
     np.testing.assert_allclose(means["significance"].astype(float), difference / joint)
-    assert verdicts([paths["summary.csv"]]) == {("stars", "dr2", "mass"): UNCHANGED}
+    assert tables.read_verdicts([paths["summary.csv"]]) == {("stars", "dr2", "mass"): UNCHANGED}
     again = write(stored, tmp_path / "two")
     for name, path in paths.items():
         assert path.read_bytes() == again[name].read_bytes(), name

@@ -445,7 +445,6 @@ def finished(catalogs, root, tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("densities") / "project"
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, folder / "checkout" / part)
-    shutil.copy(root / "Snakefile", folder / "checkout")
     (folder / "data").mkdir()
     write_csv(folder / "data/stars.csv", m=np.random.default_rng(1).normal(size=20))
     project = Project(folder)

@@ -286,6 +286,7 @@ def test_selection_table_has_the_columns_of_the_interface():
         "bound_sigma",
         "family",
         "bic_weight",
+        "exact",
     ]
     assert table.n_components.tolist() == [1, 2, 3]
     assert table.n_params.tolist() == [2, 5, 8]

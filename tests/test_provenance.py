@@ -110,7 +110,7 @@ def test_stages_depend_on_what_they_use():
         "selection.py",
         "tables.py",
     } <= names("fit")
-    assert not names("fit") & (figures | {"report.py"})
+    assert not names("fit") & (figures | {"report/page.py"})
     assert figures - densities - overlay <= names("figures")
     assert not names("figures") & (catalog | {"kernels/passes.py", "likelihood.py", "columns.py"})
     assert catalog | {"kernels/grids.py", "estimators/tabulated.py"} <= names("densities")
@@ -120,7 +120,7 @@ def test_stages_depend_on_what_they_use():
     assert not densities & (names("ingest") | names("fit") | names("figures"))
     assert {"comparison.py"} | overlay <= names("compare")
     assert not overlay & (names("fit") | names("figures"))
-    assert {"report.py", "templates/report.html.j2"} <= names("report")
+    assert {"report/page.py", "templates/report.html.j2"} <= names("report")
     assert not names("summary") & (catalog | figures | {"kernels/passes.py", "likelihood.py"})
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from mixpipe.model import Cells, Mixture
-from mixpipe.quality import assess, pit
+from mixpipe.quality import assess, assess_sample, pit
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])
@@ -85,3 +85,33 @@ def test_both_tails_count_alike():
     lower = assess(mirrored, Cells.from_rows(-x, err))
     assert upper.ks == pytest.approx(lower.ks, rel=1e-9)
     assert upper.ad == pytest.approx(lower.ad, rel=1e-6)
+
+
+def test_pvalues_of_a_sample_are_uniform_where_the_mixture_is_right():
+    """The parameters were fitted to many more rows, so that those of the sample are textbook ones."""
+    truth = Mixture([0.4, 0.6], [-1.0, 2.0], [0.5, 1.0])
+    p_values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        err = rng.uniform(0.1, 0.5, 2000)
+        x = truth.sample(2000, rng) + err * rng.standard_normal(2000)
+        found = assess_sample(truth, Cells.from_rows(x, err))
+        p_values.append((found.ks_pvalue, found.ad_pvalue))
+    # Kolmogorov's statistic of 200 uniform values exceeds 0.137 once in a thousand.
+    for column in np.sort(np.array(p_values), axis=0).T:
+        assert np.max(np.abs(column - (np.arange(200) + 0.5) / 200)) < 0.137
+
+
+def test_a_sample_rejects_what_all_rows_would():
+    rng = np.random.default_rng(1)
+    x = rng.standard_t(4.0, 20_000)
+    assert assess_sample(Mixture([1.0], [0.0], [np.std(x)]), Cells.from_rows(x)).verdict == "rejected"
+
+
+def test_rows_alike_count_as_often_as_they_are():
+    """A weight of two for each of n values is worth n rows: the statistics do not pretend to know more."""
+    x = np.random.default_rng(2).normal(size=3000)
+    once = assess_sample(Mixture([1.0], [0.1], [1.0]), Cells.from_rows(x))
+    twice = assess_sample(Mixture([1.0], [0.1], [1.0]), Cells.from_rows(x, weights=np.full(3000, 2.0)))
+    assert twice.ks_pvalue == pytest.approx(once.ks_pvalue)
+    assert twice.ad_pvalue == pytest.approx(once.ad_pvalue)

@@ -47,7 +47,6 @@ def project(catalogs, root, tmp_path_factory) -> Project:
     folder = tmp_path_factory.mktemp("real") / "project"
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, folder / "checkout" / part)
-    shutil.copy(root / "Snakefile", folder / "checkout")
     catalogs = catalogs.resolve()
     gaia = {name: {"value": value, "error": error} for name, (value, error) in GAIA.items()}
     cluster = {"releases": {"edr3": str(catalogs / CLUSTERS)}, "columns": gaia}

@@ -1,6 +1,7 @@
 """The report: one page that holds everything, shows every fit, and runs nothing that it was given."""
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,8 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixpipe.figures import fit_curves
 from mixpipe.model import FitResult, Mixture, Selection, Uncertainties
-from mixpipe.report import ReportEntry, write_report
+from mixpipe.pipeline.summary import summarise
+from mixpipe.provenance import code_hash
+from mixpipe.report import DensityEntry, ReleaseChange, ReportEntry, write_report
+from mixpipe.report.libraries import script_hash
+from mixpipe.report.plots import density_plots, fit_plots, simplified
 from mixpipe.tables import components_table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -29,7 +35,8 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.elements, self.open, self.cells, self.words = [], [], [], []
-        self.feed(text)
+        # Scripts are long, and nothing to read.
+        self.feed(re.sub(r'(<script(?: type="module")?>).*?(?=</script>)', r"\1", text, flags=re.DOTALL))
         self.close()
         assert self.open == []
 
@@ -46,7 +53,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self.open:
+        if {"style", "script"} & set(self.open):
             return
         self.words.append(data)
         if {"td", "th"} & set(self.open):
@@ -94,8 +101,8 @@ def entry(tmp_path):
     )
 
 
-def written(tmp_path, entries, provenance=PROVENANCE):
-    write_report(tmp_path / "report.html", entries, provenance)
+def written(tmp_path, entries, provenance=PROVENANCE, changes=()):
+    write_report(tmp_path / "report.html", entries, provenance, changes)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -146,9 +153,20 @@ def test_figures_are_inside_the_page_with_alternative_texts(tmp_path, entry):
 def test_nothing_comes_from_elsewhere(tmp_path, entry):
     text = written(tmp_path, [entry])
     page = Page(text)
-    assert not {"script", "link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.elements}
-    assert not re.search(r"https?://|@import|url\(", text)
+    assert not {"link", "iframe", "object", "base", "form"} & {tag for tag, _ in page.elements}
+    assert not any("src" in attrs for attrs in page.all("script"))
     assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"https?://|@import|url\(", outside)
+
+
+def test_only_the_scripts_of_the_page_may_run(tmp_path, entry):
+    text = written(tmp_path, [entry])
+    policy = next(attrs["content"] for attrs in Page(text).all("meta") if "http-equiv" in attrs)
+    allowed = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    scripts = re.findall(r"<script(?: type=\"module\")?>(.*?)</script>", text, flags=re.DOTALL)
+    assert allowed["default-src"] == "'none'" and len(scripts) == 3
+    assert allowed["script-src"].split() == [script_hash(script) for script in scripts]
 
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
@@ -171,7 +189,7 @@ def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
     page = Page(text)
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in clean.elements]
     assert [sorted(attrs) for _, attrs in page.elements] == [sorted(attrs) for _, attrs in clean.elements]
-    assert "<script" not in text and "49" not in "".join(page.words)
+    assert "<script>alert" not in text and "49" not in "".join(page.words)
     assert EVIL in "".join(page.words)
 
 
@@ -185,8 +203,11 @@ def test_warnings_and_missing_numbers_are_told(tmp_path, entry):
 
 
 def test_many_fits_are_folded_and_few_are_open(tmp_path, entry):
-    assert all("open" in attrs for attrs in Page(written(tmp_path, [entry])).all("details"))
-    folded = Page(written(tmp_path, [entry] * 5)).all("details")
+    def sections(page):
+        return [attrs for attrs in page.all("details") if attrs["class"] == "section"]
+
+    assert all("open" in attrs for attrs in sections(Page(written(tmp_path, [entry]))))
+    folded = sections(Page(written(tmp_path, [entry] * 5)))
     assert len(folded) == 5 and not any("open" in attrs for attrs in folded)
 
 
@@ -220,3 +241,209 @@ def test_components_without_known_uncertainty_and_without_unit(tmp_path, entry):
     page = Page(written(tmp_path, [replace(entry, components=components, unit=None)]))
     assert next(row for row in page.cells if row[:3] == ["1", "0.72", "1.3456"])[3] == "0.078 ± 0.011"
     assert "in the unit of the column" in " ".join(page.words)
+
+
+# ----- certificate, intervals, comparison
+
+
+def test_the_certificate_is_told(tmp_path, entry):
+    selection = entry.selection.assign(
+        gradient_max=[12.5, 0.25, 0.0], loglik_bound=[-3.0, -3.125, -3.0], bound_sigma=0.01, exact=[True, True, False]
+    )
+    page = Page(written(tmp_path, [replace(entry, selection=selection)]))
+    told = " ".join(page.words)
+    assert "σ of at least 0.01, has ln L above −3.12" in told  # the lowest of the bounds is one for all
+    table = {row[0]: row for row in page.cells if len(row) == 10}
+    assert [table[m][8] for m in "123"] == ["12.5", "0.25", "0"]
+    assert "from a sketch" in table["3"][9] and "sketch" not in table["2"][9]
+
+
+def test_intervals_are_side_by_side(tmp_path, entry):
+    intervals = pd.DataFrame(
+        {
+            "method": ["profile"] * 2,
+            "component": [1] * 2,
+            "parameter": ["mean"] * 2,
+            "estimate": [1.5] * 2,
+            "level": [0.68, 0.95],
+            "lower": [1.25, 1.0],
+            "upper": [1.75, np.nan],
+        }
+    )
+    page = Page(written(tmp_path, [replace(entry, intervals=intervals)]))
+    assert ["Component", "Parameter", "Estimate", "profile, 68 %", "profile, 95 %"] in page.cells
+    assert ["1", "mean", "1.5", "1.25 to 1.75", "1 to –"] in page.cells
+
+
+@pytest.fixture
+def change(tmp_path):
+    overlay = tmp_path / "overlay.svg"
+    overlay.write_bytes(SVG)
+    summary = {
+        "catalog": "neutron_stars", "old": "2016", "new": "2018", "column": "mass", "unit": "Msun",
+        "verdict": "conclusion changed", "n_components_old": 1.0, "n_components_new": 2.0, "evidence": 12.5,
+        "distance": 0.25, "significance": 4.0, "n_old": 40.0, "n_new": 57.0, "n_common": np.nan, "n_revised": np.nan,
+        "note": "taken for independent",
+    }  # fmt: skip
+    differences = {
+        "column": ["mass", "mass", "other"], "status": ["matched", "appeared", "matched"],
+        "component_old": [1, None, 7], "component_new": [1, 2, 7], "parameter": ["mean"] * 3,
+        "old": [1.25, np.nan, 7.0], "old_unc": [0.125, np.nan, 7.0],
+        "new": [1.5, 1.75, 7.0], "new_unc": [0.25, 0.25, 7.0],
+        "difference": [0.25, np.nan, 7.0], "joint_unc": [0.25, np.nan, 7.0], "significance": [1.0, np.nan, 7.0],
+    }  # fmt: skip
+    components = pd.DataFrame(differences).astype({"component_old": "Int64", "component_new": "Int64"})
+    return ReleaseChange("neutron_stars", "2016", "2018", pd.DataFrame([summary]), components, overlay)
+
+
+def test_what_changed_between_releases_is_told_three_times(tmp_path, entry, change):
+    page = Page(written(tmp_path, [entry, replace(entry, column="other")], changes=[change]))
+    overview = {row[2]: row[9] for row in page.cells if row[:2] == ["neutron_stars", "2018"]}
+    assert overview == {"mass": "conclusion changed", "other": ""}
+    assert [
+        "mass",
+        "conclusion changed",
+        "1 → 2",
+        "40 → 57",
+        "–",
+        "–",
+        "0.250",
+        "4.0",
+        "taken for independent",
+    ] in page.cells
+    assert ["1 → 1", "mean", "1.25 ± 0.12", "1.50 ± 0.25", "0.25 ± 0.25", "1.0"] in page.cells
+    assert ["2appeared", "mean", "–", "1.75 ± 0.25", "–", "–"] in page.cells
+    assert not any("7 → 7" in row for row in page.cells)
+    told = " ".join(" ".join(page.words).split())
+    assert "Since 2016: conclusion changed" in told and "which BIC prefers by 12.5" in told
+    assert [attrs["src"] for attrs in page.all("img") if "2016 → 2018" in attrs["alt"]]
+
+
+def test_a_large_page_leaves_figures_out_and_says_so(tmp_path, entry):
+    entry.figures["mixture"].write_bytes(SVG + b" " * 8_000_000)
+    page = Page(written(tmp_path, [entry]))
+    assert not page.all("img")
+    assert any("lie beside the tables: classes.svg, mixture.svg." in word for word in page.words)
+
+
+# ----- plots
+
+
+def curves(entry):
+    """Those of a histogram of three bins."""
+    x = np.linspace(0.0, 4.0, 401)
+    first, second = (w * np.exp(-0.5 * ((x - m) / 0.5) ** 2) / np.sqrt(np.pi / 2) for w, m in ((0.5, 1), (0.5, 2)))
+    return {
+        "note": "N = 6", "range": [0.0, 4.0], "edges": [0.5, 1.5, 2.5, 3.5], "counts": [1, 3, 2],
+        "density": [0.2, 0.5, 0.3], "x": x, "observed": first + second, "intrinsic": first + second,
+        "components": [first, None], "median_err": 0.1, "classes": [first, second],
+        "estimators": {"moments": first}, "pit": {"edges": [0.0, 0.5, 1.0], "ratio": [0.8, 1.2], "band": [0.5, 1.5]},
+        "residual": [-1.0, 2.0, None],
+    }  # fmt: skip
+
+
+def test_the_plot_shows_bins_components_and_other_estimators(entry):
+    plots = fit_plots(replace(entry, curves=curves(entry)))
+    assert len(plots) == 5 and all(entry.shown in plot["alt"] for plot in plots)
+    bars, first, arrow, *_, other = plots[0]["figure"]["data"]
+    assert (bars["x"], bars["y"], bars["width"]) == ([1.0, 2.0, 3.0], [0.2, 0.5, 0.3], 1.0)
+    assert bars["customdata"] == [1, 3, 2]
+    assert first["name"] == "1: weight 0.72, mean 1.346, σ 0.0784"
+    # Linear between its points, the curve is that of the component to what a picture can show.
+    x = np.linspace(0.0, 2.0, 50)
+    exact = 0.5 * np.exp(-0.5 * ((x - 1) / 0.5) ** 2) / np.sqrt(np.pi / 2)
+    assert np.abs(np.interp(x, first["x"], first["y"]) - exact).max() < 0.005
+    assert len(first["x"]) < 60
+    assert arrow["x"] == [1.782, 1.782] and other["visible"] == "legendonly"
+    assert plots[4]["figure"]["data"][0]["y"] == [-1.0, 2.0, None]
+
+
+def test_a_plot_of_the_criteria_counts_from_the_best(entry):
+    traces = {trace["name"]: trace for trace in fit_plots(entry)[0]["figure"]["data"]}
+    # By hand, as above: BIC of 1 and 2 components.
+    above = (5 * np.log(50) + 10) - (2 * np.log(50) + 20)
+    assert traces["BIC"]["x"] == [1, 2, 3] and traces["BIC"]["y"][:2] == [0.0, pytest.approx(above, rel=1e-3)]
+
+
+def test_names_in_plots_are_no_markup(entry):
+    figure = fit_plots(replace(entry, column="<b>x</b>", unit="<i>", curves=curves(entry)))[0]["figure"]
+    assert figure["layout"]["xaxis"]["title"]["text"] == "&lt;b&gt;x&lt;/b&gt; [&lt;i&gt;]"
+
+
+def test_data_of_plots_cannot_end_their_element(tmp_path, entry):
+    bad = replace(entry, unit="</script><b>", curves={**curves(entry), "note": "</script>"})
+    text = written(tmp_path, [bad])
+    inside = re.search(r'<script type="application/json" class="figures"[^>]*>(.*?)</script>', text, flags=re.DOTALL)[1]
+    assert "&lt;/script&gt;" in json.loads(inside)[0]["layout"]["xaxis"]["title"]["text"]
+    assert "<" not in inside and "b" not in [tag for tag, _ in Page(text).elements]
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 0.001])
+def test_simplified_curves_are_as_close_as_promised(tolerance):
+    x = np.linspace(0.0, 20.0, 1000)
+    y = np.sin(x) * np.exp(-0.1 * x)
+    few = simplified(x, y, tolerance)
+    assert np.abs(np.interp(x, x[few], y[few]) - y).max() <= tolerance
+    assert few[0] == 0 and few[-1] == 999 and few.size < 300
+
+
+def test_densities_have_a_section_of_their_own(tmp_path):
+    grid = np.linspace(0.0, 1.0, 11)
+    entry = DensityEntry(
+        catalog="photo_z",
+        release="dr1",
+        column="pdf",
+        unit=None,
+        n_rows={1: 30, 2: 12},
+        account={"n_read": 50, "n_used": 42, "dropped": {"missing": 8}, "normalisation": "sum"},
+        summary={
+            "n_data": 42, "n_components": 2, "criterion": "tolerance",
+            "ks": {"median": 0.01, "largest": 0.2}, "l2": {"median": 0.001, "largest": 0.02},
+        },
+        figures={},
+        examples=({"which": "best", "row": "row 3", "grid": grid, "density": grid, "fine": grid, "mixture": 1 - grid},),
+    )  # fmt: skip
+    page = Page(written(tmp_path, [entry]))
+    for row in (["2", "12"], ["KS", "0.01", "0.2"], ["Dropped: missing", "8"], ["Normalised to", "sum 1"]):
+        assert row in page.cells
+    (plot,) = density_plots(entry)
+    assert plot["caption"] == "The best fit, of row 3"
+    assert [(trace["x"][-1], trace["y"][0]) for trace in plot["figure"]["data"]] == [(1.0, 0.0), (1.0, 1.0)]
+
+
+# ----- what the page and the summary are made from
+
+
+def test_curves_are_those_of_the_mixture():
+    rng = np.random.default_rng(2)
+    mixture = Mixture([0.5, 0.5], [0.0, 10.0], [1.0, 0.001])
+    err = np.full(300, 0.5)
+    x = mixture.sample(300, rng) + err * rng.normal(size=300)
+    fit = FitResult(mixture, "em", -1.0, 0.0, 300, 5, converged=True)
+    found = fit_curves(fit, [("em", mixture, -1.0), ("moments", Mixture([1.0], [5.0], [5.0]), -2.0)], x, err)
+    assert found["counts"].sum() == np.sum((x >= found["edges"][0]) & (x <= found["edges"][-1]))
+    # Bins add up to the rows in the picture, curves to one: by the trapezium rule on a fine grid, up to the tails.
+    assert np.sum(found["density"] * np.diff(found["edges"])) == pytest.approx(found["counts"].sum() / 300)
+    np.testing.assert_allclose(np.trapezoid(found["observed"], found["x"]), 1.0, atol=0.02)
+    np.testing.assert_allclose(found["components"][0], 0.5 * np.exp(-0.5 * found["x"] ** 2) / np.sqrt(2 * np.pi))
+    assert found["components"][1] is None and list(found["estimators"]) == ["moments"]
+    np.testing.assert_allclose(found["classes"].sum(axis=0), 1.0)
+    assert np.mean(found["pit"]["ratio"]) == pytest.approx(1.0)
+
+
+def test_the_summary_has_the_verdict_of_the_comparison(tmp_path):
+    shared = {
+        "column": "mass", "unit": None, "n_components": 2, "criterion": "bic", "loglik": -1.0, "bic": 2.0,
+        "converged": True, "quality": {}, "warnings": [], "account": {"n_used": 5, "dropped": {"missing": 1}},
+    }  # fmt: skip
+    fits = []
+    for catalog, release in (("stars", "dr1"), ("stars", "dr2"), ("other", "dr2")):
+        fits.append(tmp_path / f"{catalog}_{release}.json")
+        fits[-1].write_text(json.dumps({"catalog": catalog, "release": release, **shared}))
+    table = tmp_path / "summary.csv"
+    compared = {"catalog": "stars", "old": "dr1", "new": "dr2", "column": "mass", "unit": "", "verdict": "shifted"}
+    pd.DataFrame([{**compared, "note": ""}]).to_csv(table, index=False)
+    table.with_name("components.csv").write_text("column,status,component_old,component_new,parameter,unit\n")
+    summarise(code_hash("summary"), fits, [table], tmp_path / "all.csv")
+    found = pd.read_csv(tmp_path / "all.csv", keep_default_na=False)
+    assert found["verdict"].tolist() == ["", "shifted", ""]

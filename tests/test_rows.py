@@ -36,8 +36,8 @@ def shards(x, err, weights, n_shards, seed, n_threads=1):
 
 
 def likelihood_of(rows: Rows) -> tuple[RowLikelihood, Survey]:
-    survey = rows.survey()
-    points = Likelihood(Cells(*rows.sketch(Grid(0.05, 0.25)).points()), 1)
+    survey, sketch = rows.survey(lambda survey: Grid(0.05, 0.25))
+    points = Likelihood(Cells(*sketch.points()), 1)
     return RowLikelihood(rows, points, survey), survey
 
 
@@ -101,7 +101,7 @@ def test_a_sum_too_large_for_its_unit_is_refused():
 
 def test_a_sample_is_all_of_few_different_rows():
     x = np.repeat(np.arange(100.0), 1000)
-    survey = shards(x, np.full(x.size, 0.5), np.ones(1), 7, 5).survey()
+    survey = shards(x, np.full(x.size, 0.5), np.ones(1), 7, 5).survey(lambda survey: Grid(0.1))[0]
     assert survey.complete
     assert survey.n_rows == 100_000
     order = np.argsort(survey.sample.x)
@@ -112,11 +112,31 @@ def test_a_sample_is_all_of_few_different_rows():
 def test_a_sample_is_drawn_evenly():
     """Chosen by a hash, rows are as good as drawn at random."""
     x = np.linspace(0.0, 1.0, 400_001)
-    sample = shards(x, np.zeros(x.size), np.ones(1), 3, 6).survey().sample
+    sample = shards(x, np.zeros(x.size), np.ones(1), 3, 6).survey(lambda survey: Grid(0.1))[0].sample
     assert len(sample) == 1 << 15
     # Standard error of the mean and the third moment of a uniform sample; 4 of them.
     assert sample.x.mean() == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / len(sample)))
     assert (sample.x**3).mean() == pytest.approx(0.25, abs=4 * np.sqrt((1 / 7 - 1 / 16) / len(sample)))
+
+
+def test_first_rows_unlike_the_others_cost_another_pass_and_change_nothing():
+    x, err, weights = column(40_000, seed=4)
+    grids = []
+
+    def grid_for(survey):
+        # A power of two near the spread of the sample: another one for the first rows, which are all alike.
+        low, high = np.quantile(survey.sample.x, (0.1, 0.9))
+        grids.append(Grid(2.0 ** np.floor(np.log2((high - low) / 100)), 0.25))
+        return grids[-1]
+
+    like, unlike = (
+        Rows(lambda first=first: iter([(x[first], err[first], weights), (x[~first], err[~first], weights)]), 2)
+        for first in (np.arange(x.size) < 5000, np.abs(x) < 0.1)
+    )
+    one, two = like.survey(grid_for)[1], unlike.survey(grid_for)[1]
+    assert grids[0] == grids[1] == grids[3] != grids[2]
+    np.testing.assert_array_equal(one.keys, two.keys)
+    np.testing.assert_array_equal(one.sums, two.sums)
 
 
 @pytest.mark.parametrize(("n_shards", "n_threads"), [(2, 1), (7, 2), (64, 1)])

@@ -1,7 +1,7 @@
 """Catalog files in, table out: formats, units, masks and shards, whole or in blocks; no statistics."""
 
-from mixpipe.catalog.files import expand_files
-from mixpipe.catalog.reading import BLOCK_ROWS, list_columns, read_blocks, read_catalog
+from mixpipe.catalog.files import expand_files, unchanged
+from mixpipe.catalog.reading import BLOCK_ROWS, idle_options, list_columns, read_blocks, read_catalog
 from mixpipe.catalog.release import StoredRelease, joined
 from mixpipe.catalog.source import FORMATS, expected_name
 from mixpipe.catalog.store import (
@@ -18,6 +18,7 @@ __all__ = [
     "StoredRelease",
     "expand_files",
     "expected_name",
+    "idle_options",
     "joined",
     "list_columns",
     "read_blocks",
@@ -26,5 +27,6 @@ __all__ = [
     "stored_blocks",
     "stored_columns",
     "stored_files",
+    "unchanged",
     "write_blocks",
 ]

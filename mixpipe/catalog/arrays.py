@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 # Stored bytes in memory at a time, so that blocks of wide tables have fewer rows.
 _BLOCK_BYTES = 1 << 25
+# Of a block of texts in memory, where the longest one decides.
+_MOST_TEXT_BYTES = 1 << 31
 
 
 def row_ranges(n_rows: int, rows: int, row_bytes: int = 0) -> Iterator[tuple[int, int]]:
@@ -44,7 +46,7 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.dtype.kind in "UT":
-        array = np.strings.rstrip(array.astype(np.str_))
+        array = np.strings.rstrip(as_text(array))
     # A copy that owns its memory, whatever the reader does with its own.
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
     if native.dtype.kind == "U":
@@ -58,6 +60,21 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
     return MaskedColumn(native, name=name, mask=missing | mask, unit=parse_unit(unit))
 
 
+def as_text(array: NDArray[Any]) -> NDArray[np.str_]:
+    """Text of one width for all cells, unless that takes more memory than texts of a catalog can be worth.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if array.dtype.kind == "O":
+        longest = max(map(len, array.flat), default=0)
+        if 4 * longest * array.size > _MOST_TEXT_BYTES:
+            raise ValueError(f"a text of {longest:,} characters in {array.size:,} rows")
+    return array.astype(np.str_)
+
+
 def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
     """Text for an array of strings (or bytes) and None; anything else is left as it is."""
     present = np.array([value is not None and value is not np.ma.masked for value in array.flat], dtype=bool)
@@ -66,7 +83,8 @@ def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
         return np.full(array.shape, np.nan)
     for text, blank in ((str, ""), (bytes, b"")):
         if all(isinstance(value, text) for value in array[present]):
-            return np.where(present, array, blank).astype(np.dtype(text))
+            filled = np.where(present, array, blank)
+            return as_text(filled) if text is str else filled.astype(np.bytes_)
     return array
 
 
@@ -136,11 +154,13 @@ def kind_of(column: Column) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number.
+    """Whether a text is a number; not with Python's underscores, as 1_5 may be anything.
 
-    >>> is_number("-1.5e3"), is_number("--")
-    (True, False)
+    >>> is_number("-1.5e3"), is_number("--"), is_number("1_5")
+    (True, False, False)
     """
+    if "_" in text:
+        return False
     try:
         float(text)
     except ValueError:

@@ -23,6 +23,7 @@ from mixpipe.catalog import hdf5 as hdf5_tables
 from mixpipe.catalog.arrays import as_column, kind_of, mask_sentinels, parse_unit, unit_text
 from mixpipe.catalog.reading import list_columns, read_catalog
 from mixpipe.catalog.source import Source, expected_name
+from mixpipe.errors import excerpt
 
 # Rows in memory at a time: some 30 MB with a grid of 200 points.
 BLOCK_ROWS = 1 << 14
@@ -224,6 +225,8 @@ def _check_grid(source: Source, grid: Array) -> None:
 def _conversion(source: Source, stored: str | None, wanted: str | None) -> tuple[float, str | None]:
     """What the abscissae are multiplied with, and the unit that they then have."""
     have, want = parse_unit(stored), parse_unit(wanted)
+    if have is None and isinstance(want, u.UnrecognizedUnit):
+        raise source.error(f"unknown unit {excerpt(str(wanted))!r}", "a unit that Astropy knows, such as Mpc or km/s")
     if have is None or want is None or have == want:
         return 1.0, wanted or unit_text(have)
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from mixpipe.errors import ConfigError
+from mixpipe.errors import CatalogError, ConfigError
 
 
 def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
@@ -33,18 +34,49 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
         For a path or glob without a file, a folder, or a file that is named twice.
     """
     entries = [patterns] if isinstance(patterns, str | Path) else list(patterns)
+    if any("\0" in str(entry) for entry in entries):
+        raise ConfigError("a NUL in the name of a file", f"in {_shown(entries)!r}", "a name that a file can have")
     if not entries:
         raise ConfigError("an empty list of files", f"below {base}", "at least one file or glob")
     files = [file for entry in entries for file in _matches(entry, base)]
-    twice = next((file for file, count in Counter(files).items() if count > 1), None)
-    if twice is not None:
-        raise ConfigError(f"file {twice} is named twice", f"in {_shown(entries)}", "each file once")
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(os.path.realpath(file), file)
+        if other is not file:
+            also = "" if other == file else f", also as {other}"
+            raise ConfigError(f"file {file} is named twice{also}", f"in {_shown(entries)}", "each file once")
     return tuple(files)
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Refuse a file that changes while it is read here.
+
+    Raises
+    ------
+    CatalogError
+        If it did.
+    """
+    before = _state(path)
+    yield
+    if _state(path) != before:
+        raise CatalogError("the file changed while it was read", f"in {path}", "a file that stays as it is")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file; None if there is none, which reading it says better."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _matches(entry: str | Path, base: Path) -> list[Path]:
     text = os.path.expanduser(entry)
     path = base / text
+    if path.is_symlink() and _is_loop(path):
+        raise ConfigError(f"{path} is a link that leads back to itself", f"in {entry}", "a file that exists")
     if path.is_dir():
         raise ConfigError(f"{path} is a folder", f"in {entry}", "a file, or a glob such as folder/*.fits")
     # A name with brackets may be a file as it stands, so look before taking it for a glob.
@@ -57,6 +89,14 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
     if not found:
         raise ConfigError(f"no file matches {entry}", f"in folder {base}", "a glob that matches at least one file")
     return found
+
+
+def _is_loop(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:

@@ -16,11 +16,12 @@ from mixpipe.catalog.source import Source
 
 # FITS files are padded to a multiple of this.
 _RECORD = 2880
+_START = b"SIMPLE  ="
 
 
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the header."""
-    with fits.open(source.path, memmap=True) as hdus:
+    with _opened(source) as hdus:
         table = find(hdus, source)
         source.choose(table.columns.names, None)
         return {column.name: unit_text(column.unit) for column in table.columns}
@@ -28,7 +29,7 @@ def columns(source: Source) -> dict[str, str | None]:
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
     """These columns, or all, some rows at a time."""
-    with fits.open(source.path, memmap=True) as hdus:
+    with _opened(source) as hdus:
         hdu = find(hdus, source)
         wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
         is_plain = all(map(_is_plain, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
@@ -44,13 +45,24 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             yield Table([_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted], copy=False)
 
 
+def _opened(source: Source) -> fits.HDUList:
+    with source.open() as stream:
+        if stream.read(len(_START)) != _START:
+            raise OSError("it does not begin as FITS files do")
+    try:
+        return fits.open(source.path, memmap=True)
+    except OSError as error:
+        # Astropy advises its own callers here.
+        raise OSError("its first header is damaged or cut short") from error
+
+
 def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
     """The table that `hdu` names, by default the first one."""
     if source.hdu is None:
         # HDUs are looked for as they are asked for, which in a gzipped file takes reading up to them.
         first = next((hdu for hdu in hdus if _is_table(hdu)), None)
         if first is None:
-            raise source.error("no HDU has a table", "a FITS file with a binary or ASCII table")
+            raise source.error("no HDU has a table", "a whole FITS file with a binary or ASCII table")
         return first
     tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
     listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 
 from astropy.io import ascii as text_tables
@@ -34,14 +35,13 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 def _whole(source: Source) -> Table:
     if source.format == "votable":
-        with source.open() as stream:
-            tables = [table for table in parse(stream, verify="ignore").iter_tables() if len(table.fields)]
+        document = parse(io.BytesIO(source.content()), verify="ignore")
+        tables = [table for table in document.iter_tables() if len(table.fields)]
         if not tables:
             raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
         source.choose([field.name for field in tables[0].fields], None)
         return tables[0].to_table(use_names_over_ids=True)
-    with source.open() as stream:
-        text = stream.read().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+    text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
         return text_tables.read(text, format="ecsv")
     try:

@@ -16,8 +16,8 @@ from astropy.utils.exceptions import AstropyWarning
 from mixpipe.catalog.arrays import kind_of, mask_sentinels
 from mixpipe.catalog.source import Source
 
-# Some 2 MB for each column of numbers.
-BLOCK_ROWS = 1 << 18
+# A megabyte for each column of numbers.
+BLOCK_ROWS = 1 << 17
 
 # Each format's libraries are imported when a file of that format is met.
 _READERS = {
@@ -146,6 +146,19 @@ def read_blocks(
         table.meta = {"files": [{"path": str(source.path), "n_rows": len(table), "first_row": first}]}
         first += len(table)
         yield table
+
+
+def idle_options(path: str | Path, **options: Any) -> dict[str, str]:
+    """Options that say nothing about a file of this format, each with the format that they are for.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    **options
+        How it is read: `format` and what follows it in `read_catalog`.
+    """
+    return Source(Path(path), **options).resolved().idle()
 
 
 def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import re
+import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.errors import CatalogError, ConfigError, excerpt
 
 FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "parquet", "hdf5")
 
@@ -27,11 +30,33 @@ _EXTENSIONS = {
 _MAGIC = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"\x89HDF\r\n\x1a\n": "hdf5", b"# %ECSV": "ecsv"}
 _BOM = b"\xef\xbb\xbf"
 
+# What is taken for a table now and then.
+_NO_TABLES = (
+    (rb"PK(\x03\x04|\x05\x06)", "a zip archive or a spreadsheet"),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet"),
+    (rb"BZh[1-9]\x31\x41\x59\x26\x53\x59", "compressed by bzip2"),
+    (rb"\xfd7zXZ\x00", "compressed by xz"),
+    (rb"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (rb"\x1f\x8b", "compressed by gzip twice"),
+    (rb"(?s).{257}ustar", "a tar archive"),
+    (rb"%PDF-", "a PDF"),
+    (rb"\xff\xfe|\xfe\xff", "text in UTF-16"),
+    (rb"\s*\{", "JSON"),
+)
+
+# Settings of one format only; others have no use for them.
+_ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter": "csv"}
+
+# Bytes of a gzipped file in a format that is read whole: with more, memory could be filled by a small file.
+_MOST_WHOLE = 1 << 30
+
 # Bytes looked at to tell a format: enough for the preamble of a machine-readable table.
 _HEAD = 1 << 16
 
 # Column names shown in an error message.
 _SHOWN = 20
+# Longer names are not compared with others.
+_LONG = 100
 
 
 @dataclass(frozen=True)
@@ -58,9 +83,29 @@ class Source:
 
     def open(self) -> BinaryIO:
         """The file's bytes, decompressed if they are gzipped."""
+        return cast(BinaryIO, gzip.open(self.path)) if self._is_gzipped() else self.path.open("rb")
+
+    def _is_gzipped(self) -> bool:
         with self.path.open("rb") as stream:
-            zipped = stream.read(2) == b"\x1f\x8b"
-        return cast(BinaryIO, gzip.open(self.path)) if zipped else self.path.open("rb")
+            return stream.read(2) == b"\x1f\x8b"
+
+    def content(self) -> bytes:
+        """All bytes, for formats that are read whole."""
+        with self.open() as stream:
+            if not self._is_gzipped():
+                return stream.read()
+            content = stream.read(_MOST_WHOLE + 1)
+        if len(content) > _MOST_WHOLE:
+            raise self.error(
+                f"the gzipped file has more than {_MOST_WHOLE:,} bytes, and {self.format} is read as a whole",
+                "a smaller file, or one in fits, parquet, hdf5 or csv format, which are read in blocks",
+            )
+        return content
+
+    def idle(self) -> dict[str, str]:
+        """Settings that the file's format has no use for, each with the format that has."""
+        given = {name: only for name, only in _ONLY_FOR.items() if getattr(self, name) is not None}
+        return {name: only for name, only in given.items() if only != self.format}
 
     def resolved(self) -> Source:
         """The same source with its format found out.
@@ -76,15 +121,21 @@ class Source:
         if self.format not in ("auto", *FORMATS):
             raise ConfigError(f"unknown format {self.format!r}", self.place, f"one of auto, {', '.join(FORMATS)}")
         try:
+            mode = self.path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise self.error("a pipe or a device, which can be read only once", "a catalog file")
             with self.open() as stream:
                 head = stream.read(_HEAD)
         except FileNotFoundError:
             raise self.error("no such file", "a catalog file") from None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise self.error(f"the file cannot be opened ({_reason(error)})", "a readable catalog file") from error
         if not head.strip():
             raise self.error("the file is empty", "a table")
         kind = _signature(head)
+        other = next((words for magic, words in _NO_TABLES if re.match(magic, head)), None)
+        if other is not None:
+            raise self.error(f"the file is {other}", f"the table itself, in one of {', '.join(FORMATS)}, or gzipped")
         if kind == "html":
             raise self.error("the file is a web page (HTML)", "a table; was an error page downloaded in its place?")
         if self.format == "auto":
@@ -100,8 +151,12 @@ class Source:
         """Turn what a format's library raises about a damaged file into a `CatalogError`."""
         try:
             yield
-        except (CatalogError, ConfigError, MemoryError):
+        except (CatalogError, ConfigError):
             raise
+        # Also of a damaged file, which may say that it has any number of rows.
+        except MemoryError as error:
+            what = "reading the file takes more memory than there is"
+            raise self.error(what, "a whole file, or more memory") from error
         # The libraries raise whatever a damaged file makes them stumble over: KeyError, TypeError, zlib.error, ...
         except Exception as error:
             raise self.error(
@@ -132,13 +187,13 @@ class Source:
         seen: set[str] = set()
         for name in available:
             if name in seen:
-                raise self.error(f"the header names column {name!r} twice", "each column name once")
+                raise self.error(f"the header names column {excerpt(name)!r} twice", "each column name once")
             seen.add(name)
         if wanted is None:
             return tuple(available)
         for name in wanted:
             if name not in seen:
-                raise self.error(f"no column {name!r}", expected_name(name, available))
+                raise self.error(f"no column {excerpt(name)!r}", expected_name(name, available))
         return tuple(dict.fromkeys(wanted))
 
 
@@ -151,8 +206,10 @@ def expected_name(name: str, available: Sequence[str]) -> str:
     folded: dict[str, str] = {}
     for other in available:
         folded.setdefault(other.lower(), other)
-    near = [folded[key] for key in difflib.get_close_matches(name.lower(), list(folded), n=3)]
-    listed = ", ".join(available[:_SHOWN]) + (f" and {len(available) - _SHOWN} more" if len(available) > _SHOWN else "")
+    close = difflib.get_close_matches(excerpt(name).lower(), [key for key in folded if len(key) <= _LONG], n=3)
+    near = [folded[key] for key in close]
+    more = f" and {len(available) - _SHOWN} more" if len(available) > _SHOWN else ""
+    listed = ", ".join(map(excerpt, available[:_SHOWN])) + more
     meant = f" (did you mean {' or '.join(repr(key) for key in near)}?)" if near else ""
     return f"one of {listed}{meant}" if listed else "a table with columns"
 
@@ -173,5 +230,5 @@ def _signature(head: bytes) -> str | None:
 def _reason(error: BaseException) -> str:
     """The first line of an exception's text, without the path, which is said elsewhere."""
     text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
-    first = text.strip().splitlines()[0]
-    return first if len(first) <= 200 else first[:197] + "..."
+    lines = text.strip().splitlines()
+    return excerpt(lines[0], 200) if lines else type(error).__name__

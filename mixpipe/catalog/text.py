@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 from astropy.table import Table
 
-from mixpipe.catalog.arrays import as_column, is_number
+from mixpipe.catalog.arrays import as_column, as_text, is_number
 from mixpipe.catalog.source import Source
-from mixpipe.errors import ConfigError
+from mixpipe.errors import ConfigError, excerpt
+
+# Ten thousand columns take some 100 kB.
+_LONGEST_LINE = 1 << 24
 
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "comma": ","}
 # Tried in this order on the header line; a blank stands for any white space.
@@ -137,17 +140,28 @@ def _common(kinds: set[str]) -> str:
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
     """Lines behind the header without comments; pandas would also cut a line in two at the marker."""
-    lines = itertools.islice(stream, layout.n_skip, None)
+    lines = itertools.islice(_lines(stream, source), layout.n_skip, None)
     if source.comment is None:
         return lines
     marker = source.comment.encode()
     return (line for line in lines if not line.lstrip().startswith(marker))
 
 
+def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
+    """Lines of a bounded length: a small gzipped file may have one that fills the memory."""
+    for number in itertools.count(1):
+        line = stream.readline(_LONGEST_LINE + 1)
+        if not line:
+            return
+        if len(line) > _LONGEST_LINE:
+            raise source.error(f"line {number} has more than {_LONGEST_LINE:,} bytes", "a table in lines")
+        yield line
+
+
 def _masked(series: pd.Series, kind: str) -> np.ma.MaskedArray:
     """A masked array that keeps long integers exact beside blanks."""
     if kind == "str":
-        return np.ma.MaskedArray(series.to_numpy(dtype=object, na_value="").astype(np.str_))
+        return np.ma.MaskedArray(as_text(series.to_numpy(dtype=object, na_value="")))
     dtype = np.dtype(kind)
     return np.ma.MaskedArray(series.to_numpy(dtype=dtype, na_value=dtype.type(0)), mask=series.isna().to_numpy(bool))
 
@@ -175,8 +189,10 @@ def _layout(source: Source) -> _Layout:
     marker = source.comment or "#"
     comment, n_skip = "", 0
     with source.open() as stream:
-        for raw in stream:
+        for raw in _lines(stream, source):
             line = raw.decode("utf-8", "backslashreplace").removeprefix("\ufeff").strip("\r\n")
+            if "\r" in line:
+                raise source.error("lines end with a carriage return alone", "line ends of Unix or Windows")
             if "\0" in line:
                 raise source.error("the file is no text", "text with a header line")
             if line.strip() and not line.lstrip().startswith(marker):
@@ -191,7 +207,7 @@ def _layout(source: Source) -> _Layout:
     if any(map(is_number, fields)) and len(names) == len(fields) and not any(map(is_number, names)):
         return _Layout(_named(names), n_skip, delimiter)
     if all(field == "" or is_number(field) for field in fields):
-        raise source.error(f"no header line, the first line is {line[:60]!r}", "a line of column names")
+        raise source.error(f"no header line, the first line is {excerpt(line)!r}", "a line of column names")
     return _Layout(_named(fields), n_skip + 1, delimiter)
 
 

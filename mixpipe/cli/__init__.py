@@ -98,7 +98,7 @@ class _Column(click.ParamType):
 
 
 # The shell completes names of files; whether they are there is found out when they are read.
-_FILE = click.Path()
+_FILE = click.Path(readable=False)
 
 
 @click.group(cls=_Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
@@ -241,3 +241,69 @@ def _check(config: str) -> None:
     for problem in problems:
         complain(problem)
     sys.exit(2 if problems else 0)
+
+
+@main.command("verify")
+@click.argument("results", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
+def _verify(results: str, as_json: bool) -> None:
+    """Compare the files of a run with the hashes that it recorded: RESULTS is its folder.
+
+    Says which results and catalog files are missing, changed or not of this run. Exit status 0 if all is as recorded,
+    1 if not. Catalog files are looked for from the working directory, as the run did.
+    """
+    from mixpipe.cli.verifying import verify_folder
+
+    sys.exit(0 if verify_folder(results, as_json=as_json) else 1)
+
+
+@main.command("run", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--config",
+    metavar="PATH",
+    type=_FILE,
+    default="config/config.yaml",
+    help="The configuration. Default: config/config.yaml.",
+)
+@click.argument("arguments", metavar="[ARGUMENTS OF SNAKEMAKE]...", nargs=-1, type=click.UNPROCESSED)
+def _run(config: str, arguments: tuple[str, ...]) -> None:
+    """Run the workflow on a configuration, here: tables, figures and a report in its folder of results.
+
+    What is not touched by a change is not done again. All cores are used unless arguments such as --cores 4 say
+    otherwise; --dry-run shows what would be done.
+    """
+    from mixpipe.cli.running import run_workflow
+
+    run_workflow(config, arguments)
+
+
+@main.command("status")
+@click.argument("config", type=_FILE, default="config/config.yaml")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def _status(config: str, as_json: bool) -> None:
+    """Say which fits a run of CONFIG would do, and why.
+
+    From contents of files, settings and code, against what each fit.json says it was made from. Nothing is run.
+    Default: config/config.yaml.
+    """
+    from mixpipe.cli.status import show_status
+
+    problems = show_status(config, as_json=as_json)
+    for problem in problems:
+        complain(problem)
+    sys.exit(2 if problems else 0)
+
+
+@main.command("reproduce")
+@click.argument("fit", metavar="FIT", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def _reproduce(fit: str, as_json: bool) -> None:
+    """Do the fit in FIT again and say whether the numbers are the same.
+
+    FIT is a fit.json or its folder, from a run or from `mixpipe fit --out`. The catalog files it names are read, from
+    the folder the run was started in, if they are what they were. Exit status 0 if all numbers are the same to the
+    last bit, 1 if not.
+    """
+    from mixpipe.cli.reproducing import reproduce
+
+    sys.exit(0 if reproduce(fit, as_json=as_json) else 1)

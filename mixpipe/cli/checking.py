@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mixpipe.catalog import expand_files, read_catalog
 from mixpipe.catalog.densities import DensityFile
 from mixpipe.cli.display import say, show_densities, show_release
 from mixpipe.columns import prepare_column, required_columns
 from mixpipe.config import CatalogSettings, DensitySettings, load_config
-from mixpipe.errors import MixpipeError
+from mixpipe.errors import MixpipeError, excerpt
 from mixpipe.pipeline.densities import Counts, read_pieces
 from mixpipe.pipeline.plan import reading_options
-from mixpipe.pipeline.run import find_problems, placed
+from mixpipe.pipeline.run import find_idle, find_problems, placed
 
 
 def check_config(path: str) -> list[MixpipeError]:
@@ -40,8 +42,10 @@ def check_config(path: str) -> list[MixpipeError]:
     for catalog in config.catalogs:
         for release, patterns in catalog.releases.items():
             only = replace(catalog, releases={release: patterns})
-            found = find_problems(replace(config, catalogs=(only,)))
+            idle = set(map(str, find_idle(only)))
+            found = [each for each in find_problems(replace(config, catalogs=(only,))) if str(each) not in idle]
             problems += found or _check_release(catalog, release)
+        problems += find_idle(catalog)
     if not problems:
         n_fits = sum(
             len(catalog.releases) * (len(catalog.columns) + len(catalog.densities)) for catalog in config.catalogs
@@ -86,7 +90,21 @@ def _check_values(
             problems.append(placed(error, place))
     if shown:
         show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)
+    if catalog.key is not None:
+        _note_key(np.ma.asarray(table[catalog.key]), catalog.key)
     return problems
+
+
+def _note_key(keys: np.ma.MaskedArray, name: str) -> None:
+    """Say what is wrong with names of rows; fits do not need them, comparisons of releases do."""
+    names, counts = np.unique(keys.compressed(), return_counts=True)
+    repeated = counts > 1
+    if repeated.any():
+        first = excerpt(repr(names[repeated][0].item()))
+        rows = f"{counts[repeated].sum():,} of {len(keys):,} rows"
+        say(f"note: key {name!r} is the same in several rows: {rows}, the first is {first}")
+    if keys.size > keys.count():
+        say(f"note: key {name!r} is missing in {keys.size - keys.count():,} of {len(keys):,} rows")
 
 
 def _look_at(

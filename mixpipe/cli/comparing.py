@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 import mixpipe
-from mixpipe.cli.display import measured, say
+from mixpipe.cli.display import say
 from mixpipe.cli.outputs import check_folder, check_picture
 from mixpipe.comparison import Comparison, Difference, differences_table, summary_row
 from mixpipe.errors import ConfigError
 from mixpipe.figures import save_figure
 from mixpipe.pipeline.compare import StoredFit, compare_stored, draw_comparison, read_stored, write_comparison
+from mixpipe.presentation import measured
 from mixpipe.tables import json_text
 
 

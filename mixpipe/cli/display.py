@@ -18,6 +18,7 @@ from mixpipe.columns import Account, ColumnData
 from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
+from mixpipe.presentation import measured
 
 if TYPE_CHECKING:
     # What stands behind them is slow to import, and not all of it is used by every command.
@@ -120,22 +121,6 @@ def describe_dropped(dropped: Mapping[str, int]) -> str:
     '1,200 cut, 1 bad error'
     """
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count) or "none"
-
-
-def measured(value: float, unc: float) -> str:
-    """A value with its uncertainty, both to the second significant digit of the uncertainty.
-
-    >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
-    ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
-    """
-    if not (math.isfinite(unc) and unc > 0.0):
-        return f"{value:.5g}"
-    # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
-    last = int(f"{unc:.1e}".partition("e")[2]) - 1
-    if abs(value) < 1e9 and -9 <= last <= 0:
-        return f"{value:.{-last}f} ± {unc:.{-last}f}"
-    digits = int(f"{value:e}".partition("e")[2]) - last
-    return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
 
 
 def _components(fit: FitResult, unit: str | None, sigma_upper: Array) -> Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import mixpipe
-from mixpipe.catalog import read_blocks
-from mixpipe.cli.options import read_request
+from mixpipe.catalog import read_blocks, unchanged
+from mixpipe.cli.options import check_idle, naming_options, read_request
 from mixpipe.cli.progress import search_progress
 from mixpipe.columns import required_columns
 from mixpipe.pipeline.fit import Fitted, fit_tables
@@ -52,7 +52,8 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     catalog = request.catalog
     needed = required_columns([request.column], catalog.where, catalog.key)
     most = request.column.max_components if request.n_components is None else None
-    with search_progress(most) as progress:
+    with naming_options(), unchanged(request.file), search_progress(most) as progress:
+        check_idle(request)
         fitted = fit_tables(
             lambda: read_blocks(request.file, needed, **reading_options(catalog)),
             request.plan(),

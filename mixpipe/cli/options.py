@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mixpipe.catalog import idle_options
 from mixpipe.config import CatalogSettings, ColumnSettings, Settings, parse_config
-from mixpipe.errors import ConfigError
+from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
 from mixpipe.schema import KeyPath, check
 
@@ -145,6 +148,43 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         n_components=column.max_components if fixed else None,
         given=given,
     )
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Errors that are raised here name the options of `mixpipe fit` for the keys of a configuration.
+
+    Examples
+    --------
+    >>> with naming_options():
+    ...     raise CatalogError("text", "in a.csv", "numbers; `missing` lists what stands for no value")
+    Traceback (most recent call last):
+    mixpipe.errors.CatalogError: text, in a.csv, expected numbers; --missing lists what stands for no value
+    """
+
+    def option(match: re.Match[str]) -> str:
+        known = match[1] in (*_CATALOG_KEYS, *_COLUMN_KEYS)
+        return f"--{match[1].replace('_', '-')}" if known else match[0]
+
+    try:
+        yield
+    except (CatalogError, ConfigError) as error:
+        expected = re.sub("`([a-z_]+)`", option, error.expected)
+        raise type(error)(error.what, error.where, expected) from error
+
+
+def check_idle(request: Request) -> None:
+    """Refuse options that say nothing about a file of this format.
+
+    Raises
+    ------
+    ConfigError
+        For the first one.
+    """
+    for name, only in idle_options(request.file, **reading_options(request.catalog)).items():
+        option = "path" if name == "path_in_file" else name
+        given = request.given[option]
+        raise ConfigError(f"found {given!r} for {request.file}", f"in option --{option}", f"a file in {only} format")
 
 
 def _bounds(name: str, text: str) -> list[float | str | None]:

@@ -55,7 +55,7 @@ def config_text(catalogs: Sequence[Findings], results: str) -> str:
     """
     lines = [
         "# Written by `mixpipe init`: look it over, see what it would do with `mixpipe check`, and run it with",
-        "# `make run CONFIG=` and the name of this file. All keys: config/README.md of mixpipe.",
+        "# `mixpipe run --config` and the name of this file. All keys: config/README.md of mixpipe.",
         "# Numbers in comments are those of the first rows of large files, and of the first file of each release.",
         f"results: {one_line(results)}",
         "catalogs:",

@@ -16,7 +16,7 @@ from scipy.linalg import block_diag
 from mixpipe.estimators.denoising import atoms, largest_variance
 from mixpipe.estimators.matching import Candidate, Found, match_moments, quantile_start
 from mixpipe.estimators.pearson import pairs
-from mixpipe.inputs import as_cells, check_count
+from mixpipe.inputs import as_cells, check_count, with_unit_of
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, FitResult, Mixture, Uncertainties, resolution
 from mixpipe.moments import ROUNDING, Moments, Standardised, mixture_moments
@@ -120,7 +120,7 @@ def fit_moments(
     else:
         found = match_moments(scaled, size, starts)
     judge = None if cells is None else _Judge(cells)
-    return _result(
+    result = _result(
         scaled,
         found,
         judge,
@@ -129,6 +129,7 @@ def fit_moments(
         converged=size == n_components,
         notes=tuple(notes),
     )
+    return with_unit_of(x, result)
 
 
 def _intrinsic_width(cells: Cells) -> float:

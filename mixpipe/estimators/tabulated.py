@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixpipe.inputs import with_unit_of
 from mixpipe.kernels import grids
 from mixpipe.likelihood import available_threads
 from mixpipe.model import Array, FitResult, Mixture
@@ -208,7 +209,7 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     floors = scaled.scale * np.array(
         [grids.lowest_sigma(scaled.t, scaled.steps, (mean - scaled.centre) / scaled.scale) for mean in mixture.means]
     )
-    return FitResult(
+    result = FitResult(
         mixture=mixture,
         estimator="density",
         loglik=loglik,
@@ -221,6 +222,7 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
         boundary=mixture.sigmas <= floors * (1.0 + 1e-9),
         warnings=_warnings(found, n_components),
     )
+    return with_unit_of(grid, result)
 
 
 def _warnings(found: dict[str, Any], n_components: int) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
 
 from mixpipe.figures.classes import draw_classes
+from mixpipe.figures.curves import fit_curves
 from mixpipe.figures.estimators import draw_estimators
 from mixpipe.figures.fit import drawn_rows, fit_figures
 from mixpipe.figures.mixture import draw_mixture
+from mixpipe.figures.plot import plot_fit
 from mixpipe.figures.quality import draw_quality
 from mixpipe.figures.selection import draw_selection
 from mixpipe.figures.style import PICTURE_FORMATS, save_figure
@@ -16,6 +18,8 @@ __all__ = [
     "draw_quality",
     "draw_selection",
     "drawn_rows",
+    "fit_curves",
     "fit_figures",
+    "plot_fit",
     "save_figure",
 ]

@@ -110,9 +110,7 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
 
     grid = scene.grid(mixture)
-    narrowest = _SPIKE_PIXELS * scene.pixel
-    broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
-    seen = np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
+    broad, seen = resolved_components(mixture, scene)
     intrinsic = {j: _component_pdf(mixture, j, grid) for j in broad}
     total = sum(intrinsic.values(), start=np.zeros(grid.size))
     observed = sum((scene.component_pdf(mixture, j, grid) for j in seen), start=np.zeros(grid.size))
@@ -147,6 +145,13 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     axes.set_ylim(-0.06 * top if scene.drawn_singly else 0.0, top)
     axes.set_yticks([tick for tick in axes.get_yticks() if 0.0 <= tick <= top])
     return handles
+
+
+def resolved_components(mixture: Mixture, scene: Scene) -> tuple[list[int], list[int]]:
+    """The components that are wide enough to be drawn as curves: with the errors removed, and as observed."""
+    narrowest = _SPIKE_PIXELS * scene.pixel
+    broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
+    return broad, np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
 
 
 def draw_rug(axes: Axes, scene: Scene, height: float) -> None:

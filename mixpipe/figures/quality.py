@@ -62,13 +62,7 @@ def draw_quality(
         Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
     """
     scene = Scene.of(fit.mixture, x, err, weights, share, truncated)
-    transform = np.empty(scene.x.size)
-    low, high = truncated or (-np.inf, np.inf)
-    for start in range(0, transform.size, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        below, inside = fit.mixture.share_between(low, scene.x[rows], high, scene.err[rows])
-        transform[rows] = below / inside
-    transform.clip(0.0, 1.0, out=transform)
+    transform = integral_transform(fit, scene)
     with style():
         figure = new_figure(4.0)
         grid = figure.add_gridspec(2, 2)
@@ -81,18 +75,35 @@ def draw_quality(
         return finish(figure, label, notes)
 
 
-def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
+def integral_transform(fit: FitResult, scene: Scene) -> Array:
+    """The probability integral transform of each row, among the values within the bounds of the sample."""
+    transform = np.empty(scene.x.size)
+    low, high = scene.truncated
+    for start in range(0, transform.size, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        below, inside = fit.mixture.share_between(low, scene.x[rows], high, scene.err[rows])
+        transform[rows] = below / inside
+    return transform.clip(0.0, 1.0, out=transform)
+
+
+def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, tuple[float, float]]:
+    """Rows over those expected in each bin of the transform, the edges, and the band of a right fit."""
     n_rows = scene.n_data
     n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
     counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
     expected = n_rows / n_bins
     low, high = (float(binom.ppf(q, round(n_rows), 1.0 / n_bins)) / expected for q in _BAND)
+    return counts / expected, edges, (low, high)
+
+
+def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
+    ratio, edges, (low, high) = transform_histogram(transform, scene)
     axes.axhspan(low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(1.0, color=MODEL_COLOUR, linewidth=0.6)
-    axes.stairs(counts / expected, edges, color=MODEL_COLOUR, linewidth=0.9)
+    axes.stairs(ratio, edges, color=MODEL_COLOUR, linewidth=0.9)
     axes.set_xlim(0.0, 1.0)
-    top = max(float(counts.max()) / expected, high)
-    spread = max(top - 1.0, 1.0 - float(counts.min()) / expected, 1.0 - low)
+    top = max(float(ratio.max()), high)
+    spread = max(top - 1.0, 1.0 - float(ratio.min()), 1.0 - low)
     axes.set_ylim(max(0.0, 1.0 - 1.5 * spread), 1.0 + 1.5 * spread)
     axes.set_title("integral transform (PIT)", loc="left")
     axes.set_xlabel("PIT")
@@ -137,15 +148,19 @@ def _thinned_ranks(size: int) -> np.ndarray:
     return np.unique(np.clip((ndtr(np.linspace(-edge, edge, _QQ_POINTS)) * size).astype(int), 0, size - 1))
 
 
-def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
+def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
     """Signed root of the deviance of each bin: (rows - expected) / sqrt(expected), but right for few rows too."""
-    edges = scene.edges(fit.mixture)
     observed = scene.counts(edges)
     shares = np.diff(scene.observed_cdf(fit.mixture, edges)) / scene.share
     expected = scene.n_data * np.maximum(shares, 1e-300)
     ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
     deviance = np.maximum(2.0 * (observed * ratio - (observed - expected)), 0.0)
-    residual = np.sign(observed - expected) * np.sqrt(deviance)
+    return np.asarray(np.sign(observed - expected) * np.sqrt(deviance))
+
+
+def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
+    edges = scene.edges(fit.mixture)
+    residual = histogram_residual(fit, scene, edges)
     limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
     axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)

@@ -90,6 +90,27 @@ def best_fits(
     return [_result(rows, ascent) for ascent in found]
 
 
+def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
+    """The maximum that a start leads to.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data, limits and a window among them.
+    start : Mixture
+        Components of any family; uniform ones keep their range.
+    n_threads : int
+        Threads; no number depends on them.
+
+    Returns
+    -------
+    FitResult
+    """
+    likelihood = Likelihood(cells, smooth=any(name in WITH_EDGES for name in start.families), n_threads=n_threads)
+    point = Point.of(start)
+    return _result(likelihood, ascend(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor))))
+
+
 def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))

@@ -11,14 +11,17 @@ import numpy as np
 from mixpipe.assessment import Assessment, assess_fit
 from mixpipe.config import ColumnSettings
 from mixpipe.effort import Effort
-from mixpipe.engine import SketchUse
+from mixpipe.engine import Found, SketchUse
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.estimation import ESTIMATORS, choose_by
 from mixpipe.families import FAMILIES
+from mixpipe.general.fit import climb as climb_general
+from mixpipe.likelihood import available_threads
+from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, FitResult, Selection
 from mixpipe.rows import concatenated
-from mixpipe.selection import choose_from_rows, choose_n_components, fit_mixture
-from mixpipe.stream import MEMORY_ROWS, ColumnStream
+from mixpipe.selection import choose_from_rows, choose_n_components, climb_rows, fit_mixture, with_fit
+from mixpipe.stream import ColumnStream
 
 # Up to this many rows the likelihood is climbed from the other estimates, too: a check of the search.
 _CLIMBED_ROWS = 20_000
@@ -35,6 +38,33 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
+class Start:
+    """A mixture to climb from beside the search: the fit of another release.
+
+    Parameters
+    ----------
+    release : str
+        Its name.
+    mixture : Mixture
+        Its fit.
+    unit : str or None
+        Unit of the mixture.
+    transform : str
+        Transform of its values.
+    """
+
+    release: str
+    mixture: Mixture
+    unit: str | None
+    transform: str
+
+    def serves(self, column: ColumnSettings, unit: str | None) -> bool:
+        """Whether a column in some unit can be climbed from here; a background in the range of the data is another."""
+        same = self.unit == unit and self.transform == column.transform
+        return same and column.background != "uniform" and "em" in column.estimators
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """All that is known of a column.
 
@@ -48,12 +78,16 @@ class Outcome:
         With the same number of components by each estimator, that of the selection first.
     sketch : SketchUse or None
         What is known of the sketch that stood for the rows, where they were not in memory.
+    gain : float or None
+        By how much (nats) the start led above what the search had found for its number of components; None where it
+        did not, and all is as without a start.
     """
 
     selection: Selection
     assessment: Assessment
     estimates: tuple[Estimate, ...]
     sketch: SketchUse | None = None
+    gain: float | None = None
 
     @property
     def fit(self) -> FitResult:
@@ -68,6 +102,8 @@ def estimate_column(
     effort: Effort,
     *,
     place: str,
+    start: Start | None = None,
+    unit: str | None = None,
     n_components: int | None = None,
     n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -86,6 +122,10 @@ def estimate_column(
         What to find out.
     place : str
         Which column this is, for error messages.
+    start : Start or None
+        To climb from beside the search.
+    unit : str or None
+        Unit of the cells.
     n_components : int or None
         The number of components, None to choose it.
     n_threads, progress
@@ -107,9 +147,18 @@ def estimate_column(
     _check_positive(cells, column, place)
     if column.background is not None and (n_components or column.max_components) < 2:
         raise ConfigError("a background and one component", place, "at least two: the background counts as one")
-    start = time.perf_counter()
+    began = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
-    seconds = time.perf_counter() - start
+    gain = None
+    if start is not None and start.serves(column, unit):
+
+        def climb(mixture: Mixture) -> FitResult:
+            if cells.are_values and mixture.is_gaussian:
+                return fit_mixture(cells, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
+            return climb_general(cells, mixture, n_threads or available_threads())
+
+        selection, gain = _started(selection, start, lambda _, mixture: climb(mixture), column.max_components)
+    seconds = time.perf_counter() - began
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
     # The others are for Gaussian components, and values without limits or bounds.
@@ -119,7 +168,7 @@ def estimate_column(
     assessment = assess_fit(cells, chosen, effort, n_threads)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
-    return Outcome(replace(selection, fits=fits), assessment, estimates)
+    return Outcome(replace(selection, fits=fits), assessment, estimates, gain=gain)
 
 
 def estimate_stream(
@@ -129,6 +178,7 @@ def estimate_stream(
     effort: Effort,
     *,
     place: str,
+    start: Start | None = None,
     n_components: int | None = None,
     n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -141,7 +191,7 @@ def estimate_stream(
     ----------
     stream : ColumnStream
         The column.
-    column, criterion, effort, place, n_components, n_threads, progress
+    column, criterion, effort, place, start, n_components, n_threads, progress
         As in `estimate_column`.
 
     Raises
@@ -149,17 +199,10 @@ def estimate_stream(
     CatalogError
         For limits.
     """
-    start = time.perf_counter()
+    began = time.perf_counter()
     rows = stream.rows(n_threads)
-    survey = rows.survey()
-    n_limits = stream.account.n_upper_limits + stream.account.n_lower_limits
-    if n_limits:
-        raise CatalogError(
-            f"{n_limits} limits in more than {MEMORY_ROWS} rows", place, "values only; `where` can select fewer rows"
-        )
     selection, found = choose_from_rows(
         rows,
-        survey,
         max_components=column.max_components,
         n_components=n_components,
         criterion=criterion,
@@ -169,18 +212,34 @@ def estimate_stream(
     points = found.points
     if points is None:  # rows that no sketch makes fewer
         points = concatenated(rows.blocks())
-    seconds = time.perf_counter() - start
+    gain = None
+    if start is not None and start.serves(column, stream.account.unit):
+
+        def climb(own: FitResult, mixture: Mixture) -> FitResult:
+            fit = fit_mixture(points, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
+            if not effort.exact:
+                return replace(fit, exact=False)
+            if found.sketch is None:
+                return fit
+            # The rows are read again only for what is higher on the points, too.
+            there = found.likelihood.logpdf(found.likelihood.scaled(own.mixture))[1]
+            return climb_rows(rows, found, fit.mixture) if fit.loglik > there + _BETTER else own
+
+        selection, gain = _started(selection, start, climb, column.max_components, found)
+    seconds = time.perf_counter() - began
     first = _first(column)
     if first != "em":
-        start = time.perf_counter()
+        began = time.perf_counter()
         selection = _select(first, points, column, criterion, n_components, n_threads, progress)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
     best = selection.best
     others = [_estimate(name, points, best.n_components) for name in column.estimators if name != first]
-    assessment = assess_fit(points, best, effort, n_threads, sample=survey.sample)
+    assessment = assess_fit(
+        points, best, effort, n_threads, sample=None if found.survey is None else found.survey.sample
+    )
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
-    return Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch)
+    return Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)
 
 
 def is_plain(column: ColumnSettings) -> bool:
@@ -202,6 +261,46 @@ def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
     start = time.perf_counter()
     fit = ESTIMATORS[name](cells, n_components)
     return Estimate(fit, time.perf_counter() - start)
+
+
+def _started(
+    selection: Selection,
+    start: Start,
+    climb: Callable[[FitResult, Mixture], FitResult],
+    max_components: int,
+    found: Found | None = None,
+) -> tuple[Selection, float | None]:
+    """The selection with the maximum that a start leads to, if it is a better one, and the gain.
+
+    `climb` is given the fit of the search beside which it climbs.
+    """
+    wanted = (start.mixture.n_components, start.mixture.family)
+    own = next((fit for fit in selection.fits if (fit.n_components, fit.mixture.family) == wanted), None)
+    if own is None:
+        return selection, None
+    fit = climb(own, start.mixture)
+    gain = fit.loglik - own.loglik
+    if not gain > _BETTER:
+        return selection, None
+    missed = f"the search has missed this maximum: it was found from the fit of release {start.release}"
+    selection = with_fit(selection, replace(fit, warnings=(*fit.warnings, missed)), max_components, found)
+    # More components cannot be worse.
+    for larger in selection.fits:
+        if larger.mixture.family == fit.mixture.family and larger.n_components == fit.n_components + 1:
+            if larger.loglik >= fit.loglik:
+                break
+            fit = climb(larger, _doubled(fit.mixture))
+            selection = with_fit(selection, fit, max_components, found)
+    return selection, gain
+
+
+def _doubled(mixture: Mixture) -> Mixture:
+    """The same mixture with its heaviest component, a background aside, as two halves."""
+    heaviest = int(np.argmax(np.where([name == "uniform" for name in mixture.families], 0.0, mixture.weights)))
+    weights = np.where(np.arange(mixture.n_components) == heaviest, 0.5 * mixture.weights, mixture.weights)
+    places = [*range(mixture.n_components), heaviest]
+    families = tuple(mixture.families[place] for place in places)
+    return Mixture(weights[places], mixture.means[places], mixture.sigmas[places], families, mixture.shapes[places])
 
 
 def _climbed(cells: Cells, best: FitResult, others: list[FitResult], n_threads: int | None) -> FitResult:

@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mixpipe.figures import fit_figures, save_figure
+from mixpipe.figures import fit_curves, fit_figures, save_figure
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_estimates, read_fit
+from mixpipe.tables import read_estimates, read_fit, write_json
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -28,6 +29,7 @@ def draw_figures(
     classes: Sequence[str],
     quality: Sequence[str],
     estimators: Sequence[str],
+    curves: str,
 ) -> None:
     """Draw a fit.
 
@@ -39,6 +41,8 @@ def draw_figures(
         fit.json and members.parquet, from `fit_column`.
     mixture, selection, classes, quality, estimators : sequence of str
         Files to write for each figure: PNG and SVG.
+    curves : str
+        JSON file to write: the numbers behind the figures.
     """
     check_code("figures", code)
     document = json.loads(Path(fit).read_text(encoding="utf-8"))
@@ -50,19 +54,14 @@ def draw_figures(
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
     table = pd.DataFrame(document["selection"])
     bounds = document["truncated"]
-    figures = fit_figures(
-        result,
-        table,
-        document["criterion"],
-        read_estimates(document),
-        x,
-        err,
-        weights,
-        label=label,
-        unit=document["unit"],
-        limits=rows.get("limit"),
-        truncated=bounds
+    drawn: dict[str, Any] = {
+        "limits": rows.get("limit"),
+        "truncated": bounds
         and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
+    }
+    estimates = read_estimates(document)
+    figures = fit_figures(
+        result, table, document["criterion"], estimates, x, err, weights, label=label, unit=document["unit"], **drawn
     )
     paths = {
         "mixture": mixture,
@@ -73,6 +72,7 @@ def draw_figures(
     }
     for name, figure in figures.items():
         save_figure(figure, *paths[name])
+    write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))
 
 
 def _drawn_rows(members: str) -> pd.DataFrame:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from astropy.table import Table
 from numpy.typing import NDArray
 
 from mixpipe import tables
 from mixpipe.catalog import StoredRelease
 from mixpipe.columns import Account, ColumnData, prepare_column, required_columns
+from mixpipe.errors import ConfigError
+from mixpipe.mixture import Mixture
 from mixpipe.model import Array, Cells
-from mixpipe.pipeline.estimate import Outcome, estimate_column, estimate_stream, is_plain
+from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
 from mixpipe.pipeline.plan import FitPlan, open_fit_plan
 from mixpipe.provenance import versions
 from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
@@ -30,6 +34,7 @@ def fit_column(
     intervals: str,
     members: str,
     fit: str,
+    start: Sequence[str] = (),
     threads: int = 1,
 ) -> None:
     """Fit a column and write its tables.
@@ -42,6 +47,8 @@ def fit_column(
         Parquet files with the columns of the fit, from `ingest_release`.
     components, selection, estimators, intervals, members, fit : str
         Files to write: four CSV tables, the Parquet file with one row per used catalog row, and fit.json.
+    start : sequence of str
+        fit.json of the previous release, to climb from beside the search; none for the first release.
     threads : int
         Threads; the result does not depend on it.
 
@@ -58,6 +65,7 @@ def fit_column(
         lambda: release.blocks(needed),
         todo,
         place=place,
+        start=next(map(read_start, start), None),
         threads=threads,
         tell=lambda account: print(
             f"{place}: {account.n_read} rows read, {account.n_used} used, dropped: {account.dropped_counts()}",
@@ -65,8 +73,9 @@ def fit_column(
         ),
     )
     best = fitted.outcome.fit
-    seconds = fitted.outcome.estimates[0].seconds
-    print(f"{best.n_components} components by {todo.criterion} in {seconds:.1f} s", *best.warnings, sep="\n")
+    print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
+    for estimate in fitted.outcome.estimates:
+        print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
     outputs = {
         "components": components,
         "selection": selection,
@@ -101,12 +110,18 @@ class Fitted:
     blocks : callable
         Each call reads the rows that were used: the table they are in, what can be used of it, and the number of rows
         in front of it.
+    start : Start or None
+        What was climbed from beside the search.
     """
 
     def __init__(
-        self, outcome: Outcome, account: Account, blocks: Callable[[], Iterable[tuple[Table, ColumnData, int]]]
+        self,
+        outcome: Outcome,
+        account: Account,
+        blocks: Callable[[], Iterable[tuple[Table, ColumnData, int]]],
+        start: Start | None = None,
     ) -> None:
-        self.outcome, self.account, self.blocks = outcome, account, blocks
+        self.outcome, self.account, self.blocks, self.start = outcome, account, blocks, start
 
     def drawn(self) -> DrawnRows:
         """Rows for a figure, as many as fit into memory."""
@@ -126,6 +141,7 @@ def fit_tables(
     plan: FitPlan,
     *,
     place: str,
+    start: Start | None = None,
     n_components: int | None = None,
     threads: int | None = None,
     tell: Callable[[Account], None] | None = None,
@@ -141,6 +157,8 @@ def fit_tables(
         What is to be done.
     place : str
         Which column this is, for error messages.
+    start : Start or None
+        A fit of another release, to climb from beside the search.
     n_components : int or None
         The number of components, None to choose it.
     threads, progress
@@ -160,17 +178,21 @@ def fit_tables(
         data.check_usable(place)
         if tell is not None:
             tell(data.account)
+        if n_components is not None and n_components > len(data):
+            raise ConfigError(f"{n_components} components for {len(data)} rows", place, "at most one for each row")
         outcome = estimate_column(
             data.cells(),
-            plan.column,
+            replace(plan.column, max_components=min(plan.column.max_components, len(data))),
             plan.criterion,
             plan.effort,
             place=place,
+            start=start,
+            unit=data.account.unit,
             n_components=n_components,
             n_threads=threads,
             progress=progress,
         )
-        return Fitted(outcome, data.account, lambda: [(table, data, 0)])
+        return Fitted(outcome, data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
         stream,
@@ -178,11 +200,45 @@ def fit_tables(
         plan.criterion,
         plan.effort,
         place=place,
+        start=start,
         n_components=n_components,
         n_threads=threads,
         progress=progress,
     )
-    return Fitted(outcome, stream.account, stream.blocks)
+    return Fitted(outcome, stream.account, stream.blocks, start)
+
+
+def read_start(path: str) -> Start:
+    """The fit of another release, from its fit.json, as a start."""
+    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    transform = document["plan"]["column"]["transform"]
+    return Start(document["release"], tables.read_fit(document).mixture, document["unit"], transform)
+
+
+def recorded_start(document: Mapping[str, Any]) -> Start | None:
+    """The start that a fit.json says has won: without it the search alone finds less."""
+    start = document["start"]
+    if start is None or not start["won"]:
+        return None
+    rows = start["components"]
+    weights, means, sigmas = (np.array([row[name] for row in rows], float) for name in ("weight", "mean", "sigma"))
+    shapes = np.array([np.nan if row["shape"] is None else row["shape"] for row in rows], float)
+    mixture = Mixture(weights, means, sigmas, tuple(row["family"] for row in rows), shapes)
+    return Start(start["release"], mixture, document["unit"], document["plan"]["column"]["transform"])
+
+
+def _start_document(fitted: Fitted) -> dict[str, Any] | None:
+    """What fit.json says of the start: the mixture only where the search alone would have found less."""
+    start, gain = fitted.start, fitted.outcome.gain
+    if start is None:
+        return None
+    if gain is None:
+        return {"release": start.release, "won": False}
+    mixture = start.mixture
+    rows = zip(mixture.weights, mixture.means, mixture.sigmas, mixture.families, mixture.shapes, strict=True)
+    names = ("weight", "mean", "sigma", "family", "shape")
+    components = [dict(zip(names, row, strict=True)) for row in rows]
+    return {"release": start.release, "won": True, "gain": gain, "components": components}
 
 
 def write_fit(
@@ -211,12 +267,10 @@ def write_fit(
     outcome, account = fitted.outcome, fitted.account
     best = outcome.fit
     assessment = outcome.assessment
-    estimates = [(estimate.fit, estimate.fit.loglik, estimate.seconds) for estimate in outcome.estimates]
-    by_estimator = tables.estimators_table(estimates)
     written = {
         "components": tables.components_table(best, account.unit, assessment.sigma_upper),
         "selection": outcome.selection.table(),
-        "estimators": by_estimator,
+        "estimators": _estimators(outcome),
         "intervals": assessment.intervals,
     }
     for name, frame in written.items():
@@ -231,14 +285,26 @@ def write_fit(
             weighted=account.weighted,
             limited=account.n_upper_limits + account.n_lower_limits > 0,
         )
-    document = {
+    tables.write_json(fit_contents(plan, files, fitted, options), paths["fit"])
+
+
+def fit_contents(
+    plan: FitPlan,
+    files: Sequence[Mapping[str, Any]],
+    fitted: Fitted,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The contents of fit.json; the arguments are those of `write_fit`."""
+    outcome, account, assessment = fitted.outcome, fitted.account, fitted.outcome.assessment
+    return {
         "catalog": plan.catalog,
         "release": plan.release,
         "column": plan.column.name,
         **tables.fit_document(outcome.selection, assessment.quality, account.unit, assessment.sigma_upper),
+        "start": _start_document(fitted),
         "sketch": None if outcome.sketch is None else asdict(outcome.sketch),
         # Without the seconds, which are never the same twice.
-        "estimators": by_estimator.drop(columns="seconds").to_dict("records"),
+        "estimators": _estimators(outcome).drop(columns="seconds").to_dict("records"),
         "intervals": assessment.intervals.to_dict("records"),
         "likelihood_ratio": None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         "truncated": account.truncated,
@@ -258,7 +324,10 @@ def write_fit(
         **({} if options is None else {"options": dict(options)}),
         "versions": versions(),
     }
-    tables.write_json(document, paths["fit"])
+
+
+def _estimators(outcome: Outcome) -> pd.DataFrame:
+    return tables.estimators_table([(each.fit, each.fit.loglik, each.seconds) for each in outcome.estimates])
 
 
 def _members(fitted: Fitted, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]]:

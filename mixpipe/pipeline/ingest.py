@@ -8,7 +8,7 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from mixpipe.catalog import read_blocks, write_blocks
+from mixpipe.catalog import read_blocks, unchanged, write_blocks
 from mixpipe.pipeline.plan import IngestPlan, check_data, open_ingest_plan
 from mixpipe.provenance import sha256
 
@@ -44,11 +44,12 @@ def _blocks(todo: IngestPlan) -> Iterator[Table]:
     n_rows = 0
     for number, file in enumerate(todo.files, start=1):
         place = f"catalog {todo.catalog}, release {todo.release}"
-        for table in read_blocks(file, list(todo.columns), **todo.reading, where_from=place):
-            yield table
-            n_rows += len(table)
-            now = time.monotonic()
-            if now - last > _EVERY:
-                last = now
-                print(f"{n_rows:,} rows, file {number} of {len(todo.files)}, {n_rows / (now - start):,.0f} rows/s")
+        with unchanged(Path(file)):
+            for table in read_blocks(file, list(todo.columns), **todo.reading, where_from=place):
+                yield table
+                n_rows += len(table)
+                now = time.monotonic()
+                if now - last > _EVERY:
+                    last = now
+                    print(f"{n_rows:,} rows, file {number} of {len(todo.files)}, {n_rows / (now - start):,.0f} rows/s")
     print(f"{n_rows:,} rows of {len(todo.files)} files in {time.monotonic() - start:.1f} s")

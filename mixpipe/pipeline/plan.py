@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,9 +97,17 @@ def open_ingest_plan(text: str) -> IngestPlan:
 
 def open_fit_plan(text: str) -> FitPlan:
     """The plan from its text, after making sure that the code is still the planned one."""
-    keys = _open("fit", text)
-    column = keys["column"]
-    column = {key: tuple(value) if isinstance(value, list) else value for key, value in column.items()}
+    return read_fit_plan(_open("fit", text))
+
+
+def read_fit_plan(keys: Mapping[str, Any]) -> FitPlan:
+    """The plan from what JSON keeps of it, in a text or in fit.json, where an infinite bound is null."""
+    column: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in keys["column"].items()
+    }
+    if column["truncated"] is not None:
+        low, high = column["truncated"]
+        column["truncated"] = (-math.inf if low is None else low, math.inf if high is None else high)
     return FitPlan(
         **{**keys, "files": _pairs(keys), "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])}
     )

@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from mixpipe.catalog import expand_files, expected_name, list_columns, stored_columns, stored_files
+from mixpipe.catalog import expand_files, expected_name, idle_options, list_columns, stored_columns, stored_files
 from mixpipe.catalog.densities import find_grid
 from mixpipe.columns import required_columns
 from mixpipe.config import CatalogSettings, Config
-from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.errors import CatalogError, ConfigError, MixpipeError
 from mixpipe.pipeline.plan import DensityPlan, FitPlan, IngestPlan, effort_of, reading_options, to_text
 from mixpipe.provenance import FileHashes, code_hash
 
+# Options for one format only, under the names that they have in a configuration.
+READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "delimiter": "delimiter"}
+
 # Files are read in jobs of at least so many bytes, which take some seconds at least.
 _BATCH_BYTES = 1 << 29
+# Catalogs of more columns than this are fitted so many columns at a time.
+_MANY_COLUMNS = 50
+_BATCH_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Run:
         self.config = config
         self._files: dict[tuple[str, str], dict[str, str]] = {}
         self._made: dict[tuple[str, str], dict[str, list[_Ingested]]] = {}
+        self._fitted: dict[tuple[str, str, str], dict[str, Any] | None] = {}
 
     @cached_property
     def _hashes(self) -> FileHashes:
@@ -86,6 +95,16 @@ class Run:
     def columns(self, catalog: str) -> list[str]:
         """Names of the columns of values that are fitted in a catalog."""
         return [column.name for column in self.config.catalog(catalog).columns]
+
+    def batches(self, catalog: str) -> list[list[str]]:
+        """The columns that share a job, where a catalog has many: the start of a job takes longer than many a fit.
+
+        In the order of the configuration, so that a column that is added behind the others touches one batch.
+        """
+        names = self.columns(catalog)
+        if len(names) <= _MANY_COLUMNS:
+            return []
+        return [names[start : start + _BATCH_COLUMNS] for start in range(0, len(names), _BATCH_COLUMNS)]
 
     def densities(self, catalog: str) -> list[str]:
         """Names of the columns of tabulated densities that are fitted in a catalog."""
@@ -188,6 +207,49 @@ class Run:
             )
         )
 
+    def start(self, catalog: str, release: str, column: str) -> list[str]:
+        """The file that a fit is climbed from beside the search: none for the first release.
+
+        A fit that is there and as planned keeps what it had, wherever its release stands in the list now.
+        """
+        fitted = self._up_to_date(catalog, release, column)
+        started = self._before(catalog, release) if fitted is None else fitted["start"]
+        return [] if started is None else [self.start_file(catalog, release, column).as_posix()]
+
+    def start_source(self, catalog: str, release: str, column: str) -> str | None:
+        """The fit.json that the start of a fit is made from; None if the fit, which is there, keeps the start it had.
+
+        With it a fit waits for that of the release before, and only if it has to be done itself.
+        """
+        before = self._before(catalog, release)
+        if before is None or self._up_to_date(catalog, release, column) is not None:
+            return None
+        return self.fit_file(catalog, before, column).as_posix()
+
+    def fit_file(self, catalog: str, release: str, column: str) -> Path:
+        """The fit.json of a fit."""
+        return self.config.results / catalog / release / column / "fit.json"
+
+    def start_file(self, catalog: str, release: str, column: str) -> Path:
+        """The fit.json of the release before, as it was when a fit was climbed from it."""
+        return self.config.results / catalog / release / "starts" / f"{column}.json"
+
+    def _before(self, catalog: str, release: str) -> str | None:
+        """The release before this one."""
+        releases = list(self.config.catalog(catalog).releases)
+        place = releases.index(release)
+        return releases[place - 1] if place else None
+
+    def _up_to_date(self, catalog: str, release: str, column: str) -> dict[str, Any] | None:
+        """The fit.json of a fit that is as planned, its start still there."""
+        place = (catalog, release, column)
+        if place not in self._fitted:
+            document = read_document(self.fit_file(*place)) or {"plan": None}
+            same = document["plan"] == recorded(self.fit(*place)) and "start" in document
+            kept = same and (document["start"] is None or self.start_file(*place).is_file())
+            self._fitted[place] = document if kept else None
+        return self._fitted[place]
+
     def density_fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of the fits to a column of tabulated densities, as text."""
         settings = self.config.catalog(catalog)
@@ -203,6 +265,21 @@ class Run:
                 code=code_hash("densities"),
             )
         )
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The contents of a fit.json; None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and isinstance(document.get("plan"), dict):
+            return document
+    return None
+
+
+def recorded(plan: str) -> dict[str, Any]:
+    """A plan from its text as fit.json has it, where an infinite bound is null."""
+    keys: dict[str, Any] = json.loads(plan, parse_constant=lambda _: None)
+    return keys
 
 
 def find_problems(config: Config) -> list[MixpipeError]:
@@ -225,7 +302,28 @@ def find_problems(config: Config) -> list[MixpipeError]:
         for release, patterns in catalog.releases.items():
             place = f"catalog {catalog.name}, release {release}"
             problems.extend(placed(error, place) for error in _release_problems(patterns, catalog, needed))
+        problems.extend(find_idle(catalog))
     return problems
+
+
+def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
+    """Settings on reading that are for another format than that of any file of a catalog."""
+    options = reading_options(catalog)
+    if not any(options[name] is not None for name in READING_KEYS):
+        return []
+    idle: list[dict[str, str]] = []
+    for patterns in catalog.releases.values():
+        with contextlib.suppress(MixpipeError):  # said elsewhere
+            idle += [idle_options(file, **options) for file in expand_files(patterns, Path())]
+    return [
+        ConfigError(
+            f"{READING_KEYS[name]} {options[name]!r} for files in another format",
+            f"in catalog {catalog.name}",
+            f"a file in {only} format",
+        )
+        for name, only in (idle[0].items() if idle else ())
+        if all(name in each for each in idle)
+    ]
 
 
 def placed(error: MixpipeError, place: str) -> MixpipeError:
@@ -238,6 +336,9 @@ def _release_problems(
 ) -> Iterator[MixpipeError]:
     try:
         for file in expand_files(patterns, Path()):
+            if re.search(r"[{}]|<[^<>]*>", str(file)):  # wildcards and variables of paths, to Snakemake
+                yield ConfigError("{ } or < > in the name of a file", f"in {file}", "a file or a link of another name")
+                return
             present = tuple(list_columns(file, **reading_options(catalog)))
             missing = [name for name in needed if name not in present]
             for name in missing:

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from mixpipe.provenance import check_code
-from mixpipe.tables import write_csv
+from mixpipe.tables import read_verdicts, write_csv
 
 
-def summarise(code: str, fits: Sequence[str], table: str) -> None:
+def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table: str) -> None:
     """Write one row for each catalog, release and column.
 
     Parameters
@@ -23,15 +23,18 @@ def summarise(code: str, fits: Sequence[str], table: str) -> None:
         Hash of the stage's code when the job was planned.
     fits : sequence of str
         fit.json of every fit, in the order of the rows to write.
+    comparisons : sequence of str
+        summary.csv of each comparison of two releases.
     table : str
         CSV file to write.
     """
     check_code("summary", code)
     documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
-    write_csv(pd.DataFrame([_row(document) for document in documents]), Path(table))
+    verdicts = read_verdicts(comparisons)
+    write_csv(pd.DataFrame([_row(document, verdicts) for document in documents]), Path(table))
 
 
-def _row(document: dict[str, Any]) -> dict[str, Any]:
+def _row(document: dict[str, Any], verdicts: dict[tuple[str, str, str], str]) -> dict[str, Any]:
     # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
     quality = document["quality"] if "quality" in document else {"ks": document["ks"]["median"]}
     return {
@@ -52,6 +55,7 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
         "ad": _number(quality, "ad"),
         "ad_pvalue": _number(quality, "ad_pvalue"),
         "quality": quality.get("verdict", "untested"),
+        "verdict": verdicts.get((document["catalog"], document["release"], document["column"]), ""),
         "warnings": "; ".join(document["warnings"]),
     }
 

@@ -1,22 +1,28 @@
 # The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
 # the first job is planned, and a mistake in either ends in one line.
+import json
 import os
 import re
 import shlex
 import sys
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
+from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.run import Run, find_problems
-from mixpipe.provenance import code_hash
+from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
 
 def stop(*problems):
-    sys.exit("\n".join(f"mixpipe: error: {problem}" for problem in problems))
+    """End as `mixpipe` does."""
+    for problem in problems:
+        print(f"mixpipe: error: {problem}", file=sys.stderr)
+    sys.exit(2)
 
 
 try:
@@ -25,16 +31,32 @@ except MixpipeError as problem:
     stop(problem)
 
 RESULTS = RUN.config.results.as_posix()
+# Where the package cannot be written to, compiled kernels are kept with the results: all jobs share them, and none needs
+# a home folder.
+if not os.access(PACKAGE / "kernels", os.W_OK):
+    os.environ.setdefault(
+        "NUMBA_CACHE_DIR", os.path.abspath(f"{RESULTS}/.cache/{kernels_hash()}")
+    )
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+# An installed workflow is run by `mixpipe run`, one in a checkout by Snakemake.
 COMMAND = shlex.join(
     [
-        "snakemake",
-        "--cores",
-        "all",
-        "--configfile",
+        *(
+            ["mixpipe", "run", "--config"]
+            if Path(workflow.main_snakefile).is_relative_to(PACKAGE)
+            else ["snakemake", "--cores", "all", "--configfile"]
+        ),
         *map(os.path.relpath, workflow.configfiles),
     ]
+)
+FIT_FILES = (
+    "components.csv",
+    "selection.csv",
+    "estimators.csv",
+    "intervals.csv",
+    "members.parquet",
+    "fit.json",
 )
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
 
@@ -55,6 +77,13 @@ FITS = [
     for catalog, release in RUN.releases()
     for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
 ]
+# Catalogs of many columns, of which several share a job; and the columns of the others, one job each.
+BATCHES = {
+    catalog.name: RUN.batches(catalog.name)
+    for catalog in RUN.config.catalogs
+    if RUN.batches(catalog.name)
+}
+SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHES]
 # Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
 COMPARISONS = {
     f"{catalog.name}/compare/{old}_to_{new}": (old, new)
@@ -62,6 +91,14 @@ COMPARISONS = {
     if catalog.columns
     for old, new in pairwise(catalog.releases)
 }
+
+
+def begin():
+    """Before the first job: see `begin_run`."""
+    try:
+        begin_run(Path(), RUN.config.results)
+    except MixpipeError as problem:
+        stop(problem)
 
 
 @cache

@@ -34,6 +34,7 @@ rule compare:
         * (10 + int(0.1 * input.size_mb)),
     params:
         code=code_hash("compare"),
+        columns=lambda wildcards: RUN.columns(wildcards.catalog),
     message:
         "comparing {wildcards.catalog} {wildcards.pair}"
     script:

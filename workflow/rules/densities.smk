@@ -43,6 +43,7 @@ rule density_figure:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:

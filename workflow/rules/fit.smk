@@ -1,7 +1,29 @@
 # A column -> mixtures of 1, 2, ... components, and the figures of the chosen one.
+#
+# A fit also climbs from that of the release before. It waits for it only if it has to be done itself: a release that
+# changes must not do those after it again, and Snakemake does not look at jobs behind one that it runs, not even behind
+# an `ancient` file. So the start is a file of its own, and for a fit that is there it has nothing that makes it: the job
+# below then lacks its input, and Snakemake takes the file as it is.
+rule start:
+    input:
+        lambda wildcards: checked_run().start_source(**wildcards) or "(kept)",
+    output:
+        f"{RESULTS}/{{catalog}}/{{release}}/starts/{{column}}.json",
+    log:
+        f"{LOGS}/start/{{catalog}}/{{release}}/{{column}}.log",
+    localrule: True
+    conda:
+        "../envs/mixpipe.yaml"
+    message:
+        "taking the fit before {wildcards.catalog} {wildcards.release} {wildcards.column} for a start"
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
 rule fit:
     input:
         columns=lambda wildcards: checked_run().ingested(**wildcards),
+        start=lambda wildcards: checked_run().start(**wildcards),
     output:
         components=report(
             f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/components.csv",
@@ -20,7 +42,7 @@ rule fit:
     benchmark:
         f"{BENCHMARKS}/fit/{{catalog}}/{{release}}/{{column}}.tsv"
     wildcard_constraints:
-        catalog=catalog_of(COLUMNS),
+        catalog=catalog_of(SINGLE),
     conda:
         "../envs/mixpipe.yaml"
     threads: share_of_cores
@@ -52,6 +74,7 @@ rule members:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, input, attempt: attempt
         * (10 + int(0.1 * input.size_mb)),
@@ -69,14 +92,18 @@ rule figures:
         members=rules.fit.output.members,
     output:
         **{name: drawn(name) for name in FIGURES},
+        curves=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/curves.json",
     log:
         f"{LOGS}/figures/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/{{catalog}}/{{release}}/{{column}}.tsv"
+    wildcard_constraints:
+        catalog=catalog_of(SINGLE),
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, input, attempt: attempt
         * min(4000, 1000 + int(20 * input.size_mb)),
         runtime=lambda wildcards, attempt: attempt * 10,
@@ -86,3 +113,99 @@ rule figures:
         "drawing {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:
         "../scripts/figures.py"
+
+
+# The same for many columns: one job for several of a release.
+for catalog, batches in BATCHES.items():
+    for number, batch in enumerate(batches):
+        folder = f"{RESULTS}/{catalog}/{{release}}"
+        job = f"{catalog}/{{release}}/batch_{number:03d}"
+
+        rule:
+            name:
+                f"fit_{catalog}_{number}"
+            input:
+                parts=lambda wildcards, catalog=catalog, batch=batch: sorted(
+                    {
+                        part
+                        for column in batch
+                        for part in checked_run().ingested(
+                            catalog, wildcards.release, column
+                        )
+                    }
+                ),
+                starts=lambda wildcards, catalog=catalog, batch=batch: [
+                    start
+                    for column in batch
+                    for start in checked_run().start(
+                        catalog, wildcards.release, column
+                    )
+                ],
+            output:
+                **{
+                    Path(file).stem: [f"{folder}/{column}/{file}" for column in batch]
+                    for file in FIT_FILES
+                },
+            log:
+                f"{LOGS}/fit/{job}.log",
+            benchmark:
+                f"{BENCHMARKS}/fit/{job}.tsv"
+            conda:
+                "../envs/mixpipe.yaml"
+            threads: 1
+            resources:
+                mem_mb=lambda wildcards, input, attempt: attempt
+                * min(4000, 1000 + int(20 * input.size_mb)),
+                runtime=lambda wildcards, input, attempt: attempt
+                * (30 + int(2 * input.size_mb)),
+            params:
+                plans=lambda wildcards, catalog=catalog, batch=batch: [
+                    RUN.fit(catalog, wildcards.release, column) for column in batch
+                ],
+                columns=lambda wildcards, catalog=catalog, batch=batch: [
+                    checked_run().ingested(catalog, wildcards.release, column)
+                    for column in batch
+                ],
+                starts=lambda wildcards, catalog=catalog, batch=batch: [
+                    checked_run().start(catalog, wildcards.release, column)
+                    for column in batch
+                ],
+            message:
+                f"fitting {catalog} {{wildcards.release}} {batch[0]} to {batch[-1]}"
+            script:
+                "../scripts/fits.py"
+
+        rule:
+            name:
+                f"figures_{catalog}_{number}"
+            input:
+                fits=[f"{folder}/{column}/fit.json" for column in batch],
+                members=[f"{folder}/{column}/members.parquet" for column in batch],
+            output:
+                **{
+                    name: [
+                        f"{folder}/{column}/{name}.{kind}"
+                        for column in batch
+                        for kind in ("png", "svg")
+                    ]
+                    for name in FIGURES
+                },
+                curves=[f"{folder}/{column}/curves.json" for column in batch],
+            log:
+                f"{LOGS}/figures/{job}.log",
+            benchmark:
+                f"{BENCHMARKS}/figures/{job}.tsv"
+            conda:
+                "../envs/mixpipe.yaml"
+            threads: 1
+            resources:
+                abreast=1,
+                mem_mb=lambda wildcards, input, attempt: attempt
+                * min(4000, 1000 + int(20 * input.size_mb)),
+                runtime=lambda wildcards, attempt: attempt * 30,
+            params:
+                code=code_hash("figures"),
+            message:
+                f"drawing {catalog} {{wildcards.release}} {batch[0]} to {batch[-1]}"
+            script:
+                "../scripts/many_figures.py"

@@ -16,10 +16,14 @@ rule accounting:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("account"),
+        # Snakemake does not look at the order of files; here it is that of rows.
+        columns=lambda wildcards: RUN.columns(wildcards.catalog)
+        + RUN.densities(wildcards.catalog),
         ingest=f"{RESULTS}/{{catalog}}/{{release}}/ingest",
         ingested=lambda wildcards: RUN.ingested_names(**wildcards),
     message:
@@ -31,6 +35,9 @@ rule accounting:
 rule summary:
     input:
         fits=expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
+        comparisons=expand(
+            f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS
+        ),
     output:
         table=report(
             f"{RESULTS}/summary.csv",
@@ -46,10 +53,12 @@ rule summary:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("summary"),
+        order=FITS,
     message:
         "writing {output.table}"
     script:
@@ -63,6 +72,15 @@ rule report:
             f"{RESULTS}/{{column}}/{{figure}}.svg", column=COLUMNS, figure=FIGURES
         )
         + expand(f"{RESULTS}/{{column}}/densities.svg", column=DENSITIES),
+        curves=expand(f"{RESULTS}/{{column}}/curves.json", column=COLUMNS),
+        comparisons=expand(
+            f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS
+        ),
+        compared=expand(
+            f"{RESULTS}/{{comparison}}/{{file}}",
+            comparison=COMPARISONS,
+            file=("components.csv", "overlay.svg"),
+        ),
     output:
         page=f"{RESULTS}/report.html",
     log:
@@ -73,13 +91,55 @@ rule report:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
+        abreast=1,
         mem_mb=lambda wildcards, input, attempt: attempt
         * max(1000, int(5 * input.size_mb)),
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("report"),
         command=COMMAND,
+        config=json.dumps(config),
     message:
         "writing {output.page}"
     script:
         "../scripts/report.py"
+
+
+# The hashes of all results and catalogs, for `mixpipe verify`.
+rule manifest:
+    input:
+        fits=expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
+        others=[
+            f"{RESULTS}/summary.csv",
+            f"{RESULTS}/report.html",
+            *expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
+            *expand(
+                f"{RESULTS}/{{comparison}}/{{file}}",
+                comparison=COMPARISONS,
+                file=("summary.csv", "components.csv", "overlay.png", "overlay.svg"),
+            ),
+            *(
+                expand(f"{RESULTS}/{{column}}/members.fits", column=COLUMNS)
+                if RUN.config.settings.fits_members
+                else []
+            ),
+        ],
+    output:
+        manifest=f"{RESULTS}/manifest.json",
+    log:
+        f"{LOGS}/manifest.log",
+    benchmark:
+        f"{BENCHMARKS}/manifest.tsv"
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        abreast=1,
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, attempt: attempt * 10,
+    params:
+        code=code_hash("manifest"),
+    message:
+        "writing {output.manifest}"
+    script:
+        "../scripts/manifest.py"

@@ -12,4 +12,5 @@ run_job(
     classes=snakemake.output.classes,
     quality=snakemake.output.quality,
     estimators=snakemake.output.estimators,
+    curves=snakemake.output.curves,
 )

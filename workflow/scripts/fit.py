@@ -6,6 +6,7 @@ run_job(
     fit_column,
     plan=snakemake.params.plan,
     columns=snakemake.input.columns,
+    start=snakemake.input.start,
     components=snakemake.output.components,
     selection=snakemake.output.selection,
     estimators=snakemake.output.estimators,

@@ -6,7 +6,10 @@ run_job(
     render_report,
     code=snakemake.params.code,
     command=snakemake.params.command,
+    config=snakemake.params.config,
     fits=snakemake.input.fits,
     figures=snakemake.input.figures,
+    curves=snakemake.input.curves,
+    comparisons=snakemake.input.comparisons,
     page=snakemake.output.page,
 )

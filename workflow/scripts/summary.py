@@ -6,5 +6,6 @@ run_job(
     summarise,
     code=snakemake.params.code,
     fits=snakemake.input.fits,
+    comparisons=snakemake.input.comparisons,
     table=snakemake.output.table,
 )

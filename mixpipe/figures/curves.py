@@ -1,0 +1,81 @@
+"""The numbers behind the figures of a fit: bins, curves, residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixpipe.figures.fit import drawn_rows
+from mixpipe.figures.mixture import heading, resolved_components
+from mixpipe.figures.quality import histogram_residual, integral_transform, transform_histogram
+from mixpipe.figures.scene import Scene
+from mixpipe.model import FitResult, Mixture
+
+
+def fit_curves(
+    fit: FitResult,
+    estimates: Sequence[tuple[str, Mixture, float]],
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    limits: ArrayLike | None = None,
+    truncated: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """What the figures of a fit show, as arrays.
+
+    Parameters
+    ----------
+    fit, estimates, x, err, weights, limits, truncated
+        As in `fit_figures`.
+
+    Returns
+    -------
+    dict
+        ``note``: N, M, and what is not shown; ``range`` of the picture; ``edges``, ``counts`` and ``density`` of the
+        histogram; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density of the mixture as
+        observed and with the errors removed, ``components``, the intrinsic density of each component (None if it is too
+        narrow to draw), ``classes``, the probability of each component for a row with the ``median_err``, and
+        ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges`` and ``ratio``, rows
+        over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios of a right fit;
+        ``residual`` of each bin in sigma.
+    """
+    mixture = fit.mixture
+    rows, share = drawn_rows(mixture, (x, err, weights), limits, truncated)
+    scene = Scene.of(mixture, *rows, share, truncated)
+    edges = scene.edges(mixture)
+    counts = scene.counts(edges)
+    grid = scene.grid(mixture)
+    broad, seen = resolved_components(mixture, scene)
+    components = [
+        mixture.weights[j] * mixture.component(j).pdf(grid) if j in broad else None for j in range(fit.n_components)
+    ]
+    transform = integral_transform(fit, scene)
+    ratio, transform_edges, band = transform_histogram(transform, scene)
+    return {
+        "note": heading(fit, scene),
+        "range": [scene.low, scene.high],
+        "edges": edges,
+        "counts": counts,
+        "density": scene.share * counts / (scene.n_data * np.diff(edges)),
+        "x": grid,
+        "observed": _observed(mixture, seen, scene, grid),
+        "intrinsic": sum((curve for curve in components if curve is not None), start=np.zeros(grid.size)),
+        "components": components,
+        "median_err": scene.median_err,
+        "classes": mixture.responsibilities(grid, np.hypot(scene.median_err, 0.3 * scene.pixel)).T,
+        "estimators": {
+            name: _observed(other, resolved_components(other, scene)[1], scene, grid)
+            for name, other, _ in estimates
+            if name != fit.estimator
+        },
+        "pit": {"edges": transform_edges, "ratio": ratio, "band": band},
+        "residual": histogram_residual(fit, scene, edges),
+    }
+
+
+def _observed(mixture: Mixture, seen: list[int], scene: Scene, grid: np.ndarray) -> np.ndarray:
+    return sum((scene.component_pdf(mixture, j, grid) for j in seen), start=np.zeros(grid.size))

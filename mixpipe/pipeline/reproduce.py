@@ -1,0 +1,180 @@
+"""A fit done again from its fit.json: are the numbers the same?"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astropy.table import Table
+
+from mixpipe.catalog import StoredRelease, read_blocks, write_blocks
+from mixpipe.columns import required_columns
+from mixpipe.errors import CatalogError
+from mixpipe.pipeline.fit import fit_contents, fit_tables, recorded_start
+from mixpipe.pipeline.plan import FitPlan, read_fit_plan
+from mixpipe.provenance import code_hash, sha256, versions
+from mixpipe.tables import json_text
+
+# What a fit.json says of the making of its numbers; everything else are numbers, and words about them.
+_MAKING = ("plan", "versions", "options", "account")
+_PARAMETERS = ("weight", "mean", "sigma")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of fitting again.
+
+    Parameters
+    ----------
+    place : str
+        Catalog, release and column.
+    differs : tuple of str
+        Parts of fit.json that are not the same; none if every number is, to the last bit.
+    n_components : tuple of (int, int)
+        Then, and now.
+    largest : float
+        Largest difference of a parameter in standard errors of then; nan where there is none to compare.
+    parameter : str
+        And which parameter that is: ``mean of component 2``.
+    versions : dict of str to (str or None, str or None)
+        Libraries of another version: then, and now.
+    same_code : bool
+        Whether the code of the fits is that of then.
+    """
+
+    place: str
+    differs: tuple[str, ...]
+    n_components: tuple[int, int]
+    largest: float
+    parameter: str
+    versions: dict[str, tuple[str | None, str | None]]
+    same_code: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether the numbers are the same, to the last bit."""
+        return not self.differs
+
+
+def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
+    """Fit again what a fit.json was made from, and compare the numbers.
+
+    The files are read where they were, from the folder that the run was started in; their contents have to be the same.
+
+    Parameters
+    ----------
+    path : path
+        A fit.json, or its folder: of a run, or of `mixpipe fit --out`.
+    threads : int or None
+        Threads; no number depends on them.
+
+    Raises
+    ------
+    CatalogError
+        For what is no fit to a column of values, and if a file is missing or has changed.
+    """
+    file = Path(path)
+    file = file / "fit.json" if file.is_dir() else file
+    document, plan = _read(file)
+    for name, digest in plan.files:
+        _check_file(name, digest, file)
+    place = f"in {file}, column {plan.column.name}"
+    size = (document.get("options") or {}).get("n_components")
+    needed = required_columns([plan.column], plan.where, plan.key)
+
+    with tempfile.TemporaryDirectory(prefix="mixpipe-") as folder:
+        fitted = fit_tables(
+            _reader(plan, needed, Path(folder)),
+            plan,
+            place=place,
+            start=recorded_start(document),
+            n_components=size,
+            threads=threads,
+        )
+    again = json.loads(json_text(fit_contents(plan, document["account"]["files"], fitted)))
+    return _compared(document, again, plan)
+
+
+def _read(file: Path) -> tuple[dict[str, Any], FitPlan]:
+    expected = "the fit.json of a fit to a column of values by this version of mixpipe, or its folder"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
+    except ValueError as error:
+        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+    try:
+        plan = read_fit_plan(document["plan"])
+        recorded_start(document)
+        _components(document)
+        document["account"]["files"], document["versions"].items(), document["unit"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CatalogError("no fit to values, or one by another version", f"in {file}", expected) from error
+    return document, plan
+
+
+def _check_file(name: str, digest: str, file: Path) -> None:
+    """Make sure that a file of the catalog is what was fitted."""
+    expected = f"the file that {file} was made from, with the SHA-256 {digest}"
+    try:
+        found = sha256(Path(name))
+    except OSError as error:
+        raise CatalogError(
+            f"cannot read {name} ({error.strerror})", f"in {Path.cwd()}", f"{expected}, from the folder of the run"
+        ) from error
+    if found != digest:
+        raise CatalogError(f"{name} has changed since: its SHA-256 is {found}", f"in {Path.cwd()}", expected)
+
+
+def _reader(plan: FitPlan, needed: Sequence[str], folder: Path) -> Callable[[], Iterator[Table]]:
+    """What reads the rows as they were read: a run reads several files into one first, `mixpipe fit` reads its one."""
+    if not plan.release:
+        return lambda: read_blocks(plan.files[0][0], needed, **plan.reading)
+    files = dict(plan.files)
+    blocks = (block for name in files for block in read_blocks(name, needed, **plan.reading))
+    stored = folder / "rows.parquet"
+    write_blocks(blocks, stored, {name: {"sha256": digest} for name, digest in files.items()})
+    release = StoredRelease([stored], files, f"release {plan.release}")
+    return lambda: release.blocks(needed)
+
+
+def _components(document: Mapping[str, Any]) -> list[dict[str, float]]:
+    names = [name + end for name in _PARAMETERS for end in ("", "_unc")]
+    return [
+        {name: math.nan if row[name] is None else float(row[name]) for name in names} for row in document["components"]
+    ]
+
+
+def _compared(document: dict[str, Any], again: dict[str, Any], plan: FitPlan) -> Reproduction:
+    # A start that has not won is nothing that the numbers come from.
+    making = {*_MAKING, "start"} if recorded_start(document) is None else set(_MAKING)
+    parts = sorted((document.keys() | again.keys()) - making)
+    differs = [part for part in parts if document.get(part) != again.get(part)]
+    counts = [{**each["account"], "files": None} for each in (document, again)]
+    differs += ["account"] if counts[0] != counts[1] else []
+    old, new = _components(document), _components(again)
+    largest, parameter = math.nan, ""
+    for number, (before, after) in enumerate(zip(old, new, strict=False), start=1):
+        for name in _PARAMETERS:
+            distance = abs(after[name] - before[name]) / (before[f"{name}_unc"] or math.nan)
+            if len(old) == len(new) and not distance <= largest and not math.isnan(distance):
+                largest, parameter = distance, f"{name} of component {number}"
+    then, now = document["versions"], versions()
+    return Reproduction(
+        place=" ".join(filter(None, (plan.catalog, plan.release, plan.column.name))),
+        differs=tuple(differs),
+        n_components=(len(old), len(new)),
+        largest=largest,
+        parameter=parameter,
+        versions={
+            name: (then.get(name), now.get(name))
+            for name in sorted(then.keys() | now.keys())
+            if then.get(name) != now.get(name)
+        },
+        same_code=plan.code == code_hash("fit"),
+    )

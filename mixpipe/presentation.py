@@ -1,0 +1,56 @@
+"""Numbers and small tables as text and as HTML, for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+
+def measured(value: float, unc: float) -> str:
+    """A value with its uncertainty, both to the second significant digit of the uncertainty.
+
+    >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
+    ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
+    """
+    if not (math.isfinite(unc) and unc > 0.0):
+        return f"{value:.5g}"
+    # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
+    last = int(f"{unc:.1e}".partition("e")[2]) - 1
+    if abs(value) < 1e9 and -9 <= last <= 0:
+        return f"{value:.{-last}f} ± {unc:.{-last}f}"
+    digits = int(f"{value:e}".partition("e")[2]) - last
+    return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
+
+
+def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """A title, a table of numbers whose first row is its header and whose last column is for remarks, and notes below.
+
+    >>> print(as_text("two", [("", "mean", ""), ("1", "0.5", "narrow"), ("2", "10", "")], ["done"]))
+    two
+       mean
+    1   0.5  narrow
+    2    10
+    done
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]
+    lines = (
+        "  ".join([*(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]).rstrip()
+        for row in table
+    )
+    return "\n".join([title, *lines, *notes])
+
+
+def as_html(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """The same for a notebook, with everything escaped.
+
+    >>> as_html("a < b", [("mean",), ("0.5",)])
+    '<table><caption>a &lt; b</caption><tr><th>mean</th></tr><tr><td>0.5</td></tr></table>'
+    """
+    kinds = ["th", *["td"] * (len(table) - 1)]
+    body = "".join(
+        "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in row) + "</tr>"
+        for kind, row in zip(kinds, table, strict=True)
+    )
+    below = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return f"<table><caption>{escape(title)}</caption>{body}</table>{below}"

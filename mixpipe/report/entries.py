@@ -1,0 +1,187 @@
+"""What the report shows: fits, columns of tabulated densities, and comparisons of releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mixpipe.report.numbers import missing, significant
+
+
+@dataclass(frozen=True, eq=False)
+class ReportEntry:
+    """One fitted column, as the report shows it.
+
+    Parameters
+    ----------
+    catalog, release, column : str
+        Names of the fit.
+    unit : str or None
+        Unit of the column.
+    components : pandas.DataFrame
+        As in components.csv: component, weight, weight_unc, mean, mean_unc, sigma, sigma_unc, boundary.
+    selection : pandas.DataFrame
+        As in selection.csv: n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected and so on.
+    account : dict
+        ``n_read`` and ``n_used``: rows; ``dropped``: rows for each reason.
+    summary : dict
+        ``n_data``, ``n_components``, ``criterion``, ``loglik``, ``bic``, ``converged``, and where available ``ks``
+        and ``ks_pvalue``.
+    figures : dict of str to Path
+        SVG or PNG files by name: mixture, selection, classes, quality, estimators.
+    warnings : tuple of str
+        What a reader of the result has to know.
+    estimators : pandas.DataFrame or None
+        As in estimators.csv, where several estimators stand side by side.
+    intervals : pandas.DataFrame or None
+        As in intervals.csv.
+    curves : dict or None
+        As in curves.json, for the plots.
+    settings : dict
+        How the column was read and fitted.
+    """
+
+    catalog: str
+    release: str
+    column: str
+    unit: str | None
+    components: pd.DataFrame
+    selection: pd.DataFrame
+    account: dict[str, Any]
+    summary: dict[str, Any]
+    figures: dict[str, Path]
+    warnings: tuple[str, ...] = ()
+    estimators: pd.DataFrame | None = None
+    intervals: pd.DataFrame | None = None
+    curves: dict[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def several_families(self) -> bool:
+        """Whether the choice was among families, too."""
+        return "family" in self.selection and len(set(self.selection["family"])) > 1
+
+    @property
+    def lowest_pvalue(self) -> float | None:
+        """The smaller of the p-values of the fit's quality, None where there is none."""
+        known = [self.summary[name] for name in ("ks_pvalue", "ad_pvalue") if not missing(self.summary.get(name))]
+        return min(known, default=None)
+
+    @property
+    def label(self) -> str:
+        """``catalog / release / column``."""
+        return f"{self.catalog} / {self.release} / {self.column}"
+
+    @property
+    def n_dropped(self) -> int:
+        """Rows that were left out, for any reason."""
+        return sum(self.account["dropped"].values())
+
+    @property
+    def shown(self) -> str:
+        """What the figures show, for those who cannot see them."""
+        means = ", ".join(significant(mean, 0.0) for mean in self.components["mean"])
+        return f"{self.label}, {self.summary['n_components']} components at {means}" + (
+            f" {self.unit}." if self.unit else "."
+        )
+
+    def interval_table(self) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+        """Levels of the intervals by method; and a row for each parameter of each component, with the ends of its
+        intervals by method and level.
+        """
+        levels: dict[str, list[float]] = {}
+        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        for each in [] if self.intervals is None else self.intervals.to_dict("records"):
+            method, level = str(each["method"]), float(each["level"])
+            if level not in levels.setdefault(method, []):
+                levels[method].append(level)
+            row = rows.setdefault((each["component"], each["parameter"]), {"estimate": each["estimate"], "ends": {}})
+            row["ends"][method, level] = (each["lower"], each["upper"])
+        found = [{"component": component, "parameter": name, **row} for (component, name), row in rows.items()]
+        return levels, found
+
+
+@dataclass(frozen=True, eq=False)
+class DensityEntry:
+    """One column of tabulated densities, as the report shows it.
+
+    Parameters
+    ----------
+    catalog, release, column, unit, account, figures, warnings, settings
+        As in `ReportEntry`.
+    n_rows : dict of int to int
+        Rows with each number of components.
+    summary : dict
+        ``n_data``, ``n_components`` (the largest), ``criterion``; ``ks`` and ``l2``, each with ``median`` and
+        ``largest``.
+    examples : tuple of dict
+        Densities and their mixtures, for the plots: ``which``, ``row``; ``grid`` and ``density``; ``fine``, a finer
+        grid, and the density ``mixture`` on it.
+    """
+
+    catalog: str
+    release: str
+    column: str
+    unit: str | None
+    n_rows: dict[int, int]
+    account: dict[str, Any]
+    summary: dict[str, Any]
+    figures: dict[str, Path]
+    warnings: tuple[str, ...] = ()
+    examples: tuple[dict[str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """``catalog / release / column``."""
+        return f"{self.catalog} / {self.release} / {self.column}"
+
+    @property
+    def n_dropped(self) -> int:
+        """Rows that were left out, for any reason."""
+        return sum(self.account["dropped"].values())
+
+    @property
+    def shown(self) -> str:
+        """What the figure shows, for those who cannot see it."""
+        return f"{self.label}, {self.summary['n_data']} densities, median KS {self.summary['ks']['median']:.2g}."
+
+
+@dataclass(frozen=True, eq=False)
+class ReleaseChange:
+    """Two releases of a catalog compared.
+
+    Parameters
+    ----------
+    catalog, old, new : str
+        The catalog and its releases.
+    summary, components : pandas.DataFrame
+        As in summary.csv and components.csv of the comparison.
+    overlay : Path
+        The figure, SVG or PNG.
+    """
+
+    catalog: str
+    old: str
+    new: str
+    summary: pd.DataFrame
+    components: pd.DataFrame
+    overlay: Path
+
+    @property
+    def label(self) -> str:
+        """``catalog: old → new``."""
+        return f"{self.catalog}: {self.old} → {self.new}"
+
+    def of_column(self, column: str) -> dict[str, Any] | None:
+        """The row of a column in the summary, with its rows in the table of components; None if there is none."""
+        found = self.summary[self.summary["column"] == column].to_dict("records")
+        if not found:
+            return None
+        rows = self.components[self.components["column"] == column]
+        row = {str(name): value for name, value in found[0].items()}
+        return {**row, "old": self.old, "differences": rows.to_dict("records")}

@@ -1,0 +1,84 @@
+"""Numbers as a reader wants them: with the digits that mean something."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+
+def missing(value: Any) -> bool:
+    """Whether there is no number to show."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def rows(value: float | None) -> str:
+    """A number of rows, or a sum of their weights.
+
+    >>> rows(12345.0), rows(2.5), rows(None)
+    ('12,345', '2.5', '–')
+    """
+    if value is None or missing(value):
+        return "–"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+
+
+def decimal(value: float | None, places: int) -> str:
+    """A number with so many places, or a dash.
+
+    >>> decimal(1234.567, 2), decimal(float("nan"), 2), decimal(-0.5, 1), decimal(-0.01, 1)
+    ('1,234.57', '–', '−0.5', '0.0')
+    """
+    if value is None or missing(value):
+        return "–"
+    text = f"{value:,.{places}f}"
+    return text.lstrip("-") if float(text.replace(",", "")) == 0.0 else text.replace("-", "−")
+
+
+def pvalue(value: float | None) -> str:
+    """A probability with two digits, very small ones as a bound.
+
+    >>> pvalue(0.1234), pvalue(1e-9), pvalue(None)
+    ('0.12', '< 0.0001', '–')
+    """
+    if value is None or missing(value):
+        return "–"
+    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+
+
+def significant(value: float | None, unc: float | None) -> str:
+    """A value with two digits of its uncertainty, or five digits where there is none.
+
+    >>> significant(1.345678, 0.0123), significant(1.345678, float("nan")), significant(2459000.12347, 0.001)
+    ('1.346', '1.3457', '2459000.1235')
+    """
+    if value is None or missing(value):
+        return "–"
+    if unc is None or missing(unc) or not unc > 0.0:
+        text = f"{value:.5g}"
+    else:
+        places = 1 - math.floor(math.log10(unc))
+        text = f"{value:.{max(places, 0)}f}"
+        if places > 7 or places < -5:
+            digits = places + (math.floor(math.log10(abs(value))) if value else 0)
+            text = f"{value:.{min(max(digits, 1), 15)}e}"
+    return _minus(text)
+
+
+def with_unc(value: float | None, unc: float | None) -> str:
+    """A value and its uncertainty, both to two digits of the latter.
+
+    >>> with_unc(1.345678, 0.0123), with_unc(0.0, float("nan")), with_unc(1.0, 0.0)
+    ('1.346 ± 0.012', '0', '1')
+    """
+    text = significant(value, unc)
+    return text if unc is None or missing(unc) or unc == 0.0 or text == "–" else f"{text} ± {significant(unc, unc)}"
+
+
+def _minus(text: str) -> str:
+    """With a true minus before the number, and a plain exponent.
+
+    >>> _minus("-1.5e-07")
+    '−1.5e−7'
+    """
+    return re.sub(r"e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text).replace("-", "−")

@@ -1,0 +1,301 @@
+"""The report in a browser: quiet, without network, sorted, searched, opened and zoomed, in any light and width."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixpipe.estimators.moments import fit_moments
+from mixpipe.figures import fit_curves
+from mixpipe.mixture import Mixture
+from mixpipe.report import ReleaseChange, ReportEntry, write_report
+from mixpipe.selection import choose_n_components
+from mixpipe.tables import components_table
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
+EVIL = '<script>document.title = 1</script>"\'><img src=x onerror="document.title = 2"></script>'
+PROVENANCE = {"command": "snakemake", "versions": {}, "settings": {"seed": "1"}, "inputs": []}
+PLOT = "#fit-1-plots-1"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; tests are skipped, visibly, where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no chromium or google-chrome on the path: the report is not tested in a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory):
+    """A fit of four components, as the report shows it."""
+    rng = np.random.default_rng(5)
+    err = rng.uniform(0.05, 0.3, 400)
+    x = Mixture([0.3, 0.3, 0.2, 0.2], [0.0, 3.0, 6.0, 9.0], [0.3, 0.5, 0.4, 0.6]).sample(400, rng) + err * rng.normal(
+        size=400
+    )
+    selection = choose_n_components(x, err, max_components=6, n_threads=1)
+    fit, other = selection.best, fit_moments(x, err, selection.best.n_components)
+    estimates = [
+        {"estimator": each.estimator, "component": j + 1, "weight": 0.25, "mean": 1.0, "sigma": 0.5, "loglik": -1.0}
+        for each in (fit, other)
+        for j in range(fit.n_components)
+    ]
+    drawn = [("em", fit.mixture, fit.loglik), ("moments", other.mixture, other.loglik)]
+    numbers = json.loads(json.dumps(fit_curves(fit, drawn, x, err), default=np.ndarray.tolist))
+    figure = tmp_path_factory.mktemp("figures") / "mixture.svg"
+    figure.write_bytes(SVG)
+    intervals = [
+        {"method": method, "component": j, "parameter": name, "estimate": 1.0, "level": level, "lower": 0.5, "upper": 2}
+        for method in ("information", "bootstrap", "profile")
+        for j in range(1, fit.n_components + 1)
+        for name in ("weight", "mean", "sigma")
+        for level in (0.68, 0.95)
+    ]
+    return ReportEntry(
+        catalog="stars",
+        release="dr1",
+        column="mass",
+        unit="Msun",
+        components=components_table(fit, "Msun"),
+        selection=selection.table(),
+        account={"n_read": 400, "n_used": 400, "dropped": {"missing_value": 0}},
+        summary={
+            "n_data": 400.0, "n_components": fit.n_components, "criterion": "bic", "loglik": fit.loglik, "bic": fit.bic,
+            "converged": True, "ks_pvalue": 0.3, "verdict": "ok",
+        },
+        figures={"mixture": figure},
+        warnings=("two components overlap",),
+        estimators=pd.DataFrame(estimates),
+        intervals=pd.DataFrame(intervals),
+        curves=numbers,
+        settings={"error": "mass_err", "max_components": 6, "estimators": "em, moments"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def some(fitted):
+    """Five fits: a page that starts folded. N is 400, 90, 1000, 7 and 60; the third has no likelihood."""
+    sizes = (400.0, 90.0, 1000.0, 7.0, 60.0)
+    entries = [
+        replace(fitted, release=f"dr{number}", summary={**fitted.summary, "n_data": size, "bic": -size})
+        for number, size in enumerate(sizes, start=1)
+    ]
+    entries[2].summary.update(loglik=None, bic=None)
+    return entries
+
+
+class Shown:
+    """A page in a browser, with what it said and asked for."""
+
+    def __init__(self, chromium, path, **options):
+        self.context = chromium.new_context(**options)
+        self.page = self.context.new_page()
+        self.said, self.asked = [], []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri(), wait_until="load")
+
+    def column(self, number):
+        cells = self.page.locator(f"#fitted tbody tr > :nth-child({number})")
+        return [text.strip() for text in cells.all_inner_texts()]
+
+
+@pytest.fixture
+def show(chromium, tmp_path):
+    pages = []
+
+    def make(entries, changes=(), **options):
+        path = tmp_path / f"report_{len(pages)}.html"
+        write_report(path, entries, PROVENANCE, changes)
+        pages.append(Shown(chromium, path, **options))
+        return pages[-1]
+
+    yield make
+    for each in pages:
+        each.context.close()
+
+
+def luminance(colour):
+    """Relative luminance of an opaque CSS colour (WCAG 2.2)."""
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(first, second):
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, scheme):
+    shown = show([fitted], viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = shown.page
+    page.wait_for_selector(f"{PLOT} .main-svg")
+    page.wait_for_selector(".dt-search input")
+    assert shown.said == [] and shown.asked == [page.url]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".plot .main-svg").count() >= 5
+    style = "(element, name) => getComputedStyle(element)[name]"
+    ground = page.locator("body").evaluate(style, "backgroundColor")
+    assert (luminance(ground) < 0.5) == (scheme == "dark")
+    for selector, name in [
+        ("body", "color"),
+        (".quiet", "color"),
+        ("#fitted a", "color"),
+        (".mark", "color"),
+        (f"{PLOT} .xtick text", "fill"),
+        (f"{PLOT} .legendtext", "fill"),
+        (f"{PLOT} .xtitle", "fill"),
+    ]:
+        colour = page.locator(selector).first.evaluate(style, name)
+        assert contrast(colour, ground) >= 4.5, f"{selector} {colour} on {ground}"
+    # The line of the mixture is ink, which a dark page has to lighten.
+    lines = page.locator(f"{PLOT} .scatterlayer .js-line").all()
+    assert all(contrast(line.evaluate(style, "stroke"), ground) >= 2.0 for line in lines)
+
+
+def test_names_from_catalogs_stay_words(show, fitted):
+    shown = show([replace(fitted, catalog=EVIL, column=EVIL, unit=EVIL, curves={**fitted.curves, "note": EVIL})])
+    shown.page.wait_for_selector(f"{PLOT} .main-svg")
+    assert shown.page.title() == "mixpipe report" and shown.said == [] and shown.asked == [shown.page.url]
+    assert shown.page.locator(f"{PLOT} .xtitle").text_content().startswith(EVIL[:20])
+    assert EVIL in shown.page.locator("#fitted tbody").text_content()
+
+
+def test_the_overview_is_sorted_by_numbers_with_mouse_and_keyboard(show, some):
+    shown = show(some)
+    assert shown.column(4) == ["400", "90", "1,000", "7", "60"]
+    head = shown.page.locator("#fitted thead th", has_text=re.compile("^N"))
+    head.click()
+    assert shown.column(4) == ["7", "60", "90", "400", "1,000"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.locator("[tabindex='0']").press("Enter")
+    assert shown.column(4) == ["1,000", "400", "90", "60", "7"]
+    shown.page.locator("#fitted thead th", has_text="BIC").click()
+    assert [cell for cell in shown.column(8) if cell != "–"] == ["−400.00", "−90.00", "−60.00", "−7.00"]
+
+
+def test_the_overview_is_searched(show, some):
+    shown = show(some)
+    search = shown.page.get_by_label("Search")
+    search.fill("dr3")
+    assert shown.column(2) == ["dr3"]
+    search.fill("stars")
+    assert len(shown.column(2)) == 5
+    search.fill("nothing of this name")
+    assert "No matching records" in shown.page.locator("#fitted tbody").inner_text()
+
+
+def test_sections_open_by_keyboard_and_draw_then(show, some):
+    shown = show(some)
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    assert page.locator(".main-svg").count() == 0
+    second = page.locator("details.section > summary").nth(1)
+    second.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#fit-2-plots-1 .main-svg")
+    assert page.locator("#fit-1-plots-1 .main-svg").count() == 0
+    page.keyboard.press("Enter")
+    assert not page.locator("#fit-2").is_visible()
+
+
+def test_links_of_the_overview_open_their_section(show, some):
+    shown = show(some)
+    shown.page.locator("#fitted tbody a").last.click()
+    shown.page.wait_for_selector("#fit-5-plots-1 .main-svg")
+    assert shown.page.locator("#fit-5").is_visible() and not shown.page.locator("#fit-1").is_visible()
+
+
+def test_plots_tell_values_and_can_be_zoomed(show, fitted):
+    page = show([fitted], viewport={"width": 1400, "height": 900}).page
+    plot = page.locator(PLOT)
+    page.wait_for_selector(f"{PLOT} .main-svg")
+    plot.scroll_into_view_if_needed()
+    box = page.locator(f"{PLOT} .nsewdrag").first.bounding_box()
+    x, y = box["x"] + 0.5 * box["width"], box["y"] + 0.97 * box["height"]
+    page.mouse.move(x, y)
+    page.wait_for_selector(f"{PLOT} .hovertext")
+    before = plot.evaluate("element => element.layout.xaxis.range")
+    page.mouse.move(box["x"] + 0.4 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 0.5 * box["height"], steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"document.querySelector('{PLOT}').layout.xaxis.range[0] > {before[0]}")
+    after = plot.evaluate("element => element.layout.xaxis.range")
+    # A tenth of the width, to a pixel or two.
+    assert after[1] - after[0] == pytest.approx(0.1 * (before[1] - before[0]), rel=0.05)
+
+
+def test_every_figure_has_words_and_every_table_a_name(show, fitted):
+    page = show([fitted]).page
+    assert all(each.get_attribute("aria-label") for each in page.locator(".plot").all())
+    assert all(each.get_attribute("alt") for each in page.locator("img").all())
+    for region in page.locator("[role=region]").all():
+        assert page.locator(f"#{region.get_attribute('aria-labelledby')}").count() == 1
+
+
+def test_without_scripts_there_are_figures_instead_of_plots(show, some):
+    page = show(some, java_script_enabled=False).page
+    page.locator("details.section > summary").first.click()
+    assert page.locator("#fit-1 table").first.is_visible() and not page.locator(PLOT).is_visible()
+    page.locator("#fit-1 details.static > summary").click()
+    assert page.locator("#fit-1 img").first.is_visible()
+
+
+def test_it_prints_on_white_with_figures_for_plots(show, some, tmp_path):
+    shown = show(some, color_scheme="dark")
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    page.emulate_media(media="print")
+    assert page.locator("#fit-3 table").first.is_visible() and page.locator("#fit-3 img").first.is_visible()
+    assert not page.locator("#fit-3 .plots").is_visible() and not page.locator(".dt-search").is_visible()
+    assert page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_five_hundred_columns_are_a_page_below_20_megabytes(show, fitted, tmp_path, record_property):
+    # Figures of the size that they have: 2500 of them are left out.
+    fitted.figures["mixture"].with_name("large.svg").write_bytes(SVG + b" " * 80_000)
+    figures = {"mixture": fitted.figures["mixture"].with_name("large.svg")}
+    entries = [replace(fitted, column=f"column_{number}", figures=figures) for number in range(500)]
+    rows = [{"column": f"column_{number}", "verdict": "unchanged", "note": ""} for number in range(500)]
+    numbers = ("n_components_old", "n_components_new", "evidence", "distance", "significance")
+    counts = ("n_old", "n_new", "n_common", "n_revised")
+    summary = pd.DataFrame(rows).assign(**dict.fromkeys((*numbers, *counts), 2.0))
+    differences = [
+        {"column": f"column_{number}", "status": "matched", "component_old": j, "component_new": j, "parameter": name}
+        for number in range(500)
+        for j in range(1, 5)
+        for name in ("weight", "mean", "sigma")
+    ]
+    values = ("old", "old_unc", "new", "new_unc", "difference", "joint_unc", "significance")
+    changed = pd.DataFrame(differences).assign(**dict.fromkeys(values, 0.123456))
+    change = ReleaseChange("stars", "dr0", "dr1", summary, changed, fitted.figures["mixture"])
+    shown = show(entries, [change], viewport={"width": 1400, "height": 900})
+    size = (tmp_path / "report_0.html").stat().st_size
+    paint = shown.page.evaluate("performance.getEntriesByType('paint')[0].startTime")
+    ready = shown.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    record_property("bytes", size)
+    record_property("first_paint_ms", paint)
+    print(f"500 columns: {size / 1e6:.1f} MB, first paint after {paint / 1000:.2f} s, ready after {ready / 1000:.2f} s")
+    assert size < 20_000_000
+    assert shown.said == [] and "too large" in shown.page.locator("#fits + p").inner_text()
+    shown.page.get_by_label("Search").fill("column_499")
+    assert shown.column(3) == ["column_499"]
+    shown.page.locator("#fitted tbody a").first.click()
+    shown.page.wait_for_selector("#fit-500-plots-1 .main-svg")

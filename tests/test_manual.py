@@ -1,0 +1,88 @@
+"""The manual: it builds without a warning, and what it shows works."""
+
+import csv
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mixpipe.cli import main
+from mixpipe.schema import SCHEMA, SECTIONS
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+EXAMPLES = sorted(path.name for path in DOCS.glob("*.md") if ">>>" in path.read_text(encoding="utf-8"))
+STARS = "config/demo/neutron_stars_2018.csv"
+
+
+@pytest.fixture(scope="module")
+def manual(tmp_path_factory) -> Path:
+    """The manual as a folder of pages."""
+    folder = tmp_path_factory.mktemp("manual")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", str(folder / "doctrees")]
+    done = subprocess.run(
+        [*command, str(DOCS), str(folder / "html")], text=True, capture_output=True, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+@pytest.fixture
+def folder(root, tmp_path, monkeypatch) -> Path:
+    """A new user's folder with a catalog, and what a checkout has beside."""
+    shutil.copy(root / STARS, tmp_path / "stars.csv")
+    (tmp_path / "config").symlink_to(root / "config")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_key_and_every_command_is_in_it(manual):
+    keys = (manual / "configuration.html").read_text(encoding="utf-8")
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
+    for section in SECTIONS:
+        for key in schema[section]["properties"]:
+            assert f'<span class="pre">{key}</span>' in keys, key
+    commands = (manual / "cli.html").read_text(encoding="utf-8")
+    for name in main.commands:
+        assert f'id="mixpipe-{name}"' in commands
+    assert "components.csv" in (manual / "results.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_examples_in_python(page, folder, request):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if "MIXPIPE_CATALOGS" in text:
+        request.getfixturevalue("catalogs")
+    examples = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
+
+
+def test_quick_start_in_an_empty_folder(folder):
+    text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) > 6
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-euc", command], cwd=folder, env=environment, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert (folder / "mass.png").stat().st_size > 10_000
+    assert (folder / "results/report.html").is_file()
+    (fit,) = csv.DictReader((folder / "results/summary.csv").open(encoding="utf-8"))
+    assert (fit["catalog"], fit["column"], fit["n_data"]) == ("stars", "mass", "57")
+
+
+def test_configuration_example_is_valid():
+    from mixpipe.config import parse_config
+
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.DOTALL)
+    (catalog,) = parse_config(yaml.safe_load(example)).catalogs
+    assert list(catalog.releases) == ["2018", "2024"]

@@ -1,0 +1,18 @@
+from mixpipe.pipeline.fit import fit_column
+from mixpipe.pipeline.job import each, run_job
+
+run_job(
+    snakemake.log[0],
+    each,
+    task=fit_column,
+    common={"threads": snakemake.threads},
+    plan=snakemake.params.plans,
+    columns=snakemake.params.columns,
+    start=snakemake.params.starts,
+    components=snakemake.output.components,
+    selection=snakemake.output.selection,
+    estimators=snakemake.output.estimators,
+    intervals=snakemake.output.intervals,
+    members=snakemake.output.members,
+    fit=snakemake.output.fit,
+)

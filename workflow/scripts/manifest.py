@@ -1,0 +1,11 @@
+from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.manifest import record_run
+
+run_job(
+    snakemake.log[0],
+    record_run,
+    code=snakemake.params.code,
+    fits=snakemake.input.fits,
+    others=snakemake.input.others,
+    manifest=snakemake.output.manifest,
+)
