@@ -19,6 +19,7 @@ from mixpipe.catalog.source import Source
 MASK = ".mask"
 
 _BUFFER = 1 << 20
+_FEW_BLOCKS = 8
 
 
 def columns(source: Source) -> dict[str, str | None]:
@@ -48,9 +49,17 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
     if file.metadata.num_rows <= rows:
         yield file.read(columns=names)
-    else:
-        for batch in file.iter_batches(rows, columns=names):
-            yield pa.Table.from_batches([batch])
+        return
+    # What a reader has read of a file it keeps until it is done: it is asked for a few row groups at a time.
+    groups: list[int] = []
+    n_rows = 0
+    for group in range(file.num_row_groups):
+        groups.append(group)
+        n_rows += file.metadata.row_group(group).num_rows
+        if n_rows >= _FEW_BLOCKS * rows or group == file.num_row_groups - 1:
+            for batch in file.iter_batches(rows, row_groups=groups, columns=names):
+                yield pa.Table.from_batches([batch])
+            groups, n_rows = [], 0
 
 
 def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:

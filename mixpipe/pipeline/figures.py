@@ -17,7 +17,6 @@ from mixpipe.tables import read_estimates, read_fit, write_json
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
-_BLOCK = 1 << 17
 
 
 def draw_figures(
@@ -83,9 +82,10 @@ def _drawn_rows(members: str) -> pd.DataFrame:
     if every == 1:
         return file.read(columns=wanted).to_pandas()
     parts, n_before = [], 0
-    for batch in file.iter_batches(_BLOCK, columns=wanted):
-        parts.append(batch.to_pandas().iloc[-n_before % every :: every])
-        n_before += batch.num_rows
+    for group in range(file.num_row_groups):
+        block = file.read_row_group(group, columns=wanted)
+        parts.append(block.to_pandas().iloc[-n_before % every :: every])
+        n_before += block.num_rows
     rows = pd.concat(parts, ignore_index=True)
     weights = rows.get("weight", pd.Series(1.0, index=rows.index))
     return rows.assign(weight=weights * file.metadata.num_rows / len(rows))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
@@ -57,11 +59,17 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
             stream.write(fits.PrimaryHDU().header.tostring().encode("ascii"))
             stream.write(extension.header.tostring().encode("ascii"))
             n_bytes = 0
-            for batch in source.iter_batches(_BLOCK):
+            for batch in _batches(source):
                 n_bytes += stream.write(_records(batch.to_pydict(), dtype).tobytes())
             stream.write(b"\0" * (-n_bytes % _FITS_RECORD))
 
     write_file(Path(table), write)
+
+
+def _batches(source: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Blocks of rows; a reader keeps what it has read until it is done, so each row group has one of its own."""
+    for group in range(source.num_row_groups):
+        yield from source.iter_batches(_BLOCK, row_groups=[group], columns=columns)
 
 
 def _record_type(source: pq.ParquetFile) -> np.dtype[np.void]:
@@ -71,7 +79,7 @@ def _record_type(source: pq.ParquetFile) -> np.dtype[np.void]:
         kind = _NUMBERS.get(str(field.type), "S")
         if kind == "S":
             longest = 1
-            for batch in source.iter_batches(_BLOCK, columns=[field.name]):
+            for batch in _batches(source, [field.name]):
                 longest = max([longest, *(len(_text(value)) for value in batch.column(0).to_pylist())])
             kind = f"S{longest}"
         fields.append((field.name, kind))

@@ -151,12 +151,13 @@ def compared_files(place, name):
 
 
 def any_of(names):
-    return "|".join(map(re.escape, sorted(set(names))))
+    """Constraint on a wildcard: one of these names, if there are any."""
+    return "|".join(map(re.escape, sorted(set(names)))) or "(?!)"
 
 
 def catalog_of(columns):
     """Constraint on a catalog in front of release and column: a name may be a value here and a density there."""
-    return f"(?=(?:{any_of(columns)})/)[^/]+" if columns else "(?!)"
+    return f"(?=(?:{any_of(columns)})/)[^/]+"
 
 
 wildcard_constraints:
@@ -165,4 +166,4 @@ wildcard_constraints:
     column=any_of(name.split("/")[2] for name in FITS),
     content="[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),
-    pair=any_of(name.split("/")[2] for name in COMPARISONS) or "(?!)",
+    pair=any_of(name.split("/")[2] for name in COMPARISONS),

@@ -23,7 +23,7 @@ rule compare:
     benchmark:
         f"{BENCHMARKS}/compare/{{catalog}}/{{pair}}.tsv"
     wildcard_constraints:
-        catalog=any_of(name.split("/")[0] for name in COMPARISONS) or "(?!)",
+        catalog=any_of(name.split("/")[0] for name in COMPARISONS),
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
