@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
 	@test -f "$(CONFIG)" || { echo "mixpipe: error: no such file $(CONFIG), in CONFIG=..., expected a configuration" >&2; exit 2; }
-	@. $(BIN)/activate && snakemake --configfile $(CONFIG) \
+	@. $(BIN)/activate && snakemake --snakefile workflow/Snakefile --configfile $(CONFIG) \
 	  $(if $(filter default,$(PROFILE)),--cores $(CORES),--workflow-profile workflow/profiles/$(PROFILE)) $(ARGS)
 
 test: lint

@@ -78,7 +78,8 @@ def candidates(likelihood: Likelihood, floor: float, crowds: tuple[Array, Array]
     x, var = likelihood.x, likelihood.var
     counts = likelihood.counts / likelihood.n_data
     error = math.sqrt(float(np.median(var)))
-    widest = 2.0 * math.sqrt(float(counts @ (x - counts @ x) ** 2) + error**2)
+    mean = float(np.sum(counts * x))
+    widest = 2.0 * math.sqrt(float(np.sum(counts * (x - mean) ** 2)) + error**2)
     low, high = np.quantile(x, (0.1, 0.9))
     # Half of the central 80 % is more than one sigma; a far outlier does not count.
     core = min(math.hypot(0.5 * float(high - low), error), widest) or widest

@@ -273,7 +273,10 @@ def best_fits_of_rows(
                 break
             for k in todo:
                 start = _off_floor(fits[k].params, judge.floor, floor)
-                fits[k] = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                # At a maximum means are averages of values; points are known to 2^-31 of a cell.
+                means = np.clip(ascent.params.means, *(np.array([survey.low, survey.high]) - fine.centre) / fine.scale)
+                fits[k] = replace(ascent, params=replace(ascent.params, means=means))
                 on_rows[k] = True
         fine.count_passes(likelihood.n_passes)
         rough = on_sketch[best] if exact else found[best]

@@ -21,7 +21,7 @@ import numpy as np
 from mixpipe.arrays import Array
 from mixpipe.kernels import passes, sketching
 from mixpipe.likelihood import ComponentSums, Derivatives, Likelihood, Params, Sums, available_threads, derivatives_of
-from mixpipe.model import Cells
+from mixpipe.model import Cells, resolution
 from mixpipe.sketch import Grid, Sketch
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ T = TypeVar("T")
 # Values, errors, and weights: one for all rows or one for each.
 Block = tuple[Array, Array, Array]
 
+# Of equal rows so many are looked at, all in all.
+_TIED_ROWS = 200_000
 # A bound on the terms of a sum is so many times the largest term among the points of a sketch; where a chunk of rows
 # does not fit into it, the bounds grow by this factor and the pass is done again.
 _HEADROOM = 4.0
@@ -47,6 +49,8 @@ class Survey:
         Rows.
     largest_weight : float
         Largest weight of a row.
+    low, high : float
+        Smallest and largest value.
     sample : Cells
         Rows with different contents, chosen by a hash of what they are, weighted and with the rows
         that are like them: all of the data where these have at most 32,768 different rows.
@@ -56,6 +60,8 @@ class Survey:
 
     n_rows: int
     largest_weight: float
+    low: float
+    high: float
     sample: Cells
     complete: bool
 
@@ -154,11 +160,13 @@ class _Sampler:
     def __init__(self) -> None:
         self.table = sketching.empty_sample()
         self.n_rows, self.largest = 0, 0.0
+        self.low, self.high = math.inf, -math.inf
 
     def add(self, piece: Block) -> Block:
         """Look at some rows, and hand them on."""
         x, _, weights = piece
         self.n_rows += x.size
+        self.low, self.high = min(self.low, x.min(initial=math.inf)), max(self.high, x.max(initial=-math.inf))
         self.largest = max(self.largest, float(weights.max(initial=0.0)))
         self.table = sketching.sample_rows(*piece, *self.table)
         return piece
@@ -166,8 +174,13 @@ class _Sampler:
     def survey(self) -> Survey:
         """What is known so far."""
         x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
-        cells = Cells.from_rows(x, err, weights * counts)
-        return Survey(self.n_rows, self.largest, cells, bool(counts.sum() == self.n_rows))
+        exact = err == 0.0
+        # What values without errors resolve depends on their ties, too.
+        share = min(1.0, _TIED_ROWS / self.n_rows)
+        times = np.maximum(np.floor(counts[exact] * share), 1.0).astype(np.int64)
+        finest = resolution(np.repeat(x[exact], times)) if exact.any() else 0.0
+        cells = Cells(x, err, weights * counts, finest)
+        return Survey(self.n_rows, self.largest, self.low, self.high, cells, bool(counts.sum() == self.n_rows))
 
 
 class RowLikelihood:
@@ -246,22 +259,25 @@ class RowLikelihood:
         points = self.points
         logp, _, _ = points.logpdf(params)
         total = params.variances[:, None] + points.var
-        d = (points.x - params.means[:, None]) / total
-        with np.errstate(under="ignore"):
-            q = np.exp(np.log(params.weights)[:, None] - 0.5 * (d * d * total + np.log(2.0 * math.pi * total)) - logp)
         inv = 1.0 / total
+        offset = np.abs(points.x - params.means[:, None])
+        with np.errstate(under="ignore"):
+            q = np.exp(np.log(params.weights)[:, None] - 0.5 * (offset**2 * inv + np.log(2.0 * math.pi * total)) - logp)
+        # Rows lie around their point, and doubles may not resolve how near they are to a mean.
+        rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x).max())
+        d = (offset + 0.5 * np.sqrt(total) + rounding) * inv
         terms = [
             q,
             q * inv,
-            q * abs(d),
+            q * d,
             q * d**2,
             q * inv**2,
-            q * abs(d) * inv,
+            q * d * inv,
             q * d**2 * inv,
-            q * abs(d) ** 3,
+            q * d**3,
             q * d**4,
         ]
-        scores = [q, q * abs(d), 0.5 * q * (d**2 + inv)]
+        scores = [q, q * d, 0.5 * q * (d**2 + inv)]
         largest = self.survey.largest_weight * room
         bounds = np.max(terms, axis=2).T.ravel() * largest
         score_bounds = np.max(scores, axis=2).T.ravel() * math.sqrt(self.survey.largest_weight) * room

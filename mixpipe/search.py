@@ -70,9 +70,10 @@ _N_ROUNDS = 4
 def moments_start(likelihood: Likelihood) -> Params:
     """One component with the mean and the error-corrected variance of the data."""
     counts = likelihood.counts / likelihood.n_data
-    mean = float(counts @ likelihood.x)
-    variance = float(counts @ ((likelihood.x - mean) ** 2 - likelihood.var))
-    typical = float(counts @ likelihood.var)
+    # Not by BLAS, whose last digits depend on its threads.
+    mean = float(np.sum(counts * likelihood.x))
+    variance = float(np.sum(counts * ((likelihood.x - mean) ** 2 - likelihood.var)))
+    typical = float(np.sum(counts * likelihood.var))
     return Params(np.ones(1), np.array([mean]), np.array([max(variance, 0.01 * typical)]))
 
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Needs atheris, and is run by hand.
+collect_ignore = ["fuzz"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -542,7 +542,11 @@ def test_edited_code_reruns_what_it_made(project):
 
 def test_edited_figure_is_drawn_again(project):
     project.edit("figures/densities.py")
-    assert project.planned() == {"drawing cfhtlens dr1 z", "writing results/report.html"}
+    assert project.planned() == {
+        "drawing cfhtlens dr1 z",
+        "writing results/report.html",
+        "writing results/manifest.json",
+    }
 
 
 def test_mistakes_stop_before_the_first_job(project):

@@ -133,7 +133,7 @@ def one_component(x: np.ndarray, err: np.ndarray) -> tuple[float, float, float]:
 
 def test_every_file_is_there(project):
     for path in ALL:
-        assert {file.name for file in (project.results / path).iterdir()} == TABLES | FIGURES, path
+        assert {file.name for file in (project.results / path).iterdir()} == TABLES | FIGURES | {"curves.json"}, path
         assert all(file.stat().st_size > 0 for file in (project.results / path).iterdir())
         assert (project.results / path).parent.joinpath("input.csv").is_file()
     assert (project.results / "report.html").is_file()

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import mixpipe
+import mixpipe.blas  # before NumPy
 from mixpipe.errors import MixpipeError
 
 # Of the shells: the process was ended by Ctrl-C.

@@ -73,7 +73,8 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     for catalog, old, new in compared:
         say(f"{catalog}: {old} and {new} would be compared")
     what = f"{len(due)} of {n_fits}" if due else "none"
-    say(f"fits that would be done: {what}. Figures, tables and report follow them; all jobs: snakemake -n")
+    follow = "; figures, tables and report follow them" if due or compared else ""
+    say(f"fits that would be done: {what}{follow}. All jobs: mixpipe run --config CONFIG -n")
     return []
 
 

@@ -197,8 +197,8 @@ def _minimise(
     typical_var = float(np.median(likelihood.var))
     softening += typical_var
     problem = Projection(binned, *groups, np.sqrt(n_data / (smooth + 1.0 / n_data)), softening, n_data)
-    mean = float(likelihood.counts @ likelihood.x) / n_data
-    spread = float(likelihood.counts @ (likelihood.x - mean) ** 2) / n_data
+    mean = float(np.sum(likelihood.counts * likelihood.x)) / n_data
+    spread = float(np.sum(likelihood.counts * (likelihood.x - mean) ** 2)) / n_data
     variance = max(spread - typical_var, 0.1 * spread, floor_var)
     search = _Search(problem, floor_var, mean, variance)
     bounds = search.bounds(n_components)

@@ -39,13 +39,13 @@ if not os.access(PACKAGE / "kernels", os.W_OK):
     )
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-# An installed workflow is run by `mixpipe run`, one in a checkout by Snakemake.
+# In a checkout Snakemake finds the workflow, elsewhere `mixpipe run` does.
 COMMAND = shlex.join(
     [
         *(
-            ["mixpipe", "run", "--config"]
-            if Path(workflow.main_snakefile).is_relative_to(PACKAGE)
-            else ["snakemake", "--cores", "all", "--configfile"]
+            ["snakemake", "--cores", "all", "--configfile"]
+            if Path(workflow.main_snakefile).is_relative_to(Path.cwd())
+            else ["mixpipe", "run", "--config"]
         ),
         *map(os.path.relpath, workflow.configfiles),
     ]
