@@ -24,7 +24,7 @@ test: lint
 
 # A Slurm of its own is started for this, as root, and stopped. Without Slurm (apt-get install slurm-wlm) it is skipped.
 test-cluster: $(VENV)/.dev $(VENV)/.slurm
-	@. $(BIN)/activate && MIXPIPE_TEST_CLUSTER=1 pytest tests/cluster $(ARGS)
+	@. $(BIN)/activate && PATH="$$PATH:/usr/sbin:/sbin" MIXPIPE_TEST_CLUSTER=1 pytest tests/cluster $(ARGS)
 
 lint: $(VENV)/.dev
 	@. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check workflow/Snakefile workflow/rules \

@@ -85,6 +85,7 @@ def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
     kill(run)
     run = start_demo(remote)
     remote.wait_until_said("mixpipe: cancelling ", run)
+    wait_for(lambda: slurm.jobs("rule_small")[0]["JobState"] == "CANCELLED", "the orphan is cancelled", 60)
     (remote.faults / "figures.wait").unlink()
     remote.finish(run)
     cancelled, *others = slurm.jobs("rule_small")
