@@ -172,7 +172,8 @@ def best_fits(
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
-    grid = candidates(likelihood, floor)
+    crowds = find_crowds(likelihood.x, likelihood.counts)
+    grid = candidates(likelihood, floor, crowds)
     finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
     found = finder.run(max_components)
     judge = _Judge(likelihood, floor, grid)
@@ -180,7 +181,7 @@ def best_fits(
         low, high = np.quantile(likelihood.x, (0.1, 0.9))
         base = (float(high - low) or 1.0) * _FIRST_BASE
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
-        judge = _judge(points, floor, base, find_crowds(likelihood.x, likelihood.counts))
+        judge = _judge(points, floor, base, crowds)
     certificate = judge.certificate(found) if certified else _unknown(found)
     return Found(likelihood, found, certificate, [True] * len(found), floor=floor)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from scipy.special import ndtri
 
 from mixpipe.estimators.em import ascend
 from mixpipe.families import FAMILIES
-from mixpipe.general.held import HeldMaxima
+from mixpipe.general.held import Held, HeldMaxima, at_held_weight
 from mixpipe.intervals import Intervals, check_level
-from mixpipe.likelihood import WEIGHT_FLOOR, Derivatives, Likelihood, Params
+from mixpipe.likelihood import Derivatives, Likelihood, Params
 from mixpipe.model import Array, Cells, FitResult
 
 # The profiled maximum is known to so many nats, and an end of an interval to such a fraction of its distance from the
@@ -30,28 +30,10 @@ _PRECISION = 1e-4
 _MAX_DOUBLINGS = 60
 
 
-@dataclass(frozen=True)
-class _Held:
-    """Which parameter of which component is held, and where (in scaled units; the variance for a sigma)."""
-
-    part: str
-    component: int
-    value: float
-
-    def put(self, params: Params) -> Params:
-        """The mixture with the parameter there; other weights keep their proportions."""
-        values = getattr(params, self.part).copy()
-        if self.part == "weights":
-            rest = np.arange(values.size) != self.component
-            values[rest] = np.maximum(values[rest] * (1.0 - self.value) / values[rest].sum(), WEIGHT_FLOOR)
-        values[self.component] = max(self.value, WEIGHT_FLOOR) if self.part == "weights" else self.value
-        return replace(params, **{self.part: values})
-
-
 class _HeldLikelihood(Likelihood):
     """A likelihood with one parameter held, for `ascend`: it offers no gain along that parameter."""
 
-    def __init__(self, likelihood: Likelihood, held: _Held) -> None:
+    def __init__(self, likelihood: Likelihood, held: Held) -> None:
         vars(self).update(vars(likelihood))
         self.held = held
 
@@ -61,31 +43,19 @@ class _HeldLikelihood(Likelihood):
         deriv = super().derivatives(params, hessian)
         gradient, curvature = deriv.gradient.copy(), deriv.hessian.copy()
         if self.held.part == "weights":
-            gradient, curvature = self._fixed_weight(params, gradient, curvature)
+            # `Derivatives` has the constraint on all weights in it: the likelihood alone.
+            logs = np.arange(0, 3 * params.n_components, 3)
+            gradient[logs] += self.n_data * params.weights
+            curvature[logs, logs] += self.n_data * params.weights
+            gradient, curvature = at_held_weight(
+                gradient, curvature, logs, params.weights, self.held.component, self.n_data
+            )
         k = 3 * self.held.component + ("weights", "means", "variances").index(self.held.part)
         # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
         unit = (1.0, deriv.total_var[self.held.component], deriv.total_var[self.held.component] ** 2)[k % 3]
         gradient[k], curvature[k, :], curvature[:, k] = 0.0, 0.0, 0.0
         curvature[k, k] = -self.n_data / unit
         return replace(deriv, gradient=gradient, hessian=curvature)
-
-    def _fixed_weight(self, params: Params, gradient: Array, hessian: Array) -> tuple[Array, Array]:
-        """From ln w_k to a_k with ``w_k = (1 - w) softmax(a)_k`` for all but the held weight w."""
-        logs = np.arange(0, 3 * params.n_components, 3)
-        # `Derivatives` has the constraint on all weights in it: the likelihood alone.
-        gradient[logs] += self.n_data * params.weights
-        hessian[logs, logs] += self.n_data * params.weights
-        rest = np.delete(logs, self.held.component)
-        share = np.delete(params.weights, self.held.component)
-        share /= share.sum()
-        total = gradient[rest].sum()
-        chain = np.eye(gradient.size)
-        chain[np.ix_(rest, rest)] -= share
-        gradient, hessian = chain.T @ gradient, chain.T @ hessian @ chain
-        # The last term is for the direction in which all a_k grow alike, along which nothing changes.
-        hessian[np.ix_(rest, rest)] -= total * (np.diag(share) - np.outer(share, share))
-        hessian[np.ix_(rest, rest)] -= self.n_data * np.outer(share, share)
-        return gradient, hessian
 
 
 class _GaussianMaxima:
@@ -103,11 +73,11 @@ class _GaussianMaxima:
         """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
         scale = self.likelihood.scale
         if part == "means":
-            held = _Held(part, component, (value - self.likelihood.centre) / scale)
+            held = Held(part, component, (value - self.likelihood.centre) / scale)
         elif part == "sigmas":
-            held = _Held("variances", component, (value / scale) ** 2)
+            held = Held("variances", component, (value / scale) ** 2)
         else:
-            held = _Held(part, component, value)
+            held = Held(part, component, value)
         likelihood = _HeldLikelihood(self.likelihood, held)
         ascent = ascend(likelihood, held.put(near or self.fit.params), self.floor, gain=_GAIN, n_em=0)
         return ascent.loglik, held.put(ascent.params)

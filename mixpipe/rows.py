@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -115,22 +115,15 @@ class Rows:
                 yield waiting.popleft().result()
 
     def survey(self, grid_for: Callable[[Survey], Grid]) -> tuple[Survey, Sketch]:
-        """Count the rows, take a sample, and sketch them on the grid that is for this sample.
+        """Count the rows, of which there is at least one, take a sample, and sketch them on the grid for this sample.
 
         One pass where the first rows already tell the grid, as they do unless they are unlike the others.
         """
         pieces = self.pieces()
-        ahead = list(islice(pieces, 1))
         sampler = _Sampler()
-        for piece in ahead:
-            sampler.add(piece)
-        grid = grid_for(sampler.survey()) if sampler.n_rows else None
-        if grid is None:
-            for piece in pieces:
-                sampler.add(piece)
-            survey = sampler.survey()
-            return survey, self.sketch(grid_for(survey))
-        sketch = self._sketched(grid, chain(ahead, map(sampler.add, pieces)))
+        first = sampler.add(next(pieces))
+        grid = grid_for(sampler.survey())
+        sketch = self._sketched(grid, chain([first], map(sampler.add, pieces)))
         survey = sampler.survey()
         right = grid_for(survey)
         return survey, sketch if grid == right else self.sketch(right)

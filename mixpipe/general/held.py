@@ -4,38 +4,72 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mixpipe.arrays import Array
 from mixpipe.general.likelihood import Expansion, Likelihood, Point, log_shape, places
 from mixpipe.general.points import few_points, likelihood_like
 from mixpipe.general.search import ascend
+from mixpipe.likelihood import WEIGHT_FLOOR, Params
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells
 
+_Mixture = TypeVar("_Mixture", Point, Params)
+
 # The order of a component's variables.
 _PARTS = ("weights", "means", "sigmas", "shapes")
-_NO_WEIGHT = 1e-100
 # A positive family has no mean of zero: where its intervals end, as a part of the estimate.
 _SMALLEST_MEAN = 1e-6
 
 
 @dataclass(frozen=True)
 class Held:
-    """Which parameter of which component is held, and where."""
+    """Which parameter of which component is held, and where; `part` is the name of an array of the mixture."""
 
     part: str
     component: int
     value: float
 
-    def put(self, point: Point) -> Point:
+    def put(self, mixture: _Mixture) -> _Mixture:
         """The mixture with the parameter there; other weights keep their proportions."""
-        values = getattr(point, self.part).copy()
+        values = getattr(mixture, self.part).copy()
         if self.part == "weights":
             rest = np.arange(values.size) != self.component
-            values[rest] = np.maximum(values[rest] * (1.0 - self.value) / values[rest].sum(), _NO_WEIGHT)
-        values[self.component] = max(self.value, _NO_WEIGHT) if self.part == "weights" else self.value
-        return replace(point, **{self.part: values})
+            values[rest] = np.maximum(values[rest] * (1.0 - self.value) / values[rest].sum(), WEIGHT_FLOOR)
+        values[self.component] = max(self.value, WEIGHT_FLOOR) if self.part == "weights" else self.value
+        return replace(mixture, **{self.part: values})
+
+
+def at_held_weight(
+    gradient: Array, hessian: Array, logs: NDArray[np.intp], weights: Array, component: int, n_data: float
+) -> tuple[Array, Array]:
+    """From ln w_k to a_k with ``w_k = (1 - w) softmax(a)_k`` for all but the held weight w.
+
+    Parameters
+    ----------
+    gradient, hessian : ndarray, shape (n_params,) and (n_params, n_params)
+        Of the log-likelihood.
+    logs : ndarray of int, shape (n_components,)
+        Where the ln w are among the parameters.
+    weights : ndarray, shape (n_components,)
+    component : int
+        Whose weight is held.
+    n_data : float
+    """
+    rest = np.delete(logs, component)
+    share = np.delete(weights, component)
+    share /= share.sum()
+    total = gradient[rest].sum()
+    chain = np.eye(gradient.size)
+    chain[np.ix_(rest, rest)] -= share
+    gradient, hessian = chain.T @ gradient, chain.T @ hessian @ chain
+    # The last term is for the direction in which all a_k grow alike, along which nothing changes.
+    hessian[np.ix_(rest, rest)] -= total * (np.diag(share) - np.outer(share, share))
+    hessian[np.ix_(rest, rest)] -= n_data * np.outer(share, share)
+    return gradient, hessian
 
 
 class HeldLikelihood(Likelihood):
@@ -52,17 +86,7 @@ class HeldLikelihood(Likelihood):
         gradient, hessian = here.gradient.copy(), here.hessian.copy()
         logs = places(self.units(point))
         if self.held.part == "weights":
-            # From ln w_k to a_k with w_k = (1 - w) softmax(a)_k for all but the held weight w.
-            rest = np.delete(logs, self.held.component)
-            share = np.delete(point.weights, self.held.component)
-            share /= share.sum()
-            total = gradient[rest].sum()
-            chain = np.eye(gradient.size)
-            chain[np.ix_(rest, rest)] -= share
-            gradient, hessian = chain.T @ gradient, chain.T @ hessian @ chain
-            # The last term is for the direction in which all a_k grow alike, along which nothing changes.
-            hessian[np.ix_(rest, rest)] -= total * (np.diag(share) - np.outer(share, share))
-            hessian[np.ix_(rest, rest)] -= self.n_data * np.outer(share, share)
+            gradient, hessian = at_held_weight(gradient, hessian, logs, point.weights, self.held.component, self.n_data)
         # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
         k = logs[self.held.component] + _PARTS.index(self.held.part)
         gradient[k], hessian[k, :], hessian[:, k] = 0.0, 0.0, 0.0
