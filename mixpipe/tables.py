@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixpipe.errors import ConfigError
+from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.files import write_file
 from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.quality import Quality
@@ -147,25 +147,45 @@ def fit_document(
     }
 
 
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
+    return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+
+
+def read_mixture(rows: Sequence[Mapping[str, Any]]) -> Mixture:
+    """A mixture from one row for each component, after JSON: weight, mean, sigma, family, shape."""
+    weights, means, sigmas = (_column(rows, name) for name in ("weight", "mean", "sigma"))
+    return Mixture(weights, means, sigmas, tuple(row["family"] for row in rows), _column(rows, "shape"))
+
+
+def open_fit(path: str | Path, expected: str) -> tuple[Path, Any]:
+    """A fit.json, or that in a folder, and what it holds.
+
+    Raises
+    ------
+    CatalogError
+        For a file that cannot be read, or is no JSON.
+    """
+    file = Path(path)
+    file = file / "fit.json" if file.is_dir() else file
+    try:
+        return file, json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
+    except ValueError as error:
+        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+
+
 def read_fit(document: dict[str, Any]) -> FitResult:
     """The fit from what `fit_document` made of it, after JSON."""
 
     def column(name: str) -> Array:
-        return np.array(
-            [math.nan if row[name] is None else row[name] for row in document["components"]], dtype=np.float64
-        )
+        return _column(document["components"], name)
 
     def number(name: str) -> float:
         return math.nan if document[name] is None else float(document[name])
 
     return FitResult(
-        mixture=Mixture(
-            column("weight"),
-            column("mean"),
-            column("sigma"),
-            tuple(row["family"] for row in document["components"]),
-            column("shape"),
-        ),
+        mixture=read_mixture(document["components"]),
         estimator=document["estimator"],
         loglik=number("loglik"),
         entropy=number("entropy"),

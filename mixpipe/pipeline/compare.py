@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from mixpipe.influence import Common
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, Uncertainties
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_fit, write_csv
+from mixpipe.tables import open_fit, read_fit, write_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,16 +164,9 @@ def read_stored(path: str | Path) -> StoredFit:
     CatalogError
         For what is no fit.
     """
-    file = Path(path)
-    file = file / "fit.json" if file.is_dir() else file
-    members = file.with_name("members.parquet")
     expected = "the fit.json of a fit by this version of mixpipe, or its folder"
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
-    except ValueError as error:
-        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+    file, document = open_fit(path, expected)
+    members = file.with_name("members.parquet")
     if isinstance(document, dict) and document.get("kind") == "densities":
         raise CatalogError(
             "fits to tabulated densities, one mixture for each row", f"in {file}", "a fit to a column of values"

@@ -17,7 +17,6 @@ from mixpipe import tables
 from mixpipe.catalog import StoredRelease
 from mixpipe.columns import Account, ColumnData, prepare_column, required_columns
 from mixpipe.errors import ConfigError
-from mixpipe.mixture import Mixture
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
 from mixpipe.pipeline.plan import FitPlan, open_fit_plan
@@ -220,10 +219,7 @@ def recorded_start(document: Mapping[str, Any]) -> Start | None:
     start = document["start"]
     if start is None or not start["won"]:
         return None
-    rows = start["components"]
-    weights, means, sigmas = (np.array([row[name] for row in rows], float) for name in ("weight", "mean", "sigma"))
-    shapes = np.array([np.nan if row["shape"] is None else row["shape"] for row in rows], float)
-    mixture = Mixture(weights, means, sigmas, tuple(row["family"] for row in rows), shapes)
+    mixture = tables.read_mixture(start["components"])
     return Start(start["release"], mixture, document["unit"], document["plan"]["column"]["transform"])
 
 

@@ -18,7 +18,7 @@ from mixpipe.errors import CatalogError
 from mixpipe.pipeline.fit import fit_contents, fit_tables, recorded_start
 from mixpipe.pipeline.plan import FitPlan, read_fit_plan
 from mixpipe.provenance import code_hash, sha256, versions
-from mixpipe.tables import json_text
+from mixpipe.tables import json_text, open_fit
 
 # What a fit.json says of the making of its numbers; everything else are numbers, and words about them.
 _MAKING = ("plan", "versions", "options", "account")
@@ -78,9 +78,7 @@ def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
     CatalogError
         For what is no fit to a column of values, and if a file is missing or has changed.
     """
-    file = Path(path)
-    file = file / "fit.json" if file.is_dir() else file
-    document, plan = _read(file)
+    file, document, plan = _read(path)
     for name, digest in plan.files:
         _check_file(name, digest, file)
     place = f"in {file}, column {plan.column.name}"
@@ -100,14 +98,9 @@ def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
     return _compared(document, again, plan)
 
 
-def _read(file: Path) -> tuple[dict[str, Any], FitPlan]:
+def _read(path: str | Path) -> tuple[Path, dict[str, Any], FitPlan]:
     expected = "the fit.json of a fit to a column of values by this version of mixpipe, or its folder"
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
-    except ValueError as error:
-        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+    file, document = open_fit(path, expected)
     try:
         plan = read_fit_plan(document["plan"])
         recorded_start(document)
@@ -115,7 +108,7 @@ def _read(file: Path) -> tuple[dict[str, Any], FitPlan]:
         document["account"]["files"], document["versions"].items(), document["unit"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogError("no fit to values, or one by another version", f"in {file}", expected) from error
-    return document, plan
+    return file, document, plan
 
 
 def _check_file(name: str, digest: str, file: Path) -> None:

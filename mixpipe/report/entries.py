@@ -12,8 +12,33 @@ import pandas as pd
 from mixpipe.report.numbers import missing, significant
 
 
-@dataclass(frozen=True, eq=False)
-class ReportEntry:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Entry:
+    """What all columns have; see `ReportEntry`."""
+
+    catalog: str
+    release: str
+    column: str
+    unit: str | None
+    account: dict[str, Any]
+    summary: dict[str, Any]
+    figures: dict[str, Path]
+    warnings: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """``catalog / release / column``."""
+        return f"{self.catalog} / {self.release} / {self.column}"
+
+    @property
+    def n_dropped(self) -> int:
+        """Rows that were left out, for any reason."""
+        return sum(self.account["dropped"].values())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportEntry(_Entry):
     """One fitted column, as the report shows it.
 
     Parameters
@@ -45,20 +70,11 @@ class ReportEntry:
         How the column was read and fitted.
     """
 
-    catalog: str
-    release: str
-    column: str
-    unit: str | None
     components: pd.DataFrame
     selection: pd.DataFrame
-    account: dict[str, Any]
-    summary: dict[str, Any]
-    figures: dict[str, Path]
-    warnings: tuple[str, ...] = ()
     estimators: pd.DataFrame | None = None
     intervals: pd.DataFrame | None = None
     curves: dict[str, Any] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def several_families(self) -> bool:
@@ -70,16 +86,6 @@ class ReportEntry:
         """The smaller of the p-values of the fit's quality, None where there is none."""
         known = [self.summary[name] for name in ("ks_pvalue", "ad_pvalue") if not missing(self.summary.get(name))]
         return min(known, default=None)
-
-    @property
-    def label(self) -> str:
-        """``catalog / release / column``."""
-        return f"{self.catalog} / {self.release} / {self.column}"
-
-    @property
-    def n_dropped(self) -> int:
-        """Rows that were left out, for any reason."""
-        return sum(self.account["dropped"].values())
 
     @property
     def shown(self) -> str:
@@ -105,8 +111,8 @@ class ReportEntry:
         return levels, found
 
 
-@dataclass(frozen=True, eq=False)
-class DensityEntry:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DensityEntry(_Entry):
     """One column of tabulated densities, as the report shows it.
 
     Parameters
@@ -123,27 +129,8 @@ class DensityEntry:
         grid, and the density ``mixture`` on it.
     """
 
-    catalog: str
-    release: str
-    column: str
-    unit: str | None
     n_rows: dict[int, int]
-    account: dict[str, Any]
-    summary: dict[str, Any]
-    figures: dict[str, Path]
-    warnings: tuple[str, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """``catalog / release / column``."""
-        return f"{self.catalog} / {self.release} / {self.column}"
-
-    @property
-    def n_dropped(self) -> int:
-        """Rows that were left out, for any reason."""
-        return sum(self.account["dropped"].values())
 
     @property
     def shown(self) -> str:
