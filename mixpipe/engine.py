@@ -216,11 +216,16 @@ def best_fits_of_rows(
     exact : bool
         Finish fits on the rows; otherwise all numbers are those of the sketch.
     """
-    survey, sketch = rows.survey(lambda survey: _first_grid(survey, sigma_floor))
-    sample = Likelihood(survey.sample, rows.n_threads)
-    sigma_floor = survey.sample.resolution if sigma_floor is None else sigma_floor
+    looks: list[_Look] = []
+
+    def grid_for(survey: Survey) -> Grid:
+        looks.append(_Look.at(survey, sigma_floor))
+        return looks[-1].grid()
+
+    survey, sketch = rows.survey(grid_for)
+    # The last look was at the survey of all rows.
+    sample, crowds, sigma_floor = looks[-1].sample, looks[-1].crowds, looks[-1].sigma_floor
     floor = (sigma_floor / sample.scale) ** 2
-    crowds = find_crowds(sample.x, sample.counts)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
         points = _points(sketch, 0, 1, _FINE_POINTS)
@@ -295,20 +300,34 @@ def best_fits_of_rows(
     return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points, survey, floor)
 
 
-def _first_grid(survey: Survey, sigma_floor: float | None) -> Grid:
-    """A grid whose cells resolve what a component may be like, as far as a sample tells.
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What a sample of the rows tells: its likelihood, groups of rows, and the lower bound on the sigmas."""
 
-    Widths are powers of two, so that almost any sample of the same rows gives the same grid.
-    """
-    sample = Likelihood(survey.sample, 1)
-    low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
-    floor = (survey.sample.resolution if sigma_floor is None else sigma_floor) / sample.scale
-    # The narrowest group of rows that may be a component.
-    crowd = max(float(find_crowds(sample.x, sample.counts)[1].min(initial=np.inf)), floor)
-    base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
-    base = 2.0 ** math.floor(math.log2(base * sample.scale))
-    step = _ANCHOR_STEP * base
-    return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
+    sample: Likelihood
+    crowds: tuple[Array, Array]
+    sigma_floor: float
+
+    @classmethod
+    def at(cls, survey: Survey, sigma_floor: float | None) -> _Look:
+        """A look at the sample of a survey."""
+        sample = Likelihood(survey.sample, 1)
+        floor = survey.sample.resolution if sigma_floor is None else sigma_floor
+        return cls(sample, find_crowds(sample.x, sample.counts), floor)
+
+    def grid(self) -> Grid:
+        """A grid whose cells resolve what a component may be like.
+
+        Widths are powers of two, so that almost any sample of the same rows gives the same grid.
+        """
+        sample = self.sample
+        low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
+        # The narrowest group of rows that may be a component.
+        crowd = max(float(self.crowds[1].min(initial=np.inf)), self.sigma_floor / sample.scale)
+        base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
+        base = 2.0 ** math.floor(math.log2(base * sample.scale))
+        step = _ANCHOR_STEP * base
+        return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
 def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:
