@@ -140,11 +140,14 @@ class Slurm:
         """What a command of Slurm prints."""
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
-    def jobs(self, comment: str = "") -> list[dict[str, str]]:
-        """All jobs of which the comment begins so, oldest first, as scontrol shows them."""
+    def jobs(self, folder: Path, comment: str = "") -> list[dict[str, str]]:
+        """All jobs of runs in a folder of which the comment begins so, oldest first, as scontrol shows them."""
         lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
         jobs = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
-        return [job for job in jobs if job.get("Comment", "").startswith(comment) and "JobId" in job]
+        mine = [job for job in jobs if job.get("WorkDir") == str(folder)]
+        return sorted(
+            (job for job in mine if job.get("Comment", "").startswith(comment)), key=lambda job: int(job["JobId"])
+        )
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""

@@ -34,7 +34,7 @@ def test_many_shards_and_columns_as_on_one_machine(slurm, tmp_path, capsys):
     begin = time.monotonic()
     remote.finish(remote.start("slurm"), seconds=400)
     remote_seconds = time.monotonic() - begin
-    jobs = slurm.jobs()
+    jobs = slurm.jobs(remote.folder)
     # One job that reads, a fit per column, all figures and counts together, then the summary and the report.
     assert len(jobs) == 1 + N_COLUMNS + 1 + 1
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
@@ -63,14 +63,23 @@ def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
     local, remote = demo(tmp_path / "local"), demo(tmp_path / "remote")
     local.finish(local.start("default", "--cores", str(scheduler.CPUS)))
 
+    def fits():
+        return slurm.jobs(remote.folder, FIT)
+
+    def states():
+        return [job["JobState"] for job in fits()]
+
+    def figures():
+        return slurm.jobs(remote.folder, "rule_small")
+
     # A fit fails, then its second job is cancelled: each time it is done again with more memory.
     (remote.faults / "fit.fail").touch()
     (remote.faults / "fit.wait").touch()
     run = start_demo(remote)
-    wait_for(lambda: states(slurm) == ["FAILED", "RUNNING"], "the fit failed and runs again", 120)
-    slurm.ask("scancel", slurm.jobs(FIT)[1]["JobId"])
-    wait_for(lambda: states(slurm) == ["FAILED", "CANCELLED", "RUNNING"], "the fit was cancelled and runs again", 120)
-    memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in slurm.jobs(FIT)]
+    wait_for(lambda: states() == ["FAILED", "RUNNING"], "the fit failed and runs again", 120)
+    slurm.ask("scancel", fits()[1]["JobId"])
+    wait_for(lambda: states() == ["FAILED", "CANCELLED", "RUNNING"], "the fit was cancelled and runs again", 120)
+    memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in fits()]
     assert memory == [memory[0], 2 * memory[0], 3 * memory[0]]
 
     # The daemon of the node is killed while it runs, and started again: the job goes on.
@@ -80,27 +89,22 @@ def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
 
     # Snakemake is killed while the figures are drawn: that job goes on, until the next run cancels it.
     (remote.faults / "figures.wait").touch()
-    wait_for(lambda: [job for job in slurm.jobs("rule_small") if job["JobState"] == "RUNNING"], "figures", 180)
-    orphan = slurm.jobs("rule_small")[0]
+    wait_for(lambda: "RUNNING" in {job["JobState"] for job in figures()}, "figures", 180)
+    (orphan,) = figures()
     kill(run)
     run = start_demo(remote)
     remote.wait_until_said("mixpipe: cancelling ", run)
-    wait_for(lambda: slurm.jobs("rule_small")[0]["JobState"] == "CANCELLED", "the orphan is cancelled", 60)
+    wait_for(lambda: figures()[0]["JobState"] == "CANCELLED", "the orphan is cancelled", 60)
     (remote.faults / "figures.wait").unlink()
     remote.finish(run)
-    cancelled, *others = slurm.jobs("rule_small")
+    cancelled, *others = figures()
     assert (cancelled["JobId"], cancelled["JobState"]) == (orphan["JobId"], "CANCELLED")
     assert others and all(job["StartTime"] >= cancelled["EndTime"] for job in others)
 
-    assert states(slurm) == ["FAILED", "CANCELLED", "COMPLETED"]
+    assert states() == ["FAILED", "CANCELLED", "COMPLETED"]
     assert remote.results() == local.results()
 
 
 def start_demo(project: Project):
     # Asked often: this is no test of patience.
     return project.start("slurm", "--slurm-init-seconds-before-status-checks", "2")
-
-
-def states(slurm: Slurm) -> list[str]:
-    """What became of the jobs of the first fit."""
-    return [job["JobState"] for job in slurm.jobs(FIT)]
