@@ -15,8 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
-	@test -f "$(CONFIG)" || { echo "mixpipe: error: no such file $(CONFIG), in CONFIG=..., expected a configuration" >&2; exit 2; }
-	@. $(BIN)/activate && snakemake --snakefile workflow/Snakefile --configfile $(CONFIG) \
+	@. $(BIN)/activate && mixpipe run --config "$(CONFIG)" \
 	  $(if $(filter default,$(PROFILE)),--cores $(CORES),--workflow-profile workflow/profiles/$(PROFILE)) $(ARGS)
 
 test: lint

@@ -77,7 +77,9 @@ def column(index: int, n_data: int = N_DATA) -> Column:
     return Column(kind, x, err)
 
 
-def distance(given: Column, fit: FitResult) -> dict[str, float]:
+def distance(
+    x: np.ndarray, err: np.ndarray | float | None, fit: FitResult, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """How far a fit is from the maximum that Newton steps on all rows lead to from there.
 
     Returns
@@ -85,13 +87,13 @@ def distance(given: Column, fit: FitResult) -> dict[str, float]:
     dict
         The largest difference of a parameter in standard errors, and the difference in log-likelihood in nats.
     """
-    likelihood = Likelihood(Cells.from_rows(given.x, given.err, given.weights))
+    likelihood = Likelihood(Cells.from_rows(x, err, weights))
     floor = (fit.sigma_floor / likelihood.scale) ** 2
     params = likelihood.scaled(fit.mixture)
     for _ in range(4):
         # Whole steps, however little they promise.
         deriv = likelihood.derivatives(params)
-        weights, means, variances, *_ = newton.newton_step(
+        new_weights, means, variances, *_ = newton.newton_step(
             deriv.gradient,
             deriv.hessian,
             deriv.total_var,
@@ -102,7 +104,7 @@ def distance(given: Column, fit: FitResult) -> dict[str, float]:
             1.0,
             False,
         )
-        params = Params(weights, means, variances)
+        params = Params(new_weights, means, variances)
     mixture = likelihood.mixture(params)
     shifts = [
         np.abs(getattr(mixture, name) - getattr(fit.mixture, name)) / getattr(fit.uncertainties, name)
@@ -130,7 +132,7 @@ def measure() -> dict[str, Any]:
                 "n_components": fit.n_components,
                 "exact": bool(fit.exact),
                 "seconds": time,
-                **distance(given, fit),
+                **distance(given.x, given.err, fit, given.weights),
             }
         )
         print(rows[-1], flush=True)

@@ -3,7 +3,8 @@
     python -m benchmarks.load [COLUMNS]
 
 Tiny tables in a folder that is removed afterwards. Measured are a dry run of everything, and a run with nothing to do,
-before which results are made up: empty files, and Snakemake is told that they are up to date.
+before which results are made up: empty files, and Snakemake is told that they are up to date. What is printed is the
+table of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+
+from benchmarks.measure import table
 
 ROOT = Path(__file__).resolve().parents[1]
 RELEASES = 3
@@ -41,8 +44,8 @@ def make(folder: Path, n_columns: int) -> None:
     (folder / "mine.yaml").write_text(yaml.safe_dump(run, sort_keys=False))
 
 
-def snakemake(folder: Path, *arguments: str) -> tuple[str, str]:
-    """Time and memory in words, and what was said."""
+def snakemake(folder: Path, *arguments: str) -> tuple[list[str], str]:
+    """Seconds, those of a core, and memory, in words; and what was said."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile")]
     command += ["--configfile", "mine.yaml", "--cores", "2", *arguments]
     start = time.perf_counter()
@@ -56,22 +59,22 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, str]:
     if status:
         raise RuntimeError(text[-4000:])
     cpu = usage.ru_utime + usage.ru_stime
-    return f"{seconds:.1f} s ({cpu:.1f} s of a core), {usage.ru_maxrss / 1024:.0f} MB", text
+    return [f"{seconds:.0f}", f"{cpu:.0f}", f"{usage.ru_maxrss / 1024:.0f} MB"], text
 
 
 def main(n_columns: int) -> None:
-    """Print a row for each measurement."""
+    """Print a table with a row for each measurement."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, n_columns)
-        print(f"{n_columns} columns, {RELEASES} releases, processors: {os.cpu_count()}")
-        needed, text = snakemake(folder, "--dry-run", "--quiet", "rules")
-        print(f"dry run of all: {needed}, {_jobs(text)} jobs", flush=True)
+        planned, text = snakemake(folder, "--dry-run", "--quiet", "rules")
+        size = [n_columns, _jobs(text)]
         pretend(folder, snakemake(folder, "--summary")[1])
-        needed, text = snakemake(folder, "--quiet", "rules")
+        idle, text = snakemake(folder, "--quiet", "rules")
         if "Nothing to be done" not in text:
             raise RuntimeError(text[-4000:])
-        print(f"run with nothing to do: {needed}")
+    rows = [("dry run of everything", *size, *planned), ("run with nothing to do", *size, *idle)]
+    print(table(["", "columns", "jobs", "seconds", "of a core", "memory"], rows))
 
 
 def pretend(folder: Path, text: str) -> None:

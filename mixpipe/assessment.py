@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from mixpipe.arrays import Array
 from mixpipe.effort import Effort
 from mixpipe.families import FAMILIES
 from mixpipe.intervals import Intervals
 from mixpipe.model import Cells, FitResult
+from mixpipe.presentation import chance
 from mixpipe.profile import profile_intervals, sigma_upper_limit
 from mixpipe.quality import REJECTED, Quality, assess, assess_sample
 from mixpipe.resampling import bootstrap
 from mixpipe.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVELS = (0.68, 0.95)
 _PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
@@ -35,8 +39,8 @@ class Assessment:
         With bootstrap uncertainties where they were asked for, and warnings about its quality.
     quality : Quality
         Distances between data and mixture.
-    intervals : pandas.DataFrame
-        method, component, parameter, estimate, level, lower, upper.
+    interval_rows : tuple of dict
+        The rows of `intervals`.
     sigma_upper : ndarray, shape (n_components,)
         95 % upper limit of each sigma on the boundary, nan for the others.
     likelihood_ratio : LikelihoodRatio or None
@@ -45,9 +49,16 @@ class Assessment:
 
     fit: FitResult
     quality: Quality
-    intervals: pd.DataFrame
+    interval_rows: tuple[dict[str, object], ...]
     sigma_upper: Array = field(default_factory=lambda: np.empty(0))
     likelihood_ratio: LikelihoodRatio | None = None
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """method, component, parameter, estimate, level, lower, upper."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.interval_rows))
 
 
 def assess_fit(
@@ -91,7 +102,7 @@ def assess_fit(
     if effort.quality_draws and sample is None:
         ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, observed=quality, n_threads=n_threads)
         quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
-    warnings += _rejection(quality)
+    warnings += _rejection(quality, effort.quality_draws if sample is None else 0)
     for j in np.flatnonzero(fit.boundary):
         upper[j] = sigma_upper_limit(cells, fit, int(j))
     if effort.profile:
@@ -118,9 +129,10 @@ def assess_fit(
         )
         if ratio.p_value < REJECTED:
             warnings.append(
-                f"one component more is better than chance allows: likelihood-ratio test p = {ratio.p_value:.2g}"
+                "one component more is better than chance allows: "
+                f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"
             )
-    return Assessment(replace(fit, warnings=tuple(warnings)), quality, pd.DataFrame(parts), upper, ratio)
+    return Assessment(replace(fit, warnings=tuple(warnings)), quality, tuple(parts), upper, ratio)
 
 
 def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
@@ -148,13 +160,15 @@ def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
         yield f"beyond the bounds of the sample: the mean of component {names}, seen by its tail alone"
 
 
-def _rejection(quality: Quality) -> Iterator[str]:
+def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
     """A warning that the mixture does not describe the data, and what to try."""
-    name, value = min(("KS", quality.ks_pvalue), ("AD", quality.ad_pvalue), key=lambda entry: entry[1])
+    name, value = min(
+        ("Kolmogorov-Smirnov", quality.ks_pvalue), ("Anderson-Darling", quality.ad_pvalue), key=lambda entry: entry[1]
+    )
     if quality.verdict == "rejected":
         yield (
-            f"the mixture does not describe the data ({name} p = {value:.2g}): see the quality figure; try more "
-            f"components, other families, a background, or a floor for errors that are too small"
+            f"the mixture does not describe the data ({name} p {chance(value, n_draws)}): try more components, other "
+            "families, a background, or a floor for errors that are too small"
         )
 
 

@@ -6,21 +6,24 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
+from mixpipe.arrays import Array
 from mixpipe.catalog import expected_name
 from mixpipe.catalog.arrays import as_column, is_number, parse_unit, unit_text
-from mixpipe.catalog.store import place
+from mixpipe.catalog.files import place
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError, excerpt
 from mixpipe.expressions import Expression
 from mixpipe.limits import LOWER, UPPER, VALUE, read_flags, split_limits
-from mixpipe.model import Array, Cells
+
+if TYPE_CHECKING:
+    from mixpipe.model import Cells
 
 # Why a row is not used; a row with several reasons counts under the first of them.
 DROP_REASONS = (
@@ -94,6 +97,8 @@ class ColumnData:
 
     def cells(self) -> Cells:
         """One cell per used row; needs at least one row with a positive weight."""
+        from mixpipe.model import Cells
+
         return Cells.from_rows(self.x, self.err, self.weights, limits=self.limits, truncated=self.truncated)
 
     @property

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import pinvh
 from scipy.optimize import linear_sum_assignment
-from scipy.special import ndtr
+from scipy.special import chdtrc, ndtr
 
 from mixpipe.general.fit import likelihood_of
-from mixpipe.influence import Common, Influence, has_influence, variance_of_differences
+from mixpipe.influence import Common, Influence, covariance_of_differences
 from mixpipe.mixture import Mixture
 from mixpipe.model import Array, Cells, FitResult
 
@@ -29,9 +30,15 @@ VERDICTS = (CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED)
 _PRICE = 0.5
 # A difference in BIC that is strong evidence (Kass & Raftery 1995).
 EVIDENCE = 6.0
-# Probability of calling a column shifted by chance: for each mean, and for all its other parameters together. A mean is
-# what is asked for most: shifted by 3 joint uncertainties, it has to be called in more than 85 of 100 cases.
+# Probability of calling a column shifted by chance: for each mean by itself, and for all parameters together. A mean is
+# what is asked for most: shifted by 3 joint uncertainties, it has to be called in 85 of 100 cases, which no test of a
+# lower level does where the mean is independent of the other parameters.
 LEVEL = 0.05
+# The same for another parameter by itself, by the bound for as many as there are.
+_RARE = 0.01
+# Directions of the parameters in which the difference varies by less than this share of its variances are left out:
+# what the linear response does not tell is larger there.
+_FLAT = 1e-4
 # Uncertainties smaller by this are clearly smaller: those of 1.6 times as much information.
 _SHARPER = 0.8
 # Nats by which a fit may miss its maximum where it does not say so.
@@ -137,6 +144,9 @@ class Comparison:
         Log-likelihood of the new data under the new mixture, minus that under the old one.
     distance : float
         Total variation distance of the intrinsic densities, 0 to 1.
+    pvalue : float
+        Probability that chance makes the differences of all parameters together as large; nan where their covariance
+        is not known.
     rows : Rows
         What became of the rows.
     notes : tuple of str
@@ -152,6 +162,7 @@ class Comparison:
     evidence_old: float
     gain: float
     distance: float
+    pvalue: float
     rows: Rows
     notes: tuple[str, ...]
 
@@ -186,15 +197,16 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
     """
     found = list(notes)
     pairs = match_components(old.fit, new.fit)
-    joint, remarks = _joint_uncertainties(old, new, pairs, common)
+    joint, covariance, remarks = _joint_uncertainties(old, new, pairs, common)
     found += remarks
     differences = _differences(old, new, pairs, joint)
+    pvalue = math.nan if covariance is None else joint_pvalue(differences, covariance)
     rows = _account(old, new, pairs, common)
     if 0 < rows.n_revised < _FEW_ROWS:
         found.append(f"only {rows.n_revised:g} of the common rows revised: what they change has rough significances")
     size_old, size_new = old.fit.n_components, new.fit.n_components
     evidence, evidence_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
-    verdict, remarks = decide(size_old, size_new, len(pairs), evidence, differences)
+    verdict, remarks = decide(size_old, size_new, len(pairs), evidence, differences, pvalue)
     found += remarks
     with np.errstate(all="ignore"):
         gain = likelihood_of(new.fit.mixture, new.cells) - likelihood_of(old.fit.mixture, new.cells)
@@ -208,13 +220,19 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
         evidence_old=evidence_old,
         gain=gain,
         distance=total_variation(_resolved(old.fit), _resolved(new.fit)),
+        pvalue=pvalue,
         rows=rows,
         notes=tuple(found),
     )
 
 
 def decide(
-    size_old: int, size_new: int, n_matched: int, evidence: float, differences: Sequence[Difference]
+    size_old: int,
+    size_new: int,
+    n_matched: int,
+    evidence: float,
+    differences: Sequence[Difference],
+    pvalue: float = math.nan,
 ) -> tuple[str, list[str]]:
     """The verdict on a column, by the table in docs/comparison.md, and remarks about it.
 
@@ -228,6 +246,8 @@ def decide(
         See `Comparison`; nan where it is not known.
     differences : sequence of Difference
         Of all parameters.
+    pvalue : float
+        See `Comparison`.
     """
     if n_matched < min(size_old, size_new):
         return CONCLUSION_CHANGED, []
@@ -239,12 +259,14 @@ def decide(
             ]
         unknown = [f"M went from {size_old} to {size_new}; the fits do not say with what evidence"]
         return CONCLUSION_CHANGED, unknown if math.isnan(evidence) else []
-    significant = _significant(differences)
-    outside = [each for each in significant if not abs(each.difference) <= each.old_unc]
-    if outside:
+    single = _significant(differences)
+    together = pvalue < LEVEL
+    if any(not abs(each.difference) <= each.old_unc for each in single):
         return SHIFTED, []
+    if together and any(abs(each.difference) > each.old_unc for each in differences):
+        return SHIFTED, [f"no difference is significant by itself, all together are, with p = {pvalue:.2g}"]
     remarks = []
-    if significant:
+    if single or together:
         remarks.append("there are significant differences, but none is larger than the old uncertainty")
     ratios = [each.new_unc / each.old_unc for each in differences if each.old_unc > 0.0 and each.new_unc > 0.0]
     if ratios and float(np.exp(np.mean(np.log(ratios)))) <= _SHARPER:
@@ -261,8 +283,42 @@ def _significant(differences: Sequence[Difference]) -> list[Difference]:
     return [
         each
         for each in tested
-        if 2.0 * ndtr(-abs(each.significance)) * (1 if each.parameter == "mean" else n_others) < LEVEL
+        if 2.0 * ndtr(-abs(each.significance)) < (LEVEL if each.parameter == "mean" else _RARE / n_others)
     ]
+
+
+def joint_pvalue(differences: Sequence[Difference], covariance: Array) -> float:
+    """Probability that chance makes the differences of all parameters together as large: by chi-square.
+
+    Parameters
+    ----------
+    differences : sequence of Difference
+        Of all parameters; those without a significance do not count.
+    covariance : ndarray
+        Covariance of those of matched components, in their order.
+
+    Returns
+    -------
+    float
+        nan where nothing varies.
+
+    Examples
+    --------
+    Two that are independent: exp(-chi^2 / 2).
+
+    >>> known = [Difference("matched", j, j, "mean", old=0.0, new=3.0, joint_unc=2.0) for j in (1, 2)]
+    >>> round(joint_pvalue(known, 4.0 * np.eye(2)), 6) == round(math.exp(-(1.5**2)), 6)
+    True
+    """
+    matched = [each for each in differences if each.status == "matched"]
+    tested = [place for place, each in enumerate(matched) if math.isfinite(each.significance)]
+    if not tested:
+        return math.nan
+    sizes = np.array([matched[place].joint_unc for place in tested])
+    scaled = np.array([matched[place].significance for place in tested])
+    correlation = covariance[np.ix_(tested, tested)] / np.outer(sizes, sizes)
+    inverse, n_directions = pinvh(correlation, atol=_FLAT, rtol=0.0, return_rank=True)
+    return float(chdtrc(n_directions, scaled @ inverse @ scaled)) if n_directions else math.nan
 
 
 def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
@@ -351,6 +407,7 @@ def summary_row(comparison: Comparison) -> dict[str, object]:
         "gain": comparison.gain,
         "distance": comparison.distance,
         "significance": math.nan if largest is None else abs(largest.significance),
+        "pvalue": comparison.pvalue,
         "n_old": rows.n_old,
         "n_new": rows.n_new,
         "n_common": rows.n_common,
@@ -371,10 +428,10 @@ def _resolved(fit: FitResult) -> Mixture:
 
 def _joint_uncertainties(
     old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None
-) -> tuple[Array, list[str]]:
-    """Uncertainties of the differences, shape (n_pairs, 3), and remarks."""
+) -> tuple[Array, Array | None, list[str]]:
+    """Uncertainties of the differences, shape (n_pairs, 3); their covariance, where it is known; and remarks."""
     if not pairs:
-        return np.empty((0, 3)), []
+        return np.empty((0, 3)), None, []
     sides = zip(zip(*pairs, strict=True), (old.fit, new.fit), strict=True)
     alone = [
         np.stack([fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas], axis=1)[list(places)]
@@ -382,33 +439,32 @@ def _joint_uncertainties(
     ]
     boundary = np.array([old.fit.boundary[j] or new.fit.boundary[k] for j, k in pairs])
     variance, remarks = alone[0] ** 2 + alone[1] ** 2, []
+    covariance = _covariance(old, new, pairs, common)
     if common is None:
         remarks.append("which rows are in both is not known without a key: the fits are taken for independent")
+    elif common.old.size and covariance is not None:
+        missed = [max(fit.remaining_gain, _GAIN) for fit in (old.fit, new.fit)]
+        # A fit that misses its maximum by so many nats is off by the root of twice as many uncertainties.
+        excess = 2.0 * np.nan_to_num(missed[0] * alone[0] ** 2 + missed[1] * alone[1] ** 2)
+        variance = np.diag(covariance).reshape(-1, 3) + excess
     elif common.old.size:
-        known = _variance_with_common_rows(old, new, pairs, common)
-        if known is None:
-            remarks.append(
-                "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components and "
-                "plain values only: the fits are taken for independent, and significances are too small"
-            )
-        else:
-            missed = [max(fit.remaining_gain, _GAIN) for fit in (old.fit, new.fit)]
-            # A fit that misses its maximum by so many nats is off by the root of twice as many uncertainties.
-            variance = known + 2.0 * np.nan_to_num(missed[0] * alone[0] ** 2 + missed[1] * alone[1] ** 2)
+        remarks.append(
+            "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components and "
+            "plain values only: the fits are taken for independent, and significances are too small"
+        )
     variance[boundary, 2] = np.nan
     if boundary.any():
         remarks.append(f"no significance for {int(boundary.sum())} sigmas on the boundary: see their upper limits")
-    return np.sqrt(variance), remarks
+    return np.sqrt(variance), covariance, remarks
 
 
-def _variance_with_common_rows(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common) -> Array | None:
-    if not all(has_influence(each.fit, each.cells) for each in (old, new)):
-        return None
+def _covariance(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None) -> Array | None:
+    none = np.empty(0, dtype=np.intp)
     try:
         before, after = (Influence(each.fit, each.cells) for each in (old, new))
+        return covariance_of_differences(before, after, pairs, common or Common(none, none))
     except ValueError:
         return None
-    return variance_of_differences(before, after, pairs, common)
 
 
 def _differences(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], joint: Array) -> list[Difference]:

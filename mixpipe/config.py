@@ -10,14 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mixpipe.errors import ConfigError
 from mixpipe.schema import KeyPath, Where, check, defaults
-
-Lines = dict[KeyPath, str]
-
-_DEEPEST = 6  # catalogs, its name, columns, its name, error, upper or lower
+from mixpipe.yaml_lines import DEEPEST, Lines, read_yaml
 
 
 def _default(section: str, key: str) -> Any:
@@ -139,7 +134,7 @@ def load_config(path: str | Path) -> Config:
         For a file that cannot be read, or the first key that is unknown, missing, given twice or has a value
         that cannot be used.
     """
-    return parse_config(_compose(Path(path))[0], [path])
+    return parse_config(read_yaml(Path(path))[0], [path])
 
 
 def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
@@ -172,10 +167,16 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
     lines: Lines = {}
     shown: list[str] = []
     for file in (_shown(Path(file)) for file in files):
-        content, found = _compose(file)
+        content, found = read_yaml(file)
         if not (isinstance(content, Mapping) and isinstance(mapping, Mapping)) or content.keys() & mapping.keys():
             shown.append(str(file))
             lines |= found
+
+    template = lines.get(("__use_yte__",))
+    if template and isinstance(mapping, Mapping) and "__use_yte__" not in mapping:
+        # Snakemake takes the key out when it has obeyed it.
+        expected = "no such key: `mixpipe check` refuses such a file before anything in it runs"
+        raise ConfigError("key '__use_yte__' has let Python run that stands in the file", f"in {template}", expected)
 
     def where(path: KeyPath, key: str | None = None) -> str:
         full = path if key is None else (*path, key)
@@ -308,13 +309,13 @@ def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:
 
 def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
     """Plain mappings with keys of text: a release called 2018 is a number to YAML."""
-    if len(path) > _DEEPEST:  # a YAML alias may contain itself
-        raise ConfigError("keys are nested too deeply", where(path[:_DEEPEST]), f"at most {_DEEPEST} levels")
+    if len(path) > DEEPEST:  # a YAML alias may contain itself
+        raise ConfigError("keys are nested too deeply", where(path[:DEEPEST]), f"at most {DEEPEST} levels")
     if isinstance(value, Mapping):
         result = {}
         for key, entry in value.items():
             if isinstance(key, bool) or not isinstance(key, str | int):
-                raise ConfigError(f"key {key!r} is not text to YAML", where(path), "quotes around it")
+                raise ConfigError(f"key {key} is not text to YAML", where(path), "quotes around it")
             if str(key) in result:
                 raise ConfigError(f"key {str(key)!r} is given twice", where(path, str(key)), "each key once")
             result[str(key)] = _with_text_keys(entry, (*path, str(key)), where)
@@ -328,44 +329,3 @@ def _shown(path: Path) -> Path:
     """The path from the working directory if it is below: Snakemake makes all paths absolute."""
     full = path.absolute()
     return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else path
-
-
-def _compose(path: Path) -> tuple[Any, Lines]:
-    """The content of a YAML file, and the line of each key."""
-    try:
-        with path.open(encoding="utf-8") as stream:
-            loader = yaml.SafeLoader(stream)
-            node = loader.get_single_node()
-            lines: Lines = {}
-            if node is not None:
-                _collect_lines(loader, node, (), path, lines)
-            return (loader.construct_document(node) if node is not None else {}), lines
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}", f"{error.strerror}", "a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"byte {error.start} is not UTF-8", f"in {path}", "a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not YAML"
-        place = f"in {path} line {mark.line + 1}" if mark else f"in {path}"
-        raise ConfigError(problem, place, "YAML (indent with blanks, one `key: value` a line)") from error
-
-
-def _collect_lines(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, file: Path, lines: Lines) -> None:
-    if len(path) >= _DEEPEST:
-        return
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key_node, value_node in node.value:
-            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.tag
-            inner, place = (*path, str(key)), f"{file} line {key_node.start_mark.line + 1}"
-            if key in seen:
-                section = f" ({'.'.join(map(str, path))})" if path else ""
-                raise ConfigError(f"key {key!r} is given twice", f"in {place}{section}", "each key once")
-            seen.add(key)
-            lines[inner] = place
-            _collect_lines(loader, value_node, inner, file, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, entry in enumerate(node.value):
-            lines[(*path, index)] = f"{file} line {entry.start_mark.line + 1}"
-            _collect_lines(loader, entry, (*path, index), file, lines)

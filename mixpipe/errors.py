@@ -1,5 +1,7 @@
 """What a user can mend: one base class, one class for data and one for settings."""
 
+from collections.abc import Iterable
+
 
 class MixpipeError(Exception):
     """A mistake that the user can mend; the text says what, where and what was expected.
@@ -25,6 +27,27 @@ class MixpipeError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}, {self.where}, expected {self.expected}"
+
+
+def merged(problems: Iterable[MixpipeError]) -> list[MixpipeError]:
+    """Say once what is wrong in several places in the same way, with the first of them and how many more there are.
+
+    >>> places = ["in a.csv", "in b.csv", "in c.csv"]
+    >>> for problem in merged(MixpipeError("no column 'x'", place, "one of y, z") for place in places):
+    ...     print(problem)
+    no column 'x', in a.csv and 2 more, expected one of y, z
+    """
+    first: dict[str, MixpipeError] = {}
+    places: dict[str, set[str]] = {}
+    for problem in problems:
+        first.setdefault(problem.what, problem)
+        places.setdefault(problem.what, set()).add(problem.where)
+    return [
+        type(problem)(what, f"{problem.where} and {len(places[what]) - 1} more", problem.expected)
+        if len(places[what]) > 1
+        else problem
+        for what, problem in first.items()
+    ]
 
 
 def excerpt(text: str, most: int = 60) -> str:

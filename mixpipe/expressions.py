@@ -39,6 +39,13 @@ _FUNCTIONS: dict[str, Callable] = {"abs": np.abs, "sqrt": np.sqrt, "log10": np.l
 _KNOWN_FUNCTIONS = (*_FUNCTIONS, "isfinite")
 _GRAMMAR = "a condition such as \"mass > 1.4 and kind == 'DNS'\", with column names that are no words in backquotes"
 
+# What is written in other languages, and in place of it here.
+_FOREIGN = {
+    "&": "and", "&&": "and", "AND": "and", "|": "or", "||": "or", "OR": "or", "!": "not", "NOT": "not", "IN": "in",
+    "=": "==", "<>": "!=", "=<": "<=", "=>": ">=", "^": "**", "´": "'", "‘": "'", "’": "'", "“": "'", "”": "'",
+}  # fmt: skip
+_MARK = re.compile(r"[<>=!]{1,2}|&&?|\|\|?|[\^´‘’“”]|\w+")
+
 # Text in quotes is matched first, so that only backquotes and marks outside of it count.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`([^`]+)`|#")
 
@@ -81,10 +88,13 @@ class Expression:
         The condition as it was written.
     names : tuple of str
         Columns that it uses, in order of appearance.
+    unquoted : mapping of str to str
+        Those of them that may be text without its quotes, each with the comparison as it is with them.
     """
 
     text: str
     names: tuple[str, ...]
+    unquoted: Mapping[str, str] = field(compare=False)
     _step: Callable[[Table], _Truth] = field(repr=False, compare=False)
 
     @classmethod
@@ -150,26 +160,27 @@ class _Parser:
         # A placeholder of the same length keeps every position; its name is looked up by position.
         self.backquoted: dict[int, str] = {}
         self.names: dict[str, None] = {}
+        self.unquoted: dict[str, str] = {}
 
     def parse(self) -> Expression:
         if not self.text or len(self.text) > MAX_LENGTH:
             found = f"of {len(self.text)} characters" if self.text else "is empty"
             raise ConfigError(f"the condition {found}", "in where", f"1 to {MAX_LENGTH} characters: {_GRAMMAR}")
         # Conditions may be written over several lines.
-        source = re.sub(r"[\r\n\t\f\v]", " ", _QUOTED.sub(self._hide, self.text))
+        self.source = re.sub(r"[\r\n\t\f\v]", " ", _QUOTED.sub(self._hide, self.text))
         try:
             with warnings.catch_warnings(action="ignore"):  # on escapes in text that Python does not know
-                tree = ast.parse(source, mode="eval")
+                tree = ast.parse(self.source, mode="eval")
         except SyntaxError as error:
             # Python has no position for an end that comes too early.
             position = error.offset - 1 if error.offset else len(self.text)
-            raise self._error_at(position, f"not understood ({error.msg})", _GRAMMAR) from None
+            why = "" if str(error.msg).startswith("invalid syntax") else f" ({error.msg})"
+            raise self._error_at(position, f"not understood{why}", self._expected()) from None
         # What Python's parser raises for nesting beyond its own limits, and for NUL bytes.
         except (ValueError, MemoryError, RecursionError):
             raise self._error_at(0, "not understood", _GRAMMAR) from None
-        self.source = source
         step = self._condition(tree.body, 0)
-        return Expression(self.text, tuple(self.names), step)
+        return Expression(self.text, tuple(self.names), self.unquoted, step)
 
     def _hide(self, match: re.Match[str]) -> str:
         # To Python the rest would be a comment, and a part of the cut be lost without a word.
@@ -180,15 +191,15 @@ class _Parser:
         self.backquoted[match.start()] = match.group(1)
         return "_" * len(match.group())
 
-    def _position(self, node: ast.expr) -> int:
-        """Offset in characters; Python counts in bytes."""
-        return len(self.source.encode()[: node.col_offset].decode(errors="replace"))
+    def _position(self, offset: int) -> int:
+        """Place of a character in the text; Python counts in bytes."""
+        return len(self.source.encode()[:offset].decode(errors="replace"))
 
     def _error_at(self, position: int, what: str, expected: str) -> ConfigError:
         return ConfigError(what, f"at character {position + 1} of where: {_excerpt(self.text)}", expected)
 
     def _error(self, node: ast.expr, what: str, expected: str) -> ConfigError:
-        return self._error_at(self._position(node), what, expected)
+        return self._error_at(self._position(node.col_offset), what, expected)
 
     def _condition(self, node: ast.expr, depth: int) -> Callable[[Table], _Truth]:
         """A step whose result is a truth, not a number or text."""
@@ -242,7 +253,13 @@ class _Parser:
             case ast.Constant():
                 constant = self._constant(node)
                 return lambda table: constant
-        raise self._error(node, f"{_described(node)} is not part of the language", _GRAMMAR)
+        raise self._error(node, f"{_described(node)} is not part of the language", self._expected())
+
+    def _expected(self) -> str:
+        """What is written in place of a mark of another language, if there is one outside of quotes."""
+        marks = _MARK.findall(_QUOTED.sub("_", self.source))
+        foreign = next((mark for mark in marks if mark in _FOREIGN), None)
+        return f"`{_FOREIGN[foreign]}` in place of `{foreign}`" if foreign else _GRAMMAR
 
     def _logic(self, node: ast.BoolOp, depth: int) -> _Step:
         conditions = [self._condition(value, depth + 1) for value in node.values]
@@ -264,6 +281,8 @@ class _Parser:
                 raise self._error(right, "no comparison in front of this", "one of == != < <= > >= or a single in")
         operators = [_COMPARISONS[type(operator)] for operator in node.ops]
         operands = [node.left, *node.comparators]
+        if len(operands) == 2:
+            self._note_unquoted(node)
         steps = [self._step(operand, depth + 1) for operand in operands]
 
         def run(table: Table) -> _Truth:
@@ -275,6 +294,15 @@ class _Parser:
             return result
 
         return run
+
+    def _note_unquoted(self, node: ast.Compare) -> None:
+        """In ``kind == NS-WD`` there may be no columns NS and WD."""
+        names = [part for part in ast.walk(node.comparators[0]) if isinstance(part, ast.Name)]
+        if isinstance(node.left, ast.Name) and isinstance(node.ops[0], ast.Eq | ast.NotEq) and names:
+            right = node.comparators[0]
+            first, start, stop = map(self._position, (node.col_offset, right.col_offset, right.end_col_offset or 0))
+            quoted = f"{self.text[first:start]}{self.text[start:stop]!r}"
+            self.unquoted |= {self._name(part): quoted for part in names}
 
     def _membership(self, node: ast.Compare, depth: int) -> _Step:
         """``x in [a, b]`` is the ``or`` of ``x == a`` and ``x == b``."""
@@ -322,15 +350,19 @@ class _Parser:
         function = _FUNCTIONS[name]
         return lambda table: _calculated(function, operand(table))
 
+    def _name(self, node: ast.Name) -> str:
+        """Python folds some letters of identifiers into others, so the name is taken from the text."""
+        start = self._position(node.col_offset)
+        return self.backquoted.get(start, self.text[start : start + len(node.id)])
+
     def _column(self, node: ast.Name) -> _Step:
-        # Python folds some letters of identifiers into others, so the name is taken from the text.
-        start = self._position(node)
-        name = self.backquoted.get(start, self.text[start : start + len(node.id)])
+        name = self._name(node)
         self.names[name] = None
 
         def run(table: Table) -> _Value:
             if name not in table.colnames:
-                raise self._error(node, f"no column {name!r}", expected_name(name, table.colnames))
+                hint = f"; text needs quotes, {self.unquoted[name]}" if name in self.unquoted else ""
+                raise self._error(node, f"no column {name!r}", expected_name(name, table.colnames) + hint)
             column = table[name]
             values, missing = np.asarray(np.ma.getdata(column)), np.ma.getmaskarray(column)
             if values.ndim == 1 and values.dtype.kind in "biuf":

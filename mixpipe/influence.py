@@ -40,11 +40,11 @@ class Influence:
     Raises
     ------
     ValueError
-        If the fit is not of that kind, or its likelihood is flat in some direction; see `has_influence`.
+        If the fit is not of that kind, or its likelihood is flat in some direction.
     """
 
     def __init__(self, fit: FitResult, cells: Cells) -> None:
-        if not has_influence(fit, cells):
+        if fit.estimator != "em" or not fit.mixture.is_gaussian or not cells.are_values or fit.has_equal_sigmas:
             raise ValueError("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
         # Information and scores in units of order one.
@@ -73,8 +73,8 @@ class Influence:
         inner = solve_triangular(self._root, scores.T, lower=True)
         return self._outer(inner).T
 
-    def variance(self, counts: Array) -> Array:
-        """Variance of the parameters by the sampling of some of the rows, shape (3 n_components,).
+    def covariance(self, counts: Array) -> Array:
+        """Covariance of the parameters by the sampling of some of the rows, shape (3 n_components, 3 n_components).
 
         Rows vary as the mixture says, each with its own error. The information that they hold is taken for the share
         of theirs in the expected information, applied to the observed one; all rows have all of it.
@@ -85,12 +85,15 @@ class Influence:
             How often each row counts, at most its weight.
         """
         if not counts.any():
-            return np.zeros(self._jacobian.size)
-        some = self._expected(counts)
-        half = solve_triangular(self._expected_root, some, lower=True)
-        share = solve_triangular(self._expected_root, half.T, lower=True)
-        size, basis = np.linalg.eigh(0.5 * (share + share.T))
-        return np.sum(self._outer(basis * np.sqrt(np.maximum(size, 0.0))) ** 2, axis=1)
+            return np.zeros((self._jacobian.size,) * 2)
+        if np.array_equal(counts, self.cells.weights):
+            change = self._outer(np.eye(self._basis.shape[1]))
+        else:
+            half = solve_triangular(self._expected_root, self._expected(counts), lower=True)
+            share = solve_triangular(self._expected_root, half.T, lower=True)
+            size, basis = np.linalg.eigh(0.5 * (share + share.T))
+            change = self._outer(basis * np.sqrt(np.maximum(size, 0.0)))
+        return change @ change.T
 
     def _outer(self, inner: Array) -> Array:
         """Parameters from standard coordinates, in which the information is the unit matrix."""
@@ -177,11 +180,6 @@ class Influence:
         return products
 
 
-def has_influence(fit: FitResult, cells: Cells) -> bool:
-    """Whether `Influence` can describe a fit: Gaussian components of plain values, by maximum likelihood."""
-    return fit.estimator == "em" and fit.mixture.is_gaussian and cells.are_values and not fit.has_equal_sigmas
-
-
 @dataclass(frozen=True, eq=False)
 class Common:
     """Rows that two fits have in common.
@@ -196,8 +194,8 @@ class Common:
     new: NDArray[np.intp]
 
 
-def variance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
-    """Variance of the differences of the parameters of matched components.
+def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
+    """Covariance of the differences of the parameters of matched components.
 
     A row of weight c counts as c rows. Rows of one fit only are independent of the other; what a row in both does to
     the difference is the difference of what it does to each, its values in one and the other being as correlated as
@@ -214,21 +212,20 @@ def variance_of_differences(old: Influence, new: Influence, pairs: list[tuple[in
 
     Returns
     -------
-    ndarray, shape (n_pairs, 3)
-        For (weight, mean, sigma).
+    ndarray, shape (3 n_pairs, 3 n_pairs)
+        For (weight, mean, sigma) of each pair in turn.
     """
     first, second = ((3 * np.array([pair[side] for pair in pairs])[:, None] + np.arange(3)).ravel() for side in (0, 1))
     counts = np.minimum(old.cells.weights[common.old], new.cells.weights[common.new])
-    alone = []
-    for one, rows in ((old, common.old), (new, common.new)):
+    total = np.zeros((first.size, first.size))
+    for one, places, rows in ((old, first, common.old), (new, second, common.new)):
         left = one.cells.weights.copy()
         left[rows] -= counts
-        alone.append(one.variance(left))
-    total = alone[0][first] + alone[1][second]
+        total += one.covariance(left)[np.ix_(places, places)]
     for start in range(0, counts.size, _BLOCK):
         part = slice(start, start + _BLOCK)
         before, after = common.old[part], common.new[part]
         change = new.of_rows(new.cells.x[after], new.cells.err[after])[:, second]
         change -= old.of_rows(old.cells.x[before], old.cells.err[before])[:, first]
-        total += counts[part] @ change**2
-    return total.reshape(len(pairs), 3)
+        total += (counts[part, None] * change).T @ change
+    return total

@@ -571,29 +571,31 @@ class Selection:
         """
         import pandas as pd
 
+        return pd.DataFrame(self.records())
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of `table`, as plain values."""
         best = self.best
         lowest = min(fit.bic for fit in self.fits)
         shares = np.exp(-0.5 * np.array([fit.bic - lowest for fit in self.fits]))
         shares /= shares.sum()
-        return pd.DataFrame(
-            [
-                {
-                    "n_components": fit.n_components,
-                    "n_params": fit.n_params,
-                    "loglik": fit.loglik,
-                    "bic": fit.bic,
-                    "aic": fit.aic,
-                    "icl": fit.icl,
-                    "delta_bic": fit.bic - lowest,
-                    "converged": fit.converged,
-                    "selected": fit is best,
-                    "gradient_max": fit.gradient_max,
-                    "loglik_bound": self.loglik_bound if fit.mixture.is_gaussian else math.nan,
-                    "bound_sigma": self.bound_sigma if fit.mixture.is_gaussian else math.nan,
-                    "family": fit.mixture.family,
-                    "bic_weight": share,
-                    "exact": fit.exact,
-                }
-                for fit, share in zip(self.fits, shares, strict=True)
-            ]
-        )
+        return [
+            {
+                "n_components": fit.n_components,
+                "n_params": fit.n_params,
+                "loglik": fit.loglik,
+                "bic": fit.bic,
+                "aic": fit.aic,
+                "icl": fit.icl,
+                "delta_bic": fit.bic - lowest,
+                "converged": fit.converged,
+                "selected": fit is best,
+                "gradient_max": fit.gradient_max,
+                "loglik_bound": self.loglik_bound if fit.mixture.is_gaussian else math.nan,
+                "bound_sigma": self.bound_sigma if fit.mixture.is_gaussian else math.nan,
+                "family": fit.mixture.family,
+                "bic_weight": float(share),
+                "exact": fit.exact,
+            }
+            for fit, share in zip(self.fits, shares, strict=True)
+        ]

@@ -6,21 +6,38 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+# Digits of a whole number that may be rounded to zero: more are a power of ten.
+_ROUNDED = 3
+
 
 def measured(value: float, unc: float) -> str:
     """A value with its uncertainty, both to the second significant digit of the uncertainty.
 
     >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
     ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
+    >>> measured(5652.3, 2090.1)
+    '5700 ± 2100'
     """
     if not (math.isfinite(unc) and unc > 0.0):
         return f"{value:.5g}"
     # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
     last = int(f"{unc:.1e}".partition("e")[2]) - 1
-    if abs(value) < 1e9 and -9 <= last <= 0:
-        return f"{value:.{-last}f} ± {unc:.{-last}f}"
+    if abs(value) < 1e9 and -9 <= last <= _ROUNDED:
+        places = max(-last, 0)
+        return f"{round(value, -last):.{places}f} ± {round(unc, -last):.{places}f}"
     digits = int(f"{value:e}".partition("e")[2]) - last
     return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
+
+
+def chance(p_value: float, n_draws: int = 0) -> str:
+    """A p-value behind ``p``: a bound if it is the lowest that so many simulations can give, and if it is very small.
+
+    >>> f"p {chance(0.1234)}", f"p {chance(0.005, 199)}", f"p {chance(1e-9)}"
+    ('p = 0.12', 'p ≤ 0.005', 'p < 0.0001')
+    """
+    if n_draws and math.isclose(p_value, 1.0 / (n_draws + 1)):
+        return f"≤ {p_value:.2g}"
+    return f"= {p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
 
 
 def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from mixpipe.estimators.em import ascend
@@ -149,6 +148,8 @@ class _Profile:
 
 def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
     """Where the root reaches the target, going from the estimate in growing steps; at most to the edge."""
+    from scipy.optimize import brentq
+
     inside = estimate
     for _ in range(_MAX_DOUBLINGS):
         outside = estimate + step

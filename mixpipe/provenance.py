@@ -36,6 +36,10 @@ STAGES = {stage: f"mixpipe.pipeline.{stage}" for stage in _STAGES}
 # Folders of files that a module reads as data. (Not the schema: what it says of a job is in the job's plan.)
 DATA = {"report/page.py": "templates"}
 
+# Variable of the environment by which the jobs of a run know its command. Not a setting of theirs: what they make is
+# the same, however it was asked for.
+COMMAND = "MIXPIPE_COMMAND"
+
 LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
 
 _MEMO = ".cache/hashes.json"

@@ -93,30 +93,29 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     if cells.limits is not None:
         return Quality(math.nan, math.nan, math.nan)
     u = pit(mixture, cells)
-    above = 1.0 - u
-    tail = u > _UPPER_TAIL
-    if cells.truncated is None and tail.any():
-        above[tail] = _by_blocks(mixture.sf, cells[tail])
-    order = np.argsort(u, kind="stable")
-    last = order[np.count_nonzero(~tail) :]
-    order[order.size - last.size :] = last[np.lexsort((-above[last], u[last]))]
+    tail = u > (_UPPER_TAIL if cells.truncated is None else 1.0)
+    upper = _by_blocks(mixture.sf, cells[tail]) if tail.any() else np.empty(0)
+    weights, n_data = cells.weights, cells.n_data
+    if np.all(weights == weights[0]):
+        # Nothing has to stay together, and values are sorted much faster than rows.
+        u, upper = np.sort(u), np.sort(upper)[::-1]
+    else:
+        below, last = np.argsort(u[~tail], kind="stable"), np.lexsort((-upper, u[tail]))
+        u, weights = (np.concatenate([array[~tail][below], array[tail][last]]) for array in (u, weights))
+        upper = upper[last]
+    above = np.concatenate([1.0 - u[: u.size - upper.size], upper])
     tiny = np.finfo(np.float64).tiny
-    u, above = np.maximum(u[order], tiny), np.maximum(above[order], tiny)
-    weights = cells.weights[order]
-    n_data = cells.n_data
+    u, above = np.maximum(u, tiny), np.maximum(above, tiny)
     after = np.minimum(np.cumsum(weights) / n_data, 1.0)
     before = np.concatenate([[0.0], after[:-1]])
     ks = float(max(np.max(after - u), np.max(u - before)))
     # Between steps F is constant: the integrand has the antiderivative F^2 ln u - (1 - F)^2 ln(1 - u) - u.
     # ln(1 - u) comes from the probability above, which stays exact in the upper tail.
-    edges = np.concatenate([[0.0], u, [1.0]])
-    beyond = np.concatenate([[1.0], above, [0.0]])
-    levels = np.concatenate([[0.0], after])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low = np.where(levels > 0.0, levels**2 * np.log(edges[:-1]), 0.0) - (1.0 - levels) ** 2 * np.log(beyond[:-1])
-        high = levels**2 * np.log(edges[1:]) - np.where(levels < 1.0, (1.0 - levels) ** 2 * np.log(beyond[1:]), 0.0)
-    low[0] = 0.0
-    high[-1] = 0.0
+    log_below, log_above = np.log(u), np.log(above)
+    squares, rest = after**2, (1.0 - after) ** 2
+    # At its lower end the first piece is zero, and so is the last one at its upper end.
+    high = np.append(before**2 * log_below - (1.0 - before) ** 2 * log_above, 0.0)
+    low = np.append(0.0, squares * log_below - rest * log_above)
     ad = n_data * (float(np.sum(high - low)) - 1.0)
     return Quality(ks, float("nan"), ad)
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr, ndtri
 
 from mixpipe.engine import SEARCH_ROWS
@@ -189,6 +188,8 @@ def matched(reference: Params, params: Params, total_var: Array) -> list[int]:
     total_var : ndarray, shape (n_components,)
         Observed variances T of the components of `reference`.
     """
+    from scipy.optimize import linear_sum_assignment
+
     w, v = reference.weights[:, None], total_var[:, None]
     shifts = (reference.means[:, None] - params.means) ** 2
     shifts += 2.0 * (np.sqrt(reference.variances)[:, None] - np.sqrt(params.variances)) ** 2

@@ -128,7 +128,9 @@ def with_key_tables(text: str) -> str:
 
 @cache
 def _schema() -> dict[str, Any]:
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    # The loader in C is not part of every PyYAML; the other one takes as long as all else here.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
 
 
 @cache
@@ -153,7 +155,9 @@ def _config_error(error: ValidationError, where: Where) -> ConfigError:
         known = list(schema["properties"])
         key = next(key for key in found if key not in known)
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        homes = {"settings": "`settings`", "catalog": "a catalog", "column": "an entry of `columns`"}
+        home = next((words for section, words in homes.items() if key in _schema()["$defs"][section]["properties"]), "")
+        hint = f" ({key!r} is a key of {home})" if home else f" (did you mean {near[0]!r}?)" if near else ""
         return ConfigError(f"unknown key {key!r}", where(path, key), f"one of {', '.join(known)}{hint}")
     if error.validator == "required":
         key = next(key for key in schema["required"] if key not in found)

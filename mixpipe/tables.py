@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.files import write_file
@@ -20,6 +19,7 @@ from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertain
 from mixpipe.quality import Quality
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 # Rows per block of the members table: bounds its memory to some MB.
@@ -74,24 +74,30 @@ def components_table(fit: FitResult, unit: str | None = None, sigma_upper: Array
     Then the 95 % upper limit of a sigma on the boundary; the family, which says what mean and sigma are; and its third
     parameter, nan where it has none.
     """
+    import pandas as pd
+
+    return pd.DataFrame(_component_columns(fit, unit, sigma_upper))
+
+
+def _component_columns(fit: FitResult, unit: str | None, sigma_upper: Array | None) -> dict[str, list[Any]]:
+    """The columns of `components_table`, as plain values."""
     mixture, unc = fit.mixture, fit.uncertainties
-    return pd.DataFrame(
-        {
-            "component": np.arange(1, fit.n_components + 1),
-            "weight": mixture.weights,
-            "weight_unc": unc.weights,
-            "mean": mixture.means,
-            "mean_unc": unc.means,
-            "sigma": mixture.sigmas,
-            "sigma_unc": unc.sigmas,
-            "boundary": fit.boundary,
-            "unit": unit or "",
-            "sigma_upper": np.full(fit.n_components, np.nan) if sigma_upper is None else sigma_upper,
-            "family": mixture.families,
-            "shape": mixture.shapes,
-            "shape_unc": unc.shapes,
-        }
-    )
+    columns = {
+        "component": np.arange(1, fit.n_components + 1),
+        "weight": mixture.weights,
+        "weight_unc": unc.weights,
+        "mean": mixture.means,
+        "mean_unc": unc.means,
+        "sigma": mixture.sigmas,
+        "sigma_unc": unc.sigmas,
+        "boundary": fit.boundary,
+        "unit": np.full(fit.n_components, unit or ""),
+        "sigma_upper": np.full(fit.n_components, np.nan) if sigma_upper is None else sigma_upper,
+        "family": np.array(mixture.families),
+        "shape": mixture.shapes,
+        "shape_unc": unc.shapes,
+    }
+    return {name: column.tolist() for name, column in columns.items()}
 
 
 def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataFrame:
@@ -102,6 +108,8 @@ def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataF
     fits : iterable of (FitResult, float, float)
         A fit, the log-likelihood of its mixture on the data, and the seconds that it took.
     """
+    import pandas as pd
+
     rows = [
         {
             "estimator": fit.estimator,
@@ -123,7 +131,8 @@ def fit_document(
 ) -> dict[str, Any]:
     """The fit as plain values for JSON: what the command line prints and what fit.json is built on."""
     fit = selection.best
-    components = components_table(fit, None, sigma_upper).drop(columns=["component", "unit"])
+    components = _component_columns(fit, None, sigma_upper)
+    del components["component"], components["unit"]
     return {
         "n_data": fit.n_data,
         "unit": unit,
@@ -140,8 +149,8 @@ def fit_document(
         "remaining_gain": fit.remaining_gain,
         "n_passes": fit.n_passes,
         "sigma_floor": fit.sigma_floor,
-        "components": components.to_dict("records"),
-        "selection": selection.table().to_dict("records"),
+        "components": [dict(zip(components, row, strict=True)) for row in zip(*components.values(), strict=True)],
+        "selection": selection.records(),
         "quality": {**asdict(quality), "verdict": quality.verdict},
         "warnings": list(fit.warnings),
     }
@@ -203,6 +212,8 @@ def read_fit(document: dict[str, Any]) -> FitResult:
 
 def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]:
     """Name, mixture and log-likelihood of each estimator, from fit.json."""
+    import pandas as pd
+
     table = pd.DataFrame(document["estimators"])
     chosen = read_fit(document)
     found = []
@@ -242,6 +253,8 @@ def read_comparison(summary: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _read_back(path: Path, *texts: str) -> pd.DataFrame:
     """A table of numbers and of these texts, which stay as they are: a column may be called 1 or nan."""
+    import pandas as pd
+
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     return frame.astype({name: np.float64 for name in frame.columns if name not in texts})
 

@@ -19,7 +19,7 @@ from mixpipe.comparison import (
     match_components,
     total_variation,
 )
-from mixpipe.influence import Common, Influence, variance_of_differences
+from mixpipe.influence import Common, Influence, covariance_of_differences
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, FitResult, Uncertainties
 from mixpipe.selection import fit_mixture
@@ -80,18 +80,19 @@ def test_influence_of_one_component_is_that_of_mean_and_variance():
     np.testing.assert_allclose(found[:, 1], (x - mean) / 500, atol=1e-9)
     np.testing.assert_allclose(found[:, 2], ((x - mean) ** 2 - variance) / 500 / (2 * sigma), atol=1e-9)
     np.testing.assert_array_equal(found[:, 0], 0.0)
-    expected = [0.0, variance / 500, (2 * variance**2 / 500) / (2 * sigma) ** 2]
-    # The expectation by the trapezium rule is exact to 1e-6, see mixpipe.influence.
-    np.testing.assert_allclose(influence.variance(cells.weights), expected, rtol=1e-5)
+    # Mean and variance of a Gaussian sample are independent.
+    expected = np.diag([0.0, variance / 500, (2 * variance**2 / 500) / (2 * sigma) ** 2])
+    np.testing.assert_allclose(influence.covariance(cells.weights), expected, rtol=1e-5, atol=1e-9)
     half = np.where(np.arange(500) < 250, 1.0, 0.0)
-    np.testing.assert_allclose(influence.variance(half), np.array(expected) / 2, rtol=1e-5)
+    # The expectation by the trapezium rule is exact to 1e-6, see mixpipe.influence.
+    np.testing.assert_allclose(influence.covariance(half), expected / 2, rtol=1e-5, atol=1e-9)
 
 
 def test_information_is_that_of_the_fit():
     x, err = sample(THREE, 3000, 2)
     cells = Cells.from_rows(x, err)
     fit = fit_mixture(cells, n_components=3, start=THREE)
-    variance = Influence(fit, cells).variance(cells.weights).reshape(3, 3)
+    variance = np.diag(Influence(fit, cells).covariance(cells.weights)).reshape(3, 3)
     unc = fit.uncertainties
     # Computed by other code, from the same Hessian.
     np.testing.assert_allclose(np.sqrt(variance), np.transpose([unc.weights, unc.means, unc.sigmas]), rtol=1e-4)
@@ -107,7 +108,7 @@ def test_rows_vary_as_their_errors_let_them(precise):
     some = (err < 0.4) == precise
     expected = np.sum(influence.of_rows(x[some], err[some]) ** 2, axis=0)
     # 20,000 squares, few of which are of the narrow component and within its reach: 2 to 3 per cent.
-    np.testing.assert_allclose(influence.variance(some.astype(float)), expected, rtol=0.1)
+    np.testing.assert_allclose(np.diag(influence.covariance(some.astype(float))), expected, rtol=0.1)
 
 
 def test_influence_predicts_what_an_appended_row_does():
@@ -132,13 +133,14 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     fit = fit_mixture(cells, n_components=3, start=THREE)
     common = Common(np.arange(400), np.arange(50, 450))
 
-    def variances():
+    def covariance():
         influence = Influence(fit, cells)
-        return variance_of_differences(influence, influence, [(0, 0), (1, 1), (2, 2)], common)
+        return covariance_of_differences(influence, influence, [(0, 0), (1, 1), (2, 2)], common)
 
-    whole = variances()
+    whole = covariance()
     monkeypatch.setattr("mixpipe.influence._BLOCK", 7)
-    np.testing.assert_allclose(variances(), whole, rtol=1e-9)  # sums in another order
+    # Sums in another order; covariances may cancel.
+    np.testing.assert_allclose(covariance(), whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("n_common", [0, 300, 600])
@@ -180,6 +182,29 @@ def test_a_row_of_weight_two_is_two_rows():
     found, expected = ([each.joint_unc for each in compared.differences] for compared in (one, two))
     # The groups of similar errors are not quite the same.
     np.testing.assert_allclose(found, expected, rtol=1e-2)
+
+
+def test_pvalue_of_all_parameters_in_closed_form():
+    """Mean and sigma of one Gaussian without errors are independent, with variances s^2 / n and s^2 / 2n."""
+    rng = np.random.default_rng(15)
+    samples = [rng.normal(0.0, 2.0, 300), rng.normal(0.3, 2.2, 500)]
+    old, new = (fitted(Cells.from_rows(x), Mixture([1.0], [0.0], [2.0])) for x in samples)
+    chi2 = (samples[1].mean() - samples[0].mean()) ** 2 / sum(x.var() / x.size for x in samples)
+    chi2 += (samples[1].std() - samples[0].std()) ** 2 / sum(x.var() / (2 * x.size) for x in samples)
+    for common in (NONE, None):
+        # Maxima are reached to 1e-9 or better.
+        assert compare_fits(old, new, common).pvalue == pytest.approx(math.exp(-chi2 / 2), rel=1e-6)
+
+
+def test_one_revised_row_cannot_be_improbable():
+    x, err = sample(THREE, 600, 16)
+    y = x.copy()
+    y[0] += 0.5
+    old, new = (fitted(Cells.from_rows(values, err), THREE) for values in (x, y))
+    compared = compare_fits(old, new, Common(np.arange(600), np.arange(600)))
+    # The difference d is what the row does, and its covariance at least d d': chi^2 is 1 at most, of one parameter.
+    assert compared.pvalue > 2 * ndtr(-1.0)
+    assert math.isnan(compare_fits(old, old, Common(np.arange(600), np.arange(600))).pvalue)
 
 
 # ----- matching and distance
@@ -241,14 +266,14 @@ CALM = [difference(0.5), difference(-1.5)]
         # Each mean for itself at 5 %, 1.96, however many there are.
         ((1, 1), 1, 0.0, [difference(1.9)] + 9 * [difference(-1.9)], UNCHANGED),
         ((1, 1), 1, 0.0, [difference(-2.0)] + 9 * [difference(0.0)], SHIFTED),
-        # Bonferroni's bound for one, two and ten other parameters at 5 %: 1.96, 2.24 and 2.81; means do not count.
-        ((1, 1), 1, 0.0, [difference(2.0, parameter="sigma")] + 9 * [difference(0.0)], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (2.2, 0.0)], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (-2.3, 0.0)], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (2.7, *9 * [0.0])], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (2.9, *9 * [0.0])], SHIFTED),
+        # Bonferroni's bound for one, two and ten other parameters at 1 %: 2.58, 2.81 and 3.29; means do not count.
+        ((1, 1), 1, 0.0, [difference(2.6, parameter="sigma")] + 9 * [difference(0.0)], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (2.7, 0.0)], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (-2.9, 0.0)], SHIFTED),
+        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (3.2, *9 * [0.0])], UNCHANGED),
+        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (3.4, *9 * [0.0])], SHIFTED),
         # Weights sum to one: two of them are one parameter.
-        ((2, 2), 2, 0.0, [difference(2.0, parameter="weight"), difference(-2.0, parameter="weight")], SHIFTED),
+        ((2, 2), 2, 0.0, [difference(2.6, parameter="weight"), difference(-2.6, parameter="weight")], SHIFTED),
         ((1, 1), 1, 0.0, [difference(4.0, joint_unc=0.1)], UNCHANGED),
         ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=0.8)], SHARPENED),
         ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=1.2)], UNCHANGED),
@@ -264,6 +289,22 @@ def test_verdicts_that_need_a_word_have_it():
     assert "5.9 in BIC" in decide(2, 3, 2, 5.9, CALM)[1][0]
     assert "evidence" in decide(2, 3, 2, math.nan, CALM)[1][0]
     assert "none is larger" in decide(1, 1, 1, 0.0, [difference(4.0, joint_unc=0.1)])[1][0]
+
+
+@pytest.mark.parametrize(
+    "pvalue, joint_unc, verdict, word",
+    [
+        (0.06, 1.0, UNCHANGED, None),
+        (0.04, 1.0, SHIFTED, "all together are, with p = 0.04"),
+        (0.04, 0.5, UNCHANGED, "none is larger"),
+        (math.nan, 1.0, UNCHANGED, None),
+    ],
+)
+def test_differences_that_are_significant_together(pvalue, joint_unc, verdict, word):
+    differences = [difference(size, joint_unc) for size in (1.5, -1.9, 0.1)]
+    found, remarks = decide(1, 1, 1, 0.0, differences, pvalue)
+    assert found == verdict
+    assert [word in remark for remark in remarks] == ([True] if word else [])
 
 
 # ----- whole comparisons
@@ -377,9 +418,13 @@ def test_significances_are_calibrated(overlap):
     assert shares[0] == pytest.approx(0.683, abs=0.108)
     assert shares[1] == pytest.approx(0.954, abs=0.048)
     n_shifted = sum(verdict not in (UNCHANGED, SHARPENED) for verdict in found["verdicts"])
-    # By chance at most 5 % for each mean and for the rest: of 100, more than 28 have a probability of 3e-4. An append
-    # does not move parameters by more than their old uncertainties.
+    # By chance at most 5 % for each of two means, 5 % for all together and 1 % for the others: of 100, more than 28
+    # have a probability of 8e-4. An append does not move parameters by more than their old uncertainties.
     assert n_shifted <= (0 if overlap == "append of 4 %" else 28)
+    # 5 of 100: more than 14 have a probability of 1e-4.
+    assert np.mean(found["pvalues"] < 0.05) <= 0.14
+    # The mean of 100 numbers between 0 and 1: 0.5 +- 0.029; four times that.
+    assert np.mean(found["pvalues"]) == pytest.approx(0.5, abs=0.116)
 
 
 @pytest.mark.parametrize("shift, share", [(3.0, 0.7), (5.0, 0.95)])

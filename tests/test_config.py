@@ -272,6 +272,42 @@ def test_files_that_are_no_configuration(tmp_path, text, part):
     assert part in str(error_of(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "what", "place", "expected"),
+    [
+        # The parser notices some mistakes only behind the line that they are in.
+        ("    columns:", "     columns:", "does not belong to those above", "line 6, column 6: columns:", "far"),
+        ("    columns:", "   columns:", "does not belong to those above", "line 6, column 4: columns:", "far"),
+        ("      mass:", "\tmass:", "a tab", "line 7, column 1: mass:", "blanks"),
+        ("mass:", "mass: {error: e", "braces that do not end", "line 7, column 13: mass: {error: e", "`}` behind"),
+        ("mass:", "mass: {error: [a, b}", "a list that does not end", "line 7, column 21: mass:", "`]` behind"),
+        ("mass:", "mass: {unit: 'mas}", "quotes that do not end", "line 7, column 20: mass:", "a second quote"),
+        ("columns:", "where: a > 1 and b: c\n    columns:", "a second `:`", "line 6, column 23: where:", "quotes"),
+        ("columns:", "where: `a` > 1\n    columns:", "takes for something", "line 6, column 12: where:", "quotes"),
+        ("columns:", "where: !a > 1\n    columns:", "takes for something", "line 6, column 17: where:", "quotes"),
+        ("columns:", "where: [Fe/H] > 1\n    columns:", "takes for something", "line 6, column 21: where:", "quotes"),
+        ("columns:", "where: *a\n    columns:", "takes for something", "line 6, column 12: where:", "quotes"),
+        ("columns:", "where: 'a' == b\n    columns:", "behind the end of", "line 6, column 16: where:", "quotes"),
+        ("columns:", "key name\n    columns:", "a key without `: `", "line 6, column 5: key name", "`key: value`"),
+        ("columns:", "key: 2024-13-45\n    columns:", "a value that cannot be (month", "", "quotes"),
+        ("\ncatalogs", "\na: 1\n---\ncatalogs", "a second document", "line 3, column 1: ---", "no line"),
+    ],
+)  # fmt: skip
+def test_what_is_no_yaml_is_said_in_plain_words(tmp_path, old, new, what, place, expected):
+    assert old in MINIMAL
+    error = error_of(tmp_path, MINIMAL.replace(old, new, 1))
+    assert what in error.what
+    assert error.where.startswith(f"in {tmp_path}/config.yaml {place}".strip())
+    assert expected in error.expected
+
+
+def test_a_key_in_the_wrong_section_is_told_its_own(tmp_path):
+    error = error_of(tmp_path, MINIMAL.replace("columns:", "unit: mas\n    columns:"))
+    assert error.expected.endswith("('unit' is a key of an entry of `columns`)")
+    error = error_of(tmp_path, MINIMAL.replace("mass:", "mass: {criterion: aic}"))
+    assert error.expected.endswith("('criterion' is a key of `settings`)")
+
+
 def test_unreadable_files(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.yaml")

@@ -136,7 +136,7 @@ def test_the_table_is_left_alone(table: Table) -> None:
     [
         ("", "is empty"),
         ("   ", "is empty"),
-        ("mass >", "not understood .* at character 7"),
+        ("mass >", "not understood, at character 7"),
         ("mass > 1 and", "not understood"),
         ("(mass > 1", r"never closed.* at character 1 "),
         ("mass = 1", "not understood"),
@@ -208,6 +208,49 @@ def test_what_is_no_condition(text: str, message: str) -> None:
 def test_conditions_that_do_not_fit_the_table(table: Table, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Expression.parse(text).evaluate(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "unquoted"),
+    [
+        ("kind == NS", {"NS": "kind == 'NS'"}),
+        ("x > 1 and kind != NS-WD", {"NS": "kind != 'NS-WD'", "WD": "kind != 'NS-WD'"}),
+        ("`my kind`  ==  σ", {"σ": "`my kind`  ==  'σ'"}),
+        ("x > y", {}),
+        ("x == 'NS'", {}),
+        ("0 < x < y", {}),
+    ],
+)
+def test_names_that_may_be_text_without_quotes(text: str, unquoted: dict) -> None:
+    assert Expression.parse(text).unquoted == unquoted
+
+
+def test_text_without_quotes_is_told_from_a_misspelt_column(table: Table) -> None:
+    with pytest.raises(ConfigError, match=r"no column 'DNS', .*; text needs quotes, kind == 'DNS'"):
+        Expression.parse("kind == DNS").evaluate(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1", "`==` in place of `=`"),
+        ("x > 1 & y < 2", "`and` in place of `&`"),
+        ("x > 1 && y < 2", "`and` in place of `&&`"),
+        ("x > 1 || y < 2", "`or` in place of `||`"),
+        ("x > 1 OR y < 2", "`or` in place of `OR`"),
+        ("!(x > 1)", "`not` in place of `!`"),
+        ("x <> 1", "`!=` in place of `<>`"),
+        ("x =< 1", "`<=` in place of `=<`"),
+        ("x^2 > 1", "`**` in place of `^`"),
+        ("kind == “NS”", "`'` in place of `“`"),
+        # In quotes they are text.
+        ("kind == 'a = b' or", "a condition such as"),
+    ],
+)
+def test_what_other_languages_write_is_told(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Expression.parse(text)
+    assert caught.value.expected.startswith(expected)
 
 
 def test_columns_with_several_values_a_row() -> None:

@@ -1,5 +1,6 @@
 """Figures: what they show, that hard data do not spoil them, and that their bytes repeat."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from scipy.stats import norm
 
 from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
 from mixpipe.figures.scene import Scene
+from mixpipe.figures.style import component_style
 from mixpipe.model import FitResult, Mixture, Selection
 
 
@@ -104,9 +106,12 @@ def test_observed_curve_is_the_mixture_averaged_over_the_errors():
     axes = draw_mixture(fit, x, err, label="a / b / c", unit=None).axes[1]
     grid, observed = line(axes, "#000000", "-")
     _, intrinsic = line(axes, "#000000", ":")
+    parts = [(0.3, -1.0, 0.5), (0.7, 2.0, 1.0)]
+    members = np.array([weight * norm.pdf(x, mean, np.hypot(sigma, err)) for weight, mean, sigma in parts])
+    members /= members.sum(axis=0)
     direct = sum(
-        weight * norm.pdf(grid[:, None], mean, np.sqrt(sigma**2 + err**2)).mean(axis=1)
-        for weight, mean, sigma in [(0.3, -1.0, 0.5), (0.7, 2.0, 1.0)]
+        weight * norm.pdf(grid[:, None], mean, np.hypot(sigma, err)) @ (rows / rows.sum())
+        for (weight, mean, sigma), rows in zip(parts, members, strict=True)
     )
     # 256 groups of errors, each replaced by its root mean square, and a thousandth of the width as resolution.
     np.testing.assert_allclose(observed, direct, atol=1e-4)
@@ -127,6 +132,80 @@ def test_few_percent_far_away_stay_in_the_picture():
     figure = draw_mixture(fit_of([0.96, 0.04], [0.0, 20.0], [1.0, 1.0], 1000), x, 0.1, label="a / b / c", unit=None)
     low, high = figure.axes[1].get_xlim()
     assert low < -3 and high > 21
+
+
+@pytest.fixture
+def decades():
+    """Values over four decades with errors of 5 %, and a mixture like them."""
+    x = np.sort(10.0 ** np.random.default_rng(3).normal(1.0, 0.8, 4000))
+    return fit_of([0.5, 0.5], [5.0, 60.0], [3.0, 50.0], 4000), x, 0.05 * x
+
+
+def test_values_over_decades_have_a_logarithmic_axis_that_holds_all_but_a_thousandth_at_each_end(decades):
+    fit, x, err = decades
+    axes = draw_mixture(fit, x, err, label="a / b / c", unit="Jy").axes[1]
+    low, high = axes.get_xlim()
+    assert axes.get_xscale() == "log" and axes.get_ylabel() == "density per decade"
+    assert 1 <= np.sum(x < low) <= 4 and 1 <= np.sum(x > high) <= 4
+    edges = next(patch.get_data() for patch in axes.patches if hasattr(patch, "get_data")).edges
+    inside = np.mean((x >= edges[0]) & (x <= edges[-1]))
+    assert np.sum(heights(axes) * np.diff(np.log10(edges))) == pytest.approx(inside)
+    grid, intrinsic = line(axes, "#000000", ":")
+    density = 0.5 * norm.pdf(grid, 5.0, 3.0) + 0.5 * norm.pdf(grid, 60.0, 50.0)
+    np.testing.assert_allclose(intrinsic, density * grid * np.log(10.0), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("shift", [-1e-3, 100.0])
+def test_values_that_are_not_positive_or_not_over_decades_have_an_even_axis(decades, shift):
+    fit, x, err = decades
+    values = x - x.min() + shift
+    assert draw_mixture(fit, values, err, label="a / b / c", unit=None).axes[1].get_xscale() == "linear"
+
+
+def test_rounded_values_over_decades_leave_no_bin_empty_between_them(decades):
+    fit, x, err = decades
+    values = np.maximum(x.round(), 1.0)
+    scene = Scene.of(fit.mixture, values, err, None)
+    edges = scene.edges(fit.mixture)
+    assert scene.log and np.all(scene.counts(edges)[edges[1:] < 30.0] > 0)
+
+
+def test_errors_that_grow_with_the_values_blur_each_component_by_those_of_its_own_rows():
+    rng = np.random.default_rng(4)
+    err = np.repeat([0.1, 20.0], 5000)
+    x = np.repeat([0.0, 1000.0], 5000) + rng.normal(size=10_000) * np.hypot(1.0, err)
+    figure = draw_mixture(fit_of([0.5, 0.5], [0.0, 1000.0], [1.0, 1.0], 10_000), x, err, label="a / b / c", unit=None)
+    scene = Scene.of(Mixture([0.5, 0.5], [0.0, 1000.0], [1.0, 1.0]), x, err, None)
+    (at_zero,) = scene.observed(Mixture([0.5, 0.5], [0.0, 1000.0], [1.0, 1.0]), np.zeros(1)).sum(axis=0)
+    # The picture's resolution, 0.3 of a thousandth of some 1100, blurs as an error of 0.35.
+    assert at_zero == pytest.approx(0.5 * norm.pdf(0.0, 0.0, np.sqrt(1.0 + 0.1**2 + 0.35**2)), rel=0.01)
+    assert "outside" not in texts(figure)
+
+
+@pytest.mark.parametrize("highest", [70.0, 3e3, 1.2e7, 5e8, 3e13])
+def test_marks_of_large_differences_of_criteria_do_not_run_into_each_other(highest):
+    rows = {"n_components": [1, 2, 3], "converged": [True] * 3, "selected": [False, True, False]}
+    values = [highest, 0.0, 3.0]
+    table = pd.DataFrame(rows | {"bic": values, "aic": values, "icl": [0.0, 2.0, highest]})
+    figure = draw_selection(table, "bic", label="a / b / c")
+    (axes,) = figure.axes
+    labels = [label.get_tightbbox() for label in axes.get_yticklabels() if label.get_text()]
+    spans = sorted((box.y0, box.y1) for box in labels)
+    assert len(spans) >= 4 and all(top < bottom for (_, top), (bottom, _) in itertools.pairwise(spans))
+    assert axes.get_ylim()[1] > highest
+
+
+def test_eighteen_components_look_different():
+    looks = {component_style(index) for index in range(18)}
+    assert len(looks) == 18
+
+
+def test_a_legend_of_long_entries_stays_in_the_picture():
+    fit = fit_of([0.4, 0.3, 0.3], [6.70605e8, 1.408e9, 1.15e9], [3.57e8, 6.85e8, 6.79e8], 300)
+    x = RNG.normal(1e9, 3e8, 300)
+    figure = draw_mixture(fit, x, 1e7, label="a / b / c", unit="Msun")
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_large_errors_of_some_rows_do_not_hide_the_components():

@@ -172,7 +172,7 @@ def test_the_configuration_runs(tmp_path, monkeypatch):
 
 
 def test_kinds_of_errors_and_units(tmp_path):
-    table = Table({"flux": X, "ivar_flux": 1.0 / ERR**2, "mag": X, "var_mag": ERR**2})
+    table = Table({"flux": X, "ivar_flux": 1.0 / ERR**2, "mag": X[::-1], "var_mag": ERR**2})
     table["flux"].unit, table["ivar_flux"].unit, table["mag"].unit = "mJy", "mJy-2", "mag"
     table.write(tmp_path / "sky.fits")
     assert only(init(tmp_path / "sky.fits"))["columns"] == {
@@ -196,7 +196,8 @@ def test_an_error_in_another_unit_is_no_error_of_it(tmp_path):
 
 def test_flags_mark_limits_where_there_are_some(tmp_path):
     flag, none = [1] * 5 + [-1] * 5 + [0] * 50, [0] * 60
-    file = write(tmp_path / "planets.csv", m=X, merr1=ERR, merr2=-ERR, mlim=flag, r=X, rerr1=ERR, rerr2=-ERR, rlim=none)
+    m = {"m": X, "merr1": ERR, "merr2": -ERR, "mlim": flag}
+    file = write(tmp_path / "planets.csv", **m, r=X[::-1], rerr1=ERR, rerr2=-ERR, rlim=none)
     assert only(init(file))["columns"] == {
         "m": {"error": ["merr1", "merr2"], "limit_flag": "mlim"},
         "r": {"error": ["rerr1", "rerr2"]},
@@ -244,6 +245,33 @@ def test_what_is_left_out_and_why(tmp_path):
 def test_columns_without_errors_are_fitted_if_there_are_no_others(tmp_path):
     config = only(init(write(tmp_path / "plain.csv", ra=X, x=X, y=X)))
     assert config["columns"] == {"x": {}, "y": {}}
+
+
+def test_whole_numbers_without_errors_are_left_out_beside_others(tmp_path):
+    whole = RNG.integers(0, 90, 60)
+    file = write(tmp_path / "plain.csv", flag=whole % 2, n_obs=whole, run=whole * 1.0, mag=X)
+    assert only(init(file))["columns"] == {"mag": {}}
+    lines = [line.strip() for line in run("init", file).stdout.splitlines()]
+    first = lines.index("# -- whole numbers without errors: flags, classes, counts")
+    assert [line.split(":")[0] for line in lines[first + 1 : first + 4]] == ["# flag", "# n_obs", "# run"]
+    # There may be nothing else.
+    assert only(init(write(tmp_path / "minutes.csv", waiting=whole)))["columns"] == {"waiting": {}}
+
+
+def test_long_lists_of_names_are_cut_short(tmp_path):
+    file = write(tmp_path / "wide.csv", x=X, **{f"text_{i}": ["a"] * 60 for i in range(20)})
+    (line,) = (line for line in run("init", file).stdout.splitlines() if "text_0" in line)
+    assert line.endswith("text_11 and 8 more")
+
+
+def test_a_key_with_few_repeated_names_is_told(tmp_path):
+    names = [f"s{i}" for i in range(60)]
+    one = write(tmp_path / "a.csv", name=[*names[:59], "s0"], x=X)
+    assert "# key: name # missing or repeated in 1 row\n" in run("init", one).stdout
+    two = write(tmp_path / "b.csv", name=[*names[:58], "s0", "s0"], x=X)
+    assert "# key: name # missing or repeated in 2 rows\n" in run("init", two).stdout
+    survey = write(tmp_path / "c.csv", source_id=[7] * 60, x=X)
+    assert "key:" not in run("init", survey).stdout
 
 
 def test_columns_that_are_asked_for(tmp_path):
@@ -301,7 +329,10 @@ def test_releases_are_found_by_name_and_ordered(files, expected):
 
 def test_parts_of_a_release():
     assert names("a/part_1.fits", "a/part_2.fits") == {"part": {"1": ["a/part_1.fits", "a/part_2.fits"]}}
-    assert names("sky/north.fits", "sky/south.fits") == {"sky": {"1": ["sky/north.fits", "sky/south.fits"]}}
+    halves = names("sky/north.fits", "sky/south.fits", columns=lambda path: ("x", "y"))
+    assert halves == {"sky": {"1": ["sky/north.fits", "sky/south.fits"]}}
+    # One column of the same name is no reason to mix two files.
+    assert names("sky/north.fits", "sky/south.fits").keys() == {"north", "south"}
     assert names("gaia_dr2_1.fits", "gaia_dr2_2.fits", "gaia_dr3_1.fits") == {
         "gaia": {"dr2": ["gaia_dr2_1.fits", "gaia_dr2_2.fits"], "dr3": ["gaia_dr3_1.fits"]}
     }

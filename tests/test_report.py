@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -16,7 +17,8 @@ from mixpipe.pipeline.summary import summarise
 from mixpipe.provenance import code_hash
 from mixpipe.report import DensityEntry, ReleaseChange, ReportEntry, write_report
 from mixpipe.report.libraries import script_hash
-from mixpipe.report.plots import density_plots, fit_plots, simplified
+from mixpipe.report.plots import density_plots, fit_plots
+from mixpipe.report.traces import simplified
 from mixpipe.tables import components_table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -101,6 +103,10 @@ def entry(tmp_path):
     )
 
 
+def unpacked(letters):
+    return zlib.decompress(base64.b64decode(letters)).decode("utf-8")
+
+
 def written(tmp_path, entries, provenance=PROVENANCE, changes=()):
     write_report(tmp_path / "report.html", entries, provenance, changes)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -108,7 +114,7 @@ def written(tmp_path, entries, provenance=PROVENANCE, changes=()):
 
 def test_overview_has_a_row_for_each_fit_and_links_that_lead_somewhere(tmp_path, entry):
     page = Page(written(tmp_path, [entry, replace(entry, release="2024")]))
-    shown = ["12,338", "7", "2", "−5.25", "1,234.57", "rejectedp 0.004", "none"]
+    shown = ["12,338", "7", "2", "−5.25", "1,234.57", "rejectedp = 0.0040 < 0.01", "none"]
     assert ["neutron_stars", "2018", "mass", *shown] in page.cells
     assert ["neutron_stars", "2024"] in [row[:2] for row in page.cells]
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
@@ -124,7 +130,7 @@ def test_components_have_uncertainties_and_the_unit(tmp_path, entry):
     assert ["1", "0.72 ± 0.11", "1.346 ± 0.012", "0.078 ± 0.011", ""] in page.cells
     second = next(row for row in page.cells if row[:2] == ["2", "0.28 ± 0.11"])
     assert second[2:4] == ["1.782 ± 0.034", "0"] and "lower bound" in second[4]
-    assert "Mean and σ in Msun." in " ".join(page.words)
+    assert ["Component", "Weight", "Mean[Msun]", "σ[Msun]", "Remark"] in page.cells
 
 
 def test_selection_and_rows_are_shown(tmp_path, entry):
@@ -165,8 +171,9 @@ def test_only_the_scripts_of_the_page_may_run(tmp_path, entry):
     policy = next(attrs["content"] for attrs in Page(text).all("meta") if "http-equiv" in attrs)
     allowed = dict(part.strip().split(" ", 1) for part in policy.split(";"))
     scripts = re.findall(r"<script(?: type=\"module\")?>(.*?)</script>", text, flags=re.DOTALL)
-    assert allowed["default-src"] == "'none'" and len(scripts) == 3
-    assert allowed["script-src"].split() == [script_hash(script) for script in scripts]
+    plotly = unpacked(re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', text)[1])
+    assert allowed["default-src"] == "'none'" and len(scripts) == 2 and "Plotly" in plotly
+    assert allowed["script-src"].split() == [script_hash(script) for script in (plotly, *scripts)]
 
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
@@ -240,7 +247,7 @@ def test_components_without_known_uncertainty_and_without_unit(tmp_path, entry):
     components = pd.DataFrame(entry.components).assign(weight_unc=np.nan, mean_unc=None)
     page = Page(written(tmp_path, [replace(entry, components=components, unit=None)]))
     assert next(row for row in page.cells if row[:3] == ["1", "0.72", "1.3456"])[3] == "0.078 ± 0.011"
-    assert "in the unit of the column" in " ".join(page.words)
+    assert ["Component", "Weight", "Mean", "σ", "Remark"] in page.cells
 
 
 # ----- certificate, intervals, comparison
@@ -252,7 +259,7 @@ def test_the_certificate_is_told(tmp_path, entry):
     )
     page = Page(written(tmp_path, [replace(entry, selection=selection)]))
     told = " ".join(page.words)
-    assert "σ of at least 0.01, has ln L above −3.12" in told  # the lowest of the bounds is one for all
+    assert "σ of at least 0.01 Msun, has ln L above −3.12" in told  # the lowest of the bounds is one for all
     table = {row[0]: row for row in page.cells if len(row) == 10}
     assert [table[m][8] for m in "123"] == ["12.5", "0.25", "0"]
     assert "from a sketch" in table["3"][9] and "sketch" not in table["2"][9]
@@ -272,7 +279,8 @@ def test_intervals_are_side_by_side(tmp_path, entry):
     )
     page = Page(written(tmp_path, [replace(entry, intervals=intervals)]))
     assert ["Component", "Parameter", "Estimate", "profile, 68 %", "profile, 95 %"] in page.cells
-    assert ["1", "mean", "1.5", "1.25 to 1.75", "1 to –"] in page.cells
+    # Two digits of half the width of the shortest interval, 0.25.
+    assert ["1", "mean[Msun]", "1.50", "1.25 to 1.75", "1.00 to –"] in page.cells
 
 
 @pytest.fixture
@@ -311,12 +319,36 @@ def test_what_changed_between_releases_is_told_three_times(tmp_path, entry, chan
         "4.0",
         "taken for independent",
     ] in page.cells
-    assert ["1 → 1", "mean", "1.25 ± 0.12", "1.50 ± 0.25", "0.25 ± 0.25", "1.0"] in page.cells
-    assert ["2appeared", "mean", "–", "1.75 ± 0.25", "–", "–"] in page.cells
+    assert ["1 → 1", "mean[Msun]", "1.25 ± 0.12", "1.50 ± 0.25", "0.25 ± 0.25", "1.0"] in page.cells
+    assert ["2appeared", "mean[Msun]", "–", "1.75 ± 0.25", "–", "–"] in page.cells
     assert not any("7 → 7" in row for row in page.cells)
     told = " ".join(" ".join(page.words).split())
     assert "Since 2016: conclusion changed" in told and "which BIC prefers by 12.5" in told
     assert [attrs["src"] for attrs in page.all("img") if "2016 → 2018" in attrs["alt"]]
+
+
+def test_a_comparison_is_open_when_something_changed_and_marked_in_the_overview(tmp_path, entry, change):
+    def compared(verdict, **more):
+        summary = change.summary.assign(verdict=verdict)
+        changes = [ReleaseChange("neutron_stars", "2016", "2018", summary, change.components, change.overlay)]
+        text = written(tmp_path, [entry] * 5, changes=changes)
+        opened = ["open" in attrs for attrs in Page(text).all("details") if "class" not in attrs]
+        return opened, text.count(f'<span class="mark">{verdict}</span>'), f">1 {verdict}<" in text
+
+    assert compared("conclusion changed") == ([True], 2 + 4, True)
+    assert compared("sharpened") == ([True], 2 + 4, True)
+    assert compared("unchanged") == ([False], 0, True)
+
+
+def test_pvalues_at_the_floor_of_the_simulations_are_bounds(tmp_path, entry):
+    summary = entry.summary | {"ad_pvalue": 0.005, "pvalue_floor": 1 / 200}
+    page = Page(written(tmp_path, [replace(entry, summary=summary)]))
+    assert any("rejectedp ≤ 0.0050 < 0.01" in row for row in page.cells)
+    # Of few simulations even the lowest is above the limit.
+    few = summary | {"ad_pvalue": 0.1, "pvalue_floor": 0.1, "verdict": "ok"}
+    assert any("okp ≤ 0.10" in row for row in Page(written(tmp_path, [replace(entry, summary=few)])).cells)
+    summary |= {"ad_pvalue": 0.3, "verdict": "ok"}
+    assert any("okp = 0.30 ≥ 0.01" in row for row in Page(written(tmp_path, [replace(entry, summary=summary)])).cells)
 
 
 def test_a_large_page_leaves_figures_out_and_says_so(tmp_path, entry):
@@ -338,7 +370,7 @@ def curves(entry):
         "density": [0.2, 0.5, 0.3], "x": x, "observed": first + second, "intrinsic": first + second,
         "components": [first, None], "median_err": 0.1, "classes": [first, second],
         "estimators": {"moments": first}, "pit": {"edges": [0.0, 0.5, 1.0], "ratio": [0.8, 1.2], "band": [0.5, 1.5]},
-        "residual": [-1.0, 2.0, None],
+        "residual": [-1.0, 2.0, None], "log": False,
     }  # fmt: skip
 
 
@@ -365,6 +397,36 @@ def test_a_plot_of_the_criteria_counts_from_the_best(entry):
     assert traces["BIC"]["x"] == [1, 2, 3] and traces["BIC"]["y"][:2] == [0.0, pytest.approx(above, rel=1e-3)]
 
 
+def test_large_differences_of_criteria_stay_in_the_plot(entry):
+    above = [5e8, 0.0, 20.0]
+    selection = entry.selection.assign(bic=above, aic=above, icl=[0.0, 5.0, 1000.0])
+    figure = fit_plots(replace(entry, selection=selection))[0]["figure"]
+    axis, traces = figure["layout"]["yaxis"], {trace["name"]: trace for trace in figure["data"]}
+    low, high = axis["range"]
+    assert all(low <= value <= high for trace in traces.values() for value in trace["y"])
+    assert traces["BIC"]["customdata"] == [5e8, 0.0, 20.0] and traces["ICL"]["y"][:2] == [0.0, 5.0]
+    marks = dict(zip(axis["ticktext"], axis["tickvals"], strict=True))
+    assert (marks["0"], marks["5"], marks["10"]) == (0.0, 5.0, 10.0)
+    assert marks["1,000"] == pytest.approx(traces["ICL"]["y"][2], abs=1e-3)
+    assert min(np.diff(axis["tickvals"])) > 0.05 * (high - low)
+
+
+def test_a_plot_of_decades_has_a_logarithmic_axis(entry):
+    x = np.geomspace(0.1, 1000.0, 401)
+    first = np.exp(-0.5 * (np.log(x) - 2.0) ** 2)
+    found = {
+        **curves(entry), "log": True, "range": [0.1, 1000.0], "edges": [0.1, 1.0, 10.0, 100.0], "x": x,
+        "components": [first, None], "observed": first, "intrinsic": first, "classes": [first, first],
+    }  # fmt: skip
+    figure = fit_plots(replace(entry, curves=found))[0]["figure"]
+    assert figure["layout"]["xaxis"]["type"] == "log" and figure["layout"]["xaxis"]["range"] == [-1.0, 3.0]
+    assert figure["layout"]["yaxis"]["title"]["text"] == "density per decade"
+    bars, line = figure["data"][0], figure["data"][1]
+    assert np.subtract(bars["x"], np.divide(bars["width"], 2)).tolist() == pytest.approx([0.1, 1.0, 10.0])
+    near = np.interp(np.log(x), np.log(line["x"]), line["y"])
+    assert np.abs(near - first)[first > 0.01].max() < 0.01
+
+
 def test_names_in_plots_are_no_markup(entry):
     figure = fit_plots(replace(entry, column="<b>x</b>", unit="<i>", curves=curves(entry)))[0]["figure"]
     assert figure["layout"]["xaxis"]["title"]["text"] == "&lt;b&gt;x&lt;/b&gt; [&lt;i&gt;]"
@@ -373,9 +435,9 @@ def test_names_in_plots_are_no_markup(entry):
 def test_data_of_plots_cannot_end_their_element(tmp_path, entry):
     bad = replace(entry, unit="</script><b>", curves={**curves(entry), "note": "</script>"})
     text = written(tmp_path, [bad])
-    inside = re.search(r'<script type="application/json" class="figures"[^>]*>(.*?)</script>', text, flags=re.DOTALL)[1]
-    assert "&lt;/script&gt;" in json.loads(inside)[0]["layout"]["xaxis"]["title"]["text"]
-    assert "<" not in inside and "b" not in [tag for tag, _ in Page(text).elements]
+    inside = re.search(r'<script type="text/plain" class="figures"[^>]*>(.*?)</script>', text)[1]
+    assert "&lt;/script&gt;" in json.loads(unpacked(inside))[0]["layout"]["xaxis"]["title"]["text"]
+    assert re.fullmatch(r"[\w+/=]+", inside) and "b" not in [tag for tag, _ in Page(text).elements]
 
 
 @pytest.mark.parametrize("tolerance", [0.1, 0.001])

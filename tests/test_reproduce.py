@@ -37,6 +37,7 @@ def do_release(run: Run, release: str, start: str | None = None) -> Path:
 def folder(tmp_path, monkeypatch) -> Path:
     """Two files as one release, fitted by the stages of the workflow."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIXPIPE_COMMAND", "mixpipe run --config mine.yaml")
     write_stars(Path("a.csv"), 1)
     write_stars(Path("b.csv"), 2)
     column = {"error": "e", "max_components": 3, "estimators": ["em", "moments"]}
@@ -53,6 +54,20 @@ def edit(path: Path, change) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     change(document)
     path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_fit_says_by_which_command(folder, monkeypatch):
+    """Of a run what the workflow says, else the command line as it can be typed again; numbers do not depend on it."""
+    document = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
+    assert document["command"] == "mixpipe run --config mine.yaml"
+    assert document["command"] not in json.dumps(document["plan"])
+    words = ["fit", "a.csv", "--value", "m", "--n-components", "1", "--where", "m > 0.3", "--out", "out"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/mixpipe", *words])
+    assert CliRunner().invoke(main, words).exit_code == 0
+    document = json.loads(Path("out/fit.json").read_text(encoding="utf-8"))
+    assert document["command"] == "mixpipe fit a.csv --value m --n-components 1 --where 'm > 0.3' --out out"
+    edit(Path("out/fit.json"), lambda document: document.update(command="another"))
+    assert reproduce(Path("out"))[0] == 0
 
 
 def test_fit_of_a_run_is_the_same(folder):

@@ -75,6 +75,20 @@ class TestSources:
         for command in commands:
             assert all(place.endswith(":q") for place in re.findall(r"\{([^{}]*)\}", command)), command
 
+    def test_requirements_are_pinned_and_hashed(self, root):
+        files = sorted((root / "requirements").glob("*.txt"))
+        assert [file.stem for file in files] == ["benchmark", "dev", "run", "slurm"]
+        for file in files:
+            entries = file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+            for entry in entries:
+                assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+( ; [^;]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*", entry), entry
+            # Of two versions for two kinds of machine each has its own line.
+            assert len(entries) == len(set(entries)) > 0
+        recipe = (root / "Makefile").read_text(encoding="utf-8")
+        installs = [line for line in recipe.splitlines() if re.search(r"(\$\(PIP\)|pip .*) install", line)]
+        assert len(installs) == 6
+        assert all("--require-hashes -r" in line or ("--no-deps" in line and "-e ." in line) for line in installs)
+
 
 class TestConfiguration:
     @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system", "!!python/object:x"])
@@ -94,6 +108,27 @@ class TestConfiguration:
         assert result.exit_code == 2
         assert "unknown key '__use_yte__', in mine.yaml line 1" in result.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+    def test_make_run_refuses_it_before_too(self, root):
+        """Snakemake is started by `mixpipe run`, and by nothing else."""
+        command = ["make", "--dry-run", "--always-make", "run", "CONFIG=mine.yaml"]
+        done = subprocess.run(command, cwd=root, text=True, capture_output=True, check=True)
+        assert 'mixpipe run --config "mine.yaml"' in done.stdout
+        assert "snakemake " not in done.stdout
+
+    def test_plain_snakemake_says_that_it_has_run(self, tmp_path, root):
+        """It runs the template before it reads the Snakefile, and hands on what is left without the key."""
+        template = "__use_yte__: true\n__definitions__:\n  - import os\n"
+        catalogs = "catalogs:\n  a:\n    releases: {a: t.csv}\n    columns: {x: {}}\n"
+        (tmp_path / "mine.yaml").write_text(template + catalogs)
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "workflow/Snakefile"), "--dry-run"]
+        command += ["--configfile", "mine.yaml"]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 2
+        said = "mixpipe: error: key '__use_yte__' has let Python run that stands in the file, in mine.yaml line 1, "
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
 
     @pytest.mark.parametrize("name", ["..", "../a", "/etc", "a/b", "a\\b", ".", ".a", "~", "$HOME", "a\n", *HOSTILE])
     def test_names_of_folders_stay_in_the_results(self, name):

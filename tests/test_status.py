@@ -1,72 +1,89 @@
-"""`mixpipe status`: which fits a run would do, and why. The fits are stood for by what fit.json says of their plans."""
+"""`mixpipe status`: what a run would do, and why, after each kind of change of a small run."""
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from mixpipe import provenance
 from mixpipe.cli import main
-from mixpipe.config import load_config
-from mixpipe.pipeline.run import Run
+from mixpipe.cli.status import compare_plans
 
 CONFIG = {
     "catalogs": {
         "stars": {
             "releases": {"dr1": "data/dr1.csv", "dr2": "data/dr2_*.csv"},
-            "columns": {"mass": {"value": "m", "error": "e"}, "age": {"truncated": [0, None]}},
+            "columns": {"mass": {"value": "m", "error": "e"}},
         }
     },
+    "settings": {"max_components": 1, "estimators": ["em"], "quality_draws": 0, "fits_members": True},
 }
-OUTPUTS = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet")
+COLUMNS = ("stars dr1 mass", "stars dr2 mass")
+REPORT = {"writing results/report.html", "writing results/manifest.json"}
+ENDS = REPORT | {"writing results/summary.csv"}
+COMPARED = "comparing stars dr1_to_dr2"
+START = {"taking the fit before stars dr2 mass for a start"}
+
+
+def write_data(path: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [f"{value:.3f},{value / 50:.3f}" for value in rng.normal(5.0, 1.0, 12)]
+    Path(path).write_text("\n".join(["m,e", *rows]) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("status") / "project"
+    (folder / "data").mkdir(parents=True)
+    for seed, name in enumerate(("dr1", "dr2_1", "dr2_2")):
+        write_data(f"{folder}/data/{name}.csv", seed)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    program = "from mixpipe.cli import main; main()"
+    command = [sys.executable, "-c", program, "run", "--config", "mine.yaml", "--cores", "2"]
+    done = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch) -> Path:
-    """A configuration whose fits are all there."""
-    monkeypatch.chdir(tmp_path)
-    Path("data").mkdir()
-    for name in ("dr1", "dr2_1", "dr2_2"):
-        Path(f"data/{name}.csv").write_text(f"m,e,age\n1,0.1,{len(name)}\n", encoding="utf-8")
-    path = Path("mine.yaml")
-    path.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    finish(path)
-    return path
+def config(finished, tmp_path, monkeypatch) -> Path:
+    """The configuration, in a copy of what the run left that is free to change."""
+    shutil.copytree(finished, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("MIXPIPE_COMMAND", "")  # the workflow sets it
+    return Path("mine.yaml")
 
 
-def finish(config: Path) -> None:
-    """Leave what a run leaves, as far as status looks at it."""
-    run = Run(load_config(config))
-    for catalog, release in run.releases():
-        for column in run.columns(catalog):
-            fit = run.fit_file(catalog, release, column)
-            fit.parent.mkdir(parents=True, exist_ok=True)
-            for name in OUTPUTS:
-                (fit.parent / name).touch()
-            plan = json.loads(run.fit(catalog, release, column).replace("Infinity", "null"))
-            start = {"release": "dr1", "won": False} if release == "dr2" else None
-            if start is not None:
-                file = run.start_file(catalog, release, column)
-                file.parent.mkdir(exist_ok=True)
-                file.touch()
-            fit.write_text(json.dumps({"plan": plan, "start": start}), encoding="utf-8")
-    for compared in ("dr1_to_dr2",):
-        table = Path("results/stars/compare", compared, "summary.csv")
-        table.parent.mkdir(parents=True, exist_ok=True)
-        table.touch()
-
-
-def status(config: Path, *options: str) -> list[str]:
-    """What the command says, without the last line, which counts."""
-    done = CliRunner().invoke(main, ["status", str(config), *options])
+def status(config: Path) -> dict[str, list[str]]:
+    """Jobs with their reasons."""
+    done = CliRunner().invoke(main, ["status", str(config), "--json"])
     assert done.exit_code == 0, done.output
-    return done.output.replace("\n", " \n").splitlines()
+    return {job["job"]: job["reasons"] for job in json.loads(done.output)["jobs"]}
 
 
-def said(config: Path) -> list[str]:
-    return [line.strip() for line in status(config)[:-1]]
+def fitting(*columns: str, reading: bool = False) -> set[str]:
+    """All jobs of these columns."""
+    result = set(ENDS)
+    for column in columns:
+        catalog, release, name = column.split()
+        result |= {f"fitting {column}", f"drawing {column}", f"counting the rows of {catalog} {release}"}
+        result |= {f"writing results/{catalog}/{release}/{name}/members.fits"}
+        result |= {f"reading {catalog} {release}"} if reading else set()
+        result |= {COMPARED} if catalog == "stars" else set()
+    return result | (START if set(COLUMNS) <= set(columns) else set())
+
+
+def due(jobs: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Jobs that do not only follow."""
+    return {job: reasons for job, reasons in jobs.items() if reasons}
 
 
 def change(config: Path, *path: str, value: object) -> None:
@@ -79,95 +96,148 @@ def change(config: Path, *path: str, value: object) -> None:
     config.write_text(yaml.safe_dump(mapping, sort_keys=False), encoding="utf-8")
 
 
-COMPARED = "stars: dr1 and dr2 would be compared"
+def test_fits_say_by_which_command(finished):
+    document = json.loads((finished / "results/stars/dr2/mass/fit.json").read_text(encoding="utf-8"))
+    assert document["command"] == "mixpipe run --config mine.yaml"
 
 
 def test_nothing_to_do(config):
-    assert said(config) == []
     os.utime("data/dr1.csv", (2e9, 2e9))
-    assert said(config) == []
+    done = CliRunner().invoke(main, ["status", str(config)])
+    assert (done.exit_code, done.output) == (0, "jobs that would be done: none\n")
 
 
 @pytest.mark.parametrize(
     "path, value, reason",
     [
-        (("error_scale",), 2, "error_scale changed from 1 to 2"),
-        (("error",), "age", "error changed from e to age"),
-        (("error",), ["e", "age"], "error changed from e to e, age"),
-        (("transform",), "log10", "transform changed from none to log10"),
-        (("max_components",), 3, "max_components changed from 10 to 3"),
-    ],
-)
-def test_setting_of_a_column(config, path, value, reason):
-    change(config, "catalogs", "stars", "columns", "mass", *path, value=value)
-    assert said(config) == [f"stars dr1 mass: {reason}", f"stars dr2 mass: {reason}", COMPARED]
-
-
-@pytest.mark.parametrize(
-    "path, value, reason",
-    [
-        (("settings", "exact_finish"), False, "exact_finish changed from True to False"),
-        (("settings", "criterion"), "aic", "criterion changed from bic to aic"),
+        (("catalogs", "stars", "columns", "mass", "error_scale"), 2, "error_scale changed from 1 to 2"),
         (("catalogs", "stars", "where"), "m > 0", "where changed from none to m > 0"),
-        (("catalogs", "stars", "missing"), [-99], "missing changed from none to -99"),
+        (("settings", "criterion"), "aic", "criterion changed from bic to aic"),
     ],
+    ids=["column", "catalog", "all"],
 )
-def test_setting_of_all(config, path, value, reason):
+def test_settings(config, path, value, reason):
     change(config, *path, value=value)
-    assert [line.split(": ")[1] for line in said(config)[:-1]] == [reason] * 4
+    jobs = status(config)
+    assert jobs.keys() == fitting(*COLUMNS)
+    assert due(jobs) == {f"fitting {column}": [reason] for column in COLUMNS}
 
 
 def test_contents_of_files(config):
-    Path("data/dr2_1.csv").write_text("m,e,age\n2,0.1,3\n", encoding="utf-8")
+    write_data("data/dr2_1.csv", 7)
     Path("data/dr2_2.csv").unlink()
-    Path("data/dr2_3.csv").write_text("m,e,age\n2,0.1,3\n", encoding="utf-8")
-    reasons = [
-        "catalog file data/dr2_1.csv changed",
-        "catalog file data/dr2_3.csv added",
-        "catalog file data/dr2_2.csv removed",
-    ]
-    assert said(config) == [f"stars dr2 {name}: {reason}" for name in ("age", "mass") for reason in reasons] + [
-        COMPARED
-    ]
+    write_data("data/dr2_3.csv", 8)
+    jobs = status(config)
+    assert jobs.keys() == fitting("stars dr2 mass", reading=True)
+    reasons = [f"catalog file data/dr2_{what}" for what in ("1.csv changed", "3.csv added", "2.csv removed")]
+    assert due(jobs) == {"fitting stars dr2 mass": reasons}
 
 
-def test_new_and_missing(config):
+def test_new_columns_releases_and_catalogs(config):
     change(config, "catalogs", "stars", "columns", "e", value={})
     change(config, "catalogs", "stars", "releases", "dr3", value="data/dr1.csv")
     change(config, "catalogs", "dwarfs", value={"releases": {"a": "data/dr1.csv"}, "columns": {"m": None}})
-    Path("results/stars/dr1/mass/fit.json").unlink()
-    Path("results/stars/dr1/age/members.parquet").unlink()
-    assert said(config) == [
-        "stars dr1 age: results/stars/dr1/age/members.parquet is missing",
-        "stars dr1 mass: no result is there",
-        "stars dr1 e: new column",
-        "stars dr2 e: new column",
-        *(f"stars dr3 {name}: new release" for name in ("age", "mass", "e")),
-        "dwarfs a m: new catalog",
-        COMPARED,
-        "stars: dr2 and dr3 would be compared",
+    jobs = status(config)
+    new = {"stars dr1 e": "column", "stars dr2 e": "column", "dwarfs a m": "catalog"}
+    new |= {f"stars dr3 {name}": "release" for name in ("mass", "e")}
+    starts = {f"taking the fit before stars {fit} for a start" for fit in ("dr2 e", "dr3 mass", "dr3 e")}
+    # The new column has been read, for the errors of the other one.
+    reading = {"reading stars dr3", "reading dwarfs a"}
+    assert jobs.keys() == fitting(*new) | starts | reading | {"comparing stars dr2_to_dr3"}
+    assert due(jobs) == {f"fitting {column}": [f"new {what}"] for column, what in new.items()}
+
+
+def test_many_columns_in_one_job(config):
+    names = [f"c{number:02d}" for number in range(51)]
+    rows = [",".join(f"{number + row}" for number in range(51)) for row in range(3)]
+    Path("data/wide.csv").write_text("\n".join([",".join(names), *rows]) + "\n", encoding="utf-8")
+    columns = {name: None for name in names}
+    change(config, "catalogs", "wide", value={"releases": {"a": "data/wide.csv"}, "columns": columns})
+    assert due(status(config)) == {
+        f"fitting wide a {first} to {last}": ["new catalog"]
+        for first, last in (("c00", "c15"), ("c16", "c31"), ("c32", "c47"), ("c48", "c50"))
+    }
+
+
+def test_missing_results(config):
+    folder = Path("results/stars/dr1")
+    for name in ("mass/mixture.png", "mass/members.fits", "input.csv"):
+        (folder / name).unlink()
+    jobs = status(config)
+    assert due(jobs) == {
+        "drawing stars dr1 mass": [f"{folder}/mass/mixture.png missing"],
+        f"writing {folder}/mass/members.fits": [f"{folder}/mass/members.fits missing"],
+        "counting the rows of stars dr1": [f"{folder}/input.csv missing"],
+    }
+    assert jobs.keys() - due(jobs).keys() == REPORT
+    (folder / "mass/fit.json").unlink()
+    assert due(status(config))["fitting stars dr1 mass"] == ["no result is there"]
+
+
+@pytest.mark.parametrize(
+    "stage, edited, follow",
+    [
+        ("fit", {f"fitting {column}" for column in COLUMNS}, fitting(*COLUMNS)),
+        ("figures", {f"drawing {column}" for column in COLUMNS}, REPORT),
+        ("compare", {COMPARED}, ENDS),
+        ("account", {f"counting the rows of stars {release}" for release in ("dr1", "dr2")}, {min(REPORT)}),
+        ("report", {"writing results/report.html"}, {min(REPORT)}),
+        ("manifest", {min(REPORT)}, set()),
+    ],
+)
+def test_code(config, monkeypatch, stage, edited, follow):
+    known = provenance.code_hash
+    for place in ("mixpipe.provenance", "mixpipe.pipeline.run", "mixpipe.cli.status"):
+        monkeypatch.setattr(f"{place}.code_hash", lambda name: "0" * 64 if name == stage else known(name))
+    jobs = status(config)
+    assert jobs.keys() == edited | follow
+    assert due(jobs) == {job: ["code of the fits changed" if stage == "fit" else "its code changed"] for job in edited}
+
+
+def test_what_is_shown_of_the_configuration(config):
+    change(config, "catalogs", "stars", "columns", "mass", "error_scale", value=1.0)
+    jobs = status(config)
+    assert jobs.keys() == REPORT
+    assert due(jobs) == {"writing results/report.html": ["the configuration or the command changed"]}
+
+
+def test_without_records_of_snakemake(config):
+    """Snakemake takes what it has no record of for up to date; status knows better."""
+    shutil.rmtree(".snakemake")
+    change(config, "catalogs", "stars", "columns", "mass", "error_scale", value=2)
+    done = CliRunner().invoke(main, ["status", str(config)])
+    first, second, last = done.output.splitlines()
+    assert first.startswith("results/stars/dr1/mass/fit.json stays as it is until it is removed")
+    assert first.endswith("error_scale changed from 1 to 2")
+    assert second.startswith("results/stars/dr2/mass/fit.json")
+    assert last == "jobs that would be done: none"
+
+
+def test_for_people(config):
+    change(config, "catalogs", "stars", "columns", "mass", "error_scale", value=2)
+    done = CliRunner().invoke(main, ["status", str(config)])
+    assert done.output.splitlines() == [
+        "fitting stars dr1 mass: error_scale changed from 1 to 2",
+        "fitting stars dr2 mass: error_scale changed from 1 to 2",
+        "and with that: taking the fit before stars dr2 mass for a start",
+        "and with that: drawing stars dr1 mass, stars dr2 mass",
+        "and with that: counting the rows of stars dr1, the rows of stars dr2",
+        "and with that: comparing stars dr1_to_dr2",
+        "and with that: writing results/manifest.json, results/report.html, results/stars/dr1/mass/members.fits, "
+        "results/stars/dr2/mass/members.fits, 1 more",
+        "jobs that would be done: 13",
     ]
 
 
-def test_code(config):
-    path = Path("results/stars/dr2/mass/fit.json")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document["plan"]["code"] = "0" * 64
-    path.write_text(json.dumps(document), encoding="utf-8")
-    assert said(config) == ["stars dr2 mass: code of the fits changed", COMPARED]
-
-
-def test_json(config):
-    change(config, "catalogs", "stars", "columns", "mass", "error_scale", value=2)
-    document = json.loads(" ".join(status(config, "--json")))
-    assert document["n_fits"] == 4
-    assert document["fits"][0] == {
-        "catalog": "stars",
-        "release": "dr1",
-        "column": "mass",
-        "reasons": ["error_scale changed from 1 to 2"],
-    }
-    assert document["comparisons"] == [{"catalog": "stars", "old": "dr1", "new": "dr2"}]
+def test_settings_in_the_words_of_the_configuration():
+    plan = {"files": [], "code": "x", "key": None, "column": {"error": "e"}, "effort": {"exact": True}}
+    other = {"files": [], "code": "x", "key": None, "column": {"error": ["e", "f"]}, "effort": {"exact": False}}
+    other["reading"] = {"missing": [-99.0]}
+    assert list(compare_plans(plan, other)) == [
+        "error changed from e to e, f",
+        "missing changed from none to -99",
+        "exact_finish changed from True to False",
+    ]
 
 
 def test_mistakes_have_status_2(config):

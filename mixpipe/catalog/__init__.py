@@ -1,16 +1,15 @@
 """Catalog files in, table out: formats, units, masks and shards, whole or in blocks; no statistics."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mixpipe.catalog.files import expand_files, unchanged
 from mixpipe.catalog.reading import BLOCK_ROWS, idle_options, list_columns, read_blocks, read_catalog
 from mixpipe.catalog.release import StoredRelease, joined
 from mixpipe.catalog.source import FORMATS, expected_name
-from mixpipe.catalog.store import (
-    read_columns,
-    stored_blocks,
-    stored_columns,
-    stored_files,
-    write_blocks,
-)
+
+if TYPE_CHECKING:
+    from mixpipe.catalog.store import read_columns, stored_blocks, stored_columns, stored_files, write_blocks
 
 __all__ = [
     "BLOCK_ROWS",
@@ -30,3 +29,10 @@ __all__ = [
     "unchanged",
     "write_blocks",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs PyArrow is imported when first used."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mixpipe.catalog' has no attribute {name!r}")
+    return getattr(import_module("mixpipe.catalog.store"), name)

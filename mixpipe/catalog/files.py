@@ -9,8 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mixpipe.errors import CatalogError, ConfigError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
@@ -48,6 +52,12 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
     return tuple(files)
 
 
+def place(table: Table) -> str:
+    """The file or files of a table, for error messages."""
+    files = [entry["path"] for entry in table.meta.get("files", [])]
+    return f"in {files[0]}" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "in a table"
+
+
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
     """Refuse a file that changes while it is read here.
@@ -76,19 +86,24 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
     text = os.path.expanduser(entry)
     path = base / text
     if path.is_symlink() and _is_loop(path):
-        raise ConfigError(f"{path} is a link that leads back to itself", f"in {entry}", "a file that exists")
+        raise ConfigError(f"{path.name} is a link that leads back to itself", _folder(path), "a file that exists")
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder", f"in {entry}", "a file, or a glob such as folder/*.fits")
+        raise ConfigError(f"{entry} is a folder", _folder(path), "a file, or a pattern such as folder/*.fits")
     # A name with brackets may be a file as it stands, so look before taking it for a glob.
     if path.exists():
         return [path]
     if not glob.has_magic(text):
-        raise ConfigError(f"no such file {path}", f"in {entry}", "a file that exists")
+        raise ConfigError(f"no such file {path.name}", _folder(path), "a file that exists")
     pattern = text if os.path.isabs(text) else os.path.join(glob.escape(str(base)), text)
     found = sorted((Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)), key=_natural)
     if not found:
-        raise ConfigError(f"no file matches {entry}", f"in folder {base}", "a glob that matches at least one file")
+        raise ConfigError(f"no file matches {path.name}", _folder(path), "a pattern that matches at least one file")
     return found
+
+
+def _folder(path: Path) -> str:
+    """Where a file was looked for, in full: a relative path is not from where its writer thinks."""
+    return f"in {path.parent.absolute()}"
 
 
 def _is_loop(path: Path) -> bool:

@@ -7,14 +7,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from astropy.table import MaskedColumn, Table
-from astropy.utils.exceptions import AstropyWarning
 
-from mixpipe.catalog.arrays import kind_of, mask_sentinels
 from mixpipe.catalog.source import Source
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 # A megabyte for each column of numbers.
 BLOCK_ROWS = 1 << 17
@@ -189,6 +189,8 @@ def _reader(source: Source) -> _Reader:
 
 def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
     """Tables of one file, with sentinels masked."""
+    from mixpipe.catalog.arrays import mask_sentinels
+
     blocks = _reader(source).blocks(source, columns, rows)
     while True:
         # Only around the step: what the caller does between two blocks is his.
@@ -203,11 +205,17 @@ def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterato
 
 def _quiet() -> warnings.catch_warnings:
     """Silence Astropy's remarks on headers; what matters is raised or shows in the counts of dropped rows."""
+    from astropy.utils.exceptions import AstropyWarning
+
     return warnings.catch_warnings(action="ignore", category=AstropyWarning)
 
 
 def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
     """Rows of all tables; what a column holds, and its unit, must be the same in each."""
+    from astropy.table import MaskedColumn, Table
+
+    from mixpipe.catalog.arrays import kind_of
+
     whole = Table()
     for name in tables[0].colnames:
         parts = [table[name] for table in tables]

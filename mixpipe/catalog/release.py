@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-from astropy.table import Table
+from typing import TYPE_CHECKING, Any
 
 from mixpipe.catalog.reading import join
 from mixpipe.catalog.source import Source
-from mixpipe.catalog.store import stored_blocks, stored_files
 from mixpipe.errors import CatalogError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class StoredRelease:
     """
 
     def __init__(self, parts: Sequence[Path], files: Mapping[str, str], place: str) -> None:
+        from mixpipe.catalog.store import stored_files
+
         held: dict[tuple[str, str], tuple[_Run, dict[str, Any]]] = {}
         for part in parts:
             n_before = 0
@@ -63,6 +65,8 @@ class StoredRelease:
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Table]:
         """These columns, some rows at a time; ``meta["files"]`` as `stored_blocks` gives it."""
+        from mixpipe.catalog.store import stored_blocks
+
         for run in self._runs:
             yield from stored_blocks(run.part, columns, start=run.start, stop=run.stop)
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from astropy.table import MaskedColumn, Table
 
 from mixpipe.catalog.arrays import as_column, parse_unit, unit_text
+from mixpipe.catalog.files import place
 from mixpipe.catalog.parquet import to_masked
 from mixpipe.catalog.source import Source
 from mixpipe.errors import CatalogError
@@ -137,12 +138,6 @@ def stored_columns(path: str | Path) -> tuple[str, ...]:
         return tuple(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
         return ()
-
-
-def place(table: Table) -> str:
-    """The file or files of a table, for error messages."""
-    files = [entry["path"] for entry in table.meta.get("files", [])]
-    return f"in {files[0]}" + (f" and {len(files) - 1} more" if len(files) > 1 else "") if files else "in a table"
 
 
 def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]]) -> Iterator[_Part]:

@@ -13,7 +13,7 @@ from mixpipe.catalog.densities import DensityFile
 from mixpipe.cli.display import say, show_densities, show_release
 from mixpipe.columns import prepare_column, required_columns
 from mixpipe.config import CatalogSettings, DensitySettings, load_config
-from mixpipe.errors import MixpipeError, excerpt
+from mixpipe.errors import MixpipeError, excerpt, merged
 from mixpipe.pipeline.densities import Counts, read_pieces
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.pipeline.run import find_idle, find_problems, placed
@@ -52,8 +52,7 @@ def check_config(path: str) -> list[MixpipeError]:
         )
         fits = f"{n_fits} fit{'s' if n_fits > 1 else ''}"
         say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
-    # What is wrong with a catalog as a whole is found once for each of its releases.
-    return list({str(problem): problem for problem in problems}.values())
+    return merged(problems)
 
 
 def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]:

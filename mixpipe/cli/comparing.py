@@ -89,6 +89,8 @@ def _show(old: StoredFit, new: StoredFit, comparison: Comparison, written: list[
     if comparison.old.n_components != comparison.new.n_components and math.isfinite(comparison.evidence):
         sizes += f", which the new data prefer by {comparison.evidence:.1f} in BIC"
     say(f"{sizes}; total variation distance of the densities {comparison.distance:.3f}")
+    if math.isfinite(comparison.pvalue):
+        say(f"all differences together: p = {comparison.pvalue:.2g}")
     print()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="", show_edge=False)
     for name in ("", "", "old", "new", "difference", "significance"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ from mixpipe.columns import Account, ColumnData
 from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
-from mixpipe.presentation import measured
+from mixpipe.presentation import chance, measured
+from mixpipe.quality import REJECTED, Quality
 
 if TYPE_CHECKING:
     # What stands behind them is slow to import, and not all of it is used by every command.
@@ -42,20 +44,43 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     _line(console, f"{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
     console.print(_components(best, data.unit, outcome.assessment.sigma_upper))
     console.print()
+    chosen = f", of which the lowest {selection.criterion.upper()} chooses" if len(selection.fits) > 1 else ""
+    _line(console, f"fits with M components{chosen}:")
     console.print(_selection(selection))
     console.print()
-    if math.isfinite(quality.ks):
-        tested = math.isfinite(quality.ks_pvalue)
-        p_values = f" (p = {quality.ks_pvalue:.2g} and {quality.ad_pvalue:.2g})" if tested else ""
-        _line(console, f"distance between data and mixture: KS {quality.ks:.4f}, AD {quality.ad:.4g}{p_values}")
+    for line in _quality(quality, request.settings.quality_draws):
+        _line(console, line)
     ratio = outcome.assessment.likelihood_ratio
     if ratio is not None:
-        more = best.n_components + 1
-        _line(console, f"likelihood ratio of {more} components {ratio.statistic:.4g}, p = {ratio.p_value:.2g}")
+        found = f"2 ln(likelihood ratio) {ratio.statistic:.4g}, p {chance(ratio.p_value, ratio.n_draws)}"
+        _line(console, f"one component more: {found}; called for below p = {REJECTED:g}")
     for warning in best.warnings:
-        _line(console, f"warning: {warning}", "yellow")
+        _line(console, f"warning: {_with_options(warning)}", "yellow")
+    if quality.verdict == "rejected":
+        folder = next((path for path in written if path.is_dir()), None)
+        picture = folder / "quality.png" if folder else "quality.png of --out DIR"
+        _line(console, f"where data and mixture differ: {picture}")
     for path in written:
         _line(console, f"written: {path}")
+
+
+def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
+    """The verdict on a fit, and what it is judged by."""
+    limit = {"ok": f", no p-value below {REJECTED:g}", "rejected": f", a p-value below {REJECTED:g}"}
+    yield f"goodness of fit: {quality.verdict}{limit.get(quality.verdict, '')}"
+    if math.isfinite(quality.ks):
+        statistics = (
+            (f"Kolmogorov-Smirnov {quality.ks:.4f}", quality.ks_pvalue),
+            (f"Anderson-Darling {quality.ad:.4g}", quality.ad_pvalue),
+        )
+        yield "  " + ", ".join(
+            text if math.isnan(p_value) else f"{text} (p {chance(p_value, n_draws)})" for text, p_value in statistics
+        )
+
+
+def _with_options(warning: str) -> str:
+    """A warning that names options of the command for the settings of a configuration."""
+    return re.sub("max_components|likelihood_ratio", lambda name: f"--{name[0].replace('_', '-')}", warning)
 
 
 def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]]) -> None:

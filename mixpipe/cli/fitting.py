@@ -52,7 +52,7 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     catalog = request.catalog
     needed = required_columns([request.column], catalog.where, catalog.key)
     most = request.column.max_components if request.n_components is None else None
-    with naming_options(), unchanged(request.file), search_progress(most) as progress:
+    with naming_options(catalog.where), unchanged(request.file), search_progress(most) as progress:
         check_idle(request)
         fitted = fit_tables(
             lambda: read_blocks(request.file, needed, **reading_options(catalog)),

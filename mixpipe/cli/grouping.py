@@ -70,7 +70,10 @@ def group_files(paths: Sequence[Path], columns: Callable[[Path], tuple[str, ...]
     unmarked: dict[tuple[str, ...], list[Path]] = {}
     for each in named:
         if each.release is None:
-            unmarked.setdefault(tuple(sorted(columns(each.path))), []).append(each.path)
+            same = tuple(sorted(columns(each.path)))
+            # One column that is called x says nothing.
+            alike = same if len(same) > 1 else (*same, _shape(each.path))
+            unmarked.setdefault(alike, []).append(each.path)
         else:
             marked.setdefault(each.catalog, []).append(each)
     groups = [_releases(files) for files in marked.values()] + [_shards(files) for files in unmarked.values()]

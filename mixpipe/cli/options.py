@@ -12,6 +12,7 @@ from typing import Any
 from mixpipe.catalog import idle_options
 from mixpipe.config import CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.expressions import Expression
 from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
 from mixpipe.schema import KeyPath, check
 
@@ -151,11 +152,17 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
 
 
 @contextmanager
-def naming_options() -> Iterator[None]:
+def naming_options(where: str | None = None) -> Iterator[None]:
     """Errors that are raised here name the options of `mixpipe fit` for the keys of a configuration.
+
+    What is no column may be text of the cut `where`, without its quotes.
 
     Examples
     --------
+    >>> with naming_options("kind == NS"):
+    ...     raise CatalogError("no column 'NS'", "in a.csv", "one of kind, mass")
+    Traceback (most recent call last):
+    mixpipe.errors.CatalogError: no column 'NS', in a.csv, expected one of kind, mass; text needs quotes, kind == 'NS'
     >>> with naming_options():
     ...     raise CatalogError("text", "in a.csv", "numbers; `missing` lists what stands for no value")
     Traceback (most recent call last):
@@ -170,6 +177,8 @@ def naming_options() -> Iterator[None]:
         yield
     except (CatalogError, ConfigError) as error:
         expected = re.sub("`([a-z_]+)`", option, error.expected)
+        for name, quoted in Expression.parse(where).unquoted.items() if where and "quotes" not in expected else ():
+            expected += f"; text needs quotes, {quoted}" if error.what == f"no column {name!r}" else ""
         raise type(error)(error.what, error.where, expected) from error
 
 

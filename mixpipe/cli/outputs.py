@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.fit import Fitted, write_fit
@@ -14,36 +18,47 @@ from mixpipe.provenance import code_hash, sha256
 
 
 def check_picture(path: str) -> Path:
-    """The path of a picture, its folder made.
+    """The path of a picture.
 
     Raises
     ------
     ConfigError
-        For an ending that is no picture format, or a folder that cannot be written.
+        For an ending that is no picture format, or a folder that is not there or cannot be written.
     """
     from mixpipe.figures import PICTURE_FORMATS
 
     picture = Path(path)
     if picture.suffix.lower() not in PICTURE_FORMATS:
         raise ConfigError(f"found {path}", "in option --figure", "a name that ends in .png, .svg or .pdf")
-    check_folder(picture.parent, "--figure")
+    _check_there(picture.parent, "--figure")
     return picture
 
 
-def check_folder(path: str | Path, option: str) -> Path:
-    """The folder, made.
+def check_folder(path: str, option: str) -> Path:
+    """The folder, made if the one that it is to be in is there.
 
     Raises
     ------
     ConfigError
-        If it cannot be written.
+        If that is not there, or the folder cannot be written.
     """
     folder = Path(path)
+    if not folder.exists():
+        _check_there(folder.parent, option)
+        with _writing(folder, option):
+            folder.mkdir()
+    _check_there(folder, option)
+    return folder
+
+
+def _check_there(folder: Path, option: str) -> None:
+    if not folder.exists():
+        raise ConfigError(f"no folder {folder}", f"in option {option}", "a folder that is there")
     with _writing(folder, option):
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            raise NotADirectoryError(None, "Not a directory")
         if not os.access(folder, os.W_OK):
             raise PermissionError(None, "Permission denied")
-    return folder
 
 
 @contextmanager
@@ -90,7 +105,9 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
     with _writing(folder, "--out"):
         digest = sha256(request.file)
         file = {"path": str(request.file), "n_rows": fitted.account.n_read, "sha256": digest}
-        write_fit(paths, request.plan(request.file.name, digest, code_hash("fit")), [file], fitted, request.given)
+        plan = request.plan(request.file.name, digest, code_hash("fit"))
+        command = shlex.join(["mixpipe", *sys.argv[1:]])
+        write_fit(paths, plan, [file], fitted, command, request.given)
         outcome, rows = fitted.outcome, fitted.drawn()
         figures = fit_figures(
             outcome.fit,
@@ -110,4 +127,6 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
 
 
 def _label(request: Request) -> str:
-    return f"{request.file.name} / {request.column.value}"
+    """The title of a figure: the file, the cut, and what is on its axis."""
+    parts = (request.file.name, request.catalog.where, describe_value(replace(request.column, weight=None)))
+    return " / ".join(part for part in parts if part)

@@ -1,8 +1,7 @@
-"""The command `mixpipe run`: the workflow on a configuration, in any folder."""
+"""The command `mixpipe run`: the workflow on a configuration, in any folder, with a line for each job."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -10,14 +9,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import mixpipe
+from mixpipe.cli import complain
 from mixpipe.config import load_config
+from mixpipe.pipeline.run import find_problems
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
+# Arguments about what is said, which leave that to Snakemake.
+_SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)(=.*)?")
 
 
 def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
-    """Become Snakemake, with the workflow that belongs to this package.
+    """Run Snakemake with the workflow that belongs to this package, if nothing stands against it, and end the process.
 
     Parameters
     ----------
@@ -31,12 +34,21 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     ConfigError
         If the configuration cannot be used.
     """
-    load_config(config)
-    cores = () if any(map(_CORES.fullmatch, arguments)) else ("--cores", "all")
-    command = ["-m", "snakemake", "--snakefile", str(find_snakefile()), "--configfile", config, *cores, *arguments]
-    sys.stdout.flush()
-    # In the place of this process, so that Ctrl-C lets Snakemake tidy up. -P: no modules are looked for in this folder.
-    os.execv(sys.executable, [sys.executable, "-P", *command])  # noqa: S606
+    problems = find_problems(load_config(config))
+    for problem in problems:
+        complain(problem)
+    if problems:
+        sys.exit(2)
+    # Slow to import.
+    from snakemake.cli import main
+
+    from mixpipe.cli.jobs import register
+
+    cores = () if any(map(_CORES.fullmatch, arguments)) else ("--cores=all",)
+    saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={register()}",)
+    # With `=`, or targets among the arguments would be taken for more of the same.
+    main([f"--snakefile={find_snakefile()}", f"--configfile={config}", *cores, *saying, *arguments])
+    raise AssertionError("Snakemake ends the process")
 
 
 def find_snakefile() -> Path:

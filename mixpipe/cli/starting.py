@@ -5,47 +5,39 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from astropy import units as u
 
 from mixpipe.catalog import expected_name, list_columns
-from mixpipe.catalog.arrays import mask_sentinels, parse_unit, unit_text
+from mixpipe.catalog.arrays import mask_sentinels
 from mixpipe.cli.grouping import Group, group_files, safe_name
 from mixpipe.cli.samples import Numbers, as_numbers, find_densities, find_tables, first_rows
 from mixpipe.cli.sentinels import common_sentinels, forget_sentinels
+from mixpipe.cli.suggestions import (
+    FEWEST_ROWS,
+    FIT,
+    NO_ERRORS,
+    PROBLEM,
+    REASONS,
+    WHOLE,
+    Suggestion,
+    Suggestions,
+    short_keys,
+)
 from mixpipe.cli.yaml_text import config_text, one_line, remark
-from mixpipe.columns import ColumnData, prepare_column
-from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError, ConfigError, MixpipeError
+from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.files import write_file
 from mixpipe.recognition import (
     Measurement,
     find_measurements,
-    is_coordinate,
     is_identifier,
-    unit_in,
 )
 
-_FEWEST_ROWS = 5
+# Share of rows without a name of their own that may be mistakes.
+_ALMOST_NONE = 0.05
 
-# Why an entry is where it is, in the order of the file.
-_FIT = "to be fitted"
-_NO_ERRORS = "no errors were found for these: their sigmas will have the errors in them"
-_COORDINATE = "coordinates"
-_IDENTIFIER = "names and numbers of objects"
-_PROBLEM = "cannot be fitted as they are"
-_REASONS = (_FIT, _NO_ERRORS, _COORDINATE, _IDENTIFIER, _PROBLEM)
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """An entry below `columns`: its name, its keys, and a remark."""
-
-    name: str
-    keys: dict[str, Any]
-    why: str
+# Names in a comment.
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Findings:
     left_out : dict
         Other entries, by the reason why they are left out.
     not_fitted : dict
-        Columns that cannot be fitted, by the reason, ready to be printed.
+        Columns that cannot be fitted, by the reason, as text for a comment.
     """
 
     group: Group
@@ -73,7 +65,7 @@ class Findings:
     note: str
     fitted: list[Suggestion]
     left_out: dict[str, list[Suggestion]]
-    not_fitted: dict[str, list[str]]
+    not_fitted: dict[str, str]
 
 
 def start_config(
@@ -164,19 +156,20 @@ class _Catalog:
             for column in table.itercols():
                 mask_sentinels(column, list(missing))
 
-        entries: dict[str, list[Suggestion]] = {reason: [] for reason in _REASONS}
+        entries: dict[str, list[Suggestion]] = {reason: [] for reason in REASONS}
         densities = dict(self._densities())
-        entries[_FIT] += densities.values()
+        entries[FIT] += densities.values()
+        suggestions = Suggestions(self.first, self.tables, self.taken)
         for entry in self._wanted(found, densities):
-            suggestion, reason = self._suggest(entry)
-            if self.asked and reason == _PROBLEM:
+            suggestion, reason = suggestions.suggest(entry)
+            if self.asked and reason == PROBLEM:
                 raise self._error(f"column {entry.value!r} cannot be fitted: {suggestion.why}", "a column with values")
-            entries[_FIT if self.asked else reason].append(suggestion)
-        fitted = entries.pop(_FIT)
-        note = "" if fitted else _NO_ERRORS
-        fitted = fitted or entries.pop(_NO_ERRORS)
+            entries[FIT if self.asked else reason].append(suggestion)
+        fitted = entries.pop(FIT)
+        note = "" if fitted else NO_ERRORS
+        fitted = fitted or entries.pop(NO_ERRORS) or entries.pop(WHOLE)
         if not fitted:
-            raise self._error("no column that can be fitted", f"a column with {_FEWEST_ROWS} different numbers or more")
+            raise self._error("no column that can be fitted", f"a column with {FEWEST_ROWS} different numbers or more")
         return Findings(
             group=self.group,
             lines=[*self._reading(), *self._key(), *_missing_lines(missing)],
@@ -203,7 +196,7 @@ class _Catalog:
                 entry = safe_name(name, self.taken)
                 keys = {"kind": "densities", "value": name, "grid": grid}
                 why = f"a density a row on {file.grid.size} points from {file.grid[0]:.3g} to {file.grid[-1]:.3g}"
-                yield name, Suggestion(entry, _short(entry, keys), why)
+                yield name, Suggestion(entry, short_keys(entry, keys), why)
 
     def _reading(self) -> Iterator[str]:
         if self.hdus.hdu is not None:
@@ -216,39 +209,6 @@ class _Catalog:
         known = [part for part in parts if part is not None]
         return np.concatenate(known) if len(known) == len(parts) else None
 
-    def _suggest(self, entry: Measurement) -> tuple[Suggestion, str]:
-        """An entry, and why it is left out, `_FIT` if it is not."""
-        name = safe_name(entry.value, self.taken)
-        units = (unit_text(table[entry.value].unit) for table in self.tables.values())
-        unit = next((unit for unit in units if unit is not None), None) or _known_unit(unit_in(entry.value))
-        limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
-        keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
-        problem = ""
-        # A flag may mark something else, and a unit be one that cannot be converted to itself, as ABmag.
-        for dropped in ((), tuple(limits), (*limits, "unit")):
-            kept: dict[str, Any] = {
-                key: value for key, value in keys.items() if key not in dropped and value is not None
-            }
-            try:
-                data = [self._prepare(ColumnSettings(name=name, **kept), release) for release in self.tables]
-            except MixpipeError as error:
-                problem = problem or error.what
-                continue
-            if not any(each.n_upper_limits + each.n_lower_limits for each in data):
-                kept = {key: value for key, value in kept.items() if key not in limits}
-            return Suggestion(name, _short(name, kept), _described(entry, data)), _reason(entry)
-        kept = {key: value for key, value in keys.items() if value is not None}
-        return Suggestion(name, _short(name, kept), problem), _PROBLEM
-
-    def _prepare(self, settings: ColumnSettings, release: str) -> ColumnData:
-        data = prepare_column(self.tables[release], settings)
-        where = f" in release {release}" if len(self.tables) > 1 else ""
-        if len(data) < _FEWEST_ROWS:
-            raise self._error(f"only {len(data)} of {data.n_read:,} rows can be used{where}", f"{_FEWEST_ROWS} or more")
-        if not np.ptp(data.x) > 0.0:
-            raise self._error(f"all values are {data.x[0]:g}{where}", "values that differ")
-        return data
-
     def _key(self) -> Iterator[str]:
         """The first column with a name for each row, and those in front of it that have one twice."""
         for name in filter(is_identifier, self.names):
@@ -259,7 +219,8 @@ class _Catalog:
             if not spare:
                 yield f"key: {one_line(name)} # no two rows have the same"
                 return
-            yield f"# key: {one_line(name)} # in {spare:,} rows missing, or that of an earlier row"
+            if spare <= _ALMOST_NONE * sum(map(len, columns)):
+                yield f"# key: {one_line(name)} # missing or repeated in {spare:,} row{'s' if spare > 1 else ''}"
 
     def _rest(
         self,
@@ -267,7 +228,7 @@ class _Catalog:
         others: Sequence[tuple[str, str]],
         numbers: Mapping[str, Numbers | None],
         densities: Collection[str],
-    ) -> dict[str, list[str]]:
+    ) -> dict[str, str]:
         """Columns that no entry mentions, by the reason."""
         used = {name for entry in found for name in _columns_of(entry)} | set(densities)
         about = {name: what for name, what in others if name not in used}
@@ -277,49 +238,21 @@ class _Catalog:
             "text, or more than one number a row": [one_line(name) for name in text],
             "not in each of the files": [one_line(name) for name in self.partial],
         }
-        return {reason: names for reason, names in rest.items() if names}
-
-
-def _reason(entry: Measurement) -> str:
-    if is_coordinate(entry.value):
-        return _COORDINATE
-    if is_identifier(entry.value):
-        return _IDENTIFIER
-    return _NO_ERRORS if entry.error is None else _FIT
+        return {reason: _first(names) for reason, names in rest.items() if names}
 
 
 def _missing_lines(missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
     if missing:
         values = [int(value) if value.is_integer() and abs(value) < 1e9 else value for value in missing]
         columns = list(dict.fromkeys(name for names in missing.values() for name in names))
-        shown = ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
-        yield f"missing: {one_line(values)}{remark(f'far from all other values of {shown}')}"
+        yield f"missing: {one_line(values)}{remark(f'far from all other values of {_first(columns)}')}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _columns_of(entry: Measurement) -> list[str]:
     errors = [entry.error] if isinstance(entry.error, str) else list(entry.error or ())
     return [entry.value, *errors, *filter(None, (entry.flag, entry.upper_limit, entry.lower_limit))]
-
-
-def _known_unit(text: str | None) -> str | None:
-    unit = parse_unit(text)
-    return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit_text(unit)
-
-
-def _short(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys without those that say what holds anyway."""
-    short = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
-    if short["value"] == name:
-        del short["value"]
-    if short.get("error_kind") == "sigma":
-        del short["error_kind"]
-    return short
-
-
-def _described(entry: Measurement, data: Sequence[ColumnData]) -> str:
-    """What the numbers are like, for who decides whether the errors belong to the values."""
-    x, err = (np.concatenate([getattr(each, name) for each in data]) for name in ("x", "err"))
-    values = f"{x.min():.3g} to {x.max():.3g} in {x.size:,} rows"
-    n_limits = sum(each.n_upper_limits + each.n_lower_limits for each in data)
-    limits = f", {n_limits:,} of them limits" if n_limits else ""
-    return f"{values}{limits}" + (f"; median error {np.median(err):.2g}" if entry.error is not None else "")

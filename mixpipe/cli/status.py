@@ -1,17 +1,21 @@
-"""The command `mixpipe status`: which fits a run would do again, and why."""
+"""The command `mixpipe status`: what a run would do, and why."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import mixpipe
 from mixpipe.cli.display import say
 from mixpipe.config import Config, load_config
 from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.run import Run, find_problems, read_document, recorded
+from mixpipe.pipeline.plan import read_document, recorded
+from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.provenance import STAGES, code_hash
 from mixpipe.tables import json_text
 
 # Keys of a plan that the configuration has under another name.
@@ -19,20 +23,36 @@ _NAMES = {"path_in_file": "path", "exact": "exact_finish"}
 # What stands beside fit.json, by the kind of column.
 _VALUES = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet")
 _DENSITIES = ("densities.parquet",)
+# How messages of jobs begin, in the order of the work.
+_ORDER = "reading taking fitting drawing counting comparing writing"
+# Jobs that are only there for a fit, which says why.
+_FOR_FITS = ("reading", "taking")
+# What Snakemake gives for reasons, in other words. What depends on another job follows it, and needs no more of them.
+_FOLLOWS = "Input files updated by another job"
+_REASONS = {
+    "Missing output files": "{} missing",
+    "Incomplete output files": "{} left unfinished by a run that was stopped",
+    "Updated input files": "{} newer than what was made from it",
+    "Set of input files has changed since last execution": "made from another set of results",
+    "Code has changed since last execution": "its script changed",
+    "Software environment definition has changed since last execution": "its software environment changed",
+    "Params have changed since last execution": "the configuration or the command changed",
+}
+_REASON = re.compile(rf"(?:^|; )({'|'.join(map(re.escape, [_FOLLOWS, *_REASONS]))})(?:: )?", re.DOTALL)
+# Of more names in a line only the first ones are shown.
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Due:
-    """A fit that a run would do, and why."""
+    """A job that a run would do, and why; without a reason it follows from others."""
 
-    catalog: str
-    release: str
-    column: str
+    job: str
     reasons: tuple[str, ...]
 
 
 def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
-    """Print which fits a run of a configuration would do, and why.
+    """Print what a run of a configuration would do, and why.
 
     Parameters
     ----------
@@ -51,58 +71,107 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     MixpipeError
         If the configuration, or a file, cannot be read.
     """
+    # Slow to import.
+    from mixpipe.cli.planning import plan_jobs
+
     config = load_config(path)
     problems = find_problems(config)
     if problems:
         return problems
-    due, n_fits = list(find_due(config)), _count(config)
-    compared = list(_comparisons(config, due))
+    changed, jobs = dict(find_changed(config)), []
+    for job in plan_jobs(path):
+        made = [file for file in job.outputs if Path(file).name == "fit.json"]
+        fits = {file: changed.pop(file) for file in made if file in changed}
+        reasons = tuple(_of_fits(fits, len(made))) or tuple(_in_words(job.reason))
+        jobs.append(Due(job.message, () if job.message.startswith(_FOR_FITS) else reasons))
+    jobs.sort(key=lambda due: (_ORDER.find(due.job.split()[0]), due.job))
     if as_json:
         document = {
-            "n_fits": n_fits,
-            "fits": [vars(each) for each in due],
-            "comparisons": [dict(zip(("catalog", "old", "new"), each, strict=True)) for each in compared],
+            "jobs": [vars(due) for due in jobs],
+            "unseen": [{"fit": file, "reasons": reasons} for file, reasons in changed.items()],
             "version": mixpipe.__version__,
         }
         # A pipe may not take more than ASCII.
         print(json_text(document, ensure_ascii=True))
-        return []
-    for each in due:
-        for reason in each.reasons:
-            say(f"{each.catalog} {each.release} {each.column}: {reason}")
-    for catalog, old, new in compared:
-        say(f"{catalog}: {old} and {new} would be compared")
-    what = f"{len(due)} of {n_fits}" if due else "none"
-    follow = "; figures, tables and report follow them" if due or compared else ""
-    say(f"fits that would be done: {what}{follow}. All jobs: mixpipe run --config CONFIG -n")
+    else:
+        _show(jobs, changed)
     return []
 
 
-def find_due(config: Config) -> Iterator[Due]:
-    """The fits that are not there, or were planned otherwise than they would be now."""
+def _show(jobs: Sequence[Due], unseen: Mapping[str, Sequence[str]]) -> None:
+    for due in jobs:
+        for reason in due.reasons:
+            say(f"{due.job}: {reason}")
+    following = [due.job.partition(" ") for due in jobs if not due.reasons]
+    for verb, words in groupby(following, key=lambda words: words[0]):
+        say(f"and with that: {verb} {_listed([what for _, _, what in words])}")
+    for file, reasons in unseen.items():
+        say(f"{file} stays as it is until it is removed: Snakemake does not see that {'; '.join(reasons)}")
+    say(f"jobs that would be done: {len(jobs) or 'none'}")
+
+
+def _of_fits(fits: Mapping[str, Sequence[str]], n_fits: int) -> Iterator[str]:
+    """Why a job of so many fits does these; a reason that is not that of all of them says which ones it is of.
+
+    Examples
+    --------
+    >>> changed = {"a/fit.json": ["code of the fits changed"], "b/fit.json": ["code of the fits changed", "new unit"]}
+    >>> list(_of_fits(changed, 2))
+    ['code of the fits changed', 'new unit (b)']
+    """
+    columns: dict[str, list[str]] = {}
+    for file, reasons in fits.items():
+        for reason in reasons:
+            columns.setdefault(reason, []).append(Path(file).parent.name)
+    for reason, names in columns.items():
+        yield reason if len(names) == n_fits else f"{reason} ({_listed(names)})"
+
+
+def _in_words(reason: str) -> Iterator[str]:
+    """What Snakemake gives for reasons, in other words.
+
+    Examples
+    --------
+    >>> list(_in_words("Missing output files: a.png, a.svg; Code has changed since last execution"))
+    ['a.png, a.svg missing', 'its script changed']
+    >>> list(_in_words("Missing output files: a.png; Input files updated by another job: fit.json"))
+    []
+    """
+    _, *parts = _REASON.split(reason)
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    if _FOLLOWS in told:
+        return
+    for name, what in told.items():
+        if any(code_hash(stage) in what for stage in STAGES):
+            yield "its code changed"
+        else:
+            yield _REASONS[name].format(_listed(what.split(", ")))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return ", ".join([*names[:_SHOWN], *more])
+
+
+def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """The fits that are not there, or were planned otherwise than they would be now: each fit.json, and why."""
     run = Run(config)
-    for catalog in config.catalogs:
-        columns = dict.fromkeys(run.columns(catalog.name), _VALUES) | dict.fromkeys(
-            run.densities(catalog.name), _DENSITIES
-        )
-        made = {
-            (release, column): read_document(run.fit_file(catalog.name, release, column))
-            for release in catalog.releases
-            for column in columns
-        }
-        for (release, column), document in made.items():
+    for catalog, release in run.releases():
+        columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
+        for column, names in columns.items():
+            file = run.fit_file(catalog, release, column)
+            document = read_document(file)
             if document is None:
-                reasons = [_why_missing(release, column, made)]
+                reasons = [_why_missing(file.parent)]
             else:
-                planned = run.fit if columns[column] is _VALUES else run.density_fit
-                reasons = list(compare_plans(document["plan"], recorded(planned(catalog.name, release, column))))
-                folder = run.fit_file(catalog.name, release, column).parent
-                files = [folder / name for name in columns[column]]
+                planned = run.fit if names is _VALUES else run.density_fit
+                reasons = list(compare_plans(document["plan"], recorded(planned(catalog, release, column))))
+                files = [file.with_name(name) for name in names]
                 if document.get("start") is not None:
-                    files.append(run.start_file(catalog.name, release, column))
-                reasons += [f"{file} is missing" for file in files if not file.is_file()]
+                    files.append(run.start_file(catalog, release, column))
+                reasons += [f"{path} is missing" for path in files if not path.is_file()]
             if reasons:
-                yield Due(catalog.name, release, column, tuple(reasons))
+                yield file.as_posix(), reasons
 
 
 def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -148,25 +217,7 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _why_missing(release: str, column: str, made: Mapping[tuple[str, str], object | None]) -> str:
-    there = [place for place, document in made.items() if document is not None]
-    if not there:
-        return "new catalog"
-    if all(place[0] != release for place in there):
-        return "new release"
-    return "new column" if all(place[1] != column for place in there) else "no result is there"
-
-
-def _comparisons(config: Config, due: Sequence[Due]) -> Iterator[tuple[str, str, str]]:
-    """Comparisons of which one fit would be done, or that are not there."""
-    again = {(each.catalog, each.release, each.column) for each in due}
-    for catalog in config.catalogs:
-        for old, new in pairwise(catalog.releases) if catalog.columns else ():
-            places = {(catalog.name, release, column.name) for release in (old, new) for column in catalog.columns}
-            table = config.results / catalog.name / "compare" / f"{old}_to_{new}" / "summary.csv"
-            if places & again or not table.is_file():
-                yield catalog.name, old, new
-
-
-def _count(config: Config) -> int:
-    return sum(len(catalog.releases) * (len(catalog.columns) + len(catalog.densities)) for catalog in config.catalogs)
+def _why_missing(folder: Path) -> str:
+    """Why a fit is not there, from the folders that are."""
+    places = {"catalog": folder.parents[1], "release": folder.parent, "column": folder}
+    return next((f"new {name}" for name, place in places.items() if not place.exists()), "no result is there")

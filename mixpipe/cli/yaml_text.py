@@ -10,7 +10,8 @@ import yaml
 from mixpipe.schema import defaults
 
 if TYPE_CHECKING:
-    from mixpipe.cli.starting import Findings, Suggestion
+    from mixpipe.cli.starting import Findings
+    from mixpipe.cli.suggestions import Suggestion
 
 _STEP = "  "
 
@@ -91,7 +92,7 @@ def _catalog(catalog: Findings) -> Iterator[str]:
         for entry in entries:
             yield f"{_STEP * 2}# {_entry(entry)}"
     for reason, names in catalog.not_fitted.items():
-        yield f"{_STEP * 2}# -- {reason}: {', '.join(names)}"
+        yield f"{_STEP * 2}# -- {reason}: {names}"
 
 
 def _entry(entry: Suggestion) -> str:

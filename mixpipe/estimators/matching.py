@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import OptimizeResult, least_squares
 from scipy.special import chdtrc, ndtri, softmax
 
 from mixpipe.estimators.denoising import atoms, largest_variance
 from mixpipe.likelihood import Params
 from mixpipe.model import Array, Cells
 from mixpipe.moments import ROUNDING, Standardised, mixture_moments
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 # Solutions whose misfit is within this of the smallest match the moments equally well (two standard errors).
 _EQUALLY_WELL = 4.0
@@ -95,6 +98,8 @@ def match_moments(scaled: Standardised, size: int, starts: list[Params], equal_s
         return np.asarray(whitening @ np.hstack([logits[:, :-1], by[:, 1], widths]))
 
     def descend(theta: Array, tolerance: float, n_steps: int) -> OptimizeResult:
+        from scipy.optimize import least_squares
+
         return least_squares(
             residuals,
             theta,

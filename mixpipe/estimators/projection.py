@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.special import ndtr
 
 from mixpipe.binning import Binned
@@ -151,6 +150,8 @@ class Solution:
 
 def simplex_weights(columns: Array) -> Array:
     """The w >= 0 with sum one for which ``|columns @ w|`` is smallest."""
+    from scipy.optimize import nnls
+
     n_columns = columns.shape[1]
     if n_columns == 1:
         return np.ones(1)

@@ -18,8 +18,8 @@ from mixpipe.figures.style import (
     component_style,
     finish,
     new_figure,
+    short,
     style,
-    value_text,
 )
 from mixpipe.model import FitResult
 
@@ -60,7 +60,7 @@ def draw_classes(
     mixture = fit.mixture
     grid = scene.grid(mixture)
     typical = scene.median_err
-    resp = mixture.responsibilities(grid, np.hypot(typical, 0.3 * scene.pixel))
+    resp = mixture.responsibilities(grid, np.hypot(typical, 0.3 * scene.finest(grid)))
     with style():
         figure = new_figure(2.5)
         axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
@@ -86,7 +86,7 @@ def draw_classes(
         lower.set_ylim(-0.45 * tallest if scene.drawn_singly else 0.0, 1.1 * tallest)
         lower.set_yticks([])
         lower.set_ylabel("rows")
-        lower.set_xlim(scene.low, scene.high)
+        scene.frame(lower)
         lower.set_xlabel(axis_label(label, unit), parse_math=False)
-        row = f"with the median error ±{value_text(typical, 100.0 * typical)}" if typical > 0.0 else "without error"
+        row = f"with the median error ±{short(typical)}" if typical > 0.0 else "without error"
         return finish(figure, label, f"{heading(fit, scene)} · for a row {row}", handles, columns=3)

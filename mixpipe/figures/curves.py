@@ -35,7 +35,8 @@ def fit_curves(
     Returns
     -------
     dict
-        ``note``: N, M, and what is not shown; ``range`` of the picture; ``edges``, ``counts`` and ``density`` of the
+        ``note``: N, M, and what is not shown; ``range`` of the picture, and whether its axis is logarithmic, ``log``:
+        densities are then per decade; ``edges``, ``counts`` and ``density`` of the
         histogram; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density of the mixture as
         observed and with the errors removed, ``components``, the intrinsic density of each component (None if it is too
         narrow to draw), ``classes``, the probability of each component for a row with the ``median_err``, and
@@ -47,26 +48,24 @@ def fit_curves(
     rows, share = drawn_rows(mixture, (x, err, weights), limits, truncated)
     scene = Scene.of(mixture, *rows, share, truncated)
     edges = scene.edges(mixture)
-    counts = scene.counts(edges)
     grid = scene.grid(mixture)
     broad, seen = resolved_components(mixture, scene)
-    components = [
-        mixture.weights[j] * mixture.component(j).pdf(grid) if j in broad else None for j in range(fit.n_components)
-    ]
+    intrinsic = scene.intrinsic(mixture, grid)
     transform = integral_transform(fit, scene)
     ratio, transform_edges, band = transform_histogram(transform, scene)
     return {
         "note": heading(fit, scene),
         "range": [scene.low, scene.high],
+        "log": scene.log,
         "edges": edges,
-        "counts": counts,
-        "density": scene.share * counts / (scene.n_data * np.diff(edges)),
+        "counts": scene.counts(edges),
+        "density": scene.histogram(edges),
         "x": grid,
         "observed": _observed(mixture, seen, scene, grid),
-        "intrinsic": sum((curve for curve in components if curve is not None), start=np.zeros(grid.size)),
-        "components": components,
+        "intrinsic": intrinsic[broad].sum(axis=0),
+        "components": [intrinsic[j] if j in broad else None for j in range(fit.n_components)],
         "median_err": scene.median_err,
-        "classes": mixture.responsibilities(grid, np.hypot(scene.median_err, 0.3 * scene.pixel)).T,
+        "classes": mixture.responsibilities(grid, np.hypot(scene.median_err, 0.3 * scene.finest(grid))).T,
         "estimators": {
             name: _observed(other, resolved_components(other, scene)[1], scene, grid)
             for name, other, _ in estimates
@@ -78,4 +77,4 @@ def fit_curves(
 
 
 def _observed(mixture: Mixture, seen: list[int], scene: Scene, grid: np.ndarray) -> np.ndarray:
-    return sum((scene.component_pdf(mixture, j, grid) for j in seen), start=np.zeros(grid.size))
+    return np.asarray(scene.observed(mixture, grid)[seen].sum(axis=0))

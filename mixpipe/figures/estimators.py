@@ -12,16 +12,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from mixpipe.drawing import COMPONENT_COLOURS
 from mixpipe.figures.mixture import density_label
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import (
-    COMPONENT_COLOURS,
     DATA_COLOUR,
     DATA_FILL,
     axis_label,
     count,
     finish,
     new_figure,
+    short,
     style,
 )
 from mixpipe.model import Mixture
@@ -60,7 +61,7 @@ def draw_estimators(
         figure = new_figure(2.6 + 0.22 * len(estimates))
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])
         edges = scene.edges(estimates[0][1])
-        histogram = scene.share * scene.counts(edges) / (scene.n_data * np.diff(edges))
+        histogram = scene.histogram(edges)
         axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
         axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
         handles: list[Artist] = [Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")]
@@ -68,15 +69,12 @@ def draw_estimators(
         for row, (name, mixture, loglik) in enumerate(estimates):
             colour, dashes = COMPONENT_COLOURS[row % len(COMPONENT_COLOURS)], _DASHES[row % len(_DASHES)]
             grid = scene.grid(mixture)
-            observed = sum(
-                (scene.component_pdf(mixture, j, grid) for j in range(mixture.n_components)), start=np.zeros(grid.size)
-            )
+            observed = scene.observed(mixture, grid).sum(axis=0)
             tallest = max(tallest, float(observed.max()))
             axes.plot(grid, observed, color=colour, linestyle=dashes, linewidth=1.3)
             below = estimates[0][2] - loglik
-            text = (
-                name if row == 0 else f"{name}: log-likelihood {abs(below):.3g} {'lower' if below >= 0 else 'higher'}"
-            )
+            word = "lower" if below >= 0 else "higher"
+            text = name if row == 0 else f"{name}: log-likelihood {short(abs(below))} {word}"
             handles.append(Line2D([], [], color=colour, linestyle=dashes, label=text))
             strip.errorbar(
                 mixture.means,
@@ -90,10 +88,10 @@ def draw_estimators(
             )
         top = float(histogram.max(initial=0.0))
         axes.set_ylim(0.0, 1.08 * max(top, min(tallest, _HEADROOM * top)) or 1.0)
-        axes.set_ylabel(density_label(unit), parse_math=False)
+        axes.set_ylabel(density_label(unit, scene), parse_math=False)
         strip.set_yticks(-np.arange(len(estimates)), [name for name, _, _ in estimates])
         strip.set_ylim(-len(estimates) + 0.4, 0.6)
-        strip.set_xlim(scene.low, scene.high)
+        scene.frame(strip)
         strip.set_xlabel(axis_label(label, unit), parse_math=False)
         notes = f"N = {count(scene.n_data)} · below: mean and σ of each component"
         return finish(figure, label, notes, handles, columns=2)

@@ -45,7 +45,7 @@ def fit_figures(
         "mixture": draw_mixture(fit, *rows, unit=unit, **place),
         "selection": draw_selection(selection_table, criterion, label=label),
         "classes": draw_classes(fit, *rows[:2], unit=unit, **place),
-        "quality": draw_quality(fit, *rows, **place),
+        "quality": draw_quality(fit, *rows, unit=unit, **place),
         "estimators": draw_estimators(estimates, *rows, unit=unit, **place),
     }
 

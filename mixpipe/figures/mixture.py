@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -22,14 +23,16 @@ from mixpipe.figures.style import (
     finish,
     new_figure,
     plural,
+    short,
     style,
     value_text,
 )
-from mixpipe.model import Array, FitResult, Mixture
+from mixpipe.model import FitResult, Mixture
 
 # Components narrower than this many picture details are drawn as arrows; curves are cut at this many times
 # the height of the histogram.
 _SPIKE_PIXELS, _HEADROOM = 3.0, 2.5
+_FILL = 0.18  # opacity
 
 
 def draw_mixture(
@@ -71,9 +74,9 @@ def draw_mixture(
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
         handles = _draw_densities(axes, fit, scene)
         _draw_error_bar(strip, scene)
-        axes.set_xlim(scene.low, scene.high)
+        scene.frame(axes)
         axes.set_xlabel(axis_label(label, unit), parse_math=False)
-        axes.set_ylabel(density_label(unit), parse_math=False)
+        axes.set_ylabel(density_label(unit, scene), parse_math=False)
         handles += [_component_entry(fit, j, scene) for j in range(fit.n_components)]
         return finish(figure, label, heading(fit, scene), handles, columns=2)
 
@@ -95,8 +98,10 @@ def heading(fit: FitResult, scene: Scene) -> str:
     return " · ".join(parts)
 
 
-def density_label(unit: str | None) -> str:
+def density_label(unit: str | None, scene: Scene | None = None) -> str:
     """Label of the axis of a density."""
+    if scene is not None and scene.log:
+        return "density per decade"
     if not unit:
         return "density"
     return axis_label("density", f"1/{unit}" if unit.isalnum() else f"1/({unit})")
@@ -105,23 +110,26 @@ def density_label(unit: str | None) -> str:
 def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     mixture = fit.mixture
     edges = scene.edges(mixture)
-    histogram = scene.share * scene.counts(edges) / (scene.n_data * np.diff(edges))
+    histogram = scene.histogram(edges)
     axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
     axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
 
     grid = scene.grid(mixture)
     broad, seen = resolved_components(mixture, scene)
-    intrinsic = {j: _component_pdf(mixture, j, grid) for j in broad}
-    total = sum(intrinsic.values(), start=np.zeros(grid.size))
-    observed = sum((scene.component_pdf(mixture, j, grid) for j in seen), start=np.zeros(grid.size))
+    intrinsic = scene.intrinsic(mixture, grid)
+    total = intrinsic[broad].sum(axis=0)
+    observed = scene.observed(mixture, grid)[seen].sum(axis=0)
     tallest = float(histogram.max(initial=0.0)) or 1.0
     top = 1.08 * max(tallest, min(_HEADROOM * tallest, float(max(observed.max(), total.max()))))
 
     for j in range(fit.n_components):
-        colour, dashes, _ = component_style(j)
-        if j in intrinsic:
+        colour, dashes, hatch = component_style(j)
+        if j in broad:
             visible = intrinsic[j] > 1e-4 * top
-            axes.fill_between(grid[visible], intrinsic[j][visible], color=colour, alpha=0.18, linewidth=0.0)
+            fill, edge = to_rgba(colour, _FILL), to_rgba(colour, 0.6)
+            axes.fill_between(
+                grid[visible], intrinsic[j][visible], facecolor=fill, edgecolor=edge, hatch=hatch, linewidth=0.0
+            )
             axes.plot(grid[visible], intrinsic[j][visible], color=colour, linestyle=dashes, linewidth=1.0)
         else:
             _draw_spike(axes, scene, j, fit, top)
@@ -149,7 +157,7 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
 
 def resolved_components(mixture: Mixture, scene: Scene) -> tuple[list[int], list[int]]:
     """The components that are wide enough to be drawn as curves: with the errors removed, and as observed."""
-    narrowest = _SPIKE_PIXELS * scene.pixel
+    narrowest = _SPIKE_PIXELS * scene.finest(mixture.means)
     broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
     return broad, np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
 
@@ -158,10 +166,6 @@ def draw_rug(axes: Axes, scene: Scene, height: float) -> None:
     """One tick for each row."""
     rows = np.full(scene.x.size, height)
     axes.plot(scene.x, rows, "|", color=NOTE_COLOUR, markersize=4.5, markeredgewidth=0.6)
-
-
-def _component_pdf(mixture: Mixture, j: int, grid: Array) -> Array:
-    return np.asarray(mixture.weights[j] * mixture.component(j).pdf(grid))
 
 
 def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) -> None:
@@ -173,7 +177,7 @@ def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) ->
     height = (0.15 + 0.8 * weight) * top
     axes.vlines(mean, 0.0, height, color=colour, linestyle=dashes, linewidth=1.4)
     axes.plot([mean], [height], marker="^", color=colour, markersize=5)
-    right = mean < scene.low + 0.85 * scene.width
+    right = scene.place(mean) < 0.85
     axes.annotate(
         f"{weight:.2g}",
         (mean, height),
@@ -192,12 +196,15 @@ def _draw_error_bar(strip: Axes, scene: Scene) -> None:
     strip.set_ylim(-1.0, 1.0)
     strip.axis("off")
     size = scene.median_err
-    share = size / scene.width
     transform = strip.get_yaxis_transform()
     if not np.any(scene.err > 0.0):
         strip.text(0.0, 0.0, "no measurement errors", transform=transform, va="center", fontsize=7)
         return
-    text = f"median error ±{value_text(size, 100.0 * size if size > 0.0 else scene.width)}"
+    text = f"median error ±{short(size)}"
+    share = size / scene.width
+    if scene.log:
+        strip.text(0.0, 0.0, text, transform=transform, va="center", fontsize=7)
+        return
     if share > 0.2:
         strip.text(0.0, 0.0, f"{text} (too wide to draw)", transform=transform, va="center", fontsize=7)
         return
@@ -211,14 +218,17 @@ def _draw_error_bar(strip: Axes, scene: Scene) -> None:
 def parameters(fit: FitResult, j: int, scene: Scene) -> str:
     """Mean and sigma of a component, with the digits that the picture can show."""
     mean, sigma = float(fit.mixture.means[j]), float(fit.mixture.sigmas[j])
-    place = value_text(mean, scene.width) if scene.low <= mean <= scene.high else f"{mean:.4g}"
+    even = not scene.log and scene.low <= mean <= scene.high
+    place = value_text(mean, scene.width) if even else short(mean)
     family = fit.mixture.families[j]
-    return f"mean {place}, σ {sigma:.3g}" + ("" if family == "gaussian" else f", {family.replace('_', ' ')}")
+    return f"mean {place}, σ {short(sigma)}" + ("" if family == "gaussian" else f", {family.replace('_', ' ')}")
 
 
 def _component_entry(fit: FitResult, j: int, scene: Scene) -> Artist:
     """A legend entry with the parameters of a component."""
-    colour, dashes, _ = component_style(j)
-    marker = "^" if fit.mixture.sigmas[j] < _SPIKE_PIXELS * scene.pixel else None
+    colour, dashes, hatch = component_style(j)
     text = f"{j + 1}: weight {fit.mixture.weights[j]:.3g}, {parameters(fit, j, scene)}"
-    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4, marker=marker, label=text)
+    if j in resolved_components(fit.mixture, scene)[0]:
+        fill = to_rgba(colour, _FILL)
+        return Patch(facecolor=fill, edgecolor=colour, linestyle=dashes, linewidth=1.0, hatch=hatch, label=text)
+    return Line2D([], [], color=colour, linestyle=dashes, linewidth=1.4, marker="^", label=text)

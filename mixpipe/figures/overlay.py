@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mixpipe.comparison import VERDICTS, Comparison
+from mixpipe.drawing import COMPONENT_COLOURS
 from mixpipe.figures.fit import drawn_rows
 from mixpipe.figures.mixture import density_label
 from mixpipe.figures.scene import Scene
-from mixpipe.figures.style import COMPONENT_COLOURS, NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
+from mixpipe.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
 from mixpipe.model import Array, Cells, FitResult, Mixture
 
 # Colour and line of the old and of the new fit.
@@ -36,6 +37,10 @@ _LEVELS = (1.0, 0.0)
 _MARKED = 2.0
 # Lines of such remarks in the strip, and the height of one.
 _LINES, _LINE = 3, 0.9
+# Ends of the strip without remarks, and inches of one from the old components to the new ones.
+_TOP, _LOWEST, _UNIT = 1.6, 0.8, 0.17
+# Inches of the densities of one column, if it is alone, and of one among others; of the words around them.
+_ALONE, _MAIN, _LABELS = 1.75, 1.4, 0.72
 # Characters of the remarks, and of the headings, that fit across a panel of the whole width and of half of it.
 _REMARK_WIDTHS, _HEADING_WIDTHS = (72, 32), (76, 34)
 
@@ -90,14 +95,18 @@ def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
     n_columns = 1 if len(shown) <= _ONE_COLUMN else 2
     n_rows = math.ceil(len(shown) / n_columns)
     with style():
-        figure = new_figure(n_rows * (2.8 if len(shown) == 1 else 2.4))
-        heights = [5.0, 1.9] * n_rows
-        grid = figure.add_gridspec(2 * n_rows, n_columns, height_ratios=heights)
+        figure = new_figure(n_rows)
+        grid = figure.add_gridspec(2 * n_rows, n_columns)
+        n_lines = [0] * n_rows
         for index, panel in enumerate(shown):
             row, column = divmod(index, n_columns)
             axes = figure.add_subplot(grid[2 * row, column])
             strip = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
-            _draw_panel(axes, strip, panel, narrow=n_columns > 1)
+            n_lines[row] = max(n_lines[row], _draw_panel(axes, strip, panel, narrow=n_columns > 1))
+        main = _ALONE if len(shown) == 1 else _MAIN
+        heights = [(main, _UNIT * (_TOP + _LOWEST + _LINE * number)) for number in n_lines]
+        grid.set_height_ratios([height for pair in heights for height in pair])
+        figure.set_figheight(sum(sum(pair) + _LABELS for pair in heights))
         return finish(figure, label, notes, _legend(shown[0].names), columns=2)
 
 
@@ -110,24 +119,23 @@ def _legend(names: tuple[str, str]) -> list[Artist]:
     return handles
 
 
-def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> None:
+def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
+    """Draw a column; the number of lines of the remarks in its strip."""
     comparison = panel.comparison
     sides = (
         (comparison.old, panel.old, _OLD),
         (comparison.new, panel.new, _NEW),
     )
-    scenes = [_scene(fit.mixture, cells) for fit, cells, _ in sides]
-    low, high = min(scene.low for scene in scenes), max(scene.high for scene in scenes)
+    scenes = _common(*(_scene(fit.mixture, cells) for fit, cells, _ in sides))
     heights, tops = [], []
-    pixel = (high - low) / 1000.0
     for scene, (fit, _, (colour, dashes)) in zip(scenes, sides, strict=True):
         # The same bins for both: those of the larger release.
         edges = max(scenes, key=lambda each: each.x.size).edges(comparison.new.mixture)
-        histogram = scene.share * scene.counts(edges) / (scene.n_data * np.diff(edges))
+        histogram = scene.histogram(edges)
         axes.stairs(histogram, edges, fill=True, color=colour, alpha=0.18, linewidth=0.0)
         axes.stairs(histogram, edges, color=colour, alpha=0.5, linewidth=0.5)
-        points = np.union1d(scene.grid(fit.mixture), np.linspace(low, high, 600))
-        parts = _components(fit.mixture, points, pixel)
+        points = scene.grid(fit.mixture)
+        parts = _components(fit.mixture, points, scene)
         for part in parts:
             axes.plot(points, part, color=colour, linestyle=dashes, linewidth=0.6, alpha=0.8)
         total = np.sum(parts, axis=0)
@@ -136,19 +144,25 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> None:
         tops.append(float(total.max()))
     tallest = max(heights) or 1.0
     axes.set_ylim(0.0, 1.06 * max(tallest, min(_HEADROOM * tallest, max(tops))))
-    axes.set_xlim(low, high)
+    scenes[0].frame(axes)
     axes.tick_params(labelbottom=False)
-    axes.set_ylabel(wrap(density_label(panel.unit), 24, 1), parse_math=False)
+    axes.set_ylabel(wrap(density_label(panel.unit, scenes[0]), 24, 1), parse_math=False)
     heading = _heading(panel, _HEADING_WIDTHS[narrow])
     axes.set_title(heading, loc="left", fontsize=7.0, linespacing=1.3, parse_math=False)
-    _draw_strip(strip, comparison, low, high, _REMARK_WIDTHS[narrow])
     strip.set_xlabel(axis_label(panel.label, panel.unit), parse_math=False)
+    return _draw_strip(strip, comparison, scenes[0], _REMARK_WIDTHS[narrow])
 
 
 def _scene(mixture: Mixture, cells: Cells) -> Scene:
     weights = None if np.all(cells.weights == 1.0) else cells.weights
     rows, share = drawn_rows(mixture, (cells.x, cells.err, weights), cells.limits, cells.truncated)
     return Scene.of(mixture, *rows, share, cells.truncated)
+
+
+def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
+    """Both scenes on one axis, logarithmic if both are."""
+    place: dict[str, Any] = {"low": min(old.low, new.low), "high": max(old.high, new.high), "log": old.log and new.log}
+    return replace(old, **place), replace(new, **place)
 
 
 def _heading(panel: Panel, width: int) -> str:
@@ -166,18 +180,18 @@ def _heading(panel: Panel, width: int) -> str:
     return f"{name}: {comparison.verdict}\n{wrap(' · '.join(parts), width, 2)}"
 
 
-def _components(mixture: Mixture, points: Array, pixel: float) -> list[Array]:
+def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
     """Weighted densities, none narrower than the picture shows."""
-    return [
-        mixture.weights[j] * mixture.component(j).pdf(points, 0.0 if mixture.sigmas[j] > pixel else 2.0 * pixel)
-        for j in range(mixture.n_components)
-    ]
+    narrow = mixture.sigmas <= scene.finest(mixture.means)
+    blur = np.where(narrow[:, None], 2.0 * scene.finest(points), 0.0)
+    densities = [mixture.component(j).pdf(points, blur[j]) for j in range(mixture.n_components)]
+    return list(mixture.weights[:, None] * densities * scene.stretch(points))
 
 
-def _draw_strip(strip: Axes, comparison: Comparison, low: float, high: float, width: int) -> None:
+def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -> int:
     """Means of the components, old above new; below, what is significant, has appeared or vanished.
 
-    `width` is the number of characters that fit across.
+    `width` is the number of characters that fit across. Returned is the number of lines below.
     """
     remarks = []
     for j, k in comparison.pairs:
@@ -199,26 +213,26 @@ def _draw_strip(strip: Axes, comparison: Comparison, low: float, high: float, wi
         (comparison.old, _LEVELS[0], _OLD[0], comparison.vanished, "vanished"),
         (comparison.new, _LEVELS[1], _NEW[0], comparison.appeared, "appeared"),
     ):
-        _draw_means(strip, fit, level, colour, lone, low, high)
+        _draw_means(strip, fit, level, colour, lone, scene)
         remarks += [(math.inf, float(fit.mixture.means[index]), word) for index in lone]
-    n_lines = _write_remarks(strip, sorted(remarks, reverse=True), low, high, width)
-    strip.set_ylim(-0.8 - _LINE * n_lines, 1.6)
+    n_lines = _write_remarks(strip, sorted(remarks, reverse=True), scene, width)
+    strip.set_ylim(-_LOWEST - _LINE * n_lines, _TOP)
     strip.set_yticks(_LEVELS, ["old", "new"])
     strip.tick_params(axis="y", length=0.0)
     strip.spines["left"].set_visible(False)
+    return n_lines
 
 
-def _write_remarks(
-    strip: Axes, remarks: Sequence[tuple[float, float, str]], low: float, high: float, width: int
-) -> int:
+def _write_remarks(strip: Axes, remarks: Sequence[tuple[float, float, str]], scene: Scene, width: int) -> int:
     """Remarks below their places, on lines on which they do not run into each other; the number of lines.
 
     What finds no place is left out: the last ones, which matter least.
     """
     taken: list[list[tuple[float, float]]] = [[] for _ in range(_LINES)]
-    for _, place, text in remarks:
-        half = 0.5 * (len(text) + 1) * (high - low) / width
-        centre = min(max(place, low + half), high - half)
+    for _, mean, text in remarks:
+        half = 0.5 * (len(text) + 1) / width
+        place = float(scene.place(np.clip(mean, scene.low, scene.high)))
+        centre = min(max(place, half), 1.0 - half)
         for line, spans in enumerate(taken):
             if all(abs(centre - other) >= half + other_half for other, other_half in spans):
                 spans.append((centre, half))
@@ -229,6 +243,7 @@ def _write_remarks(
                     text,
                     ha="center",
                     va="center",
+                    transform=strip.get_yaxis_transform(),
                     color=NOTE_COLOUR,
                     fontsize=6.5,
                     parse_math=False,
@@ -237,13 +252,11 @@ def _write_remarks(
     return sum(map(bool, taken))
 
 
-def _draw_means(
-    strip: Axes, fit: FitResult, level: float, colour: str, lone: Sequence[int], low: float, high: float
-) -> None:
+def _draw_means(strip: Axes, fit: FitResult, level: float, colour: str, lone: Sequence[int], scene: Scene) -> None:
     for index, (mean, unc, weight) in enumerate(
         zip(fit.mixture.means, fit.uncertainties.means, fit.mixture.weights, strict=True)
     ):
-        if not low <= mean <= high:
+        if not scene.low <= mean <= scene.high:
             continue
         strip.errorbar(
             [mean],

@@ -35,6 +35,7 @@ def draw_quality(
     weights: ArrayLike | None = None,
     *,
     label: str,
+    unit: str | None = None,
     share: float = 1.0,
     truncated: tuple[float, float] | None = None,
 ) -> Figure:
@@ -51,6 +52,8 @@ def draw_quality(
         The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
+    unit : str or None
+        Unit of `x`.
     share : float
         As in `draw_mixture`.
     truncated : tuple of (float, float) or None
@@ -70,7 +73,7 @@ def draw_quality(
         _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
         residual = figure.add_subplot(grid[1, :])
         _draw_residual(residual, fit, scene)
-        residual.set_xlabel(axis_label(label, None), parse_math=False)
+        residual.set_xlabel(axis_label(label, unit), parse_math=False)
         notes = f"{heading(fit, scene)} · blue: 95 % of a right fit · triangles: off the frame"
         return finish(figure, label, notes)
 
@@ -165,8 +168,9 @@ def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
     axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)
     axes.stairs(np.clip(residual, -limit, limit), edges, baseline=0.0, fill=True, color=DATA_FILL)
-    _draw_clipped(axes, 0.5 * (edges[1:] + edges[:-1]), residual, limit, ".")
-    axes.set(xlim=(scene.low, scene.high), ylim=(-limit, limit))
+    _draw_clipped(axes, scene.middles(edges), residual, limit, ".")
+    scene.frame(axes)
+    axes.set_ylim(-limit, limit)
     axes.set_title("residual of the histogram", loc="left")
     axes.set_ylabel("data − fit [σ]")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,21 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from mixpipe.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, squeezed
 from mixpipe.figures.style import (
-    COMPONENT_COLOURS,
     DATA_COLOUR,
     DATA_FILL,
     MODEL_COLOUR,
-    count,
     finish,
     new_figure,
+    short,
     style,
 )
 from mixpipe.model import CRITERIA
 
 _LINES = {"bic": ("#0072B2", "o"), "aic": ("#D55E00", "s"), "icl": ("#8A8A8A", "^")}
-_LINEAR = 10.0  # differences up to here are on a linear scale, where the larger ones ask for a logarithm
 
 
 def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str) -> Figure:
@@ -95,16 +94,13 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
             )
             notes += f" · not converged: M = {_listed(np.unique(sizes[~converged]))}"
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5, zorder=1)
-        if highest > 6.0 * _LINEAR:
-            n_decades = float(np.log10(highest / _LINEAR))
-            axes.set_yscale("symlog", linthresh=_LINEAR, linscale=max(1.2, 0.6 * n_decades))
-            decades = [10.0**k for k in range(2, int(np.ceil(np.log10(highest))) + 1)]
-            axes.set_yticks([0.0, 5.0, 10.0, *decades[:: max(1, len(decades) // 4)]], minor=False)
+        if squeezed(highest):
+            n_decades = math.log10(highest / LINEAR)
+            axes.set_yscale("symlog", linthresh=LINEAR, linscale=max(1.2, 0.6 * n_decades))
+            marks = criterion_marks(highest)
+            axes.set_yticks(list(marks), list(marks.values()))
             axes.minorticks_off()
-            axes.yaxis.set_major_formatter(
-                FuncFormatter(lambda value, _: count(value) if value < 1e5 else f"{value:.0e}")
-            )
-            axes.axhspan(0.0, _LINEAR, color=DATA_FILL, alpha=0.25, linewidth=0.0, zorder=0)
+            axes.axhspan(0.0, LINEAR, color=DATA_FILL, alpha=0.25, linewidth=0.0, zorder=0)
             axes.set_ylim(-0.6, 1.6 * highest)
             notes += " · linear to 10, then logarithmic"
         else:
@@ -118,8 +114,8 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
         if np.isfinite(numbers.get("loglik_bound", np.nan)):
             margin = numbers["loglik_bound"] - numbers["loglik"]
             narrowest = numbers.get("bound_sigma", 0.0)
-            mixture = f"mixture with sigmas above {narrowest:.2g}" if narrowest > 0.0 else "mixture whatever"
-            notes += f" · no {mixture} has a log-likelihood higher than the chosen one's by more than {margin:.3g}"
+            above = f" with σ above {short(narrowest)}" if narrowest > 0.0 else ""
+            notes += f" · more components{above} gain at most {short(margin)} in log-likelihood, however many"
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
         ticks = np.unique(sizes)
         axes.set_xticks(ticks if ticks.size <= 20 else ticks[:: ticks.size // 10])

@@ -16,11 +16,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mixpipe.drawing import COMPONENT_COLOURS
 from mixpipe.files import write_file
 
-# Okabe & Ito (2008): told apart with any colour vision. Black and yellow are left out: the one is the model's
-# colour, the other is faint on white paper.
-COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# The line and the hatch of the first so many components, of the next, and of those after them.
+_CYCLES: tuple[tuple[Literal["-", "--", "-."], str | None], ...] = (("-", None), ("--", "////"), ("-.", "...."))
 MODEL_COLOUR = "#000000"
 DATA_COLOUR = "#8A8A8A"
 DATA_FILL = "#D9D9D9"
@@ -85,6 +85,7 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     note = wrap(notes, _NOTE_WIDTH, 3)
     title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
     head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
+    columns = _draw_legend(figure, handles, columns) if handles else 1
     foot = math.ceil(len(handles) / columns) * _LEGEND_SIZE * _LEGEND_LINE + (_GAP if handles else 0.0)
     height = figure.get_figheight() + head + foot
     figure.set_figheight(height)
@@ -92,8 +93,6 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
     figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
     figure.text(0.01, top - title_height / height, note, fontsize=_NOTE_SIZE, color=NOTE_COLOUR, **common)
-    if handles:
-        figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=1.8, columnspacing=1.4)
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
@@ -107,11 +106,21 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     return figure
 
 
-def component_style(index: int) -> tuple[str, Literal["-", "--"], str | None]:
+def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> int:
+    """Draw the legend in as many columns as fit, at most so many; their number."""
+    while True:
+        legend = figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=2.6, columnspacing=1.4)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return columns
+        legend.remove()
+        columns -= 1
+
+
+def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | None]:
     """Colour, line style and hatch of a component; the seventh has the first colour, dashed."""
-    repeated = index >= len(COMPONENT_COLOURS)
-    colour = COMPONENT_COLOURS[index % len(COMPONENT_COLOURS)]
-    return colour, "--" if repeated else "-", "////" if repeated else None
+    cycle, place = divmod(index, len(COMPONENT_COLOURS))
+    dashes, hatch = _CYCLES[cycle % len(_CYCLES)]
+    return COMPONENT_COLOURS[place], dashes, hatch
 
 
 def wrap(text: str, width: int, lines: int) -> str:
@@ -143,6 +152,15 @@ def plural(number: float, noun: str) -> str:
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")
 
 
+def short(value: float) -> str:
+    """Three digits of a number, for reading.
+
+    >>> short(0.012345), short(1874.4), short(3.571e6)
+    ('0.0123', '1874', '3.57e6')
+    """
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
+
+
 def value_text(value: float, width: float) -> str:
     """`value` with the digits that matter in a picture that is `width` wide.
 
@@ -155,7 +173,8 @@ def value_text(value: float, width: float) -> str:
     if decimals > 7 or abs(value) >= 1e8:
         digits = 3 if value == 0 else math.floor(math.log10(abs(value))) + decimals
         return f"{value:.{min(max(digits, 3), 12)}e}"
-    return f"{value:.{max(decimals, 0)}f}"
+    text = f"{value:.{max(decimals, 0)}f}"
+    return text if float(text) else text.lstrip("-")
 
 
 def save_figure(figure: Figure, *paths: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities
 from mixpipe.expressions import Expression
 from mixpipe.files import write_file
 from mixpipe.pipeline.plan import DensityPlan, check_data, open_density_plan
-from mixpipe.provenance import sha256, versions
+from mixpipe.provenance import COMMAND, sha256, versions
 from mixpipe.tables import write_json
 
 # Why a row has no mixture; what is missing is called as for columns of values.
@@ -360,5 +361,6 @@ def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]])
             ],
         },
         "plan": asdict(plan),
+        "command": os.environ.get(COMMAND),
         "versions": versions(),
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from mixpipe import tables
@@ -19,9 +18,16 @@ from mixpipe.columns import Account, ColumnData, prepare_column, required_column
 from mixpipe.errors import ConfigError
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
-from mixpipe.pipeline.plan import FitPlan, open_fit_plan
-from mixpipe.provenance import versions
+from mixpipe.pipeline.plan import FitPlan, open_fit_plan, read_document, recorded
+from mixpipe.provenance import COMMAND, versions
 from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.table import Table
+
+# What a fit leaves beside fit.json.
+TABLES = ("components", "selection", "estimators", "intervals", "members")
 
 
 def fit_column(
@@ -75,15 +81,28 @@ def fit_column(
     print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
     for estimate in fitted.outcome.estimates:
         print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
-    outputs = {
-        "components": components,
-        "selection": selection,
-        "estimators": estimators,
-        "intervals": intervals,
-        "members": members,
-        "fit": fit,
-    }
-    write_fit({name: Path(path) for name, path in outputs.items()}, todo, release.files, fitted)
+    outputs = (components, selection, estimators, intervals, members, fit)
+    paths = dict(zip((*TABLES, "fit"), map(Path, outputs), strict=True))
+    write_fit(paths, todo, release.files, fitted, os.environ.get(COMMAND))
+
+
+def refit_column(plan: str, start: Sequence[str], fit: str, **arguments: Any) -> None:
+    """As `fit_column`, but a fit that is there and as planned is left as it is: one of a job for many columns."""
+    outputs = [Path(fit), *(Path(arguments[name]) for name in TABLES)]
+    document = read_document(outputs[0])
+    if (
+        document is not None
+        and document["plan"] == recorded(plan)
+        and (document["start"] is None) == (not start)
+        and all(path.is_file() for path in outputs)
+        # A start that is newer was taken for a fit that is to come.
+        and all(Path(path).stat().st_mtime <= outputs[0].stat().st_mtime for path in start)
+    ):
+        print(f"{fit}: as planned")
+        for path in outputs:
+            os.utime(path)
+        return
+    fit_column(plan=plan, start=start, fit=fit, **arguments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +261,7 @@ def write_fit(
     plan: FitPlan,
     files: Sequence[Mapping[str, Any]],
     fitted: Fitted,
+    command: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the tables of a fit, and last fit.json, which says what it was made from.
@@ -257,6 +277,8 @@ def write_fit(
         ``path``, ``n_rows`` and ``sha256`` of the files that the rows come from.
     fitted : Fitted
         The fit.
+    command : str, optional
+        The command that asked for it, for fit.json.
     options : mapping, optional
         What was given on the command line, for fit.json.
     """
@@ -281,13 +303,14 @@ def write_fit(
             weighted=account.weighted,
             limited=account.n_upper_limits + account.n_lower_limits > 0,
         )
-    tables.write_json(fit_contents(plan, files, fitted, options), paths["fit"])
+    tables.write_json(fit_contents(plan, files, fitted, command, options), paths["fit"])
 
 
 def fit_contents(
     plan: FitPlan,
     files: Sequence[Mapping[str, Any]],
     fitted: Fitted,
+    command: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The contents of fit.json; the arguments are those of `write_fit`."""
@@ -317,6 +340,7 @@ def fit_contents(
             "files": [dict(file) for file in files],
         },
         "plan": asdict(plan),
+        "command": command,
         **({} if options is None else {"options": dict(options)}),
         "versions": versions(),
     }

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mixpipe.errors import CatalogError, MixpipeError
+
+
+class _Terminated(BaseException):
+    """SIGTERM, by which schedulers announce the end: what is half-written is removed on the way out."""
 
 
 def each(task: Callable[..., None], common: Mapping[str, Any], **lists: Sequence[Any]) -> None:
@@ -40,37 +47,83 @@ def each(task: Callable[..., None], common: Mapping[str, Any], **lists: Sequence
         raise problems[0]
     if problems:
         first = problems[0]
-        raise CatalogError(f"{len(problems)} columns fail, the first: {first.what}", first.where, first.expected)
+        what = f"{len(problems)} columns fail, the first: {first.what}"
+        raise CatalogError(what, first.where, first.expected) from first
 
 
-def run_job(log: str, stage: Callable[..., None], **values: Any) -> None:
+def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
     """Call a stage with everything that it prints going to the job's log.
 
     A mistake that the user can mend ends the log and the terminal with ``mixpipe: error: ...``, without a
-    traceback; any other error with its traceback. Both end the process.
+    traceback, and so do the ends of memory, time and disk, with the setting to change; any other error with its
+    traceback. All end the process.
 
     Parameters
     ----------
-    log : str
-        The log file.
+    job : snakemake.script.Snakemake
+        What Snakemake tells a script of its job: rule, resources, log.
     stage : callable
         A function of this package.
     **values
         Its arguments.
     """
-    message = ""
-    with (
-        Path(log).open("w", encoding="utf-8") as stream,
-        contextlib.redirect_stdout(stream),
-        contextlib.redirect_stderr(stream),
-    ):
-        try:
+    log = Path(job.log[0])
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with (
+            log.open("w", encoding="utf-8") as stream,
+            contextlib.redirect_stdout(stream),
+            contextlib.redirect_stderr(stream),
+        ):
+            # What is killed for its memory cannot say so. Also, a full disk has room for an error behind this line.
+            print(f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}", flush=True)
             stage(**values)
-        except MixpipeError as error:
-            message = f"mixpipe: error: {error}\n"
-        except Exception:
-            message = traceback.format_exc()
-        stream.write(message)
-    if message:
+    except (Exception, _Terminated) as error:
+        message = _explain(error, job)
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
+            stream.write(message)
         sys.stderr.write(message)
         sys.exit(1)
+
+
+def _terminate(*_: object) -> NoReturn:
+    # Once is enough.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated
+
+
+def _explain(error: BaseException, job: Any) -> str:
+    """The end of the log."""
+    causes = list(_causes(error))
+    number = next((cause.errno for cause in causes if isinstance(cause, OSError)), None)
+    lack = next((cause for cause in causes if isinstance(cause, MemoryError)), None)
+    told = error if isinstance(error, MixpipeError) else None
+    if isinstance(error, _Terminated):
+        expected = f"more time: --set-resources {job.rule}:runtime={2 * job.resources.runtime}"
+        told = MixpipeError("terminated, by a limit on its time or by somebody", f"in {_limits(job)}", expected)
+    elif lack or number == errno.ENOMEM:
+        reason = str(lack or error) or "MemoryError"
+        told = MixpipeError(f"not enough memory ({reason})", f"in {_limits(job)}", _more_memory(job))
+    elif number in (errno.ENOSPC, errno.EDQUOT):
+        what, where = (told.what, told.where) if told else (str(error), f"in {_limits(job)}")
+        disk = next(folder for folder in Path(job.log[0]).resolve().parents if folder.is_mount())
+        room = f"{shutil.disk_usage(disk).free // 2**20} MB free on the disk at {disk}"
+        told = MixpipeError(what, f"{where} ({room})", "room there, or `results:` of the configuration on another disk")
+    return f"mixpipe: error: {told}\n" if told else "".join(traceback.format_exception(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from."""
+    while error:
+        yield error
+        error = error.__cause__
+
+
+def _limits(job: Any) -> str:
+    return f"rule {job.rule} with mem_mb={job.resources.mem_mb} and runtime={job.resources.runtime} (minutes)"
+
+
+def _more_memory(job: Any) -> str:
+    """What helps against want of memory: a scheduler grants what is asked for, one machine has what it has."""
+    more = f"--set-resources {job.rule}:mem_mb={2 * job.resources.mem_mb}"
+    return f"more memory ({more}) on a cluster, fewer jobs at once (--cores 1) on one machine"

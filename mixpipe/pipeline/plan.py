@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -87,6 +88,21 @@ def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
     Snakemake keeps it with the results, and does a job again when it differs.
     """
     return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The contents of a fit.json; None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and isinstance(document.get("plan"), dict):
+            return document
+    return None
+
+
+def recorded(plan: str) -> dict[str, Any]:
+    """A plan from its text as fit.json has it, where an infinite bound is null."""
+    keys: dict[str, Any] = json.loads(plan, parse_constant=lambda _: None)
+    return keys
 
 
 def open_ingest_plan(text: str) -> IngestPlan:

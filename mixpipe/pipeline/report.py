@@ -86,6 +86,7 @@ def _entry(
             settings=_settings(document["plan"]),
         )
     numbers = ("n_data", "n_components", "criterion", "loglik", "bic", "converged")
+    n_draws = document["plan"]["effort"]["quality_draws"]
     return ReportEntry(
         catalog=document["catalog"],
         release=document["release"],
@@ -98,7 +99,9 @@ def _entry(
         ),
         selection=pd.DataFrame(document["selection"]),
         account=document["account"],
-        summary={name: document[name] for name in numbers} | document["quality"],
+        summary={name: document[name] for name in numbers}
+        | document["quality"]
+        | {"pvalue_floor": 1.0 / (n_draws + 1) if n_draws else None},
         figures=figures,
         warnings=tuple(document["warnings"]),
         estimators=pd.DataFrame(document["estimators"]),

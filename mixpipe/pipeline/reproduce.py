@@ -21,7 +21,7 @@ from mixpipe.provenance import code_hash, sha256, versions
 from mixpipe.tables import json_text, open_fit
 
 # What a fit.json says of the making of its numbers; everything else are numbers, and words about them.
-_MAKING = ("plan", "versions", "options", "account")
+_MAKING = ("plan", "versions", "command", "options", "account")
 _PARAMETERS = ("weight", "mean", "sigma")
 
 

@@ -13,12 +13,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mixpipe.catalog import expand_files, expected_name, idle_options, list_columns, stored_columns, stored_files
-from mixpipe.catalog.densities import find_grid
-from mixpipe.columns import required_columns
+from mixpipe.catalog import expand_files, expected_name, idle_options, list_columns
 from mixpipe.config import CatalogSettings, Config
-from mixpipe.errors import CatalogError, ConfigError, MixpipeError
-from mixpipe.pipeline.plan import DensityPlan, FitPlan, IngestPlan, effort_of, reading_options, to_text
+from mixpipe.errors import CatalogError, ConfigError, MixpipeError, merged
+from mixpipe.pipeline.plan import (
+    DensityPlan,
+    FitPlan,
+    IngestPlan,
+    effort_of,
+    read_document,
+    reading_options,
+    recorded,
+    to_text,
+)
 from mixpipe.provenance import FileHashes, code_hash
 
 # Options for one format only, under the names that they have in a configuration.
@@ -42,6 +49,8 @@ class _Ingested:
 
 def _made(path: Path) -> Iterator[_Ingested]:
     """A file that is there; none if it cannot be read."""
+    from mixpipe.catalog.store import stored_columns, stored_files
+
     with contextlib.suppress(MixpipeError):
         files = {entry["path"]: entry["sha256"] for entry in stored_files(path)}
         yield _Ingested(path, stored_columns(path), files)
@@ -160,6 +169,8 @@ class Run:
 
     def _ingested(self, catalog: str, release: str) -> dict[str, list[_Ingested]]:
         """The parts for each fit of a release: those that are there and of use, and new ones for what is missing."""
+        from mixpipe.columns import required_columns
+
         if (catalog, release) not in self._made:
             settings = self.config.catalog(catalog)
             files = self.files(catalog, release)
@@ -267,21 +278,6 @@ class Run:
         )
 
 
-def read_document(path: Path) -> dict[str, Any] | None:
-    """The contents of a fit.json; None if there is none that can be read."""
-    with contextlib.suppress(OSError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict) and isinstance(document.get("plan"), dict):
-            return document
-    return None
-
-
-def recorded(plan: str) -> dict[str, Any]:
-    """A plan from its text as fit.json has it, where an infinite bound is null."""
-    keys: dict[str, Any] = json.loads(plan, parse_constant=lambda _: None)
-    return keys
-
-
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
 
@@ -303,7 +299,7 @@ def find_problems(config: Config) -> list[MixpipeError]:
             place = f"catalog {catalog.name}, release {release}"
             problems.extend(placed(error, place) for error in _release_problems(patterns, catalog, needed))
         problems.extend(find_idle(catalog))
-    return problems
+    return merged(problems)
 
 
 def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
@@ -348,6 +344,8 @@ def _release_problems(
                 return
             for column in catalog.densities:
                 if isinstance(column.grid, str):
+                    from mixpipe.catalog.densities import find_grid
+
                     find_grid(file, column.grid, **reading_options(catalog))
     except MixpipeError as error:
         yield error
@@ -355,10 +353,17 @@ def _release_problems(
 
 def _needed(catalog: CatalogSettings) -> dict[str, str]:
     """The columns of the files that a catalog's fits need, and what for."""
+    from mixpipe.columns import required_columns
+    from mixpipe.expressions import Expression
+
     uses = {
         "to know rows by": required_columns([], key=catalog.key),
         "for the cut": required_columns([], catalog.where),
     }
     uses |= {f"for column {column.name}": required_columns([column]) for column in catalog.columns}
     uses |= {f"for column {column.name}": (column.value,) for column in catalog.densities}
-    return {name: use for use, names in reversed(uses.items()) for name in names}
+    needed = {name: use for use, names in reversed(uses.items()) for name in names}
+    for name, quoted in Expression.parse(catalog.where).unquoted.items() if catalog.where else ():
+        if needed[name] == "for the cut":
+            needed[name] += f"; text needs quotes, {quoted}"
+    return needed

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from mixpipe.comparison import VERDICTS
 from mixpipe.report.numbers import missing, significant
 
 
@@ -54,8 +55,8 @@ class ReportEntry(_Entry):
     account : dict
         ``n_read`` and ``n_used``: rows; ``dropped``: rows for each reason.
     summary : dict
-        ``n_data``, ``n_components``, ``criterion``, ``loglik``, ``bic``, ``converged``, and where available ``ks``
-        and ``ks_pvalue``.
+        ``n_data``, ``n_components``, ``criterion``, ``loglik``, ``bic``, ``converged``, and where available ``ks``,
+        ``ks_pvalue``, and ``pvalue_floor``, the lowest that the simulations can give.
     figures : dict of str to Path
         SVG or PNG files by name: mixture, selection, classes, quality, estimators.
     warnings : tuple of str
@@ -97,7 +98,7 @@ class ReportEntry(_Entry):
 
     def interval_table(self) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
         """Levels of the intervals by method; and a row for each parameter of each component, with the ends of its
-        intervals by method and level.
+        intervals by method and level, and half the width of the shortest.
         """
         levels: dict[str, list[float]] = {}
         rows: dict[tuple[int, str], dict[str, Any]] = {}
@@ -108,6 +109,9 @@ class ReportEntry(_Entry):
             row = rows.setdefault((each["component"], each["parameter"]), {"estimate": each["estimate"], "ends": {}})
             row["ends"][method, level] = (each["lower"], each["upper"])
         found = [{"component": component, "parameter": name, **row} for (component, name), row in rows.items()]
+        for row in found:
+            widths = [upper - lower for lower, upper in row["ends"].values() if upper > lower]
+            row["half_width"] = 0.5 * min(widths, default=0.0)
         return levels, found
 
 
@@ -163,6 +167,12 @@ class ReleaseChange:
     def label(self) -> str:
         """``catalog: old → new``."""
         return f"{self.catalog}: {self.old} → {self.new}"
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Columns with each verdict, the largest change first."""
+        found = self.summary["verdict"].tolist()
+        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
 
     def of_column(self, column: str) -> dict[str, Any] | None:
         """The row of a column in the summary, with its rows in the table of components; None if there is none."""

@@ -35,15 +35,19 @@ def decimal(value: float | None, places: int) -> str:
     return text.lstrip("-") if float(text.replace(",", "")) == 0.0 else text.replace("-", "−")
 
 
-def pvalue(value: float | None) -> str:
-    """A probability with two digits, very small ones as a bound.
+def pvalue(value: float | None, floor: float | None = None, sign: str = "") -> str:
+    """A probability with two digits, very small ones as a bound, as is the lowest that so many simulations can give.
 
-    >>> pvalue(0.1234), pvalue(1e-9), pvalue(None)
-    ('0.12', '< 0.0001', '–')
+    `sign` stands before a value that is no bound.
+
+    >>> pvalue(0.1234), pvalue(1e-9), pvalue(0.01, 0.01), pvalue(0.2, 0.01, "= "), pvalue(None)
+    ('0.12', '< 0.0001', '≤ 0.010', '= 0.20', '–')
     """
     if value is None or missing(value):
         return "–"
-    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+    if floor is not None and math.isclose(value, floor):
+        return f"≤ {value:#.2g}"
+    return f"{sign}{value:#.2g}" if value >= 1e-4 else "< 0.0001"
 
 
 def significant(value: float | None, unc: float | None) -> str:
@@ -51,18 +55,21 @@ def significant(value: float | None, unc: float | None) -> str:
 
     >>> significant(1.345678, 0.0123), significant(1.345678, float("nan")), significant(2459000.12347, 0.001)
     ('1.346', '1.3457', '2459000.1235')
+    >>> significant(5652.3, 2090.1), significant(1.345678, 0.0996), significant(8.27e8, 8.6e7)
+    ('5700', '1.35', '8.27e8')
     """
     if value is None or missing(value):
         return "–"
     if unc is None or missing(unc) or not unc > 0.0:
         text = f"{value:.5g}"
     else:
-        places = 1 - math.floor(math.log10(unc))
-        text = f"{value:.{max(places, 0)}f}"
-        if places > 7 or places < -5:
+        # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
+        places = 1 - int(f"{unc:.1e}".partition("e")[2])
+        text = f"{round(value, places):.{max(places, 0)}f}"
+        if places > 7 or places < -3:
             digits = places + (math.floor(math.log10(abs(value))) if value else 0)
             text = f"{value:.{min(max(digits, 1), 15)}e}"
-    return _minus(text)
+    return _minus(text if float(text) else text.lstrip("-"))
 
 
 def with_unc(value: float | None, unc: float | None) -> str:

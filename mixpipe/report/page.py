@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,12 @@ import jinja2
 from markupsafe import Markup
 
 from mixpipe.files import write_file
+from mixpipe.quality import REJECTED
 from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
 from mixpipe.report.numbers import decimal, missing, pvalue, rows, significant, with_unc
-from mixpipe.report.plots import CONFIG, TEMPLATE, density_plots, fit_plots
+from mixpipe.report.plots import density_plots, fit_plots
+from mixpipe.report.traces import CONFIG, TEMPLATE
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -71,11 +74,12 @@ def write_report(
         rows=rows,
         sortable=_sortable,
         compact=compact_json,
+        packed=packed,
         script_hash=script_hash,
         data_uri=data_uri,
     )
     environment.tests["missing"] = missing
-    environment.globals["remark"] = _remark
+    environment.globals.update(remark=_remark, rejected=REJECTED)
     entries, changes = tuple(entries), tuple(changes)
     fits = [
         {"id": f"fit-{number}", "entry": entry, "change": _change_of(entry, changes)}
@@ -93,7 +97,8 @@ def write_report(
         fit_plots=fit_plots,
         density_plots=density_plots,
         plotting={"template": TEMPLATE, "config": CONFIG},
-        scripts=[plotly_script(), tables_script(), environment.get_template("report.js").render()],
+        plotly=plotly_script(),
+        scripts=[tables_script(), environment.get_template("report.js").render()],
         provenance={
             "config": None,
             **provenance,
@@ -138,6 +143,11 @@ def compact_json(value: object) -> Markup:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704  # the characters that HTML could read are gone
+
+
+def packed(text: str) -> str:
+    """A text for a script element, compressed, and then in letters."""
+    return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 
 def _change_of(entry: ReportEntry | DensityEntry, changes: Iterable[ReleaseChange]) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The workflow on a real Slurm: the same results as on one machine, whatever fails or is killed on the way."""
 
 import itertools
+import math
 import os
 import time
 
@@ -9,6 +10,8 @@ import pytest
 from tests.cluster import slurm as scheduler
 from tests.cluster.project import N_COLUMNS, N_SHARDS, Project, demo, kill, survey
 from tests.cluster.slurm import Slurm, wait_for
+from tests.test_faults import FIT as FIT_FILE
+from tests.test_faults import FIT_LOG, last_line, troubled
 
 pytestmark = pytest.mark.skipif(
     "MIXPIPE_TEST_CLUSTER" not in os.environ, reason="a Slurm is started: make test-cluster"
@@ -35,11 +38,11 @@ def test_many_shards_and_columns_as_on_one_machine(slurm, tmp_path, capsys):
     remote.finish(remote.start("slurm"), seconds=400)
     remote_seconds = time.monotonic() - begin
     jobs = slurm.jobs(remote.folder)
-    # One job that reads, a fit per column, all figures and counts together, then the summary and the report.
-    assert len(jobs) == 1 + N_COLUMNS + 1 + 1
+    # One job that reads, a fit per column, and the figures of four columns at a time.
+    assert len(jobs) == 1 + N_COLUMNS + math.ceil(N_COLUMNS / 4)
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
-    # A group of six figures asks for no more than two jobs do.
-    assert {job["NumCPUs"] for job in jobs} == {"1", "2"}
+    # A group of figures asks for no more than one of them does.
+    assert {job["NumCPUs"] for job in jobs} == {"1"}
     assert remote.results() == local.results()
     idle = idle_seconds(jobs)
     with capsys.disabled():
@@ -105,6 +108,19 @@ def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
     assert remote.results() == local.results()
 
 
-def start_demo(project: Project):
+def test_limit_on_time_is_named_in_the_log_and_raised(slurm, tmp_path):
+    project = troubled(tmp_path / "project")
+    (project.faults / "fit.hold").touch()
+    run = start_demo(project, FIT_FILE, "--set-resources", "fit:runtime=attempt")
+    log = project.folder / FIT_LOG
+    # Slurm looks at its clock now and then.
+    wait_for(lambda: log.exists() and "terminated" in log.read_text(encoding="utf-8"), "the end of a minute", 240)
+    (project.faults / "fit.hold").unlink()
+    assert last_line(log).endswith(" and runtime=1 (minutes), expected more time: --set-resources fit:runtime=2")
+    project.finish(run)
+    assert [job["TimeLimit"] for job in slurm.jobs(project.folder, "rule_fit")] == ["00:01:00", "00:02:00"]
+
+
+def start_demo(project: Project, *arguments: str):
     # Asked often: this is no test of patience.
-    return project.start("slurm", "--slurm-init-seconds-before-status-checks", "2")
+    return project.start("slurm", *arguments, "--slurm-init-seconds-before-status-checks", "2")

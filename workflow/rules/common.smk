@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -50,14 +50,9 @@ COMMAND = shlex.join(
         *map(os.path.relpath, workflow.configfiles),
     ]
 )
-FIT_FILES = (
-    "components.csv",
-    "selection.csv",
-    "estimators.csv",
-    "intervals.csv",
-    "members.parquet",
-    "fit.json",
-)
+# Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
+os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
+TABLES = ("components", "selection", "estimators", "intervals")
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
 
 # Folders below the results: `catalog/release`, and `catalog/release/column`.
@@ -104,7 +99,8 @@ def begin():
 @cache
 def checked_run():
     """The run, once it is sure that its catalogs can be used: the first job that is planned asks for it."""
-    problems = find_problems(RUN.config)
+    # A job of a cluster has been planned.
+    problems = find_problems(RUN.config) if workflow.is_main_process else []
     if problems:
         stop(*problems)
     return RUN
@@ -124,17 +120,56 @@ def share_of_cores(wildcards):
         return 1
 
 
-def drawn(figure):
-    """A figure as PNG, which the report of Snakemake shows, and as SVG."""
-    path = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/{figure}"
-    shown = report(
-        f"{path}.png",
-        caption=f"../report/{figure}.rst",
-        category="{catalog}",
+def shown(file, about, catalog, column):
+    """A file of a column that the report of Snakemake shows."""
+    return report(
+        f"{RESULTS}/{catalog}/{{release}}/{column}/{file}",
+        caption=f"../report/{about}.rst",
+        category=catalog,
         subcategory="{release}",
-        labels={"column": "{column}", "shows": figure},
+        labels={"column": column, "shows": about},
     )
-    return [shown, f"{path}.svg"]
+
+
+def drawn(figure, catalog="{catalog}", column="{column}"):
+    """A figure of a column as PNG, which the report of Snakemake shows, and as SVG."""
+    return [
+        shown(f"{figure}.png", figure, catalog, column),
+        f"{RESULTS}/{catalog}/{{release}}/{column}/{figure}.svg",
+    ]
+
+
+def figure_files(catalog, column):
+    """All that the figures of a column leave."""
+    curves = f"{RESULTS}/{catalog}/{{release}}/{column}/curves.json"
+    return {
+        **{figure: drawn(figure, catalog, column) for figure in FIGURES},
+        "curves": curves,
+    }
+
+
+def fit_files(catalog, column):
+    """All that the fit of a column leaves."""
+    folder = f"{RESULTS}/{catalog}/{{release}}/{column}"
+    return {
+        **{table: f"{folder}/{table}.csv" for table in TABLES},
+        "components": shown("components.csv", "components", catalog, column),
+        "members": f"{folder}/members.parquet",
+        "fit": f"{folder}/fit.json",
+    }
+
+
+def gathered(columns):
+    """The files of several columns, those of one name together."""
+    columns = list(columns)
+    return {
+        name: list(chain.from_iterable(listed(files[name]) for files in columns))
+        for name in columns[0]
+    }
+
+
+def listed(files):
+    return files if isinstance(files, list) else [files]
 
 
 def compared_files(place, name):

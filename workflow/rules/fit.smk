@@ -25,18 +25,7 @@ rule fit:
         columns=lambda wildcards: checked_run().ingested(**wildcards),
         start=lambda wildcards: checked_run().start(**wildcards),
     output:
-        components=report(
-            f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/components.csv",
-            caption="../report/components.rst",
-            category="{catalog}",
-            subcategory="{release}",
-            labels={"column": "{column}", "shows": "components"},
-        ),
-        selection=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/selection.csv",
-        estimators=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/estimators.csv",
-        intervals=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/intervals.csv",
-        members=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/members.parquet",
-        fit=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/fit.json",
+        **fit_files("{catalog}", "{column}"),
     log:
         f"{LOGS}/fit/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
@@ -91,8 +80,7 @@ rule figures:
         fit=rules.fit.output.fit,
         members=rules.fit.output.members,
     output:
-        **{name: drawn(name) for name in FIGURES},
-        curves=f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/curves.json",
+        **figure_files("{catalog}", "{column}"),
     log:
         f"{LOGS}/figures/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
@@ -142,10 +130,14 @@ for catalog, batches in BATCHES.items():
                     )
                 ],
             output:
-                **{
-                    Path(file).stem: [f"{folder}/{column}/{file}" for column in batch]
-                    for file in FIT_FILES
-                },
+                # A fit that is there and as planned is left as it is.
+                **gathered(
+                    {
+                        name: update(file)
+                        for name, file in fit_files(catalog, column).items()
+                    }
+                    for column in batch
+                ),
             log:
                 f"{LOGS}/fit/{job}.log",
             benchmark:
@@ -182,15 +174,7 @@ for catalog, batches in BATCHES.items():
                 fits=[f"{folder}/{column}/fit.json" for column in batch],
                 members=[f"{folder}/{column}/members.parquet" for column in batch],
             output:
-                **{
-                    name: [
-                        f"{folder}/{column}/{name}.{kind}"
-                        for column in batch
-                        for kind in ("png", "svg")
-                    ]
-                    for name in FIGURES
-                },
-                curves=[f"{folder}/{column}/curves.json" for column in batch],
+                **gathered(figure_files(catalog, column) for column in batch),
             log:
                 f"{LOGS}/figures/{job}.log",
             benchmark:

@@ -12,11 +12,11 @@ rule accounting:
         f"{LOGS}/accounting/{{catalog}}/{{release}}.log",
     benchmark:
         f"{BENCHMARKS}/accounting/{{catalog}}/{{release}}.tsv"
+    localrule: True
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
-        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
@@ -49,11 +49,11 @@ rule summary:
         f"{LOGS}/summary.log",
     benchmark:
         f"{BENCHMARKS}/summary.tsv"
+    localrule: True
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
-        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
@@ -87,11 +87,11 @@ rule report:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
+    localrule: True
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
-        abreast=1,
         mem_mb=lambda wildcards, input, attempt: attempt
         * max(1000, int(5 * input.size_mb)),
         runtime=lambda wildcards, attempt: attempt * 10,
@@ -130,11 +130,11 @@ rule manifest:
         f"{LOGS}/manifest.log",
     benchmark:
         f"{BENCHMARKS}/manifest.tsv"
+    localrule: True
     conda:
         "../envs/mixpipe.yaml"
     threads: 1
     resources:
-        abreast=1,
         mem_mb=lambda wildcards, attempt: attempt * 1000,
         runtime=lambda wildcards, attempt: attempt * 10,
     params:

@@ -2,7 +2,7 @@ from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     account_release,
     code=snakemake.params.code,
     fits=snakemake.input.fits,

@@ -2,7 +2,7 @@ from mixpipe.pipeline.compare import compare_releases
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     compare_releases,
     code=snakemake.params.code,
     old=snakemake.input.old,

@@ -2,7 +2,7 @@ from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     fit_density_column,
     plan=snakemake.params.plan,
     densities=snakemake.output.densities,

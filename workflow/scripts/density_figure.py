@@ -2,7 +2,7 @@ from mixpipe.pipeline.density_figure import draw_density_figure
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     draw_density_figure,
     code=snakemake.params.code,
     fit=snakemake.input.fit,

@@ -2,7 +2,7 @@ from mixpipe.pipeline.figures import draw_figures
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     draw_figures,
     code=snakemake.params.code,
     fit=snakemake.input.fit,

@@ -2,7 +2,7 @@ from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.job import run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     fit_column,
     plan=snakemake.params.plan,
     columns=snakemake.input.columns,

@@ -1,10 +1,10 @@
-from mixpipe.pipeline.fit import fit_column
+from mixpipe.pipeline.fit import refit_column
 from mixpipe.pipeline.job import each, run_job
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     each,
-    task=fit_column,
+    task=refit_column,
     common={"threads": snakemake.threads},
     plan=snakemake.params.plans,
     columns=snakemake.params.columns,

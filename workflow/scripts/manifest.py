@@ -2,7 +2,7 @@ from mixpipe.pipeline.job import run_job
 from mixpipe.pipeline.manifest import record_run
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     record_run,
     code=snakemake.params.code,
     fits=snakemake.input.fits,

@@ -7,7 +7,7 @@ def pairs(paths):
 
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     each,
     task=draw_figures,
     common={"code": snakemake.params.code},

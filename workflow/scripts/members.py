@@ -2,7 +2,7 @@ from mixpipe.pipeline.job import run_job
 from mixpipe.pipeline.members import write_fits_members
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     write_fits_members,
     code=snakemake.params.code,
     fit=snakemake.input.fit,

@@ -2,7 +2,7 @@ from mixpipe.pipeline.job import run_job
 from mixpipe.pipeline.report import render_report
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     render_report,
     code=snakemake.params.code,
     command=snakemake.params.command,

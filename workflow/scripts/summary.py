@@ -2,7 +2,7 @@ from mixpipe.pipeline.job import run_job
 from mixpipe.pipeline.summary import summarise
 
 run_job(
-    snakemake.log[0],
+    snakemake,
     summarise,
     code=snakemake.params.code,
     fits=snakemake.input.fits,

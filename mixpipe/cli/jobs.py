@@ -1,0 +1,77 @@
+"""What a run says: a line for each job, in the words of its rule. A logger plugin of Snakemake."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
+from snakemake.logging import show_logs
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
+from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+_NAME = "mixpipe"
+# What Snakemake adds where a job has said itself why it fails, and at the end.
+_KNOWN = re.compile(
+    r"RuleException:\nCalledProcessError.* exit status 1\.|Exiting because a job |Job failed, going on |"
+    r"WorkflowError:\nAt least one job ",
+    re.DOTALL,
+)
+
+
+def register() -> str:
+    """Make this module known to Snakemake as a plugin, without a distribution of its own.
+
+    Returns
+    -------
+    str
+        The name that ``--logger`` takes.
+    """
+    LoggerPluginRegistry().register_plugin(f"{logger_plugin_module_prefix}{_NAME}", sys.modules[__name__])
+    return _NAME
+
+
+class LogHandler(LogHandlerBase):
+    """Says which jobs begin and which fail; all else that Snakemake says is in its own log."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = False
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        self._begun: dict[int, str] = {}
+        self._n_jobs = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what there is to say, if anything."""
+        text = self._text(record)
+        stream = sys.stdout if self.common_settings.dryrun else sys.stderr
+        if text:
+            # Whoever reads it may have seen enough.
+            with contextlib.suppress(BrokenPipeError):
+                print(text, file=stream, flush=True)
+
+    def _text(self, record: logging.LogRecord) -> str:
+        event, entry = getattr(record, "event", None), record.__dict__
+        # The target itself is a job to Snakemake, without a message.
+        if event == LogEvent.RUN_INFO:
+            self._n_jobs = entry["stats"]["total"] - entry["stats"].get("all", 0)
+        elif event == LogEvent.JOB_INFO and entry["rule_msg"]:
+            self._begun[entry["jobid"]] = entry["rule_msg"]
+            number = list(self._begun).index(entry["jobid"]) + 1
+            return f"[{number:{len(str(self._n_jobs))}}/{self._n_jobs}] {entry['rule_msg']}"
+        elif event == LogEvent.JOB_ERROR:
+            logs = entry["log"]
+            shown = show_logs(logs) if self.common_settings.show_failed_logs else ()
+            what = self._begun.get(entry["jobid"], entry["rule_name"])
+            return "\n".join([f"mixpipe: failed: {what}; its log: {', '.join(logs)}", *shown])
+        elif record.levelno >= logging.WARNING and not _KNOWN.match(record.getMessage()):
+            return self.format(record)
+        elif record.getMessage() == NOTHING_TO_BE_DONE_MSG:
+            return NOTHING_TO_BE_DONE_MSG
+        return ""

@@ -1,0 +1,37 @@
+"""What the figures and the plots of the report have in common: colours of components, and the scale of criteria."""
+
+from __future__ import annotations
+
+import math
+
+# Okabe & Ito (2008): told apart with any colour vision. Black and yellow are left out: the one is the model's
+# colour, the other is faint on white paper. After them they come again, with other lines and fills.
+COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+
+# Differences of criteria up to here are on a linear scale, where the largest is so many times as much; the others on a
+# logarithmic one.
+LINEAR = 10.0
+_FAR = 6.0
+_DECADES = 4  # marked above the linear part, at most
+
+
+def squeezed(highest: float) -> bool:
+    """Whether differences of criteria up to the highest ask for a scale that is logarithmic above `LINEAR`."""
+    return highest > _FAR * LINEAR
+
+
+def criterion_marks(highest: float) -> dict[float, str]:
+    """Marks of a squeezed scale, with their labels: few enough not to run into each other.
+
+    >>> criterion_marks(3000.0)
+    {0.0: '0', 5.0: '5', 10.0: '10', 100.0: '100', 1000.0: '1,000'}
+    >>> list(criterion_marks(4e9).values())
+    ['0', '5', '10', '1,000', '10⁵', '10⁷', '10⁹']
+    """
+    n_decades = math.floor(math.log10(highest / LINEAR) + 0.2)
+    step = math.ceil(n_decades / _DECADES) or 1
+    marks = {0.0: "0", 5.0: "5", LINEAR: "10"}
+    for power in range(1 + step, n_decades + 2, step):
+        superscript = str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        marks[10.0**power] = f"{10**power:,}" if power < 5 else f"10{superscript}"
+    return marks
