@@ -50,6 +50,8 @@ lock:
 	  --no-emit-find-links --no-annotate --no-header -o requirements/run.txt $(ARGS)
 	uv pip compile -q pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --no-header -o requirements/dev.txt $(ARGS)
+	uv pip compile -q requirements/build.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --no-header -o requirements/build.txt $(ARGS)
 	uv pip compile -q pyproject.toml requirements/benchmark.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/benchmark.txt $(ARGS)
 	uv pip compile -q requirements/slurm.in --no-deps --universal --python-version 3.11 --generate-hashes \
@@ -59,10 +61,10 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The stamp of the development environment also serves `make run`.
-$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
 	@echo "setting up $(VENV) (a few minutes the first time)"
-	@$(PIP) install --require-hashes -r requirements/run.txt
-	@$(PIP) install --no-deps -e .
+	@$(PIP) install --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python

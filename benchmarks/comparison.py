@@ -13,11 +13,12 @@ import numpy as np
 
 from benchmarks.coverage import DESIGNS, MEDIAN_ERROR
 from benchmarks.measure import table
-from mixpipe.comparison import CONCLUSION_CHANGED, SHIFTED, Comparison, Difference, Fitted, compare_fits
+from mixpipe.comparison import Comparison, Fitted, compare_fits
 from mixpipe.files import write_file
 from mixpipe.influence import Common
 from mixpipe.model import Cells, Mixture
 from mixpipe.selection import fit_mixture
+from mixpipe.verdict import CONCLUSION_CHANGED, SHIFTED, Difference
 
 TITLE = "Calibration of differences"
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner
 
 from mixpipe import cli, tables
-from mixpipe.comparison import SHARPENED, UNCHANGED
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.figures.overlay import draw_overlay
 from mixpipe.mixture import Mixture
@@ -26,6 +25,7 @@ from mixpipe.pipeline.compare import (
 from mixpipe.provenance import code_hash
 from mixpipe.quality import Quality
 from mixpipe.selection import choose_n_components
+from mixpipe.verdict import SHARPENED, UNCHANGED
 
 TWO = Mixture([0.6, 0.4], [1.0, 4.0], [0.4, 0.6])
 
@@ -277,8 +277,8 @@ def test_panels_of_the_figure(stored, n_columns, n_shown):
 
 
 def test_the_columns_that_changed_most_are_drawn(tmp_path, stored):
-    from mixpipe.comparison import CONCLUSION_CHANGED
     from mixpipe.pipeline.compare import Panel
+    from mixpipe.verdict import CONCLUSION_CHANGED
 
     x, err, names = sample(150, 10)
     old, new = read_stored(stored["old"]), read_stored(store(tmp_path / "away", x + 30.0, err, names))

@@ -8,14 +8,8 @@ from scipy.special import ndtr
 
 from benchmarks import comparison as benchmark
 from mixpipe.comparison import (
-    CONCLUSION_CHANGED,
-    SHARPENED,
-    SHIFTED,
-    UNCHANGED,
-    Difference,
     Fitted,
     compare_fits,
-    decide,
     match_components,
     total_variation,
 )
@@ -23,6 +17,7 @@ from mixpipe.influence import Common, Influence, covariance_of_differences
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, FitResult, Uncertainties
 from mixpipe.selection import fit_mixture
+from mixpipe.verdict import CONCLUSION_CHANGED, SHARPENED, SHIFTED, UNCHANGED, Difference, decide
 
 THREE = Mixture([0.5, 0.3, 0.2], [0.0, 4.0, 8.5], [1.0, 0.7, 1.2])
 NONE = Common(np.arange(0), np.arange(0))

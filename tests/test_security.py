@@ -77,7 +77,7 @@ class TestSources:
 
     def test_requirements_are_pinned_and_hashed(self, root):
         files = sorted((root / "requirements").glob("*.txt"))
-        assert [file.stem for file in files] == ["benchmark", "dev", "run", "slurm"]
+        assert [file.stem for file in files] == ["benchmark", "build", "dev", "run", "slurm"]
         for file in files:
             entries = file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
             for entry in entries:
@@ -87,7 +87,7 @@ class TestSources:
         recipe = (root / "Makefile").read_text(encoding="utf-8")
         installs = [line for line in recipe.splitlines() if re.search(r"(\$\(PIP\)|pip .*) install", line)]
         assert len(installs) == 6
-        assert all("--require-hashes -r" in line or ("--no-deps" in line and "-e ." in line) for line in installs)
+        assert all("--require-hashes -r" in line or "--no-deps --no-build-isolation -e ." in line for line in installs)
 
 
 class TestConfiguration:

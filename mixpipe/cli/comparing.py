@@ -13,12 +13,13 @@ from rich.table import Table
 import mixpipe
 from mixpipe.cli.display import say
 from mixpipe.cli.outputs import check_folder, check_picture
-from mixpipe.comparison import Comparison, Difference, differences_table, summary_row
+from mixpipe.comparison import Comparison, differences_table, summary_row
 from mixpipe.errors import ConfigError
 from mixpipe.figures import save_figure
 from mixpipe.pipeline.compare import StoredFit, compare_stored, draw_comparison, read_stored, write_comparison
 from mixpipe.presentation import measured
 from mixpipe.tables import json_text
+from mixpipe.verdict import Difference
 
 
 def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | None, out: str | None) -> None:

@@ -14,7 +14,8 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from mixpipe.cli.running import find_snakefile
+from mixpipe.cli.running import workflow_arguments
+from mixpipe.config import Config
 from mixpipe.errors import ConfigError
 
 _NAME = "mixpipe-planning"
@@ -68,13 +69,15 @@ class LogHandler(LogHandlerBase):
             self.errors.append(record.getMessage())
 
 
-def plan_jobs(config: str) -> list[Job]:
+def plan_jobs(path: str, config: Config) -> list[Job]:
     """The jobs that a run of a configuration would do; nothing is run.
 
     Parameters
     ----------
-    config : str
+    path : str
         The configuration file.
+    config : Config
+        What is in it.
 
     Raises
     ------
@@ -86,10 +89,10 @@ def plan_jobs(config: str) -> list[Job]:
     )
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            main([f"--snakefile={find_snakefile()}", f"--configfile={config}", "--dry-run", f"--logger={_NAME}"])
+            main([*workflow_arguments(path, config), "--dry-run", f"--logger={_NAME}"])
         except SystemExit as end:
             status = end.code
     if status:
         *_, told = "\n".join([said.getvalue(), *LogHandler.errors]).strip().splitlines()
-        raise ConfigError(f"the run cannot be planned ({told})", f"in {config}", "what mixpipe run --dry-run takes")
+        raise ConfigError(f"the run cannot be planned ({told})", f"in {path}", "what mixpipe run --dry-run takes")
     return list(LogHandler.jobs)

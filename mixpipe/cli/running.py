@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import mixpipe
 from mixpipe.cli import complain
-from mixpipe.config import load_config
+from mixpipe.config import Config, load_config
+from mixpipe.pipeline.changes import find_changed
 from mixpipe.pipeline.run import find_problems
 
 # Arguments that say on how many cores, or where that is said.
@@ -34,7 +35,8 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     ConfigError
         If the configuration cannot be used.
     """
-    problems = find_problems(load_config(config))
+    settings = load_config(config)
+    problems = find_problems(settings)
     for problem in problems:
         complain(problem)
     if problems:
@@ -47,8 +49,19 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     cores = () if any(map(_CORES.fullmatch, arguments)) else ("--cores=all",)
     saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={register()}",)
     # With `=`, or targets among the arguments would be taken for more of the same.
-    main([f"--snakefile={find_snakefile()}", f"--configfile={config}", *cores, *saying, *arguments])
+    main([*workflow_arguments(config, settings), *cores, *saying, *arguments])
     raise AssertionError("Snakemake ends the process")
+
+
+def workflow_arguments(path: str, config: Config) -> list[str]:
+    """Arguments of Snakemake for the run of a configuration.
+
+    Snakemake knows from records of its own what has changed. Without them, as with results that were copied, it takes
+    all that is there for up to date: so fits that are not as planned are done again by name.
+    """
+    changed = [file for file, _ in find_changed(config) if Path(file).is_file()]
+    again = ("--forcerun", *changed) if changed else ()
+    return [*again, f"--snakefile={find_snakefile()}", f"--configfile={path}"]
 
 
 def find_snakefile() -> Path:

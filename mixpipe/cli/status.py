@@ -7,22 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import mixpipe
 from mixpipe.cli.display import say
-from mixpipe.config import Config, load_config
+from mixpipe.config import load_config
 from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.plan import read_document, recorded
-from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.pipeline.changes import find_changed
+from mixpipe.pipeline.run import find_problems
 from mixpipe.provenance import STAGES, code_hash
 from mixpipe.tables import json_text
 
-# Keys of a plan that the configuration has under another name.
-_NAMES = {"path_in_file": "path", "exact": "exact_finish"}
-# What stands beside fit.json, by the kind of column.
-_VALUES = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet")
-_DENSITIES = ("densities.parquet",)
 # How messages of jobs begin, in the order of the work.
 _ORDER = "reading taking fitting drawing counting comparing writing"
 # Jobs that are only there for a fit, which says why.
@@ -79,7 +73,7 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     if problems:
         return problems
     changed, jobs = dict(find_changed(config)), []
-    for job in plan_jobs(path):
+    for job in plan_jobs(path, config):
         made = [file for file in job.outputs if Path(file).name == "fit.json"]
         fits = {file: changed.pop(file) for file in made if file in changed}
         reasons = tuple(_of_fits(fits, len(made))) or tuple(_in_words(job.reason))
@@ -88,25 +82,22 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     if as_json:
         document = {
             "jobs": [vars(due) for due in jobs],
-            "unseen": [{"fit": file, "reasons": reasons} for file, reasons in changed.items()],
             "version": mixpipe.__version__,
         }
         # A pipe may not take more than ASCII.
         print(json_text(document, ensure_ascii=True))
     else:
-        _show(jobs, changed)
+        _show(jobs)
     return []
 
 
-def _show(jobs: Sequence[Due], unseen: Mapping[str, Sequence[str]]) -> None:
+def _show(jobs: Sequence[Due]) -> None:
     for due in jobs:
         for reason in due.reasons:
             say(f"{due.job}: {reason}")
     following = [due.job.partition(" ") for due in jobs if not due.reasons]
     for verb, words in groupby(following, key=lambda words: words[0]):
         say(f"and with that: {verb} {_listed([what for _, _, what in words])}")
-    for file, reasons in unseen.items():
-        say(f"{file} stays as it is until it is removed: Snakemake does not see that {'; '.join(reasons)}")
     say(f"jobs that would be done: {len(jobs) or 'none'}")
 
 
@@ -151,73 +142,3 @@ def _in_words(reason: str) -> Iterator[str]:
 def _listed(names: Sequence[str]) -> str:
     more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
     return ", ".join([*names[:_SHOWN], *more])
-
-
-def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
-    """The fits that are not there, or were planned otherwise than they would be now: each fit.json, and why."""
-    run = Run(config)
-    for catalog, release in run.releases():
-        columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
-        for column, names in columns.items():
-            file = run.fit_file(catalog, release, column)
-            document = read_document(file)
-            if document is None:
-                reasons = [_why_missing(file.parent)]
-            else:
-                planned = run.fit if names is _VALUES else run.density_fit
-                reasons = list(compare_plans(document["plan"], recorded(planned(catalog, release, column))))
-                files = [file.with_name(name) for name in names]
-                if document.get("start") is not None:
-                    files.append(run.start_file(catalog, release, column))
-                reasons += [f"{path} is missing" for path in files if not path.is_file()]
-            if reasons:
-                yield file.as_posix(), reasons
-
-
-def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """How two plans of a fit differ, in the words of the configuration.
-
-    Examples
-    --------
-    >>> old = {"files": [["a.csv", "1"], ["b.csv", "2"]], "column": {"error_scale": 1.0}, "key": None, "code": "x"}
-    >>> new = {"files": [["a.csv", "3"]], "column": {"error_scale": 2.0}, "key": "name", "code": "x"}
-    >>> list(compare_plans(old, new))
-    ['catalog file a.csv changed', 'catalog file b.csv removed', 'key changed from none to name',
-     'error_scale changed from 1 to 2']
-    """
-    before, after = dict(old.get("files", [])), dict(new["files"])
-    for file in [*after, *(file for file in before if file not in after)]:
-        if before.get(file) != after.get(file):
-            what = "added" if file not in before else "removed" if file not in after else "changed"
-            yield f"catalog file {file} {what}"
-    if before == after and list(before) != list(after):
-        yield "catalog files in another order"
-    was, now = _settings(old), _settings(new)
-    for key in now | was:
-        if was.get(key) != now.get(key):
-            yield f"{_NAMES.get(key, key)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
-    if old.get("code") != new["code"]:
-        yield "code of the fits changed"
-
-
-def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a column, of its catalog and of the run; their names differ."""
-    settings = {key: plan[key] for key in ("key", "where", "criterion") if key in plan}
-    for section in ("column", "reading", "effort"):
-        settings |= plan.get(section, {})
-    return settings
-
-
-def _shown(value: object) -> str:
-    """A setting as people write it."""
-    if value is None or value == []:
-        return "none"
-    if isinstance(value, list):
-        return ", ".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _why_missing(folder: Path) -> str:
-    """Why a fit is not there, from the folders that are."""
-    places = {"catalog": folder.parents[1], "release": folder.parent, "column": folder}
-    return next((f"new {name}" for name, place in places.items() if not place.exists()), "no result is there")

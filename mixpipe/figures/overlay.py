@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mixpipe.comparison import VERDICTS, Comparison
+from mixpipe.comparison import Comparison
 from mixpipe.drawing import COMPONENT_COLOURS
 from mixpipe.figures.fit import drawn_rows
 from mixpipe.figures.mixture import density_label
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
 from mixpipe.model import Array, Cells, FitResult, Mixture
+from mixpipe.verdict import VERDICTS
 
 # Colour and line of the old and of the new fit.
 _Style = tuple[str, Literal["--", "-"]]

@@ -17,7 +17,7 @@ rule start:
     message:
         "taking the fit before {wildcards.catalog} {wildcards.release} {wildcards.column} for a start"
     shell:
-        "cp {input:q} {output:q} 2> {log:q}"
+        "cp {input:q} {output:q}.part 2> {log:q} && mv {output:q}.part {output:q} 2>> {log:q}"
 
 
 rule fit:

@@ -1,0 +1,87 @@
+"""Which fits are not as a configuration plans them, and why, in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mixpipe.config import Config
+from mixpipe.pipeline.plan import read_document, recorded
+from mixpipe.pipeline.run import Run
+
+# Keys of a plan that the configuration has under another name.
+_NAMES = {"path_in_file": "path", "exact": "exact_finish"}
+# What stands beside fit.json, by the kind of column.
+_VALUES = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet")
+_DENSITIES = ("densities.parquet",)
+
+
+def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """The fits that are not there, or were planned otherwise than they would be now: each fit.json, and why."""
+    run = Run(config)
+    for catalog, release in run.releases():
+        columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
+        for column, names in columns.items():
+            file = run.fit_file(catalog, release, column)
+            document = read_document(file)
+            if document is None:
+                reasons = [_why_missing(file.parent)]
+            else:
+                planned = run.fit if names is _VALUES else run.density_fit
+                reasons = list(compare_plans(document["plan"], recorded(planned(catalog, release, column))))
+                files = [file.with_name(name) for name in names]
+                if document.get("start") is not None:
+                    files.append(run.start_file(catalog, release, column))
+                reasons += [f"{path} is missing" for path in files if not path.is_file()]
+            if reasons:
+                yield file.as_posix(), reasons
+
+
+def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """How two plans of a fit differ, in the words of the configuration.
+
+    Examples
+    --------
+    >>> old = {"files": [["a.csv", "1"], ["b.csv", "2"]], "column": {"error_scale": 1.0}, "key": None, "code": "x"}
+    >>> new = {"files": [["a.csv", "3"]], "column": {"error_scale": 2.0}, "key": "name", "code": "x"}
+    >>> list(compare_plans(old, new))
+    ['catalog file a.csv changed', 'catalog file b.csv removed', 'key changed from none to name',
+     'error_scale changed from 1 to 2']
+    """
+    before, after = dict(old.get("files", [])), dict(new["files"])
+    for file in [*after, *(file for file in before if file not in after)]:
+        if before.get(file) != after.get(file):
+            what = "added" if file not in before else "removed" if file not in after else "changed"
+            yield f"catalog file {file} {what}"
+    if before == after and list(before) != list(after):
+        yield "catalog files in another order"
+    was, now = _settings(old), _settings(new)
+    for key in now | was:
+        if was.get(key) != now.get(key):
+            yield f"{_NAMES.get(key, key)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
+    if old.get("code") != new["code"]:
+        yield "code of the fits changed"
+
+
+def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a column, of its catalog and of the run; their names differ."""
+    settings = {key: plan[key] for key in ("key", "where", "criterion") if key in plan}
+    for section in ("column", "reading", "effort"):
+        settings |= plan.get(section, {})
+    return settings
+
+
+def _shown(value: object) -> str:
+    """A setting as people write it."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _why_missing(folder: Path) -> str:
+    """Why a fit is not there, from the folders that are."""
+    places = {"catalog": folder.parents[1], "release": folder.parent, "column": folder}
+    return next((f"new {name}" for name, place in places.items() if not place.exists()), "no result is there")
