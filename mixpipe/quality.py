@@ -103,20 +103,21 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
         below, last = np.argsort(u[~tail], kind="stable"), np.lexsort((-upper, u[tail]))
         u, weights = (np.concatenate([array[~tail][below], array[tail][last]]) for array in (u, weights))
         upper = upper[last]
-    above = np.concatenate([1.0 - u[: u.size - upper.size], upper])
-    tiny = np.finfo(np.float64).tiny
-    u, above = np.maximum(u, tiny), np.maximum(above, tiny)
+    # The probability above stays exact in the upper tail.
+    above = 1.0 - u
+    above[u.size - upper.size :] = upper
     after = np.minimum(np.cumsum(weights) / n_data, 1.0)
-    before = np.concatenate([[0.0], after[:-1]])
-    ks = float(max(np.max(after - u), np.max(u - before)))
+    ks, area, tiny = 0.0, [], np.finfo(np.float64).tiny
+    for start in range(0, u.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        high = after[part]
+        low = np.append(after[start - 1] if start else 0.0, high[:-1])
+        ks = max(ks, float(np.max(high - u[part])), float(np.max(u[part] - low)))
+        log_below, log_above = (np.log(np.maximum(side[part], tiny)) for side in (u, above))
+        logs = (high + low) * log_below + (2.0 - high - low) * log_above
+        area.append(float(np.sum((high - low) * logs)))
     # Between steps F is constant: the integrand has the antiderivative F^2 ln u - (1 - F)^2 ln(1 - u) - u.
-    # ln(1 - u) comes from the probability above, which stays exact in the upper tail.
-    log_below, log_above = np.log(u), np.log(above)
-    squares, rest = after**2, (1.0 - after) ** 2
-    # At its lower end the first piece is zero, and so is the last one at its upper end.
-    high = np.append(before**2 * log_below - (1.0 - before) ** 2 * log_above, 0.0)
-    low = np.append(0.0, squares * log_below - rest * log_above)
-    ad = n_data * (float(np.sum(high - low)) - 1.0)
+    ad = n_data * (-math.fsum(area) - 1.0)
     return Quality(ks, float("nan"), ad)
 
 

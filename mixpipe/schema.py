@@ -130,7 +130,7 @@ def with_key_tables(text: str) -> str:
 def _schema() -> dict[str, Any]:
     # The loader in C is not part of every PyYAML; the other one takes as long as all else here.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    return loader(SCHEMA.read_text(encoding="utf-8")).get_single_data()
 
 
 @cache
