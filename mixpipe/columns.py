@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -205,41 +205,6 @@ class Account:
                 where,
                 "at least one row of positive weight",
             )
-
-
-def required_columns(
-    columns: Iterable[ColumnSettings], where: str | None = None, key: str | None = None
-) -> tuple[str, ...]:
-    """Columns of a catalog that have to be read for these entries.
-
-    Parameters
-    ----------
-    columns : iterable of ColumnSettings
-        Entries.
-    where : str, optional
-        Row cut.
-    key : str, optional
-        Column that identifies a row.
-
-    Returns
-    -------
-    tuple of str
-        Each name once: key, columns of the cut, then value, error and weight of each entry.
-
-    Examples
-    --------
-    >>> required_columns([ColumnSettings("mass", "m", ("m_up", "m_lo"))], "kind == 'NS'", "name")
-    ('name', 'kind', 'm', 'm_up', 'm_lo')
-    """
-    names = [key] if key is not None else []
-    names += Expression.parse(where).names if where is not None else ()
-    for column in columns:
-        error = [column.error] if isinstance(column.error, str) else column.error
-        names.append(column.value)
-        names += error if isinstance(error, list | tuple) else ()
-        others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
-        names += [name for name in others if name is not None]
-    return tuple(dict.fromkeys(names))
 
 
 def combine_errors(upper: Array, lower: Array) -> Array:

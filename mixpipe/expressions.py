@@ -7,13 +7,16 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from mixpipe.catalog.source import expected_name
 from mixpipe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 MAX_LENGTH = 4000
 # Nesting that people write is below ten; the bound keeps the recursion here far from Python's own.
@@ -75,7 +78,7 @@ class _Truth:
 
 
 _Value = _Number | _Text | _Truth
-_Step = Callable[[Table], _Value]
+_Step = Callable[["Table"], _Value]
 
 
 @dataclass(frozen=True)

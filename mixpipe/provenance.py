@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import platform
+import re
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -41,6 +42,10 @@ DATA = {"report/page.py": "templates"}
 COMMAND = "MIXPIPE_COMMAND"
 
 LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
+
+# Where Python's syntax trees have statements, and texts that may name a module of mixpipe.
+_PARTS = ("body", "orelse", "handlers", "finalbody", "cases")
+_TEXT = re.compile(r"""["'](mixpipe\.[\w.]+)["']""")
 
 _MEMO = ".cache/hashes.json"
 # A file written this recently may change again within the same tick of its time stamp.
@@ -186,25 +191,23 @@ def _imports(module: str) -> Iterator[str]:
 
 @cache
 def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a source text imports, and its other texts that begin like a module of mixpipe."""
+    """What a source text imports, and its texts that begin like a module of mixpipe."""
     imported: list[str] = []
-    texts: list[str] = []
-    for node in _running(ast.parse(source)):
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("mixpipe."):
-            texts.append(node.value)
-    return tuple(imported), tuple(texts)
+    return tuple(imported), tuple(_TEXT.findall(source))
 
 
-def _running(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under ``if TYPE_CHECKING:``."""
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements in it but those under ``if TYPE_CHECKING:``."""
     yield node
     annotations = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-    for child in node.orelse if annotations else ast.iter_child_nodes(node):  # type: ignore[attr-defined]
-        yield from _running(child)
+    for part in ("orelse",) if annotations else _PARTS:
+        for child in getattr(node, part, ()):
+            yield from _statements(child)
 
 
 def versions() -> dict[str, str]:

@@ -11,9 +11,10 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from mixpipe.catalog import read_catalog
-from mixpipe.columns import DROP_REASONS, ColumnData, combine_errors, prepare_column, required_columns
+from mixpipe.columns import DROP_REASONS, ColumnData, combine_errors, prepare_column
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.required import required_columns
 
 NAN, INF = float("nan"), float("inf")
 

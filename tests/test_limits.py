@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from scipy import stats
 
 from mixpipe import cli
-from mixpipe.columns import prepare_column, required_columns
+from mixpipe.columns import prepare_column
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
 from mixpipe.limits import split_limits
+from mixpipe.required import required_columns
 
 NAN = float("nan")
 

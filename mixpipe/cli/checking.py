@@ -11,12 +11,13 @@ import numpy as np
 from mixpipe.catalog import expand_files, read_catalog
 from mixpipe.catalog.densities import DensityFile
 from mixpipe.cli.display import say, show_densities, show_release
-from mixpipe.columns import prepare_column, required_columns
+from mixpipe.columns import prepare_column
 from mixpipe.config import CatalogSettings, DensitySettings, load_config
 from mixpipe.errors import MixpipeError, excerpt, merged
 from mixpipe.pipeline.densities import Counts, read_pieces
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.pipeline.run import find_idle, find_problems, placed
+from mixpipe.required import required_columns
 
 
 def check_config(path: str) -> list[MixpipeError]:

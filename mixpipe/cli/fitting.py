@@ -8,9 +8,9 @@ import mixpipe
 from mixpipe.catalog import read_blocks, unchanged
 from mixpipe.cli.options import check_idle, naming_options, read_request
 from mixpipe.cli.progress import search_progress
-from mixpipe.columns import required_columns
 from mixpipe.pipeline.fit import Fitted, fit_tables
 from mixpipe.pipeline.plan import reading_options
+from mixpipe.required import required_columns
 from mixpipe.tables import fit_document, json_text
 
 # What other programs rely on: these keys and no others.

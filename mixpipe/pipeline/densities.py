@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from mixpipe.arrays import Array
 from mixpipe.catalog import read_catalog
 from mixpipe.catalog.densities import DensityFile, open_densities
-from mixpipe.columns import required_columns
 from mixpipe.config import DensitySettings
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities
@@ -27,6 +26,7 @@ from mixpipe.expressions import Expression
 from mixpipe.files import write_file
 from mixpipe.pipeline.plan import DensityPlan, check_data, open_density_plan
 from mixpipe.provenance import COMMAND, sha256, versions
+from mixpipe.required import required_columns
 from mixpipe.tables import write_json
 
 # Why a row has no mixture; what is missing is called as for columns of values.

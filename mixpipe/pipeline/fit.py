@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from mixpipe import tables
 from mixpipe.catalog import StoredRelease
-from mixpipe.columns import Account, ColumnData, prepare_column, required_columns
+from mixpipe.columns import Account, ColumnData, prepare_column
 from mixpipe.errors import ConfigError
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
 from mixpipe.pipeline.plan import FitPlan, open_fit_plan, read_document, recorded
 from mixpipe.provenance import COMMAND, versions
+from mixpipe.required import required_columns
 from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
 
 if TYPE_CHECKING:

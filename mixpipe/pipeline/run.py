@@ -27,6 +27,7 @@ from mixpipe.pipeline.plan import (
     to_text,
 )
 from mixpipe.provenance import FileHashes, code_hash
+from mixpipe.required import required_columns
 
 # Options for one format only, under the names that they have in a configuration.
 READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "delimiter": "delimiter"}
@@ -169,8 +170,6 @@ class Run:
 
     def _ingested(self, catalog: str, release: str) -> dict[str, list[_Ingested]]:
         """The parts for each fit of a release: those that are there and of use, and new ones for what is missing."""
-        from mixpipe.columns import required_columns
-
         if (catalog, release) not in self._made:
             settings = self.config.catalog(catalog)
             files = self.files(catalog, release)
@@ -353,7 +352,6 @@ def _release_problems(
 
 def _needed(catalog: CatalogSettings) -> dict[str, str]:
     """The columns of the files that a catalog's fits need, and what for."""
-    from mixpipe.columns import required_columns
     from mixpipe.expressions import Expression
 
     uses = {
