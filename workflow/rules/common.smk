@@ -72,13 +72,14 @@ FITS = [
     for catalog, release in RUN.releases()
     for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
 ]
-# Catalogs of many columns, of which several share a job; and the columns of the others, one job each.
-BATCHES = {
-    catalog.name: RUN.batches(catalog.name)
-    for catalog in RUN.config.catalogs
-    if RUN.batches(catalog.name)
-}
-SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHES]
+# Columns of a release that share a job, where a catalog has many: catalog, release, a number, columns. And the other ones.
+BATCHES = [
+    (catalog, release, number, batch)
+    for catalog, release in RUN.releases()
+    for number, batch in enumerate(RUN.batches(catalog))
+]
+BATCHED = {catalog for catalog, *_ in BATCHES}
+SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHED]
 # Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
 COMPARISONS = {
     f"{catalog.name}/compare/{old}_to_{new}": (old, new)
@@ -120,40 +121,40 @@ def share_of_cores(wildcards):
         return 1
 
 
-def shown(file, about, catalog, column):
+def shown(file, about, catalog, release, column):
     """A file of a column that the report of Snakemake shows."""
     return report(
-        f"{RESULTS}/{catalog}/{{release}}/{column}/{file}",
+        f"{RESULTS}/{catalog}/{release}/{column}/{file}",
         caption=f"../report/{about}.rst",
         category=catalog,
-        subcategory="{release}",
+        subcategory=release,
         labels={"column": column, "shows": about},
     )
 
 
-def drawn(figure, catalog="{catalog}", column="{column}"):
+def drawn(figure, catalog="{catalog}", release="{release}", column="{column}"):
     """A figure of a column as PNG, which the report of Snakemake shows, and as SVG."""
     return [
-        shown(f"{figure}.png", figure, catalog, column),
-        f"{RESULTS}/{catalog}/{{release}}/{column}/{figure}.svg",
+        shown(f"{figure}.png", figure, catalog, release, column),
+        f"{RESULTS}/{catalog}/{release}/{column}/{figure}.svg",
     ]
 
 
-def figure_files(catalog, column):
-    """All that the figures of a column leave."""
-    curves = f"{RESULTS}/{catalog}/{{release}}/{column}/curves.json"
+def figure_files(*column):
+    """All that the figures of a column leave; its catalog, release and name."""
+    folder = "/".join([RESULTS, *column])
     return {
-        **{figure: drawn(figure, catalog, column) for figure in FIGURES},
-        "curves": curves,
+        **{figure: drawn(figure, *column) for figure in FIGURES},
+        "curves": f"{folder}/curves.json",
     }
 
 
-def fit_files(catalog, column):
+def fit_files(*column):
     """All that the fit of a column leaves."""
-    folder = f"{RESULTS}/{catalog}/{{release}}/{column}"
+    folder = "/".join([RESULTS, *column])
     return {
         **{table: f"{folder}/{table}.csv" for table in TABLES},
-        "components": shown("components.csv", "components", catalog, column),
+        "components": shown("components.csv", "components", *column),
         "members": f"{folder}/members.parquet",
         "fit": f"{folder}/fit.json",
     }

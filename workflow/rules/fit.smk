@@ -25,7 +25,7 @@ rule fit:
         columns=lambda wildcards: checked_run().ingested(**wildcards),
         start=lambda wildcards: checked_run().start(**wildcards),
     output:
-        **fit_files("{catalog}", "{column}"),
+        **fit_files("{catalog}", "{release}", "{column}"),
     log:
         f"{LOGS}/fit/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
@@ -80,7 +80,7 @@ rule figures:
         fit=rules.fit.output.fit,
         members=rules.fit.output.members,
     output:
-        **figure_files("{catalog}", "{column}"),
+        **figure_files("{catalog}", "{release}", "{column}"),
     log:
         f"{LOGS}/figures/{{catalog}}/{{release}}/{{column}}.log",
     benchmark:
@@ -103,93 +103,84 @@ rule figures:
         "../scripts/figures.py"
 
 
-# The same for many columns: one job for several of a release.
-for catalog, batches in BATCHES.items():
-    for number, batch in enumerate(batches):
-        folder = f"{RESULTS}/{catalog}/{{release}}"
-        job = f"{catalog}/{{release}}/batch_{number:03d}"
+# The same for many columns: one job for several of a release. Their paths are without wildcards: Snakemake compares a file
+# with all patterns that begin alike.
+for place, (catalog, release, number, batch) in enumerate(BATCHES):
+    folder = f"{RESULTS}/{catalog}/{release}"
+    job = f"{catalog}/{release}/batch_{number:03d}"
+    columns = [(catalog, release, column) for column in batch]
+    what = f"{catalog} {release} {batch[0]} to {batch[-1]}"
 
-        rule:
-            name:
-                f"fit_{catalog}_{number}"
-            input:
-                parts=lambda wildcards, catalog=catalog, batch=batch: sorted(
-                    {
-                        part
-                        for column in batch
-                        for part in checked_run().ingested(
-                            catalog, wildcards.release, column
-                        )
-                    }
-                ),
-                starts=lambda wildcards, catalog=catalog, batch=batch: [
-                    start
-                    for column in batch
-                    for start in checked_run().start(
-                        catalog, wildcards.release, column
-                    )
-                ],
-            output:
-                # A fit that is there and as planned is left as it is.
-                **gathered(
-                    {
-                        name: update(file)
-                        for name, file in fit_files(catalog, column).items()
-                    }
-                    for column in batch
-                ),
-            log:
-                f"{LOGS}/fit/{job}.log",
-            benchmark:
-                f"{BENCHMARKS}/fit/{job}.tsv"
-            conda:
-                "../envs/mixpipe.yaml"
-            threads: 1
-            resources:
-                mem_mb=lambda wildcards, input, attempt: attempt
-                * min(4000, 1000 + int(20 * input.size_mb)),
-                runtime=lambda wildcards, input, attempt: attempt
-                * (30 + int(2 * input.size_mb)),
-            params:
-                plans=lambda wildcards, catalog=catalog, batch=batch: [
-                    RUN.fit(catalog, wildcards.release, column) for column in batch
-                ],
-                columns=lambda wildcards, catalog=catalog, batch=batch: [
-                    checked_run().ingested(catalog, wildcards.release, column)
-                    for column in batch
-                ],
-                starts=lambda wildcards, catalog=catalog, batch=batch: [
-                    checked_run().start(catalog, wildcards.release, column)
-                    for column in batch
-                ],
-            message:
-                f"fitting {catalog} {{wildcards.release}} {batch[0]} to {batch[-1]}"
-            script:
-                "../scripts/fits.py"
+    rule:
+        name:
+            f"fit_batch_{place}"
+        input:
+            parts=lambda wildcards, columns=columns: sorted(
+                {
+                    part
+                    for column in columns
+                    for part in checked_run().ingested(*column)
+                }
+            ),
+            starts=lambda wildcards, columns=columns: [
+                start for column in columns for start in checked_run().start(*column)
+            ],
+        output:
+            # A fit that is there and as planned is left as it is.
+            **gathered(
+                {name: update(file) for name, file in fit_files(*column).items()}
+                for column in columns
+            ),
+        log:
+            f"{LOGS}/fit/{job}.log",
+        benchmark:
+            f"{BENCHMARKS}/fit/{job}.tsv"
+        conda:
+            "../envs/mixpipe.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda wildcards, input, attempt: attempt
+            * min(4000, 1000 + int(20 * input.size_mb)),
+            runtime=lambda wildcards, input, attempt: attempt
+            * (30 + int(2 * input.size_mb)),
+        params:
+            plans=lambda wildcards, columns=columns: [
+                RUN.fit(*column) for column in columns
+            ],
+            columns=lambda wildcards, columns=columns: [
+                checked_run().ingested(*column) for column in columns
+            ],
+            starts=lambda wildcards, columns=columns: [
+                checked_run().start(*column) for column in columns
+            ],
+        message:
+            f"fitting {what}"
+        script:
+            "../scripts/fits.py"
 
-        rule:
-            name:
-                f"figures_{catalog}_{number}"
-            input:
-                fits=[f"{folder}/{column}/fit.json" for column in batch],
-                members=[f"{folder}/{column}/members.parquet" for column in batch],
-            output:
-                **gathered(figure_files(catalog, column) for column in batch),
-            log:
-                f"{LOGS}/figures/{job}.log",
-            benchmark:
-                f"{BENCHMARKS}/figures/{job}.tsv"
-            conda:
-                "../envs/mixpipe.yaml"
-            threads: 1
-            resources:
-                abreast=1,
-                mem_mb=lambda wildcards, input, attempt: attempt
-                * min(4000, 1000 + int(20 * input.size_mb)),
-                runtime=lambda wildcards, attempt: attempt * 30,
-            params:
-                code=code_hash("figures"),
-            message:
-                f"drawing {catalog} {{wildcards.release}} {batch[0]} to {batch[-1]}"
-            script:
-                "../scripts/many_figures.py"
+    rule:
+        name:
+            f"figures_batch_{place}"
+        input:
+            fits=[f"{folder}/{column}/fit.json" for column in batch],
+            members=[f"{folder}/{column}/members.parquet" for column in batch],
+        output:
+            **gathered(figure_files(*column) for column in columns),
+        log:
+            f"{LOGS}/figures/{job}.log",
+        benchmark:
+            f"{BENCHMARKS}/figures/{job}.tsv"
+        conda:
+            "../envs/mixpipe.yaml"
+        threads: 1
+        resources:
+            abreast=1,
+            mem_mb=lambda wildcards, input, attempt: attempt
+            * min(4000, 1000 + int(20 * input.size_mb)),
+            runtime=lambda wildcards, attempt: attempt * 30,
+        params:
+            code=code_hash("figures"),
+        message:
+            f"drawing {what}"
+        script:
+            "../scripts/many_figures.py"
