@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ def assess_fit(
     >>> found.fit.boundary, found.sigma_upper.round(2)
     (array([ True]), array([0.45]))
     """
-    quality = assess(fit.mixture, cells) if sample is None else assess_sample(fit.mixture, sample)
+    quality = _quality(cells, fit, effort, n_threads) if sample is None else assess_sample(fit.mixture, sample)
     parts = list(
         _rows(
             "information",
@@ -99,9 +100,6 @@ def assess_fit(
     upper = np.full(fit.n_components, np.nan)
     ratio = None
     warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
-    if effort.quality_draws and sample is None:
-        ks, ad = quality_pvalues(fit, cells, effort.quality_draws, effort.seed, observed=quality, n_threads=n_threads)
-        quality = replace(quality, ks_pvalue=ks, ad_pvalue=ad)
     warnings += _rejection(quality, effort.quality_draws if sample is None else 0)
     for j in np.flatnonzero(fit.boundary):
         upper[j] = sigma_upper_limit(cells, fit, int(j))
@@ -133,6 +131,18 @@ def assess_fit(
                 f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"
             )
     return Assessment(replace(fit, warnings=tuple(warnings)), quality, tuple(parts), upper, ratio)
+
+
+def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:
+    """Statistics and their p-values: large arrays for the ones and small ones for the others, at the same time."""
+    with ThreadPoolExecutor(1) as pool:
+        quality = pool.submit(assess, fit.mixture, cells)
+        if not effort.quality_draws:
+            return quality.result()
+        ks, ad = quality_pvalues(
+            fit, cells, effort.quality_draws, effort.seed, observed=quality.result, n_threads=n_threads
+        )
+        return replace(quality.result(), ks_pvalue=ks, ad_pvalue=ad)
 
 
 def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:

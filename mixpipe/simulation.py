@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,7 +88,7 @@ def quality_pvalues(
     n_draws: int = 199,
     seed: int = 1,
     *,
-    observed: Quality | None = None,
+    observed: Callable[[], Quality] | None = None,
     n_threads: int | None = None,
 ) -> tuple[float, float]:
     """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
@@ -107,8 +108,8 @@ def quality_pvalues(
         Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
     seed : int
         Seed of the random streams.
-    observed : Quality or None
-        The quality of the fit, if it is known.
+    observed : callable or None
+        Gives the quality of the fit, if it is known, and is called last: it may be worked on meanwhile.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 
@@ -130,7 +131,6 @@ def quality_pvalues(
     >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
     True
     """
-    observed = observed or assess(fit.mixture, cells)
     n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
     most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
     if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
@@ -141,7 +141,8 @@ def quality_pvalues(
         ks, ad = limit_statistics(fit, cells, n_draws, np.random.default_rng(seed))
     else:
         ks, ad = simulated_statistics(fit, cells, n_draws, seed, n_threads=n_threads)
-    return _p_value(observed.ks, ks), _p_value(observed.ad, ad)
+    quality = assess(fit.mixture, cells) if observed is None else observed()
+    return _p_value(quality.ks, ks), _p_value(quality.ad, ad)
 
 
 def simulated_statistics(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import re
 import sys
@@ -27,6 +28,8 @@ class _Program(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
         gc.set_threshold(_COLLECTED_AFTER)
+        # Nor at the end.
+        atexit.register(gc.freeze)
         try:
             status = super().main(*args, **extra)
         except MixpipeError as error:
