@@ -147,6 +147,7 @@ class Expression:
 
         Examples
         --------
+        >>> from astropy.table import Table
         >>> Expression.parse("not x > 1").evaluate(Table({"x": [0.0, 2.0, float("nan")]})).tolist()
         [True, False, False]
         """
