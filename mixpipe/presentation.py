@@ -35,9 +35,18 @@ def chance(p_value: float, n_draws: int = 0) -> str:
     >>> f"p {chance(0.1234)}", f"p {chance(0.005, 199)}", f"p {chance(1e-9)}"
     ('p = 0.12', 'p ≤ 0.005', 'p < 0.0001')
     """
-    if n_draws and math.isclose(p_value, 1.0 / (n_draws + 1)):
-        return f"≤ {p_value:.2g}"
-    return f"= {p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
+    return probability(p_value, 1.0 / (n_draws + 1) if n_draws else None, "= ", ".2g")
+
+
+def probability(p_value: float, floor: float | None, sign: str, form: str) -> str:
+    """A p-value with a sign in front of it, or as a bound: at the lowest that can be found, and if it is very small.
+
+    >>> probability(0.2, 0.01, "", "#.2g"), probability(0.01, 0.01, "", "#.2g")
+    ('0.20', '≤ 0.010')
+    """
+    if floor is not None and math.isclose(p_value, floor):
+        return f"≤ {p_value:{form}}"
+    return f"{sign}{p_value:{form}}" if p_value >= 1e-4 else "< 0.0001"
 
 
 def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
+from mixpipe.cli import jobs
 from mixpipe.cli.jobs import LogHandler, register
 
 
@@ -36,7 +37,7 @@ def said(capsys) -> list[str]:
 
 
 def test_snakemake_knows_the_plugin():
-    assert LoggerPluginRegistry().get_plugin(register()).log_handler is LogHandler
+    assert LoggerPluginRegistry().get_plugin(register("mixpipe", jobs)).log_handler is LogHandler
 
 
 def test_a_line_for_each_job_and_none_for_the_target(handler, capsys):

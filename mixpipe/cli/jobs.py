@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import sys
+from types import ModuleType
 
 from snakemake.common import NOTHING_TO_BE_DONE_MSG
 from snakemake.logging import show_logs
@@ -13,7 +14,6 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-_NAME = "mixpipe"
 # What Snakemake adds where a job has said itself why it fails, and at the end.
 _KNOWN = re.compile(
     r"RuleException:\nCalledProcessError.* exit status 1\.|Exiting because a job |Job failed, going on |"
@@ -22,16 +22,23 @@ _KNOWN = re.compile(
 )
 
 
-def register() -> str:
-    """Make this module known to Snakemake as a plugin, without a distribution of its own.
+def register(name: str, module: ModuleType) -> str:
+    """Make a module with a `LogHandler` known to Snakemake as a plugin, without a distribution of its own.
+
+    Parameters
+    ----------
+    name : str
+        Of the plugin.
+    module : module
+        The one.
 
     Returns
     -------
     str
         The name that ``--logger`` takes.
     """
-    LoggerPluginRegistry().register_plugin(f"{logger_plugin_module_prefix}{_NAME}", sys.modules[__name__])
-    return _NAME
+    LoggerPluginRegistry().register_plugin(f"{logger_plugin_module_prefix}{name.replace('-', '_')}", module)
+    return name
 
 
 class LogHandler(LogHandlerBase):

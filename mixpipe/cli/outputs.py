@@ -14,6 +14,7 @@ from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.fit import Fitted, write_fit
+from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.provenance import code_hash, sha256
 
 
@@ -100,8 +101,7 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
     """
     from mixpipe.figures import fit_figures, save_figure
 
-    names = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json")
-    paths = {Path(name).stem: folder / name for name in names}
+    paths = {name: folder / file for name, file in FIT_FILES.items()}
     with _writing(folder, "--out"):
         digest = sha256(request.file)
         file = {"path": str(request.file), "n_rows": fitted.account.n_read, "sha256": digest}

@@ -6,19 +6,17 @@ import contextlib
 import io
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from snakemake.cli import main
 from snakemake_interface_logger_plugins.base import LogHandlerBase
-from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
-from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+from snakemake_interface_logger_plugins.common import LogEvent
 
+from mixpipe.cli.jobs import register
 from mixpipe.cli.running import workflow_arguments
-from mixpipe.config import Config
 from mixpipe.errors import ConfigError
-
-_NAME = "mixpipe-planning"
 
 
 @dataclass(frozen=True)
@@ -69,27 +67,25 @@ class LogHandler(LogHandlerBase):
             self.errors.append(record.getMessage())
 
 
-def plan_jobs(path: str, config: Config) -> list[Job]:
+def plan_jobs(path: str, changed: Iterable[str]) -> list[Job]:
     """The jobs that a run of a configuration would do; nothing is run.
 
     Parameters
     ----------
     path : str
         The configuration file.
-    config : Config
-        What is in it.
+    changed : iterable of str
+        The fit.json of each fit that is not as it plans them.
 
     Raises
     ------
     ConfigError
         If Snakemake cannot plan the run.
     """
-    LoggerPluginRegistry().register_plugin(
-        f"{logger_plugin_module_prefix}{_NAME.replace('-', '_')}", sys.modules[__name__]
-    )
+    name = register("mixpipe-planning", sys.modules[__name__])
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            main([*workflow_arguments(path, config), "--dry-run", f"--logger={_NAME}"])
+            main([*workflow_arguments(path, changed), "--dry-run", f"--logger={name}"])
         except SystemExit as end:
             status = end.code
     if status:

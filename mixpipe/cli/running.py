@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import mixpipe
 from mixpipe.cli import complain
-from mixpipe.config import Config, load_config
+from mixpipe.config import load_config
 from mixpipe.pipeline.changes import find_changed
 from mixpipe.pipeline.run import find_problems
 
@@ -44,23 +44,24 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     # Slow to import.
     from snakemake.cli import main
 
-    from mixpipe.cli.jobs import register
+    from mixpipe.cli import jobs
 
     cores = () if any(map(_CORES.fullmatch, arguments)) else ("--cores=all",)
-    saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={register()}",)
+    saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={jobs.register('mixpipe', jobs)}",)
     # With `=`, or targets among the arguments would be taken for more of the same.
-    main([*workflow_arguments(config, settings), *cores, *saying, *arguments])
+    changed = (file for file, _ in find_changed(settings))
+    main([*workflow_arguments(config, changed), *cores, *saying, *arguments])
     raise AssertionError("Snakemake ends the process")
 
 
-def workflow_arguments(path: str, config: Config) -> list[str]:
-    """Arguments of Snakemake for the run of a configuration.
+def workflow_arguments(path: str, changed: Iterable[str]) -> list[str]:
+    """Arguments of Snakemake for the run of a configuration, and the fits that are not as it plans them.
 
     Snakemake knows from records of its own what has changed. Without them, as with results that were copied, it takes
     all that is there for up to date: so fits that are not as planned are done again by name.
     """
-    changed = [file for file, _ in find_changed(config) if Path(file).is_file()]
-    again = ("--forcerun", *changed) if changed else ()
+    there = [file for file in changed if Path(file).is_file()]
+    again = ("--forcerun", *there) if there else ()
     return [*again, f"--snakefile={find_snakefile()}", f"--configfile={path}"]
 
 

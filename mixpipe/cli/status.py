@@ -73,7 +73,7 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     if problems:
         return problems
     changed, jobs = dict(find_changed(config)), []
-    for job in plan_jobs(path, config):
+    for job in plan_jobs(path, list(changed)):
         made = [file for file in job.outputs if Path(file).name == "fit.json"]
         fits = {file: changed.pop(file) for file in made if file in changed}
         reasons = tuple(_of_fits(fits, len(made))) or tuple(_in_words(job.reason))

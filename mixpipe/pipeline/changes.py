@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.config import Config
-from mixpipe.pipeline.plan import read_document, recorded
+from mixpipe.pipeline.plan import FIT_FILES, read_document, recorded
 from mixpipe.pipeline.run import Run
 
 # Keys of a plan that the configuration has under another name.
 _NAMES = {"path_in_file": "path", "exact": "exact_finish"}
-# What stands beside fit.json, by the kind of column.
-_VALUES = ("components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet")
-_DENSITIES = ("densities.parquet",)
+# Files of a fit, by the kind of column.
+_VALUES = tuple(FIT_FILES.values())
+_DENSITIES = ("densities.parquet", FIT_FILES["fit"])
 
 
 def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:

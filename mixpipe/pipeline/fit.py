@@ -18,7 +18,7 @@ from mixpipe.columns import Account, ColumnData, prepare_column
 from mixpipe.errors import ConfigError
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
-from mixpipe.pipeline.plan import FitPlan, open_fit_plan, read_document, recorded
+from mixpipe.pipeline.plan import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
 from mixpipe.provenance import COMMAND, versions
 from mixpipe.required import required_columns
 from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
@@ -26,9 +26,6 @@ from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
 if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import Table
-
-# What a fit leaves beside fit.json.
-TABLES = ("components", "selection", "estimators", "intervals", "members")
 
 
 def fit_column(
@@ -83,21 +80,21 @@ def fit_column(
     for estimate in fitted.outcome.estimates:
         print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
     outputs = (components, selection, estimators, intervals, members, fit)
-    paths = dict(zip((*TABLES, "fit"), map(Path, outputs), strict=True))
+    paths = dict(zip(FIT_FILES, map(Path, outputs), strict=True))
     write_fit(paths, todo, release.files, fitted, os.environ.get(COMMAND))
 
 
 def refit_column(plan: str, start: Sequence[str], fit: str, **arguments: Any) -> None:
     """As `fit_column`, but a fit that is there and as planned is left as it is: one of a job for many columns."""
-    outputs = [Path(fit), *(Path(arguments[name]) for name in TABLES)]
-    document = read_document(outputs[0])
+    outputs = [Path(path) for name, path in arguments.items() if name in FIT_FILES] + [Path(fit)]
+    document = read_document(Path(fit))
     if (
         document is not None
         and document["plan"] == recorded(plan)
         and (document["start"] is None) == (not start)
         and all(path.is_file() for path in outputs)
         # A start that is newer was taken for a fit that is to come.
-        and all(Path(path).stat().st_mtime <= outputs[0].stat().st_mtime for path in start)
+        and all(Path(path).stat().st_mtime <= Path(fit).stat().st_mtime for path in start)
     ):
         print(f"{fit}: as planned")
         for path in outputs:

@@ -15,6 +15,16 @@ from mixpipe.effort import Effort
 from mixpipe.errors import CatalogError
 from mixpipe.provenance import check_code
 
+# What the fit of a column of values leaves, by name; fit.json comes last.
+FIT_FILES = {
+    "components": "components.csv",
+    "selection": "selection.csv",
+    "estimators": "estimators.csv",
+    "intervals": "intervals.csv",
+    "members": "members.parquet",
+    "fit": "fit.json",
+}
+
 
 def reading_options(settings: CatalogSettings) -> dict[str, Any]:
     """What `read_catalog` and `list_columns` have to be told of a catalog's files, as plain values for JSON."""

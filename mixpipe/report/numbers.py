@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from mixpipe.presentation import probability
+
 
 def missing(value: Any) -> bool:
     """Whether there is no number to show."""
@@ -43,11 +45,7 @@ def pvalue(value: float | None, floor: float | None = None, sign: str = "") -> s
     >>> pvalue(0.1234), pvalue(1e-9), pvalue(0.01, 0.01), pvalue(0.2, 0.01, "= "), pvalue(None)
     ('0.12', '< 0.0001', '≤ 0.010', '= 0.20', '–')
     """
-    if value is None or missing(value):
-        return "–"
-    if floor is not None and math.isclose(value, floor):
-        return f"≤ {value:#.2g}"
-    return f"{sign}{value:#.2g}" if value >= 1e-4 else "< 0.0001"
+    return "–" if value is None or missing(value) else probability(value, floor, sign, "#.2g")
 
 
 def significant(value: float | None, unc: float | None) -> str:

@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
 from mixpipe.pipeline.begin import begin_run
+from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, find_problems
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
@@ -52,7 +53,7 @@ COMMAND = shlex.join(
 )
 # Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
 os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
-TABLES = ("components", "selection", "estimators", "intervals")
+TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
 
 # Folders below the results: `catalog/release`, and `catalog/release/column`.
@@ -153,10 +154,8 @@ def fit_files(*column):
     """All that the fit of a column leaves."""
     folder = "/".join([RESULTS, *column])
     return {
-        **{table: f"{folder}/{table}.csv" for table in TABLES},
-        "components": shown("components.csv", "components", *column),
-        "members": f"{folder}/members.parquet",
-        "fit": f"{folder}/fit.json",
+        **{name: f"{folder}/{file}" for name, file in FIT_FILES.items()},
+        "components": shown(FIT_FILES["components"], "components", *column),
     }
 
 
