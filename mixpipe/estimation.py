@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mixpipe.estimators.density import fit_column_density
-from mixpipe.estimators.moments import fit_moments
 from mixpipe.model import Cells, FitResult, Selection
 from mixpipe.selection import fit_mixture
 
+
+def _moments(cells: Cells, n_components: int) -> FitResult:
+    # Imported by those who ask for it, here and below: few do.
+    from mixpipe.estimators.moments import fit_moments
+
+    return fit_moments(cells, n_components=n_components)
+
+
+def _density(cells: Cells, n_components: int) -> FitResult:
+    from mixpipe.estimators.density import fit_column_density
+
+    return fit_column_density(cells, n_components=n_components)
+
+
 ESTIMATORS: dict[str, Callable[[Cells, int], FitResult]] = {
     "em": lambda cells, n_components: fit_mixture(cells, n_components=n_components),
-    "moments": lambda cells, n_components: fit_moments(cells, n_components=n_components),
-    "density": lambda cells, n_components: fit_column_density(cells, n_components=n_components),
+    "moments": _moments,
+    "density": _density,
 }
 
 

@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from mixpipe.errors import CatalogError, MixpipeError
@@ -212,4 +211,6 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
 
 def versions() -> dict[str, str]:
     """Versions of mixpipe, of the libraries that numbers depend on, and of Python."""
+    from importlib.metadata import version  # loads the parser of e-mails, which only this needs
+
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
