@@ -155,7 +155,7 @@ def test_many_columns_in_one_job(config):
     change(config, "catalogs", "wide", value={"releases": {"a": "data/wide.csv"}, "columns": columns})
     assert due(status(config)) == {
         f"fitting wide a {first} to {last}": ["new catalog"]
-        for first, last in (("c00", "c15"), ("c16", "c31"), ("c32", "c47"), ("c48", "c50"))
+        for first, last in (*((f"c{ten}0", f"c{ten}9") for ten in range(5)), ("c50", "c50"))
     }
 
 

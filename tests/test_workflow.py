@@ -398,44 +398,61 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     # As if these were many.
     module = tmp_path / "checkout/mixpipe/pipeline/run.py"
     few = module.read_text(encoding="utf-8").replace("_MANY_COLUMNS = 50", "_MANY_COLUMNS = 2")
-    module.write_text(few.replace("_BATCH_COLUMNS = 16", "_BATCH_COLUMNS = 2"), encoding="utf-8")
+    module.write_text(few.replace("_BATCH_COLUMNS = 10", "_BATCH_COLUMNS = 2"), encoding="utf-8")
     project = Project(tmp_path)
     names = ("a", "b", "c")
     rng = np.random.default_rng(8)
-    write_csv(tmp_path / "wide.csv", **{name: rng.normal(-5.0, 1.0, 20) for name in names})
+    for release in ("r1", "r2"):
+        write_csv(tmp_path / f"{release}.csv", **{name: rng.normal(-5.0, 1.0, 20) for name in names})
     columns = {name: {"max_components": 1} for name in names}
-    catalogs = {"wide": {"releases": {"r1": "wide.csv"}, "columns": columns}}
+    catalogs = {"wide": {"releases": {"r1": "r1.csv", "r2": "r2.csv"}, "columns": columns}}
     project.config.write_text(yaml.safe_dump({"catalogs": catalogs}, sort_keys=False), encoding="utf-8")
-    report = {"counting the rows of wide r1"} | ENDS
-    first, last = ({f"{doing} wide r1 {batch}" for doing in ("fitting", "drawing")} for batch in ("a to b", "c to c"))
-    assert project.planned() == first | last | {"reading wide r1"} | report
+    ends = {"counting the rows of wide r1", "counting the rows of wide r2", "comparing wide r1_to_r2"} | ENDS
+    first = {f"{doing} wide r{release} a to b" for doing in ("fitting", "drawing") for release in (1, 2)}
+    last = {f"drawing wide r{release} c to c" for release in (1, 2)}
+    starts = [f"taking the fits before wide r2 {batch} for a start" for batch in ("a to b", "c to c")]
+    everything = first | last | {line.replace("drawing", "fitting") for line in last} | set(starts) | ends
+    assert project.planned() == everything | {"reading wide r1", "reading wide r2"}
 
-    folder = project.results / "wide/r1"
-    targets = [f"results/wide/r1/{name}/fit.json" for name in names]
+    folders = [project.results / "wide" / release for release in ("r1", "r2")]
+    targets = [f"results/wide/r{release}/{name}/fit.json" for release in (1, 2) for name in names]
     done = project.snakemake(*targets, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stderr
-    before = {name: contents(folder / name) for name in names}
-    assert all(len(files) == 6 for files in before.values())
+    before = [{name: contents(folder / name) for name in names} for folder in folders]
+    assert all(len(files) == 6 for fits in before for files in fits.values())
+    # Each has climbed from the fit of its own column.
+    assert [json.loads(before[1][name]["fit.json"])["start"]["release"] for name in names] == ["r1"] * 3
+    with (folders[1] / "starts/batch_000.json").open(encoding="utf-8") as taken:
+        assert taken.read() == "".join(before[0][name]["fit.json"].decode() for name in ("a", "b"))
 
     project.change("catalogs", "wide", "columns", "b", "error_floor", value=0.1)
-    assert project.planned() == first | {"drawing wide r1 c to c"} | report
+    assert project.planned() == first | last | {starts[0]} | ends
     done = project.snakemake(*targets, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stderr
-    log = (project.results / "logs/fit/wide/r1/batch_000.log").read_text(encoding="utf-8")
-    assert "results/wide/r1/a/fit.json: as planned" in log
-    assert "column b: 20 rows read" in log and "column a:" not in log
-    # Also the seconds of a fit, which are never the same twice.
-    assert contents(folder / "a") == before["a"] and contents(folder / "c") == before["c"]
-    assert contents(folder / "b") != before["b"]
+    for release, folder in enumerate(folders):
+        log = (project.results / f"logs/fit/wide/r{release + 1}/batch_000.log").read_text(encoding="utf-8")
+        assert f"results/wide/r{release + 1}/a/fit.json: as planned" in log
+        assert "column b: 20 rows read" in log and "column a:" not in log
+        # Also the seconds of a fit, which are never the same twice.
+        assert contents(folder / "a") == before[release]["a"] and contents(folder / "c") == before[release]["c"]
+        assert contents(folder / "b") != before[release]["b"]
     again = project.snakemake(*targets, "--configfile", "mine.yaml", "--dry-run")
     assert again.returncode == 0 and "fitting wide" not in again.stdout + again.stderr
 
+    # The release before changes: the fits behind it have had their start.
+    as_it_was = (tmp_path / "r1.csv").read_bytes()
+    write_csv(tmp_path / "r1.csv", **{name: rng.normal(-5.0, 1.0, 20) for name in names})
+    again = project.snakemake(*targets, "--configfile", "mine.yaml", "--dry-run")
+    said = again.stdout + again.stderr
+    assert "fitting wide r1 a to b" in said and "fitting wide r2" not in said
+
     # A column that cannot be fitted: what was there of the others stays.
+    (tmp_path / "r1.csv").write_bytes(as_it_was)
     project.change("catalogs", "wide", "columns", "b", "transform", value="log10")
     failed = project.snakemake(*targets, "--configfile", "mine.yaml")
     assert failed.returncode == 1
-    assert "no row of 20 can be used" in failed.stderr and "column b" in failed.stderr
-    assert contents(folder / "a") == before["a"]
+    assert "no row of 20 can be used" in failed.stderr and "release r1, column b" in failed.stderr
+    assert contents(folders[0] / "a") == before[0]["a"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

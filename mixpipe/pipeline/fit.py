@@ -51,7 +51,7 @@ def fit_column(
     components, selection, estimators, intervals, members, fit : str
         Files to write: four CSV tables, the Parquet file with one row per used catalog row, and fit.json.
     start : sequence of str
-        fit.json of the previous release, to climb from beside the search; none for the first release.
+        The file with the fit of the previous release, to climb from beside the search; none for the first release.
     threads : int
         Threads; the result does not depend on it.
 
@@ -68,7 +68,7 @@ def fit_column(
         lambda: release.blocks(needed),
         todo,
         place=place,
-        start=next(map(read_start, start), None),
+        start=next((read_start(path, todo.column.name) for path in start), None),
         threads=threads,
         tell=lambda account: print(
             f"{place}: {account.n_read} rows read, {account.n_used} used, dropped: {account.dropped_counts()}",
@@ -93,8 +93,6 @@ def refit_column(plan: str, start: Sequence[str], fit: str, **arguments: Any) ->
         and document["plan"] == recorded(plan)
         and (document["start"] is None) == (not start)
         and all(path.is_file() for path in outputs)
-        # A start that is newer was taken for a fit that is to come.
-        and all(Path(path).stat().st_mtime <= Path(fit).stat().st_mtime for path in start)
     ):
         print(f"{fit}: as planned")
         for path in outputs:
@@ -224,9 +222,12 @@ def fit_tables(
     return Fitted(outcome, stream.account, stream.blocks, start)
 
 
-def read_start(path: str) -> Start:
-    """The fit of another release, from its fit.json, as a start."""
-    document = json.loads(Path(path).read_text(encoding="utf-8"))
+def read_start(path: str, column: str) -> Start:
+    """The fit of a column in another release, as a start: from a file of one fit.json, or of several in a row."""
+    text, decoder = Path(path).read_text(encoding="utf-8"), json.JSONDecoder()
+    document, end = decoder.raw_decode(text)
+    while document["column"] != column:
+        document, end = decoder.raw_decode(text, text.index("{", end))
     transform = document["plan"]["column"]["transform"]
     return Start(document["release"], tables.read_fit(document).mixture, document["unit"], transform)
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -36,7 +36,7 @@ READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "del
 _BATCH_BYTES = 1 << 29
 # Catalogs of more columns than this are fitted so many columns at a time.
 _MANY_COLUMNS = 50
-_BATCH_COLUMNS = 16
+_BATCH_COLUMNS = 10
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def batch_name(number: int) -> str:
+    """What the files of a job for several columns are called."""
+    return f"batch_{number:03d}"
+
+
 class Run:
     """What a configuration means for the catalogs as they are now.
 
@@ -115,6 +120,15 @@ class Run:
         if len(names) <= _MANY_COLUMNS:
             return []
         return [names[start : start + _BATCH_COLUMNS] for start in range(0, len(names), _BATCH_COLUMNS)]
+
+    @cached_property
+    def _batch_names(self) -> dict[tuple[str, str], str]:
+        return {
+            (catalog.name, column): batch_name(number)
+            for catalog in self.config.catalogs
+            for number, batch in enumerate(self.batches(catalog.name))
+            for column in batch
+        }
 
     def densities(self, catalog: str) -> list[str]:
         """Names of the columns of tabulated densities that are fitted in a catalog."""
@@ -226,23 +240,24 @@ class Run:
         started = self._before(catalog, release) if fitted is None else fitted["start"]
         return [] if started is None else [self.start_file(catalog, release, column).as_posix()]
 
-    def start_source(self, catalog: str, release: str, column: str) -> str | None:
-        """The fit.json that the start of a fit is made from; None if the fit, which is there, keeps the start it had.
+    def start_sources(self, catalog: str, release: str, columns: Sequence[str]) -> list[str]:
+        """Each fit.json that the start of some fits is made from; none if these are there and keep the one they had.
 
-        With it a fit waits for that of the release before, and only if it has to be done itself.
+        With it the fits wait for those of the release before, and only if one has to be done itself.
         """
         before = self._before(catalog, release)
-        if before is None or self._up_to_date(catalog, release, column) is not None:
-            return None
-        return self.fit_file(catalog, before, column).as_posix()
+        if before is None or all(self._up_to_date(catalog, release, column) is not None for column in columns):
+            return []
+        return [self.fit_file(catalog, before, column).as_posix() for column in columns]
 
     def fit_file(self, catalog: str, release: str, column: str) -> Path:
         """The fit.json of a fit."""
         return self.config.results / catalog / release / column / "fit.json"
 
     def start_file(self, catalog: str, release: str, column: str) -> Path:
-        """The fit.json of the release before, as it was when a fit was climbed from it."""
-        return self.config.results / catalog / release / "starts" / f"{column}.json"
+        """What a fit was climbed from: each fit.json of the release before, as it was then, of the columns of a job."""
+        job = self._batch_names.get((catalog, column), column)
+        return self.config.results / catalog / release / "starts" / f"{job}.json"
 
     def _before(self, catalog: str, release: str) -> str | None:
         """The release before this one."""

@@ -15,7 +15,7 @@ from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.pipeline.run import Run, batch_name, find_problems
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
 

@@ -4,20 +4,28 @@
 # changes must not do those after it again, and Snakemake does not look at jobs behind one that it runs, not even behind
 # an `ancient` file. So the start is a file of its own, and for a fit that is there it has nothing that makes it: the job
 # below then lacks its input, and Snakemake takes the file as it is.
+PUT_TOGETHER = "cat {input:q} > {output:q}.part 2> {log:q} && mv {output:q}.part {output:q} 2>> {log:q}"
+
+
 rule start:
     input:
-        lambda wildcards: checked_run().start_source(**wildcards) or "(kept)",
+        lambda wildcards: checked_run().start_sources(
+            wildcards.catalog, wildcards.release, [wildcards.column]
+        )
+        or "(kept)",
     output:
         f"{RESULTS}/{{catalog}}/{{release}}/starts/{{column}}.json",
     log:
         f"{LOGS}/start/{{catalog}}/{{release}}/{{column}}.log",
+    wildcard_constraints:
+        catalog=any_of(name.split("/")[0] for name in SINGLE),
     localrule: True
     conda:
         "../envs/mixpipe.yaml"
     message:
         "taking the fit before {wildcards.catalog} {wildcards.release} {wildcards.column} for a start"
     shell:
-        "cp {input:q} {output:q}.part 2> {log:q} && mv {output:q}.part {output:q} 2>> {log:q}"
+        PUT_TOGETHER
 
 
 rule fit:
@@ -107,9 +115,31 @@ rule figures:
 # with all patterns that begin alike.
 for place, (catalog, release, number, batch) in enumerate(BATCHES):
     folder = f"{RESULTS}/{catalog}/{release}"
-    job = f"{catalog}/{release}/batch_{number:03d}"
+    job = f"{catalog}/{release}/{batch_name(number)}"
     columns = [(catalog, release, column) for column in batch]
     what = f"{catalog} {release} {batch[0]} to {batch[-1]}"
+
+    rule:
+        name:
+            f"start_batch_{place}"
+        input:
+            lambda wildcards, place=(
+                catalog,
+                release,
+                batch,
+            ): checked_run().start_sources(*place)
+            or "(kept)",
+        output:
+            f"{folder}/starts/{batch_name(number)}.json",
+        log:
+            f"{LOGS}/start/{job}.log",
+        localrule: True
+        conda:
+            "../envs/mixpipe.yaml"
+        message:
+            f"taking the fits before {what} for a start"
+        shell:
+            PUT_TOGETHER
 
     rule:
         name:
@@ -122,9 +152,9 @@ for place, (catalog, release, number, batch) in enumerate(BATCHES):
                     for part in checked_run().ingested(*column)
                 }
             ),
-            starts=lambda wildcards, columns=columns: [
-                start for column in columns for start in checked_run().start(*column)
-            ],
+            starts=lambda wildcards, columns=columns: sorted(
+                {start for column in columns for start in checked_run().start(*column)}
+            ),
         output:
             # A fit that is there and as planned is left as it is.
             **gathered(
