@@ -125,7 +125,7 @@ def assess_fit(
             seed=effort.seed,
             n_threads=n_threads,
         )
-        if ratio.p_value < REJECTED:
+        if ratio.p_value <= REJECTED:
             warnings.append(
                 "one component more is better than chance allows: "
                 f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"

@@ -13,7 +13,7 @@ from mixpipe.model import Array, Cells, Mixture
 _BLOCK = 1 << 16
 # From here on the probability above a value comes from the other side: one less the one below has lost its digits.
 _UPPER_TAIL = 0.999
-# A fit is rejected when catalogs drawn from it deviate as much less often than this.
+# A fit is rejected when catalogs drawn from it deviate as much no more often than this.
 REJECTED = 0.01
 
 
@@ -47,7 +47,7 @@ class Quality:
         'rejected'
         """
         lowest = min(self.ks_pvalue, self.ad_pvalue)
-        return "untested" if math.isnan(lowest) else "rejected" if lowest < REJECTED else "ok"
+        return "untested" if math.isnan(lowest) else "rejected" if lowest <= REJECTED else "ok"
 
 
 def pit(mixture: Mixture, cells: Cells) -> Array:

@@ -252,7 +252,7 @@ def test_the_quality_says_what_it_is_judged_by(tmp_path):
     normal = write(tmp_path / "normal.csv", m=ndtri((np.arange(100) + 0.5) / 100))
     options = ("--value", "m", "--n-components", 1)
     words = run("fit", even, *options).stdout
-    assert "goodness of fit: rejected, a p-value below 0.01\n" in words
+    assert "goodness of fit: rejected, a p-value of 0.01 or less\n" in words
     assert re.search(r"Anderson-Darling [0-9.]+ \(p ≤ 0.005\)\n", words)
     assert "warning: the mixture does not describe the data (Anderson-Darling p ≤ 0.005): try" in words
     assert "where data and mixture differ: quality.png of --out DIR\n" in words
@@ -262,7 +262,7 @@ def test_the_quality_says_what_it_is_judged_by(tmp_path):
     assert (folder / "quality.png").is_file()
     # Quantiles deviate less than any sample does.
     words = run("fit", normal, *options).stdout
-    assert "goodness of fit: ok, no p-value below 0.01\n" in words
+    assert "goodness of fit: ok, p-values above 0.01\n" in words
     assert "(p = 1)" in words
     assert "differ" not in words
 
@@ -544,7 +544,7 @@ def test_check_says_what_would_be_fitted(shards):
     assert "    3 rows used, dropped: 3 cut; 1 to 3 components\n" in result.stdout
     assert "    6 rows used, dropped: 6 cut; 1 to 10 components\n" in result.stdout
     assert "  age: log10(w), errors none\n" in result.stdout
-    assert "4 fits, components chosen by AIC, results to out\n" in result.stdout
+    assert "4 fits, the number of components by AIC, into the folder out\n" in result.stdout
     assert not (shards / "out").exists()
 
 

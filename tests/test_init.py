@@ -1,6 +1,8 @@
 """`mixpipe init`: what it finds in real catalogs, how it groups files, and that its configuration is one that runs."""
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -153,6 +155,26 @@ def test_tabulated_densities_get_their_grid(catalogs):
     catalog = only(init(*(catalogs / "photoz").iterdir()))
     assert catalog["columns"] == {"PDF": {"kind": "densities", "grid": "GRID:Z"}}
     assert (catalog["hdu"], catalog["key"]) == ("PDF", "ID")
+
+
+def test_configurations_of_real_catalogs_run_to_their_end(catalogs, tmp_path):
+    patterns = ("reference/galaxies.csv", "reference/overlap_1e4.csv", "neutron_stars/*.csv", "photoz/*.fits")
+    small = [str(file) for pattern in patterns for file in sorted(catalogs.glob(pattern))]
+    for command in (["init", *small, "--out", "mine.yaml"], ["run", "--config", "mine.yaml", "--cores", "1"]):
+        words = [sys.executable, "-c", "from mixpipe.cli import main; main()", *command]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    with (tmp_path / "results/summary.csv").open(encoding="utf-8") as stream:
+        found = {(row["catalog"], row["release"]): row["n_components"] for row in csv.DictReader(stream)}
+    # As published, or as simulated.
+    assert found.pop(("cfhtlens_pdfs", "1"))
+    assert found == {
+        ("galaxies", "1"): "3",
+        ("overlap_1e4", "1"): "3",
+        ("neutron_stars", "2018"): "2",
+        ("neutron_stars", "2024"): "2",
+    }
+    assert (tmp_path / "results/report.html").is_file()
 
 
 # -- one file --

@@ -279,7 +279,7 @@ def _run(config: str, arguments: tuple[str, ...]) -> None:
     """Run the workflow on a configuration, here: tables, figures and a report in its folder of results.
 
     What is not touched by a change is not done again. All cores are used unless arguments such as --cores 4 say
-    otherwise; --dry-run shows what would be done.
+    otherwise; --dry-run shows what would be done, --verbose all that Snakemake says.
     """
     from mixpipe.cli.running import run_workflow
 

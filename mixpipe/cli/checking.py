@@ -51,8 +51,8 @@ def check_config(path: str) -> list[MixpipeError]:
         n_fits = sum(
             len(catalog.releases) * (len(catalog.columns) + len(catalog.densities)) for catalog in config.catalogs
         )
-        fits = f"{n_fits} fit{'s' if n_fits > 1 else ''}"
-        say(f"{fits}, components chosen by {config.settings.criterion.upper()}, results to {config.results}")
+        fits, criterion = f"{n_fits} fit{'s' if n_fits > 1 else ''}", config.settings.criterion.upper()
+        say(f"{fits}, the number of components by {criterion}, into the folder {config.results}")
     return merged(problems)
 
 

@@ -53,7 +53,7 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     ratio = outcome.assessment.likelihood_ratio
     if ratio is not None:
         found = f"2 ln(likelihood ratio) {ratio.statistic:.4g}, p {chance(ratio.p_value, ratio.n_draws)}"
-        _line(console, f"one component more: {found}; called for below p = {REJECTED:g}")
+        _line(console, f"one component more: {found}; called for up to p = {REJECTED:g}")
     for warning in best.warnings:
         _line(console, f"warning: {_with_options(warning)}", "yellow")
     if quality.verdict == "rejected":
@@ -66,7 +66,7 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
 
 def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
     """The verdict on a fit, and what it is judged by."""
-    limit = {"ok": f", no p-value below {REJECTED:g}", "rejected": f", a p-value below {REJECTED:g}"}
+    limit = {"ok": f", p-values above {REJECTED:g}", "rejected": f", a p-value of {REJECTED:g} or less"}
     yield f"goodness of fit: {quality.verdict}{limit.get(quality.verdict, '')}"
     if math.isfinite(quality.ks):
         statistics = (

@@ -70,11 +70,11 @@ def draw_quality(
         figure = new_figure(4.0)
         grid = figure.add_gridspec(2, 2)
         _draw_histogram(figure.add_subplot(grid[0, 0]), transform, scene)
-        _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
+        beyond = _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
         residual = figure.add_subplot(grid[1, :])
-        _draw_residual(residual, fit, scene)
+        beyond |= _draw_residual(residual, fit, scene)
         residual.set_xlabel(axis_label(label, unit), parse_math=False)
-        notes = f"{heading(fit, scene)} · blue: 95 % of a right fit · triangles: off the frame"
+        notes = f"{heading(fit, scene)} · blue: 95 % of a right fit{' · triangles: off the frame' if beyond else ''}"
         return finish(figure, label, notes)
 
 
@@ -113,8 +113,8 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
     axes.set_ylabel("rows / expected")
 
 
-def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> None:
-    """Normal scores of the ordered transform against those of a uniform sample, thinned."""
+def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
+    """Normal scores of the ordered transform against a uniform sample's, thinned; whether one is off the frame."""
     n_rows = scene.n_data
     if scene.equal:
         ranks = _thinned_ranks(transform.size)
@@ -136,11 +136,11 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> None:
     low, high = (ndtri(beta.ppf(q, rank, np.maximum(n_rows + 1.0 - rank, 0.5))) for q in _BAND)
     axes.fill_between(line, low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.plot([-limit, limit], [-limit, limit], color=MODEL_COLOUR, linewidth=0.6)
-    _draw_clipped(axes, expected, observed, limit, "o")
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     axes.set_title("normal scores of the PIT", loc="left")
     axes.set_xlabel("expected")
     axes.set_ylabel("observed")
+    return _draw_clipped(axes, expected, observed, limit, "o")
 
 
 def _thinned_ranks(size: int) -> np.ndarray:
@@ -161,22 +161,23 @@ def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
     return np.asarray(np.sign(observed - expected) * np.sqrt(deviance))
 
 
-def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> None:
+def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> bool:
+    """Deviance of the bins with its sign; whether some is off the frame."""
     edges = scene.edges(fit.mixture)
     residual = histogram_residual(fit, scene, edges)
     limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
     axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)
     axes.stairs(np.clip(residual, -limit, limit), edges, baseline=0.0, fill=True, color=DATA_FILL)
-    _draw_clipped(axes, scene.middles(edges), residual, limit, ".")
     scene.frame(axes)
     axes.set_ylim(-limit, limit)
     axes.set_title("residual of the histogram", loc="left")
     axes.set_ylabel("data − fit [σ]")
+    return _draw_clipped(axes, scene.middles(edges), residual, limit, ".")
 
 
-def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> None:
-    """Points within the limits, and triangles at the frame for those beyond."""
+def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> bool:
+    """Points within the limits, and triangles at the frame for those beyond; whether there are such."""
     inside = np.abs(y) <= limit
     size = 2.0 if marker == "o" else 4.0
     axes.plot(x[inside], y[inside], marker, color=MODEL_COLOUR, markersize=size, markeredgewidth=0.0)
@@ -184,3 +185,4 @@ def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> 
         if beyond.any():
             height = np.full(np.count_nonzero(beyond), 0.95 * edge)
             axes.plot(x[beyond], height, shape, color=_BEYOND_COLOUR, markersize=4, markeredgewidth=0.0)
+    return not inside.all()

@@ -1,5 +1,6 @@
 # The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
 # the first job is planned, and a mistake in either ends in one line.
+import gc
 import json
 import os
 import re
@@ -17,6 +18,11 @@ from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
+
+
+# What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
+# at them all again and again, for a tenth of the time.
+gc.set_threshold(200_000)
 
 
 def stop(*problems):
@@ -53,6 +59,10 @@ COMMAND = shlex.join(
 )
 # Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
 os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
+# Puts fits of the release before together, for those of the next one to start from.
+PUT_TOGETHER = "cat {input:q} > {output:q}.part 2> {log:q} && mv {output:q}.part {output:q} 2>> {log:q}"
+# Of a column.
+FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
 
