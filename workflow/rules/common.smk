@@ -19,7 +19,6 @@ from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
-
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.
 gc.set_threshold(200_000)
