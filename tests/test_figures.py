@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.figures.quality import binomial_quantile
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import component_style
 from mixpipe.model import FitResult, Mixture, Selection
@@ -387,3 +388,18 @@ def test_neutron_stars(catalogs):
     words = texts(figure)
     assert "N = 57, M = 2" in words and "mass [Msun]" in words
     assert "1: weight 0.72, mean 1.346, σ 0.078" in words and "outside" not in words
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 1000, 10**8])
+def test_quantiles_of_the_binomial_distribution(n):
+    levels, chances = (0.001, 0.025, 0.5, 0.975), (0.01, 0.025, 0.25, 0.5)
+    found = [[binomial_quantile(q, n, p) for p in chances] for q in levels]
+    # Where the level is reached to within rounding, either neighbour is right.
+    assert np.abs(np.array(found) - [binom.ppf(q, n, chances) for q in levels]).max() <= (1 if n > 1e6 else 0)
+
+
+def test_triangles_are_explained_where_there_are_some():
+    x = RNG.normal(size=400)
+    right, wrong = fit_of([1.0], [0.0], [1.0], 400), fit_of([1.0], [0.0], [0.1], 400)
+    assert "triangles" not in texts(draw_quality(right, x, np.zeros(400), label="a / b / c"))
+    assert "triangles: off the frame" in texts(draw_quality(wrong, x, np.zeros(400), label="a / b / c"))

@@ -1,6 +1,7 @@
 """Every command and every example of the README, as a new user would run them."""
 
 import doctest
+import os
 import re
 import shutil
 import subprocess
@@ -56,12 +57,15 @@ def test_commands(text, checkout, root):
         pytest.skip("no .venv: the commands of the README need the environment that `make test` sets up")
     commands = [line for block in blocks(text, "sh") for line in block.splitlines() if line != "make test"]
     assert MAKE in commands
+    # Not what `make test` was told.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
     for command in commands:
         # The environment is up to date: the copied requirements only look newer than it.
         settled = command.replace(MAKE, f"{MAKE} -o requirements/run.txt -o pyproject.toml")
         done = subprocess.run(
             ["bash", "-euc", f". .venv/bin/activate; {settled}"],
             cwd=checkout,
+            env=clean,
             text=True,
             capture_output=True,
             check=False,

@@ -195,9 +195,9 @@ def test_a_fit_waits_for_the_release_before_only_if_it_is_done(monkeypatch, tmp_
         return Run(parse_config({"catalogs": {"stars": entry}}))
 
     two = run(a="a.csv", b="b.csv")
-    assert (two.start("stars", "a", "m"), two.start_source("stars", "a", "m")) == ([], None)
+    assert (two.start("stars", "a", "m"), two.start_sources("stars", "a", "m")) == ([], [])
     (start,) = two.start("stars", "b", "m")
-    assert two.start_source("stars", "b", "m") == "results/stars/a/m/fit.json"
+    assert two.start_sources("stars", "b", "m") == ["results/stars/a/m/fit.json"]
     do_release(two, "a")
     Path(start).parent.mkdir(parents=True)
     Path(start).write_bytes(two.fit_file("stars", "a", "m").read_bytes())
@@ -207,8 +207,8 @@ def test_a_fit_waits_for_the_release_before_only_if_it_is_done(monkeypatch, tmp_
     Path("a.csv").write_text("m\n1\n2\n4\n", encoding="utf-8")
     for same in (run(a="a.csv", b="b.csv"), run(a="a.csv", c="c.csv", b="b.csv"), run(b="b.csv")):
         assert same.start("stars", "b", "m") == [start]
-        assert same.start_source("stars", "b", "m") is None
+        assert same.start_sources("stars", "b", "m") == []
     # Changed: it is climbed from the release that stands before it now.
     Path("b.csv").write_text("m\n1\n2\n5\n", encoding="utf-8")
-    assert run(a="a.csv", c="c.csv", b="b.csv").start_source("stars", "b", "m") == "results/stars/c/m/fit.json"
+    assert run(a="a.csv", c="c.csv", b="b.csv").start_sources("stars", "b", "m") == ["results/stars/c/m/fit.json"]
     assert run(b="b.csv").start("stars", "b", "m") == []

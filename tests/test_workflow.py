@@ -410,7 +410,7 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     ends = {"counting the rows of wide r1", "counting the rows of wide r2", "comparing wide r1_to_r2"} | ENDS
     first = {f"{doing} wide r{release} a to b" for doing in ("fitting", "drawing") for release in (1, 2)}
     last = {f"drawing wide r{release} c to c" for release in (1, 2)}
-    starts = [f"taking the fits before wide r2 {batch} for a start" for batch in ("a to b", "c to c")]
+    starts = [f"taking the fit before wide r2 batch_00{number} for a start" for number in (0, 1)]
     everything = first | last | {line.replace("drawing", "fitting") for line in last} | set(starts) | ends
     assert project.planned() == everything | {"reading wide r1", "reading wide r2"}
 

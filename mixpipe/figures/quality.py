@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
-from scipy.stats import beta, binom
+
+# scipy.stats has beta and binomial quantiles, too, and takes as long to import as two figures to draw.
+from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
 
 from mixpipe.figures.mixture import heading
 from mixpipe.figures.scene import Scene
@@ -95,8 +98,18 @@ def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, t
     n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
     counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
     expected = n_rows / n_bins
-    low, high = (float(binom.ppf(q, round(n_rows), 1.0 / n_bins)) / expected for q in _BAND)
+    low, high = (binomial_quantile(q, round(n_rows), 1.0 / n_bins) / expected for q in _BAND)
     return counts / expected, edges, (low, high)
+
+
+def binomial_quantile(q: float, n: int, p: float) -> int:
+    """The smallest number of n with a chance of at least q for no more than it.
+
+    >>> binomial_quantile(0.5, 4, 0.5), binomial_quantile(0.025, 4, 0.25), binomial_quantile(0.975, 4, 0.25)
+    (2, 0, 3)
+    """
+    k = max(math.ceil(np.nan_to_num(bdtrik(q, n, p))), 0)
+    return k - 1 if k and bdtr(k - 1, n, p) >= q else k
 
 
 def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
@@ -133,7 +146,7 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     edge = -float(ndtri(min(0.5 / n_rows, 0.4)))
     line = np.linspace(-edge, edge, 200)
     rank = np.maximum(ndtr(line) * n_rows + 0.5, 0.5)
-    low, high = (ndtri(beta.ppf(q, rank, np.maximum(n_rows + 1.0 - rank, 0.5))) for q in _BAND)
+    low, high = (ndtri(betaincinv(rank, np.maximum(n_rows + 1.0 - rank, 0.5), q)) for q in _BAND)
     axes.fill_between(line, low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.plot([-limit, limit], [-limit, limit], color=MODEL_COLOUR, linewidth=0.6)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))

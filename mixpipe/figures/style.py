@@ -70,7 +70,7 @@ def style() -> AbstractContextManager[None]:
 
 def new_figure(height: float) -> Figure:
     """An empty figure of the common width whose axes take `height` inches. Call inside `style`."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     return figure
 
@@ -93,14 +93,11 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
     figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
     figure.text(0.01, top - title_height / height, note, fontsize=_NOTE_SIZE, color=NOTE_COLOUR, **common)
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
+    # Laid out once: a figure that keeps its engine is drawn twice whenever it is saved.
+    layout = ConstrainedLayoutEngine(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
     for _ in range(2):  # the second pass sees the tick labels of the first
-        figure.draw_without_rendering()
-    # Laid out once and kept: drawing the figure again gives the same picture. The solver's last digits change from
-    # run to run, and the names inside an SVG depend on all of them.
-    figure.set_layout_engine("none")
+        layout.execute(figure)
+    # The solver's last digits change from run to run, and the names inside an SVG depend on all of them.
     for axes in figure.axes:
         axes.set_position(tuple(round(part, 6) for part in axes.get_position().bounds))
     return figure

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -121,9 +121,17 @@ class Run:
             return []
         return [names[start : start + _BATCH_COLUMNS] for start in range(0, len(names), _BATCH_COLUMNS)]
 
+    def jobs(self) -> set[str]:
+        """Names of the jobs that fit columns of values: a column, or several that share one."""
+        return set(self._jobs.values())
+
     @cached_property
-    def _batch_names(self) -> dict[tuple[str, str], str]:
-        return {
+    def _jobs(self) -> dict[tuple[str, str], str]:
+        """The job of each catalog and column."""
+        alone = {
+            (catalog.name, column): column for catalog in self.config.catalogs for column in self.columns(catalog.name)
+        }
+        return alone | {
             (catalog.name, column): batch_name(number)
             for catalog in self.config.catalogs
             for number, batch in enumerate(self.batches(catalog.name))
@@ -240,12 +248,13 @@ class Run:
         started = self._before(catalog, release) if fitted is None else fitted["start"]
         return [] if started is None else [self.start_file(catalog, release, column).as_posix()]
 
-    def start_sources(self, catalog: str, release: str, columns: Sequence[str]) -> list[str]:
-        """Each fit.json that the start of some fits is made from; none if these are there and keep the one they had.
+    def start_sources(self, catalog: str, release: str, job: str) -> list[str]:
+        """Each fit.json that the start of a job is made from; none if its fits are there and keep the one they had.
 
-        With it the fits wait for those of the release before, and only if one has to be done itself.
+        With it the job waits for the fits of the release before, and only if it has something to do itself.
         """
         before = self._before(catalog, release)
+        columns = [column for column in self.columns(catalog) if self._jobs[catalog, column] == job]
         if before is None or all(self._up_to_date(catalog, release, column) is not None for column in columns):
             return []
         return [self.fit_file(catalog, before, column).as_posix() for column in columns]
@@ -256,8 +265,7 @@ class Run:
 
     def start_file(self, catalog: str, release: str, column: str) -> Path:
         """What a fit was climbed from: each fit.json of the release before, as it was then, of the columns of a job."""
-        job = self._batch_names.get((catalog, column), column)
-        return self.config.results / catalog / release / "starts" / f"{job}.json"
+        return self.config.results / catalog / release / "starts" / f"{self._jobs[catalog, column]}.json"
 
     def _before(self, catalog: str, release: str) -> str | None:
         """The release before this one."""

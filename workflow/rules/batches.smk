@@ -8,28 +8,6 @@ for place, (catalog, release, number, batch) in enumerate(BATCHES):
 
     rule:
         name:
-            f"start_batch_{place}"
-        input:
-            lambda wildcards, place=(
-                catalog,
-                release,
-                batch,
-            ): checked_run().start_sources(*place)
-            or "(kept)",
-        output:
-            f"{folder}/starts/{batch_name(number)}.json",
-        log:
-            f"{LOGS}/start/{job}.log",
-        localrule: True
-        conda:
-            "../envs/mixpipe.yaml"
-        message:
-            f"taking the fits before {what} for a start"
-        shell:
-            PUT_TOGETHER
-
-    rule:
-        name:
             f"fit_batch_{place}"
         input:
             parts=lambda wildcards, columns=columns: sorted(

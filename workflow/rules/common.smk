@@ -58,8 +58,6 @@ COMMAND = shlex.join(
 )
 # Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
 os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
-# Puts fits of the release before together, for those of the next one to start from.
-PUT_TOGETHER = "cat {input:q} > {output:q}.part 2> {log:q} && mv {output:q}.part {output:q} 2>> {log:q}"
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
@@ -208,6 +206,7 @@ wildcard_constraints:
     catalog=any_of(name.split("/")[0] for name in FITS),
     release=any_of(name.split("/")[1] for name in FITS),
     column=any_of(name.split("/")[2] for name in FITS),
+    job=any_of(RUN.jobs()),
     content="[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),
     pair=any_of(name.split("/")[2] for name in COMPARISONS),

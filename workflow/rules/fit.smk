@@ -1,30 +1,4 @@
 # A column -> mixtures of 1, 2, ... components, and the figures of the chosen one.
-#
-# A fit also climbs from that of the release before. It waits for it only if it has to be done itself: a release that
-# changes must not do those after it again, and Snakemake does not look at jobs behind one that it runs, not even behind
-# an `ancient` file. So the start is a file of its own, and for a fit that is there it has nothing that makes it: the job
-# below then lacks its input, and Snakemake takes the file as it is.
-rule start:
-    input:
-        lambda wildcards: checked_run().start_sources(
-            wildcards.catalog, wildcards.release, [wildcards.column]
-        )
-        or "(kept)",
-    output:
-        f"{RESULTS}/{{catalog}}/{{release}}/starts/{{column}}.json",
-    log:
-        f"{LOGS}/start/{{catalog}}/{{release}}/{{column}}.log",
-    wildcard_constraints:
-        catalog=any_of(name.split("/")[0] for name in SINGLE),
-    localrule: True
-    conda:
-        "../envs/mixpipe.yaml"
-    message:
-        "taking the fit before {wildcards.catalog} {wildcards.release} {wildcards.column} for a start"
-    shell:
-        PUT_TOGETHER
-
-
 rule fit:
     input:
         columns=lambda wildcards: checked_run().ingested(**wildcards),
