@@ -21,6 +21,7 @@ from scipy.special import ndtri
 
 import mixpipe
 from mixpipe import cli
+from mixpipe.cli.progress import fit_progress
 from mixpipe.schema import SCHEMA, defaults
 from mixpipe.tables import read_fit
 
@@ -501,6 +502,15 @@ def test_progress_and_colour_are_for_terminals(stars, tmp_path):
     assert "searching" in shown or "of 2 components" in shown
     assert json.loads((tmp_path / "out.json").read_text())["n_data"] == 6
     assert "\x1b[1m" in on_terminal("fit", str(stars), "--value", "m", "--n-components", "1")
+
+
+def test_rows_are_counted_while_they_are_read(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with fit_progress(3) as (counted, _):
+        assert [len(table) for table in counted([Table({"m": [1, 2, 3]}), Table({"m": [4, 5]})])] == [3, 2]
+    assert "5 rows read" in capsys.readouterr().err
 
 
 # -- check --

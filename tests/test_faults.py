@@ -85,6 +85,7 @@ if rule:
                 resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
                 bytearray(2**29)
             if (folder / f"{rule}.hold").exists():
+                (folder / f"{rule}.hold").unlink()  # the next attempt is another one
                 write_file(pathlib.Path(job.output[0]), hold)
             stage(**values)
         begin(job, work, **values)
@@ -187,7 +188,6 @@ def hold(project: Project, *arguments: str) -> tuple[Popen, int]:
     run = start(project, *arguments)
     wait_for(lambda: half_written(project) or run.poll() is not None, "a file is half-written", 120)
     assert run.poll() is None, project.said()
-    (project.faults / "fit.hold").unlink()
     (job,) = jobs_at_work(run.pid)
     return run, job
 

@@ -61,7 +61,7 @@ def test_commands(text, checkout, root):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "ARGS"}
     for command in commands:
         # The environment is up to date: the copied requirements only look newer than it.
-        settled = command.replace(MAKE, f"{MAKE} -o requirements/run.txt -o pyproject.toml")
+        settled = command.replace(MAKE, f"{MAKE} -o requirements/run.txt -o requirements/build.txt -o pyproject.toml")
         done = subprocess.run(
             ["bash", "-euc", f". .venv/bin/activate; {settled}"],
             cwd=checkout,
@@ -70,6 +70,7 @@ def test_commands(text, checkout, root):
             capture_output=True,
             check=False,
         )
+        assert "setting up" not in done.stdout  # it is that of all tests
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert (checkout / "mass.png").stat().st_size > 10_000
     assert (checkout / "results/report.html").is_file()

@@ -7,7 +7,7 @@ from typing import Any
 import mixpipe
 from mixpipe.catalog import read_blocks, unchanged
 from mixpipe.cli.options import check_idle, naming_options, read_request
-from mixpipe.cli.progress import search_progress
+from mixpipe.cli.progress import fit_progress
 from mixpipe.pipeline.fit import Fitted, fit_tables
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.required import required_columns
@@ -52,14 +52,14 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
     catalog = request.catalog
     needed = required_columns([request.column], catalog.where, catalog.key)
     most = request.column.max_components if request.n_components is None else None
-    with naming_options(catalog.where), unchanged(request.file), search_progress(most) as progress:
+    with naming_options(catalog.where), unchanged(request.file), fit_progress(most) as (counted, found):
         check_idle(request)
         fitted = fit_tables(
-            lambda: read_blocks(request.file, needed, **reading_options(catalog)),
+            lambda: counted(read_blocks(request.file, needed, **reading_options(catalog))),
             request.plan(),
             place=request.place,
             n_components=request.n_components,
-            progress=progress if most is not None else None,
+            progress=found if most is not None else None,
         )
 
     if picture is not None:

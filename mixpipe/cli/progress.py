@@ -1,15 +1,21 @@
-"""How far a search is, on the terminal."""
+"""How far a fit is, on the terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 @contextmanager
-def search_progress(max_components: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while a search runs, if that is a terminal.
+def fit_progress(
+    max_components: int | None,
+) -> Iterator[tuple[Callable[[Iterable[Table]], Iterator[Table]], Callable[[int], None]]]:
+    """A bar on standard error while a file is read and a search runs, if that is a terminal.
 
     Parameters
     ----------
@@ -18,11 +24,12 @@ def search_progress(max_components: int | None) -> Iterator[Callable[[int], None
 
     Yields
     ------
-    callable
-        To be called with the number of components that was just found.
+    counted, found : callable
+        Tables as they are read go through the one; the other is to be called with the number of components that was
+        just found.
     """
     if not sys.stderr.isatty():
-        yield lambda n_components: None
+        yield iter, lambda n_components: None
         return
     # Not worth the wait where nobody looks.
     from rich.console import Console
@@ -32,9 +39,16 @@ def search_progress(max_components: int | None) -> Iterator[Callable[[int], None
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("searching", total=max_components)
 
+        def counted(tables: Iterable[Table]) -> Iterator[Table]:
+            n_rows = 0
+            for table in tables:
+                yield table
+                n_rows += len(table)
+                bar.update(task, description=f"{n_rows:,} rows read")
+
         def found(n_components: int) -> None:
             # The search looks one component further than it was asked to.
             done = min(n_components, max_components or n_components)
             bar.update(task, completed=done, description=f"{done} of {max_components} components")
 
-        yield found
+        yield counted, found

@@ -11,7 +11,7 @@ from tests.cluster import slurm as scheduler
 from tests.cluster.project import N_COLUMNS, N_SHARDS, Project, demo, kill, survey
 from tests.cluster.slurm import Slurm, wait_for
 from tests.test_faults import FIT as FIT_FILE
-from tests.test_faults import FIT_LOG, last_line, troubled
+from tests.test_faults import troubled
 
 pytestmark = pytest.mark.skipif(
     "MIXPIPE_TEST_CLUSTER" not in os.environ, reason="a Slurm is started: make test-cluster"
@@ -62,7 +62,15 @@ def idle_seconds(jobs: list[dict[str, str]]) -> float:
     return sum(max(0.0, begin - end) for end, (begin, _) in zip(ends, spans[1:], strict=False))
 
 
-def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
+@pytest.fixture(scope="module")
+def timed(slurm, tmp_path_factory):
+    """A fit that would never end, with a minute to do it in; Slurm looks at its clock now and then."""
+    project = troubled(tmp_path_factory.mktemp("timed") / "project")
+    (project.faults / "fit.hold").touch()
+    return project, start_demo(project, FIT_FILE, "--set-resources", "fit:runtime=attempt")
+
+
+def test_demo_with_faults_of_all_kinds(slurm, timed, tmp_path):
     local, remote = demo(tmp_path / "local"), demo(tmp_path / "remote")
     local.finish(local.start("default", "--cores", str(scheduler.CPUS)))
 
@@ -108,17 +116,14 @@ def test_demo_with_faults_of_all_kinds(slurm, tmp_path):
     assert remote.results() == local.results()
 
 
-def test_limit_on_time_is_named_in_the_log_and_raised(slurm, tmp_path):
-    project = troubled(tmp_path / "project")
-    (project.faults / "fit.hold").touch()
-    run = start_demo(project, FIT_FILE, "--set-resources", "fit:runtime=attempt")
-    log = project.folder / FIT_LOG
-    # Slurm looks at its clock now and then.
-    wait_for(lambda: log.exists() and "terminated" in log.read_text(encoding="utf-8"), "the end of a minute", 240)
-    (project.faults / "fit.hold").unlink()
-    assert last_line(log).endswith(" and runtime=1 (minutes), expected more time: --set-resources fit:runtime=2")
+def test_limit_on_time_is_named_in_the_log_and_raised(slurm, timed):
+    project, run = timed
     project.finish(run)
-    assert [job["TimeLimit"] for job in slurm.jobs(project.folder, "rule_fit")] == ["00:01:00", "00:02:00"]
+    first, second = slurm.jobs(project.folder, "rule_fit")
+    assert (first["TimeLimit"], first["JobState"]) == ("00:01:00", "TIMEOUT")
+    assert (second["TimeLimit"], second["JobState"]) == ("00:02:00", "COMPLETED")
+    (said,) = {line for line in project.said().splitlines() if line.startswith("mixpipe: error: terminated, ")}
+    assert said.endswith(" and runtime=1 (minutes), expected more time: --set-resources fit:runtime=2")
 
 
 def start_demo(project: Project, *arguments: str):
