@@ -25,14 +25,12 @@ from benchmarks import (
     scale,
 )
 from benchmarks.figure import draw, draw_scale
-from benchmarks.measure import machine, seconds
-from mixpipe.files import write_file
+from benchmarks.measure import between_marks, machine, timed, write_text
 
 ROOT = Path(__file__).parents[1]
 MEASURED = Path(__file__).with_name("measured.json")
 PAGE = ROOT / "docs" / "benchmarks.md"
 FIGURE = ROOT / "docs" / "figures" / "benchmark.png"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PARTS = {
     "passes": passes,
     "choice": choice,
@@ -51,10 +49,6 @@ PARTS = {
 
 def _read() -> dict[str, dict]:
     return json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-
-
-def _write(path: Path, text: str) -> None:
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def tables(measured: dict[str, dict]) -> str:
@@ -87,22 +81,19 @@ def main() -> None:
     for name in [] if args.tables else args.part or PARTS:
         print(f"measuring: {name}", flush=True)
         load = os.getloadavg()[0]
-        found: list[dict] = []
-        time = seconds(lambda part=PARTS[name], found=found: found.append(part.measure()))
+        found, time = timed(PARTS[name].measure)
         measured = _read()
         measured[name] = {
-            "result": found[0],
+            "result": found,
             "seconds": time,
             "load": [load, os.getloadavg()[0]],
             "machine": machine(),
         }
         # After each part, so that an interrupted run keeps what it has.
-        _write(MEASURED, json.dumps(measured, indent=1) + "\n")
+        write_text(MEASURED, json.dumps(measured, indent=1) + "\n")
     text = tables(measured)
     print(text)
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    _write(PAGE, f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    write_text(PAGE, between_marks(PAGE.read_text(encoding="utf-8"), text))
     if {"passes", "choice", "arrival"} <= measured.keys():
         FIGURE.parent.mkdir(exist_ok=True)
         draw({name: run["result"] for name, run in measured.items()}, FIGURE)

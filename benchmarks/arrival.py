@@ -34,7 +34,7 @@ def measure() -> dict[str, Any]:
             else:
                 codes["scikit-learn"] = lambda m, seed, x=x: peers.sklearn_fit(x, m, seed)
             rows = [
-                _row(code, x, used, [m for m in range(1, MAX_COMPONENTS + 1)], seed, fit)
+                _row(code, x, used, list(range(1, MAX_COMPONENTS + 1)), seed, fit)
                 for code, fit in codes.items()
                 for seed in SEEDS
             ]

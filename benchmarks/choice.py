@@ -7,7 +7,7 @@ from typing import Any
 import mixpipe
 from benchmarks import peers
 from benchmarks.exactness import distance
-from benchmarks.measure import best_of, number, seconds, table
+from benchmarks.measure import best_of, number, table, timed
 from benchmarks.simulate import overlap
 from mixpipe.likelihood import Likelihood
 from mixpipe.model import Cells, Mixture, Selection, bic
@@ -52,13 +52,9 @@ def measure() -> dict[str, Any]:
     likelihood = Likelihood(Cells.from_rows(x))
     logliks = {m: likelihood.logpdf(likelihood.scaled(fit))[1] for m, fit in sklearn_fits.items()}
     result["sklearn_choice"] = min(logliks, key=lambda m: bic(logliks[m], 3 * m - 1, N_DATA))
-    holder: list[Any] = []
-    result["mixpipe_without_errors"] = seconds(
-        lambda: holder.append(mixpipe.choose_n_components(x, max_components=MAX_COMPONENTS))
-    )
-    best = holder[0]
-    result["mixpipe_choice_without_errors"] = best.best.n_components
-    result["sklearn_deficits"] = {str(m): best.fits[m - 1].loglik - logliks[m] for m in logliks}
+    own, result["mixpipe_without_errors"] = timed(lambda: mixpipe.choose_n_components(x, max_components=MAX_COMPONENTS))
+    result["mixpipe_choice_without_errors"] = own.best.n_components
+    result["sklearn_deficits"] = {str(m): own.fits[m - 1].loglik - logliks[m] for m in logliks}
     return result
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.coverage import DESIGNS, MEDIAN_ERROR
-from benchmarks.measure import table
+from benchmarks.measure import between_marks, table, write_text
 from mixpipe.comparison import Comparison, Fitted, compare_fits
-from mixpipe.files import write_file
 from mixpipe.influence import Common
 from mixpipe.model import Cells, Mixture
 from mixpipe.selection import fit_mixture
@@ -22,7 +21,6 @@ from mixpipe.verdict import CONCLUSION_CHANGED, SHIFTED, Difference
 
 TITLE = "Calibration of differences"
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SIZES = (400, 2000)
 N_PAIRS = 500
 LEVELS = {0.6827: 1.0, 0.9545: 2.0}
@@ -203,10 +201,7 @@ def main() -> None:
     """Measure and write the tables into the page."""
     text = page(measure())
     print(text)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    content = f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
-    write_file(PAGE, lambda path: path.write_text(content, encoding="utf-8"))
+    write_text(PAGE, between_marks(PAGE.read_text(encoding="utf-8"), text))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import table
+from benchmarks.measure import processes, table
 from mixpipe.intervals import Intervals, check_level
-from mixpipe.likelihood import available_threads
 from mixpipe.model import Cells, FitResult, Mixture
 from mixpipe.resampling import bootstrap
 from mixpipe.selection import fit_mixture
@@ -80,7 +77,7 @@ def measure(n_catalogs: int = N_CATALOGS, n_draws: int = N_DRAWS) -> list[dict[s
     """Coverage in per cent for each design and number of rows: by method, level, kind of parameter and component."""
     found = []
     batches = [range(first, min(first + _BATCH, n_catalogs)) for first in range(0, n_catalogs, _BATCH)]
-    with ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with processes() as pool:
         for design, n_data in product(DESIGNS, SIZES):
             parts = list(pool.map(partial(coverage, design, n_data, n_draws), batches))
             n_rows, first, second = np.sum([part["sums"] for part in parts], axis=0).tolist()

@@ -35,13 +35,11 @@ from benchmarks.estimators_study import (
     relative,
     select,
 )
-from benchmarks.measure import machine, number, table
-from mixpipe.files import write_file
+from benchmarks.measure import between_marks, machine, number, table, write_text
 
 ROOT = Path(__file__).parents[1]
 MEASURED = Path(__file__).with_suffix(".json")
 PAGE = ROOT / "docs" / "estimators.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 # The median of n values is uncertain by this much, in units of the scatter of one, over the root of n.
 _MEDIAN_ERROR = 1.25
 
@@ -207,13 +205,7 @@ def written(text: str, run: dict[str, Any]) -> str:
         f"*`python -m benchmarks.estimators`: {run['cpu_seconds']:.0f} s of one core; {run['machine']['processor']}, "
         f"Python {run['machine']['python']}, {', '.join(versions)}.*"
     )
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{page(run['result'])}\n\n{note}\n\n{END}{after}"
-
-
-def _write(path: Path, text: str) -> None:
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return between_marks(text, f"{page(run['result'])}\n\n{note}")
 
 
 def main() -> None:
@@ -224,9 +216,9 @@ def main() -> None:
         start = time.process_time()
         result = measure()
         run = {"result": result, "cpu_seconds": time.process_time() - start, "machine": machine()}
-        _write(MEASURED, json.dumps(run, indent=1) + "\n")
+        write_text(MEASURED, json.dumps(run, indent=1) + "\n")
     run = json.loads(MEASURED.read_text(encoding="utf-8"))
-    _write(PAGE, written(PAGE.read_text(encoding="utf-8"), run))
+    write_text(PAGE, written(PAGE.read_text(encoding="utf-8"), run))
     draw(run["result"], ROOT / "docs" / "figures")
 
 

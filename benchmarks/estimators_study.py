@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import mixpipe
-from benchmarks.measure import seconds
+from benchmarks.measure import timed
 from mixpipe.estimators.density import fit_column_density
 from mixpipe.model import FitResult, Mixture
 
@@ -118,9 +118,7 @@ def estimate(fit: FitResult, n_components: int) -> tuple[np.ndarray, np.ndarray]
 def run(case: Case, index: int, method: Fit) -> dict[str, Any]:
     """One estimator on one catalog."""
     x, err = case.catalog([25, CASES.index(case), index])
-    found: list[FitResult] = []
-    time = seconds(lambda: found.append(method(x, err, case.truth.n_components)))
-    fit = found[0]
+    fit, time = timed(lambda: method(x, err, case.truth.n_components))
     values, unc = estimate(fit, case.truth.n_components)
     return {
         "values": values,

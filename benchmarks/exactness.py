@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import mixpipe
-from benchmarks.measure import number, seconds, table
+from benchmarks.measure import number, table, timed
 from mixpipe.kernels import newton
 from mixpipe.likelihood import Likelihood, Params
 from mixpipe.model import Cells, FitResult
@@ -119,13 +120,9 @@ def measure() -> dict[str, Any]:
     rows = []
     for index in range(N_COLUMNS):
         given = column(index)
-        found: list[mixpipe.Selection] = []
-        time = seconds(
-            lambda given=given, found=found: found.append(
-                mixpipe.choose_n_components(given.x, given.err, weights=given.weights, max_components=MAX_COMPONENTS)
-            )
-        )
-        fit = found[0].best
+        choose = partial(mixpipe.choose_n_components, weights=given.weights, max_components=MAX_COMPONENTS)
+        found, time = timed(partial(choose, given.x, given.err))
+        fit = found.best
         rows.append(
             {
                 "kind": given.kind,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import mixpipe
-from benchmarks.measure import number, seconds, table
+from benchmarks.measure import number, table, timed
 from benchmarks.problems import N_PROBLEMS, N_STARTS, hard_problem, largest_m, read_restarts
 
 TITLE = "Global maxima of hard problems"
@@ -33,8 +33,7 @@ def deficits(indices: range) -> list[tuple[int, int, float]]:
 def measure() -> dict[str, Any]:
     """Deficits and time."""
     deficits(range(1))
-    found: list[tuple[int, int, float]] = []
-    time = seconds(lambda: found.extend(deficits(range(N_PROBLEMS))))
+    found, time = timed(lambda: deficits(range(N_PROBLEMS)))
     n_problems = len({index for index, _, _ in found})
     values = np.array([deficit for _, _, deficit in found])
     missed = {index for index, _, deficit in found if deficit > ARRIVED}

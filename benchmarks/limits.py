@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import table
-from mixpipe.likelihood import available_threads
+from benchmarks.measure import processes, table
 from mixpipe.model import FitResult, Mixture
 from mixpipe.selection import fit_mixture
 
@@ -61,7 +58,7 @@ def deviations(index: int) -> dict[str, Any]:
 
 def measure(n_catalogs: int = N_CATALOGS) -> dict[str, Any]:
     """Mean deviation, and median and scatter of the pulls, of each parameter."""
-    with ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with processes() as pool:
         catalogs = list(pool.map(deviations, range(n_catalogs), chunksize=5))
     ways = {}
     for name in catalogs[0]:

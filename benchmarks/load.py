@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -98,5 +97,4 @@ def _jobs(text: str) -> str:
 
 
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)

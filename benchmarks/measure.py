@@ -1,28 +1,59 @@
-"""Best-of-several timing, the machine, and small pieces of Markdown."""
+"""Best-of-several timing, memory, processes, the machine, and small pieces of Markdown."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
+
+from mixpipe.files import write_file
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "astroML", "pygmmis")
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+_Found = TypeVar("_Found")
+
+
+def timed(task: Callable[[], _Found]) -> tuple[_Found, float]:
+    """What a call returns, and its wall time."""
+    start = time.perf_counter()
+    found = task()
+    return found, time.perf_counter() - start
 
 
 def seconds(task: Callable[[], object]) -> float:
     """Wall time of one call."""
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
+    return timed(task)[1]
 
 
 def best_of(repeats: int, task: Callable[[], object]) -> tuple[float, float]:
     """The shortest wall time of several calls, and the longest as a multiple of it."""
     times = [seconds(task) for _ in range(repeats)]
     return min(times), max(times) / min(times)
+
+
+def processes() -> ProcessPoolExecutor:
+    """A pool with a process for each core."""
+    from mixpipe.likelihood import available_threads
+
+    return ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn"))
+
+
+def memory(field: str) -> float:
+    """A field of /proc/self/status in megabytes.
+
+    The kernel hands the high-water mark of getrusage down from the parent process; VmHWM belongs to this process alone.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise LookupError(field)
 
 
 def machine() -> dict[str, str]:
@@ -45,6 +76,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def between_marks(page: str, text: str) -> str:
+    """A page with this text between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def number(value: float | str | None, digits: int = 3) -> str:

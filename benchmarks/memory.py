@@ -8,22 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import number, table
+from benchmarks.measure import memory, number, table
 
 TITLE = "Memory"
 RUNS = (("mixpipe", 1_000_000), ("mixpipe", 10_000_000), ("scikit-learn", 1_000_000))
 MAX_COMPONENTS = 10
-
-
-def _status(field: str) -> float:
-    """A field of /proc/self/status in megabytes.
-
-    The kernel hands the high-water mark of getrusage down from the parent process; VmHWM belongs to this process alone.
-    """
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise LookupError(field)
 
 
 def _measure_here(code: str, n_data: int) -> dict[str, float]:
@@ -40,14 +29,14 @@ def _measure_here(code: str, n_data: int) -> dict[str, float]:
     else:
         peers.sklearn_fit(x[:1000], 2, 0)
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
-    before = _status("VmRSS")
+    before = memory("VmRSS")
     if code == "mixpipe":
         time = seconds(lambda: mixpipe.choose_n_components(x, err, max_components=MAX_COMPONENTS))
         data = (x.nbytes + err.nbytes) / 1e6
     else:
         time = seconds(lambda: peers.sklearn_fit(x, MAX_COMPONENTS, 0))
         data = x.nbytes / 1e6
-    return {"data": data, "before": before, "peak": _status("VmHWM"), "seconds": time}
+    return {"data": data, "before": before, "peak": memory("VmHWM"), "seconds": time}
 
 
 def measure() -> dict[str, Any]:

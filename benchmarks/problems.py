@@ -64,9 +64,9 @@ def main() -> None:
 
     done = read_restarts() if RESTARTS.exists() else {}
     with RESTARTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n")
         if not done:
-            writer.writeheader()
+            writer.writerow(FIELDS)
         for index in range(N_PROBLEMS):
             problem = hard_problem(index)
             truth = reference.loglik(problem.x, problem.err, problem.weights, problem.means, problem.sigmas)
@@ -76,15 +76,7 @@ def main() -> None:
                 rng = np.random.default_rng([21, index, n_components])
                 starts = N_STARTS if n_components > 1 else 5
                 loglik, _ = reference.maximise(problem.x, problem.err, n_components, starts, rng)
-                writer.writerow(
-                    dict(
-                        zip(
-                            FIELDS,
-                            (index, problem.x.size, problem.means.size, n_components, loglik, truth),
-                            strict=True,
-                        )
-                    )
-                )
+                writer.writerow((index, problem.x.size, problem.means.size, n_components, loglik, truth))
                 file.flush()
             print(f"problem {index + 1} of {N_PROBLEMS}", flush=True)
 

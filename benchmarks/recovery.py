@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
 import mixpipe
-from benchmarks.measure import table
+from benchmarks.measure import processes, table
 from benchmarks.simulate import separated
-from mixpipe.likelihood import available_threads
 from mixpipe.model import Mixture
 
 TITLE = "The number of components that generated the data"
@@ -35,7 +32,7 @@ def choices(indices: Iterable[int], separation: str) -> list[tuple[int, int, flo
 
 def measure() -> dict[str, Any]:
     """Choices for each separation."""
-    with ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with processes() as pool:
         return {name: list(pool.map(partial(choice, name), range(n), chunksize=4)) for name, n in N_PROBLEMS.items()}
 
 

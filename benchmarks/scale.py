@@ -1,4 +1,4 @@
-"""From a file of up to 10^8 rows to the tables of a fit: ``python -m benchmarks.scale STEP FORMAT ROWS COLUMNS``.
+"""From a file of up to 10^8 rows to the tables of a fit: ``python -m benchmarks.scale STEP FILE``.
 
 Each step runs in a process of its own. Files are made in the folder that MIXPIPE_SCRATCH names, or in a temporary one.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import number, table
+from benchmarks.measure import memory, number, table
 
 TITLE = "From a file to tables, up to 10^8 rows"
 # Format, rows, columns: pairs of values and errors, of which the first is fitted.
@@ -78,14 +77,6 @@ def make(path: Path, n_data: int, n_columns: int) -> None:
         stream.write(b"\0" * (-(8 * n_columns * n_data) % 2880))
 
 
-def _peak() -> float:
-    """Largest resident memory of this process, in megabytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
 def read_with_astropy(path: Path) -> dict[str, float]:
     """Seconds to have the two columns as native doubles: the shorter of two times."""
     from astropy.io import fits
@@ -102,7 +93,7 @@ def read_with_astropy(path: Path) -> dict[str, float]:
                 columns = [np.array(hdus[1].data[name], dtype=np.float64) for name in ("x0", "x0_error")]
         times.append(time.perf_counter() - start)
         del columns
-    return {"seconds": min(times), "peak": _peak()}
+    return {"seconds": min(times), "peak": memory("VmHWM")}
 
 
 def fit(path: Path) -> dict[str, Any]:
@@ -147,7 +138,7 @@ def fit(path: Path) -> dict[str, Any]:
         "search and quality": rest,
         "tables": end - searched,
         "seconds": end - start,
-        "peak": _peak(),
+        "peak": memory("VmHWM"),
         "n_components": fitted.outcome.fit.n_components,
         "exact": bool(fitted.outcome.fit.exact),
     }
@@ -160,7 +151,7 @@ def ingest(path: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         start = time.perf_counter()
         write_blocks(read_blocks(path), Path(folder) / "columns.parquet")
-        return {"seconds": time.perf_counter() - start, "peak": _peak()}
+        return {"seconds": time.perf_counter() - start, "peak": memory("VmHWM")}
 
 
 def peer(path: Path) -> dict[str, float]:

@@ -203,7 +203,7 @@ class Account:
             raise CatalogError(
                 f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})",
                 where,
-                "at least one row of positive weight",
+                f"at least one row{' of positive weight' if self.weighted else ''}",
             )
 
 
@@ -276,7 +276,7 @@ def prepare_column(
         err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
         if limits is not None and unknown.any():
-            known = (limits == VALUE) & (sigma >= 0.0) & (everything if positive is None else positive)
+            known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
             err = np.where(unknown, _typical_error(err[known]), err)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
@@ -404,12 +404,13 @@ class _Entry:
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         self.stored_unit = parse_unit(self._column(settings.value).unit)
         self.target_unit = parse_unit(settings.unit) or self.stored_unit
-        if self.stored_unit is None and isinstance(self.target_unit, u.UnrecognizedUnit):
+        if isinstance(self.target_unit, u.UnrecognizedUnit) and self.target_unit != self.stored_unit:
             raise self.refuse(
                 f"unknown unit {excerpt(str(settings.unit))!r}",
                 "a unit that Astropy knows, such as Msun, mas/yr or mag",
             )
-        # A unit set where the file has none is a label. For the value itself the unit must agree.
+        # A unit set where the file has none is a label. For the value itself the unit must agree. The factor is below
+        # zero from magnitudes to dex and back: upper limits become lower ones, and errors stay lengths.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
@@ -417,19 +418,25 @@ class _Entry:
     def value(self) -> tuple[Array, NDArray[np.int8] | None]:
         """Values, and which of them are limits; None where none can be."""
         settings = self.settings
-        values, in_texts = self._numbers_and_limits(settings.value)
-        if (settings.limit_flag, settings.upper_limit, settings.lower_limit) == (None, None, None):
-            return values if self.factor == 1.0 else values * self.factor, in_texts
-        limits = np.zeros(values.size, dtype=np.int8) if in_texts is None else in_texts
+        values, limits = self._numbers_and_limits(settings.value)
+        if limits is None and (settings.limit_flag, settings.upper_limit, settings.lower_limit) == (None, None, None):
+            return values if self.factor == 1.0 else values * self.factor, None
+        limits = np.zeros(values.size, dtype=np.int8) if limits is None else limits
         if settings.limit_flag is not None:
             flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
             limits = np.where(limits == VALUE, flags, limits).astype(np.int8)
+        if self.factor != 1.0:
+            values = values * self.factor
+            limits = limits if self.factor > 0.0 else -limits
         for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
             if name is not None:
-                given = self._numbers(name)
+                unit = parse_unit(self._column(name).unit)
+                factor = self.factor if unit is None else self._factor(name, unit, self.target_unit)
+                given = self._numbers(name) * factor
                 fill = np.isnan(values) & ~np.isnan(given)
-                values, limits = np.where(fill, given, values), np.where(fill, limit, limits).astype(np.int8)
-        return values if self.factor == 1.0 else values * self.factor, limits
+                values = np.where(fill, given, values)
+                limits = np.where(fill, limit if factor > 0.0 else -limit, limits).astype(np.int8)
+        return values, limits
 
     def weights(self) -> Array | None:
         """Row weights, None for one each."""
@@ -443,13 +450,14 @@ class _Entry:
         if isinstance(error, str):
             return _to_sigma(self._error(error), kind)
         if isinstance(error, int | float):
-            return _to_sigma(np.full(len(self.table), error * self.factor ** _ERROR_POWERS[kind]), kind)
+            return _to_sigma(np.full(len(self.table), error * abs(self.factor) ** _ERROR_POWERS[kind]), kind)
         upper, lower = (
             self._without_sign(name, self._error(name)) if kind == "sigma" else _to_sigma(self._error(name), kind)
             for name in error
         )
-        both = combine_errors(upper, lower)
-        return np.where(((upper < 0.0) | (lower < 0.0)) & ~np.isnan(both), -1.0, both)
+        bad = ((upper < 0.0) | (lower < 0.0)) & ~np.isnan(upper) & ~np.isnan(lower)
+        with np.errstate(invalid="ignore"):  # of two infinite ones with different signs
+            return np.where(bad, -1.0, combine_errors(upper, lower))
 
     def _without_sign(self, name: str, error: Array) -> Array:
         """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
@@ -464,8 +472,8 @@ class _Entry:
         own = _linear(parse_unit(self._column(name).unit))
         target = _linear(self.target_unit)
         if own is None or target is None:
-            return self._numbers(name) * self.factor**power
-        return self._numbers(name) * self._factor(name, own, target, power)
+            return self._numbers(name) * abs(self.factor) ** power
+        return self._numbers(name) * abs(self._factor(name, own, target, power))
 
     def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
         """What numbers of column `name` in `unit` are multiplied with to be in a power of `target`."""
@@ -509,13 +517,13 @@ class _Entry:
                 numbers = np.where(missing, np.nan, numbers)
             return numbers, None
         numbers = np.full(len(values), np.nan)
-        values, limits = split_limits(values)
+        texts, limits = split_limits(values)
         try:
-            if np.any(np.strings.find(values[~missing], "_") >= 0):  # Python takes 1_5 for 15
+            if np.any(np.strings.find(texts[~missing], "_") >= 0):  # Python takes 1_5 for 15
                 raise ValueError
-            numbers[~missing] = values[~missing].astype(np.float64)
+            numbers[~missing] = texts[~missing].astype(np.float64)
         except ValueError:
-            bad = [row for row in np.flatnonzero(~missing) if not is_number(values[row])]
+            bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"

@@ -1,4 +1,4 @@
-"""What the figures and the plots of the report have in common: colours of components, and the scale of criteria."""
+"""What figures and plots of the report have in common: colours of components, heights, and the scale of criteria."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import math
 # colour, the other is faint on white paper. After them they come again, with other lines and fills.
 COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
+# Curves are cut at this many times the height of the histogram beside them.
+HEADROOM = 2.5
+
 # Differences of criteria up to here are on a linear scale, where the largest is so many times as much; the others on a
 # logarithmic one.
 LINEAR = 10.0
 _FAR = 6.0
 _DECADES = 4  # marked above the linear part, at most
+
+
+def shown_height(histogram: float, curves: float) -> float:
+    """The highest density that is shown beside the highest bin: that of the curves, as far as they are not cut."""
+    return max(histogram, min(HEADROOM * histogram, curves))
 
 
 def squeezed(highest: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -47,6 +48,8 @@ _FOREIGN = {
     "&": "and", "&&": "and", "AND": "and", "|": "or", "||": "or", "OR": "or", "!": "not", "NOT": "not", "IN": "in",
     "=": "==", "<>": "!=", "=<": "<=", "=>": ">=", "^": "**", "´": "'", "‘": "'", "’": "'", "“": "'", "”": "'",
 }  # fmt: skip
+# Words of Python that are none of the language, but may be names of columns.
+_WORDS = frozenset(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
 _MARK = re.compile(r"[<>=!]{1,2}|&&?|\|\|?|[\^´‘’“”]|\w+")
 
 # Text in quotes is matched first, so that only backquotes and marks outside of it count.
@@ -179,6 +182,9 @@ class _Parser:
             # Python has no position for an end that comes too early.
             position = error.offset - 1 if error.offset else len(self.text)
             why = "" if str(error.msg).startswith("invalid syntax") else f" ({error.msg})"
+            word = re.match(r"\w+", self.source[position:])
+            if word and word[0] in _WORDS:
+                why = f" ({word[0]} is a word of the language; the column is `{word[0]}`, in backquotes)"
             raise self._error_at(position, f"not understood{why}", self._expected()) from None
         # What Python's parser raises for nesting beyond its own limits, and for NUL bytes.
         except (ValueError, MemoryError, RecursionError):
@@ -238,6 +244,10 @@ class _Parser:
             case ast.UnaryOp(op=ast.Not()):
                 condition = self._condition(node.operand, depth + 1)
                 return lambda table: _negated(condition(table))
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(value))) if not isinstance(value, bool):
+                # The sign and a long integer as one number, which stays exact.
+                constant = self._constant(ast.copy_location(ast.Constant(-value), node))
+                return lambda table: constant
             case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
                 sign = -1 if isinstance(node.op, ast.USub) else 1
                 operand = self._operand(node.operand, depth + 1)

@@ -28,12 +28,18 @@ def as_cells(
     ------
     ValueError
         For cells together with anything else, missing values, a unit on the errors alone, errors in a unit of
-        something else, or errors without a unit beside a Quantity.
+        something else, errors without a unit beside a Quantity, or pandas series with the same labels in another order.
     """
     if isinstance(x, Cells):
         if any(given is not None for given in (err, weights, limits, truncated)):
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
+    for name, given in (("err", err), ("weights", weights)):
+        if hasattr(x, "iloc") and hasattr(given, "iloc") and _is_reordered(x.index, given.index):
+            raise ValueError(
+                f"x and {name} are series with the same labels in another order, but values are paired by position; "
+                "expected rows in the order of one table"
+            )
     unit = _unit(x)
     if unit is None and _unit(err) is not None:
         raise ValueError(f"err has the unit {_unit(err)} but x has none")
@@ -51,6 +57,16 @@ def as_cells(
 def _unit(values: Any) -> Any:
     """The Astropy unit that values carry; attributes of pandas series may be labels of their rows."""
     return None if hasattr(values, "iloc") else getattr(values, "unit", None)
+
+
+def _is_reordered(index: Any, other: Any) -> bool:
+    """Whether two indexes of pandas have the same labels, not in the same order."""
+    return not index.equals(other) and index.sort_values().equals(other.sort_values())
+
+
+def _linear(unit: Any) -> Any:
+    """The unit of a difference: that of mag(AB) and dex(Msun) is mag and dex."""
+    return getattr(unit, "function_unit", unit)
 
 
 def _is_quantity(values: Any) -> bool:
@@ -78,12 +94,11 @@ def _plain(values: Any, unit: Any = None) -> Array:
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
     if unit is not None and _unit(values) is not None:
+        own, target = _linear(_unit(values)), _linear(unit)
         try:
-            array *= _unit(values).to(unit)
+            array *= 1.0 if own == target else own.to(target)
         except ValueError as error:
-            raise ValueError(
-                f"err is in {_unit(values)}, which cannot be converted to {unit}, the unit of x"
-            ) from error
+            raise ValueError(f"err is in {own}, which cannot be converted to {target}, the unit of x") from error
     mask = getattr(values, "mask", None)
     if mask is not None:
         array[np.broadcast_to(mask, array.shape)] = np.nan

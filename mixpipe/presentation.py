@@ -6,8 +6,37 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-# Digits of a whole number that may be rounded to zero: more are a power of ten.
-_ROUNDED = 3
+# Digits of a whole number that may be rounded to zero, and places behind the point: more are a power of ten.
+_ROUNDED, _PLACES = 3, 7
+
+
+def count(number: float) -> str:
+    """A number of rows, or a sum of their weights.
+
+    >>> count(12345.0), count(2.5), count(2000003.0000000002)
+    ('12,345', '2.5', '2,000,003')
+    """
+    return f"{number:,.0f}" if number == round(number) or abs(number) >= 1e6 else f"{number:,.6g}"
+
+
+def rounded(value: float, unc: float) -> str:
+    """A value to the second significant digit of its uncertainty, or with five digits where there is none.
+
+    >>> rounded(1.345678, 0.0123), rounded(1.345678, float("nan")), rounded(2459000.12347, 0.001)
+    ('1.346', '1.3457', '2459000.1235')
+    >>> rounded(5652.3, 2090.1), rounded(1.345678, 0.0996), rounded(8.27e8, 8.6e7)
+    ('5700', '1.35', '8.27e+08')
+    """
+    if not (math.isfinite(unc) and unc > 0.0):
+        text = f"{value:.5g}"
+    else:
+        # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
+        places = 1 - int(f"{unc:.1e}".partition("e")[2])
+        text = f"{round(value, places):.{max(places, 0)}f}"
+        if not -_ROUNDED <= places <= _PLACES:
+            digits = places + int(f"{value:e}".partition("e")[2])
+            text = f"{value:.{min(max(digits, 1), 15)}e}"
+    return text if float(text) else text.lstrip("-")
 
 
 def measured(value: float, unc: float) -> str:
@@ -15,18 +44,11 @@ def measured(value: float, unc: float) -> str:
 
     >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
     ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
-    >>> measured(5652.3, 2090.1)
-    '5700 ± 2100'
+    >>> measured(-0.001, 0.14)
+    '0.00 ± 0.14'
     """
-    if not (math.isfinite(unc) and unc > 0.0):
-        return f"{value:.5g}"
-    # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
-    last = int(f"{unc:.1e}".partition("e")[2]) - 1
-    if abs(value) < 1e9 and -9 <= last <= _ROUNDED:
-        places = max(-last, 0)
-        return f"{round(value, -last):.{places}f} ± {round(unc, -last):.{places}f}"
-    digits = int(f"{value:e}".partition("e")[2]) - last
-    return f"{value:.{digits}e} ± {unc:.1e}" if 0 <= digits <= 9 else f"{value:.9g} ± {unc:.1e}"
+    text = rounded(value, unc)
+    return f"{text} ± {rounded(unc, unc)}" if math.isfinite(unc) and unc > 0.0 else text
 
 
 def chance(p_value: float, n_draws: int = 0) -> str:

@@ -40,11 +40,13 @@ _COORDINATE = re.compile(
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(
-    r"(?:[a-z0-9]+_)*(?:source|obj|object|star|spec|photo|main|gaia|target|tic|kep|kic)?_?"
+    r"(?:[a-z0-9]+_)*(?:source|obj|object|star|spec|photo|main|gaia|target|tic|kep|kic)*_?"
     r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
     re.IGNORECASE,
 )
 _BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
+_BANDS_OF = {role: re.compile(form, re.IGNORECASE) for role, form in (("sigma", _ERROR), ("ivar", _IVAR))}
+_BAND = re.compile("(?P<quantity>.+)_(?P<band>[A-Za-z][A-Za-z0-9]?)")
 # Shares of rows: 90 % of one sign have a mean sign of 0.8.
 _ONE_SIGN, _NEARLY_ALL = 0.8, 0.95
 
@@ -169,6 +171,11 @@ def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measu
     names = _Names(columns)
     # What a name says first may not hold for want of a partner; then it is taken at its next word.
     possible = {name: list(_readings(name, columns, names)) for name in columns}
+    for bands in _errors_by_band(columns):
+        # sigma_x and sigma_y beside x, y, v_x and v_y are errors of x and y.
+        if not all(possible[name] for name in bands):
+            for name, reading in bands.items():
+                possible[name].insert(0, reading)
     while alone := _without_partner({name: readings[0] for name, readings in possible.items() if readings}):
         for name in alone:
             possible[name].pop(0)
@@ -280,6 +287,22 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
                 role = "upper" if text[0] == "E" else "lower"
             if _plausible(role, columns[name], columns[value], habit.weak):
                 yield _Reading(value, role, habit.weak, rank)
+
+
+def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str, _Reading]]:
+    """Errors that share the ends of their names with one other quantity: ivar_u and ivar_g beside flux_u and flux_g."""
+    named: dict[str, dict[str, str]] = {}
+    for name, numbers in columns.items():
+        if (found := _BAND.fullmatch(name)) and numbers is not None:
+            named.setdefault(found["quantity"], {})[found["band"]] = name
+    for quantity, errors in named.items():
+        role = next((role for role, form in _BANDS_OF.items() if form.fullmatch(quantity)), None)
+        others = [values for other, values in named.items() if other != quantity and len(values.keys() & errors) > 1]
+        if role is None or len(others) != 1:
+            continue
+        pairs = {errors[band]: value for band, value in others[0].items() if band in errors}
+        if all(_plausible(role, columns[error], columns[value]) for error, value in pairs.items()):
+            yield {error: _Reading(value, role, weak=False, rank=0) for error, value in pairs.items()}
 
 
 def _plausible(role: str, numbers: Numbers | None, values: Numbers | None, weak: bool = False) -> bool:

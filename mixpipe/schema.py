@@ -18,7 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-from mixpipe.errors import ConfigError
+from mixpipe.errors import ConfigError, excerpt
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 SECTIONS = ("run", "settings", "catalog", "column")
@@ -165,7 +165,7 @@ def _config_error(error: ValidationError, where: Where) -> ConfigError:
         return ConfigError(f"no key {key!r}", where(path), f"{key}: {meaning}")
     if "propertyNames" in error.absolute_schema_path:
         return ConfigError(f"{found!r} cannot be the name of a folder", where(path, found), accepted(schema))
-    return ConfigError(f"found {_as_yaml(found)}", where(path), accepted(schema))
+    return ConfigError(f"found {excerpt(_as_yaml(found))}", where(path), accepted(schema))
 
 
 def _as_yaml(value: object) -> str:

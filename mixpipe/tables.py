@@ -166,6 +166,14 @@ def read_mixture(rows: Sequence[Mapping[str, Any]]) -> Mixture:
     return Mixture(weights, means, sigmas, tuple(row["family"] for row in rows), _column(rows, "shape"))
 
 
+def read_bounds(given: Sequence[float | None] | None) -> tuple[float, float] | None:
+    """Bounds of a sample after JSON, where an infinite one is null."""
+    if given is None:
+        return None
+    low, high = given
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
 def open_fit(path: str | Path, expected: str) -> tuple[Path, Any]:
     """A fit.json, or that in a folder, and what it holds.
 

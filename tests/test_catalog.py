@@ -3,6 +3,7 @@
 import gzip
 import os
 import stat
+from decimal import Decimal
 from pathlib import Path
 
 import h5py
@@ -11,8 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.utils.masked import Masked
 
 from mixpipe.catalog import expand_files, list_columns, read_catalog, read_columns, write_blocks
 from mixpipe.errors import CatalogError, ConfigError
@@ -150,6 +153,43 @@ class TestFits:
         assert table["c"].tolist() == [True, False, None]
         assert all(column.dtype.isnative for column in table.itercols())
 
+    @staticmethod
+    def scaled(path: Path, stored: np.ndarray, **header: float) -> Table:
+        """A column x as stored, beside one of truth values, read as TSCAL1, TZERO1 and TNULL1 say."""
+        table = np.zeros(len(stored), dtype=[("x", stored.dtype.newbyteorder(">")), ("flag", "S1")])
+        table["x"], table["flag"] = stored, b"T"
+        fits.BinTableHDU(table).writeto(path)
+        with fits.open(path, mode="update") as hdus:
+            hdus[1].header["TFORM2"] = "L"
+            hdus[1].header.update(header)
+        alone = read_catalog(path, ["x"])
+        assert alone["x"].tolist() == read_catalog(path)["x"].tolist()
+        return alone
+
+    def test_long_integers_with_a_scale(self, tmp_path: Path) -> None:
+        stored = np.array([1, -9, 2**40], dtype=np.int64)
+        table = self.scaled(tmp_path / "t.fits", stored, TSCAL1=0.25, TZERO1=100.0, TNULL1=-9)
+        assert table["x"].tolist() == [100.25, None, 100.0 + 2**38]
+
+    @pytest.mark.parametrize("bits", [16, 32, 64])
+    @pytest.mark.parametrize("kind", [int, float])
+    def test_unsigned_integers(self, bits: int, kind: type, tmp_path: Path) -> None:
+        """The offset in the header is a number with or without a decimal point."""
+        half = 1 << (bits - 1)
+        stored = np.array([-half, 5 - half, 0, half - 1], dtype=f"i{bits // 8}")
+        table = self.scaled(tmp_path / "t.fits", stored, TZERO1=kind(half), TSCAL1=1)
+        assert table["x"].tolist() == [0, 5, half, 2 * half - 1]
+
+    def test_nulls_among_unsigned_integers(self, tmp_path: Path) -> None:
+        """As the standard has it, a mark among what is stored, and as Astropy has it, among the numbers."""
+        stored = np.array([-32768, 5], dtype=np.int16)
+        table = self.scaled(tmp_path / "standard.fits", stored, TZERO1=32768, TNULL1=-32768)
+        assert table["x"].tolist() == [None, 32773]
+        for kind in (np.uint16, np.uint32, np.uint64):
+            path = tmp_path / f"{kind.__name__}.fits"
+            Table({"x": MaskedColumn(np.array([7, 8, 9], dtype=kind), mask=[False, True, False])}).write(path)
+            assert read_catalog(path)["x"].tolist() == [7, None, 9]
+
     def test_text_that_is_not_ascii(self, tmp_path: Path) -> None:
         spelled = [("Andr\u00e9".encode(),), ("Andr\u00e9".encode("latin-1"),)]
         names = np.array(spelled, dtype=[("n", "S8")])
@@ -242,6 +282,12 @@ class TestText:
         assert table["c"].dtype.kind == "f"
         assert table["d"].tolist() == [None, "x"]
 
+    def test_a_number_as_sentinel_where_limits_make_a_column_one_of_text(self, tmp_path: Path) -> None:
+        text = "x,name\n<0.1,-99.5\n-99.00,a\n-9.9e1,-99b\n-99,-\n+4.0,\n-990,x\n"
+        table = self.read(tmp_path, text, missing=[-99, "-"])
+        assert table["x"].tolist() == ["<0.1", None, None, None, "+4.0", "-990"]
+        assert table["name"].tolist() == ["-99.5", "a", "-99b", None, None, "x"]
+
     def test_sentinel_in_single_precision(self, tmp_path: Path) -> None:
         Table({"x": np.array([-9.99, 1.0], dtype=np.float32)}).write(tmp_path / "t.fits")
         assert read_catalog(tmp_path / "t.fits", missing=[-9.99])["x"].mask.tolist() == [True, False]
@@ -255,6 +301,25 @@ class TestText:
     def test_rows_longer_than_the_header(self, tmp_path: Path, row: str, columns: list[str] | None) -> None:
         with pytest.raises(CatalogError, match=r"1 rows have more fields than the header, the first is row 2"):
             self.read(tmp_path, f"name,x,e\na,1,2\n{row}\nb,1,2\n", columns)
+
+    @pytest.mark.parametrize("word", ["nan", "NA", "..."])
+    def test_a_longer_row_that_ends_with_a_word_for_missing(self, tmp_path: Path, word: str) -> None:
+        with pytest.raises(CatalogError, match="1 rows have more fields than the header, the first is row 2"):
+            self.read(tmp_path, f"name x e\na 1 2\nNGC 1 2 {word}\n", ["x", "e"], missing=["..."])
+
+    def test_a_blank_cell_between_white_space(self, tmp_path: Path) -> None:
+        """The cells behind it would move to the left."""
+        with pytest.raises(CatalogError, match="row 3 has 2 of 3 fields"):
+            self.read(tmp_path, "name x   e\na    1   2\n\n'b'  1   2\nc        0.5\n", ["x"])
+        with pytest.raises(CatalogError, match="row 1 has 2 of 3 fields"):
+            self.read(tmp_path, 'name x   e\n"NGC 1"      2\n', ["x"])
+
+    def test_white_space_with_quotes_and_comments(self, tmp_path: Path) -> None:
+        text = '# c\nname\tx e\n"NGC 1" 1 2\n# group 2\n  ""   3\t nan \n'
+        table = self.read(tmp_path, text, comment="#", delimiter="whitespace")
+        assert table["name"].tolist() == ["NGC 1", None]
+        assert table["x"].tolist() == [1, 3]
+        assert table["e"].tolist() == [2, None]
 
     def test_a_first_row_longer_than_the_header(self, tmp_path: Path) -> None:
         with pytest.raises(CatalogError, match="the first is row 1"):
@@ -298,6 +363,12 @@ class TestHdf5:
         with pytest.raises(CatalogError, match="nothing at 'c'"):
             read_catalog(tmp_path / "t.h5", path_in_file="c")
 
+    def test_a_unit_in_an_array(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "t.h5", "w") as file:
+            file["x"] = [1.0]
+            file["x"].attrs["units"] = np.array([b"km/s"])
+        assert list_columns(tmp_path / "t.h5") == {"x": "km / s"}
+
     def test_columns_of_unequal_length(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "t.h5", "w") as file:
             file["x"], file["y"] = [1.0, 2.0], [1.0]
@@ -324,6 +395,43 @@ def test_parquet_types(tmp_path: Path) -> None:
     assert read["small"].dtype == np.int8
     assert read["x"].tolist() == [1.5, None, None]
     assert read["large"].tolist() == ["a", "b", None]
+
+
+def test_parquet_decimals_to_the_last_digit(tmp_path: Path) -> None:
+    texts = ["2.30", "0.07", "-1234567.89", "1.10"]
+    pq.write_table(pa.table({"x": pa.array([*map(Decimal, texts), None])}), tmp_path / "t.parquet")
+    assert read_catalog(tmp_path / "t.parquet")["x"].tolist() == [*map(float, texts), None]
+
+
+def test_quantities_of_ecsv(tmp_path: Path) -> None:
+    masked = Masked([1.0, 2.0] * u.km, mask=[False, True])
+    QTable({"x": [1.5, 2.5] * u.mas, "masked": masked, "mag": [20.0, 21.0] * u.ABmag}).write(tmp_path / "t.ecsv")
+    table = read_catalog(tmp_path / "t.ecsv")
+    assert table["x"].tolist() == [1.5, 2.5]
+    assert table["masked"].tolist() == [1.0, None]
+    assert list_columns(tmp_path / "t.ecsv") == {"x": "mas", "masked": "km", "mag": "mag(AB)"}
+
+
+class TestVotable:
+    @staticmethod
+    def write(path: Path, *tables: list[int]) -> Path:
+        elements = [
+            f'<TABLE name="t{len(rows)}"><FIELD name="x" datatype="int"/><DATA><TABLEDATA>'
+            + "".join(f"<TR><TD>{value}</TD></TR>" for value in rows)
+            + "</TABLEDATA></DATA></TABLE>"
+            for rows in tables
+        ]
+        path.write_text(f'<VOTABLE version="1.4"><RESOURCE>{"".join(elements)}</RESOURCE></VOTABLE>')
+        return path
+
+    def test_the_one_table_with_rows(self, tmp_path: Path) -> None:
+        assert read_catalog(self.write(tmp_path / "t.vot", [], [3, 4]))["x"].tolist() == [3, 4]
+        assert read_catalog(self.write(tmp_path / "t.vot", [3, 4], []))["x"].tolist() == [3, 4]
+        assert len(read_catalog(self.write(tmp_path / "t.vot", [], []))) == 0
+
+    def test_no_table_is_left_out_without_a_word(self, tmp_path: Path) -> None:
+        with pytest.raises(CatalogError, match="the file has 2 tables with rows"):
+            read_catalog(self.write(tmp_path / "t.vot", [1], [2, 3]))
 
 
 def test_unit_of_a_parquet_field(tmp_path: Path) -> None:

@@ -266,6 +266,15 @@ def test_the_quality_says_what_it_is_judged_by(tmp_path):
     assert "goodness of fit: ok, p-values above 0.01\n" in words
     assert "(p = 1)" in words
     assert "differ" not in words
+    limits = write(tmp_path / "limits.csv", m=["<1", *ndtri((np.arange(30) + 0.5) / 30)])
+    assert "goodness of fit: untested, rows are limits\n" in run("fit", limits, *options).stdout
+
+
+@pytest.mark.parametrize("before", [[], ["--cores", "4"], ["--dry-run"]])
+def test_a_configuration_among_the_arguments_of_a_run(before):
+    """Snakemake would take it for a target that is there: nothing to be done."""
+    expected = "mine.yaml is no argument of Snakemake, on the command line, expected --config mine.yaml"
+    assert refused("run", *before, "mine.yaml") == expected
 
 
 def test_warnings_name_options(tmp_path):

@@ -157,6 +157,13 @@ class TestPairs:
         assert data.rows.tolist() == [0, 2]
         assert counts(data) == {"bad_error": 2}
 
+    @pytest.mark.filterwarnings("error")
+    def test_infinite_ones_of_both_signs_are_bad_and_not_missing(self) -> None:
+        data = prepare({"x": [1.0] * 3, "u": [INF, 1.0, 1.0], "l": [INF, -1.0, -1.0]}, error=("u", "l"))
+        assert counts(data) == {"bad_error": 1}
+        ivar = prepare({"x": [1.0], "u": [0.0], "l": [-0.0]}, error=("u", "l"), error_kind="ivar")
+        assert counts(ivar) == {"bad_error": 1}
+
     def test_one_of_the_two_is_missing(self) -> None:
         columns = {"x": [1.0] * 4, "u": [NAN, 1.0, NAN, 1.0], "l": [1.0, NAN, -9.0, 1.0]}
         data = prepare(columns, error=("u", "l"))
@@ -211,8 +218,9 @@ class TestUnits:
         for label in ("Msun", "mag(AB)"):
             data = prepare({"x": [1.5], "e": [0.5]}, error="e", unit=label)
             assert (data.x.tolist(), data.err.tolist(), data.unit) == ([1.5], [0.5], label)
-        with pytest.raises(CatalogError, match="unknown unit 'Msnu'"):
-            prepare({"x": [1.5]}, unit="Msnu")
+        for columns in ({"x": [1.5]}, {"x": self.mas([1.5], "Msun")}):
+            with pytest.raises(CatalogError, match="unknown unit 'Msnu'"):
+                prepare(columns, unit="Msnu")
 
     def test_a_unit_that_astropy_does_not_know_can_stay(self) -> None:
         columns = {"x": self.mas([1.5], "apples"), "e": self.mas([4.0], None)}
@@ -224,7 +232,6 @@ class TestUnits:
         [
             ("mas", None, "sigma", "km/s", "x"),
             ("apples", None, "sigma", "Msun", "x"),
-            ("mas", None, "sigma", "apples", "x"),
             ("deg_C", None, "sigma", "K", "x"),
             ("mas", "percent", "sigma", None, "e"),
             ("mas", "mas", "variance", None, "e"),
@@ -246,6 +253,18 @@ class TestUnits:
         data = prepare(columns, error="e")
         np.testing.assert_allclose(data.err, [0.01], rtol=1e-14)
         assert data.unit == "mag(AB)"
+
+    @pytest.mark.parametrize("error_unit", ["mag", "dex", None])
+    def test_errors_are_lengths_also_from_magnitudes_to_dex(self, error_unit: str | None) -> None:
+        """A magnitude is -0.4 dex."""
+        errors = [0.04, 0.08] if error_unit == "dex" else [0.1, 0.2]
+        columns = {"x": self.mas([1.0, 5.0], "mag"), "e": self.mas(errors, error_unit)}
+        data = prepare(columns, error="e", unit="dex")
+        np.testing.assert_allclose(data.x, [-0.4, -2.0], rtol=1e-15)
+        np.testing.assert_allclose(data.err, [0.04, 0.08], rtol=1e-15)
+        pair = prepare(columns, error=("e", "e"), unit="dex")
+        np.testing.assert_array_equal(pair.err, data.err)
+        np.testing.assert_allclose(prepare(columns, error=0.1, unit="dex").err, [0.04, 0.04], rtol=1e-15)
 
 
 class TestTransforms:
@@ -314,6 +333,11 @@ class TestTypes:
     def test_a_bad_cut(self) -> None:
         with pytest.raises(ConfigError, match="no column 'y'"):
             prepare({"x": [1.0]}, where="y > 1")
+
+    def test_a_cut_by_a_long_negative_integer(self) -> None:
+        ids = np.array([-(2**53) - 1, -(2**53), 2**53 + 1])
+        for where in (f"id == {ids[0]}", f"id in [{ids[0]}]"):
+            assert prepare({"x": [1.0, 2.0, 3.0], "id": ids}, where=where).rows.tolist() == [0]
 
 
 def test_cells_hold_the_same_rows() -> None:

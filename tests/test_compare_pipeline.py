@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mixpipe import cli, tables
 from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.figures.overlay import draw_overlay
+from mixpipe.figures.overlay import Panel, draw_overlay
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells
 from mixpipe.pipeline.compare import (
@@ -25,7 +25,7 @@ from mixpipe.pipeline.compare import (
 from mixpipe.provenance import code_hash
 from mixpipe.quality import Quality
 from mixpipe.selection import choose_n_components
-from mixpipe.verdict import SHARPENED, UNCHANGED
+from mixpipe.verdict import CONCLUSION_CHANGED, SHARPENED, UNCHANGED
 
 TWO = Mixture([0.6, 0.4], [1.0, 4.0], [0.4, 0.6])
 
@@ -277,9 +277,6 @@ def test_panels_of_the_figure(stored, n_columns, n_shown):
 
 
 def test_the_columns_that_changed_most_are_drawn(tmp_path, stored):
-    from mixpipe.pipeline.compare import Panel
-    from mixpipe.verdict import CONCLUSION_CHANGED
-
     x, err, names = sample(150, 10)
     old, new = read_stored(stored["old"]), read_stored(store(tmp_path / "away", x + 30.0, err, names))
     changed = compare_stored(old, new)

@@ -160,6 +160,7 @@ def test_the_table_is_left_alone(table: Table) -> None:
         ("f'{x}' == 'a'", "f-string"),
         ("x if y else z", "if-else"),
         ("(y := 1) > 0", "NamedExpr is not part"),
+        ("class == 'STAR'", "class is a word of the language; the column is `class`, in backquotes"),
         ("x > 1 & y < 2", "an operator is not part"),
         ("~flag", "an operator is not part"),
         ("x // 2 > 1", "an operator is not part"),

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import binom, norm
 
-from mixpipe.figures import draw_classes, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.figures import draw_classes, draw_estimators, draw_mixture, draw_quality, draw_selection, save_figure
+from mixpipe.figures.densities import Example, draw_examples
 from mixpipe.figures.quality import binomial_quantile
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import component_style
@@ -240,6 +241,23 @@ def test_bins_of_rounded_values_hold_equal_numbers_of_steps():
     np.testing.assert_allclose(np.mod(edges, 1.0), 0.5)
 
 
+def test_densities_stand_beside_their_mixtures():
+    t = np.linspace(-5.0, 15.0, 401)
+    mixtures = [Mixture([1.0], [0.0], [1.0]), Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0])]
+    # In any normalisation.
+    examples = [Example(f"M = {each.n_components}", t, 7.0 * each.pdf(t), each) for each in mixtures]
+    figure = draw_examples(examples, "two", label="photoz / test / z", unit=None)
+    assert "photoz / test / z\ntwo\n" in texts(figure) and figure.axes[1].get_xlabel() == "z"
+    for axes, example in zip(figure.axes, examples, strict=True):
+        data, mixture = axes.lines[0], axes.lines[-1]
+        # By the trapezium rule, up to the tails.
+        np.testing.assert_allclose(data.get_ydata(), example.mixture.pdf(t), rtol=1e-6, atol=1e-300)
+        np.testing.assert_allclose(mixture.get_ydata(), example.mixture.pdf(mixture.get_xdata()))
+        assert axes.get_title(loc="left") == example.title
+        # Each component where there are several, beside the density and the mixture.
+        assert len(axes.lines) == (4 if example.mixture.n_components > 1 else 2)
+
+
 def test_user_text_is_not_markup():
     figure = draw_mixture(fit_of([1.0], [0.0], [1.0], 9), np.arange(9.0) - 4, 0.1, label="$a$ / _ / $c$", unit="$u$")
     assert "$a$ / _ / $c$" in texts(figure) and "$c$ [$u$]" in texts(figure)
@@ -322,6 +340,16 @@ def test_a_million_rows_are_thinned_and_quick():
     assert time.perf_counter() - start < 30.0  # some two seconds on a slow core; thinning left out takes minutes
     for figure in figures:
         assert all(len(each.get_xdata()) < 2000 for axes in figure.axes for each in axes.lines)
+
+
+def test_rows_that_stand_for_others_are_counted_in_whole_numbers():
+    """Their weights add up to a whole number with an error in its last digits."""
+    n_rows, n_drawn = 2_000_003, 20_000
+    weights = np.full(n_drawn, n_rows / n_drawn)
+    assert weights.sum() != n_rows
+    estimates = [("em", Mixture([1.0], [0.0], [1.0]), -1.0)]
+    figure = draw_estimators(estimates, RNG.normal(size=n_drawn), 0.1, weights, label="a / b / c", unit=None)
+    assert "N = 2,000,003 ·" in texts(figure)
 
 
 def test_no_data_is_an_error():

@@ -66,6 +66,16 @@ def test_a_failed_job_is_named_with_its_log(handler, capsys):
     assert said(capsys)[1:] == ["mixpipe: failed: fitting stars 2018 mass; its log: logs/fit.log"]
 
 
+def test_an_interrupted_run_says_so_once(handler, capsys):
+    handler.handle(begun(7, "fitting stars 2018 mass"))
+    interrupted = "RuleException:\nCalledProcessError in file fit.smk:\nCommand 'x' died with <Signals.SIGINT: 2>."
+    for job in (7, 8):
+        handler.handle(record(interrupted, logging.ERROR, event=LogEvent.ERROR))
+        handler.handle(failed(job))
+    what = "mixpipe: interrupted; what is done is kept, and the same command goes on from there"
+    assert said(capsys)[1:] == [what]
+
+
 def test_what_a_job_cannot_say_itself_is_said(handler, capsys):
     killed = "RuleException:\nCalledProcessError in file fit.smk:\nCommand 'x' died with <Signals.SIGKILL: 9>."
     for message in (killed, "WorkflowError:\nno space left", "LockException:\nlocked"):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -83,7 +84,43 @@ def test_limits_take_the_error_floor_scale_and_negative_errors_are_bad_for_them_
     np.testing.assert_allclose(data.err, np.full(2, math.hypot(0.2, 0.3)), rtol=1e-15)
 
 
+def test_the_error_of_a_limit_does_not_depend_on_rows_that_are_cut():
+    columns = {
+        "x": ["<1", "2", "3", "4", "5", ""],
+        "e": [NAN, 0.1, 0.3, 0.9, 0.8, 0.7],
+        "k": ["a", "a", "a", "b", "b", "a"],
+    }
+    cut = prepare(columns, "k == 'a'", error="e")
+    alone = prepare({name: values[:3] for name, values in columns.items()}, error="e")
+    assert cut.err.tolist() == alone.err.tolist() == [0.2, 0.1, 0.3]
+
+
+def test_columns_of_limits_have_units_of_their_own():
+    table = Table({"x": [1.0, NAN, NAN], "up": [NAN, 2000.0, NAN], "lo": [NAN, NAN, 3.0]})
+    table["x"].unit, table["up"].unit = u.Jy, u.mJy
+    settings = ColumnSettings("m", "x", upper_limit="up", lower_limit="lo")
+    assert prepare_column(table, settings).x.tolist() == [1.0, 2.0, 3.0]
+    assert prepare_column(table, replace(settings, unit="mJy")).x.tolist() == [1000.0, 2000.0, 3000.0]
+    table["up"].unit = u.K
+    with pytest.raises(CatalogError, match="column 'up' has the unit K, which cannot be converted to Jy"):
+        prepare_column(table, settings)
+
+
+def test_upper_limits_turn_where_the_unit_turns():
+    """A magnitude is -0.4 dex: what is fainter than a limit is less."""
+    table = Table({"x": [5.0, 1.0, NAN, NAN], "flag": [-1, 0, 0, 0], "up": [NAN, NAN, 10.0, NAN]})
+    table["lo"] = [NAN, NAN, NAN, -2.0]
+    table["x"].unit, table["lo"].unit = u.mag, u.dex
+    settings = ColumnSettings("m", "x", limit_flag="flag", upper_limit="up", lower_limit="lo", unit="dex")
+    data = prepare_column(table, settings)
+    assert data.x.tolist() == [-2.0, -0.4, -4.0, -2.0]
+    # The last is a lower limit in dex already.
+    assert data.limits.tolist() == [-1, 0, 1, 1]
+
+
 def test_text_that_is_no_number_is_refused_with_its_row():
+    with pytest.raises(CatalogError, match=r"text in 1 of 2 rows, the first is '<' in row 2"):
+        prepare({"x": ["<1", "<"]})
     with pytest.raises(CatalogError, match=r"text in 1 of 2 rows, the first is 'about 3' in row 2"):
         prepare({"x": ["<1", "about 3"]})
     with pytest.raises(CatalogError, match=r"column 'e' has a limit in row 1, .* limits belong into the value column"):

@@ -45,6 +45,20 @@ def test_same_rows_as_in_the_parquet_file(tmp_path, monkeypatch, block):
         np.testing.assert_array_equal(table[name], rows[name])
 
 
+def test_a_row_without_a_key_has_none(tmp_path):
+    """Keys that are whole numbers; FITS has no nan for these."""
+    labels = np.ma.MaskedArray([7, 8, 2**60], mask=[False, True, False])
+    _, path = written(tmp_path, labels, "id")
+    assert QTable.read(path, hdu="MEMBERS")["id"].tolist() == [7, None, 2**60]
+    _, path = written(tmp_path, labels.data, "id")
+    assert "TNULL1" not in fits.getheader(path, "MEMBERS")
+
+
+def test_a_key_of_any_name(tmp_path):
+    _, path = written(tmp_path, np.arange(3), "numéro")
+    assert QTable.read(path, hdu="MEMBERS")["num?ro"].tolist() == [0, 1, 2]
+
+
 def test_the_file_is_standard_fits(tmp_path):
     _, path = written(tmp_path, np.arange(5), "row", limits=[0, -1, 1, 0, 0])
     assert path.stat().st_size % 2880 == 0

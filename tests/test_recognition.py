@@ -118,6 +118,20 @@ def test_variances(value, error, kind):
     assert errors(**{value: X, error: ERR}) == {value: (error, kind)}
 
 
+def test_errors_by_band():
+    bands = {f"{name}_{band}": X if name == "flux" else ERR for band in "grz" for name in ("flux", "ivar")}
+    known = {f"flux_{band}": (f"ivar_{band}", "ivar") for band in "grz"}
+    assert errors(**bands) == known
+    # A redshift called as a band is, with an error of its own.
+    assert errors(z=X, zErr=ERR, **bands) == {"z": "zErr", **known}
+    # Of which of two quantities is not known, and one band alone says nothing.
+    assert not any(errors(mag_g=X, flux_g=X, err_g=ERR, mag_r=X, flux_r=X, err_r=ERR).values())
+    assert not any(errors(flux_g=X, err_g=ERR).values())
+    velocities = {"v_x": X, "v_y": X}
+    known = {"x": "sigma_x", "y": "sigma_y", **dict.fromkeys(velocities)}
+    assert errors(x=X, y=X, **velocities, sigma_x=ERR, sigma_y=ERR) == known
+
+
 @pytest.mark.parametrize(
     ("lower", "upper"),
     [
@@ -213,7 +227,7 @@ def test_words_for_places_and_objects():
         assert is_coordinate(name), name
     for name in ("radius", "rad_sersic", "delta_m", "dist", "lum", "rate", "mass", "pmra"):
         assert not is_coordinate(name), name
-    for name in ("source_id", "Source", "name", "objID", "recno", "key", "pl_name", "kepid", "SOURCE_ID", "HIP", "ID"):
+    for name in ("source_id", "Source", "name", "objID", "recno", "key", "pl_name", "kepid", "specObjID", "HIP", "ID"):
         assert is_identifier(name), name
     for name in ("Gmag", "width", "hidden", "x", "starlight", "n_stars"):
         assert not is_identifier(name), name

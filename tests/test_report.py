@@ -25,6 +25,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 PROVENANCE = {
     "command": "snakemake --configfile config/config.yaml --cores all",
+    "config": None,
     "versions": {"mixpipe": "0.1.0", "python": "3.11.2"},
     "settings": {"criterion": "bic", "estimators": ("em", "moments")},
     "inputs": [{"path": "config/demo/a.csv", "sha256": "0f" * 32}],
@@ -180,7 +181,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 
 def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
-    clean = Page(written(tmp_path, [replace(entry, warnings=("w",))]))
+    clean = Page(written(tmp_path, [replace(entry, warnings=("w",))], {**PROVENANCE, "config": "c"}))
     account = entry.account | {"dropped": {EVIL: 1, "no error": 3}}
     bad = replace(
         entry, catalog=EVIL, release=EVIL, column=EVIL, unit=EVIL, warnings=(EVIL,), account=account,
@@ -188,6 +189,7 @@ def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
     )  # fmt: skip
     provenance = {
         "command": EVIL,
+        "config": EVIL,
         "versions": {EVIL: EVIL, "python": EVIL},
         "settings": {EVIL: (EVIL, EVIL), "b": EVIL},
         "inputs": [{"path": EVIL, "sha256": EVIL}],
@@ -265,6 +267,13 @@ def test_the_certificate_is_told(tmp_path, entry):
     assert "from a sketch" in table["3"][9] and "sketch" not in table["2"][9]
 
 
+def test_fits_of_each_family_say_which_and_how_they_went(tmp_path, entry):
+    selection = entry.selection.assign(family=["gaussian", "student_t", "student_t"])
+    page = Page(written(tmp_path, [replace(entry, selection=selection)]))
+    remarks = {row[0]: row[8] for row in page.cells if len(row) == 9 and row[0] in "123"}
+    assert remarks == {"1": "gaussian, chosen", "2": "student t", "3": "student t,not converged"}
+
+
 def test_intervals_are_side_by_side(tmp_path, entry):
     intervals = pd.DataFrame(
         {
@@ -325,6 +334,9 @@ def test_what_changed_between_releases_is_told_three_times(tmp_path, entry, chan
     told = " ".join(" ".join(page.words).split())
     assert "Since 2016: conclusion changed" in told and "which BIC prefers by 12.5" in told
     assert [attrs["src"] for attrs in page.all("img") if "2016 → 2018" in attrs["alt"]]
+    unknown = replace(change, summary=change.summary.assign(evidence=np.nan))
+    told = " ".join(" ".join(Page(written(tmp_path, [entry], changes=[unknown])).words).split())
+    assert "M was 1 and is 2. Note: taken for independent." in told
 
 
 def test_a_comparison_is_open_when_something_changed_and_marked_in_the_overview(tmp_path, entry, change):

@@ -85,6 +85,22 @@ def test_labels_of_a_series_do_not_matter():
     np.testing.assert_array_equal(as_cells(pd.Series(X, index=["mean", "value", "unit"]), ERR).x, X)
 
 
+def test_series_in_another_order_are_refused():
+    x, err = pd.Series(X), pd.Series(ERR)
+    for name in ("err", "weights"):
+        with pytest.raises(ValueError, match=f"x and {name} are series with the same labels in another order"):
+            as_cells(x, **{name: err[::-1]})
+    np.testing.assert_array_equal(as_cells(x[::-1], err[::-1]).err, ERR[::-1])
+
+
+def test_errors_of_logarithms_are_differences():
+    for unit, difference in ((u.Unit("dex(solMass)"), u.dex), (u.ABmag, u.mag)):
+        for err in (Column(ERR, unit=unit), Column(ERR, unit=difference)):
+            np.testing.assert_array_equal(as_cells(Column(X, unit=unit), err).err, ERR)
+    with pytest.raises(ValueError, match="err is in m, which cannot be converted to mag"):
+        as_cells(Column(X, unit=u.ABmag), ERR * u.m)
+
+
 def test_units_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="err is in s, which cannot be converted to m"):
         as_cells(X * u.m, ERR * u.s)

@@ -11,7 +11,6 @@ from scipy.optimize import nnls
 from scipy.stats import norm
 
 from mixpipe.estimators.tabulated import CLOSE_ENOUGH, STATUS, discrepancy, fit_densities, fit_density
-from mixpipe.figures.densities import draw_densities
 from mixpipe.kernels import grids
 from mixpipe.model import Mixture
 
@@ -300,26 +299,6 @@ def test_cfhtlens(catalogs):
     # One PDF is cut by the low end of the grid in the middle of its peak.
     assert np.count_nonzero(table.ks > 0.02) <= 1
     assert np.median(fit_densities(z, densities, 5).ks) < 0.002
-
-
-def test_figure_shows_best_median_and_worst():
-    t, _, densities = photoz(31)
-    densities[4] = 0.0
-    table = fit_densities(t, 2.0 * densities, 2)
-    figure = draw_densities(table, t, 2.0 * densities, label="photoz / test / z", unit=None)
-    assert len(figure.axes) == 3
-    ks = np.sort(table.ks[table.status == 0])
-    assert "30 densities" in figure.texts[1].get_text()
-    assert "1 rejected" in figure.texts[1].get_text()
-    for axes, word, value in zip(figure.axes, ("best", "median", "worst"), (ks[0], ks[15], ks[-1]), strict=True):
-        (row,) = np.flatnonzero(table.ks == value)
-        assert axes.get_title(loc="left") == f"{word}: row {row}, M = 2, KS = {value:.2g}"
-        data, mixture = axes.lines[0], axes.lines[-1]
-        # Divided by its integral again; the random densities have integral one but for what lies beyond the grid.
-        np.testing.assert_allclose(data.get_ydata(), densities[row], rtol=1e-3)
-        np.testing.assert_allclose(mixture.get_ydata(), table.mixture(row).pdf(mixture.get_xdata()))
-    with pytest.raises(ValueError, match="nothing to draw"):
-        draw_densities(fit_densities(t, 0.0 * densities), t, densities, label="z", unit=None)
 
 
 # --- the kernel

@@ -61,7 +61,7 @@ def test_what_a_run_wrote_is_as_recorded(run):
         "stars/2024/mass/mixture.svg",
         "summary.csv",
     }
-    # By another program, and from another folder than the catalogs' with the paths of these left out.
+    # By another program.
     digest = subprocess.run(["sha256sum", "results/summary.csv"], text=True, capture_output=True, check=True).stdout
     assert document["files"]["summary.csv"] == digest.split()[0]
 

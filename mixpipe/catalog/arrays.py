@@ -127,8 +127,7 @@ def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> No
     """
     values = column.data.data
     if values.dtype.kind == "U":
-        texts = {text for sentinel in sentinels for text in _texts(sentinel)}
-        column.mask |= np.isin(np.strings.strip(values), sorted(texts))
+        column.mask |= np.isin(np.strings.strip(values), sorted(_spellings(values, sentinels)))
     elif values.dtype.kind in "iuf":
         for sentinel in sentinels:
             try:
@@ -137,8 +136,16 @@ def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> No
                 continue
 
 
-def _texts(sentinel: float | str) -> tuple[str, ...]:
-    return (sentinel.strip(),) if isinstance(sentinel, str) else (repr(sentinel), f"{sentinel:g}")
+def _spellings(texts: NDArray[np.str_], sentinels: Sequence[float | str]) -> set[str]:
+    """The sentinels as they are written in these texts: -99 may be -99.00 where a limit makes numbers text."""
+    spellings = {sentinel.strip() for sentinel in sentinels if isinstance(sentinel, str)}
+    numbers = {float(sentinel) for sentinel in sentinels if is_number(str(sentinel))}
+    if numbers:
+        stripped = np.strings.strip(texts)
+        # Of names, which are many and never a number, the first letter is enough.
+        candidates = np.unique(stripped[np.isin(stripped.astype("U1"), list("+-.0123456789"))]).tolist()
+        spellings |= {text for text in candidates if is_number(text) and float(text) in numbers}
+    return spellings
 
 
 def kind_of(column: Column) -> str:

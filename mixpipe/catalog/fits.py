@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -82,9 +83,8 @@ def _is_table(hdu: object) -> bool:
 
 
 def _is_plain(column: fits.Column) -> bool:
-    """Whether the values are those stored."""
-    is_scaled = column.bscale is not None or column.bzero is not None or column.dim is not None
-    return not is_scaled and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
+    """Whether the values are those stored, but for TSCAL and TZERO."""
+    return column.dim is None and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
 
 
 def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]:
@@ -119,11 +119,36 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
     # Nulls are marks in the stored values, before TSCAL and TZERO.
     null = _nulls(column, stored, is_ascii)
     # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
-    is_text = stored.dtype.kind == "S" and "A" in column.format
-    values = np.asarray(records.field(column.name)) if isinstance(records, fits.FITS_rec) and not is_text else stored
+    if stored.dtype.kind == "S" and "A" in column.format:
+        values = stored
+    elif isinstance(records, fits.FITS_rec) and (is_ascii or not _is_plain(column)):
+        values = np.asarray(records.field(column.name))
+    else:
+        values = _scaled(stored, column)
+    # Astropy writes the mark of an unsigned number as that number, and not as it is stored.
+    if null is not None and values.dtype.kind == "u" and stored.dtype.kind == "i" and column.null >= 0:
+        null |= values == column.null
     if values.dtype.kind != "O" and null is not None:
         values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
     return as_column(column.name, values, column.unit)
+
+
+def _scaled(stored: NDArray[Any], column: fits.Column) -> NDArray[Any]:
+    """Numbers by TSCAL and TZERO; whole ones without a sign, which are stored by half of their range off, stay whole.
+
+    Not by Astropy, which fails for scaled 64-bit integers, and where the offset is written with a decimal point.
+    """
+    scale = 1.0 if column.bscale in (None, "") else column.bscale
+    zero = 0.0 if column.bzero in (None, "") else column.bzero
+    if scale == 1.0 and zero == 0.0:
+        return stored
+    half = 1 << (8 * stored.dtype.itemsize - 1)
+    # With a decimal point, headers have not all digits of the offset of 64-bit integers.
+    if stored.dtype.kind == "i" and scale == 1.0 and math.isclose(zero, half, rel_tol=1e-12):
+        bits = stored.astype(f"=i{stored.dtype.itemsize}").view(f"=u{stored.dtype.itemsize}")
+        # In two's complement an offset of half the range turns the highest bit.
+        return bits ^ bits.dtype.type(half)
+    return stored.astype(np.float64) * scale + zero
 
 
 def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray[np.bool_] | None:

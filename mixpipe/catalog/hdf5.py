@@ -120,6 +120,8 @@ def _row_bytes(node: h5py.Dataset | h5py.Group, wanted: Sequence[str]) -> int:
 
 def _attribute_unit(dataset: h5py.Dataset) -> str | None:
     unit = next((dataset.attrs[key] for key in ("unit", "units") if key in dataset.attrs), None)
+    # Some writers know of arrays only.
+    unit = unit.item() if isinstance(unit, np.ndarray) and unit.size == 1 else unit
     return unit.decode() if isinstance(unit, bytes) else unit
 
 

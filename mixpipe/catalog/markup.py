@@ -39,11 +39,16 @@ def _whole(source: Source) -> Table:
         tables = [table for table in document.iter_tables() if len(table.fields)]
         if not tables:
             raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
-        source.choose([field.name for field in tables[0].fields], None)
-        return tables[0].to_table(use_names_over_ids=True)
+        full = [table for table in tables if len(table.array)]
+        if len(full) > 1:
+            raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
+        table = (full or tables)[0]
+        source.choose([field.name for field in table.fields], None)
+        return table.to_table(use_names_over_ids=True)
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
-        return text_tables.read(text, format="ecsv")
+        # With quantities as columns.
+        return Table(text_tables.read(text, format="ecsv"), copy=False)
     try:
         return text_tables.read(text, format="mrt")
     except text_tables.InconsistentTableError:

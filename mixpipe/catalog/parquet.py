@@ -67,7 +67,8 @@ def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
+        # By way of text, since PyArrow's own cast is wrong in the last digit.
+        column = column.cast(pa.string()).cast(pa.float64())
     if pa.types.is_null(column.type):
         return np.ma.masked_all(len(column))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -76,7 +76,11 @@ def _parse(
     """Columns by their place in a row, some rows at a time; what is text or has fractions is not found out there."""
     # With a header of numbers pandas need not agree on quotes and blanks in names, and checks no row's length.
     header = layout.delimiter.join(map(str, range(len(layout.names) + 1))).encode() + b"\n"
-    sentinels = [sentinel for sentinel in source.missing if isinstance(sentinel, str)]
+    words = [*_NOT_AVAILABLE, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
+    # NA and None are missing among numbers but may well be names, so text is taken as it stands; what is too much in a
+    # row is too much whatever it says.
+    missing = {str(index): [] if types.get(index) == "str" else words for index in indices}
+    missing |= {str(len(layout.names)): [""]}
     with source.open() as stream:
         frames = pd.read_csv(
             io.BufferedReader(_Lines(itertools.chain([header], _rows(stream, source, layout)))),
@@ -88,8 +92,7 @@ def _parse(
             chunksize=rows,
             dtype={str(index): kind for index, kind in types.items() if kind in ("str", "float64")},
             dtype_backend="numpy_nullable",
-            # NA and None are missing among numbers but may well be names, so text is taken as it stands.
-            na_values={str(i): [] if types.get(i) == "str" else [*_NOT_AVAILABLE, *sentinels] for i in indices},
+            na_values=missing,
             keep_default_na=False,
             encoding_errors="backslashreplace",
         )
@@ -140,11 +143,25 @@ def _common(kinds: set[str]) -> str:
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
     """Lines behind the header without comments; pandas would also cut a line in two at the marker."""
-    lines = itertools.islice(_lines(stream, source), layout.n_skip, None)
-    if source.comment is None:
-        return lines
-    marker = source.comment.encode()
-    return (line for line in lines if not line.lstrip().startswith(marker))
+    lines: Iterator[bytes] = itertools.islice(_lines(stream, source), layout.n_skip, None)
+    if source.comment is not None:
+        marker = source.comment.encode()
+        lines = (line for line in lines if not line.lstrip().startswith(marker))
+    return _complete(lines, source, len(layout.names)) if layout.delimiter == " " else lines
+
+
+def _complete(lines: Iterator[bytes], source: Source, n_fields: int) -> Iterator[bytes]:
+    """Refuse a row with a blank cell, which white space does not show: the cells behind it would move to the left."""
+    n_rows = 0
+    for line in lines:
+        found = len(_split(line.decode(errors="replace"), " ") if b'"' in line else line.split())
+        n_rows += found > 0
+        if 0 < found < n_fields:
+            raise source.error(
+                f"row {n_rows} has {found} of {n_fields} fields",
+                "no blank cell between white space, such as nan; `comment` tells which lines are no rows",
+            )
+        yield line
 
 
 def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:

@@ -67,7 +67,8 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
 def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
     """The verdict on a fit, and what it is judged by."""
     limit = {"ok": f", p-values above {REJECTED:g}", "rejected": f", a p-value of {REJECTED:g} or less"}
-    yield f"goodness of fit: {quality.verdict}{limit.get(quality.verdict, '')}"
+    limit["untested"] = ", rows are limits" if math.isnan(quality.ks) else ""
+    yield f"goodness of fit: {quality.verdict}{limit[quality.verdict]}"
     if math.isfinite(quality.ks):
         statistics = (
             (f"Kolmogorov-Smirnov {quality.ks:.4f}", quality.ks_pvalue),

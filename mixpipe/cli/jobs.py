@@ -20,6 +20,8 @@ _KNOWN = re.compile(
     r"WorkflowError:\nAt least one job ",
     re.DOTALL,
 )
+# How a job ends on Ctrl-C.
+_INTERRUPTED = "died with <Signals.SIGINT"
 
 
 def register(name: str, module: ModuleType) -> str:
@@ -53,6 +55,7 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         self._begun: dict[int, str] = {}
         self._n_jobs = 0
+        self._interrupted = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print what there is to say, if anything."""
@@ -73,10 +76,17 @@ class LogHandler(LogHandlerBase):
             number = list(self._begun).index(entry["jobid"]) + 1
             return f"[{number:{len(str(self._n_jobs))}}/{self._n_jobs}] {entry['rule_msg']}"
         elif event == LogEvent.JOB_ERROR:
+            if self._interrupted:
+                return ""
             logs = entry["log"]
             shown = show_logs(logs) if self.common_settings.show_failed_logs else ()
             what = self._begun.get(entry["jobid"], entry["rule_name"])
             return "\n".join([f"mixpipe: failed: {what}; its log: {', '.join(logs)}", *shown])
+        elif _INTERRUPTED in record.getMessage():
+            first, self._interrupted = not self._interrupted, True
+            return (
+                "mixpipe: interrupted; what is done is kept, and the same command goes on from there" if first else ""
+            )
         elif record.levelno >= logging.WARNING and not _KNOWN.match(record.getMessage()):
             return self.format(record)
         elif record.getMessage() == NOTHING_TO_BE_DONE_MSG:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
 import mixpipe
 from mixpipe.cli import complain
 from mixpipe.config import load_config
+from mixpipe.errors import ConfigError
 from mixpipe.pipeline.changes import find_changed
 from mixpipe.pipeline.run import find_problems
 
@@ -33,8 +35,12 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     Raises
     ------
     ConfigError
-        If the configuration cannot be used.
+        If the configuration cannot be used, or is among the arguments.
     """
+    for before, argument in pairwise(("", *arguments)):
+        # To Snakemake it is a file that is there already: nothing to be done.
+        if argument.endswith((".yaml", ".yml")) and not before.startswith("--configfile") and argument[0] != "-":
+            raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
     settings = load_config(config)
     problems = find_problems(settings)
     for problem in problems:

@@ -50,7 +50,9 @@ def verify_folder(results: str, *, as_json: bool) -> bool:
 def _show(found: Verification) -> None:
     for name, word in _WORDS.items():
         for file in getattr(found, name):
-            say(f"{word}: {file}")
+            # Relative to the folder that the run was started in.
+            lost = name == "missing_inputs" and not Path(file).is_absolute()
+            say(f"{word}: {file}" + (f" (looked for in {Path.cwd()})" if lost else ""))
     counts = [f"{len(getattr(found, name))} {word}" for name, word in _WORDS.items() if getattr(found, name)]
     all_in_all = ", ".join(counts) or "all as recorded"
     say(f"{found.n_files:,} results and {found.n_inputs:,} catalog files: {all_in_all}")

@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from mixpipe.figures.mixture import draw_rug, heading, parameters
+from mixpipe.figures.mixture import draw_histogram, draw_rug, heading, parameters
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import (
-    DATA_COLOUR,
-    DATA_FILL,
     axis_label,
     component_style,
     finish,
@@ -79,8 +77,7 @@ def draw_classes(
         edges = scene.edges(mixture)
         counts = scene.counts(edges)
         tallest = max(float(counts.max(initial=0.0)), 1.0)
-        lower.stairs(counts, edges, fill=True, color=DATA_FILL)
-        lower.stairs(counts, edges, color=DATA_COLOUR, linewidth=0.5)
+        draw_histogram(lower, counts, edges)
         if scene.drawn_singly:
             draw_rug(lower, scene, -0.22 * tallest)
         lower.set_ylim(-0.45 * tallest if scene.drawn_singly else 0.0, 1.1 * tallest)

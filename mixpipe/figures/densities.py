@@ -1,10 +1,9 @@
-"""The picture of a batch of tabulated densities: the best, the median and the worst of its fits."""
+"""The picture of tabulated densities and their mixtures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -12,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import ArrayLike
 
 from mixpipe.arrays import Array
 from mixpipe.figures.style import (
@@ -21,15 +19,12 @@ from mixpipe.figures.style import (
     MODEL_COLOUR,
     axis_label,
     component_style,
-    count,
     finish,
     new_figure,
     style,
 )
 from mixpipe.mixture import Mixture
-
-if TYPE_CHECKING:
-    from mixpipe.estimators.tabulated import DensityTable
+from mixpipe.presentation import count
 
 # Shown is where the density is above this part of its peak, and a margin of this part of that on either side.
 _FAINT, _MARGIN = 1e-3, 0.15
@@ -67,50 +62,6 @@ def example_title(word: str, name: object, n_components: int, ks: float) -> str:
     return f"{word}: {name}, M = {n_components}, KS = {ks:.2g}"
 
 
-def draw_densities(
-    table: DensityTable, grid: ArrayLike, densities: ArrayLike, *, label: str, unit: str | None
-) -> Figure:
-    """Densities with their mixtures and components, for the smallest, the median and the largest discrepancy.
-
-    Parameters
-    ----------
-    table : DensityTable
-        The fits, from `fit_densities`.
-    grid, densities : array_like
-        What was fitted.
-    label : str
-        Title, ``catalog / release / column``; its last part names the axis.
-    unit : str or None
-        Unit of the grid.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Three panels, one above the other.
-
-    Raises
-    ------
-    ValueError
-        If no row could be fitted.
-    """
-    fitted = np.flatnonzero(table.status == 0)
-    if not fitted.size:
-        raise ValueError("no density was fitted: there is nothing to draw")
-    order = fitted[np.argsort(table.ks[fitted], kind="stable")]
-    t = np.asarray(grid, dtype=np.float64)
-    examples = [
-        Example(
-            example_title(word, f"row {row}", table.n_components[row], table.ks[row]),
-            t,
-            np.asarray(np.asarray(densities)[row], dtype=np.float64),
-            table.mixture(row),
-        )
-        for word, row in (("best", order[0]), ("median", order[order.size // 2]), ("worst", order[-1]))
-    ]
-    notes = heading(fitted.size, float(np.median(table.ks[fitted])), len(table) - fitted.size)
-    return draw_examples(examples, notes, label=label, unit=unit)
-
-
 def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: str | None) -> Figure:
     """Densities with their mixtures and components.
 
@@ -120,8 +71,10 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
         One panel each, one above the other.
     notes : str
         What stands below the title; see `heading`.
-    label, unit
-        As in `draw_densities`.
+    label : str
+        Title, ``catalog / release / column``; its last part names the axis.
+    unit : str or None
+        Unit of the grid.
     """
     with style():
         figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)

@@ -9,27 +9,22 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from mixpipe.drawing import COMPONENT_COLOURS
-from mixpipe.figures.mixture import density_label
+from mixpipe.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.figures.mixture import density_label, draw_histogram
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import (
-    DATA_COLOUR,
-    DATA_FILL,
     axis_label,
-    count,
     finish,
     new_figure,
     short,
     style,
 )
 from mixpipe.model import Mixture
+from mixpipe.presentation import count
 
 _DASHES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
-# Curves are cut at this many times the height of the histogram.
-_HEADROOM = 2.5
 
 
 def draw_estimators(
@@ -62,9 +57,7 @@ def draw_estimators(
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])
         edges = scene.edges(estimates[0][1])
         histogram = scene.histogram(edges)
-        axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
-        axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
-        handles: list[Artist] = [Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")]
+        handles: list[Artist] = [draw_histogram(axes, histogram, edges)]
         tallest = 0.0
         for row, (name, mixture, loglik) in enumerate(estimates):
             colour, dashes = COMPONENT_COLOURS[row % len(COMPONENT_COLOURS)], _DASHES[row % len(_DASHES)]
@@ -87,7 +80,7 @@ def draw_estimators(
                 linewidth=1.0,
             )
         top = float(histogram.max(initial=0.0))
-        axes.set_ylim(0.0, 1.08 * max(top, min(tallest, _HEADROOM * top)) or 1.0)
+        axes.set_ylim(0.0, 1.08 * shown_height(top, tallest) or 1.0)
         axes.set_ylabel(density_label(unit, scene), parse_math=False)
         strip.set_yticks(-np.arange(len(estimates)), [name for name, _, _ in estimates])
         strip.set_ylim(-len(estimates) + 0.4, 0.6)

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from mixpipe.drawing import shown_height
 from mixpipe.figures.scene import Scene
 from mixpipe.figures.style import (
     DATA_COLOUR,
@@ -19,7 +20,6 @@ from mixpipe.figures.style import (
     NOTE_COLOUR,
     axis_label,
     component_style,
-    count,
     finish,
     new_figure,
     plural,
@@ -27,11 +27,11 @@ from mixpipe.figures.style import (
     style,
     value_text,
 )
-from mixpipe.model import FitResult, Mixture
+from mixpipe.model import Array, FitResult, Mixture
+from mixpipe.presentation import count
 
-# Components narrower than this many picture details are drawn as arrows; curves are cut at this many times
-# the height of the histogram.
-_SPIKE_PIXELS, _HEADROOM = 3.0, 2.5
+# Components narrower than this many picture details are drawn as arrows.
+_SPIKE_PIXELS = 3.0
 _FILL = 0.18  # opacity
 
 
@@ -111,8 +111,7 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     mixture = fit.mixture
     edges = scene.edges(mixture)
     histogram = scene.histogram(edges)
-    axes.stairs(histogram, edges, fill=True, color=DATA_FILL)
-    axes.stairs(histogram, edges, color=DATA_COLOUR, linewidth=0.5)
+    handles: list[Artist] = [draw_histogram(axes, histogram, edges)]
 
     grid = scene.grid(mixture)
     broad, seen = resolved_components(mixture, scene)
@@ -120,7 +119,7 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     total = intrinsic[broad].sum(axis=0)
     observed = scene.observed(mixture, grid)[seen].sum(axis=0)
     tallest = float(histogram.max(initial=0.0)) or 1.0
-    top = 1.08 * max(tallest, min(_HEADROOM * tallest, float(max(observed.max(), total.max()))))
+    top = 1.08 * shown_height(tallest, float(max(observed.max(), total.max())))
 
     for j in range(fit.n_components):
         colour, dashes, hatch = component_style(j)
@@ -133,7 +132,6 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
             axes.plot(grid[visible], intrinsic[j][visible], color=colour, linestyle=dashes, linewidth=1.0)
         else:
             _draw_spike(axes, scene, j, fit, top)
-    handles: list[Artist] = [Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")]
     if seen:
         axes.plot(grid, observed, color=MODEL_COLOUR, linewidth=1.3)
         text = "mixture, as observed" if len(seen) == fit.n_components else "as observed, without arrows"
@@ -160,6 +158,13 @@ def resolved_components(mixture: Mixture, scene: Scene) -> tuple[list[int], list
     narrowest = _SPIKE_PIXELS * scene.finest(mixture.means)
     broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
     return broad, np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
+
+
+def draw_histogram(axes: Axes, heights: Array, edges: Array) -> Artist:
+    """The data as bars; their entry in the legend."""
+    axes.stairs(heights, edges, fill=True, color=DATA_FILL)
+    axes.stairs(heights, edges, color=DATA_COLOUR, linewidth=0.5)
+    return Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")
 
 
 def draw_rug(axes: Axes, scene: Scene, height: float) -> None:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from mixpipe.comparison import Comparison
-from mixpipe.drawing import COMPONENT_COLOURS
+from mixpipe.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.figures.fit import drawn_rows
 from mixpipe.figures.mixture import density_label
 from mixpipe.figures.scene import Scene
@@ -30,8 +30,6 @@ _NEW: _Style = (COMPONENT_COLOURS[1], "-")
 _MOST = 6
 # Up to so many panels stand in one column.
 _ONE_COLUMN = 3
-# Curves are cut at this many times the height of the histograms.
-_HEADROOM = 2.5
 # Places of the old and of the new components in their strip.
 _LEVELS = (1.0, 0.0)
 # Differences of less than this are not written below a pair of components.
@@ -144,7 +142,7 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
         heights.append(float(histogram.max(initial=0.0)))
         tops.append(float(total.max()))
     tallest = max(heights) or 1.0
-    axes.set_ylim(0.0, 1.06 * max(tallest, min(_HEADROOM * tallest, max(tops))))
+    axes.set_ylim(0.0, 1.06 * shown_height(tallest, max(tops)))
     scenes[0].frame(axes)
     axes.tick_params(labelbottom=False)
     axes.set_ylabel(wrap(density_label(panel.unit, scenes[0]), 24, 1), parse_math=False)

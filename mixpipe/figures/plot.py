@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mixpipe.figures.mixture import density_label, draw_mixture
-from mixpipe.figures.style import MODEL_COLOUR, axis_label, component_style, count, finish, new_figure, style
+from mixpipe.figures.style import MODEL_COLOUR, axis_label, component_style, finish, new_figure, style
 from mixpipe.inputs import as_cells, in_unit
 from mixpipe.model import Cells, FitResult
+from mixpipe.presentation import count
 
 # How far the mixture is drawn without data, and the smallest width that is then drawn, as a fraction of the picture.
 _REACH, _NARROWEST = 4.0, 1.0 / 300.0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -79,49 +80,48 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
             handles.insert(0, Line2D([], [], marker=line.marker, label=line.label, **look))
         for m in chosen:
             axes.axvspan(m - 0.3, m + 0.3, color=DATA_FILL, alpha=0.6, linewidth=0.0, zorder=0)
-        notes = f"chosen: M = {', '.join(str(size) for size in chosen)} (shaded)" if chosen.size else "nothing chosen"
+        notes = f"chosen: M = {_listed(chosen)} (shaded)" if chosen.size else "nothing chosen"
         if not converged.all():
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    marker="o",
-                    linestyle="",
-                    color=DATA_COLOUR,
-                    markerfacecolor="white",
-                    label="not converged",
-                )
-            )
+            hollow: dict[str, Any] = {"marker": "o", "linestyle": "", "color": DATA_COLOUR, "markerfacecolor": "white"}
+            handles.append(Line2D([], [], label="not converged", **hollow))
             notes += f" · not converged: M = {_listed(np.unique(sizes[~converged]))}"
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5, zorder=1)
-        if squeezed(highest):
-            n_decades = math.log10(highest / LINEAR)
-            axes.set_yscale("symlog", linthresh=LINEAR, linscale=max(1.2, 0.6 * n_decades))
-            marks = criterion_marks(highest)
-            axes.set_yticks(list(marks), list(marks.values()))
-            axes.minorticks_off()
-            axes.axhspan(0.0, LINEAR, color=DATA_FILL, alpha=0.25, linewidth=0.0, zorder=0)
-            axes.set_ylim(-0.6, 1.6 * highest)
-            notes += " · linear to 10, then logarithmic"
-        else:
-            axes.set_ylim(-0.04 * highest, 1.08 * highest)
-        best = selection_table.loc[selection_table["selected"].astype(bool)]
-        numbers = {
-            name: float(best[name].astype(np.float64).iloc[0])
-            for name in ("loglik", "loglik_bound", "bound_sigma")
-            if name in best and len(best)
-        }
-        if np.isfinite(numbers.get("loglik_bound", np.nan)):
-            margin = numbers["loglik_bound"] - numbers["loglik"]
-            narrowest = numbers.get("bound_sigma", 0.0)
-            above = f" with σ above {short(narrowest)}" if narrowest > 0.0 else ""
-            notes += f" · more components{above} gain at most {short(margin)} in log-likelihood, however many"
+        notes += _set_scale(axes, highest) + _bound_note(selection_table)
         axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
         ticks = np.unique(sizes)
         axes.set_xticks(ticks if ticks.size <= 20 else ticks[:: ticks.size // 10])
         axes.set_xlabel("number of components M")
         axes.set_ylabel("above its minimum")
         return finish(figure, label, notes, handles, columns=4)
+
+
+def _set_scale(axes: Axes, highest: float) -> str:
+    """Give the axis of the criteria its range; what has to be said of it."""
+    if not squeezed(highest):
+        axes.set_ylim(-0.04 * highest, 1.08 * highest)
+        return ""
+    axes.set_yscale("symlog", linthresh=LINEAR, linscale=max(1.2, 0.6 * math.log10(highest / LINEAR)))
+    marks = criterion_marks(highest)
+    axes.set_yticks(list(marks), list(marks.values()))
+    axes.minorticks_off()
+    axes.axhspan(0.0, LINEAR, color=DATA_FILL, alpha=0.25, linewidth=0.0, zorder=0)
+    axes.set_ylim(-0.6, 1.6 * highest)
+    return " · linear to 10, then logarithmic"
+
+
+def _bound_note(table: pd.DataFrame) -> str:
+    """How much better than the chosen fit any mixture could be, where that is known."""
+    best = table.loc[table["selected"].astype(bool)]
+    numbers = {
+        name: float(best[name].astype(np.float64).iloc[0])
+        for name in ("loglik", "loglik_bound", "bound_sigma")
+        if name in best and len(best)
+    }
+    if not np.isfinite(numbers.get("loglik_bound", np.nan)):
+        return ""
+    margin, narrowest = numbers["loglik_bound"] - numbers["loglik"], numbers.get("bound_sigma", 0.0)
+    above = f" with σ above {short(narrowest)}" if narrowest > 0.0 else ""
+    return f" · more components{above} gain at most {short(margin)} in log-likelihood, however many"
 
 
 @dataclass(frozen=True, eq=False)

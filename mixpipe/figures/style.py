@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mixpipe.drawing import COMPONENT_COLOURS
 from mixpipe.files import write_file
+from mixpipe.presentation import count
 
 # The line and the hatch of the first so many components, of the next, and of those after them.
 _CYCLES: tuple[tuple[Literal["-", "--", "-."], str | None], ...] = (("-", None), ("--", "////"), ("-.", "...."))
@@ -129,15 +130,6 @@ def axis_label(label: str, unit: str | None) -> str:
     """The last part of ``catalog / release / column`` with its unit."""
     name = wrap(label.rsplit(" / ", 1)[-1], 36, 1)
     return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
-
-
-def count(number: float) -> str:
-    """A number of rows, or a sum of their weights, for reading.
-
-    >>> count(12345.0), count(2.5)
-    ('12,345', '2.5')
-    """
-    return f"{number:,.0f}" if number == round(number) else f"{number:,.6g}"
 
 
 def plural(number: float, noun: str) -> str:

@@ -25,7 +25,7 @@ from mixpipe.influence import Common
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, Uncertainties
 from mixpipe.provenance import check_code
-from mixpipe.tables import open_fit, read_fit, write_csv
+from mixpipe.tables import open_fit, read_bounds, read_fit, write_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,21 +178,21 @@ def read_stored(path: str | Path) -> StoredFit:
             (int(row["n_components"]), math.nan if row["bic"] is None else float(row["bic"]))
             for row in document["selection"]
         ]
-        bounds = document["truncated"]
+        bounds = read_bounds(document["truncated"])
         for part in ("catalog", "release", "column", "unit", "account", "plan"):
             document[part]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CatalogError("no fit, or one of another version", f"in {file}", expected) from error
     try:
-        wanted = [name for name in ("value", "err", "weight", "limit", "component") if name in _names(members)]
+        there = pq.read_schema(members).names
+        wanted = [name for name in ("value", "err", "weight", "limit", "component") if name in there]
         rows = pq.read_table(members, columns=wanted)
         cells = Cells.from_rows(
             rows["value"],
             rows["err"],
             rows["weight"] if "weight" in wanted else None,
             limits=rows["limit"] if "limit" in wanted else None,
-            truncated=bounds
-            and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
+            truncated=bounds,
         )
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -204,10 +204,6 @@ def read_stored(path: str | Path) -> StoredFit:
             f"{cells.n_data:g} rows for a fit to {fit.n_data:g}", f"in {members}", "members.parquet of the same fit"
         )
     return StoredFit(file, document, Fitted(fit, cells, component, selection, np.array(upper)))
-
-
-def _names(members: Path) -> list[str]:
-    return list(pq.read_schema(members).names)
 
 
 def release_name(stored: StoredFit) -> str:
@@ -303,7 +299,7 @@ def _common_rows(old: StoredFit, new: StoredFit) -> tuple[Common | None, list[st
 def _read_key(stored: StoredFit, name: str) -> pd.DataFrame:
     """Key, how often it was there before, and place of the rows that have one."""
     members = stored.path.with_name("members.parquet")
-    if name not in _names(members):
+    if name not in pq.read_schema(members).names:
         raise CatalogError(f"no column {name!r}, the key", f"in {members}", "members.parquet of the same fit")
     keys = pq.read_table(members, columns=[name])[name].to_pandas()
     if not pd.api.types.is_numeric_dtype(keys):

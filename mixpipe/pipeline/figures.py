@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mixpipe.figures import fit_curves, fit_figures, save_figure
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_estimates, read_fit, write_json
+from mixpipe.tables import read_bounds, read_estimates, read_fit, write_json
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -52,12 +51,7 @@ def draw_figures(
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
     table = pd.DataFrame(document["selection"])
-    bounds = document["truncated"]
-    drawn: dict[str, Any] = {
-        "limits": rows.get("limit"),
-        "truncated": bounds
-        and (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1]),
-    }
+    drawn: dict[str, Any] = {"limits": rows.get("limit"), "truncated": read_bounds(document["truncated"])}
     estimates = read_estimates(document)
     figures = fit_figures(
         result, table, document["criterion"], estimates, x, err, weights, label=label, unit=document["unit"], **drawn

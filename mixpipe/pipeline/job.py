@@ -84,10 +84,14 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
             # What is killed for its memory cannot say so. Also, a full disk has room for an error behind this line.
             print(f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}", flush=True)
             stage(**values)
-    except (Exception, _Terminated) as error:
+    except (Exception, KeyboardInterrupt, _Terminated) as error:
         message = _explain(error, job)
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
             stream.write(message)
+        if isinstance(error, KeyboardInterrupt):
+            # As programs end on Ctrl-C, so that others see why.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
         sys.stderr.write(message)
         sys.exit(1)
 
@@ -104,7 +108,9 @@ def _explain(error: BaseException, job: Any) -> str:
     number = next((cause.errno for cause in causes if isinstance(cause, OSError)), None)
     lack = next((cause for cause in causes if isinstance(cause, MemoryError)), None)
     told = error if isinstance(error, MixpipeError) else None
-    if isinstance(error, _Terminated):
+    if isinstance(error, KeyboardInterrupt):
+        told = MixpipeError("interrupted", f"in rule {job.rule}", "the same command again: what is done is kept")
+    elif isinstance(error, _Terminated):
         expected = f"more time: --set-resources {job.rule}:runtime={2 * job.resources.runtime}"
         told = MixpipeError("terminated, by a limit on its time or by somebody", f"in {_limits(job)}", expected)
     elif lack or number == errno.ENOMEM:

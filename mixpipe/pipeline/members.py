@@ -48,11 +48,17 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
         unit = parse_unit(document["unit"])
         if name in empty.colnames and unit is not None:
             empty[name].unit = unit
+    # A header has no other letters, and a key may have any name.
+    names = [name.encode("ascii", "replace").decode("ascii") for name in empty.colnames]
+    empty.rename_columns(empty.colnames, names)
     extension = fits.table_to_hdu(empty)
     extension.name = "MEMBERS"
     for key in ("catalog", "release", "column"):
         extension.header[key[:8].upper()] = document[key]
     extension.header["NAXIS2"] = source.metadata.num_rows
+    for number, name in enumerate(source.schema_arrow.names, start=1):
+        if dtype[name].kind == "i" and _lacks(source, name):
+            extension.header[f"TNULL{number}"] = _null(dtype[name])
 
     def write(path: Path) -> None:
         with path.open("wb") as stream:
@@ -86,11 +92,25 @@ def _record_type(source: pq.ParquetFile) -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
+def _lacks(source: pq.ParquetFile, name: str) -> bool:
+    return any(batch.column(0).null_count for batch in _batches(source, [name]))
+
+
+def _null(kind: np.dtype[Any]) -> int:
+    """What stands for an integer that is missing: a row may have no key."""
+    return int(np.iinfo(kind).min)
+
+
 def _records(columns: dict[str, list[Any]], dtype: np.dtype[np.void]) -> NDArray[np.void]:
     names = dtype.names or ()
     records = np.zeros(len(columns[names[0]]), dtype=dtype)
     for name in names:
-        records[name] = [_text(value) for value in columns[name]] if dtype[name].kind == "S" else columns[name]
+        values = columns[name]
+        if dtype[name].kind == "S":
+            values = [_text(value) for value in values]
+        elif dtype[name].kind == "i":
+            values = [_null(dtype[name]) if value is None else value for value in values]
+        records[name] = values
     return records
 
 

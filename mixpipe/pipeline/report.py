@@ -71,43 +71,35 @@ def _read(path: str) -> dict[str, Any]:
 def _entry(
     document: dict[str, Any], figures: dict[str, Path], curves: dict[str, Any] | None
 ) -> ReportEntry | DensityEntry:
+    shared: dict[str, Any] = {
+        **{name: document[name] for name in ("catalog", "release", "column", "unit", "account")},
+        "figures": figures,
+        "warnings": tuple(document["warnings"]),
+        "settings": _settings(document["plan"]),
+    }
     if document.get("kind") == "densities":
         return DensityEntry(
-            catalog=document["catalog"],
-            release=document["release"],
-            column=document["column"],
-            unit=document["unit"],
+            **shared,
             n_rows={int(number): rows for number, rows in document["n_rows"].items()},
-            account=document["account"],
             summary={name: document[name] for name in ("n_data", "n_components", "criterion", "ks", "l2")},
-            figures=figures,
-            warnings=tuple(document["warnings"]),
             examples=tuple(_example(example, document["plan"]["key"] or "row") for example in document["examples"]),
-            settings=_settings(document["plan"]),
         )
     numbers = ("n_data", "n_components", "criterion", "loglik", "bic", "converged")
     n_draws = document["plan"]["effort"]["quality_draws"]
     return ReportEntry(
-        catalog=document["catalog"],
-        release=document["release"],
-        column=document["column"],
-        unit=document["unit"],
+        **shared,
         components=components_table(
             read_fit(document),
             document["unit"],
             np.array([row["sigma_upper"] for row in document["components"]], dtype=np.float64),
         ),
         selection=pd.DataFrame(document["selection"]),
-        account=document["account"],
         summary={name: document[name] for name in numbers}
         | document["quality"]
         | {"pvalue_floor": 1.0 / (n_draws + 1) if n_draws else None},
-        figures=figures,
-        warnings=tuple(document["warnings"]),
         estimators=pd.DataFrame(document["estimators"]),
         intervals=pd.DataFrame(document["intervals"]),
         curves=curves,
-        settings=_settings(document["plan"]),
     )
 
 

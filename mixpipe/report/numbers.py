@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from mixpipe.presentation import probability
+from mixpipe.presentation import count, measured, probability, rounded
 
 
 def missing(value: Any) -> bool:
@@ -20,9 +20,7 @@ def rows(value: float | None) -> str:
     >>> rows(12345.0), rows(2.5), rows(None)
     ('12,345', '2.5', '–')
     """
-    if value is None or missing(value):
-        return "–"
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
+    return "–" if value is None or missing(value) else count(value)
 
 
 def decimal(value: float | None, places: int) -> str:
@@ -51,23 +49,10 @@ def pvalue(value: float | None, floor: float | None = None, sign: str = "") -> s
 def significant(value: float | None, unc: float | None) -> str:
     """A value with two digits of its uncertainty, or five digits where there is none.
 
-    >>> significant(1.345678, 0.0123), significant(1.345678, float("nan")), significant(2459000.12347, 0.001)
-    ('1.346', '1.3457', '2459000.1235')
-    >>> significant(5652.3, 2090.1), significant(1.345678, 0.0996), significant(8.27e8, 8.6e7)
-    ('5700', '1.35', '8.27e8')
+    >>> significant(-1.345678, 0.0123), significant(8.27e8, 8.6e7), significant(1.345678, None), significant(None, 1.0)
+    ('−1.346', '8.27e8', '1.3457', '–')
     """
-    if value is None or missing(value):
-        return "–"
-    if unc is None or missing(unc) or not unc > 0.0:
-        text = f"{value:.5g}"
-    else:
-        # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
-        places = 1 - int(f"{unc:.1e}".partition("e")[2])
-        text = f"{round(value, places):.{max(places, 0)}f}"
-        if places > 7 or places < -3:
-            digits = places + (math.floor(math.log10(abs(value))) if value else 0)
-            text = f"{value:.{min(max(digits, 1), 15)}e}"
-    return _minus(text if float(text) else text.lstrip("-"))
+    return "–" if value is None or missing(value) else _minus(rounded(value, math.nan if unc is None else unc))
 
 
 def with_unc(value: float | None, unc: float | None) -> str:
@@ -76,14 +61,13 @@ def with_unc(value: float | None, unc: float | None) -> str:
     >>> with_unc(1.345678, 0.0123), with_unc(0.0, float("nan")), with_unc(1.0, 0.0)
     ('1.346 ± 0.012', '0', '1')
     """
-    text = significant(value, unc)
-    return text if unc is None or missing(unc) or unc == 0.0 or text == "–" else f"{text} ± {significant(unc, unc)}"
+    return "–" if value is None or missing(value) else _minus(measured(value, math.nan if unc is None else unc))
 
 
 def _minus(text: str) -> str:
-    """With a true minus before the number, and a plain exponent.
+    """With a true minus before each number, and plain exponents.
 
-    >>> _minus("-1.5e-07")
-    '−1.5e−7'
+    >>> _minus("-1.5e-07 ± 2.0e+03")
+    '−1.5e−7 ± 2.0e3'
     """
     return re.sub(r"e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text).replace("-", "−")

@@ -6,7 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,31 @@ def write_report(
     changes : iterable of ReleaseChange
         Comparisons of releases.
     """
+    entries, changes = tuple(entries), tuple(changes)
+    fits: list[dict[str, Any]] = [
+        {"id": f"fit-{number}", "entry": entry, "change": _change_of(entry, changes)}
+        for number, entry in enumerate(entries, start=1)
+    ]
+    pictures = [figure for entry in entries for figure in entry.figures.values()]
+    pictures += [change.overlay for change in changes]
+    environment = _environment()
+    page = environment.get_template("report.html.j2").render(
+        fits=fits,
+        ids={(fit["entry"].catalog, fit["entry"].release, fit["entry"].column): fit["id"] for fit in fits},
+        changes=changes,
+        unfolded=len(entries) <= _OPEN,
+        small=sum(figure.stat().st_size for figure in pictures) <= _PICTURES,
+        plotly=plotly_script(),
+        packed_plotly=_packed_once(plotly_script()),
+        scripts=[tables_script(), environment.get_template("report.js").render()],
+        provenance={**provenance, "versions": {**provenance["versions"], **library_versions()}},
+    )
+    write_file(Path(path), partial(Path.write_text, data=page, encoding="utf-8", newline="\n"))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """The templates, with what they call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mixpipe"),
         autoescape=True,
@@ -79,33 +104,15 @@ def write_report(
         data_uri=data_uri,
     )
     environment.tests["missing"] = missing
-    environment.globals.update(remark=_remark, rejected=REJECTED)
-    entries, changes = tuple(entries), tuple(changes)
-    fits = [
-        {"id": f"fit-{number}", "entry": entry, "change": _change_of(entry, changes)}
-        for number, entry in enumerate(entries, start=1)
-    ]
-    pictures = [figure for entry in entries for figure in entry.figures.values()]
-    pictures += [change.overlay for change in changes]
-    page = environment.get_template("report.html.j2").render(
-        fits=fits,
-        ids={(fit.catalog, fit.release, fit.column): f"fit-{number}" for number, fit in enumerate(entries, start=1)},
-        changes=changes,
-        unfolded=len(entries) <= _OPEN,
-        small=sum(figure.stat().st_size for figure in pictures) <= _PICTURES,
+    environment.globals.update(
+        remark=_remark,
+        rejected=REJECTED,
         images=images,
         fit_plots=fit_plots,
         density_plots=density_plots,
         plotting={"template": TEMPLATE, "config": CONFIG},
-        plotly=plotly_script(),
-        scripts=[tables_script(), environment.get_template("report.js").render()],
-        provenance={
-            "config": None,
-            **provenance,
-            "versions": {**provenance["versions"], **library_versions()},
-        },
     )
-    write_file(Path(path), partial(Path.write_text, data=page, encoding="utf-8", newline="\n"))
+    return environment
 
 
 def images(entry: ReportEntry | DensityEntry) -> list[dict[str, str]]:
@@ -148,6 +155,9 @@ def compact_json(value: object) -> Markup:
 def packed(text: str) -> str:
     """A text for a script element, compressed, and then in letters."""
     return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+
+
+_packed_once = cache(packed)
 
 
 def _change_of(entry: ReportEntry | DensityEntry, changes: Iterable[ReleaseChange]) -> dict[str, Any] | None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, squeezed
+from mixpipe.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_height, squeezed
 from mixpipe.report.entries import DensityEntry, ReportEntry
 from mixpipe.report.numbers import significant
 from mixpipe.report.traces import (
     DATA,
     DATA_LINE,
-    HEADROOM,
     INK,
     axes_layout,
     band_shape,
@@ -105,7 +104,7 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     x, density = np.asarray(curves["x"], float), np.asarray(curves["density"], float)
     observed, intrinsic = np.asarray(curves["observed"], float), np.asarray(curves["intrinsic"], float)
     tallest, log = float(density.max(initial=0.0)) or 1.0, curves["log"]
-    top = 1.08 * max(tallest, min(HEADROOM * tallest, float(max(observed.max(), intrinsic.max()))))
+    top = 1.08 * shown_height(tallest, float(max(observed.max(), intrinsic.max())))
     low, high = curves["range"]
     rows = ordinates(np.asarray(curves["counts"], float), 6)
     traces = [

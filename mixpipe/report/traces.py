@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mixpipe.drawing import HEADROOM
 from mixpipe.model import Array
 from mixpipe.report.numbers import missing
 
@@ -20,8 +21,6 @@ _BAND = "rgba(86,180,233,0.25)"
 _LONG = 1000.0
 # Below this, numbers on a logarithmic axis are written out.
 _PLAIN = 1e5
-# Curves are cut at this many times the height of the histogram.
-HEADROOM = 2.5
 # Curves are drawn by as few points as keep them this close to the truth, in parts of the picture's height.
 _TOLERANCE = 0.0025
 # Digits of ordinates.

@@ -50,7 +50,7 @@ COMMAND = shlex.join(
     [
         *(
             ["snakemake", "--cores", "all", "--configfile"]
-            if Path(workflow.main_snakefile).is_relative_to(Path.cwd())
+            if Path.cwd() in Path(workflow.main_snakefile).parents[:2]
             else ["mixpipe", "run", "--config"]
         ),
         *map(os.path.relpath, workflow.configfiles),
