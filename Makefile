@@ -19,7 +19,7 @@ run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
 	  $(if $(filter default,$(PROFILE)),--cores $(CORES),--workflow-profile workflow/profiles/$(PROFILE)) $(ARGS)
 
 test: lint
-	@. $(BIN)/activate && pytest -n 2 --dist loadgroup $(ARGS)
+	@. $(BIN)/activate && pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # A Slurm of its own is started for this, as root, and stopped. Without Slurm (apt-get install slurm-wlm) it is skipped.
 test-cluster: $(VENV)/.dev $(VENV)/.slurm

@@ -11,6 +11,27 @@ collect_ignore = ["fuzz"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# Modules that take minutes, longest first: no process shall begin one when the others are done.
+LONG = (
+    "workflow",
+    "faults",
+    "real_catalogs",
+    "resampling",
+    "verify",
+    "packaging",
+    "status",
+    "densities",
+    "init",
+    "manual",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long modules; a module goes to one process, which makes once what its tests share."""
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(scope="session")
 def catalogs() -> Path:
     """Folder of the real catalogs; tests that need it are skipped, visibly, where it is not given."""

@@ -18,9 +18,6 @@ from mixpipe.report import ReleaseChange, ReportEntry, write_report
 from mixpipe.selection import choose_n_components
 from mixpipe.tables import components_table
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("browser")
-
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
 EVIL = '<script>document.title = 1</script>"\'><img src=x onerror="document.title = 2"></script>'
 PROVENANCE = {"command": "snakemake", "config": None, "versions": {}, "settings": {"seed": "1"}, "inputs": []}

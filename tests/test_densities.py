@@ -26,9 +26,6 @@ from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.run import Run, find_problems
 from tests.test_workflow import ENDS, Project, rows, write_csv
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("densities")
-
 GRID = np.linspace(0.0, 2.0, 81)
 # Weights, means and sigmas of one and of two components, well inside the grid.
 ONE = ([1.0], [0.7], [0.1])

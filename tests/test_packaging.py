@@ -14,9 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 

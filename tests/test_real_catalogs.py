@@ -17,9 +17,6 @@ from scipy.optimize import minimize
 
 from tests.test_workflow import Project, rows
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("real_catalogs")
-
 CLUSTERS = "open_clusters/gaia_edr3_members.fits"
 # How the columns of the configuration are called in the file.
 GAIA = {"parallax": ("Plx", "e_Plx"), "pm_ra": ("pmRA", "e_pmRA"), "pm_dec": ("pmDE", "e_pmDE")}

@@ -16,9 +16,6 @@ from mixpipe import provenance
 from mixpipe.cli import main
 from mixpipe.pipeline.changes import compare_plans
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("status")
-
 CONFIG = {
     "catalogs": {
         "stars": {

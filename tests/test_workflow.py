@@ -26,9 +26,6 @@ from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.run import Run
 
-# What they share takes a while to make: they go to one process.
-pytestmark = pytest.mark.xdist_group("workflow")
-
 CONFIG = {
     "catalogs": {
         "stars": {
