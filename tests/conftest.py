@@ -11,7 +11,7 @@ collect_ignore = ["fuzz"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-# Modules that take minutes, longest first: no process shall begin one when the others are done.
+# Modules that run the workflow, or take a minute for other reasons, longest first.
 LONG = (
     "workflow",
     "faults",
@@ -27,9 +27,12 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long modules; a module goes to one process, which makes once what its tests share."""
+    """End with the long modules, the shortest last: by then kernels are compiled, for copies of the code, too.
+
+    A module goes to one process, which makes once what its tests share.
+    """
     order = {f"test_{name}": place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    items.sort(key=lambda item: order.get(item.path.stem, -1))
 
 
 @pytest.fixture(scope="session")
