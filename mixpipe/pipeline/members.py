@@ -57,7 +57,7 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
         extension.header[key[:8].upper()] = document[key]
     extension.header["NAXIS2"] = source.metadata.num_rows
     for number, name in enumerate(source.schema_arrow.names, start=1):
-        if dtype[name].kind == "i" and _lacks(source, name):
+        if dtype[name].kind == "i" and _lacks(source, number - 1):
             extension.header[f"TNULL{number}"] = _null(dtype[name])
 
     def write(path: Path) -> None:
@@ -92,8 +92,11 @@ def _record_type(source: pq.ParquetFile) -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
-def _lacks(source: pq.ParquetFile, name: str) -> bool:
-    return any(batch.column(0).null_count for batch in _batches(source, [name]))
+def _lacks(source: pq.ParquetFile, number: int) -> bool:
+    """Whether a column has missing values, or may have: without reading it."""
+    metadata = source.metadata
+    found = [metadata.row_group(group).column(number).statistics for group in range(metadata.num_row_groups)]
+    return any(each is None or not each.has_null_count or each.null_count > 0 for each in found)
 
 
 def _null(kind: np.dtype[Any]) -> int:
