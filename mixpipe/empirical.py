@@ -64,7 +64,7 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     """
     point = Point.of(fit.mixture)
     if any(family.name in WITH_EDGES for family in point.families):
-        cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution))
+        cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution.floor))
     err, first, second = _error_bins(cells)
     logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
     window = cells.truncated or (-math.inf, math.inf)

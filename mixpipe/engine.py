@@ -17,8 +17,9 @@ import numpy as np
 from mixpipe.candidates import Candidates, candidates, find_crowds
 from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import Ascent, ascend
-from mixpipe.likelihood import Likelihood, Params
+from mixpipe.likelihood import Likelihood, Params, score_products
 from mixpipe.model import Array, Cells
+from mixpipe.resolution import Resolution
 from mixpipe.rows import RowLikelihood, Rows, Survey, concatenated
 from mixpipe.search import Search, criteria, never_falling
 from mixpipe.sketch import Grid, Sketch
@@ -101,6 +102,8 @@ class Found:
         What is known of the rows.
     floor : float
         Lower bound on the variances, in the scaled units of `likelihood`.
+    resolution : Resolution
+        Where that comes from.
     """
 
     likelihood: Likelihood
@@ -111,6 +114,7 @@ class Found:
     points: Cells | None = None
     survey: Survey | None = None
     floor: float = 0.0
+    resolution: Resolution = Resolution()
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def best_fits(
     floor: float,
     max_components: int,
     *,
+    resolution: Resolution | None = None,
     equal_sigmas: bool = False,
     criterion: str = "bic",
     certified: bool = False,
@@ -163,6 +168,8 @@ def best_fits(
         Lower bound on the variances, in the scaled units of `likelihood`.
     max_components : int
         Largest number of components.
+    resolution : Resolution or None
+        Where the lower bound comes from; that of the cells by default.
     equal_sigmas : bool
         Give all components one width.
     criterion : str
@@ -183,7 +190,9 @@ def best_fits(
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, crowds)
     certificate = judge.certificate(found) if certified else _unknown(found)
-    return Found(likelihood, found, certificate, [True] * len(found), floor=floor)
+    return Found(
+        likelihood, found, certificate, [True] * len(found), floor=floor, resolution=resolution or cells.resolution
+    )
 
 
 def best_fits_of_rows(
@@ -224,21 +233,26 @@ def best_fits_of_rows(
 
     survey, sketch = rows.survey(grid_for)
     # The last look was at the survey of all rows.
-    sample, crowds, sigma_floor = looks[-1].sample, looks[-1].crowds, looks[-1].sigma_floor
-    floor = (sigma_floor / sample.scale) ** 2
+    sample, crowds, resolution = looks[-1].sample, looks[-1].crowds, looks[-1].resolution
+    floor = (resolution.floor / sample.scale) ** 2
+    if resolution.floor > 0.0 and resolution.cause != "given":
+        n_rows, first = rows.count_below(resolution.grain)
+        resolution = replace(resolution, n_rows=n_rows, first=first)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
         points = _points(sketch, 0, 1, _FINE_POINTS)
         wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, _COARSE_POINTS)
+        points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
-            cells = concatenated(rows.blocks())
+            cells = concatenated(rows.blocks(), rows.weight_kind)
             likelihood = Likelihood(cells, rows.n_threads)
             small = best_fits(
                 cells,
                 likelihood,
-                (sigma_floor / likelihood.scale) ** 2,
+                (resolution.floor / likelihood.scale) ** 2,
                 max_components,
+                resolution=resolution,
                 equal_sigmas=equal_sigmas,
                 criterion=criterion,
                 certified=not only_largest,
@@ -269,6 +283,7 @@ def best_fits_of_rows(
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
+        scatter = RowLikelihood(rows.squared(), fine, survey) if rows.weight_kind == "importance" else None
         while True:
             values = criteria(fits, fine.n_data, criterion)
             best = len(values) - 1 if only_largest else int(np.argmin(values))
@@ -280,9 +295,12 @@ def best_fits_of_rows(
             for k in todo:
                 start = _off_floor(fits[k].params, judge.floor, floor)
                 ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                ascent = replace(ascent, occam=fits[k].occam)
                 # At a maximum means are averages of values; points are known to 2^-31 of a cell.
                 means = np.clip(ascent.params.means, *(np.array([survey.low, survey.high]) - fine.centre) / fine.scale)
-                fits[k] = replace(ascent, params=replace(ascent.params, means=means))
+                params = replace(ascent.params, means=means)
+                products = None if scatter is None else score_products(scatter.component_sums(params), params)
+                fits[k] = replace(ascent, params=params, products=products)
                 on_rows[k] = True
         fine.count_passes(likelihood.n_passes)
         rough = on_sketch[best] if exact else found[best]
@@ -292,12 +310,14 @@ def best_fits_of_rows(
 
     if only_largest or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
-        return Found(fine, never_falling(finished), _unknown(found), on_rows, use, points, survey, floor)
+        finished = never_falling(finished)
+        return Found(fine, finished, _unknown(found), on_rows, use, points, survey, floor, resolution)
     # The certificate is about the points and may start from the fits on them.
     (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
     finished = never_falling(finished)
     bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
-    return Found(fine, finished, replace(certificate, loglik_bound=bound), on_rows, use, points, survey, floor)
+    certificate = replace(certificate, loglik_bound=bound)
+    return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,14 +326,16 @@ class _Look:
 
     sample: Likelihood
     crowds: tuple[Array, Array]
-    sigma_floor: float
+    resolution: Resolution
 
     @classmethod
     def at(cls, survey: Survey, sigma_floor: float | None) -> _Look:
         """A look at the sample of a survey."""
         sample = Likelihood(survey.sample, 1)
-        floor = survey.sample.resolution if sigma_floor is None else sigma_floor
-        return cls(sample, find_crowds(sample.x, sample.counts), floor)
+        resolution = survey.sample.resolution
+        if sigma_floor is not None:
+            resolution = replace(resolution, floor=sigma_floor, cause="given")
+        return cls(sample, find_crowds(sample.x, sample.counts), resolution)
 
     def grid(self) -> Grid:
         """A grid whose cells resolve what a component may be like.
@@ -323,7 +345,7 @@ class _Look:
         sample = self.sample
         low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
         # The narrowest group of rows that may be a component.
-        crowd = max(float(self.crowds[1].min(initial=np.inf)), self.sigma_floor / sample.scale)
+        crowd = max(float(self.crowds[1].min(initial=np.inf)), self.resolution.floor / sample.scale)
         base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
         base = 2.0 ** math.floor(math.log2(base * sample.scale))
         step = _ANCHOR_STEP * base
@@ -331,7 +353,10 @@ class _Look:
 
 
 def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:
-    """Points of a sketch: at least as coarse as asked for, and few."""
+    """Points of a sketch: at least as coarse as asked for, and few.
+
+    Weights that do not count rows sum to the number of rows that they are worth: the points are taken for as many.
+    """
     while True:
         points = Cells(*sketch.points(joined_cells, joined_bins))
         if len(points) <= most or joined_cells > _MOST_JOINED:
@@ -353,7 +378,8 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
 def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
     """Fits on coarse points, brought to the finer ones: two maxima of almost equal height may change places."""
     ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
-    return max(ascents, key=lambda ascent: ascent.loglik)
+    ascents = [replace(ascent, occam=fine.occam(ascent.params, ascent.hessian)) for ascent in ascents]
+    return max(ascents, key=lambda ascent: ascent.score)
 
 
 def _off_floor(params: Params, points_floor: float, floor: float) -> Params:

@@ -6,16 +6,19 @@ power of two and the shift a data value: both are exact.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from mixpipe.admissible import MIN_ROWS, count_effective, occam_nats
 from mixpipe.kernels import newton, passes
 from mixpipe.model import Array, Cells, Mixture
 
@@ -85,6 +88,22 @@ def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian:
     return Derivatives(total.loglik - excess, gradient, own if hessian is None else hessian, total_var)
 
 
+def score_products(total: ComponentSums, params: Params) -> Array:
+    """Sum of the products of the scores in (ln w, m, s^2), each times the weight of its row, at a maximum.
+
+    With squared weights it is what the scores of weighted rows scatter by.
+    """
+    q, q_inv, q_d, q_dd = total.sums.T[:4]
+    slopes = np.stack([q, q_d, 0.5 * (q_dd - q_inv)], axis=1).ravel()
+    lower = np.tril(total.outer)
+    products = lower + np.tril(lower, -1).T
+    # The weights sum to one: the score in ln w_j is q_j less w_j.
+    shares = np.zeros(slopes.size)
+    shares[::3] = params.weights
+    crossed = np.outer(shares, slopes)
+    return np.asarray(products - crossed - crossed.T + q.sum() * np.outer(shares, shares))
+
+
 def available_threads() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -134,6 +153,8 @@ class Likelihood:
         used = cells.weights > 0
         rows = (cells.x, cells.err, cells.weights)
         x, err, counts = rows if used.all() else (part[used] for part in rows)
+        self.weight_kind = cells.weight_kind
+        self.resolution = cells.resolution
         self.centre: float
         self.scale: float
         self.centre, self.scale = (like.centre, like.scale) if like else _centre_and_scale(x, err, counts)
@@ -260,6 +281,63 @@ class Likelihood:
         self.count_passes()
         loglik = float((self.counts * logp).sum()) + self.log_jacobian
         return logp, loglik, float((self.counts * entropy).sum())
+
+    @cached_property
+    def squares(self) -> Array:
+        """Squares of the rows' weights, summed over the rows of each cell."""
+        return self.counts if self.weight_kind == "counts" else self.counts**2
+
+    @cached_property
+    def spread(self) -> float:
+        """Variance of the data, errors included."""
+        mean = float(np.sum(self.counts * self.x)) / self.n_data
+        return float(np.sum(self.counts * ((self.x - mean) ** 2 + self.var))) / self.n_data
+
+    def squared(self) -> Likelihood:
+        """The likelihood of the same rows with the squares of their weights."""
+        other = copy.copy(self)
+        other.counts = self.squares
+        return other
+
+    def effective_rows(self, params: Params) -> tuple[Array, Array]:
+        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        logp, _, _ = self.logpdf(params)
+        first, second, shares = np.zeros((3, params.n_components))
+        with np.errstate(under="ignore"):
+            for j in range(params.n_components):
+                total = params.variances[j] + self.var
+                q = np.exp(
+                    np.log(params.weights[j])
+                    - 0.5 * (self.x - params.means[j]) ** 2 / total
+                    - 0.5 * np.log(2.0 * math.pi * total)
+                    - logp
+                )
+                a = q / total
+                first[j], second[j] = np.sum(self.counts * a), np.sum(self.squares * a**2)
+                shares[j] = np.sum(self.counts * q)
+        total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
+        return count_effective(first, second), total_var
+
+    def occam(self, params: Params, hessian: Array | None = None) -> float:
+        """Nats that the choice takes off for components on few rows; the Hessian saves a pass where it can."""
+        if hessian is not None and self.weight_kind == "counts":
+            # At a maximum the diagonal holds minus the sum of q^2.
+            squares = -np.diag(hessian)[::3]
+            rows = self.n_data * params.weights
+            low, high = (params.variances + self._var_range[k] for k in (0, 1))
+            regular = np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares)
+            if regular and self.grain == 0.0:
+                return 0.0
+        return occam_nats(params.weights, *self.effective_rows(params), self.spread, self.grain)
+
+    @property
+    def grain(self) -> float:
+        """Square of the grain of the values in scaled units, where errors are smaller than it."""
+        return 0.0 if self.resolution.floor == 0.0 else (self.resolution.grain / self.scale) ** 2
+
+    @cached_property
+    def _var_range(self) -> tuple[float, float]:
+        return float(self.var.min()), float(self.var.max())
 
     def gradient_function(self, logp: Array, means: Array, variances: Array) -> tuple[Array, Array]:
         """Gradient function D of candidate components, and the curvature along each.

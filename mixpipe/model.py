@@ -14,11 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from mixpipe.arrays import Array, frozen
 from mixpipe.mixture import Mixture
 from mixpipe.presentation import as_html, as_text, measured
+from mixpipe.resolution import Resolution, find_resolution
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CRITERIA = ("bic", "aic", "icl")
+# What row weights are: whole numbers of rows, or shares that the rows represent, whose scale means nothing.
+WEIGHT_KINDS = ("auto", "counts", "importance")
 
 # Part of the range of the central 80 % of the values that a sketch resolves.
 _DEFAULT_BASE = 1 / 256
@@ -57,23 +60,27 @@ def icl(loglik: float, n_params: int, n_data: float, entropy: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Weighted values with errors: rows of a catalog, or points that stand for many rows.
+    """Weighted values with errors: rows of a catalog, points that stand for many rows, or bins of a histogram.
 
     Parameters
     ----------
     x : array_like, shape (n_cells,)
-        Values.
+        Values; the centres of bins.
     err : array_like, shape (n_cells,)
         One-sigma Gaussian errors, >= 0, in the unit of `x`.
     weights : array_like, shape (n_cells,)
         Rows that each cell stands for, >= 0; their sum is `n_data`.
-    resolution : float
-        Smallest width that the values with zero error can resolve, in the unit of `x`; 0 where every error
-        is positive.
+    resolution : Resolution
+        The lower bound that the grain of the values puts on the sigmas, and why.
     limits : array_like of int, shape (n_cells,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
     truncated : tuple of (float, float) or None
         Bounds that observed values had to lie between to be in the sample, infinite on an open side.
+    weight_kind : str
+        ``counts`` if a cell stands for as many rows as its weight says, or ``importance`` if it is one row that represents
+        more or less of the population than others do.
+    edges : array_like, shape (n_cells, 2), or None
+        Lower and upper edge of each bin, between which the observed values lie; None if the cells are no bins.
 
     Raises
     ------
@@ -84,9 +91,11 @@ class Cells:
     x: Array
     err: Array
     weights: Array
-    resolution: float = 0.0
+    resolution: Resolution = Resolution()
     limits: NDArray[np.int8] | None = None
     truncated: tuple[float, float] | None = None
+    weight_kind: str = "counts"
+    edges: Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("x", "err", "weights"):
@@ -107,8 +116,11 @@ class Cells:
                 )
         if not self.weights.sum() > 0:
             raise ValueError("no data: expected at least one value with a positive weight")
+        if self.weight_kind not in ("counts", "importance"):
+            raise ValueError(f"unknown weight_kind {self.weight_kind!r}: expected counts or importance")
         self._check_limits()
         self._check_window()
+        self._check_edges()
 
     def _check_limits(self) -> None:
         if self.limits is None:
@@ -132,10 +144,29 @@ class Cells:
         if outside:
             raise ValueError(f"{outside} values lie outside the window from {low} to {high}")
 
+    def _check_edges(self) -> None:
+        if self.edges is None:
+            return
+        edges = frozen(self.edges)
+        object.__setattr__(self, "edges", edges)
+        if self.limits is not None or self.truncated is not None:
+            raise ValueError("bins with limits or a window: expected bins alone")
+        if edges.shape != (self.x.size, 2) or not np.all(np.isfinite(edges)):
+            raise ValueError(f"edges must be two finite numbers for each bin, found shape {edges.shape}")
+        empty = np.flatnonzero(~(edges[:, 0] < edges[:, 1]))
+        if empty.size:
+            low, high = edges[empty[0]]
+            raise ValueError(f"the lower edge of bin {empty[0] + 1}, {low:g}, is not below its upper edge, {high:g}")
+
     @property
     def are_values(self) -> bool:
         """Whether every cell is a value, and of a sample without bounds."""
-        return self.limits is None and self.truncated is None
+        return self.limits is None and self.truncated is None and self.edges is None
+
+    @property
+    def squared_weights(self) -> Array:
+        """What sums over rows scatter by: the weights where they count rows, their squares where they do not."""
+        return self.weights if self.weight_kind == "counts" else self.weights**2
 
     @classmethod
     def from_rows(
@@ -146,6 +177,7 @@ class Cells:
         *,
         limits: ArrayLike | None = None,
         truncated: tuple[float, float] | None = None,
+        weight_kind: str = "auto",
     ) -> Cells:
         """One cell per row.
 
@@ -154,16 +186,24 @@ class Cells:
         x : array_like, shape (n_data,)
             Values.
         err : array_like, shape (n_data,), float or None
-            One-sigma errors; a scalar means equal errors, None no errors.
+            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error says nothing: its
+            weight becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights, one each if None. Rows of weight zero count for nothing.
         limits, truncated
             As in `Cells`.
+        weight_kind : str
+            ``counts``: each row stands for so many equal ones. ``importance``: the weights say how much of the population
+            a row represents, as inverse selection probabilities do; their scale means nothing, and they are scaled to sum
+            to the number of rows that they are worth, ``(sum w)^2 / sum w^2`` (Kish 1965). ``auto``: counts if all are
+            whole numbers, importance otherwise.
 
         Examples
         --------
         >>> Cells.from_rows([1.0, 2.0], err=0.1).n_data
         2.0
+        >>> Cells.from_rows([1.0, 2.0, 3.0], weights=[0.02, 0.02, 0.01]).weights
+        array([1.11111111, 1.11111111, 0.55555556])
         """
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
 
@@ -172,26 +212,42 @@ class Cells:
             # Arrays of another length are left to the check of the class, which names them.
             return np.broadcast_to(array, values.shape) if array.size == 1 else array
 
+        errors, shares = like_values(err, 0.0), like_values(weights, 1.0)
+        unknown = np.isposinf(errors)
+        if unknown.any() and errors.shape == shares.shape:
+            errors, shares = np.where(unknown, 0.0, errors), np.where(unknown, 0.0, shares)
+        shares, kind = _with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
-        rows = cls(values, like_values(err, 0.0), like_values(weights, 1.0), 0.0, flags, truncated)
-        exact = (rows.err == 0.0) & (rows.weights > 0.0)
-        if rows.limits is not None:
-            exact &= rows.limits == 0
-        return replace(rows, resolution=resolution(rows.x[exact])) if exact.any() else rows
+        rows = cls(values, errors, shares, Resolution(), flags, truncated, kind)
+        return replace(rows, resolution=rows.resolved())
+
+    def resolved(self) -> Resolution:
+        """What the values resolve; nothing is known of limits and bins, whose likelihood is bounded without."""
+        if self.edges is not None:
+            return Resolution()
+        counts = self.weights if self.weight_kind == "counts" else (self.weights > 0.0).astype(np.float64)
+        return find_resolution(self.x, self.err, counts if self.limits is None else counts * (self.limits == 0))
 
     @classmethod
-    def from_histogram(cls, edges: ArrayLike, counts: ArrayLike) -> Cells:
+    def from_histogram(cls, edges: ArrayLike, counts: ArrayLike, err: ArrayLike | None = None) -> Cells:
         """One cell per bin of a histogram.
 
-        A bin of width h is a measurement at its centre with an error of ``h / sqrt(12)``, the standard
-        deviation of a uniform density over the bin; for a normal density this is Sheppard's correction.
+        The likelihood of a bin is the integral of the density over it, to the power of its count: exact for every width
+        of the bins.
 
         Parameters
         ----------
-        edges : array_like, shape (n_bins + 1,)
-            Increasing bin edges.
+        edges : array_like, shape (n_bins + 1,) or (n_bins, 2)
+            Increasing edges, or the lower and the upper edge of each bin.
         counts : array_like, shape (n_bins,)
             Rows in each bin.
+        err : array_like, shape (n_bins,), float or None
+            One-sigma errors of the values that were counted, in each bin.
+
+        Raises
+        ------
+        ValueError
+            For edges that do not increase, or whose number does not go with that of the counts.
 
         Examples
         --------
@@ -199,9 +255,15 @@ class Cells:
         7.0
         """
         bounds = np.asarray(edges, dtype=np.float64)
-        if bounds.ndim != 1 or bounds.size != np.size(counts) + 1 or not np.all(np.diff(bounds) > 0):
-            raise ValueError("edges must increase and be one more than counts")
-        return cls(0.5 * (bounds[1:] + bounds[:-1]), np.diff(bounds) / math.sqrt(12.0), np.asarray(counts))
+        if bounds.ndim == 1:
+            if bounds.size != np.size(counts) + 1 or not np.all(np.diff(bounds) > 0):
+                raise ValueError("edges must increase and be one more than counts")
+            bounds = np.stack([bounds[:-1], bounds[1:]], axis=1)
+        if bounds.ndim != 2 or bounds.shape != (np.size(counts), 2):
+            raise ValueError(f"edges must be one more than counts, or two for each, found shape {bounds.shape}")
+        centres = bounds.mean(axis=1)
+        errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), centres.shape)
+        return cls(centres, errors, np.asarray(counts), edges=bounds)
 
     @classmethod
     def sketch(
@@ -243,7 +305,9 @@ class Cells:
         return rows.sketched(base, fineness)
 
     def sketched(self, base: float, fineness: float = 0.5) -> Cells:
-        """The sketch of these cells; see `sketch`."""
+        """The sketch of these cells; see `sketch`. Bins are as few as they can be."""
+        if self.edges is not None:
+            return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
             kinds = [self.of_kind(kind).sketched(base, fineness) for kind in present]
@@ -258,34 +322,39 @@ class Cells:
         if self.truncated is not None:
             x = np.clip(x, *self.truncated)
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
-        return Cells(x, err, weights, self.resolution, limits, self.truncated)
+        return replace(self, x=x, err=err, weights=weights, limits=limits)
 
     def of_kind(self, kind: int) -> Cells:
         """The cells whose limit is `kind`; see `Cells`."""
         flags = np.zeros(len(self), dtype=np.int8) if self.limits is None else self.limits
         return self[flags == kind]
 
-    def __getitem__(self, some: slice | NDArray[np.bool_]) -> Cells:
+    def __getitem__(self, some: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Cells:
         """Some of the cells."""
-        limits = None if self.limits is None else self.limits[some]
-        return Cells(self.x[some], self.err[some], self.weights[some], self.resolution, limits, self.truncated)
+        parts: dict[str, Any] = {name: getattr(self, name)[some] for name in ("x", "err", "weights")}
+        for name in ("limits", "edges"):
+            parts[name] = None if getattr(self, name) is None else getattr(self, name)[some]
+        return replace(self, **parts)
 
     def __add__(self, other: Cells) -> Cells:
-        """The cells of both."""
-        if self.truncated != other.truncated:
-            raise ValueError(f"the cells have different windows, {self.truncated} and {other.truncated}")
+        """The cells of both; of two resolutions the coarser one."""
+        for name in ("truncated", "weight_kind"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"the cells differ in {name}: {getattr(self, name)} and {getattr(other, name)}")
+        if (self.edges is None) != (other.edges is None):
+            raise ValueError("bins and values do not add")
         limits = None
         if self.limits is not None or other.limits is not None:
             flags = [np.zeros(len(cells), np.int8) if cells.limits is None else cells.limits for cells in (self, other)]
             limits = np.concatenate(flags)
-        return Cells(
-            np.concatenate([self.x, other.x]),
-            np.concatenate([self.err, other.err]),
-            np.concatenate([self.weights, other.weights]),
-            max(self.resolution, other.resolution),
-            limits,
-            self.truncated,
+        edges = None
+        if self.edges is not None and other.edges is not None:
+            edges = np.concatenate([self.edges, other.edges])
+        x, err, weights = (
+            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("x", "err", "weights")
         )
+        resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
+        return Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
 
     @property
     def n_data(self) -> float:
@@ -296,47 +365,23 @@ class Cells:
         return self.x.size
 
 
-def resolution(x: ArrayLike) -> float:
-    """Smallest component width that exact values can resolve, in the unit of `x`.
-
-    The largest of three scales. For values rounded to a step h it is h: a comb of components of width s = c h has a
-    density at the rounded values that is higher by a factor ``1 + 2 exp(-2 pi^2 c^2)`` than the smooth density they
-    come from, 0.08 nats for each row at c = 0.4 but 5e-9 at c = 1, so that rounding cannot make spikes pay. Where only
-    some of the values are rounded, it is the gap between neighbouring values with many ties. And it is
-    the standard deviation of a uniform density over the closest group of ``2 + ln(n)`` values: fewer rows can lie
-    close together by chance alone.
-
-    Examples
-    --------
-    >>> round(resolution([0.1, 0.3, 0.3, 0.4, 0.9, 0.4, 0.3, 0.3]), 4)
-    0.1
-    """
-    ordered = np.sort(np.asarray(x, dtype=np.float64))
-    distinct, ties = np.unique(ordered, return_counts=True)
-    if distinct.size < 2:
-        return float((abs(ordered[0]) or 1.0) * np.finfo(np.float64).eps)
-    gaps = np.diff(distinct)
-    noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
-    step = float(gaps[gaps > noise].min(initial=np.inf))
-    multiples = gaps / step
-    rounded = bool(np.isfinite(step)) and bool(np.all(np.abs(multiples - np.rint(multiples)) <= 1e-3 + noise / step))
-    lattice = step if rounded and distinct.size > 2 else 0.0
-    group = min(math.ceil(2.0 + math.log(ordered.size)), ordered.size)
-    spans = ordered[group - 1 :] - ordered[: ordered.size - group + 1]
-    closest = float(spans[spans > noise].min(initial=np.inf))
-    crowd = closest / math.sqrt(12.0) if np.isfinite(closest) else 0.0
-    return max(lattice, _tied_gap(distinct, ties), crowd, noise)
-
-
-def _tied_gap(distinct: Array, ties: NDArray[np.int_]) -> float:
-    """Gap between neighbouring values with many ties; 0 where less than a twentieth of the rows have any."""
-    by_ties = np.argsort(ties, kind="stable")
-    rows = np.cumsum(ties[by_ties])
-    many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
-    heavy = distinct[ties >= max(0.25 * many, 2.0)]
-    # Two or three values with many ties may be populations of their own. A low quantile, not the smallest gap: a value
-    # off the lattice may have many ties by chance.
-    return float(np.quantile(np.diff(heavy), 0.1)) if many >= 3 and heavy.size > 3 else 0.0
+def _with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
+    """Weights as `Cells` has them, and their kind."""
+    if weight_kind not in WEIGHT_KINDS:
+        raise ValueError(f"unknown weight_kind {weight_kind!r}: expected one of {', '.join(WEIGHT_KINDS)}")
+    # Bad weights are left to the check of the class, which names them.
+    if not np.all(np.isfinite(weights)):
+        return weights, "counts"
+    fractions = np.flatnonzero(weights % 1.0)
+    if weight_kind == "counts" and fractions.size:
+        raise ValueError(
+            f"weight_kind counts with weights that are no whole numbers, the first at index {fractions[0]} "
+            f"({weights[fractions[0]]}); expected numbers of rows, or weight_kind importance"
+        )
+    if weight_kind == "counts" or (weight_kind == "auto" and not fractions.size):
+        return weights, "counts"
+    squares = math.fsum(weights**2)
+    return (weights * (math.fsum(weights) / squares) if squares > 0.0 else weights), "importance"
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,6 +437,14 @@ class FitResult:
         Lower bound that was put on the sigmas, in the unit of the means.
     boundary : array_like of bool, shape (n_components,)
         Components whose sigma is at the floor.
+    resolution : Resolution
+        The floor, what causes it, and the rows concerned.
+    effective_rows : array_like, shape (n_components,)
+        Rows that the mean and width of each component rest on: ``(sum a)^2 / sum a^2`` with ``a_i = q_ij / T_ij``. Nan
+        where they were not counted.
+    occam : float
+        Nats that the choice of the number of components takes off the log-likelihood, for components that rest on
+        fewer than three effective rows; see `mixpipe.admissible`.
     gradient_max : float
         Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
     exact : bool
@@ -420,9 +473,14 @@ class FitResult:
     uncertainties: Uncertainties = field(default_factory=lambda: Uncertainties.unknown(0))
     warnings: tuple[str, ...] = ()
     unit: Any = None
+    resolution: Resolution = Resolution()
+    effective_rows: Array = field(default_factory=lambda: np.empty(0))
+    occam: float = 0.0
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components
+        rows = self.effective_rows if np.size(self.effective_rows) else np.full(size, np.nan)
+        object.__setattr__(self, "effective_rows", frozen(rows))
         flags = np.array(self.boundary, dtype=bool, copy=True) if np.size(self.boundary) else np.zeros(size, dtype=bool)
         if flags.shape != (size,):
             raise ValueError(f"boundary must have one flag for each of {size} components, found shape {flags.shape}")
@@ -534,10 +592,14 @@ class Selection:
 
     @property
     def best(self) -> FitResult:
-        """The fit with the lowest criterion; the smallest one if several are equal but for rounding."""
-        lowest = min(getattr(fit, self.criterion) for fit in self.fits)
-        equal = [fit for fit in self.fits if getattr(fit, self.criterion) <= lowest + _EQUAL]
+        """The fit with the lowest criterion, see `judged`; the smallest one if several are equal but for rounding."""
+        lowest = min(self.judged(fit) for fit in self.fits)
+        equal = [fit for fit in self.fits if self.judged(fit) <= lowest + _EQUAL]
         return min(equal, key=lambda fit: fit.n_components)
+
+    def judged(self, fit: FitResult) -> float:
+        """What the choice compares: the criterion, which presumes regular maxima, and twice the nats of `occam`."""
+        return float(getattr(fit, self.criterion)) + 2.0 * fit.occam
 
     def with_unit(self, unit: Any) -> Selection:
         """The same fits of values that have this unit."""

@@ -129,15 +129,14 @@ class _Resampled:
 
 
 def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
-    cells = _chosen(cells, cells.weights > 0)
-    # Points of sketches stand for quarters of whole numbers of rows.
-    counted = bool(np.all(cells.weights * 4.0 % 1.0 == 0.0))
+    cells = cells[cells.weights > 0]
+    counted = cells.weight_kind == "counts"
     base = _base(cells, fit)
     if base is not None:
         classes = np.zeros(len(cells)) if counted else np.floor(np.log(cells.weights) / math.log(_WEIGHT_CLASS))
         found = []
         for label in np.unique(classes):
-            own = _chosen(cells, classes == label)
+            own = cells[classes == label]
             sketch = sketched(own, base)
             # With this weight for each the sum of squared weights, and so the scatter of a draw, is that of the rows.
             row_weight = 1.0 if counted else float(np.sum(own.weights**2) / np.sum(own.weights))
@@ -150,12 +149,6 @@ def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
             )
     ones = np.ones(len(cells))
     return _Resampled(cells, cells.weights, ones) if counted else _Resampled(cells, ones, cells.weights)
-
-
-def _chosen(cells: Cells, some: NDArray[np.bool_]) -> Cells:
-    """Some of the cells."""
-    limits = None if cells.limits is None else cells.limits[some]
-    return replace(cells, x=cells.x[some], err=cells.err[some], weights=cells.weights[some], limits=limits)
 
 
 def _base(cells: Cells, fit: FitResult) -> float | None:
@@ -276,7 +269,7 @@ def _climb_general(points: Cells, fit: FitResult) -> _Climb:
     reference = _params(start, free)
     total_var = np.hypot(start.sigmas, likelihood.typical_err)[free] ** 2
     # At the floor a width is none where every row has an error, as in the fit.
-    none = likelihood.floor * (1.0 + 1e-6) if likelihood.err.min() > 0.0 else 0.0
+    none = likelihood.none
 
     def climb(weights: Array) -> tuple[Array, bool]:
         ascent = ascend_general(likelihood.reweighted(weights), start, gain=GAIN)

@@ -11,7 +11,7 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain
 from typing import Any, TypeVar
@@ -21,7 +21,8 @@ import numpy as np
 from mixpipe.arrays import Array
 from mixpipe.kernels import passes, sketching
 from mixpipe.likelihood import ComponentSums, Derivatives, Likelihood, Params, Sums, available_threads, derivatives_of
-from mixpipe.model import Cells, resolution
+from mixpipe.model import Cells
+from mixpipe.resolution import find_resolution
 from mixpipe.sketch import Grid, Sketch
 
 T = TypeVar("T")
@@ -29,8 +30,6 @@ T = TypeVar("T")
 # Values, errors, and weights: one for all rows or one for each.
 Block = tuple[Array, Array, Array]
 
-# Of equal rows so many are looked at, all in all.
-_TIED_ROWS = 200_000
 # A bound on the terms of a sum is so many times the largest term among the points of a sketch; where a chunk of rows
 # does not fit into it, the bounds grow by this factor and the pass is done again.
 _HEADROOM = 4.0
@@ -77,10 +76,13 @@ class Rows:
         weights >= 0, rows of weight zero left out.
     n_threads : int
         Threads that work on blocks; the reading itself is done by one.
+    weight_kind : str
+        What the weights are; see `mixpipe.model.Cells`.
     """
 
     blocks: Callable[[], Iterator[Block]]
     n_threads: int = field(default_factory=available_threads)
+    weight_kind: str = "counts"
 
     @classmethod
     def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
@@ -89,7 +91,16 @@ class Rows:
         x, err, weights = (array if used.all() else array[used] for array in (cells.x, cells.err, cells.weights))
         if np.all(weights == 1.0):
             weights = np.ones(1)
-        return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads())
+        return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads(), cells.weight_kind)
+
+    def squared(self) -> Rows:
+        """The same rows with the squares of their weights."""
+
+        def blocks() -> Iterator[Block]:
+            for x, err, weights in self.blocks():
+                yield x, err, weights**2
+
+        return replace(self, blocks=blocks)
 
     def pieces(self) -> Iterator[Block]:
         """The blocks, cut into pieces that one call of a kernel may take."""
@@ -120,7 +131,7 @@ class Rows:
         One pass where the first rows already tell the grid, as they do unless they are unlike the others.
         """
         pieces = self.pieces()
-        sampler = _Sampler()
+        sampler = _Sampler(self.weight_kind)
         first = sampler.add(next(pieces))
         grid = grid_for(sampler.survey())
         sketch = self._sketched(grid, chain([first], map(sampler.add, pieces)))
@@ -131,6 +142,20 @@ class Rows:
     def sketch(self, grid: Grid) -> Sketch:
         """One pass: all rows in the cells of a grid."""
         return self._sketched(grid, self.pieces())
+
+    def count_below(self, err: float) -> tuple[float, int]:
+        """One pass: how many rows have smaller errors than this, and the position of the first of them; -1 if none."""
+        total, first, n_before = 0.0, -1, 0
+        for _, errors, weights in self.blocks():
+            small = errors < err
+            if self.weight_kind == "counts" and weights.size > 1:
+                total += float(weights[small].sum())
+            else:
+                total += int(np.count_nonzero(small))
+            if first < 0 and small.any():
+                first = n_before + int(np.argmax(small))
+            n_before += errors.size
+        return total, first
 
     def _sketched(self, grid: Grid, pieces: Iterable[Block]) -> Sketch:
         tables = [sketching.empty_table() for _ in range(self.n_threads)]
@@ -150,15 +175,17 @@ class Rows:
 class _Sampler:
     """Counts rows, and keeps those whose contents have the smallest hashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight_kind: str) -> None:
         self.table = sketching.empty_sample()
+        self.weight_kind = weight_kind
         self.n_rows, self.largest = 0, 0.0
-        self.low, self.high = math.inf, -math.inf
+        self.low, self.high, self.smallest_error = math.inf, -math.inf, math.inf
 
     def add(self, piece: Block) -> Block:
         """Look at some rows, and hand them on."""
-        x, _, weights = piece
+        x, err, weights = piece
         self.n_rows += x.size
+        self.smallest_error = min(self.smallest_error, float(err.min(initial=math.inf)))
         self.low, self.high = min(self.low, x.min(initial=math.inf)), max(self.high, x.max(initial=-math.inf))
         self.largest = max(self.largest, float(weights.max(initial=0.0)))
         self.table = sketching.sample_rows(*piece, *self.table)
@@ -167,12 +194,9 @@ class _Sampler:
     def survey(self) -> Survey:
         """What is known so far."""
         x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
-        exact = err == 0.0
-        # What values without errors resolve depends on their ties, too.
-        share = min(1.0, _TIED_ROWS / self.n_rows)
-        times = np.maximum(np.floor(counts[exact] * share), 1.0).astype(np.int64)
-        finest = resolution(np.repeat(x[exact], times)) if exact.any() else 0.0
-        cells = Cells(x, err, weights * counts, finest)
+        times = weights * counts if self.weight_kind == "counts" else counts
+        resolution = find_resolution(x, err, times, self.smallest_error)
+        cells = Cells(x, err, weights * counts, resolution, weight_kind=self.weight_kind)
         return Survey(self.n_rows, self.largest, self.low, self.high, cells, bool(counts.sum() == self.n_rows))
 
 
@@ -285,7 +309,8 @@ def _powers(bounds: Array) -> Array:
     return np.asarray(2.0 ** np.ceil(np.log2(np.maximum(bounds, _TINY))))
 
 
-def concatenated(blocks: Iterable[Block]) -> Cells:
+def concatenated(blocks: Iterable[Block], weight_kind: str = "counts") -> Cells:
     """Rows that fit into memory."""
     parts = [(x, err, np.broadcast_to(weights, x.shape)) for x, err, weights in blocks]
-    return Cells.from_rows(*(np.concatenate([part[k] for part in parts]) for k in range(3)))
+    rows = Cells(*(np.concatenate([part[k] for part in parts]) for k in range(3)), weight_kind=weight_kind)
+    return replace(rows, resolution=rows.resolved())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -78,11 +78,11 @@ def moments_start(likelihood: Likelihood) -> Params:
 
 
 def criteria(ascents: list[Ascent], n_data: float, criterion: str) -> list[float]:
-    """AIC of some fits, or else BIC, which goes for ICL before the entropies are known."""
+    """AIC of some fits, or else BIC, which goes for ICL before the entropies are known; of their scores."""
     sizes = [3 * ascent.params.n_components - 1 for ascent in ascents]
     if criterion == "aic":
-        return [aic(ascent.loglik, size) for ascent, size in zip(ascents, sizes, strict=True)]
-    return [bic(ascent.loglik, size, n_data) for ascent, size in zip(ascents, sizes, strict=True)]
+        return [aic(ascent.score, size) for ascent, size in zip(ascents, sizes, strict=True)]
+    return [bic(ascent.score, size, n_data) for ascent, size in zip(ascents, sizes, strict=True)]
 
 
 class Search:
@@ -172,7 +172,7 @@ class Search:
         """Add fits to a pool; whether its best became better."""
         pool = self.pools[size - 1]
         self.pools[size - 1] = _distinct([*pool, *found], FULL.n_pool, _SAME)
-        return self.pools[size - 1][0].loglik > pool[0].loglik + _BETTER
+        return self.pools[size - 1][0].score > pool[0].score + _BETTER
 
     def _climb(self, starts: Iterable[Params], effort: Effort) -> list[Ascent]:
         """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
@@ -184,7 +184,11 @@ class Search:
             ascents = self._ascend(runners, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
             runners = [ascent.params for ascent in _distinct(ascents, n_kept, _MET)]
             n_em = 0
-        return _distinct(self._ascend(runners, gain=effort.gain, n_em=0), effort.n_pool, _SAME)
+        finals = [
+            replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
+            for ascent in self._ascend(runners, gain=effort.gain, n_em=0)
+        ]
+        return _distinct(finals, effort.n_pool, _SAME)
 
     def _ascend(self, starts: list[Params], **options: Any) -> list[Ascent]:
         """Climb from each start; on several threads where a pass takes long enough to be worth it."""
@@ -235,9 +239,9 @@ class Search:
 
 
 def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Ascent]:
-    """The highest fits, those that met at one place once."""
+    """The fits with the highest scores, those that met at one place once."""
     chosen: list[Ascent] = []
-    for ascent in sorted(ascents, key=lambda ascent: -ascent.loglik):
+    for ascent in sorted(ascents, key=lambda ascent: -ascent.score):
         if len(chosen) < n_kept and all(abs(ascent.loglik - other.loglik) > apart for other in chosen):
             chosen.append(ascent)
     return chosen
@@ -293,8 +297,9 @@ def never_falling(ascents: list[Ascent]) -> list[Ascent]:
     """The fits for 1, 2, ... components; one below the smaller one is that one, with a component counted twice."""
     kept: list[Ascent] = []
     for ascent in ascents:
-        if kept and ascent.loglik < kept[-1].loglik:
-            ascent = Ascent(doubled(kept[-1].params), kept[-1].loglik, kept[-1].remaining_gain)
+        if kept and ascent.score < kept[-1].score:
+            last = kept[-1]
+            ascent = Ascent(doubled(last.params), last.loglik, last.remaining_gain, occam=last.occam)
         kept.append(ascent)
     return kept
 

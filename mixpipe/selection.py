@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from mixpipe.admissible import occam_nats
 from mixpipe.engine import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
-from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, Ascent, ascend, iterate
+from mixpipe.estimators.em import EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
 from mixpipe.inputs import as_cells, check_count, with_unit_of
-from mixpipe.likelihood import Likelihood, available_threads
+from mixpipe.likelihood import Likelihood, available_threads, score_products
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
+from mixpipe.remarks import with_remarks
+from mixpipe.resolution import Resolution
 from mixpipe.rows import RowLikelihood, Rows
 from mixpipe.uncertainty import information_uncertainties
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
 _CLOSE_CHOICE = 2.0
-# A component that holds fewer rows than this is named in the warnings.
-_FEW_ROWS = 3.0
 
 
 def fit_mixture(
@@ -69,8 +70,8 @@ def fit_mixture(
     equal_sigmas : bool
         Give all components one width.
     sigma_floor : float or None
-        Lower bound on the sigmas, in the unit of `x`. By default 0 where every error is positive, and
-        `mixpipe.model.resolution` of the rows without error otherwise.
+        Lower bound on the sigmas, in the unit of `x`. By default that of `mixpipe.resolution.find_resolution`: 0 where
+        every error is larger than the grain of the values.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 
@@ -109,12 +110,12 @@ def fit_mixture(
         return with_unit_of(x, _results(found, equal_sigmas)[-1])
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
-    likelihood, floor = _prepare(cells, sigma_floor, n_threads)
+    likelihood, floor, resolution = _prepare(cells, sigma_floor, n_threads)
     if algorithm == "newton":
         ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
     else:
         ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
-    return with_unit_of(x, _result(likelihood, ascent, floor, equal_sigmas))
+    return with_unit_of(x, _result(likelihood, ascent, floor, equal_sigmas, resolution))
 
 
 def choose_n_components(
@@ -252,7 +253,7 @@ def climb_rows(rows: Rows, found: Found, start: Mixture) -> FitResult:
     likelihood = RowLikelihood(rows, found.likelihood, found.survey)
     ascent = ascend(likelihood, found.likelihood.scaled(start), found.floor, n_em=0)
     found.likelihood.count_passes(likelihood.n_passes)
-    return _result(found.likelihood, ascent, found.floor, False)
+    return _result(found.likelihood, ascent, found.floor, False, found.resolution)
 
 
 def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Found | None = None) -> Selection:
@@ -290,12 +291,13 @@ def _search(
 ) -> Found:
     """The best fits with Gaussian components."""
     if len(cells) <= SEARCH_ROWS:
-        likelihood, floor = _prepare(cells, sigma_floor, n_threads)
+        likelihood, floor, resolution = _prepare(cells, sigma_floor, n_threads)
         return best_fits(
             cells,
             likelihood,
             floor,
             max_components,
+            resolution=resolution,
             equal_sigmas=equal_sigmas,
             criterion=criterion,
             certified=choosing,
@@ -303,7 +305,7 @@ def _search(
         )
     return best_fits_of_rows(
         Rows.of(cells, n_threads),
-        None if sigma_floor is None else _checked_floor(cells, sigma_floor),
+        None if sigma_floor is None else given_resolution(cells, sigma_floor).floor,
         max_components,
         equal_sigmas=equal_sigmas,
         only_largest=not choosing,
@@ -315,7 +317,7 @@ def _search(
 def _results(found: Found, equal_sigmas: bool = False) -> list[FitResult]:
     """All fits, those that are maxima over the points of a sketch alone marked as such."""
     return [
-        _result(found.likelihood, ascent, found.floor, equal_sigmas, slope, exact)
+        _result(found.likelihood, ascent, found.floor, equal_sigmas, found.resolution, slope, exact)
         for ascent, slope, exact in zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
     ]
 
@@ -366,7 +368,7 @@ def _doubts(selection: Selection, found: Found | None, max_components: int) -> t
     best, criterion = selection.best, selection.criterion
     doubts = []
     for fit in selection.fits:
-        above = getattr(fit, criterion) - getattr(best, criterion)
+        above = selection.judged(fit) - selection.judged(best)
         if fit is not best and above < _CLOSE_CHOICE and best.n_data >= fit.n_params:
             family = f" of family {fit.mixture.family}" if fit.mixture.family != best.mixture.family else ""
             doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
@@ -379,19 +381,26 @@ def _doubts(selection: Selection, found: Found | None, max_components: int) -> t
     return tuple(doubts)
 
 
-def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float]:
-    """The likelihood, and the lower bound on the variances in its scaled units."""
-    floor = cells.resolution if sigma_floor is None else _checked_floor(cells, sigma_floor)
+def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float, Resolution]:
+    """The likelihood, the lower bound on the variances in its scaled units, and where it comes from."""
+    resolution = cells.resolution if sigma_floor is None else given_resolution(cells, sigma_floor)
     likelihood = Likelihood(cells, n_threads)
-    return likelihood, (floor / likelihood.scale) ** 2
+    return likelihood, (resolution.floor / likelihood.scale) ** 2, resolution
 
 
-def _checked_floor(cells: Cells, sigma_floor: float) -> float:
+def given_resolution(cells: Cells, sigma_floor: float) -> Resolution:
+    """The resolution with a floor that was asked for.
+
+    Raises
+    ------
+    ValueError
+        For a floor that is negative, not finite, or zero where some error is zero.
+    """
     if not (
         np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err[cells.weights > 0].min() > 0)
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
-    return sigma_floor
+    return replace(cells.resolution, floor=float(sigma_floor), cause="given")
 
 
 def _result(
@@ -399,6 +408,7 @@ def _result(
     ascent: Ascent,
     floor: float,
     equal_sigmas: bool,
+    resolution: Resolution,
     gradient_max: float = math.nan,
     exact: bool = True,
 ) -> FitResult:
@@ -414,38 +424,31 @@ def _result(
     if ascent.hessian is None or equal_sigmas:
         uncertainties = Uncertainties.unknown(size)
     else:
-        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary)
-    sigma_floor = float(np.sqrt(floor)) * likelihood.scale
-    warnings = []
-    if not ascent.converged:
-        warnings.append(f"not converged: {ascent.remaining_gain:.2g} nats remain (converged: {CONVERGED_GAIN:g})")
-    if sigma_floor > 0 and boundary.any():
-        warnings.append(
-            f"{int(boundary.sum())} of {size} sigmas at the floor of {sigma_floor:.4g}, "
-            f"the smallest width that values without errors resolve"
-        )
-    n_params = 2 * size if equal_sigmas else 3 * size - 1
-    if likelihood.n_data < n_params:
-        warnings.append(f"{n_params} parameters for {likelihood.n_data:g} rows")
-    few = np.flatnonzero(params.weights[order] * likelihood.n_data < _FEW_ROWS)
-    if few.size:
-        warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(str(j + 1) for j in few)}")
-    return FitResult(
+        products = ascent.products
+        if likelihood.weight_kind == "importance":
+            products = score_products(likelihood.squared().component_sums(params), params)
+        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
+    rows, total_var = likelihood.effective_rows(params)
+    fit = FitResult(
         mixture=likelihood.mixture(params),
         estimator="em",
         loglik=float(ascent.loglik),
         entropy=entropy,
         n_data=likelihood.n_data,
-        n_params=n_params,
+        n_params=2 * size if equal_sigmas else 3 * size - 1,
         converged=ascent.converged,
         remaining_gain=float(ascent.remaining_gain),
         n_passes=likelihood.n_passes,
-        sigma_floor=sigma_floor,
+        sigma_floor=resolution.floor,
         gradient_max=gradient_max,
         exact=exact,
         boundary=boundary[order],
         uncertainties=Uncertainties(
             uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]
         ),
-        warnings=tuple(warnings),
+        resolution=resolution,
+        effective_rows=rows[order],
+        occam=occam_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
     )
+    extent = likelihood.scale * float(np.ptp(likelihood.x))
+    return with_remarks(fit, extent, has_errors=bool(likelihood.var.any()))

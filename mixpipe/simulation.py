@@ -234,7 +234,7 @@ def likelihood_ratio_test(
     """
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
-        return _gain(catalog, n_components, family, background, cells.resolution, n_threads)
+        return _gain(catalog, n_components, family, background, cells.resolution.floor, n_threads)
 
     mixture, observed = gain(cells, n_threads)
     if _share_inside(mixture, cells) < _MIN_SHARE:

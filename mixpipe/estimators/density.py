@@ -174,7 +174,7 @@ def fit_column_density(
     cells = as_cells(x, err, weights)
     likelihood = Likelihood(cells)
     data = Sorted.of(likelihood.x, likelihood.counts)
-    exact_width = cells.resolution / likelihood.scale
+    exact_width = cells.resolution.floor / likelihood.scale
     typical_err = math.sqrt(float(np.median(likelihood.var)))
     # The width of bins where all values are equal: any that the errors or the digits of the value resolve.
     binned = METHODS[method](data, typical_err or math.sqrt(12.0) * (exact_width or 1.0))

@@ -15,10 +15,8 @@ import numpy as np
 from mixpipe.kernels import newton, passes
 from mixpipe.likelihood import WEIGHT_FLOOR, Climbable, Derivatives, Likelihood, Params
 from mixpipe.model import Array
+from mixpipe.remarks import CONVERGED_GAIN
 
-# A fit is converged when a further Newton step promises less than this, in nats of total log-likelihood: a hundredth
-# of what could change a choice by BIC.
-CONVERGED_GAIN = 1e-3
 # Where the ascent stops trying: parameters are then within some 1e-4 of a standard error of the maximum.
 NEGLIGIBLE_GAIN = 1e-9
 # Newton steps, and EM steps, after which a fit gives up and says so.
@@ -28,6 +26,10 @@ MAX_EM_STEPS = 100_000
 _MAX_RADIUS = 4.0
 # A component with less than this many rows stays where it is.
 _NO_DATA = 1e-200
+# A variance that is this part of a component's total variance above its bound is at the bound if the log-likelihood there
+# is no lower than this (nats): steps towards a maximum at the bound get shorter and shorter.
+_ALMOST = 1e-4
+_SAME_HEIGHT = 1e-6
 # Relative rounding error of a sum over cells; gains below it times the log-likelihood cannot be seen.
 _ROUNDING = 1e-15
 
@@ -43,6 +45,15 @@ class Ascent:
     hessian: Array | None = None
     # Entropy of the responsibilities; None where it has to be computed.
     entropy: float | None = None
+    # Products of the rows' scores, where they are not minus the Hessian on average: see `likelihood.score_products`.
+    products: Array | None = None
+    # Nats that count against the fit where fits are compared; see `mixpipe.admissible`.
+    occam: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """The log-likelihood, less what irregular components owe to their few rows."""
+        return self.loglik - self.occam
 
     @property
     def converged(self) -> bool:
@@ -221,4 +232,10 @@ def ascend(
             break
     if radius < 0.5:
         promised = abs(_newton_step(deriv, params, floor, 1.0, equal_sigmas).gain)
+    low = (params.variances > floor) & (params.variances - floor < _ALMOST * deriv.total_var)
+    if low.any() and not equal_sigmas:
+        lowered = replace(params, variances=np.where(low, floor, params.variances))
+        there = likelihood.derivatives(lowered, hessian)
+        if there.loglik > deriv.loglik - _SAME_HEIGHT:
+            params, deriv = lowered, there
     return Ascent(params, deriv.loglik, promised, deriv.hessian)

@@ -18,7 +18,7 @@ from mixpipe.estimators.matching import Candidate, Found, match_moments, quantil
 from mixpipe.estimators.pearson import pairs
 from mixpipe.inputs import as_cells, check_count, with_unit_of
 from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, FitResult, Mixture, Uncertainties, resolution
+from mixpipe.model import Cells, FitResult, Mixture, Uncertainties
 from mixpipe.moments import ROUNDING, Moments, Standardised, mixture_moments
 
 # Rounds of the width by which rows are weighted: it need not be known well.
@@ -198,8 +198,7 @@ class _Judge:
 
     def __init__(self, cells: Cells) -> None:
         self.likelihood = Likelihood(cells)
-        exact = (cells.err == 0.0) & (cells.weights > 0.0)
-        self.floor = cells.resolution or (resolution(cells.x[exact]) if exact.any() else 0.0)
+        self.floor = cells.resolution.floor
 
     def __call__(self, mixture: Mixture) -> tuple[float, float]:
         """Log-likelihood, and entropy of the responsibilities."""

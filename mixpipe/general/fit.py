@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mixpipe.families import FAMILIES
 from mixpipe.general.likelihood import Likelihood, Point, log_shape
 from mixpipe.general.points import QUADRATURE, WITH_EDGES, sketched
-from mixpipe.general.search import Ascent, Search, ascend
+from mixpipe.general.search import Ascent, Search, ascend, never_falling
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, FitResult, Uncertainties
+from mixpipe.remarks import CONVERGED_GAIN, with_remarks
 
 # Families that may be asked for; a uniform component is a background, with a range of its own.
 NAMES = tuple(name for name in FAMILIES if name != "uniform")
@@ -24,11 +25,6 @@ _SEARCH_ROWS_QUADRATURE = 400
 # The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
 _SKETCH = (1 / 64, 0.5)
 _SKETCH_QUADRATURE = (1 / 8, 2.0)
-# A fit has converged when less than this remains (nats), as for Gaussian mixtures.
-_CONVERGED = 1e-3
-
-# A component that holds fewer rows than this is named in the warnings.
-_FEW_ROWS = 3.0
 
 
 def best_fits(
@@ -87,7 +83,8 @@ def best_fits(
     found = Search(points, family, background, rough=slow, progress=progress).run(max_components)
     if points is not rows or slow:
         found = [ascend(rows, ascent.point) for ascent in found]
-    return [_result(rows, ascent) for ascent in found]
+        found = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in found]
+    return [_result(rows, ascent) for ascent in never_falling(rows, found)]
 
 
 def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
@@ -116,48 +113,62 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
     boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
-    # With an error on every row the likelihood at the floor is that of no width at all.
-    none = boundary & (likelihood.err.min() > 0.0)
+    # The likelihood at a floor that is not one of the grain is that of no width at all.
+    none = boundary & (point.sigmas <= likelihood.none)
     loglik = ascent.loglik
     if none.any():
         point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
         loglik = float(likelihood.counts @ likelihood.log_rows(point))
-    sigma_floor = 0.0 if none.any() else likelihood.floor
-    converged = ascent.remaining_gain < _CONVERGED
     warnings = []
-    if not converged:
-        warnings.append(f"not converged: {ascent.remaining_gain:.2g} nats remain (converged: {_CONVERGED:g})")
-    if sigma_floor > 0.0 and boundary.any():
-        warnings.append(f"{int(boundary.sum())} of {boundary.size} sigmas at the floor of {sigma_floor:.4g}")
-    if likelihood.n_data < point.n_params:
-        warnings.append(f"{point.n_params} parameters for {likelihood.n_data:g} rows")
-    few = [str(place + 1) for place, k in enumerate(order) if point.weights[k] * likelihood.n_data < _FEW_ROWS]
-    # In a truncated sample weights are those of the population, not of the rows.
-    if few and likelihood.truncated is None:
-        warnings.append(f"fewer than {_FEW_ROWS:g} rows in component {', '.join(few)}")
+    runaway = _runaway(likelihood, point)
+    if runaway.any():
+        names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
+        warnings.append(
+            f"no maximum: the log-likelihood rises as the mean of component {names} goes to infinity, of which the "
+            "sample is the tail; this is where the search was ended"
+        )
     for k in order:
         name = point.families[k].shape_name
         if name is not None and point.shapes[k] in point.families[k].shape_bounds:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
-    return FitResult(
+    fit = FitResult(
         mixture=point.mixture(),
         estimator="em",
         loglik=loglik,
         entropy=likelihood.entropy(point),
         n_data=likelihood.n_data,
         n_params=point.n_params,
-        converged=converged,
+        converged=ascent.remaining_gain < CONVERGED_GAIN and not runaway.any(),
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
-        sigma_floor=sigma_floor,
+        sigma_floor=likelihood.resolution.floor,
         boundary=boundary[order],
         uncertainties=_uncertainties(likelihood, ascent, order),
         warnings=tuple(warnings),
+        resolution=likelihood.resolution,
+        effective_rows=likelihood.effective_rows(point)[0][order],
+        occam=math.inf if runaway.any() else likelihood.occam(point),
+    )
+    extent = float(np.ptp(likelihood.x))
+    # In a truncated sample weights are those of the population, not of the rows.
+    return with_remarks(
+        fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None
     )
 
 
+def _runaway(likelihood: Likelihood, point: Point) -> NDArray[np.bool_]:
+    """Components of a truncated sample whose means are as far outside as the search lets them go."""
+    low, high = likelihood.bounds_of_means()
+    with np.errstate(invalid="ignore"):
+        near = 1e-3 * (high - low)
+        return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed)
+
+
 def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.intp]) -> Uncertainties:
-    """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound."""
+    """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound.
+
+    Where weights do not count rows it is A^-1 B A^-1, B the sum of the products of the scores with squared weights.
+    """
     point = ascent.point
     size = point.n_components
     free = np.flatnonzero(ascent.free)
@@ -165,17 +176,19 @@ def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.int
     curvature, basis = np.linalg.eigh(information)
     if not curvature[0] > 1e-10 * curvature[-1]:
         return Uncertainties.unknown(size)
+    covariance = (basis / curvature) @ basis.T
+    weighted = likelihood.weight_kind == "importance"
+    if weighted:
+        covariance = covariance @ likelihood.score_products(point)[np.ix_(free, free)] @ covariance
     variances = np.full(ascent.free.size, np.nan)
-    variances[free] = np.sum(basis**2 / curvature, axis=1)
+    variances[free] = np.diag(covariance)
     found = np.full((4, size), np.nan)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
         own = np.sqrt(variances[start : start + unit.size]) * unit
         # The Hessian holds the sum of the weights by a term that adds 1 / n_data to the variance of each ln w.
-        if size > 1:
-            found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - 1.0 / likelihood.n_data, 0.0))
-        else:
-            found[0, j] = 0.0
+        held = 0.0 if weighted else 1.0 / likelihood.n_data
+        found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - held, 0.0)) if size > 1 else 0.0
         if unit.size > 1:
             found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
         if unit.size > 3:

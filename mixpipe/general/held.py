@@ -139,7 +139,7 @@ class HeldMaxima:
             step = target * (estimate if log_shape(family) else 1.0) / math.sqrt(rows)
             return estimate, 3.0 * step, *family.shape_bounds
         # With an error on every row the likelihood at the floor is that of no width at all.
-        lowest = 0.0 if self.likelihood.err.min() > 0.0 else self.likelihood.floor
+        lowest = 0.0 if self.likelihood.none > 0.0 else self.likelihood.floor
         if estimate <= self.likelihood.floor * (1.0 + 1e-9):
             estimate = lowest
         step = math.sqrt(estimate**2 + target * total**2 * math.sqrt(2.0 / rows)) - estimate

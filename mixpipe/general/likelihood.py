@@ -1,11 +1,12 @@
-"""The likelihood where a component is not Gaussian, a row is a limit, or the sample was cut at known bounds.
+"""The likelihood where a component is not Gaussian, a row is a limit or a bin, or the sample was cut at known bounds.
 
 Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
-value, the probability below x_i for an upper limit, and that above it for a lower one; less ``ln sum_j w_j P_j`` for a
+value, the probability below x_i for an upper limit, that above it for a lower one, and that between the edges for a bin;
+less ``ln sum_j w_j P_j`` for a
 sample of observed values within a window, P_j the probability that a value with this row's error lies inside.
 
-The derivatives of each ln f_j and ln P_j with respect to the component's own parameters come from central differences;
-value, gradient and Hessian of the log-likelihood are composed of them exactly.
+The derivatives of each ln f_j and ln P_j with respect to the component's own parameters are in closed form for Gaussian
+components, and come from central differences for the others; value, gradient and Hessian of the log-likelihood are composed of them exactly.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import astuple, dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from mixpipe.admissible import count_effective, occam_nats
 from mixpipe.families import FAMILIES, Family
+from mixpipe.general.closed import Slopes, of_density, of_probability
 from mixpipe.mixture import Mixture
 from mixpipe.model import Array, Cells
 
@@ -35,6 +38,11 @@ _IMPOSSIBLE = -1e100
 # A width of this part of the smallest errors, those at this quantile, cannot be told from none.
 _SMALL_SHARE = 0.02
 _SMALL_QUANTILE = 0.01
+# Where no row has an error, and none needs a floor, this part of the range is no width.
+_NOTHING = 1e-6
+# Means of a truncated sample are looked for up to so many of its widths beyond its bounds: farther out a Gaussian is an
+# exponential to a tenth of a per cent.
+_REACH = 10.0
 # Rows that are worked on at a time.
 _BLOCK = 1 << 14
 
@@ -157,23 +165,48 @@ class Likelihood:
         self.n_threads = n_threads
         self.blocks = [slice(start, start + _BLOCK) for start in range(0, self.x.size, _BLOCK)]
         if smooth:
-            self.err = np.where(self.err > 0, self.err, cells.resolution)
+            self.err = np.where(self.err > 0, self.err, cells.resolution.floor)
+        self.squares = cells.squared_weights[used]
+        self.weight_kind = cells.weight_kind
         self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
         self.truncated = cells.truncated
+        self.edges = None if cells.edges is None else cells.edges[used]
         self.n_data = float(self.counts.sum())
-        errors = self.err[self.err > 0]
-        self.typical_err = float(np.median(errors)) if errors.size else 0.0
+        self.resolution = cells.resolution
+        # What a row is known to: its error, and that its value lies in a bin.
+        self.widths = self.err
+        if self.edges is not None:
+            self.widths = np.hypot(self.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
+        known = self.widths[self.widths > 0]
+        self.typical_err = float(np.median(known)) if known.size else 0.0
         # A width of this is none: the component looks as wide as the errors.
-        smallest = float(np.quantile(errors, _SMALL_QUANTILE)) if errors.size else 0.0
-        self.floor = max(cells.resolution, _SMALL_SHARE * smallest)
+        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * float(np.ptp(self.x) or 1.0)
+        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
         self.n_passes = 0
+
+    @property
+    def none(self) -> float:
+        """Up to this a sigma is none at all; -inf where the grain of the values does not let it become as small."""
+        return -math.inf if self.resolution.floor > 0.0 else self.floor * (1.0 + 1e-6)
+
+    def bounds_of_means(self) -> tuple[float, float]:
+        """How far out the means are looked for: of a truncated sample that is a mere tail of it, a component may be at any
+        distance, each a little more likely than all smaller ones."""
+        if self.truncated is None:
+            return -math.inf, math.inf
+        low, high = self.truncated
+        reach = _REACH * (high - low if math.isfinite(high - low) else float(np.ptp(self.x)) or 1.0)
+        return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
 
     def reweighted(self, counts: Array) -> Likelihood:
         """The likelihood of the same rows with other weights; what is measured from the rows stays what it was."""
         other = copy.copy(self)
         used = counts > 0
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
+        other.edges = None if self.edges is None else self.edges[used]
+        other.widths = self.widths[used]
         other.counts = counts[used]
+        other.squares = other.counts if self.weight_kind == "counts" else other.counts**2
         other.blocks = [slice(start, start + _BLOCK) for start in range(0, other.x.size, _BLOCK)]
         other.n_data = float(counts.sum())
         other.n_passes = 0
@@ -193,7 +226,9 @@ class Likelihood:
         own = point.means[index], point.sigmas[index], point.shapes[index]
         x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
         if inside:
-            return np.maximum(self._log_inside(family, err, *own), _IMPOSSIBLE)
+            return np.maximum(log_between(family, self.truncated or (-math.inf, math.inf), err, *own), _IMPOSSIBLE)
+        if self.edges is not None:
+            return np.maximum(log_between(family, (*self.edges[rows].T,), err, *own), _IMPOSSIBLE)
         if not limits.any():
             return np.maximum(family.logpdf(x, err, *own), _IMPOSSIBLE)
         out = np.empty_like(x)
@@ -202,22 +237,6 @@ class Likelihood:
             if some.any():
                 out[some] = function(x[some], err[some], *own)
         return np.maximum(out, _IMPOSSIBLE)
-
-    def _log_inside(self, family: Family, err: Array, mean: float, sigma: float, shape: float) -> Array:
-        """Log of the probability that a value with each row's error lies in the window."""
-        low, high = self.truncated or (-math.inf, math.inf)
-        if high == math.inf:
-            return family.logsf(low, err, mean, sigma, shape)
-        upper = family.logcdf(high, err, mean, sigma, shape)
-        if low == -math.inf:
-            return upper
-        lower = family.logcdf(low, err, mean, sigma, shape)
-        # From the side on which the probabilities are small, where their difference keeps its digits.
-        above_low, above_high = (family.logsf(bound, err, mean, sigma, shape) for bound in (low, high))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
-            from_above = above_low + np.log1p(-np.exp(np.minimum(above_high - above_low, 0.0)))
-        return np.where(lower < above_high, from_below, from_above)
 
     # ----- the mixture
 
@@ -253,6 +272,40 @@ class Likelihood:
         with ThreadPoolExecutor(self.n_threads) as pool:
             return list(pool.map(task, self.blocks))
 
+    def effective_rows(self, point: Point) -> tuple[Array, Array]:
+        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        inverse = 1.0 / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + self.widths**2)
+        shares = [self._mixed(point, rows, inside=False)[1] for rows in self.blocks]
+        a = np.concatenate(shares, axis=1) * inverse
+        first, second = a @ self.counts, a**2 @ self.squares
+        held = (a / inverse) @ self.counts
+        total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
+        return count_effective(first, second), total_var
+
+    def occam(self, point: Point) -> float:
+        """Nats that the choice takes off for components on few rows, or hardly wider than the grain of the values."""
+        rows, total_var = self.effective_rows(point)
+        mean = float(self.counts @ self.x) / self.n_data
+        spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
+        own = ~np.array(point.fixed)
+        grain = 0.0 if self.resolution.floor == 0.0 else self.resolution.grain**2
+        return occam_nats(point.weights[own], rows[own], total_var[own], spread, grain)
+
+    def score_products(self, point: Point) -> Array:
+        """Sum over the rows of the products of their scores, each times its squared weight: what they scatter by."""
+        units = self.units(point)
+        logs = places(units)
+
+        def block(rows: slice) -> Array:
+            scores = self._scores(point, units, rows, inside=False)[1]
+            if self.truncated:
+                scores = scores - self._scores(point, units, rows, inside=True)[1]
+            else:
+                scores[logs] -= point.weights[:, None]
+            return (scores * self.squares[rows]) @ scores.T
+
+        return np.asarray(np.sum(self._over_blocks(block), axis=0))
+
     # ----- derivatives
 
     def units(self, point: Point) -> list[Array]:
@@ -283,6 +336,12 @@ class Likelihood:
         value = self.component(point, index, rows, inside=inside)
         first = np.ones((n + 1, value.size))
         second = np.zeros((n + 1, n + 1, value.size))
+        if n and point.families[index].name == "gaussian":
+            slopes = self._slopes(point, index, rows, value, inside=inside)
+            first[1], first[2] = slopes.mean * unit[1], slopes.width
+            second[1, 1], second[2, 2] = slopes.mean_mean * unit[1] ** 2, slopes.width_width
+            second[1, 2] = second[2, 1] = slopes.mean_width * unit[1]
+            return _Component(value, first, second)
         step = _STEP * unit[1:]
 
         def at(*signs: tuple[int, int]) -> Array:
@@ -302,6 +361,23 @@ class Likelihood:
                 mixed = (both - sum(sides[a]) - sum(sides[b]) + 2.0 * value) / (2.0 * _STEP**2)
                 second[a + 1, b + 1] = second[b + 1, a + 1] = mixed
         return _Component(value, first, second)
+
+    def _slopes(self, point: Point, index: int, rows: slice, value: Array, *, inside: bool) -> Slopes:
+        """Derivatives of a Gaussian component in closed form."""
+        x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
+        own = float(point.means[index]), float(point.sigmas[index])
+        if inside:
+            low, high = self.truncated or (-math.inf, math.inf)
+            return of_probability(np.full(x.size, low), np.full(x.size, high), err, *own, value)
+        if self.edges is not None:
+            low, high = self.edges[rows].T
+            return of_probability(low, high, err, *own, value)
+        slopes = of_density(x, err, *own)
+        if limits.any():
+            low, high = np.where(limits > 0, x, -np.inf), np.where(limits < 0, x, np.inf)
+            behind = of_probability(low, high, err, *own, value)
+            slopes = Slopes(*(np.where(limits == 0, *pair) for pair in zip(astuple(slopes), astuple(behind), strict=True)))
+        return slopes
 
     def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
         """Value, gradient and Hessian in the variables (ln w, mean, ln sigma, shape), each in its unit.
@@ -371,6 +447,11 @@ class Likelihood:
             value = self.component(point, j, rows, inside=inside)
             values.append(math.log(point.weights[j]) + value)
             slope = np.ones((unit.size, value.size))
+            if unit.size > 1 and point.families[j].name == "gaussian":
+                own = self._slopes(point, j, rows, value, inside=inside)
+                slope[1], slope[2] = own.mean * unit[1], own.width
+                slopes.append(slope)
+                continue
             for a in range(1, unit.size):
                 change = np.zeros(unit.size - 1)
                 change[a - 1] = _STEP * unit[a]
@@ -381,6 +462,27 @@ class Likelihood:
         return total, np.concatenate(
             [np.exp(value - total) * slope for value, slope in zip(values, slopes, strict=True)]
         )
+
+
+def log_between(
+    family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float
+) -> Array:
+    """Log of the probability that a value with each row's error lies between two bounds, or those of its row."""
+    low, high = bounds
+    if np.ndim(high) == 0 and high == math.inf:
+        return family.logsf(low, err, mean, sigma, shape)
+    upper = family.logcdf(high, err, mean, sigma, shape)
+    if np.ndim(low) == 0 and low == -math.inf:
+        return upper
+    lower = family.logcdf(low, err, mean, sigma, shape)
+    # From the side on which the probabilities are small, where their difference keeps its digits.
+    above_low, above_high = (family.logsf(bound, err, mean, sigma, shape) for bound in (low, high))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
+        from_above = above_low + np.log1p(-np.exp(np.minimum(above_high - above_low, 0.0)))
+    between = np.where(lower < above_high, from_below, from_above)
+    # Where both probabilities are zero there is nothing to subtract.
+    return np.where(np.isnan(between), -np.inf, between)
 
 
 def places(units: list[Array]) -> NDArray[np.intp]:

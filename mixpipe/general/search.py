@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mixpipe.arrays import Array
 from mixpipe.families import FAMILIES, Family
-from mixpipe.general.likelihood import Expansion, Likelihood, Point
+from mixpipe.general.likelihood import Expansion, Likelihood, Point, places
 from mixpipe.kernels.newton import trust_region
 
 # A step that promises less than this (nats) ends an ascent; and one on the way to the best start.
@@ -43,11 +43,18 @@ class Ascent:
     expansion: Expansion
     free: NDArray[np.bool_]
     remaining_gain: float
+    # Nats that count against the fit where fits are compared; see `mixpipe.admissible`.
+    occam: float = 0.0
 
     @property
     def loglik(self) -> float:
         """Total log-likelihood."""
         return self.expansion.loglik
+
+    @property
+    def score(self) -> float:
+        """The log-likelihood, less what irregular components owe to their few rows."""
+        return self.loglik - self.occam
 
 
 def ascend(
@@ -115,6 +122,12 @@ def _free(likelihood: Likelihood, point: Point, here: Expansion) -> NDArray[np.b
                 rises = here.gradient[start + 3] > 0.0
                 free[start + 3] = not ((point.shapes[j] >= high and rises) or (point.shapes[j] <= low and not rises))
         start = own.stop
+    low, high = likelihood.bounds_of_means()
+    if math.isfinite(low):
+        for j, k in enumerate(places(likelihood.units(point))):
+            if not point.fixed[j]:
+                rises = here.gradient[k + 1] > 0.0
+                free[k + 1] &= not ((point.means[j] >= high and rises) or (point.means[j] <= low and not rises))
     return free
 
 
@@ -132,6 +145,7 @@ def _stepped(likelihood: Likelihood, point: Point, step: Array) -> Point:
     return replace(
         point,
         weights=weights / weights.sum(),
+        means=np.clip(point.means, *likelihood.bounds_of_means()),
         sigmas=np.maximum(point.sigmas, likelihood.floor),
         shapes=np.clip(point.shapes, bounds[:, 0], bounds[:, 1]),
     )
@@ -207,7 +221,7 @@ class Search:
                 larger = fits[size + 1].point
                 starts = [larger.without(j) for j in range(larger.n_components) if not larger.fixed[j]]
                 better = self._best(starts)
-                if better.loglik <= fits[size].loglik + _SAME:
+                if better.score <= fits[size].score + _SAME:
                     break
                 fits[size] = better
         return fits
@@ -264,7 +278,8 @@ class Search:
             if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
         finals = [ascend(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead]
-        return max(finals, key=lambda ascent: ascent.loglik)
+        finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
+        return max(finals, key=lambda ascent: ascent.score)
 
     def _larger(self, point: Point) -> list[Point]:
         """Starts with one component more: inserted where the gradient function is largest, and by splitting."""
@@ -319,6 +334,28 @@ class Search:
             shape = self.family.shape_starts[0] if self.family.shape_starts else math.nan
             starts.append(point.with_component(self.family, weight, mean, sigma, shape))
         return starts
+
+
+def never_falling(likelihood: Likelihood, fits: list[Ascent]) -> list[Ascent]:
+    """The fits; one below the smaller one is that one, with its heaviest component counted as two halves."""
+    kept: list[Ascent] = []
+    for ascent in fits:
+        if kept and ascent.score < kept[-1].score:
+            last = kept[-1]
+            own = np.where(last.point.fixed, 0.0, last.point.weights)
+            places_of = [int(np.argmax(own)), *range(last.point.n_components)]
+            weights = last.point.weights[places_of]
+            weights[[0, 1 + places_of[0]]] *= 0.5
+            point = Point(
+                tuple(last.point.families[k] for k in places_of),
+                tuple(last.point.fixed[k] for k in places_of),
+                weights,
+                *(part[places_of] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
+            )
+            here = likelihood.expansion(point)
+            ascent = Ascent(point, here, _free(likelihood, point, here), last.remaining_gain, last.occam)
+        kept.append(ascent)
+    return kept
 
 
 _GAUSSIAN: Family = FAMILIES["gaussian"]

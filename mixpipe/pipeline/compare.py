@@ -263,7 +263,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
         cells,
         x=cells.x * factor + shift,
         err=cells.err * factor,
-        resolution=cells.resolution * factor,
+        resolution=cells.resolution.scaled(abs(factor)),
         truncated=bounds and (bounds[0] * factor + shift, bounds[1] * factor + shift),
     )
     selection = [(size, bic + 2.0 * jacobian) for size, bic in fitted.selection]

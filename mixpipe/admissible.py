@@ -1,0 +1,55 @@
+"""Components that rest on a few rows or on the grain, and what the choice of the number of components takes off for them.
+
+BIC approximates the logarithm of a Bayes factor, and presumes that the information on each parameter grows with the
+number of rows N: a parameter costs ``ln(N) / 2`` nats. That on the mean of a component on one row with a tiny error, or
+on two that lie close together, is larger without limit, and so is the likelihood. What BIC leaves out is the Occam factor
+of such a component: the part of the prior range R, here the overall width of the data, that its location and its width
+are confined to, ``(sqrt(T) / R)^2`` for a total variance T. And a group of more rows that is hardly wider than the grain of
+the values may be chance: there are so many places for it. BIC takes the information on its location for that of all rows,
+``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixpipe.arrays import Array
+
+# Components that rest on fewer effective rows are not regular: two rows always have a width, and three tie with chance.
+MIN_ROWS = 3.0
+# Components of less than so many times the grain are hardly wider than it.
+_NEAR_GRAIN = 3.0
+
+
+def count_effective(first: Array, second: Array) -> Array:
+    """Effective rows from the sums of a_i and of a_i^2 over the rows; 0 where there are none.
+
+    >>> count_effective(np.array([3.0, 1.0, 0.0]), np.array([3.0, 1.0, 0.0]))
+    array([3., 1., 0.])
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.divide(first**2, second, out=np.zeros_like(first), where=second > 0.0))
+
+
+def occam_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float = 0.0) -> float:
+    """Nats to be taken off for components on fewer than `MIN_ROWS` effective rows, or hardly wider than the grain.
+
+    Parameters
+    ----------
+    weights, rows, total_var : ndarray, shape (n_components,)
+        Weight and effective rows of each component, and the total variance that it has for these.
+    spread : float
+        Overall variance of the data.
+    grain : float
+        Square of the smallest total width that the values resolve, where errors are smaller; 0 elsewhere.
+
+    Examples
+    --------
+    >>> occam_nats(np.array([0.9, 0.1]), np.array([90.0, 1.0]), np.array([1.0, 1e-4]), 1.0).__round__(6)
+    9.21034
+    """
+    with np.errstate(divide="ignore"):
+        narrow = np.log(spread) - np.log(np.maximum(total_var, np.finfo(float).tiny))
+        located = 0.5 * (narrow + np.log(weights))
+    few, near = rows < MIN_ROWS, total_var < _NEAR_GRAIN**2 * grain
+    return float(np.sum(np.maximum(np.where(few, narrow, np.where(near, located, 0.0)), 0.0)))
