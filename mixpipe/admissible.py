@@ -1,12 +1,13 @@
-"""Components that rest on a few rows or on the grain, and what the choice of the number of components takes off for them.
+"""Components that rest on a few rows or on the grain, and what the choice of the number of components takes off for
+them.
 
 BIC approximates the logarithm of a Bayes factor, and presumes that the information on each parameter grows with the
 number of rows N: a parameter costs ``ln(N) / 2`` nats. That on the mean of a component on one row with a tiny error, or
-on two that lie close together, is larger without limit, and so is the likelihood. What BIC leaves out is the Occam factor
-of such a component: the part of the prior range R, here the overall width of the data, that its location and its width
-are confined to, ``(sqrt(T) / R)^2`` for a total variance T. And a group of more rows that is hardly wider than the grain of
-the values may be chance: there are so many places for it. BIC takes the information on its location for that of all rows,
-``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``.
+on two that lie close together, is larger without limit, and so is the likelihood. What BIC leaves out is the Occam
+factor of such a component: the part of the prior range R, here the overall width of the data, that its location and its
+width are confined to, ``(sqrt(T) / R)^2`` for a total variance T. And a group of more rows that is hardly wider than
+the grain of the values may be chance: there are so many places for it. BIC takes the information on its location for
+that of all rows, ``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     fit : FitResult
         A fit.
     cells : Cells
-        The rows that were fitted. Weights that are whole numbers count rows.
+        The rows that were fitted.
     n_draws : int
         How many of each.
     rng : numpy.random.Generator
@@ -92,7 +92,7 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
 def _error_bins(cells: Cells) -> tuple[Array, Array, Array]:
     """Typical errors, and for each the sum of the weights and of their squares over the rows like it."""
     err, weights = cells.err, cells.weights
-    squares = weights if np.all(weights % 1.0 == 0.0) else weights**2
+    squares = cells.squared_weights
     largest = float(err.max())
     if largest == 0.0:
         return np.zeros(1), weights.sum(keepdims=True), squares.sum(keepdims=True)

@@ -19,7 +19,7 @@ from mixpipe.certificate import loglik_bound, steepest
 from mixpipe.estimators.em import Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params, score_products
 from mixpipe.model import Array, Cells
-from mixpipe.resolution import Resolution
+from mixpipe.resolution import NO_RESOLUTION, Resolution
 from mixpipe.rows import RowLikelihood, Rows, Survey, concatenated
 from mixpipe.search import Search, criteria, never_falling
 from mixpipe.sketch import Grid, Sketch
@@ -114,7 +114,7 @@ class Found:
     points: Cells | None = None
     survey: Survey | None = None
     floor: float = 0.0
-    resolution: Resolution = Resolution()
+    resolution: Resolution = NO_RESOLUTION
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,8 @@ class SketchUse:
 def best_fits(
     cells: Cells,
     likelihood: Likelihood,
-    floor: float,
     max_components: int,
     *,
-    resolution: Resolution | None = None,
     equal_sigmas: bool = False,
     criterion: str = "bic",
     certified: bool = False,
@@ -164,12 +162,8 @@ def best_fits(
         The data.
     likelihood : Likelihood
         Of these cells.
-    floor : float
-        Lower bound on the variances, in the scaled units of `likelihood`.
     max_components : int
         Largest number of components.
-    resolution : Resolution or None
-        Where the lower bound comes from; that of the cells by default.
     equal_sigmas : bool
         Give all components one width.
     criterion : str
@@ -179,6 +173,7 @@ def best_fits(
     progress : callable or None
         Called with a number of components whenever that fit has been found.
     """
+    floor = (cells.resolution.floor / likelihood.scale) ** 2
     crowds = find_crowds(likelihood.x, likelihood.counts)
     grid = candidates(likelihood, floor, crowds)
     finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
@@ -190,9 +185,7 @@ def best_fits(
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, crowds)
     certificate = judge.certificate(found) if certified else _unknown(found)
-    return Found(
-        likelihood, found, certificate, [True] * len(found), floor=floor, resolution=resolution or cells.resolution
-    )
+    return Found(likelihood, found, certificate, [True] * len(found), floor=floor, resolution=cells.resolution)
 
 
 def best_fits_of_rows(
@@ -245,14 +238,12 @@ def best_fits_of_rows(
         points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
-            cells = concatenated(rows.blocks(), rows.weight_kind)
+            cells = replace(concatenated(rows.blocks(), rows.weight_kind), resolution=resolution)
             likelihood = Likelihood(cells, rows.n_threads)
             small = best_fits(
                 cells,
                 likelihood,
-                (resolution.floor / likelihood.scale) ** 2,
                 max_components,
-                resolution=resolution,
                 equal_sigmas=equal_sigmas,
                 criterion=criterion,
                 certified=not only_largest,
@@ -278,7 +269,7 @@ def best_fits_of_rows(
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
         with ThreadPoolExecutor(rows.n_threads) as pool:
-            pools = [[fit, *rivals[1:]] for fit, rivals in zip(found, finder.pools, strict=False)]
+            pools = [[fit, *rivals[1:]] for fit, rivals in zip(found, finder.settled, strict=False)]
             fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)

@@ -82,11 +82,11 @@ class Influence:
         Parameters
         ----------
         counts : ndarray, shape (n_rows,)
-            How often each row counts, at most its weight.
+            How often each row counts, at most its weight; of weights that do not count rows, their squares.
         """
         if not counts.any():
             return np.zeros((self._jacobian.size,) * 2)
-        if np.array_equal(counts, self.cells.weights):
+        if self.cells.weight_kind == "counts" and np.array_equal(counts, self.cells.weights):
             change = self._outer(np.eye(self._basis.shape[1]))
         else:
             half = solve_triangular(self._expected_root, self._expected(counts), lower=True)
@@ -197,9 +197,9 @@ class Common:
 def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
     """Covariance of the differences of the parameters of matched components.
 
-    A row of weight c counts as c rows. Rows of one fit only are independent of the other; what a row in both does to
-    the difference is the difference of what it does to each, its values in one and the other being as correlated as
-    they are.
+    A row of weight c counts as c rows, or as one whose scores are c times as large, as its kind says. Rows of one fit
+    only are independent of the other; what a row in both does to the difference is the difference of what it does to
+    each, its values in one and the other being as correlated as they are.
 
     Parameters
     ----------
@@ -216,16 +216,20 @@ def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[
         For (weight, mean, sigma) of each pair in turn.
     """
     first, second = ((3 * np.array([pair[side] for pair in pairs])[:, None] + np.arange(3)).ravel() for side in (0, 1))
-    counts = np.minimum(old.cells.weights[common.old], new.cells.weights[common.new])
+    c_old, c_new = old.cells.weights[common.old], new.cells.weights[common.new]
+    counted = old.cells.weight_kind == new.cells.weight_kind == "counts"
+    # What each of so many rows does to the fits.
+    counts = np.minimum(c_old, c_new) if counted else np.ones(c_old.size)
+    by_old, by_new = (np.ones(c_old.size),) * 2 if counted else (c_old, c_new)
     total = np.zeros((first.size, first.size))
     for one, places, rows in ((old, first, common.old), (new, second, common.new)):
-        left = one.cells.weights.copy()
-        left[rows] -= counts
+        left = one.cells.squared_weights.copy()
+        left[rows] -= counts if counted else left[rows]
         total += one.covariance(left)[np.ix_(places, places)]
     for start in range(0, counts.size, _BLOCK):
         part = slice(start, start + _BLOCK)
         before, after = common.old[part], common.new[part]
-        change = new.of_rows(new.cells.x[after], new.cells.err[after])[:, second]
-        change -= old.of_rows(old.cells.x[before], old.cells.err[before])[:, first]
+        change = by_new[part, None] * new.of_rows(new.cells.x[after], new.cells.err[after])[:, second]
+        change -= by_old[part, None] * old.of_rows(old.cells.x[before], old.cells.err[before])[:, first]
         total += (counts[part, None] * change).T @ change
     return total

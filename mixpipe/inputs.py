@@ -19,6 +19,7 @@ def as_cells(
     weights: Any = None,
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
+    weight_kind: str = "auto",
 ) -> Cells:
     """Cells from what users hold: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -31,7 +32,7 @@ def as_cells(
         something else, errors without a unit beside a Quantity, or pandas series with the same labels in another order.
     """
     if isinstance(x, Cells):
-        if any(given is not None for given in (err, weights, limits, truncated)):
+        if any(given is not None for given in (err, weights, limits, truncated)) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
     for name, given in (("err", err), ("weights", weights)):
@@ -51,6 +52,7 @@ def as_cells(
         None if weights is None else _plain(weights),
         limits=limits,
         truncated=truncated,
+        weight_kind=weight_kind,
     )
 
 
@@ -78,6 +80,15 @@ def with_unit_of(values: Any, result: Result) -> Result:
     """A fit with the unit that the fitted values carry, if any."""
     unit = _unit(values)
     return result if unit is None else result.with_unit(unit)
+
+
+def finished(values: Any, cells: Cells, result: Result) -> Result:
+    """A fit with the unit that the fitted values carry, if any, and a warning about rows that say nothing."""
+    result = with_unit_of(values, result)
+    if cells.n_uninformative:
+        text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
+        result = result.with_warning(text)
+    return result
 
 
 def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:

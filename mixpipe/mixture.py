@@ -14,6 +14,8 @@ from mixpipe.families import FAMILIES
 from mixpipe.families.behind import behind_limit
 from mixpipe.presentation import as_html
 
+# An error so many times the width of a mixture says nothing to the last digit.
+_VERY_MUCH = 1e8
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -205,7 +207,7 @@ class Mixture:
         Parameters
         ----------
         x, err : array_like
-            As in `logpdf`.
+            As in `logpdf`. A value with an infinite error says nothing: it belongs to each component by its weight.
         limits : ndarray of int or None
             -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
 
@@ -219,17 +221,26 @@ class Mixture:
         >>> Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0]).responsibilities(2.0)
         array([0.5, 0.5])
         """
+        given, known = self._with_finite_errors(x, err)
         if limits is None:
-            return _normalised(self._log_joint(x, err))
-        values, errors, kinds = np.broadcast_arrays(
-            np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64), limits
-        )
+            return _normalised(self._log_joint(given, known))
+        values, errors, kinds = np.broadcast_arrays(given, known, limits)
         log_joint = np.empty((*values.shape, self.n_components))
         for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
             some = kinds == kind
             if some.any():
                 log_joint[some] = function(values[some], errors[some])
         return _normalised(log_joint)
+
+    def _with_finite_errors(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
+        """Values and errors; an infinite error, which says nothing, is one that is very much wider than the mixture."""
+        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
+        unknown = np.isposinf(errors)
+        if not unknown.any():
+            return values, errors
+        middle = float(self.weights @ self.means)
+        width = float(np.max(np.hypot(self.sigmas, self.means - middle))) or abs(middle) or 1.0
+        return np.where(unknown, middle, values), np.where(unknown, _VERY_MUCH * width, errors)
 
     def _log_below(self, x: Array, err: Array) -> Array:
         with np.errstate(divide="ignore"):
@@ -262,7 +273,7 @@ class Mixture:
         >>> float(mean), round(float(unc), 6)
         (1.0, 0.707107)
         """
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
+        values, errors = self._with_finite_errors(x, err)
         if limits is None:
             mean, variance = self._mixed_moments(values, errors, 0)
             return mean, np.sqrt(variance)

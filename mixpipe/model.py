@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixpipe.arrays import Array, frozen
 from mixpipe.mixture import Mixture
 from mixpipe.presentation import as_html, as_text, measured
-from mixpipe.resolution import Resolution, find_resolution
+from mixpipe.resolution import NO_RESOLUTION, Resolution, find_resolution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,10 +77,12 @@ class Cells:
     truncated : tuple of (float, float) or None
         Bounds that observed values had to lie between to be in the sample, infinite on an open side.
     weight_kind : str
-        ``counts`` if a cell stands for as many rows as its weight says, or ``importance`` if it is one row that represents
-        more or less of the population than others do.
+        ``counts`` if a cell stands for as many rows as its weight says, or ``importance`` if it is one row that
+        represents more or less of the population than others do.
     edges : array_like, shape (n_cells, 2), or None
         Lower and upper edge of each bin, between which the observed values lie; None if the cells are no bins.
+    n_uninformative : int
+        Rows with infinite errors, which say nothing and have weight zero.
 
     Raises
     ------
@@ -91,11 +93,12 @@ class Cells:
     x: Array
     err: Array
     weights: Array
-    resolution: Resolution = Resolution()
+    resolution: Resolution = NO_RESOLUTION
     limits: NDArray[np.int8] | None = None
     truncated: tuple[float, float] | None = None
     weight_kind: str = "counts"
     edges: Array | None = None
+    n_uninformative: int = 0
 
     def __post_init__(self) -> None:
         for name in ("x", "err", "weights"):
@@ -186,17 +189,17 @@ class Cells:
         x : array_like, shape (n_data,)
             Values.
         err : array_like, shape (n_data,), float or None
-            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error says nothing: its
-            weight becomes zero.
+            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error says nothing:
+            its weight becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights, one each if None. Rows of weight zero count for nothing.
         limits, truncated
             As in `Cells`.
         weight_kind : str
-            ``counts``: each row stands for so many equal ones. ``importance``: the weights say how much of the population
-            a row represents, as inverse selection probabilities do; their scale means nothing, and they are scaled to sum
-            to the number of rows that they are worth, ``(sum w)^2 / sum w^2`` (Kish 1965). ``auto``: counts if all are
-            whole numbers, importance otherwise.
+            ``counts``: each row stands for so many equal ones. ``importance``: the weights say how much of the
+            population a row represents, as inverse selection probabilities do; their scale means nothing, and they are
+            scaled to sum to the number of rows that they are worth, ``(sum w)^2 / sum w^2`` (Kish 1965). ``auto``:
+            counts if all are whole numbers, importance otherwise.
 
         Examples
         --------
@@ -218,13 +221,14 @@ class Cells:
             errors, shares = np.where(unknown, 0.0, errors), np.where(unknown, 0.0, shares)
         shares, kind = _with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
-        rows = cls(values, errors, shares, Resolution(), flags, truncated, kind)
+        n_unknown = int(np.count_nonzero(unknown))
+        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, n_uninformative=n_unknown)
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
         """What the values resolve; nothing is known of limits and bins, whose likelihood is bounded without."""
         if self.edges is not None:
-            return Resolution()
+            return NO_RESOLUTION
         counts = self.weights if self.weight_kind == "counts" else (self.weights > 0.0).astype(np.float64)
         return find_resolution(self.x, self.err, counts if self.limits is None else counts * (self.limits == 0))
 
@@ -473,7 +477,7 @@ class FitResult:
     uncertainties: Uncertainties = field(default_factory=lambda: Uncertainties.unknown(0))
     warnings: tuple[str, ...] = ()
     unit: Any = None
-    resolution: Resolution = Resolution()
+    resolution: Resolution = NO_RESOLUTION
     effective_rows: Array = field(default_factory=lambda: np.empty(0))
     occam: float = 0.0
 
@@ -517,6 +521,10 @@ class FitResult:
     def with_unit(self, unit: Any) -> FitResult:
         """The same fit of values that have this unit."""
         return replace(self, unit=unit)
+
+    def with_warning(self, text: str) -> FitResult:
+        """The same fit with one warning more."""
+        return replace(self, warnings=(*self.warnings, text))
 
     def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Any:
         """Draw the data, the mixture as observed and the mixture with the errors removed.
@@ -604,6 +612,11 @@ class Selection:
     def with_unit(self, unit: Any) -> Selection:
         """The same fits of values that have this unit."""
         return replace(self, fits=tuple(fit.with_unit(unit) for fit in self.fits))
+
+    def with_warning(self, text: str) -> Selection:
+        """The same fits, the best one with one warning more."""
+        best = self.best
+        return replace(self, fits=tuple(fit.with_warning(text) if fit is best else fit for fit in self.fits))
 
     def __repr__(self) -> str:
         return f"{as_text(*self._presented())}\n\n{self.best!r}"

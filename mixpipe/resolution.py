@@ -1,10 +1,10 @@
 """What the values of a catalog can resolve: the narrowest component that is not its grain.
 
-The likelihood has maxima that describe the rounding of a catalog, or a few of its rows, and not the sky: k rows that lie
-within d of each other gain about k ln(k / (N d p)) nats as a component of their own, and the closest k of N rows lie
-d ~ N^(-k / (k - 1)) apart by chance. The information criteria, which presume regular maxima, prefer such components.
-Groups of about 2 + ln N rows and more do not gain by chance: a total width that holds as many is a floor that leaves
-nothing to be found but what is there. Errors that are larger than this floor need no other one.
+The likelihood has maxima that describe the rounding of a catalog, or a few of its rows, and not the sky: k rows that
+lie within d of each other gain about k ln(k / (N d p)) nats as a component of their own, and the closest k of N rows
+lie d ~ N^(-k / (k - 1)) apart by chance. The information criteria, which presume regular maxima, prefer such
+components. Groups of about 2 + ln N rows and more do not gain by chance: a total width that holds as many is a floor
+that leaves nothing to be found but what is there. Errors that are larger than this floor need no other one.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _STEPS = 0.6
 # Values are on a grid where those with many ties hold at least this share of the rows, with so many rows each.
 _TIED_SHARE = 0.2
 _TIED_ROWS = 3.0
-# Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share has
-# some that are no farther away than the step if there are several.
+# Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share
+# has some that are no farther away than the step if there are several.
 _COMMON_QUANTILE = 0.7
 _STEP_QUANTILE = 0.9
 
-# Groups of this many rows of N, and so much more for each factor of e, do not gain by chance.
-_GROUP = (2.0, 1.0)
-
-# Fewer equal rows than this are chance; and so are those that are no more than so many times as frequent as pairs of rows
-# that lie 1, 2, ... steps apart.
+# Fewer equal rows than this are chance; and so are those that are no more than so many times as frequent as pairs of
+# rows that lie 1, 2, ... steps apart.
 _REPEATED = 5.0
 _MANY_MORE = 3.0
 _NEIGHBOURS = 8
+
+# A grid is even if all values are multiples of its step to this part of it.
+_EVEN = 1e-3
 
 CAUSES = {
     "none": "no floor",
@@ -96,8 +96,8 @@ class Resolution:
         Examples
         --------
         >>> print(find_resolution(np.repeat([1.0, 1.5, 2.0, 3.0], [20, 90, 80, 30]), 0.01).note())
-        sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 (smaller than 0.3 in
-        220 rows, the first is row 1)
+        sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 (smaller than 0.3
+        in 220 rows, the first is row 1)
         """
         if self.floor == 0.0:
             return ""
@@ -108,10 +108,14 @@ class Resolution:
         if self.cause == "grid":
             text += f": values are multiples of {self.step:.3g} but {errors}"
         else:
-            text += f": as close as that values lie by chance, but {errors}"
+            text += f": rows lie as close together by chance, but {errors}"
         first = row or (f"row {self.first + 1}" if self.first >= 0 else "")
         where = f", the first is {first}" if first else ""
         return f"{text} (smaller than {self.grain:.3g} in {self.n_rows:,.6g} rows{where})"
+
+
+# Where nothing is known of the values, or nothing has to be.
+NO_RESOLUTION = Resolution()
 
 
 def find_resolution(
@@ -135,7 +139,7 @@ def find_resolution(
     times = np.ones(values.size) if counts is None else np.asarray(counts, dtype=np.float64)
     used = times > 0.0
     if not used.any():
-        return Resolution()
+        return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
     grain, step = find_grain(values[used], times[used])
     floor = math.sqrt(max((grain - smallest) * (grain + smallest), 0.0))
@@ -151,9 +155,9 @@ def find_resolution(
 def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     """The smallest total width that values resolve, and the step of their grid, 0 if they are on none.
 
-    Values on a grid, which most of them share with others, resolve 0.6 of its step. And values resolve, on a grid or not,
-    the standard deviation of a uniform density over the narrowest interval that holds ``2 + ln N`` of them, those that
-    are equal counted once or spread over their step.
+    Values on a grid, which most of them share with others, resolve 0.6 of its step. And values resolve, on a grid or
+    not, the standard deviation of a uniform density over the narrowest interval that holds some ``2 + ln N`` of them,
+    those that are equal counted once or spread over their step.
 
     Examples
     --------
@@ -161,11 +165,11 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     (0.3, 0.5)
     """
     distinct, inverse = np.unique(x, return_inverse=True)
-    ties = np.bincount(inverse, counts)
+    ties = np.bincount(inverse, counts).astype(np.float64)
     noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
     if distinct.size < 2:
-        return float(noise or np.finfo(np.float64).eps), 0.0
-    group = math.ceil(_GROUP[0] + _GROUP[1] * math.log(max(ties.sum(), 1.0)))
+        return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0
+    group = _group(float(ties.sum()))
     step = _find_step(distinct, ties)
     if step > noise:
         # Values that are equal stand for some that were spread over the step.
@@ -186,12 +190,17 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     return float(max(grid, crowd, noise)), float(step)
 
 
+def _group(n_rows: float) -> int:
+    """Rows that do not lie close together by chance: 2 + ln N, but at most half of a few, which may be two groups."""
+    return max(min(math.ceil(2.0 + math.log(max(n_rows, 1.0))), math.ceil(0.5 * n_rows)), 2)
+
+
 def _find_step(distinct: Array, ties: Array) -> float:
     """Distance between neighbouring values with many ties; 0 where few rows have any.
 
-    It need not be the same everywhere: rounded values may have been transformed, and values rounded to so many digits have
-    a step for each decade. It is the smallest one where seven tenths of the rows have it, and else as large as it is for nine
-    tenths of them.
+    It need not be the same everywhere: rounded values may have been transformed, and values rounded to so many digits
+    have a step for each decade. It is the smallest one where seven tenths of the rows have it, and else as large as it
+    is for nine tenths of them.
     """
     by_ties = np.argsort(ties, kind="stable")
     rows = np.cumsum(ties[by_ties])
@@ -222,6 +231,21 @@ def rounded_from(distinct: Array, step: float) -> tuple[Array, Array]:
     return low, np.minimum(distinct + 0.5 * step, np.append(middles, np.inf))
 
 
+def rounded(values: Array, distinct: Array, step: float) -> Array:
+    """Values rounded as those of a catalog are: to its grid if that is even, else to the nearest of its values.
+
+    >>> rounded(np.array([0.4, 2.2, 7.6]), np.array([0.0, 1.0, 2.0, 4.0]), 1.0)
+    array([0., 2., 8.])
+    """
+    multiples = (distinct - distinct[0]) / step
+    if np.all(np.abs(multiples - np.rint(multiples)) <= _EVEN):
+        return np.asarray(distinct[0] + step * np.rint((values - distinct[0]) / step))
+    middles = 0.5 * (distinct[1:] + distinct[:-1])
+    nearest = distinct[np.searchsorted(middles, values)]
+    outside = (values < distinct[0] - step) | (values > distinct[-1] + step)
+    return np.where(outside, values, nearest)
+
+
 def count_repeated(x: Array, err: Array, counts: Array) -> float:
     """Rows that are equal to an earlier one in value and error, if these are more than rounding explains.
 
@@ -230,8 +254,10 @@ def count_repeated(x: Array, err: Array, counts: Array) -> float:
     Examples
     --------
     >>> x = np.random.default_rng(1).normal(size=300)
-    >>> count_repeated(np.repeat(x, 2), np.zeros(600), np.ones(600)), count_repeated(x.round(2), np.zeros(300), np.ones(300))
-    (300.0, 0.0)
+    >>> count_repeated(np.repeat(x, 2), np.zeros(600), np.ones(600))
+    300.0
+    >>> count_repeated(x.round(2), np.zeros(300), np.ones(300))
+    0.0
     """
     order = np.lexsort((x, err))
     values, errors, times = x[order], err[order], counts[order]

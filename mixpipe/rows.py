@@ -312,5 +312,6 @@ def _powers(bounds: Array) -> Array:
 def concatenated(blocks: Iterable[Block], weight_kind: str = "counts") -> Cells:
     """Rows that fit into memory."""
     parts = [(x, err, np.broadcast_to(weights, x.shape)) for x, err, weights in blocks]
-    rows = Cells(*(np.concatenate([part[k] for part in parts]) for k in range(3)), weight_kind=weight_kind)
+    x, err, weights = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    rows = Cells(x, err, weights, weight_kind=weight_kind)
     return replace(rows, resolution=rows.resolved())

@@ -63,8 +63,9 @@ _MET = 1e-2
 _QUICK_GAIN = 0.01
 # A fit counts as better than another when it gains more than this (nats).
 _BETTER = 1e-4
-# Rounds of going back down and up again, at the most.
+# Rounds of going back down and up again, at the most; and from how many more components they begin.
 _N_ROUNDS = 4
+_AHEAD = 2
 
 
 def moments_start(likelihood: Likelihood) -> Params:
@@ -126,27 +127,43 @@ class Search:
         self.grid = grid or candidates(likelihood, floor)
         self.workers: ThreadPoolExecutor | None = None
         self.pools: list[list[Ascent]] = []
+        # The pools as they were when the fits were taken from them.
+        self.settled: list[list[Ascent]] = []
         # Fits from which starts have been made: the same starts would end at the same places.
         self.grown: set[Ascent] = set()
         self.reduced: set[Ascent] = set()
 
     def run(self, max_components: int) -> list[Ascent]:
-        """The best fit found for each number of components, in order."""
+        """The best fit found for each number of components, in order.
+
+        The way back down from the next `_AHEAD` numbers serves each of them, and nothing that is found beyond: the fit
+        for a number of components does not depend on the largest one that is looked at.
+        """
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
-        for size in range(2, max_components + 1):
+        self.settled = [self.pools[0]]
+        for size in range(2, max_components + 1 + (_AHEAD if max_components > 1 else 0)):
             effort = self._effort(size)
-            self.pools.append(self._climb(self._grown(size - 1, effort), effort))
-            self.progress(size)
-        # What the criterion has left behind stays as it is. One component more serves the way back down.
-        if self._effort(max_components) is not BRIEF and max_components > 1:
-            effort = self._effort(max_components + 1)
-            self.pools.append(self._climb(self._grown(max_components, effort), effort))
-        for _ in range(_N_ROUNDS):
-            sizes = [size for size in range(2, len(self.pools) + 1) if self._effort(size) is not BRIEF]
-            if not self._revise(sizes):
+            if effort is BRIEF:
+                # What the criterion has left behind changes nothing of what is before it.
+                self.settled += self.pools[len(self.settled) :]
+            if size > max_components and (effort is BRIEF or len(self.settled) >= max_components):
                 break
-        return never_falling([pool[0] for pool in self.pools[:max_components]])
+            self.pools.append(self._climb(self._grown(size - 1, effort), effort))
+            if effort is not BRIEF:
+                self._settle(len(self.settled) + 1, size)
+            if size - _AHEAD > len(self.settled):
+                self.settled.append(self.pools[len(self.settled)])
+            if size <= max_components:
+                self.progress(size)
+        self.settled += self.pools[len(self.settled) :]
+        return never_falling([pool[0] for pool in self.settled[:max_components]])
+
+    def _settle(self, first: int, last: int) -> None:
+        """Go down from the last number of components to the first, and up again, while anything becomes better."""
+        for _ in range(_N_ROUNDS):
+            if not self._revise(list(range(max(first, 2), last + 1))):
+                break
 
     def _effort(self, size: int) -> Effort:
         if not self.lean:

@@ -14,7 +14,7 @@ from mixpipe.admissible import occam_nats
 from mixpipe.engine import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
 from mixpipe.estimators.em import EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
-from mixpipe.inputs import as_cells, check_count, with_unit_of
+from mixpipe.inputs import as_cells, check_count, finished
 from mixpipe.likelihood import Likelihood, available_threads, score_products
 from mixpipe.model import CRITERIA, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.remarks import with_remarks
@@ -32,6 +32,7 @@ def fit_mixture(
     n_components: int = 1,
     *,
     weights: Any = None,
+    weight_kind: str = "auto",
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     family: str = "gaussian",
@@ -54,6 +55,8 @@ def fit_mixture(
         Number of components, M.
     weights : array_like, shape (n_data,), or None
         Row weights.
+    weight_kind : str
+        ``counts``, ``importance`` or ``auto``; see `mixpipe.model.Cells.from_rows`.
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
@@ -93,29 +96,28 @@ def fit_mixture(
     Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
     """
     n_components = check_count("n_components", n_components)
-    cells = as_cells(x, err, weights, limits, truncated)
+    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     if not _is_plain(cells, family, background):
-        if start is not None or algorithm != "newton" or equal_sigmas or sigma_floor is not None:
-            raise ValueError(
-                "start, algorithm, equal_sigmas and sigma_floor are for Gaussian components of values without limits"
-            )
-        return with_unit_of(x, _general(cells, family, n_components, background, n_threads)[-1])
+        if start is not None or algorithm != "newton" or equal_sigmas:
+            raise ValueError("start, algorithm and equal_sigmas are for Gaussian components of values without limits")
+        return finished(x, cells, _general(cells, family, n_components, background, n_threads)[-1])
     if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
         raise ValueError(
             f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
             f"and without equal_sigmas"
         )
     if start is None:
-        found = _search(cells, sigma_floor, n_components, n_threads, equal_sigmas=equal_sigmas)
-        return with_unit_of(x, _results(found, equal_sigmas)[-1])
+        found = _search(cells, n_components, n_threads, equal_sigmas=equal_sigmas)
+        return finished(x, cells, _results(found, equal_sigmas)[-1])
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
-    likelihood, floor, resolution = _prepare(cells, sigma_floor, n_threads)
+    likelihood = Likelihood(cells, n_threads)
+    floor = (cells.resolution.floor / likelihood.scale) ** 2
     if algorithm == "newton":
         ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
     else:
         ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
-    return with_unit_of(x, _result(likelihood, ascent, floor, equal_sigmas, resolution))
+    return finished(x, cells, _result(likelihood, ascent, floor, equal_sigmas, cells.resolution))
 
 
 def choose_n_components(
@@ -123,6 +125,7 @@ def choose_n_components(
     err: Any = None,
     *,
     weights: Any = None,
+    weight_kind: str = "auto",
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     families: Sequence[str] = ("gaussian",),
@@ -137,7 +140,7 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, limits, truncated, background, sigma_floor, n_threads
+    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads
         As in `fit_mixture`.
     families : sequence of str
         Families to choose among, all components of a mixture being of one; the criterion compares all fits. With a
@@ -169,7 +172,7 @@ def choose_n_components(
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     if not families:
         raise ValueError("families: expected at least one")
-    cells = as_cells(x, err, weights, limits, truncated)
+    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     fits: list[FitResult] = []
     found = None
     # Fits without the background tell whether it is needed.
@@ -178,11 +181,9 @@ def choose_n_components(
         if not _is_plain(cells, family, beside):
             fits += _general(cells, family, max_components, beside, n_threads, progress)
             continue
-        found = _search(
-            cells, sigma_floor, max_components, n_threads, choosing=True, criterion=criterion, progress=progress
-        )
+        found = _search(cells, max_components, n_threads, choosing=True, criterion=criterion, progress=progress)
         fits += _results(found)
-    return with_unit_of(x, _selected(fits, found, criterion, max_components))
+    return finished(x, cells, _selected(fits, found, criterion, max_components))
 
 
 def choose_from_rows(
@@ -280,7 +281,6 @@ def with_fit(selection: Selection, fit: FitResult, max_components: int, found: F
 
 def _search(
     cells: Cells,
-    sigma_floor: float | None,
     max_components: int,
     n_threads: int | None,
     *,
@@ -291,13 +291,11 @@ def _search(
 ) -> Found:
     """The best fits with Gaussian components."""
     if len(cells) <= SEARCH_ROWS:
-        likelihood, floor, resolution = _prepare(cells, sigma_floor, n_threads)
+        likelihood = Likelihood(cells, n_threads)
         return best_fits(
             cells,
             likelihood,
-            floor,
             max_components,
-            resolution=resolution,
             equal_sigmas=equal_sigmas,
             criterion=criterion,
             certified=choosing,
@@ -305,7 +303,7 @@ def _search(
         )
     return best_fits_of_rows(
         Rows.of(cells, n_threads),
-        None if sigma_floor is None else given_resolution(cells, sigma_floor).floor,
+        cells.resolution.floor if cells.resolution.cause == "given" else None,
         max_components,
         equal_sigmas=equal_sigmas,
         only_largest=not choosing,
@@ -381,26 +379,24 @@ def _doubts(selection: Selection, found: Found | None, max_components: int) -> t
     return tuple(doubts)
 
 
-def _prepare(cells: Cells, sigma_floor: float | None, n_threads: int | None) -> tuple[Likelihood, float, Resolution]:
-    """The likelihood, the lower bound on the variances in its scaled units, and where it comes from."""
-    resolution = cells.resolution if sigma_floor is None else given_resolution(cells, sigma_floor)
-    likelihood = Likelihood(cells, n_threads)
-    return likelihood, (resolution.floor / likelihood.scale) ** 2, resolution
-
-
-def given_resolution(cells: Cells, sigma_floor: float) -> Resolution:
-    """The resolution with a floor that was asked for.
+def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:
+    """The cells with a lower bound on the sigmas that was asked for, if one was.
 
     Raises
     ------
     ValueError
-        For a floor that is negative, not finite, or zero where some error is zero.
+        For a bound that is negative, not finite, or zero where the error of a value is zero.
     """
+    if sigma_floor is None:
+        return cells
+    exact = (cells.err == 0.0) & (cells.weights > 0.0) & (True if cells.limits is None else cells.limits == 0)
     if not (
-        np.isfinite(sigma_floor) and sigma_floor >= 0 and (sigma_floor > 0 or cells.err[cells.weights > 0].min() > 0)
+        math.isfinite(sigma_floor)
+        and sigma_floor >= 0.0
+        and (sigma_floor > 0.0 or cells.edges is not None or not exact.any())
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
-    return replace(cells.resolution, floor=float(sigma_floor), cause="given")
+    return replace(cells, resolution=replace(cells.resolution, floor=float(sigma_floor), cause="given"))
 
 
 def _result(

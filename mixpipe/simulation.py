@@ -26,6 +26,8 @@ SIMULATED_ROWS = 4000
 _SIMULATED_ROWS_QUADRATURE = 1000
 
 
+# Rows of a catalog that is simulated for a likelihood ratio.
+MOST_ROWS = 10_000_000
 # Twice a difference of log-likelihoods is known to this: no gain at all is as likely as any other such.
 _SAME = 1e-3
 # A mixture with less than this between the bounds of a sample is not drawn from: it is a tail.
@@ -56,22 +58,32 @@ def _p_value(observed: float, simulated: Array) -> float:
     return (1 + int(np.count_nonzero(simulated >= observed))) / (simulated.size + 1)
 
 
-def _counts_rows(weights: Array) -> bool:
-    """Whether weights are numbers of rows."""
-    return bool(np.all(weights % 1.0 == 0.0))
+def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
+    """The rows that a simulated catalog has, in an order of their own where cells stand for several, and how many.
 
+    Cells that stand for more than `most` rows are left as they are.
 
-def _one_by_one(cells: Cells) -> Cells:
-    """The rows that cells stand for, without those of weight zero; weights that are whole numbers count rows."""
-    times = cells.weights.astype(np.int64) if _counts_rows(cells.weights) else (cells.weights > 0).astype(np.int64)
-    x, err, weights = (np.repeat(part, times) for part in (cells.x, cells.err, cells.weights))
-    return replace(
-        cells,
-        x=x,
-        err=err,
-        weights=np.ones_like(weights) if _counts_rows(cells.weights) else weights,
-        limits=None if cells.limits is None else np.repeat(cells.limits, times),
+    Each row has one value. Counts stand for as many rows, which have been rounded to the same value; but values that
+    are repeated more often than rounding explains are one row each, whose weight says how often it was counted, as
+    those of a catalog that was joined with itself. So rows and their counts are the same.
+    """
+    cells = cells[cells.weights > 0.0]
+    single = cells.edges is not None or cells.weight_kind == "importance" or bool(np.all(cells.weights == 1.0))
+    if single and cells.resolution.n_repeated == 0.0:
+        return cells, len(cells)
+    flags = np.zeros(len(cells)) if cells.limits is None else cells.limits
+    _, first, inverse = np.unique(
+        np.stack([cells.x, cells.err, flags], axis=1), axis=0, return_index=True, return_inverse=True
     )
+    times = np.bincount(inverse.ravel(), cells.weights).astype(np.float64)
+    merged = cells[first]
+    if cells.resolution.n_repeated > 0.0:
+        return replace(merged, weights=times, weight_kind="importance"), len(merged)
+    n_rows = round(float(times.sum()))
+    if n_rows > most:
+        return cells, n_rows
+    rows = merged[np.repeat(np.arange(first.size), np.rint(times).astype(np.int64))]
+    return replace(rows, weights=np.ones(n_rows)), n_rows
 
 
 def _share_inside(mixture: Mixture, cells: Cells) -> float:
@@ -103,7 +115,7 @@ def quality_pvalues(
     fit : FitResult
         A fit.
     cells : Cells
-        The rows that were fitted. Weights that are whole numbers count rows.
+        The rows that were fitted.
     n_draws : int
         Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
     seed : int
@@ -131,16 +143,16 @@ def quality_pvalues(
     >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
     True
     """
-    n_rows = cells.n_data if _counts_rows(cells.weights) else np.count_nonzero(cells.weights)
     most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
+    rows, n_rows = _one_by_one(cells, most)
     if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
         return math.nan, math.nan
     if n_rows > most and set(fit.mixture.families) & set(WITH_EDGES) and np.any(cells.err[cells.weights > 0] == 0.0):
         return math.nan, math.nan
     if n_rows > most:
-        ks, ad = limit_statistics(fit, cells, n_draws, np.random.default_rng(seed))
+        ks, ad = limit_statistics(fit, rows, n_draws, np.random.default_rng(seed))
     else:
-        ks, ad = simulated_statistics(fit, cells, n_draws, seed, n_threads=n_threads)
+        ks, ad = simulated_statistics(fit, rows, n_draws, seed, n_threads=n_threads)
     quality = assess(fit.mixture, cells) if observed is None else observed()
     return _p_value(quality.ks, ks), _p_value(quality.ad, ad)
 
@@ -159,12 +171,11 @@ def simulated_statistics(
     -------
     ks, ad : ndarray, shape (n_draws,)
     """
-    rows = _one_by_one(cells)
     equal_sigmas = fit.has_equal_sigmas
     gaussian = fit.mixture.is_gaussian and cells.are_values
 
     def draw(rng: np.random.Generator) -> tuple[float, float]:
-        catalog = draw_catalog(fit.mixture, rows, rng)
+        catalog = draw_catalog(fit.mixture, cells, rng)
         if not gaussian:
             again = assess(fitted_again(fit.mixture, catalog), catalog)
             return again.ks, again.ad
@@ -202,7 +213,7 @@ def likelihood_ratio_test(
     Parameters
     ----------
     cells : Cells
-        Rows. Weights that are whole numbers count rows.
+        Rows.
     n_components : int
         M, a background included.
     family : str
@@ -234,12 +245,12 @@ def likelihood_ratio_test(
     """
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
-        return _gain(catalog, n_components, family, background, cells.resolution.floor, n_threads)
+        return _gain(catalog, n_components, family, background, n_threads)
 
     mixture, observed = gain(cells, n_threads)
     if _share_inside(mixture, cells) < _MIN_SHARE:
         return LikelihoodRatio(observed, math.nan, 0)
-    rows = _one_by_one(cells)
+    rows = _one_by_one(cells, MOST_ROWS)[0]
     statistics = np.array(
         repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
     )
@@ -251,7 +262,6 @@ def _gain(
     n_components: int,
     family: str,
     background: tuple[float, float] | None,
-    sigma_floor: float,
     n_threads: int | None,
 ) -> tuple[Mixture, float]:
     """The best mixture with M components, and twice the gain of one more."""
@@ -264,7 +274,6 @@ def _gain(
         fits = [fit_mixture(cells, n_components=size, n_threads=n_threads) for size in sizes]
     else:
         likelihood = Likelihood(cells, n_threads)
-        floor = (sigma_floor / likelihood.scale) ** 2
-        fewer, more = best_fits(cells, likelihood, floor, sizes[1]).ascents[-2:]
-        return likelihood.mixture(fewer.params), 2.0 * (more.loglik - fewer.loglik)
-    return fits[0].mixture, 2.0 * (fits[1].loglik - fits[0].loglik)
+        fewer, more = best_fits(cells, likelihood, sizes[1]).ascents[-2:]
+        return likelihood.mixture(fewer.params), 2.0 * (more.score - fewer.score)
+    return fits[0].mixture, 2.0 * ((fits[1].loglik - fits[1].occam) - (fits[0].loglik - fits[0].occam))

@@ -26,8 +26,8 @@ MAX_EM_STEPS = 100_000
 _MAX_RADIUS = 4.0
 # A component with less than this many rows stays where it is.
 _NO_DATA = 1e-200
-# A variance that is this part of a component's total variance above its bound is at the bound if the log-likelihood there
-# is no lower than this (nats): steps towards a maximum at the bound get shorter and shorter.
+# A variance that is this part of a component's total variance above its bound is at the bound if the log-likelihood
+# there is no lower than this (nats): steps towards a maximum at the bound get shorter and shorter.
 _ALMOST = 1e-4
 _SAME_HEIGHT = 1e-6
 # Relative rounding error of a sum over cells; gains below it times the log-likelihood cannot be seen.

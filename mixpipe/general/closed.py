@@ -23,8 +23,10 @@ class Slopes:
     width_width: Array
 
 
-def _by_log_sigma(by_total: Array, twice: Array, mixed: Array, total: Array, sigma: float) -> tuple[Array, Array, Array]:
-    """From derivatives by T, the root of sigma^2 + err^2, to those by ln sigma: first, second, and mixed with the mean."""
+def _by_log_sigma(
+    by_total: Array, twice: Array, mixed: Array, total: Array, sigma: float
+) -> tuple[Array, Array, Array]:
+    """From derivatives by T, the root of sigma^2 + err^2, to those by ln sigma: first, second, mixed with the mean."""
     chain = sigma**2 / total
     return by_total * chain, twice * chain**2 + by_total * chain * (2.0 - chain / total), mixed * chain
 
@@ -56,7 +58,5 @@ def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: floa
     mean_2 = total_1 / total
     mixed = -((b**2 - 1.0) * at_high - (a**2 - 1.0) * at_low) / total**2
     total_2 = (b * (2.0 - b**2) * at_high - a * (2.0 - a**2) * at_low) / total**2
-    width, twice, crossed = _by_log_sigma(
-        total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma
-    )
+    width, twice, crossed = _by_log_sigma(total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma)
     return Slopes(mean_1, width, mean_2 - mean_1**2, crossed, twice)

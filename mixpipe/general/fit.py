@@ -151,9 +151,7 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     )
     extent = float(np.ptp(likelihood.x))
     # In a truncated sample weights are those of the population, not of the rows.
-    return with_remarks(
-        fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None
-    )
+    return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None)
 
 
 def _runaway(likelihood: Likelihood, point: Point) -> NDArray[np.bool_]:

@@ -1,12 +1,13 @@
 """The likelihood where a component is not Gaussian, a row is a limit or a bin, or the sample was cut at known bounds.
 
 Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
-value, the probability below x_i for an upper limit, that above it for a lower one, and that between the edges for a bin;
-less ``ln sum_j w_j P_j`` for a
+value, the probability below x_i for an upper limit, that above it for a lower one, and that between the edges for a
+bin; less ``ln sum_j w_j P_j`` for a
 sample of observed values within a window, P_j the probability that a value with this row's error lies inside.
 
 The derivatives of each ln f_j and ln P_j with respect to the component's own parameters are in closed form for Gaussian
-components, and come from central differences for the others; value, gradient and Hessian of the log-likelihood are composed of them exactly.
+components, and come from central differences for the others; value, gradient and Hessian of the log-likelihood are
+composed of them exactly.
 """
 
 from __future__ import annotations
@@ -190,8 +191,9 @@ class Likelihood:
         return -math.inf if self.resolution.floor > 0.0 else self.floor * (1.0 + 1e-6)
 
     def bounds_of_means(self) -> tuple[float, float]:
-        """How far out the means are looked for: of a truncated sample that is a mere tail of it, a component may be at any
-        distance, each a little more likely than all smaller ones."""
+        """How far out the means are looked for: of a truncated sample that is a mere tail of it, a component may be at
+        any distance, each a little more likely than all smaller ones.
+        """
         if self.truncated is None:
             return -math.inf, math.inf
         low, high = self.truncated
@@ -367,8 +369,8 @@ class Likelihood:
         x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
         own = float(point.means[index]), float(point.sigmas[index])
         if inside:
-            low, high = self.truncated or (-math.inf, math.inf)
-            return of_probability(np.full(x.size, low), np.full(x.size, high), err, *own, value)
+            bounds = self.truncated or (-math.inf, math.inf)
+            return of_probability(np.full(x.size, bounds[0]), np.full(x.size, bounds[1]), err, *own, value)
         if self.edges is not None:
             low, high = self.edges[rows].T
             return of_probability(low, high, err, *own, value)
@@ -376,7 +378,9 @@ class Likelihood:
         if limits.any():
             low, high = np.where(limits > 0, x, -np.inf), np.where(limits < 0, x, np.inf)
             behind = of_probability(low, high, err, *own, value)
-            slopes = Slopes(*(np.where(limits == 0, *pair) for pair in zip(astuple(slopes), astuple(behind), strict=True)))
+            slopes = Slopes(
+                *(np.where(limits == 0, *pair) for pair in zip(astuple(slopes), astuple(behind), strict=True))
+            )
         return slopes
 
     def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
@@ -464,9 +468,7 @@ class Likelihood:
         )
 
 
-def log_between(
-    family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float
-) -> Array:
+def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float) -> Array:
     """Log of the probability that a value with each row's error lies between two bounds, or those of its row."""
     low, high = bounds
     if np.ndim(high) == 0 and high == math.inf:

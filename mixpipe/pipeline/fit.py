@@ -354,4 +354,4 @@ def _members(fitted: Fitted, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]
     for table, data, n_before in fitted.blocks():
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]
         if len(data):
-            yield labels, Cells(data.x, data.err, data.weights, 0.0, data.limits, data.truncated)
+            yield labels, Cells(data.x, data.err, data.weights, limits=data.limits, truncated=data.truncated)
