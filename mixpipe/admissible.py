@@ -16,8 +16,9 @@ import numpy as np
 
 from mixpipe.arrays import Array
 
-# Components that rest on fewer effective rows are not regular: two rows always have a width, and three tie with chance.
-MIN_ROWS = 3.0
+# Components that rest on fewer than three effective rows are not regular: two rows always have a width, and three tie
+# with chance. Of three rows that belong to a component nearly as a whole a little is missing.
+MIN_ROWS = 2.9
 # Components of less than so many times the grain are hardly wider than it.
 _NEAR_GRAIN = 3.0
 
@@ -32,25 +33,44 @@ def count_effective(first: Array, second: Array) -> Array:
         return np.asarray(np.divide(first**2, second, out=np.zeros_like(first), where=second > 0.0))
 
 
-def occam_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float = 0.0) -> float:
-    """Nats to be taken off for components on fewer than `MIN_ROWS` effective rows, or hardly wider than the grain.
+def occam_nats(rows: Array, total_var: Array, spread: float) -> float:
+    """Nats to be taken off for components on fewer than three effective rows, where fits are compared.
 
     Parameters
     ----------
-    weights, rows, total_var : ndarray, shape (n_components,)
-        Weight and effective rows of each component, and the total variance that it has for these.
+    rows, total_var : ndarray, shape (n_components,)
+        Effective rows of each component, and the total variance that it has for these.
     spread : float
         Overall variance of the data.
+
+    Examples
+    --------
+    >>> occam_nats(np.array([90.0, 1.0]), np.array([1.0, 1e-4]), 1.0).__round__(6)
+    9.21034
+    """
+    few = rows < MIN_ROWS
+    return float(np.sum(np.maximum(_log_ratio(spread, total_var[few]), 0.0)))
+
+
+def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float) -> float:
+    """Nats to be taken off for other components that are hardly wider than the grain, where their number is chosen.
+
+    Parameters
+    ----------
+    weights, rows, total_var, spread
+        Weights of the components, and as in `occam_nats`.
     grain : float
         Square of the smallest total width that the values resolve, where errors are smaller; 0 elsewhere.
 
     Examples
     --------
-    >>> occam_nats(np.array([0.9, 0.1]), np.array([90.0, 1.0]), np.array([1.0, 1e-4]), 1.0).__round__(6)
-    9.21034
+    >>> location_nats(np.array([0.9, 0.1]), np.array([90.0, 10.0]), np.array([1.0, 1e-4]), 1.0, 1e-4).__round__(6)
+    3.453878
     """
-    with np.errstate(divide="ignore"):
-        narrow = np.log(spread) - np.log(np.maximum(total_var, np.finfo(float).tiny))
-        located = 0.5 * (narrow + np.log(weights))
-    few, near = rows < MIN_ROWS, total_var < _NEAR_GRAIN**2 * grain
-    return float(np.sum(np.maximum(np.where(few, narrow, np.where(near, located, 0.0)), 0.0)))
+    near = (rows >= MIN_ROWS) & (total_var < _NEAR_GRAIN**2 * grain) & (weights > 0.0)
+    return float(np.sum(np.maximum(0.5 * (_log_ratio(spread, total_var[near]) + np.log(weights[near])), 0.0)))
+
+
+def _log_ratio(spread: float, total_var: Array) -> Array:
+    tiny = np.finfo(np.float64).tiny
+    return np.asarray(np.log(max(spread, tiny)) - np.log(np.maximum(total_var, tiny)))

@@ -325,10 +325,9 @@ class Likelihood:
             squares = -np.diag(hessian)[::3]
             rows = self.n_data * params.weights
             low, high = (params.variances + self._var_range[k] for k in (0, 1))
-            regular = np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares)
-            if regular and self.grain == 0.0:
+            if np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares):
                 return 0.0
-        return occam_nats(params.weights, *self.effective_rows(params), self.spread, self.grain)
+        return occam_nats(*self.effective_rows(params), self.spread)
 
     @property
     def grain(self) -> float:

@@ -448,7 +448,7 @@ class FitResult:
         where they were not counted.
     occam : float
         Nats that the choice of the number of components takes off the log-likelihood, for components that rest on
-        fewer than three effective rows; see `mixpipe.admissible`.
+        fewer than three effective rows or are hardly wider than the grain; see `mixpipe.admissible`.
     gradient_max : float
         Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
     exact : bool

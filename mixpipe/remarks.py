@@ -14,6 +14,8 @@ from mixpipe.model import FitResult
 # A fit is converged when a further Newton step promises less than this, in nats of total log-likelihood: a hundredth
 # of what could change a choice by BIC.
 CONVERGED_GAIN = 1e-3
+# Components that hold fewer rows are named.
+_FEW_ROWS = 3.0
 # A floor is mentioned where a sigma is no more than so many times as large.
 _NEAR_FLOOR = 2.0
 
@@ -28,7 +30,7 @@ def with_remarks(fit: FitResult, extent: float, *, has_errors: bool, counted: bo
     extent : float
         Range of the data.
     has_errors : bool
-        Whether any row has an error, so that a floor is not what the reader expects.
+        Whether any row has an error, so that a floor because of rounding is not what the reader expects.
     counted : bool
         Whether the weights are shares of the rows: those of a truncated sample are shares of the population.
     """
@@ -41,16 +43,17 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
     if fit.sigma_floor > 0.0 and fit.boundary.any():
         yield f"{int(fit.boundary.sum())} of {fit.n_components} sigmas at the floor of {fit.sigma_floor:.4g}"
     own = [name != "uniform" for name in fit.mixture.families]
-    if fit.sigma_floor > 0.0 and (has_errors or np.any(fit.mixture.sigmas[own] < _NEAR_FLOOR * fit.sigma_floor)):
+    rounded = has_errors and fit.resolution.cause == "grid"
+    if fit.sigma_floor > 0.0 and (rounded or np.any(fit.mixture.sigmas[own] < _NEAR_FLOOR * fit.sigma_floor)):
         yield fit.resolution.note()
     if fit.n_data < fit.n_params:
         yield f"{fit.n_params} parameters for {fit.n_data:g} rows"
-    few = fit.mixture.weights * fit.n_data < MIN_ROWS
+    few = fit.mixture.weights * fit.n_data < _FEW_ROWS
     if counted and few.any():
-        yield f"fewer than {MIN_ROWS:g} rows in component {_names(few)}"
+        yield f"fewer than {_FEW_ROWS:g} rows in component {_names(few)}"
     # Those with fewer rows have been named.
     narrow = (fit.effective_rows < MIN_ROWS) & ~few
-    if narrow.any() and fit.n_data >= MIN_ROWS:
+    if narrow.any() and fit.n_data >= _FEW_ROWS:
         numbers = ", ".join(f"{rows:.2g}" for rows in fit.effective_rows[narrow])
         yield f"mean and sigma of component {_names(narrow)} rest on {numbers} effective rows: the most precise alone"
     for name, uncertain in (("mean", fit.uncertainties.means), ("sigma", fit.uncertainties.sigmas)):

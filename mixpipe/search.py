@@ -201,17 +201,14 @@ class Search:
             ascents = self._ascend(runners, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
             runners = [ascent.params for ascent in _distinct(ascents, n_kept, _MET)]
             n_em = 0
-        finals = [
-            replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
-            for ascent in self._ascend(runners, gain=effort.gain, n_em=0)
-        ]
-        return _distinct(finals, effort.n_pool, _SAME)
+        return _distinct(self._ascend(runners, gain=effort.gain, n_em=0), effort.n_pool, _SAME)
 
     def _ascend(self, starts: list[Params], **options: Any) -> list[Ascent]:
         """Climb from each start; on several threads where a pass takes long enough to be worth it."""
 
         def climb(start: Params) -> Ascent:
-            return ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
+            ascent = ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
+            return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
 
         if self.likelihood.n_threads == 1 or self.likelihood.x.size < _THREADED_CELLS or len(starts) == 1:
             return [climb(start) for start in starts]

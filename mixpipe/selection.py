@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.admissible import occam_nats
+from mixpipe.admissible import location_nats, occam_nats
 from mixpipe.engine import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
 from mixpipe.estimators.em import EM_STEPS, Ascent, ascend, iterate
 from mixpipe.general.fit import best_fits as best_general_fits
@@ -444,7 +444,8 @@ def _result(
         ),
         resolution=resolution,
         effective_rows=rows[order],
-        occam=occam_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
+        occam=occam_nats(rows, total_var, likelihood.spread)
+        + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
     )
     extent = likelihood.scale * float(np.ptp(likelihood.x))
     return with_remarks(fit, extent, has_errors=bool(likelihood.var.any()))

@@ -275,5 +275,5 @@ def _gain(
     else:
         likelihood = Likelihood(cells, n_threads)
         fewer, more = best_fits(cells, likelihood, sizes[1]).ascents[-2:]
-        return likelihood.mixture(fewer.params), 2.0 * (more.score - fewer.score)
-    return fits[0].mixture, 2.0 * ((fits[1].loglik - fits[1].occam) - (fits[0].loglik - fits[0].occam))
+        return likelihood.mixture(fewer.params), 2.0 * (more.loglik - fewer.loglik)
+    return fits[0].mixture, 2.0 * (fits[1].loglik - fits[0].loglik)

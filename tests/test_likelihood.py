@@ -1,7 +1,7 @@
 """Log-likelihood and derivatives against the slow oracle, against finite differences, and their invariances."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ class Problem:
 
     @property
     def cells(self):
-        return Cells.from_rows(self.x, self.err, self.weights)
+        rows = Cells.from_rows(self.x, self.err)
+        return rows if self.weights is None else replace(rows, weights=self.weights)
 
     @property
     def rows(self):

@@ -18,8 +18,8 @@ from mixpipe.model import (
     aic,
     bic,
     icl,
-    resolution,
 )
+from mixpipe.resolution import find_grain, find_resolution
 from tests import reference as ref
 
 MIXTURES = {
@@ -166,20 +166,56 @@ def test_infinite_values_without_errors_are_refused_without_a_warning():
 
 
 def test_n_data_is_the_sum_of_the_row_weights():
-    cells = Cells.from_rows([1.0, 2.0, 3.0], 0.1, [0.5, 2.0, 0.0])
+    cells = Cells(np.array([1.0, 2.0, 3.0]), np.full(3, 0.1), np.array([0.5, 2.0, 0.0]))
     assert cells.n_data == 2.5
     assert len(cells) == 3
     assert mixpipe.fit_mixture(cells).n_data == 2.5
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 7.0])
+def test_weights_that_are_no_counts_sum_to_the_rows_that_they_are_worth(scale):
+    given = scale * np.array([0.5, 2.0, 0.0, 0.5])
+    cells = Cells.from_rows([1.0, 2.0, 3.0, 4.0], 0.1, given, weight_kind="importance")
+    # Kish (1965): (sum w)^2 / sum w^2 = 9 / 4.5.
+    assert cells.weight_kind == "importance"
+    assert cells.n_data == pytest.approx(2.0, rel=1e-14)
+    np.testing.assert_allclose(cells.weights, np.array([0.5, 2.0, 0.0, 0.5]) * 2.0 / 3.0, rtol=1e-14)
+    np.testing.assert_array_equal(cells.squared_weights, cells.weights**2)
+
+
+def test_the_kind_of_weights_is_told_from_them_and_can_be_said():
+    x = [1.0, 2.0, 3.0]
+    for weights in (None, [1.0, 2.0, 0.0], [5, 5, 5]):
+        cells = Cells.from_rows(x, 0.1, weights)
+        assert cells.weight_kind == "counts"
+        np.testing.assert_array_equal(cells.weights, np.ones(3) if weights is None else weights)
+    assert Cells.from_rows(x, 0.1, [1.0, 2.5, 1.0]).weight_kind == "importance"
+    # (1 + 2 + 3)^2 / (1 + 4 + 9) rows.
+    assert Cells.from_rows(x, 0.1, [1, 2, 3], weight_kind="importance").n_data == pytest.approx(36.0 / 14.0)
+    with pytest.raises(ValueError, match=r"no whole numbers, the first at index 1 \(2\.5\)"):
+        Cells.from_rows(x, 0.1, [1.0, 2.5, 1.0], weight_kind="counts")
+    with pytest.raises(ValueError, match="unknown weight_kind 'rows': expected one of auto, counts, importance"):
+        Cells.from_rows(x, 0.1, weight_kind="rows")
+
+
+def test_rows_with_infinite_errors_count_for_nothing():
+    cells = Cells.from_rows([1.0, 2.0, 300.0], [0.1, 0.2, np.inf])
+    assert (cells.n_data, cells.n_uninformative) == (2.0, 1)
+    np.testing.assert_array_equal(cells.weights, [1.0, 1.0, 0.0])
+
+
 def test_histogram_of_a_normal_recovers_its_width():
-    """Sheppard: bins of one sigma add h^2 / 12 to the variance; what remains for a normal is below exp(-2 pi^2)."""
+    """The counts are a million times the probabilities of the bins: the maximum is the normal itself."""
     edges = 0.3 + np.arange(-12.0, 13.0)
-    counts = 1e6 * np.diff(norm.cdf(edges))
-    fit = mixpipe.fit_mixture(Cells.from_histogram(edges, counts))
-    assert fit.mixture.sigmas[0] == pytest.approx(1.0, abs=2e-4)  # likelihood and moments agree at M = 1
-    assert fit.mixture.means[0] == pytest.approx(0.0, abs=2e-4)
-    np.testing.assert_allclose(Cells.from_histogram(edges, counts).err, 1.0 / math.sqrt(12.0))
+    shares = np.diff(norm.cdf(edges))
+    cells = Cells.from_histogram(edges, 1e6 * shares)
+    fit = mixpipe.fit_mixture(cells)
+    # Where 1e-6 nats are left, parameters are within 1.4e-3 of their errors, which are 1.1e-3 and less.
+    assert fit.mixture.sigmas[0] == pytest.approx(1.0, abs=2e-6)
+    assert fit.mixture.means[0] == pytest.approx(0.0, abs=2e-6)
+    assert fit.loglik == pytest.approx(1e6 * np.sum(shares * np.log(shares)), abs=1e-5)
+    np.testing.assert_array_equal(cells.err, 0.0)
+    np.testing.assert_array_equal(cells.edges, np.stack([edges[:-1], edges[1:]], axis=1))
 
 
 @pytest.mark.parametrize("edges", [[0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 1.0, 1.0]])
@@ -188,23 +224,41 @@ def test_histograms_need_increasing_edges(edges):
         Cells.from_histogram(edges, [1.0, 2.0])
 
 
-def test_resolution_is_zero_where_all_errors_are_positive():
-    assert Cells.from_rows([1.0, 2.0], 0.1).resolution == 0.0
-    assert Cells.from_rows([1.0, 2.0, 4.0], [0.1, 0.0, 0.1], [1.0, 0.0, 1.0]).resolution == 0.0
-    assert Cells.from_rows([1.0, 2.0]).resolution > 0.0
+def test_there_is_no_floor_where_all_errors_are_larger_than_the_grain():
+    # Two of three values lie within 1 of each other at the least: the grain is 1 / sqrt 12 = 0.289.
+    for err in (0.3, [0.3, 0.0, 0.3]):
+        resolution = Cells.from_rows([1.0, 4.0, 2.0], err, [1.0, 0.0, 1.0]).resolution
+        assert (resolution.floor, resolution.cause) == (0.0, "errors")
+        assert resolution.grain == pytest.approx(1.0 / math.sqrt(12.0))
+    for err in (0.2, [0.4, 0.2, 0.4], 0.0):
+        resolution = Cells.from_rows([1.0, 4.0, 2.0], err).resolution
+        smallest = np.min(err)
+        assert resolution.cause == "crowding"
+        assert resolution.floor == pytest.approx(math.sqrt(1.0 / 12.0 - smallest**2))
+        assert resolution.smallest_error == smallest
 
 
 @pytest.mark.parametrize("step", [0.1, 1.0, 2.0**-10])
 def test_resolution_of_rounded_values_follows_the_step(step):
     x = np.rint(np.random.default_rng(1).normal(0, 8, 500)) * step
-    # Not less than a uniform rounding interval's own width, and not so much that it hides what can be seen.
-    assert step / math.sqrt(12.0) < resolution(x) < 2.0 * step
+    grain, found = find_grain(x, np.ones(500))
+    assert found == pytest.approx(step)
+    assert grain == pytest.approx(0.6 * step)
+    for share in (0.0, 0.01, 0.3, 0.599):
+        resolution = find_resolution(x, share * step)
+        assert resolution.cause == "grid"
+        assert resolution.floor == pytest.approx(step * math.sqrt(0.6**2 - share**2))
+    assert find_resolution(x, 0.601 * step).floor == 0.0
 
 
 def test_resolution_scales_with_the_values():
     x = np.random.default_rng(2).standard_normal(200)
-    assert resolution(1e6 * x) == pytest.approx(1e6 * resolution(x), rel=1e-9)
-    assert resolution(x) < 0.1 * x.std()
+    one, other = find_resolution(x, 1e-3), find_resolution(1e6 * x, 1e3)
+    assert other.floor == pytest.approx(1e6 * one.floor, rel=1e-9)
+    assert other.grain == pytest.approx(1e6 * one.grain, rel=1e-9)
+    # 8 = 2 + ln 200, rounded up, of 200 normal values lie within some 8 / (200 * 0.4) = 0.1 by the density at the
+    # centre, and within less by chance.
+    assert 0.01 / math.sqrt(12.0) < one.grain < 0.1 / math.sqrt(12.0)
 
 
 # Immutability

@@ -61,7 +61,7 @@ def test_a_pass_equals_the_plain_sums(weighted):
     x, err, weights = column(weighted=weighted)
     likelihood, _ = likelihood_of(shards(x, err, weights, 3, 3))
     params = likelihood.points.scaled(TRUTH)
-    plain = Likelihood(Cells.from_rows(x, err, np.broadcast_to(weights, x.shape)), 1, like=likelihood.points)
+    plain = Likelihood(Cells(x, err, np.broadcast_to(weights, x.shape)), 1, like=likelihood.points)
     found, expected = likelihood.derivatives(params), plain.derivatives(params)
     # Terms are rounded to 2^-40 of their largest, scores to 2^-20: of sums over 3e4 rows some 1e-10 and 1e-7 remain.
     assert found.loglik == pytest.approx(expected.loglik, rel=1e-11)

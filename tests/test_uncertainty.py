@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtri
 
 import mixpipe
-from mixpipe.model import Mixture
+from mixpipe.model import Cells, Mixture
 from tests import reference as ref
 
 
@@ -16,8 +16,19 @@ def draw(n, mixture, rng, error=0.4):
     return mixture.sample(n, rng) + err * rng.standard_normal(n), err
 
 
-def oracle_uncertainties(x, err, mixture, row_weights=None):
-    """The inverse information in (w_1 .. w_{M-1}, m, s^2), the last weight being one minus the others."""
+def oracle_scores(x, err, mixture):
+    """Derivatives of each ln p(x_i) by (w, m, s^2), shape (n_rows, 3 n_components)."""
+    w, m, s = mixture.weights, mixture.means, mixture.sigmas
+    q = np.array(ref.responsibilities(x.tolist(), err.tolist(), w.tolist(), m.tolist(), s.tolist()))
+    total, offset = s**2 + err[:, None] ** 2, x[:, None] - m
+    return np.hstack([q / w, q * offset / total, 0.5 * q * (offset**2 / total**2 - 1.0 / total)])
+
+
+def oracle_uncertainties(x, err, mixture, row_weights=None, importance=False):
+    """The inverse information in (w_1 .. w_{M-1}, m, s^2), the last weight being one minus the others.
+
+    For weights that do not count rows A^-1 B A^-1, B the sum of the products of the scores with squared weights.
+    """
     w, m = mixture.weights, mixture.means
     size = w.size
     n = sum(ref.row_counts(x, row_weights))
@@ -32,7 +43,11 @@ def oracle_uncertainties(x, err, mixture, row_weights=None):
     hessian *= np.outer(unit, unit)
     constraint = np.delete(np.eye(3 * size), size - 1, axis=1)
     constraint[size - 1, : size - 1] = -1.0
-    covariance = constraint @ np.linalg.inv(-constraint.T @ hessian @ constraint) @ constraint.T
+    inverse = np.linalg.inv(-constraint.T @ hessian @ constraint)
+    if importance:
+        scores = np.array(row_weights)[:, None] * oracle_scores(x, err, mixture) @ constraint
+        inverse = inverse @ scores.T @ scores @ inverse
+    covariance = constraint @ inverse @ constraint.T
     sd = np.sqrt(np.diag(covariance))
     return sd[:size], sd[size : 2 * size], sd[2 * size :] / (2.0 * mixture.sigmas)
 
@@ -59,14 +74,19 @@ def test_one_component_with_equal_errors_in_closed_form(error):
     ],
     ids=["two", "three overlapping"],
 )
-@pytest.mark.parametrize("weighted", [False, True])
-def test_uncertainties_are_the_inverse_information_of_the_oracle(truth, weighted):
+@pytest.mark.parametrize("kind", ["none", "counts", "importance"])
+def test_uncertainties_are_the_inverse_information_of_the_oracle(truth, kind):
     rng = np.random.default_rng(2)
     x, err = draw(400, truth, rng)
-    row_weights = rng.uniform(0.5, 2.0, 400) if weighted else None
-    fit = mixpipe.fit_mixture(x, err, truth.n_components, weights=row_weights)
+    row_weights = np.ones(400) if kind == "none" else rng.uniform(0.5, 2.0, 400)
+    if kind == "importance":
+        cells = Cells.from_rows(x, err, row_weights)
+        row_weights *= row_weights.sum() / np.sum(row_weights**2)
+    else:
+        cells = Cells(x, err, row_weights)
+    fit = mixpipe.fit_mixture(cells, n_components=truth.n_components)
     assert not fit.boundary.any()
-    expected = oracle_uncertainties(x, err, fit.mixture, None if row_weights is None else row_weights.tolist())
+    expected = oracle_uncertainties(x, err, fit.mixture, row_weights.tolist(), kind == "importance")
     # Both at one point, the fitted one; the gradient that is left there, 1e-5 of its scatter, enters one of the two.
     for got, value in zip(
         (fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas), expected, strict=True

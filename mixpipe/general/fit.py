@@ -147,7 +147,7 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
         warnings=tuple(warnings),
         resolution=likelihood.resolution,
         effective_rows=likelihood.effective_rows(point)[0][order],
-        occam=math.inf if runaway.any() else likelihood.occam(point),
+        occam=math.inf if runaway.any() else likelihood.occam(point, choosing=True),
     )
     extent = float(np.ptp(likelihood.x))
     # In a truncated sample weights are those of the population, not of the rows.

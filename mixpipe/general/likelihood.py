@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from mixpipe.admissible import count_effective, occam_nats
+from mixpipe.admissible import count_effective, location_nats, occam_nats
 from mixpipe.families import FAMILIES, Family
 from mixpipe.general.closed import Slopes, of_density, of_probability
 from mixpipe.mixture import Mixture
@@ -284,14 +284,17 @@ class Likelihood:
         total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
         return count_effective(first, second), total_var
 
-    def occam(self, point: Point) -> float:
-        """Nats that the choice takes off for components on few rows, or hardly wider than the grain of the values."""
+    def occam(self, point: Point, *, choosing: bool = False) -> float:
+        """Nats that are taken off for components on few rows, and in the choice for those hardly wider than the
+        grain."""
         rows, total_var = self.effective_rows(point)
         mean = float(self.counts @ self.x) / self.n_data
         spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
         own = ~np.array(point.fixed)
-        grain = 0.0 if self.resolution.floor == 0.0 else self.resolution.grain**2
-        return occam_nats(point.weights[own], rows[own], total_var[own], spread, grain)
+        nats = occam_nats(rows[own], total_var[own], spread)
+        if choosing and self.resolution.floor > 0.0:
+            nats += location_nats(point.weights[own], rows[own], total_var[own], spread, self.resolution.grain**2)
+        return nats
 
     def score_products(self, point: Point) -> Array:
         """Sum over the rows of the products of their scores, each times its squared weight: what they scatter by."""
