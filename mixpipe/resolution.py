@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.arrays import Array
 
@@ -34,6 +34,15 @@ _REPEATED = 5.0
 _MANY_MORE = 3.0
 _NEIGHBOURS = 8
 
+# A step below this part of what values resolve without one means nothing.
+_FINE = 0.2
+# Different values are looked at in blocks of at least so many, at most so many blocks; a block is on a grid if this
+# share of its values is, where a tenth would be by chance, and all values are if this share of the rows is in such
+# blocks.
+_BLOCK_VALUES, _MOST_BLOCKS = 12, 40
+_MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
+# Of more values than this a sample tells.
+_SAMPLED = 1 << 16
 # A grid is even if all values are multiples of its step to this part of it.
 _EVEN = 1e-3
 
@@ -134,16 +143,20 @@ def find_resolution(
     smallest_error : float or None
         The smallest error of all rows, where these are a sample of them.
     """
-    values = np.asarray(x, dtype=np.float64)
+    values = np.ascontiguousarray(x, dtype=np.float64)
     errors = np.broadcast_to(np.asarray(err, dtype=np.float64), values.shape)
     times = np.ones(values.size) if counts is None else np.asarray(counts, dtype=np.float64)
     used = times > 0.0
     if not used.any():
         return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
-    grain, step = find_grain(values[used], times[used])
+    some = used & _sampled(values)
+    grain, step = find_grain(values[some], times[some])
     floor = math.sqrt(max((grain - smallest) * (grain + smallest), 0.0))
-    repeated = count_repeated(values[used], errors[used], times[used]) if step == 0.0 else 0.0
+    repeated = 0.0
+    if step == 0.0:
+        share = float(times[used].sum() / times[some].sum())
+        repeated = round(share * count_repeated(values[some], errors[some], times[some]))
     if floor == 0.0:
         return Resolution(0.0, "errors", grain, step, smallest, n_repeated=repeated)
     small = used & (errors < grain)
@@ -170,8 +183,11 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     if distinct.size < 2:
         return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0
     group = _group(float(ties.sum()))
-    step = _find_step(distinct, ties)
-    if step > noise:
+    plain = distinct[min(group, distinct.size) - 1 :] - distinct[: distinct.size - min(group, distinct.size) + 1]
+    crowd = float(plain[plain > noise].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
+    step = max(_find_step(distinct, ties), _find_decimal_step(distinct, ties, noise))
+    # A step far below what the values resolve by themselves means nothing.
+    if step > max(noise, _FINE * crowd):
         # Values that are equal stand for some that were spread over the step.
         low, high = rounded_from(distinct, step)
         after = np.cumsum(ties)
@@ -184,10 +200,41 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
         grid = _STEPS * step
     else:
         step, grid = 0.0, 0.0
-        group = min(group, distinct.size)
-        spans = distinct[group - 1 :] - distinct[: distinct.size - group + 1]
-        crowd = float(spans[spans > noise].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     return float(max(grid, crowd, noise)), float(step)
+
+
+def _sampled(values: Array) -> NDArray[np.bool_]:
+    """All of some values, and of many some thousands, chosen by what they are: equal ones together, in any order."""
+    if values.size <= _SAMPLED:
+        return np.ones(values.size, dtype=bool)
+    with np.errstate(over="ignore"):
+        mixed = (values + 0.0).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    chosen = (mixed >> np.uint64(32)) < np.uint64(2**32 * _SAMPLED // values.size)
+    return chosen if chosen.any() else np.ones(values.size, dtype=bool)
+
+
+def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
+    """The step of values that were rounded to decimal places, or to significant digits; 0 if there is none.
+
+    Neighbouring values are taken together: where nearly all are multiples of a power of ten, that is their step. The
+    step of all is the largest one that holds for a tenth of the rows.
+    """
+    n_blocks = min(distinct.size // _BLOCK_VALUES, _MOST_BLOCKS)
+    if n_blocks == 0:
+        return 0.0
+    block = np.arange(distinct.size) * n_blocks // distinct.size
+    sizes, held = np.bincount(block), np.bincount(block, ties)
+    extent = distinct[-1] - distinct[0]
+    for power in range(math.floor(math.log10(extent)), math.floor(math.log10(max(noise, extent * 1e-9))), -1):
+        step = 10.0**power
+        with np.errstate(over="ignore"):
+            multiples = distinct / step
+        on_grid = np.abs(multiples - np.rint(multiples)) <= _EVEN + noise / step
+        shares = np.bincount(block, on_grid, minlength=n_blocks)
+        if held[shares >= _MOST_OF_BLOCK * sizes].sum() >= _SOME_ROWS * held.sum():
+            return step
+    return 0.0
 
 
 def _group(n_rows: float) -> int:

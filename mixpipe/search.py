@@ -142,7 +142,7 @@ class Search:
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
         self.settled = [self.pools[0]]
-        for size in range(2, max_components + 1 + (_AHEAD if max_components > 1 else 0)):
+        for size in range(2, max_components + 1 + _AHEAD):
             effort = self._effort(size)
             if effort is BRIEF:
                 # What the criterion has left behind changes nothing of what is before it.
@@ -162,7 +162,7 @@ class Search:
     def _settle(self, first: int, last: int) -> None:
         """Go down from the last number of components to the first, and up again, while anything becomes better."""
         for _ in range(_N_ROUNDS):
-            if not self._revise(list(range(max(first, 2), last + 1))):
+            if not self._revise(list(range(first, last + 1))):
                 break
 
     def _effort(self, size: int) -> Effort:

@@ -361,6 +361,43 @@ def mixture_moments(w: Row, m: Row, s: Row, order: int) -> list[float]:
     return [math.fsum(column) for column in total]
 
 
+# Components on few rows
+
+
+def effective_rows(
+    x: Row, err: Row, w: Row, m: Row, s: Row, row_weights: Row | None = None
+) -> tuple[list[float], list[float]]:
+    """Rows that each component rests on, (sum c a)^2 / sum c a^2 with a = q / T, and their T, sum c q / sum c a."""
+    counts = row_counts(x, row_weights)
+    q = responsibilities(x, err, w, m, s)
+    rows, typical = [], []
+    for j, sj in enumerate(s):
+        a = [qi[j] / (sj * sj + ei * ei) for qi, ei in zip(q, err, strict=True)]
+        total = math.fsum(c * ai for c, ai in zip(counts, a, strict=True))
+        rows.append(total**2 / math.fsum(c * ai * ai for c, ai in zip(counts, a, strict=True)))
+        typical.append(math.fsum(c * qi[j] for c, qi in zip(counts, q, strict=True)) / total)
+    return rows, typical
+
+
+def occam(x: Row, err: Row, w: Row, m: Row, s: Row, row_weights: Row | None = None, grain: float = 0.0) -> float:
+    """Nats that are taken off where fits are compared.
+
+    ln(spread / T) for a component on fewer than three effective rows, and half of ln(w spread / T) for another one
+    with sqrt(T) < 3 grain; the grain is zero where all errors are larger than it.
+    """
+    counts = row_counts(x, row_weights)
+    n = math.fsum(counts)
+    mean = math.fsum(c * xi for c, xi in zip(counts, x, strict=True)) / n
+    spread = math.fsum(c * ((xi - mean) ** 2 + ei * ei) for c, xi, ei in zip(counts, x, err, strict=True)) / n
+    nats = 0.0
+    for wj, rows, typical in zip(w, *effective_rows(x, err, w, m, s, row_weights), strict=True):
+        if rows < 3.0:
+            nats += max(math.log(spread / typical), 0.0)
+        elif typical < 9.0 * grain**2:
+            nats += max(0.5 * math.log(wj * spread / typical), 0.0)
+    return nats
+
+
 # The best of many random restarts
 
 
@@ -400,10 +437,12 @@ def maximise(
     rng: np.random.Generator,
     sigma_floor: float = 0.0,
     row_weights: Row | None = None,
+    grain: float | None = None,
 ) -> tuple[float, Parameters]:
     """The highest log-likelihood of `starts` random runs of L-BFGS-B, and its mixture, sorted by mean.
 
-    A floor is needed where a row has no error. Without one the sigmas stop at 1e-7 of the spread of x.
+    A floor is needed where a row has no error. Without one the sigmas stop at 1e-7 of the spread of x. With a grain
+    the run with the highest log-likelihood less `occam` is taken, and what is returned is that difference.
     """
     values = np.asarray(x, dtype=float)
     errors = np.asarray(err, dtype=float)
@@ -432,16 +471,23 @@ def maximise(
         means = rng.choice(data[0], size=n_components, p=counts / n)
         log_sigmas = np.maximum(rng.uniform(math.log(0.05), 0.0, size=n_components), lowest)
         runs.append(climb(np.concatenate([logits, means, log_sigmas]), 1e-9))
-    best = min(runs, key=lambda run: run.fun)
+
+    def mixture(theta: np.ndarray) -> Parameters:
+        logits, means, log_sigmas = theta.reshape(3, n_components)
+        weights = np.exp(logits - logits.max())
+        order = np.argsort(means)
+        return (
+            (weights / weights.sum())[order].tolist(),
+            (centre + scale * means)[order].tolist(),
+            (scale * np.exp(log_sigmas))[order].tolist(),
+        )
+
+    def nats(theta: np.ndarray) -> float:
+        return 0.0 if grain is None else occam(values.tolist(), errors.tolist(), *mixture(theta), counts.tolist(),
+        grain)
+
+    best = min(runs, key=lambda run: float(run.fun * n + nats(run.x)))
     for _ in range(3):
         again = climb(best.x, 1e-15)
         best = again if again.fun <= best.fun else best
-    logits, means, log_sigmas = best.x.reshape(3, n_components)
-    weights = np.exp(logits - logits.max())
-    order = np.argsort(means)
-    mixture = (
-        (weights / weights.sum())[order].tolist(),
-        (centre + scale * means)[order].tolist(),
-        (scale * np.exp(log_sigmas))[order].tolist(),
-    )
-    return float(-best.fun * n - n * math.log(scale)), mixture
+    return float(-best.fun * n - n * math.log(scale)) - nats(best.x), mixture(best.x)

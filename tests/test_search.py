@@ -91,18 +91,45 @@ def test_no_worse_than_many_random_restarts(name, with_errors):
         err = np.zeros(250)
     floor = 0.0 if with_errors else 0.1
     fit = mixpipe.fit_mixture(x, err, size, sigma_floor=floor)
-    best, _ = ref.maximise(x, err, size, 30, rng, sigma_floor=floor)
-    assert fit.loglik >= best - 0.01
+    # Of all maxima that with the highest likelihood less what components on a row or two owe; see `ref.occam`.
+    grain = fit.resolution.grain if floor > 0.0 else 0.0
+    best, _ = ref.maximise(x, err, size, 30, rng, sigma_floor=floor, grain=grain)
+    m = fit.mixture
+    nats = ref.occam(x.tolist(), err.tolist(), m.weights.tolist(), m.means.tolist(), m.sigmas.tolist(), grain=grain)
+    assert fit.occam == pytest.approx(nats, rel=1e-6, abs=1e-9)
+    assert fit.loglik - nats >= best - 0.01
 
 
-def test_a_lone_fit_finds_what_a_selection_finds_with_errors_over_four_decades():
+def errors_over_four_decades(n_close):
+    """Forty rows, some of which are close to -3."""
     rng = np.random.default_rng(58)
     err = 10.0 ** rng.uniform(-3.0, 1.0, 40)
     x = rng.normal(0.0, 3.0, 40) + err * rng.standard_normal(40)
-    x[:4] = -3.0 + (err * rng.standard_normal(40))[:4]
+    x[:n_close] = -3.0 + (err * rng.standard_normal(40))[:n_close]
+    return x, err
+
+
+# Of forty rows six, 2 + ln 40, are no longer close by chance.
+@pytest.mark.parametrize(("n_close", "n_components"), [(4, 1), (12, 2)])
+def test_a_lone_fit_finds_what_a_selection_finds_with_errors_over_four_decades(n_close, n_components):
+    x, err = errors_over_four_decades(n_close)
     selection = mixpipe.choose_n_components(x, err, max_components=5)
-    assert selection.best.n_components == 3
-    assert mixpipe.fit_mixture(x, err, 3).loglik >= selection.best.loglik - 0.01
+    assert selection.best.n_components == n_components
+    for fit in selection.fits:
+        alone = mixpipe.fit_mixture(x, err, fit.n_components)
+        assert alone.loglik == pytest.approx(fit.loglik, abs=1e-6)
+        np.testing.assert_allclose(alone.mixture.means, fit.mixture.means, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_components", [2, 3, 4])
+def test_no_worse_than_random_restarts_with_errors_over_four_decades(n_components):
+    x, err = errors_over_four_decades(4)
+    fit = mixpipe.fit_mixture(x, err, n_components)
+    assert fit.sigma_floor > 0.0
+    best, _ = ref.maximise(
+        x, err, n_components, 100, np.random.default_rng(59), sigma_floor=fit.sigma_floor, grain=fit.resolution.grain
+    )
+    assert fit.loglik - fit.occam >= best - 0.01
 
 
 @pytest.mark.parametrize("seed", range(3))

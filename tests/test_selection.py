@@ -282,12 +282,23 @@ def test_all_values_equal_with_errors_is_one_point():
     assert [other.loglik for other in selection.fits] == pytest.approx([fit.loglik] * 3, abs=1e-9)
 
 
-def test_more_components_than_values_with_errors_gain_nothing_more():
-    x, err = [0.0, 10.0, 30.0], 0.1
-    logliks = [mixpipe.fit_mixture(x, err, m, sigma_floor=0.0).loglik for m in (3, 5)]
-    # Three points, a third of the rows each: 3 (ln 1/3 - ln(0.1 sqrt(2 pi))).
-    expected = 3 * (math.log(1 / 3) - math.log(0.1 * math.sqrt(2 * math.pi)))
-    assert logliks == pytest.approx([expected, expected], abs=1e-6)
+@pytest.mark.parametrize("n_components", [3, 5])
+def test_a_component_for_each_value_is_a_maximum_that_is_not_preferred(n_components):
+    x, err = np.array([0.0, 10.0, 30.0]), 0.1
+    means = np.append(x, np.full(n_components - 3, 20.0))
+    start = Mixture(np.full(n_components, 1.0 / n_components), means, np.full(n_components, 0.1))
+    points = mixpipe.fit_mixture(x, err, n_components, start=start, sigma_floor=0.0)
+    # Three points, a third of the rows each: 3 (ln 1/3 - ln(0.1 sqrt(2 pi))). More components gain nothing more.
+    assert points.loglik == pytest.approx(3 * math.log(1 / 3 / (err * math.sqrt(2 * math.pi))), abs=1e-6)
+    # Each rests on one row, which confines it to T = 0.01 of the variance of the data: ln(spread / T) nats each.
+    if n_components == 3:
+        np.testing.assert_allclose(points.effective_rows, 1.0, rtol=1e-6)
+        assert points.occam == pytest.approx(3 * math.log((x.var() + err**2) / err**2), rel=1e-6)
+    # One component counted several times loses less: x has the total variance x.var() in it.
+    fit = mixpipe.fit_mixture(x, err, n_components, sigma_floor=0.0)
+    assert fit.loglik == pytest.approx(-1.5 * (math.log(2 * math.pi * x.var()) + 1.0), abs=1e-6)
+    assert fit.loglik > points.loglik - points.occam
+    np.testing.assert_allclose(fit.mixture.means, x.mean(), rtol=1e-4)
 
 
 def test_a_few_exact_ties_do_not_make_a_spike():

@@ -286,7 +286,8 @@ class Likelihood:
 
     def occam(self, point: Point, *, choosing: bool = False) -> float:
         """Nats that are taken off for components on few rows, and in the choice for those hardly wider than the
-        grain."""
+        grain.
+        """
         rows, total_var = self.effective_rows(point)
         mean = float(self.counts @ self.x) / self.n_data
         spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
