@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mixpipe.arrays import Array
 
@@ -41,8 +41,6 @@ _FINE = 0.2
 # blocks.
 _BLOCK_VALUES, _MOST_BLOCKS = 12, 40
 _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
-# Of more values than this a sample tells.
-_SAMPLED = 1 << 16
 # A grid is even if all values are multiples of its step to this part of it.
 _EVEN = 1e-3
 
@@ -150,13 +148,12 @@ def find_resolution(
     if not used.any():
         return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
-    some = used & _sampled(values)
-    grain, step = find_grain(values[some], times[some])
+    distinct, ties = _tied(values[used], times[used])
+    grain, step = _grain(distinct, ties)
     floor = math.sqrt(max((grain - smallest) * (grain + smallest), 0.0))
     repeated = 0.0
-    if step == 0.0:
-        share = float(times[used].sum() / times[some].sum())
-        repeated = round(share * count_repeated(values[some], errors[some], times[some]))
+    if step == 0.0 and ties.sum() > distinct.size:
+        repeated = count_repeated(values[used], errors[used], times[used])
     if floor == 0.0:
         return Resolution(0.0, "errors", grain, step, smallest, n_repeated=repeated)
     small = used & (errors < grain)
@@ -177,8 +174,19 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     >>> find_grain(np.array([1.0, 1.5, 2.0, 3.0]), np.array([20.0, 90.0, 80.0, 30.0]))
     (0.3, 0.5)
     """
+    return _grain(*_tied(x, counts))
+
+
+def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
+    """Different values, and the rows with each."""
+    if np.all(counts == 1.0):
+        distinct, times = np.unique(x, return_counts=True)
+        return distinct, times.astype(np.float64)
     distinct, inverse = np.unique(x, return_inverse=True)
-    ties = np.bincount(inverse, counts).astype(np.float64)
+    return distinct, np.bincount(inverse, counts).astype(np.float64)
+
+
+def _grain(distinct: Array, ties: Array) -> tuple[float, float]:
     noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
     if distinct.size < 2:
         return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0
@@ -201,17 +209,6 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     else:
         step, grid = 0.0, 0.0
     return float(max(grid, crowd, noise)), float(step)
-
-
-def _sampled(values: Array) -> NDArray[np.bool_]:
-    """All of some values, and of many some thousands, chosen by what they are: equal ones together, in any order."""
-    if values.size <= _SAMPLED:
-        return np.ones(values.size, dtype=bool)
-    with np.errstate(over="ignore"):
-        mixed = (values + 0.0).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    chosen = (mixed >> np.uint64(32)) < np.uint64(2**32 * _SAMPLED // values.size)
-    return chosen if chosen.any() else np.ones(values.size, dtype=bool)
 
 
 def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:

@@ -379,23 +379,35 @@ def effective_rows(
     return rows, typical
 
 
-def occam(x: Row, err: Row, w: Row, m: Row, s: Row, row_weights: Row | None = None, grain: float = 0.0) -> float:
-    """Nats that are taken off where fits are compared.
+def occam(x: Row, err: Row, w: Row, m: Row, s: Row, row_weights: Row | None = None) -> float:
+    """Nats that are taken off where fits are compared: ln(spread / T) for each component on fewer than three rows.
 
-    ln(spread / T) for a component on fewer than three effective rows, and half of ln(w spread / T) for another one
-    with sqrt(T) < 3 grain; the grain is zero where all errors are larger than it.
+    Of three rows a tenth may be missing.
     """
+    spread = overall_variance(x, err, row_weights)
+    return math.fsum(
+        max(math.log(spread / typical), 0.0)
+        for rows, typical in zip(*effective_rows(x, err, w, m, s, row_weights), strict=True)
+        if rows < 2.9
+    )
+
+
+def location_nats(x: Row, err: Row, w: Row, m: Row, s: Row, grain: float, row_weights: Row | None = None) -> float:
+    """Nats that the choice takes off besides: ln(w spread / T) / 2 for other components with sqrt(T) < 3 grain."""
+    spread = overall_variance(x, err, row_weights)
+    return math.fsum(
+        max(0.5 * math.log(wj * spread / typical), 0.0)
+        for wj, rows, typical in zip(w, *effective_rows(x, err, w, m, s, row_weights), strict=True)
+        if rows >= 2.9 and typical < 9.0 * grain**2
+    )
+
+
+def overall_variance(x: Row, err: Row, row_weights: Row | None = None) -> float:
+    """Variance of all values, their errors included."""
     counts = row_counts(x, row_weights)
     n = math.fsum(counts)
     mean = math.fsum(c * xi for c, xi in zip(counts, x, strict=True)) / n
-    spread = math.fsum(c * ((xi - mean) ** 2 + ei * ei) for c, xi, ei in zip(counts, x, err, strict=True)) / n
-    nats = 0.0
-    for wj, rows, typical in zip(w, *effective_rows(x, err, w, m, s, row_weights), strict=True):
-        if rows < 3.0:
-            nats += max(math.log(spread / typical), 0.0)
-        elif typical < 9.0 * grain**2:
-            nats += max(0.5 * math.log(wj * spread / typical), 0.0)
-    return nats
+    return math.fsum(c * ((xi - mean) ** 2 + ei * ei) for c, xi, ei in zip(counts, x, err, strict=True)) / n
 
 
 # The best of many random restarts
@@ -483,8 +495,9 @@ def maximise(
         )
 
     def nats(theta: np.ndarray) -> float:
-        return 0.0 if grain is None else occam(values.tolist(), errors.tolist(), *mixture(theta), counts.tolist(),
-        grain)
+        return (
+            0.0 if grain is None else occam(values.tolist(), errors.tolist(), *mixture(theta), counts.tolist(), grain)
+        )
 
     best = min(runs, key=lambda run: float(run.fun * n + nats(run.x)))
     for _ in range(3):
