@@ -7,10 +7,14 @@ on two that lie close together, is larger without limit, and so is the likelihoo
 factor of such a component: the part of the prior range R, here the overall width of the data, that its location and its
 width are confined to, ``(sqrt(T) / R)^2`` for a total variance T. And a group of more rows that is hardly wider than
 the grain of the values may be chance: there are so many places for it. BIC takes the information on its location for
-that of all rows, ``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``.
+that of all rows, ``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``. A component on fewer
+than three rows has to gain, beside its Occam factor, once more what BIC takes for a component: what is left to it are
+rows far from all others.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -19,6 +23,8 @@ from mixpipe.arrays import Array
 # Components that rest on fewer than three effective rows are not regular: two rows always have a width, and three tie
 # with chance. Of three rows that belong to a component nearly as a whole a little is missing.
 MIN_ROWS = 2.9
+# Parameters of a component.
+_PARAMS = 3
 # Components of less than so many times the grain are hardly wider than it.
 _NEAR_GRAIN = 3.0
 
@@ -33,7 +39,7 @@ def count_effective(first: Array, second: Array) -> Array:
         return np.asarray(np.divide(first**2, second, out=np.zeros_like(first), where=second > 0.0))
 
 
-def occam_nats(rows: Array, total_var: Array, spread: float) -> float:
+def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> float:
     """Nats to be taken off for components on fewer than three effective rows, where fits are compared.
 
     Parameters
@@ -42,14 +48,17 @@ def occam_nats(rows: Array, total_var: Array, spread: float) -> float:
         Effective rows of each component, and the total variance that it has for these.
     spread : float
         Overall variance of the data.
+    n_data : float
+        Rows.
 
     Examples
     --------
-    >>> occam_nats(np.array([90.0, 1.0]), np.array([1.0, 1e-4]), 1.0).__round__(6)
-    9.21034
+    >>> occam_nats(np.array([99.0, 1.0]), np.array([1.0, 1e-4]), 1.0, 100.0).__round__(6)
+    16.118096
     """
     few = rows < MIN_ROWS
-    return float(np.sum(np.maximum(_log_ratio(spread, total_var[few]), 0.0)))
+    price = _PARAMS * 0.5 * math.log(max(n_data, 1.0))
+    return float(np.sum(np.maximum(_log_ratio(spread, total_var[few]), 0.0) + price))
 
 
 def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float) -> float:

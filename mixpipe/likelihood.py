@@ -327,7 +327,7 @@ class Likelihood:
             low, high = (params.variances + self._var_range[k] for k in (0, 1))
             if np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares):
                 return 0.0
-        return occam_nats(*self.effective_rows(params), self.spread)
+        return occam_nats(*self.effective_rows(params), self.spread, self.n_data)
 
     @property
     def grain(self) -> float:

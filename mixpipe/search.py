@@ -141,7 +141,7 @@ class Search:
         """
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
-        self.settled = [self.pools[0]]
+        self.settled = []
         for size in range(2, max_components + 1 + _AHEAD):
             effort = self._effort(size)
             if effort is BRIEF:

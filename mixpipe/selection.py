@@ -444,7 +444,7 @@ def _result(
         ),
         resolution=resolution,
         effective_rows=rows[order],
-        occam=occam_nats(rows, total_var, likelihood.spread)
+        occam=occam_nats(rows, total_var, likelihood.spread, likelihood.n_data)
         + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
     )
     extent = likelihood.scale * float(np.ptp(likelihood.x))

@@ -449,12 +449,12 @@ def maximise(
     rng: np.random.Generator,
     sigma_floor: float = 0.0,
     row_weights: Row | None = None,
-    grain: float | None = None,
+    regular: bool = False,
 ) -> tuple[float, Parameters]:
     """The highest log-likelihood of `starts` random runs of L-BFGS-B, and its mixture, sorted by mean.
 
-    A floor is needed where a row has no error. Without one the sigmas stop at 1e-7 of the spread of x. With a grain
-    the run with the highest log-likelihood less `occam` is taken, and what is returned is that difference.
+    A floor is needed where a row has no error. Without one the sigmas stop at 1e-7 of the spread of x. Among
+    regular maxima the run with the highest log-likelihood less `occam` is taken, and that difference returned.
     """
     values = np.asarray(x, dtype=float)
     errors = np.asarray(err, dtype=float)
@@ -495,9 +495,7 @@ def maximise(
         )
 
     def nats(theta: np.ndarray) -> float:
-        return (
-            0.0 if grain is None else occam(values.tolist(), errors.tolist(), *mixture(theta), counts.tolist(), grain)
-        )
+        return occam(values.tolist(), errors.tolist(), *mixture(theta), counts.tolist()) if regular else 0.0
 
     best = min(runs, key=lambda run: float(run.fun * n + nats(run.x)))
     for _ in range(3):

@@ -292,7 +292,7 @@ class Likelihood:
         mean = float(self.counts @ self.x) / self.n_data
         spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
         own = ~np.array(point.fixed)
-        nats = occam_nats(rows[own], total_var[own], spread)
+        nats = occam_nats(rows[own], total_var[own], spread, self.n_data)
         if choosing and self.resolution.floor > 0.0:
             nats += location_nats(point.weights[own], rows[own], total_var[own], spread, self.resolution.grain**2)
         return nats
