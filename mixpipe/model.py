@@ -360,6 +360,17 @@ class Cells:
         resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
         return Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
 
+    def as_points(self) -> Cells:
+        """Bins as measurements at their centres, with the standard deviation of a uniform density over each in their
+        error.
+
+        For the moments of a smooth density this is Sheppard's correction.
+        """
+        if self.edges is None:
+            return self
+        widths = np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0)
+        return replace(self, err=np.hypot(self.err, widths), edges=None)
+
     @property
     def n_data(self) -> float:
         """Number of rows that the cells stand for: the sum of the weights."""

@@ -28,12 +28,14 @@ _TIED_ROWS = 3.0
 _COMMON_QUANTILE = 0.7
 _STEP_QUANTILE = 0.9
 
-# Fewer equal rows than this are chance; and so are those that are no more than so many times as frequent as pairs of
+# Fewer equal rows than this are chance; and so are those that are no more than twice as frequent as pairs of
 # rows that lie 1, 2, ... steps apart.
 _REPEATED = 5.0
-_MANY_MORE = 3.0
+_MANY_MORE = 2.0
 _NEIGHBOURS = 8
 
+# Of a grid with so many gaps or more, half of the gaps differ from the next by less than this in their logarithm.
+_REGULAR_GAPS, _REGULAR = 4, 0.45
 # A step below this part of what values resolve without one means nothing.
 _FINE = 0.2
 # Different values are looked at in blocks of at least so many, at most so many blocks; a block is on a grid if this
@@ -148,12 +150,8 @@ def find_resolution(
     if not used.any():
         return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
-    distinct, ties = _tied(values[used], times[used])
-    grain, step = _grain(distinct, ties)
+    grain, step, repeated = _find_grain(values[used], errors[used], times[used])
     floor = math.sqrt(max((grain - smallest) * (grain + smallest), 0.0))
-    repeated = 0.0
-    if step == 0.0 and ties.sum() > distinct.size:
-        repeated = count_repeated(values[used], errors[used], times[used])
     if floor == 0.0:
         return Resolution(0.0, "errors", grain, step, smallest, n_repeated=repeated)
     small = used & (errors < grain)
@@ -174,7 +172,29 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
     >>> find_grain(np.array([1.0, 1.5, 2.0, 3.0]), np.array([20.0, 90.0, 80.0, 30.0]))
     (0.3, 0.5)
     """
-    return _grain(*_tied(x, counts))
+    return _find_grain(x, np.zeros(x.size), counts)[:2]
+
+
+def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, float]:
+    """Grain, step, and the rows that repeat others for another reason than rounding."""
+    distinct, ties = _tied(x, counts)
+    noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
+    if distinct.size < 2:
+        return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0, 0.0
+    group = _group(float(ties.sum()))
+    apart = min(group, distinct.size) - 1
+    spans = distinct[apart:] - distinct[: distinct.size - apart]
+    crowd = float(spans[spans > noise].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
+    step, repeated = _find_step(distinct, ties), 0.0
+    if step == 0.0:
+        decimal = _find_decimal_step(distinct, ties, noise)
+        if ties.sum() > distinct.size:
+            repeated = count_repeated(x, err, counts, decimal)
+        step = 0.0 if repeated else decimal
+    # A step far below what the values resolve by themselves means nothing.
+    if step <= max(noise, _FINE * crowd):
+        return max(crowd, noise), 0.0, repeated
+    return max(_STEPS * step, _spread_crowd(distinct, ties, step, group), noise), step, repeated
 
 
 def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
@@ -186,29 +206,19 @@ def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
     return distinct, np.bincount(inverse, counts).astype(np.float64)
 
 
-def _grain(distinct: Array, ties: Array) -> tuple[float, float]:
-    noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
-    if distinct.size < 2:
-        return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0
-    group = _group(float(ties.sum()))
-    plain = distinct[min(group, distinct.size) - 1 :] - distinct[: distinct.size - min(group, distinct.size) + 1]
-    crowd = float(plain[plain > noise].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
-    step = max(_find_step(distinct, ties), _find_decimal_step(distinct, ties, noise))
-    # A step far below what the values resolve by themselves means nothing.
-    if step > max(noise, _FINE * crowd):
-        # Values that are equal stand for some that were spread over the step.
-        low, high = rounded_from(distinct, step)
-        after = np.cumsum(ties)
-        ranks = np.stack([after - ties, after], axis=1).ravel()
-        edges = np.stack([low, high], axis=1).ravel()
-        begins = np.concatenate([ranks, ranks - (group - 1)])
-        begins = begins[(begins >= 0.0) & (begins <= ranks[-1] - (group - 1))]
-        spans = np.interp(begins + (group - 1), ranks, edges) - np.interp(begins, ranks, edges)
-        crowd = float(spans.min(initial=edges[-1] - edges[0])) / math.sqrt(12.0)
-        grid = _STEPS * step
-    else:
-        step, grid = 0.0, 0.0
-    return float(max(grid, crowd, noise)), float(step)
+def _spread_crowd(distinct: Array, ties: Array, step: float, group: int) -> float:
+    """Standard deviation of a uniform density over the narrowest interval of a group of rows.
+
+    Rows with one value stand for some that were spread over the step.
+    """
+    low, high = rounded_from(distinct, step)
+    after = np.cumsum(ties)
+    ranks = np.stack([after - ties, after], axis=1).ravel()
+    edges = np.stack([low, high], axis=1).ravel()
+    begins = np.concatenate([ranks, ranks - (group - 1)])
+    begins = begins[(begins >= 0.0) & (begins <= ranks[-1] - (group - 1))]
+    spans = np.interp(begins + (group - 1), ranks, edges) - np.interp(begins, ranks, edges)
+    return float(spans.min(initial=edges[-1] - edges[0])) / math.sqrt(12.0)
 
 
 def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
@@ -255,6 +265,9 @@ def _find_step(distinct: Array, ties: Array) -> float:
     if heavy.size < 3 or weights.sum() < _TIED_SHARE * rows[-1] or weights.mean() < _TIED_ROWS:
         return 0.0
     gaps = np.diff(heavy)
+    # Values that are repeated for another reason lie at random: of two gaps in a row one is three times as large.
+    if gaps.size >= _REGULAR_GAPS and np.median(np.abs(np.diff(np.log(gaps)))) > _REGULAR:
+        return 0.0
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
     order = np.argsort(nearest, kind="stable")
     reached = np.cumsum(weights[order])
@@ -290,10 +303,18 @@ def rounded(values: Array, distinct: Array, step: float) -> Array:
     return np.where(outside, values, nearest)
 
 
-def count_repeated(x: Array, err: Array, counts: Array) -> float:
+def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> float:
     """Rows that are equal to an earlier one in value and error, if these are more than rounding explains.
 
-    Rounded values are as often one step apart as they are equal, but for the order of a pair.
+    Values that were rounded to a step are about as often equal as they are one, or two, or three steps apart, but for
+    the order of a pair.
+
+    Parameters
+    ----------
+    x, err, counts : ndarray, shape (n_rows,)
+        Values, errors, and the rows that each stands for.
+    step : float
+        Of the values, where it is known; that of all of them by default.
 
     Examples
     --------
@@ -313,16 +334,14 @@ def count_repeated(x: Array, err: Array, counts: Array) -> float:
         return 0.0
     values, errors = values[starts], errors[starts]
     pairs = float(np.sum(times * (times - 1.0))) / 2.0
-    step = _lattice(np.unique(values))
-    if step > 0.0 and starts.size > 1:
-        # Places on the grid, those of one error in a row.
-        place = np.rint((values - values.min()) / step) + np.searchsorted(np.unique(errors), errors) * (
-            2.0 * (np.ptp(values) / step + _NEIGHBOURS)
-        )
-        apart = 0.0
-        for k in range(1, _NEIGHBOURS + 1):
-            at = np.minimum(np.searchsorted(place, place + k), place.size - 1)
-            apart += float(np.sum(times * times[at] * (place[at] == place + k)))
+    step = max(step, _lattice(np.unique(values)))
+    if step > 0.0:
+        # Pairs of one error that are up to some steps apart: the rows of each error follow one another, far apart.
+        place = (values - values.min()) / step
+        place += np.searchsorted(np.unique(errors), errors) * (place.max() + 2.0 * _NEIGHBOURS)
+        after = np.append(0.0, np.cumsum(times))
+        last = np.searchsorted(place, place + _NEIGHBOURS + 0.5, side="right")
+        apart = float(np.sum(times * (after[last] - after[1:])))
         if pairs <= _MANY_MORE * 0.5 * apart / _NEIGHBOURS + _REPEATED:
             return 0.0
     return repeated

@@ -4,6 +4,7 @@ Expected values are closed forms, the truth that was drawn from, or the same dat
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,12 +66,28 @@ def is_truth(fit, truth, extra_var=0.0, n_sigma=4.5):
 # Too few rows
 
 
+@pytest.mark.parametrize("sigma_floor", [None, 0.0])
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_as_many_components_as_rows_and_more(n):
+def test_one_to_three_rows_are_one_component(n, sigma_floor):
+    """A component on one row or two costs more than it gains: more components are one, counted several times."""
     x, err = np.array([1.0, 10.0, 30.0])[:n], 0.1
-    logliks = [fit.loglik for fit in choose(x, err).fits]
+    selection = choose(x, err, sigma_floor=sigma_floor)
+    total = max(x.std(), err)
+    expected = -n * (math.log(total) + LOG_SQRT_2PI + 0.5 * x.var() / total**2)
+    assert [fit.loglik for fit in selection.fits] == pytest.approx([expected] * 5, abs=1e-6)
+    assert selection.best.n_components == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_a_component_for_each_row_is_a_maximum(n):
+    x, err = np.array([1.0, 10.0, 30.0, 54.0, 100.0])[:n], 0.1
+    start = Mixture(np.full(n, 1.0 / n), x, np.full(n, err))
+    fit = mixpipe.fit_mixture(x, err, n, start=start, sigma_floor=0.0)
     # One point for each row, with the weight 1 / n.
-    assert logliks[n - 1 :] == pytest.approx([-n * (math.log(n) + math.log(err) + LOG_SQRT_2PI)] * (6 - n), abs=1e-6)
+    assert fit.loglik == pytest.approx(-n * (math.log(n) + math.log(err) + LOG_SQRT_2PI), abs=1e-6)
+    np.testing.assert_allclose(fit.mixture.means, x, rtol=1e-9)
+    assert fit.boundary.all()
+    np.testing.assert_allclose(fit.effective_rows, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -95,9 +112,12 @@ def test_ten_components_for_five_rows():
     assert exact.best.n_components == 1
     # No density exceeds that of the narrowest component at its mean.
     assert exact.fits[-1].loglik <= -5 * (math.log(exact.best.sigma_floor) + LOG_SQRT_2PI)
-    assert choose(x, 0.1, max_components=10).fits[-1].loglik == pytest.approx(
-        -5 * (math.log(5 * 0.1) + LOG_SQRT_2PI), abs=1e-6
-    )
+    # The same with errors; five points, of a fifth of the rows each, would be the highest maximum.
+    for sigma_floor in (None, 0.0):
+        fits = choose(x, 0.1, max_components=10, sigma_floor=sigma_floor).fits
+        one = -5 * (math.log(x.std()) + LOG_SQRT_2PI + 0.5)
+        assert fits[0].loglik == pytest.approx(one, abs=1e-6)
+        assert one - 1e-6 <= fits[-1].loglik <= -5 * (math.log(5 * 0.1) + LOG_SQRT_2PI) + 1e-6
 
 
 # Ties and rounding
@@ -122,7 +142,7 @@ def test_all_values_equal(n, value):
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 0.5])
 def test_rounded_values_without_errors_make_no_spikes(n, step):
-    """Rounding adds the variance of a uniform density over the step; a component is no narrower than the step."""
+    """Rounding adds the variance of a uniform density over the step; a component is no narrower than 0.6 steps."""
     for truth in (ONE, TWO):
         if step > 0.25 and truth is TWO:
             continue  # two or three distinct values for each component say nothing about its width
@@ -131,7 +151,7 @@ def test_rounded_values_without_errors_make_no_spikes(n, step):
             selection = choose(x, max_components=4)
             best = selection.best
             assert best.n_components == truth.n_components
-            assert best.sigma_floor == pytest.approx(step)
+            assert best.sigma_floor == pytest.approx(0.6 * step)
             if not best.boundary.any():
                 assert is_truth(best, truth, step**2 / 12.0)
 
@@ -298,7 +318,8 @@ def test_row_weights_over_six_decades_count_as_rows(err):
     rng = np.random.default_rng(7)
     x = draw(Mixture([0.5, 0.5], [0.0, 5.0], [0.3, 0.5]), 400, rng, err or 0.0)
     weights = log_uniform(rng, -3, 3, 400)
-    fit = mixpipe.fit_mixture(x, err, 2, weights=weights)
+    rows = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(replace(rows, weights=weights), n_components=2)
     assert fit.converged
     assert fit.n_data == pytest.approx(weights.sum())
     share = fit.mixture.responsibilities(x, err or 0.0) * weights[:, None]
@@ -308,7 +329,7 @@ def test_row_weights_over_six_decades_count_as_rows(err):
     spread = np.array([np.average((x - mean) ** 2, weights=q) for mean, q in zip(means, share.T, strict=True)])
     np.testing.assert_allclose(fit.mixture.sigmas**2, spread - (err or 0.0) ** 2, rtol=1e-5)
     # A common factor changes the likelihood alone.
-    scaled = mixpipe.fit_mixture(x, err, 2, weights=1e-3 * weights)
+    scaled = mixpipe.fit_mixture(replace(rows, weights=1e-3 * weights), n_components=2)
     assert scaled.loglik == pytest.approx(1e-3 * fit.loglik, rel=1e-6)
     np.testing.assert_allclose(scaled.mixture.means, fit.mixture.means, rtol=1e-4, atol=1e-4)
 
@@ -424,8 +445,8 @@ def test_many_rows_are_fitted_as_well_as_by_a_search_on_the_rows(data):
     selection = mixpipe.choose_n_components(x, err, max_components=4)
     cells = Cells.from_rows(x, err)
     likelihood = Likelihood(cells)
-    on_rows = Search(likelihood, (cells.resolution / likelihood.scale) ** 2).run(4)
-    criteria = [bic(fit.loglik, 3 * size - 1, N_LARGE) for size, fit in enumerate(on_rows, 1)]
+    on_rows = Search(likelihood, (cells.resolution.floor / likelihood.scale) ** 2).run(4)
+    criteria = [bic(fit.score, 3 * size - 1, N_LARGE) for size, fit in enumerate(on_rows, 1)]
     best = selection.best
     assert best.converged
     assert best.n_components == int(np.argmin(criteria)) + 1

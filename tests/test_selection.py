@@ -290,10 +290,11 @@ def test_a_component_for_each_value_is_a_maximum_that_is_not_preferred(n_compone
     points = mixpipe.fit_mixture(x, err, n_components, start=start, sigma_floor=0.0)
     # Three points, a third of the rows each: 3 (ln 1/3 - ln(0.1 sqrt(2 pi))). More components gain nothing more.
     assert points.loglik == pytest.approx(3 * math.log(1 / 3 / (err * math.sqrt(2 * math.pi))), abs=1e-6)
-    # Each rests on one row, which confines it to T = 0.01 of the variance of the data: ln(spread / T) nats each.
+    # Each rests on one row, which confines it to T = 0.01 of the variance of the data: ln(spread / T) nats each, and
+    # the price of a component again.
     if n_components == 3:
         np.testing.assert_allclose(points.effective_rows, 1.0, rtol=1e-6)
-        assert points.occam == pytest.approx(3 * math.log((x.var() + err**2) / err**2), rel=1e-6)
+        assert points.occam == pytest.approx(3 * (math.log((x.var() + err**2) / err**2) + 1.5 * math.log(3)), rel=1e-6)
     # One component counted several times loses less: x has the total variance x.var() in it.
     fit = mixpipe.fit_mixture(x, err, n_components, sigma_floor=0.0)
     assert fit.loglik == pytest.approx(-1.5 * (math.log(2 * math.pi * x.var()) + 1.0), abs=1e-6)

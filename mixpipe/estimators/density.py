@@ -171,7 +171,7 @@ def fit_column_density(
     n_components = check_count("n_components", n_components)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: expected one of {', '.join(METHODS)}")
-    cells = as_cells(x, err, weights)
+    cells = as_cells(x, err, weights).as_points()
     likelihood = Likelihood(cells)
     data = Sorted.of(likelihood.x, likelihood.counts)
     exact_width = cells.resolution.floor / likelihood.scale

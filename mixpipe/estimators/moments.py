@@ -88,7 +88,7 @@ def fit_moments(
             raise ValueError("moments carry their own errors and weights: err and weights must be None")
         cells, n_rows = None, (x.n_data if x.has_covariance else math.inf)
     else:
-        cells = as_cells(x, err, weights)
+        cells = as_cells(x, err, weights).as_points()
         n_rows = float(np.count_nonzero(cells.weights))
     size, notes = int(n_components), []
     while size > 1 and n_rows < _n_params(size, equal_sigmas):
