@@ -26,7 +26,7 @@ MIN_ROWS = 2.9
 # Parameters of a component.
 _PARAMS = 3
 # Components of less than so many times the grain are hardly wider than it.
-_NEAR_GRAIN = 3.0
+NEAR_GRAIN = 3.0
 
 
 def count_effective(first: Array, second: Array) -> Array:
@@ -76,7 +76,7 @@ def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, 
     >>> location_nats(np.array([0.9, 0.1]), np.array([90.0, 10.0]), np.array([1.0, 1e-4]), 1.0, 1e-4).__round__(6)
     3.453878
     """
-    near = (rows >= MIN_ROWS) & (total_var < _NEAR_GRAIN**2 * grain) & (weights > 0.0)
+    near = (rows >= MIN_ROWS) & (total_var < NEAR_GRAIN**2 * grain) & (weights > 0.0)
     return float(np.sum(np.maximum(0.5 * (_log_ratio(spread, total_var[near]) + np.log(weights[near])), 0.0)))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mixpipe.admissible import NEAR_GRAIN
 from mixpipe.candidates import Candidates, candidates
 from mixpipe.estimators.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.likelihood import Likelihood, Params
@@ -218,6 +219,8 @@ class Search:
     def _grown(self, size: int, effort: Effort) -> list[Params]:
         """Starts with one component more than the fits with `size`."""
         starts: list[Params] = []
+        if effort is FULL and not self.pools[size:]:
+            starts += partitions(self.likelihood, size + 1)
         for ascent in self.pools[size - 1][: effort.n_pool]:
             if ascent not in self.grown:
                 starts += self._insertions(ascent.params, effort.n_insertions)
@@ -241,13 +244,18 @@ class Search:
         gradient, curvature = self.likelihood.gradient_function(logp, grid.means, grid.variances)
         weight = np.clip(gradient / np.maximum(curvature, np.finfo(np.float64).tiny), 0.0, 0.5)
         gain = np.where(gradient > 0.0, gradient * weight - 0.5 * curvature * weight**2, 0.0)
+        chosen = grid.apart(grid.peaks(gain), n_insertions)
+        # The highest peaks may all be hardly wider than the grain of the values.
+        wide = grid.variances > NEAR_GRAIN**2 * self.likelihood.grain
+        if not np.all(wide[chosen]):
+            chosen += grid.apart(grid.peaks(np.where(wide, gain, 0.0)), n_insertions // 2)
         return [
             Params(
                 np.append(params.weights * (1.0 - weight[g]), weight[g]),
                 np.append(params.means, grid.means[g]),
                 np.append(params.variances, grid.variances[g]),
             )
-            for g in grid.apart(grid.peaks(gain), n_insertions)
+            for g in dict.fromkeys(chosen)
             if weight[g] > 0.0
         ]
 
@@ -259,6 +267,35 @@ def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Asce
         if len(chosen) < n_kept and all(abs(ascent.loglik - other.loglik) > apart for other in chosen):
             chosen.append(ascent)
     return chosen
+
+
+def partitions(likelihood: Likelihood, size: int) -> list[Params]:
+    """Starts that know nothing of smaller fits: the sorted values cut into groups of equal numbers, and at wide
+    gaps."""
+    order = np.argsort(likelihood.x, kind="stable")
+    x, counts = likelihood.x[order], likelihood.counts[order]
+    after = np.cumsum(counts)
+    if x.size < 2 * size:
+        return []
+    equal = np.searchsorted(after, after[-1] * np.arange(1, size) / size, side="left") + 1
+    # The widest gaps that leave at least three values on either side.
+    gaps: list[int] = []
+    for cut in (np.argsort(-np.diff(x), kind="stable") + 1).tolist():
+        if len(gaps) < size - 1 and min(abs(cut - other) for other in (0, x.size, *gaps)) >= 3:
+            gaps.append(cut)
+    starts = []
+    for cuts in [equal.tolist(), sorted(gaps)]:
+        parts = list(pairwise([0, *cuts, x.size]))
+        if len(parts) != size or any(first >= last for first, last in parts):
+            continue
+        weights = np.array([counts[first:last].sum() for first, last in parts])
+        means = np.array([np.average(x[first:last], weights=counts[first:last]) for first, last in parts])
+        variances = [
+            np.average((x[first:last] - mean) ** 2, weights=counts[first:last])
+            for (first, last), mean in zip(parts, means, strict=True)
+        ]
+        starts.append(Params(weights / weights.sum(), means, np.array(variances)))
+    return starts
 
 
 def splits(params: Params) -> list[Params]:
