@@ -237,7 +237,9 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
         step = 10.0**power
         with np.errstate(over="ignore"):
             multiples = distinct / step
-        on_grid = np.abs(multiples - np.rint(multiples)) <= _EVEN + noise / step
+        nearest = np.rint(multiples)
+        # Different values near one multiple are not on the grid.
+        on_grid = np.append(True, np.diff(nearest) > 0.0) & (np.abs(multiples - nearest) <= _EVEN + noise / step)
         shares = np.bincount(block, on_grid, minlength=n_blocks)
         if held[shares >= _MOST_OF_BLOCK * sizes].sum() >= _SOME_ROWS * held.sum():
             return step

@@ -271,7 +271,8 @@ def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Asce
 
 def partitions(likelihood: Likelihood, size: int) -> list[Params]:
     """Starts that know nothing of smaller fits: the sorted values cut into groups of equal numbers, and at wide
-    gaps."""
+    gaps.
+    """
     order = np.argsort(likelihood.x, kind="stable")
     x, counts = likelihood.x[order], likelihood.counts[order]
     after = np.cumsum(counts)
