@@ -85,6 +85,8 @@ class ColumnStream:
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:
+            if self.tell is not None:
+                self.tell(account)
             account.check_usable(self.place)
             n_limits = account.n_upper_limits + account.n_lower_limits
             if n_limits:
@@ -94,8 +96,6 @@ class ColumnStream:
                     "values only; `where` can select fewer rows",
                 )
             self._account = account
-            if self.tell is not None:
-                self.tell(account)
 
     def rows(self, n_threads: int | None = None) -> Rows:
         """The rows that can be used."""

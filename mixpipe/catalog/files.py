@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.errors import ConfigError, PassingError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -64,13 +64,13 @@ def unchanged(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    CatalogError
+    PassingError
         If it did.
     """
     before = _state(path)
     yield
     if _state(path) != before:
-        raise CatalogError("the file changed while it was read", f"in {path}", "a file that stays as it is")
+        raise PassingError("the file changed while it was read", f"in {path}", "a file that stays as it is")
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

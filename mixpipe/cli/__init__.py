@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import mixpipe
 import mixpipe.blas  # before NumPy
-from mixpipe.errors import MixpipeError
+from mixpipe.errors import MixpipeError, on_one_line
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
 # all again and again, for a tenth of the time of a fit.
@@ -44,9 +44,8 @@ class _Program(click.Group):
 
 
 def complain(error: MixpipeError) -> None:
-    """Print an error, on one line: what a catalog has for a name must not steer the terminal."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
-    click.echo(f"mixpipe: error: {text}", err=True)
+    """Print an error, on one line."""
+    click.echo(on_one_line(error), err=True)
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:

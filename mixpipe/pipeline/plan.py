@@ -12,7 +12,7 @@ from typing import Any
 
 from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, Settings
 from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError
+from mixpipe.errors import PassingError
 from mixpipe.provenance import check_code
 
 # What the fit of a column of values leaves, by name; fit.json comes last.
@@ -162,11 +162,11 @@ def check_data(what: str, found: str, planned: str, where: str | Path) -> None:
 
     Raises
     ------
-    CatalogError
+    PassingError
         If the hashes differ.
     """
     if found != planned:
-        raise CatalogError(
+        raise PassingError(
             f"{what} changed after this job was planned",
             f"in {where}",
             "files that stay as they are during a run: start the pipeline again",

@@ -324,6 +324,25 @@ def find_problems(config: Config) -> list[MixpipeError]:
     return merged(problems)
 
 
+def find_failure(config: Config) -> CatalogError | None:
+    """What there is to say at the end of a run of columns that nothing could be fitted to; None if there are none."""
+    from mixpipe.tables import read_failure
+
+    run = Run(config)
+    columns = [
+        (catalog, release, column)
+        for catalog, release in run.releases()
+        for column in [*run.columns(catalog), *run.densities(catalog)]
+    ]
+    documents = (read_document(run.fit_file(*column)) for column in columns)
+    failures = [failure for failure in map(read_failure, documents) if failure is not None]
+    if not failures:
+        return None
+    first = failures[0]
+    what = f"{len(failures)} of {len(columns)} columns failed, all else is done; the first: {first.what}"
+    return CatalogError(what, first.where, first.expected)
+
+
 def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
     """Settings on reading that are for another format than that of any file of a catalog."""
     options = reading_options(catalog)

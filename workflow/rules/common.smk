@@ -13,10 +13,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
-from mixpipe.errors import MixpipeError
+from mixpipe.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import Run, batch_name, find_problems
+from mixpipe.pipeline.run import Run, batch_name, find_failure, find_problems
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
@@ -27,7 +27,7 @@ gc.set_threshold(200_000)
 def stop(*problems):
     """End as `mixpipe` does."""
     for problem in problems:
-        print(f"mixpipe: error: {problem}", file=sys.stderr)
+        print(on_one_line(problem), file=sys.stderr)
     sys.exit(2)
 
 
@@ -103,6 +103,13 @@ def begin():
         begin_run(Path(), RUN.config.results)
     except MixpipeError as problem:
         stop(problem)
+
+
+def stop_at_failure():
+    """End with what has to be mended if there are columns that nothing could be fitted to."""
+    failure = find_failure(RUN.config)
+    if failure is not None:
+        stop(failure)
 
 
 @cache
