@@ -155,9 +155,8 @@ def _to_arrow(block: Table) -> pa.Table:
     arrays, fields = [], []
     for name in block.colnames:
         stored = block[name]
-        if stored.ndim != 1 or stored.dtype.kind in "Oc":
-            held = f"{stored[0].size} values a row" if stored.ndim > 1 and len(stored) else "several values a row"
-            error = CatalogError(f"column {name!r} holds {held}", place(block), "one value a row")
+        error = _no_number(block, name)
+        if error is not None:
             arrays.append(pa.nulls(len(block)))
             fields.append(_refused(name, error))
             continue
@@ -251,6 +250,29 @@ def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if _is_refused(field):
             table = table.set_column(number, field, pa.nulls(table.num_rows))
     return table.cast(schema, safe=False)
+
+
+def check_storable(table: Table) -> None:
+    """Refuse a table with a column that `write_blocks` cannot store.
+
+    Raises
+    ------
+    CatalogError
+        What is wrong with the first of them.
+    """
+    for name in table.colnames:
+        error = _no_number(table, name)
+        if error is not None:
+            raise error
+
+
+def _no_number(block: Table, name: str) -> CatalogError | None:
+    """What is wrong with a column that has not one number, truth value or text a row."""
+    stored = block[name]
+    if stored.ndim == 1 and stored.dtype.kind not in "Oc":
+        return None
+    held = f"{stored[0].size} values a row" if stored.ndim > 1 and len(stored) else "several values a row"
+    return CatalogError(f"column {name!r} holds {held}", place(block), "one value a row")
 
 
 def check_stored(path: str | Path, columns: Iterable[str]) -> None:

@@ -94,7 +94,7 @@ def compare_releases(
         except MixpipeError as error:
             if not is_lasting(error):
                 raise
-            without.append(_not_compared(before, after, str(error)))
+            without.append(_not_compared(before, after, error.what))
             print(f"{without[-1]['column']}: {NOT_COMPARED}", error, sep="\n  ")
             continue
         print(f"{column_name(*stored)}: {comparison.verdict}", *comparison.notes, sep="\n  ")

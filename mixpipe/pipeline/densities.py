@@ -21,7 +21,7 @@ from mixpipe.catalog import read_catalog
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.config import DensitySettings
 from mixpipe.errors import CatalogError, ConfigError, MixpipeError, PassingError, is_lasting, on_one_line
-from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities
+from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities, row_status
 from mixpipe.expressions import Expression
 from mixpipe.files import write_file
 from mixpipe.pipeline.failure import failure_document, write_no_rows
@@ -203,6 +203,7 @@ class Counts:
         self.n_not_converged = 0
         self._normalisations: Counter[str] = Counter()
         self._numbers: list[tuple[NDArray[np.int64], Array, Array]] = []
+        self._n_fittable = 0
 
     @property
     def n_read(self) -> int:
@@ -217,6 +218,14 @@ class Counts:
         self.dropped[MISSING] += int(np.count_nonzero(piece.is_missing))
         self.unit = piece.file.unit
 
+    def look_at(self, piece: Piece) -> None:
+        """Count rows that could be fitted, and why others could not."""
+        self.count(piece)
+        status = np.where(piece.is_missing, -1, row_status(piece.densities))
+        for code, reason in enumerate(REASONS[1:], start=1):
+            self.dropped[reason] += int(np.count_nonzero(status == code))
+        self._n_fittable += int(np.count_nonzero(status == 0))
+
     def add(self, piece: Piece, fitted: DensityTable) -> None:
         """Count rows that were fitted."""
         self.count(piece)
@@ -224,6 +233,7 @@ class Counts:
             self.dropped[reason] += int(np.count_nonzero(_status(piece, fitted) == reason))
         self._normalisations[fitted.normalisation] += fitted.counts()["ok"]
         self.n_not_converged += int(np.count_nonzero((fitted.status == 0) & ~fitted.converged))
+        self._n_fittable += fitted.counts()["ok"]
         self._numbers.append((fitted.n_components, fitted.ks, fitted.l2))
 
     @cached_property
@@ -262,23 +272,34 @@ class Counts:
         Raises
         ------
         CatalogError
-            If no row has a mixture.
+            If no row can have a mixture.
         """
-        if not self._numbers or not self.n_fitted:
+        if not self._n_fittable:
             words = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count)
             raise CatalogError(
                 f"no density of {self.n_read} can be used (dropped: {words})", where, "at least one that is positive"
             )
 
 
-def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
-    n_grid = piece.file.grid.size
-    most = n_grid // _POINTS_PER_COMPONENT
-    if column.n_components is not None and column.n_components > most:
-        raise piece.file.source.error(
-            f"{column.n_components} components on a grid of {n_grid} points",
+def check_grid(file: DensityFile, column: DensitySettings) -> int:
+    """The largest number of components that a grid has points for.
+
+    Raises
+    ------
+    CatalogError
+        If more are asked for.
+    """
+    most = file.grid.size // _POINTS_PER_COMPONENT
+    if (column.n_components or 1) > most:
+        raise file.source.error(
+            f"{column.n_components or 1} components on a grid of {file.grid.size} points",
             f"at most {most}, {_POINTS_PER_COMPONENT} points for each",
         )
+    return most
+
+
+def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
+    most = check_grid(piece.file, column)
     return fit_densities(
         piece.file.grid,
         piece.densities,

@@ -16,7 +16,13 @@ from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import Run, batch_name, find_failure, find_problems
+from mixpipe.pipeline.run import (
+    Run,
+    batch_name,
+    comparison_name,
+    find_failure,
+    find_problems,
+)
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
@@ -90,7 +96,7 @@ BATCHED = {catalog for catalog, *_ in BATCHES}
 SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHED]
 # Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
 COMPARISONS = {
-    f"{catalog.name}/compare/{old}_to_{new}": (old, new)
+    f"{catalog.name}/compare/{comparison_name(old, new)}": (old, new)
     for catalog in RUN.config.catalogs
     if catalog.columns
     for old, new in pairwise(catalog.releases)
