@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
@@ -233,20 +233,22 @@ class Run:
 
     def fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of a fit, as text."""
+        return to_text(self.fit_plan(catalog, release, column, self.files(catalog, release)))
+
+    def fit_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> FitPlan:
+        """The plan of a fit to files with the SHA-256 of each."""
         settings = self.config.catalog(catalog)
-        return to_text(
-            FitPlan(
-                catalog=catalog,
-                release=release,
-                files=tuple(self.files(catalog, release).items()),
-                reading=reading_options(settings),
-                key=settings.key,
-                where=settings.where,
-                column=settings.column(column),
-                criterion=self.config.settings.criterion,
-                effort=effort_of(self.config.settings),
-                code=code_hash("fit"),
-            )
+        return FitPlan(
+            catalog=catalog,
+            release=release,
+            files=tuple(files.items()),
+            reading=reading_options(settings),
+            key=settings.key,
+            where=settings.where,
+            column=settings.column(column),
+            criterion=self.config.settings.criterion,
+            effort=effort_of(self.config.settings),
+            code=code_hash("fit"),
         )
 
     def start(self, catalog: str, release: str, column: str) -> list[str]:
@@ -295,18 +297,20 @@ class Run:
 
     def density_fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of the fits to a column of tabulated densities, as text."""
+        return to_text(self.density_plan(catalog, release, column, self.files(catalog, release)))
+
+    def density_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> DensityPlan:
+        """The plan of the fits to a column of tabulated densities, in files with the SHA-256 of each."""
         settings = self.config.catalog(catalog)
-        return to_text(
-            DensityPlan(
-                catalog=catalog,
-                release=release,
-                files=tuple(self.files(catalog, release).items()),
-                reading=reading_options(settings),
-                key=settings.key,
-                where=settings.where,
-                column=settings.density(column),
-                code=code_hash("densities"),
-            )
+        return DensityPlan(
+            catalog=catalog,
+            release=release,
+            files=tuple(files.items()),
+            reading=reading_options(settings),
+            key=settings.key,
+            where=settings.where,
+            column=settings.density(column),
+            code=code_hash("densities"),
         )
 
 

@@ -140,6 +140,7 @@ rule manifest:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("manifest"),
+        config=lambda wildcards: json.dumps(config),
     message:
         "writing {output.manifest}"
     script:
