@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+# Letters of an error on the terminal and in logs: names may have any number.
+_LONGEST = 4000
+
 
 class MixpipeError(Exception):
     """A mistake that the user can mend; the text says what, where and what was expected.
@@ -96,4 +99,4 @@ def on_one_line(error: MixpipeError) -> str:
     "mixpipe: error: no column 'a\\x1b[2J', in a.csv, expected one of x, y"
     """
     text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
-    return f"mixpipe: error: {text}"
+    return f"mixpipe: error: {excerpt(text, _LONGEST)}"

@@ -42,6 +42,7 @@ def run(tmp_path, monkeypatch) -> Path:
         code_hash("manifest"),
         ["results/stars/2024/mass/fit.json"],
         ["results/summary.csv", "results/stars/2024/input.csv"],
+        "null",
         "results/manifest.json",
     )
     return tmp_path / "results"
