@@ -185,14 +185,14 @@ def project(folder: Path, root: Path) -> dict:
     work.mkdir()
     rng, n = np.random.default_rng(1), 8
     texts = [text for text in HOSTILE if text != KEY]
+    # Every one of them in one of these keys.
+    parts = ("value", "upper", "lower", "weight", "limit_flag", "upper_limit", "lower_limit")
+    texts += [f"filling {number}" for number in range(-len(texts) % len(parts))]
     rows = {text: rng.uniform(0.5, 1.5, n) for text in texts}
     grid = np.linspace(0.0, 1.0, 20)
     density = [np.exp(-0.5 * ((grid - 0.4 - 0.02 * i) / 0.1) ** 2).tolist() for i in range(n)]
     labels = [f"{text[:50]} {i}" for i, text in enumerate(MARKUP[:n])]
     few = {"max_components": 1, "estimators": ["em"]}
-    # Every one of them in one of these keys.
-    parts = ("value", "upper", "lower", "weight", "limit_flag", "upper_limit", "lower_limit")
-    texts += texts[: -len(texts) % len(parts)]
     columns = {}
     for number, names in enumerate(zip(*[iter(texts)] * len(parts), strict=True)):
         column = dict(zip(parts, names, strict=True))

@@ -95,6 +95,7 @@ def test_what_differs_is_named(run):
         "extra": ["stars/2023/mass/fit.json", "stars/2024/mass/old.png"],
         "missing_inputs": [],
         "changed_inputs": ["stars.csv"],
+        "other_settings": [],
     }
 
 

@@ -6,11 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from mixpipe.columns import Account
 from mixpipe.errors import MixpipeError
@@ -18,6 +14,9 @@ from mixpipe.files import write_file
 from mixpipe.pipeline.plan import DensityPlan, FitPlan
 from mixpipe.provenance import COMMAND, versions
 from mixpipe.tables import COLUMNS, write_csv, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Why rows are not used that there is no other reason for.
 _REASON = "column_failed"
@@ -48,6 +47,9 @@ def write_failed_fit(
     start : str or None
         The release whose fit was to be climbed from.
     """
+    import pandas as pd
+    import pyarrow as pa
+
     for name, columns in COLUMNS.items():
         write_csv(pd.DataFrame(columns=list(columns)), paths[name])
     numbers = {"value": pa.float64(), "err": pa.float64(), "component": pa.int32()}
@@ -63,6 +65,9 @@ def write_failed_fit(
 
 def write_no_rows(path: Path, key: str | None, columns: Mapping[str, pa.DataType]) -> None:
     """Write a Parquet file with the key of rows and these columns, without rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     schema = pa.schema([("row", pa.int64()) if key is None else (key, pa.string()), *columns.items()])
     write_file(path, lambda part: pq.write_table(schema.empty_table(), part))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,9 +96,11 @@ def effort_of(settings: Settings) -> Effort:
 def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
     """A plan as one line of JSON, the same for equal plans.
 
-    Snakemake keeps it with the results, and does a job again when it differs.
+    Snakemake keeps it with the results, and does a job again when it differs. Its own report has the text in a script
+    element, which nothing in it can end.
     """
-    return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+    return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
