@@ -206,6 +206,13 @@ class Account:
                 f"at least one row{' of positive weight' if self.weighted else ''}",
             )
 
+    def check_streamable(self, where: str) -> None:
+        """Refuse a column whose rows are not held in memory if there are limits; see `check_usable`."""
+        n_limits = self.n_upper_limits + self.n_lower_limits
+        if n_limits:
+            what = f"{n_limits} limits in {self.n_read:,} rows, which are too many to hold in memory"
+            raise CatalogError(what, where, "values only; `where` can select fewer rows")
+
 
 def combine_errors(upper: Array, lower: Array) -> Array:
     """One symmetric error for an asymmetric one: the mean of the two.

@@ -29,6 +29,26 @@ _GAIN = 1e-6
 _FEW_ROWS = 10
 
 PARAMETERS = ("weight", "mean", "sigma")
+# What `summary_row` has.
+SUMMARY_COLUMNS = (
+    "verdict",
+    "n_components_old",
+    "n_components_new",
+    "evidence",
+    "evidence_old",
+    "gain",
+    "distance",
+    "significance",
+    "pvalue",
+    "n_old",
+    "n_new",
+    "n_common",
+    "n_added",
+    "n_dropped",
+    "n_revised",
+    "n_moved",
+    "note",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,33 +246,30 @@ def total_variation(first: Mixture, second: Mixture) -> float:
     return float(min(0.5 * np.abs(shares[0] - shares[1]).sum(), 1.0))
 
 
-def differences_table(comparison: Comparison) -> pd.DataFrame:
+def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
     """One row for each parameter of each component."""
     import pandas as pd
 
-    rows = [
-        {
-            "status": each.status,
-            "component_old": each.component_old or None,
-            "component_new": each.component_new or None,
-            "parameter": each.parameter,
-            "old": each.old,
-            "old_unc": each.old_unc,
-            "new": each.new,
-            "new_unc": each.new_unc,
-            "difference": each.difference,
-            "joint_unc": each.joint_unc,
-            "significance": each.significance,
-            "old_upper": each.old_upper,
-            "new_upper": each.new_upper,
-        }
-        for each in comparison.differences
-    ]
-    return pd.DataFrame(rows).astype({"component_old": "Int64", "component_new": "Int64"})
+    columns = {
+        "status": [each.status for each in differences],
+        "component_old": [each.component_old or None for each in differences],
+        "component_new": [each.component_new or None for each in differences],
+        "parameter": [each.parameter for each in differences],
+        "old": [each.old for each in differences],
+        "old_unc": [each.old_unc for each in differences],
+        "new": [each.new for each in differences],
+        "new_unc": [each.new_unc for each in differences],
+        "difference": [each.difference for each in differences],
+        "joint_unc": [each.joint_unc for each in differences],
+        "significance": [each.significance for each in differences],
+        "old_upper": [each.old_upper for each in differences],
+        "new_upper": [each.new_upper for each in differences],
+    }
+    return pd.DataFrame(columns).astype({"component_old": "Int64", "component_new": "Int64"})
 
 
 def summary_row(comparison: Comparison) -> dict[str, object]:
-    """The comparison in one row."""
+    """The comparison in one row, of `SUMMARY_COLUMNS`."""
     rows, largest = comparison.rows, comparison.largest
     return {
         "verdict": comparison.verdict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -191,10 +192,20 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
     settings = _settings(given["settings"] or {})
     _distinct(given["catalogs"], ("catalogs",), where)
     return Config(
-        results=Path(given["results"]),
+        results=_results(given["results"], partial(where, ())),
         catalogs=tuple(_catalog(name, entry, settings, where) for name, entry in given["catalogs"].items()),
         settings=settings,
     )
+
+
+def _results(given: str, where: Callable[[str], str]) -> Path:
+    """The folder of results; it must hold nothing else, as the working folder does."""
+    path = Path(given)
+    if Path.cwd().is_relative_to(os.path.realpath(path)):
+        raise ConfigError(
+            f"found {given}, the working folder or one around it", where("results"), "a folder of its own"
+        )
+    return path
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:
@@ -322,6 +333,8 @@ def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
         return result
     if isinstance(value, list | tuple):
         return [_with_text_keys(entry, (*path, index), where) for index, entry in enumerate(value)]
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError("half of a character (a surrogate) in a text", where(path), "whole characters")
     return value
 
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+# Letters of an error on the terminal and in logs: names may have any number.
+_LONGEST = 4000
+
 
 class MixpipeError(Exception):
     """A mistake that the user can mend; the text says what, where and what was expected.
@@ -63,9 +66,37 @@ class CatalogError(MixpipeError):
     """A catalog that cannot be used as it is."""
 
 
+class PassingError(CatalogError):
+    """Data that another attempt may find as they should be: files that changed, or that cannot be read now."""
+
+
 class ConfigError(MixpipeError):
     """A setting, command-line option or `where` expression that cannot be used as it is."""
 
 
 class OutputError(MixpipeError):
     """A file that cannot be written."""
+
+
+def is_lasting(error: MixpipeError) -> bool:
+    """Whether the same data and settings end in this error again, whatever the system has to spare.
+
+    >>> is_lasting(CatalogError("no row of 3 can be used", "in a.csv", "at least one row"))
+    True
+    >>> is_lasting(PassingError("a.csv changed", "in release a", "files that stay as they are"))
+    False
+    """
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    return not any(isinstance(cause, PassingError | OutputError | OSError | MemoryError) for cause in causes)
+
+
+def on_one_line(error: MixpipeError) -> str:
+    r"""The line that tells of an error: what a catalog has for a name must not steer the terminal.
+
+    >>> on_one_line(MixpipeError("no column 'a\x1b[2J'", "in a.csv", "one of x, y"))
+    "mixpipe: error: no column 'a\\x1b[2J', in a.csv, expected one of x, y"
+    """
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
+    return f"mixpipe: error: {excerpt(text, _LONGEST)}"

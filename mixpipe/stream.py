@@ -11,7 +11,6 @@ from astropy.table import Table
 from mixpipe.catalog import joined
 from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
 from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError
 from mixpipe.rows import Block, Rows
 
 # Tables of up to this many rows are held in memory.
@@ -85,17 +84,11 @@ class ColumnStream:
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:
-            account.check_usable(self.place)
-            n_limits = account.n_upper_limits + account.n_lower_limits
-            if n_limits:
-                raise CatalogError(
-                    f"{n_limits} limits in more than {MEMORY_ROWS} rows",
-                    self.place,
-                    "values only; `where` can select fewer rows",
-                )
-            self._account = account
             if self.tell is not None:
                 self.tell(account)
+            account.check_usable(self.place)
+            account.check_streamable(self.place)
+            self._account = account
 
     def rows(self, n_threads: int | None = None) -> Rows:
         """The rows that can be used."""

@@ -22,6 +22,44 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+# Columns of the tables of a fit.
+COLUMNS = {
+    "components": (
+        "component",
+        "weight",
+        "weight_unc",
+        "mean",
+        "mean_unc",
+        "sigma",
+        "sigma_unc",
+        "boundary",
+        "unit",
+        "sigma_upper",
+        "family",
+        "shape",
+        "shape_unc",
+    ),
+    "selection": (
+        "n_components",
+        "n_params",
+        "loglik",
+        "bic",
+        "aic",
+        "icl",
+        "delta_bic",
+        "converged",
+        "selected",
+        "gradient_max",
+        "loglik_bound",
+        "bound_sigma",
+        "family",
+        "bic_weight",
+        "exact",
+    ),
+    "estimators": ("estimator", "component", "weight", "mean", "sigma", "loglik", "seconds"),
+    "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper"),
+}
+
 # Rows per block of the members table: bounds its memory to some MB.
 _BLOCK = 1 << 17
 
@@ -180,16 +218,34 @@ def open_fit(path: str | Path, expected: str) -> tuple[Path, Any]:
     Raises
     ------
     CatalogError
-        For a file that cannot be read, or is no JSON.
+        For a file that cannot be read, or is no JSON, and for a column without a fit.
     """
     file = Path(path)
     file = file / "fit.json" if file.is_dir() else file
     try:
-        return file, json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
     except ValueError as error:
         raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
+    failure = read_failure(document)
+    if failure is not None:
+        raise CatalogError(f"no fit, the column failed: {failure.what}", f"in {file}", expected)
+    return file, document
+
+
+def read_failure(document: Any) -> CatalogError | None:
+    """Why a fit.json has no fit; None if it has one."""
+    if not isinstance(document, dict) or document.get("status") != "failed":
+        return None
+    told = document.get("failure") or {}
+    return CatalogError(*(str(told.get(part, "unknown")) for part in ("what", "where", "expected")))
+
+
+def status_columns(document: Any) -> dict[str, str]:
+    """What tables of all columns say of each: ``fitted``, or ``failed`` and why."""
+    failure = read_failure(document)
+    return {"status": "fitted", "reason": ""} if failure is None else {"status": "failed", "reason": str(failure)}
 
 
 def read_fit(document: dict[str, Any]) -> FitResult:

@@ -15,6 +15,8 @@ from mixpipe.model import Array
 CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED = "conclusion changed", "shifted", "sharpened", "unchanged"
 # From the largest change to none.
 VERDICTS = (CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED)
+# Of a column that has no fit in one of the releases.
+NOT_COMPARED = "not compared"
 
 # A difference in BIC that is strong evidence (Kass & Raftery 1995).
 _EVIDENCE = 6.0

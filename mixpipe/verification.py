@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mixpipe.errors import ConfigError, OutputError
 from mixpipe.files import write_file
@@ -31,6 +32,8 @@ class Verification:
         Results that are no longer there, have another content, or were not recorded; relative to the folder.
     missing_inputs, changed_inputs : tuple of str
         The same of the catalog files.
+    other_settings : tuple of str
+        Columns that were fitted with other settings than the configuration has, and which.
     """
 
     n_files: int
@@ -40,15 +43,19 @@ class Verification:
     extra: tuple[str, ...] = ()
     missing_inputs: tuple[str, ...] = ()
     changed_inputs: tuple[str, ...] = ()
+    other_settings: tuple[str, ...] = ()
 
     @property
     def as_recorded(self) -> bool:
         """Whether all is as it was."""
-        return not (self.missing or self.changed or self.extra or self.missing_inputs or self.changed_inputs)
+        others = self.missing_inputs or self.changed_inputs or self.other_settings
+        return not (self.missing or self.changed or self.extra or others)
 
 
-def write_manifest(results: Path, files: Iterable[Path], inputs: Mapping[str, str]) -> None:
-    """Record the hashes of a run.
+def write_manifest(
+    results: Path, files: Iterable[Path], inputs: Mapping[str, str], config: Mapping[str, Any] | None = None
+) -> None:
+    """Record the hashes of a run, and its configuration.
 
     Parameters
     ----------
@@ -58,9 +65,11 @@ def write_manifest(results: Path, files: Iterable[Path], inputs: Mapping[str, st
         Files in it.
     inputs : mapping of str to str
         SHA-256 of each catalog file.
+    config : mapping, optional
+        The configuration as it was given.
     """
     hashes = {file.relative_to(results).as_posix(): _result_hash(file) for file in files}
-    document = {"files": dict(sorted(hashes.items())), "inputs": dict(sorted(inputs.items()))}
+    document = {"files": dict(sorted(hashes.items())), "inputs": dict(sorted(inputs.items())), "config": config}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_file(results / MANIFEST, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -95,11 +104,28 @@ def verify_results(results: Path, base: Path = Path()) -> Verification:
     )
 
 
+def recorded_config(results: Path) -> dict[str, Any] | None:
+    """The configuration that the run recorded, as it was given; None if it recorded none.
+
+    Raises
+    ------
+    ConfigError
+        If the folder has no record of a run.
+    """
+    config = _document(results).get("config")
+    return config if isinstance(config, dict) else None
+
+
 def _recorded(results: Path) -> tuple[dict[str, str], dict[str, str]]:
+    document = _document(results)
+    return document["files"], document["inputs"]
+
+
+def _document(results: Path) -> dict[str, Any]:
     path = results / MANIFEST
     expected = "the folder of results of a run that came to its end"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         parts: Sequence[dict[str, str]] = [document["files"], document["inputs"]]
         if not all(isinstance(text, str) for part in parts for text in (*part.keys(), *part.values())):
             raise TypeError
@@ -107,7 +133,7 @@ def _recorded(results: Path) -> tuple[dict[str, str], dict[str, str]]:
         raise ConfigError(f"cannot read {MANIFEST} ({error.strerror})", f"in {results}", expected) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{MANIFEST} is damaged", f"in {results}", expected) from error
-    return parts[0], parts[1]
+    return document
 
 
 def _result_hash(path: Path) -> str:

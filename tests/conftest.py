@@ -17,6 +17,7 @@ LONG = (
     "faults",
     "real_catalogs",
     "resampling",
+    "hostile",
     "verify",
     "packaging",
     "status",

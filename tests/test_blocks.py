@@ -423,8 +423,10 @@ class TestStore:
         assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "wide.parquet").read_bytes()
 
     def test_what_does_not_fit(self, tmp_path: Path) -> None:
+        """Such a column is refused whenever it is read; the others are there."""
+
         def block(path: str, values: object, unit: str | None = None) -> Table:
-            table = Table({"x": MaskedColumn(values, unit=unit)})
+            table = Table({"x": MaskedColumn(values, unit=unit), "y": np.arange(len(values))})
             table.meta = {"files": [{"path": path, "n_rows": len(table)}]}
             return table
 
@@ -433,9 +435,16 @@ class TestStore:
             (block("b.csv", ["a"], "mas"), "'x' holds text, in b.csv, expected numbers as in the rows before"),
             (block("b.csv", [1.0], "deg"), "'x' has the unit deg, in b.csv, expected mas as in the rows before"),
             (block("b.csv", [1.0]), "'x' has the unit none, in b.csv, expected mas as in the rows before"),
+            (block("b.csv", [[1.0, 2.0]], "mas"), "'x' holds 2 values a row, in b.csv, expected one value a row"),
         ):
-            with pytest.raises(CatalogError, match=message):
-                write_blocks([first, second], tmp_path / "t.parquet")
+            write_blocks([first, second, first], tmp_path / "t.parquet")
+            assert read_columns(tmp_path / "t.parquet", ["y"])["y"].tolist() == [0, 0, 0]
+            for columns in (["x"], ["y", "x"], None):
+                with pytest.raises(CatalogError, match=message):
+                    read_columns(tmp_path / "t.parquet", columns)
+                with pytest.raises(CatalogError, match=message):
+                    list(stored_blocks(tmp_path / "t.parquet", columns))
+            (tmp_path / "t.parquet").unlink()
         with pytest.raises(ValueError, match="the same columns"):
             write_blocks([first, Table({"y": [1.0]})], tmp_path / "t.parquet")
         with pytest.raises(ValueError, match="at least one table"):

@@ -21,9 +21,10 @@ from mixpipe.catalog import densities as reading
 from mixpipe.catalog.densities import find_grid, open_densities
 from mixpipe.cli import main
 from mixpipe.config import parse_config
-from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.errors import CatalogError
 from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.tables import read_failure
 from tests.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)
@@ -351,8 +352,11 @@ def test_a_density_a_file(tmp_path, monkeypatch):
     assert [file["path"] for file in document["account"]["files"]] == ["p1.csv", "p2.csv", "p10.csv"]
     assert (document["account"]["n_read"], document["normalisation"]) == (3, "neither")
     keyed = run_of(monkeypatch, tmp_path, "p*.csv", value="p", grid="z", catalog={"key": "z"})
-    with pytest.raises(CatalogError, match=r"a key, and one density in the file, in catalog pdfs, .*p1\.csv, expected"):
-        fit_of(keyed)
+    found, document = fit_of(keyed)
+    assert len(found) == 0
+    assert document["status"] == "failed"
+    assert document["failure"]["what"] == "a key, and one density in the file"
+    assert re.search(r"in catalog pdfs, .*p1\.csv", document["failure"]["where"])
 
 
 def test_shards_are_joined(tmp_path, monkeypatch):
@@ -372,15 +376,31 @@ def test_shards_are_joined(tmp_path, monkeypatch):
             r"no density of 30 can be used \(dropped: 30 all_zero\), in catalog pdfs, release a",
         ),
         ({"n_components": 28}, table(), "28 components on a grid of 81 points, .*expected at most 27"),
-        ({"catalog": {"key": "ks"}}, table(), "the key 'ks' has the name of a column of densities.parquet"),
+        ({}, -table(), r"no density of 30 can be used \(dropped: 30 negative\), in catalog pdfs, release a"),
     ],
 )
 def test_columns_that_cannot_be_fitted(tmp_path, monkeypatch, settings, densities, what):
     fits_file(tmp_path / "a.fits", densities, ks=np.arange(30))
     run = run_of(monkeypatch, tmp_path, "a.fits", value="PDF", grid="GRID:Z", **settings)
-    with pytest.raises(MixpipeError, match=what):
-        fit_of(run)
-    assert not Path("out/densities.parquet").exists()
+    found, document = fit_of(run)
+    assert len(found) == 0
+    assert re.match(what, str(read_failure(document)))
+    account = document["account"]
+    assert (account["n_used"], sum(account["dropped"].values())) == (0, account["n_read"])
+    # Before the run, too.
+    column = {"kind": "densities", "value": "PDF", "grid": "GRID:Z", **settings}
+    catalog = {"releases": {"a": "a.fits"}, "columns": {"z": column}}
+    Path("mine.yaml").write_text(yaml.safe_dump({"catalogs": {"pdfs": catalog}}), encoding="utf-8")
+    done = CliRunner().invoke(main, ["check", "mine.yaml"])
+    assert done.exit_code == 2
+    assert re.match(f"mixpipe: error: {what}", done.stderr)
+
+
+def test_key_with_the_name_of_a_result_is_refused(tmp_path, monkeypatch):
+    fits_file(tmp_path / "a.fits", ks=np.arange(30))
+    run = run_of(monkeypatch, tmp_path, "a.fits", value="PDF", grid="GRID:Z", catalog={"key": "ks"})
+    (problem,) = find_problems(run.config)
+    assert problem.what == "the key 'ks' has the name of a column of densities.parquet"
 
 
 def test_files_changed_after_planning_are_refused(tmp_path, monkeypatch):

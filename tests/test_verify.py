@@ -13,8 +13,10 @@ import yaml
 from click.testing import CliRunner
 
 from mixpipe import cli
+from mixpipe.config import parse_config
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.manifest import record_run
+from mixpipe.pipeline.run import Run
 from mixpipe.provenance import code_hash
 from mixpipe.verification import MANIFEST, verify_results
 
@@ -42,6 +44,7 @@ def run(tmp_path, monkeypatch) -> Path:
         code_hash("manifest"),
         ["results/stars/2024/mass/fit.json"],
         ["results/summary.csv", "results/stars/2024/input.csv"],
+        "null",
         "results/manifest.json",
     )
     return tmp_path / "results"
@@ -94,6 +97,7 @@ def test_what_differs_is_named(run):
         "extra": ["stars/2023/mass/fit.json", "stars/2024/mass/old.png"],
         "missing_inputs": [],
         "changed_inputs": ["stars.csv"],
+        "other_settings": [],
     }
 
 
@@ -111,6 +115,48 @@ def test_catalogs_are_looked_for_where_the_run_did(run, monkeypatch):
     monkeypatch.chdir(run)
     assert verify_results(run).missing_inputs == ("stars.csv",)
     assert verify_results(run, base=run.parent).as_recorded
+
+
+def test_columns_of_other_settings_than_those_of_the_configuration(tmp_path, monkeypatch):
+    """As two runs leave them that wrote into one folder: all files are as the last one recorded them."""
+    monkeypatch.chdir(tmp_path)
+    Path("stars.csv").write_text("m,r\n1,1\n2,2\n")
+    column = {"max_components": 2}
+    catalog = {"releases": {"a": "stars.csv"}, "where": "m > 0 and r < 3", "columns": {"m": column, "r": column}}
+    given = {"catalogs": {"stars": catalog}, "settings": {"seed": 3}}
+    other = {"catalogs": {"stars": {**catalog, "where": "m > 1"}}, "settings": {"seed": 4}}
+    Path("other.yaml").write_text(yaml.safe_dump(other))
+
+    def record(**configs: dict) -> None:
+        fits = []
+        for name, config in configs.items():
+            fit = Path(f"results/stars/a/{name}/fit.json")
+            fit.parent.mkdir(parents=True, exist_ok=True)
+            plan = json.loads(Run(parse_config(config)).fit("stars", "a", name))
+            fit.write_text(json.dumps({"plan": plan, "account": {"files": []}}))
+            fits.append(str(fit))
+        record_run(code_hash("manifest"), fits, [], json.dumps(given), "results/manifest.json")
+
+    record(m=given, r=given)
+    assert verify("results") == (0, "2 results and 0 catalog files: all as recorded\n", "")
+    differs = "where changed from m > 0 and r < 3 to m > 1; seed changed from 3 to 4"
+    status, output, _ = verify("results", "--config", "other.yaml")
+    assert (status, output.splitlines()[:2]) == (
+        1,
+        [f"not as configured: stars a {name}: {differs}" for name in ("m", "r")],
+    )
+    record(m=given, r=other)
+    status, output, _ = verify("results")
+    assert (status, output.splitlines()) == (
+        1,
+        [
+            "not as configured: stars a r: where changed from m > 1 to m > 0 and r < 3; seed changed from 4 to 3",
+            "2 results and 0 catalog files: 1 not as configured",
+        ],
+    )
+    # From any other folder.
+    monkeypatch.chdir("results")
+    assert verify(".")[0] == 1
 
 
 DAMAGED = [None, "", "{", "[]", '{"files": {}}', '{"files": {"a": 1}, "inputs": {}}', "\udcff"]

@@ -25,6 +25,7 @@ from mixpipe.errors import CatalogError, MixpipeError
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.run import Run
+from mixpipe.verification import verify_results
 
 CONFIG = {
     "catalogs": {
@@ -213,6 +214,8 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "quality",
         "verdict",
         "warnings",
+        "status",
+        "reason",
     ]
 
 
@@ -446,13 +449,21 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     said = again.stdout + again.stderr
     assert "fitting wide r1 a to b" in said and "fitting wide r2" not in said
 
-    # A column that cannot be fitted: what was there of the others stays.
+    # A column that cannot be fitted: what was there of the others stays, and the next release climbs from nothing.
     (tmp_path / "r1.csv").write_bytes(as_it_was)
     project.change("catalogs", "wide", "columns", "b", "transform", value="log10")
     failed = project.snakemake(*targets, "--configfile", "mine.yaml")
-    assert failed.returncode == 1
-    assert "no row of 20 can be used" in failed.stderr and "release r1, column b" in failed.stderr
+    assert failed.returncode == 2
+    last = failed.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "mixpipe: error: 2 of 6 columns failed, all else is done; the first, wide r1 b: no row of 20 can be used "
+        "(dropped: 20 not_positive), in catalog wide, release r1, column b, expected at least one row"
+    )
+    assert "Traceback" not in failed.stderr
     assert contents(folders[0] / "a") == before[0]["a"]
+    assert json.loads((folders[1] / "b/fit.json").read_text())["start"] == {"release": "r1", "won": False}
+    again = project.snakemake(*targets, "--configfile", "mine.yaml", "--dry-run")
+    assert again.returncode == 0 and "fitting wide" not in again.stdout + again.stderr
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -518,15 +529,61 @@ def test_fit_without_rows_says_why_in_log_and_terminal(project):
     project.change("catalogs", "planets", "where", value="r > 1000")
     target = "results/planets/all/radius/fit.json"
     failed = project.snakemake(target, "--configfile", "mine.yaml")
-    assert failed.returncode == 1
-    message = (
-        "mixpipe: error: no row of 40 can be used (dropped: 40 cut), in catalog planets, release all, column radius, "
+    assert failed.returncode == 2
+    reason = (
+        "no row of 40 can be used (dropped: 40 cut), in catalog planets, release all, column radius, "
         "expected at least one row"
     )
-    assert message in failed.stderr.splitlines()
+    message = f"mixpipe: error: 1 of 4 columns failed, all else is done; the first, planets all radius: {reason}"
+    assert failed.stderr.splitlines().count(message) == 1
     assert "Traceback" not in failed.stderr
     log = (project.results / "logs/fit/planets/all/radius.log").read_text(encoding="utf-8")
-    assert log.splitlines()[-1] == message
+    assert log.splitlines()[-1] == f"mixpipe: error: {reason}"
+
+
+def test_failed_columns_have_rows_of_their_own_and_all_else_is_done(project):
+    """Of one there are no rows, of another text in the place of numbers; and both mended."""
+    table = stars(2)
+    lines = (project.folder / "data/stars_dr2_1.csv").read_text(encoding="utf-8")
+    write_csv(project.folder / "data/stars_dr2_1.csv", **{**table, "m": ["nan"] * 39 + ["word"]})
+    before = contents(project.results / "planets/all/period"), contents(project.results / "stars/2018/mass")
+    project.change("catalogs", "planets", "columns", "radius", "truncated", value=[1e6, None])
+    failed = project.snakemake("--configfile", "mine.yaml")
+    assert failed.returncode == 2
+    assert failed.stderr.strip().splitlines()[-1].startswith("mixpipe: error: 2 of 4 columns failed, all else is done")
+    assert "Traceback" not in failed.stderr
+
+    summary = rows(project.results / "summary.csv")
+    assert [row["status"] for row in summary] == ["fitted", "failed", "failed", "fitted"]
+    text, outside = (row["reason"] for row in summary[1:3])
+    assert text == "column 'm' holds numbers, in data/stars_dr2_2.csv, expected text as in data/stars_dr2_1.csv"
+    assert outside.startswith("no row of 40 can be used (dropped: 5 cut, 2 missing_value, 33 outside), in catalog ")
+    assert [row["n_data"] + row["n_components"] for row in summary[1:3]] == ["00", "00"]
+    assert [row["n_dropped"] for row in summary[1:3]] == ["60", "40"]
+    radius, period = rows(project.results / "planets/all/input.csv")
+    names = ("n_used", "dropped_outside", "status", "reason")
+    assert [radius[name] for name in names] == ["0", "33", "failed", outside]
+    assert [period[name] for name in names] == ["35", "0", "fitted", ""]
+    (compared,) = rows(project.results / "stars/compare/2018_to_dr2/summary.csv")
+    assert compared["verdict"] == summary[1]["verdict"] == "not compared"
+    assert "the column failed: column 'm' holds numbers" in compared["note"]
+    page = (project.results / "report.html").read_text(encoding="utf-8")
+    assert '<span class="mark">2 of 4 columns failed</span>' in page
+    assert f"Nothing could be fitted: {outside}." in page
+    for folder in ("stars/dr2/mass", "planets/all/radius"):
+        assert {path.name for path in (project.results / folder).iterdir()} == set(before[0])
+        assert rows(project.results / folder / "components.csv") == []
+        assert pq.read_table(project.results / folder / "members.parquet").num_rows == 0
+    assert contents(project.results / "planets/all/period") == before[0]
+    assert contents(project.results / "stars/2018/mass") == before[1]
+    assert verify_results(project.results, base=project.folder).as_recorded
+    assert project.planned() == set()
+
+    (project.folder / "data/stars_dr2_1.csv").write_text(lines, encoding="utf-8")
+    project.change("catalogs", "planets", "columns", "radius", "truncated", value=None)
+    mended = project.snakemake("--configfile", "mine.yaml")
+    assert mended.returncode == 0, mended.stderr
+    assert {row["status"] for row in rows(project.results / "summary.csv")} == {"fitted"}
 
 
 def test_as_a_module_and_without_the_demo(project):

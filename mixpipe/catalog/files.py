@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.errors import ConfigError, PassingError, excerpt
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -42,7 +42,11 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
         raise ConfigError("a NUL in the name of a file", f"in {_shown(entries)!r}", "a name that a file can have")
     if not entries:
         raise ConfigError("an empty list of files", f"below {base}", "at least one file or glob")
-    files = [file for entry in entries for file in _matches(entry, base)]
+    try:
+        files = [file for entry in entries for file in _matches(entry, base)]
+    except OSError as error:
+        what = f"the file system refuses the name of a file ({error.strerror})"
+        raise ConfigError(what, f"in {excerpt(_shown(entries))}", "a file that exists") from error
     seen: dict[str, Path] = {}
     for file in files:
         other = seen.setdefault(os.path.realpath(file), file)
@@ -64,13 +68,13 @@ def unchanged(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    CatalogError
+    PassingError
         If it did.
     """
     before = _state(path)
     yield
     if _state(path) != before:
-        raise CatalogError("the file changed while it was read", f"in {path}", "a file that stays as it is")
+        raise PassingError("the file changed while it was read", f"in {path}", "a file that stays as it is")
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

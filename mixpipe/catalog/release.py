@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixpipe.catalog.reading import join
 from mixpipe.catalog.source import Source
-from mixpipe.errors import CatalogError
+from mixpipe.errors import CatalogError, PassingError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -39,7 +39,7 @@ class StoredRelease:
 
     Raises
     ------
-    CatalogError
+    PassingError
         If a file of the release, with this content, is in none of the parts.
     """
 
@@ -55,7 +55,7 @@ class StoredRelease:
                 n_before = run.stop
         missing = [path for path, digest in files.items() if (path, digest) not in held]
         if missing:
-            raise CatalogError(
+            raise PassingError(
                 f"{len(missing)} of {len(files)} files changed after this job was planned, the first is {missing[0]}",
                 f"in {place}",
                 "files that stay as they are during a run: start the pipeline again",
@@ -64,11 +64,24 @@ class StoredRelease:
         self.files = [held[item][1] for item in files.items()]
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Table]:
-        """These columns, some rows at a time; ``meta["files"]`` as `stored_blocks` gives it."""
-        from mixpipe.catalog.store import stored_blocks
+        """These columns, some rows at a time; ``meta["files"]`` as `stored_blocks` gives it.
 
+        Raises
+        ------
+        CatalogError
+            For a column that could not be stored.
+        PassingError
+            If a part cannot be read.
+        """
+        from mixpipe.catalog.store import check_stored, stored_blocks
+
+        for part in dict.fromkeys(run.part for run in self._runs):
+            check_stored(part, columns)
         for run in self._runs:
-            yield from stored_blocks(run.part, columns, start=run.start, stop=run.stop)
+            try:
+                yield from stored_blocks(run.part, columns, start=run.start, stop=run.stop)
+            except CatalogError as error:
+                raise PassingError(error.what, error.where, error.expected) from error
 
 
 def joined(tables: Sequence[Table]) -> Table:

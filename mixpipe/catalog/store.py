@@ -25,6 +25,8 @@ from mixpipe.files import write_file
 GROUP_ROWS = 1 << 18
 
 _META = "mixpipe"
+# What a field of a column that cannot be stored says about it; the column has no values then.
+_REFUSED = b"refused"
 
 # Rows on their way into the file, and where they are from, for error messages.
 _Part = tuple[pa.Table, str]
@@ -47,11 +49,8 @@ def write_blocks(
     files : mapping, optional
         What else to remember about a file, by its path: ``{"a.fits": {"sha256": "..."}}``.
 
-    Raises
-    ------
-    CatalogError
-        For a column with several values a row, and for one that holds text in one block and numbers in another, or has
-        another unit.
+    A column with several values a row, and one that holds text in one block and numbers in another, or has another
+    unit, is written without values: reading it raises what is wrong with it, and the other columns are as good as ever.
     """
     entries: list[dict[str, Any]] = []
     parts = _parts(blocks, entries)
@@ -81,6 +80,7 @@ def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Tabl
     astropy.table.Table
         Masked columns, as they were written, with ``meta["files"]``.
     """
+    check_stored(path, columns or stored_columns(path))
     with _opened(path) as (source, file, files):
         table = _to_table(file.read(columns=source.choose(file.schema_arrow.names, columns)))
     table.meta = {"files": files}
@@ -108,6 +108,7 @@ def stored_blocks(
         Numbers with a fraction are NaN where they are masked, and their arrays are read-only where none is.
         ``meta["files"]`` says which rows of which files these are: `n_rows` of them, behind `first_row` others.
     """
+    check_stored(path, columns or stored_columns(path))
     with _opened(path) as (source, file, files):
         names = source.choose(file.schema_arrow.names, columns)
         last = file.metadata.num_rows if stop is None else stop
@@ -154,9 +155,11 @@ def _to_arrow(block: Table) -> pa.Table:
     arrays, fields = [], []
     for name in block.colnames:
         stored = block[name]
-        if stored.ndim != 1 or stored.dtype.kind in "Oc":
-            held = f"{stored[0].size} values a row" if stored.ndim > 1 and len(stored) else "several values a row"
-            raise CatalogError(f"column {name!r} holds {held}", place(block), "one value a row")
+        error = _no_number(block, name)
+        if error is not None:
+            arrays.append(pa.nulls(len(block)))
+            fields.append(_refused(name, error))
+            continue
         column = as_column(name, stored, stored.unit)
         mask = column.mask
         # Rows without a value have no type, so that the other rows decide on it.
@@ -178,7 +181,7 @@ def _write(file: Path, schema: pa.Schema, parts: Iterator[_Part], meta: Callable
             wider = _wider(schema, *part)
             if wider != schema:
                 break
-            waiting.append(part[0].cast(schema, safe=False))
+            waiting.append(_conformed(part[0], schema))
             n_waiting += part[0].num_rows
             if n_waiting >= GROUP_ROWS:
                 waiting = [_write_groups(writer, waiting, GROUP_ROWS)]
@@ -217,16 +220,74 @@ def _wider(schema: pa.Schema, table: pa.Table, where: str) -> pa.Schema:
         raise ValueError(f"blocks must have the same columns, not {table.schema.names} after {schema.names}")
     fields = []
     for before, field in zip(schema, table.schema, strict=True):
-        if field.metadata != before.metadata:
-            units = [(each.metadata or {}).get(b"unit", b"none").decode() for each in (field, before)]
-            raise CatalogError(
-                f"column {field.name!r} has the unit {units[0]}", where, f"{units[1]} as in the rows before"
-            )
+        refused = next((each for each in (before, field) if _is_refused(each)), None)
+        units = [(each.metadata or {}).get(b"unit", b"none").decode() for each in (field, before)]
         kinds = [_kind(each.type) for each in (field, before)]
-        if "nothing" not in kinds and kinds[0] != kinds[1]:
-            raise CatalogError(f"column {field.name!r} holds {kinds[0]}", where, f"{kinds[1]} as in the rows before")
-        fields.append(before.with_type(_common(before.type, field.type)))
+        if refused is not None:
+            fields.append(refused)
+        elif units[0] != units[1]:
+            what = f"column {field.name!r} has the unit {units[0]}"
+            fields.append(_refused(field.name, CatalogError(what, where, f"{units[1]} as in the rows before")))
+        elif "nothing" not in kinds and kinds[0] != kinds[1]:
+            what = f"column {field.name!r} holds {kinds[0]}"
+            fields.append(_refused(field.name, CatalogError(what, where, f"{kinds[1]} as in the rows before")))
+        else:
+            fields.append(before.with_type(_common(before.type, field.type)))
     return pa.schema(fields)
+
+
+def _refused(name: str, error: CatalogError) -> pa.Field:
+    return pa.field(name, pa.null(), metadata={_REFUSED: json.dumps(error.args)})
+
+
+def _is_refused(field: pa.Field) -> bool:
+    return _REFUSED in (field.metadata or {})
+
+
+def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows in the types of the schema, without the values of columns that are refused."""
+    for number, field in enumerate(schema):
+        if _is_refused(field):
+            table = table.set_column(number, field, pa.nulls(table.num_rows))
+    return table.cast(schema, safe=False)
+
+
+def check_storable(table: Table) -> None:
+    """Refuse a table with a column that `write_blocks` cannot store.
+
+    Raises
+    ------
+    CatalogError
+        What is wrong with the first of them.
+    """
+    for name in table.colnames:
+        error = _no_number(table, name)
+        if error is not None:
+            raise error
+
+
+def _no_number(block: Table, name: str) -> CatalogError | None:
+    """What is wrong with a column that has not one number, truth value or text a row."""
+    stored = block[name]
+    if stored.ndim == 1 and stored.dtype.kind not in "Oc":
+        return None
+    held = f"{stored[0].size} values a row" if stored.ndim > 1 and len(stored) else "several values a row"
+    return CatalogError(f"column {name!r} holds {held}", place(block), "one value a row")
+
+
+def check_stored(path: str | Path, columns: Iterable[str]) -> None:
+    """Refuse columns that `write_blocks` could not store.
+
+    Raises
+    ------
+    CatalogError
+        What is wrong with the first of them.
+    """
+    with _opened(path) as (_, file, _):
+        schema = file.schema_arrow
+    for name in columns:
+        if name in schema.names and _is_refused(schema.field(name)):
+            raise CatalogError(*json.loads(schema.field(name).metadata[_REFUSED]))
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import mixpipe
 import mixpipe.blas  # before NumPy
-from mixpipe.errors import MixpipeError
+from mixpipe.errors import MixpipeError, on_one_line
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
 # all again and again, for a tenth of the time of a fit.
@@ -44,9 +44,8 @@ class _Program(click.Group):
 
 
 def complain(error: MixpipeError) -> None:
-    """Print an error, on one line: what a catalog has for a name must not steer the terminal."""
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
-    click.echo(f"mixpipe: error: {text}", err=True)
+    """Print an error, on one line."""
+    click.echo(on_one_line(error), err=True)
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:
@@ -254,16 +253,20 @@ def _check(config: str) -> None:
 
 @main.command("verify")
 @click.argument("results", type=_FILE)
+@click.option(
+    "--config", metavar="PATH", type=_FILE, help="The configuration. Default: that which the run has recorded."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
-def _verify(results: str, as_json: bool) -> None:
+def _verify(results: str, config: str | None, as_json: bool) -> None:
     """Compare the files of a run with the hashes that it recorded: RESULTS is its folder.
 
-    Says which results and catalog files are missing, changed or not of this run. Exit status 0 if all is as recorded,
-    1 if not. Catalog files are looked for from the working directory, as the run did.
+    Says which results and catalog files are missing, changed or not of this run, and which columns were fitted with
+    other settings than those of the configuration. Exit status 0 if all is as recorded, 1 if not. Catalog files are
+    looked for from the working directory, as the run did.
     """
     from mixpipe.cli.verifying import verify_folder
 
-    sys.exit(0 if verify_folder(results, as_json=as_json) else 1)
+    sys.exit(0 if verify_folder(results, config=config, as_json=as_json) else 1)
 
 
 @main.command("run", context_settings={"ignore_unknown_options": True})

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from mixpipe.catalog import expand_files, read_catalog
 from mixpipe.catalog.densities import DensityFile
+from mixpipe.catalog.store import check_storable
 from mixpipe.cli.display import say, show_densities, show_release
-from mixpipe.columns import prepare_column
-from mixpipe.config import CatalogSettings, DensitySettings, load_config
+from mixpipe.columns import ColumnData, prepare_column
+from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, load_config
 from mixpipe.errors import MixpipeError, excerpt, merged
-from mixpipe.pipeline.densities import Counts, read_pieces
+from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
+from mixpipe.pipeline.estimate import check_estimable, is_plain, limited
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.pipeline.run import find_idle, find_problems, placed
 from mixpipe.required import required_columns
+from mixpipe.stream import MEMORY_ROWS
 
 
 def check_config(path: str) -> list[MixpipeError]:
@@ -76,23 +81,39 @@ def _check_values(
     catalog: CatalogSettings, release: str, files: Sequence[Path], place: str, listed: str
 ) -> list[MixpipeError]:
     needed = required_columns(catalog.columns, catalog.where, catalog.key)
-    try:
-        table = read_catalog(files, needed, **reading_options(catalog), where_from=place)
-    except MixpipeError as error:
-        return [error]
-    shown, problems = [], []
+    reading = {**reading_options(catalog), "where_from": place}
+    table = None
+    # What cannot be read as one table may be a column alone.
+    with contextlib.suppress(MixpipeError):
+        table = read_catalog(files, needed, **reading)
+    shown, problems, n_rows = [], [], 0
     for column in catalog.columns:
         try:
-            data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
-            data.check_usable(f"in {place}, column {column.name}")
-            shown.append((column, data))
+            own = table
+            if own is None:
+                own = read_catalog(files, required_columns([column], catalog.where, catalog.key), **reading)
+            shown.append((column, _look_at_values(own, column, catalog, release)))
+            n_rows = len(own)
         except MixpipeError as error:
             problems.append(placed(error, place))
     if shown:
-        show_release(f"{catalog.name} {release}: {len(table):,} rows in {listed}", shown)
-    if catalog.key is not None:
+        show_release(f"{catalog.name} {release}: {n_rows:,} rows in {listed}", shown)
+    if table is not None and catalog.key is not None and np.ndim(table[catalog.key]) == 1:
         _note_key(np.ma.asarray(table[catalog.key]), catalog.key)
     return problems
+
+
+def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettings, release: str) -> ColumnData:
+    """What a column has to fit, after all that could stand against it."""
+    place = f"in catalog {catalog.name}, release {release}, column {column.name}"
+    check_storable(table[list(required_columns([column], catalog.where, catalog.key))])
+    data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
+    data.check_usable(place)
+    if is_plain(column) and len(table) > MEMORY_ROWS:
+        data.account.check_streamable(place)
+    else:
+        check_estimable(data.cells(), limited(column, len(data)), place)
+    return data
 
 
 def _note_key(keys: np.ma.MaskedArray, name: str) -> None:
@@ -113,5 +134,7 @@ def _look_at(
     """The last file with densities, for its grid, and counts of the rows of all."""
     counts = Counts()
     for piece in read_pieces(files, column, reading_options(catalog), catalog.key, catalog.where, place):
-        counts.count(piece)
+        check_grid(piece.file, column)
+        counts.look_at(piece)
+    counts.check_usable(f"in {place}, column {column.name}")
     return piece.file, counts

@@ -64,7 +64,7 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
 def _document(old: StoredFit, new: StoredFit, comparison: Comparison) -> dict[str, Any]:
     summary = summary_row(comparison)
     del summary["note"]
-    table = differences_table(comparison).astype(object)
+    table = differences_table(comparison.differences).astype(object)
     return {
         "old": str(old.path),
         "new": str(new.path),

@@ -14,12 +14,15 @@ from mixpipe.cli import complain
 from mixpipe.config import load_config
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.changes import find_changed
-from mixpipe.pipeline.run import find_problems
+from mixpipe.pipeline.run import find_failure, find_problems
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
 # Arguments about what is said, which leave that to Snakemake.
 _SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)(=.*)?")
+
+# Arguments with which nothing is run.
+_NO_RUN = re.compile(r"-[npq]*n[npq]*|--(dry-?run|report|unlock|touch|lint|dag|rulegraph|summary|list.*)(=.*)?")
 
 
 def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
@@ -56,7 +59,15 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={jobs.register('mixpipe', jobs)}",)
     # With `=`, or targets among the arguments would be taken for more of the same.
     changed = (file for file, _ in find_changed(settings))
-    main([*workflow_arguments(config, changed), *cores, *saying, *arguments])
+    try:
+        main([*workflow_arguments(config, changed), *cores, *saying, *arguments])
+    except SystemExit as end:
+        # The workflow itself says what failed, unless there was nothing to be done.
+        failure = None if end.code or any(map(_NO_RUN.fullmatch, arguments)) else find_failure(settings)
+        if failure is None:
+            raise
+        complain(failure)
+        sys.exit(2)
     raise AssertionError("Snakemake ends the process")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from mixpipe.cli.display import say
-from mixpipe.verification import Verification, verify_results
+from mixpipe.config import load_config, parse_config
+from mixpipe.errors import ConfigError
+from mixpipe.pipeline.changes import find_other_settings
+from mixpipe.verification import MANIFEST, Verification, recorded_config, verify_results
 
 _WORDS = {
     "missing": "missing",
@@ -15,16 +19,19 @@ _WORDS = {
     "extra": "not of this run",
     "missing_inputs": "catalog file missing",
     "changed_inputs": "catalog file changed",
+    "other_settings": "not as configured",
 }
 
 
-def verify_folder(results: str, *, as_json: bool) -> bool:
+def verify_folder(results: str, *, config: str | None, as_json: bool) -> bool:
     """Compare a folder of results with what was recorded at the end of the run, and print what differs.
 
     Parameters
     ----------
     results : str
         The folder.
+    config : str or None
+        A configuration to compare the settings of all columns with, instead of that which the run recorded.
     as_json : bool
         Print one JSON object instead of lines for people.
 
@@ -39,12 +46,29 @@ def verify_folder(results: str, *, as_json: bool) -> bool:
         If there is no record of a run, or a file cannot be read.
     """
     found = verify_results(Path(results))
+    found = replace(found, other_settings=tuple(_other_settings(Path(results), config)))
     if as_json:
         # A pipe may not take more than ASCII.
         print(json.dumps({"as_recorded": found.as_recorded, **asdict(found)}))
     else:
         _show(found)
     return found.as_recorded
+
+
+def _other_settings(results: Path, path: str | None) -> Iterator[str]:
+    """Columns with other settings than the configuration has."""
+    if path is not None:
+        return find_other_settings(load_config(path), results)
+    given = recorded_config(results)
+    if given is None:
+        return iter(())
+    try:
+        # Where the results were written does not matter now.
+        config = parse_config({key: value for key, value in given.items() if key != "results"})
+        return find_other_settings(config, results)
+    except ConfigError as error:
+        where = f"in the configuration in {results / MANIFEST}"
+        raise ConfigError(error.what, where, f"{error.expected}; or the configuration by --config") from error
 
 
 def _show(found: Verification) -> None:

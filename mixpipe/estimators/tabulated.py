@@ -266,6 +266,17 @@ def _density(scaled: _Grid, density: ArrayLike) -> Array:
     return values
 
 
+def row_status(densities: Array) -> NDArray[np.int64]:
+    """The `status` of each row of a table of densities, without fitting it.
+
+    >>> row_status(np.array([[0.0, 1.0], [-1.0, 1.0], [0.0, 0.0], [np.nan, -1.0]])).tolist()
+    [0, 1, 2, 3]
+    """
+    status = np.where(np.any(densities > 0.0, axis=1), grids.OK, grids.ALL_ZERO)
+    status = np.where(np.any(densities < 0.0, axis=1), grids.NEGATIVE, status)
+    return np.where(np.all(np.isfinite(densities), axis=1), status, grids.NOT_FINITE)
+
+
 def discrepancy(mixture: Mixture, grid: ArrayLike, density: ArrayLike) -> tuple[float, float]:
     """How far a mixture is from a tabulated density that is divided by its integral.
 

@@ -3,6 +3,7 @@
 from mixpipe.figures.classes import draw_classes
 from mixpipe.figures.curves import fit_curves
 from mixpipe.figures.estimators import draw_estimators
+from mixpipe.figures.failure import draw_failure
 from mixpipe.figures.fit import drawn_rows, fit_figures
 from mixpipe.figures.mixture import draw_mixture
 from mixpipe.figures.plot import plot_fit
@@ -14,6 +15,7 @@ __all__ = [
     "PICTURE_FORMATS",
     "draw_classes",
     "draw_estimators",
+    "draw_failure",
     "draw_mixture",
     "draw_quality",
     "draw_selection",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from mixpipe.provenance import check_code
-from mixpipe.tables import write_csv
+from mixpipe.tables import status_columns, write_csv
 
 
 def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ingested: Sequence[str]) -> None:
@@ -32,7 +32,8 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
     for file in Path(ingest).glob("*.parquet"):
         if file.name not in ingested:
             file.unlink()
-    accounts = [json.loads(Path(fit).read_text(encoding="utf-8"))["account"] for fit in fits]
+    documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
+    accounts = [document["account"] for document in documents]
     reasons = dict.fromkeys(reason for account in accounts for reason in account["dropped"])
     rows = [
         {
@@ -48,8 +49,9 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
             "error": _words(account["error"]),
             "files": _words([entry["path"] for entry in account["files"]]),
             "sha256": _words([entry["sha256"] for entry in account["files"]]),
+            **status_columns(document),
         }
-        for account in accounts
+        for document, account in zip(documents, accounts, strict=True)
     ]
     write_csv(pd.DataFrame(rows), Path(table))
 

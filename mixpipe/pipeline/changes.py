@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mixpipe.config import Config
-from mixpipe.pipeline.plan import FIT_FILES, read_document, recorded
+from mixpipe.pipeline.plan import FIT_FILES, read_document, recorded, to_text
 from mixpipe.pipeline.run import Run
 
 # Keys of a plan that the configuration has under another name.
@@ -38,6 +39,33 @@ def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
                 yield file.as_posix(), reasons
 
 
+def find_other_settings(config: Config, results: Path) -> Iterator[str]:
+    """The columns in a folder of results that were fitted with other settings than a configuration has, and which.
+
+    Nothing but the results is read: that catalogs or code changed is another question.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration; its own folder of results does not matter.
+    results : Path
+        The folder.
+    """
+    run = Run(replace(config, results=results))
+    for catalog, release in run.releases():
+        plans = dict.fromkeys(run.columns(catalog), run.fit_plan) | dict.fromkeys(
+            run.densities(catalog), run.density_plan
+        )
+        for column, plan in plans.items():
+            document = read_document(run.fit_file(catalog, release, column))
+            if document is None:
+                continue
+            planned = recorded(to_text(plan(catalog, release, column, {})))
+            changes = list(compare_settings(document["plan"], planned))
+            if changes:
+                yield f"{catalog} {release} {column}: {'; '.join(changes)}"
+
+
 def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """How two plans of a fit differ, in the words of the configuration.
 
@@ -56,12 +84,17 @@ def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[st
             yield f"catalog file {file} {what}"
     if before == after and list(before) != list(after):
         yield "catalog files in another order"
+    yield from compare_settings(old, new)
+    if old.get("code") != new["code"]:
+        yield "code of the fits changed"
+
+
+def compare_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """How the settings of two plans of a fit differ, in the words of the configuration."""
     was, now = _settings(old), _settings(new)
     for key in now | was:
         if was.get(key) != now.get(key):
             yield f"{_NAMES.get(key, key)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
-    if old.get("code") != new["code"]:
-        yield "code of the fits changed"
 
 
 def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from astropy import units as u
 from matplotlib.figure import Figure
 
 from mixpipe.catalog.arrays import parse_unit
-from mixpipe.comparison import Comparison, Fitted, compare_fits, differences_table, summary_row
-from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.comparison import SUMMARY_COLUMNS, Comparison, Fitted, compare_fits, differences_table, summary_row
+from mixpipe.errors import CatalogError, ConfigError, MixpipeError, is_lasting
+from mixpipe.figures.failure import draw_failure
 from mixpipe.figures.overlay import Panel, draw_overlay
 from mixpipe.figures.style import save_figure
 from mixpipe.influence import Common
@@ -26,6 +28,10 @@ from mixpipe.mixture import Mixture
 from mixpipe.model import Cells, Uncertainties
 from mixpipe.provenance import check_code
 from mixpipe.tables import open_fit, read_bounds, read_fit, write_csv
+from mixpipe.verdict import NOT_COMPARED
+
+# What a row of the summary is about.
+_PLACE = ("catalog", "old", "new", "column", "unit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +85,35 @@ def compare_releases(
         Files to write for the figure: PNG and SVG.
     """
     check_code("compare", code)
-    compared = []
+    compared: list[tuple[StoredFit, StoredFit, Comparison]] = []
+    without: list[dict[str, str]] = []
     for before, after in zip(old, new, strict=True):
-        stored = read_stored(before), read_stored(after)
-        comparison = compare_stored(*stored)
+        try:
+            stored = read_stored(before), read_stored(after)
+            comparison = compare_stored(*stored)
+        except MixpipeError as error:
+            if not is_lasting(error):
+                raise
+            without.append(_not_compared(before, after, error.what))
+            print(f"{without[-1]['column']}: {NOT_COMPARED}", error, sep="\n  ")
+            continue
         print(f"{column_name(*stored)}: {comparison.verdict}", *comparison.notes, sep="\n  ")
         compared.append((*stored, comparison))
-    write_comparison(compared, Path(components), Path(summary), [Path(path) for path in overlay])
+    write_comparison(compared, Path(components), Path(summary), [Path(path) for path in overlay], without)
+
+
+def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
+    """The row of a column that has no fit in one of the releases, or fits that are no two of a kind."""
+    before, after = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (old, new))
+    return {
+        "catalog": after["catalog"],
+        "old": before["release"],
+        "new": after["release"],
+        "column": after["column"],
+        "unit": after["unit"] or "",
+        "verdict": NOT_COMPARED,
+        "note": note,
+    }
 
 
 def write_comparison(
@@ -93,6 +121,7 @@ def write_comparison(
     components: Path,
     summary: Path,
     overlay: Sequence[Path],
+    without: Sequence[Mapping[str, str]] = (),
 ) -> None:
     """Write the tables and the figure of comparisons.
 
@@ -104,19 +133,32 @@ def write_comparison(
         CSV files to write.
     overlay : sequence of Path
         Files to write for the figure.
+    without : sequence of mapping
+        Rows of columns that could not be compared.
     """
-    tables, rows = [], []
+    tables, rows = [_with_place(differences_table([]), "", "")], []
     for old, new, comparison in compared:
         column, unit = column_name(old, new), new.unit or ""
-        table = differences_table(comparison)
-        table.insert(0, "column", column)
-        table.insert(5, "unit", np.where(table["parameter"] == "weight", "", unit))
-        tables.append(table)
-        place = {"catalog": new.document["catalog"], "old": release_name(old), "new": release_name(new)}
-        rows.append({**place, "column": column, "unit": unit, **summary_row(comparison)})
-    write_csv(pd.concat(tables), components)
-    write_csv(pd.DataFrame(rows), summary)
-    save_figure(draw_comparison(compared), *overlay)
+        tables.append(_with_place(differences_table(comparison.differences), column, unit))
+        place = (new.document["catalog"], release_name(old), release_name(new), column, unit)
+        rows.append({**dict(zip(_PLACE, place, strict=True)), **summary_row(comparison)})
+    write_csv(pd.concat(tables[1:] or tables), components)
+    # As objects whole numbers stay whole beside those that are missing.
+    table = pd.DataFrame([*rows, *without], columns=[*_PLACE, *SUMMARY_COLUMNS], dtype=object if without else None)
+    write_csv(table, summary)
+    if compared:
+        figure = draw_comparison(compared)
+    else:
+        first, reasons = without[0], "; ".join(f"{row['column']}: {row['note']}" for row in without)
+        figure = draw_failure(reasons, label=f"{first['catalog']}: {first['old']} → {first['new']}")
+    save_figure(figure, *overlay)
+
+
+def _with_place(table: pd.DataFrame, column: str, unit: str) -> pd.DataFrame:
+    """A table of differences with the column and the unit of each row."""
+    table.insert(0, "column", column)
+    table.insert(5, "unit", np.where(table["parameter"] == "weight", "", unit))
+    return table
 
 
 def draw_comparison(compared: Sequence[tuple[StoredFit, StoredFit, Comparison]]) -> Figure:

@@ -20,10 +20,11 @@ from mixpipe.arrays import Array
 from mixpipe.catalog import read_catalog
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.config import DensitySettings
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities
+from mixpipe.errors import CatalogError, ConfigError, MixpipeError, PassingError, is_lasting, on_one_line
+from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities, row_status
 from mixpipe.expressions import Expression
 from mixpipe.files import write_file
+from mixpipe.pipeline.failure import failure_document, write_no_rows
 from mixpipe.pipeline.plan import DensityPlan, check_data, open_density_plan
 from mixpipe.provenance import COMMAND, sha256, versions
 from mixpipe.required import required_columns
@@ -133,17 +134,35 @@ def fit_density_column(plan: str, densities: str, fit: str, threads: int = 1) ->
     threads : int
         Threads; the result does not depend on it.
 
+    If no row can be fitted fit.json says why, and the Parquet file has no rows.
+
     Raises
     ------
-    CatalogError
-        If no row can be fitted, or the files are not those of the plan.
+    PassingError
+        If the files are not those of the plan.
     """
     todo = open_density_plan(plan)
     place = f"catalog {todo.catalog}, release {todo.release}"
+    counts = Counts()
+    try:
+        examples = _write_densities(todo, Path(densities), counts, place, threads)
+    except MixpipeError as error:
+        if not is_lasting(error):
+            raise
+        _check_files(todo)
+        print(on_one_line(error))
+        write_no_rows(Path(densities), todo.key, {"status": pa.string(), "n_components": pa.int32()})
+        write_json(_failed_document(todo, counts, error), Path(fit))
+        return
+    print(f"{place}, column {todo.column.name}: {counts.n_read} rows read, {counts.n_fitted} fitted")
+    write_json(_document(todo, counts, examples), Path(fit))
+
+
+def _write_densities(todo: DensityPlan, path: Path, counts: Counts, place: str, threads: int) -> list[dict[str, Any]]:
+    """Write the mixtures and count the rows; examples."""
     pieces = partial(
         read_pieces, [Path(path) for path, _ in todo.files], todo.column, todo.reading, todo.key, todo.where, place
     )
-    counts = Counts()
     examples: list[dict[str, Any]] = []
 
     def write(part: Path) -> None:
@@ -157,12 +176,21 @@ def fit_density_column(plan: str, densities: str, fit: str, threads: int = 1) ->
                 writer.write_table(rows.cast(writer.schema))  # keys are of the type that they have in the first rows
         counts.check_usable(f"in {place}, column {todo.column.name}")
         examples.extend(_examples(counts, pieces(), todo.column))
-        for path, planned in todo.files:
-            check_data("the file", sha256(Path(path)), planned, path)
+        _check_files(todo)
 
-    write_file(Path(densities), write)
-    print(f"{place}, column {todo.column.name}: {counts.n_read} rows read, {counts.n_fitted} fitted")
-    write_json(_document(todo, counts, examples), Path(fit))
+    write_file(path, write)
+    return examples
+
+
+def _check_files(todo: DensityPlan) -> None:
+    """Make sure that the files are still those of the plan."""
+    for path, planned in todo.files:
+        try:
+            found = sha256(Path(path))
+        except OSError as error:
+            what = f"the file cannot be read any more ({error.strerror})"
+            raise PassingError(what, f"in {path}", "files that stay as they are during a run") from error
+        check_data("the file", found, planned, path)
 
 
 class Counts:
@@ -175,6 +203,7 @@ class Counts:
         self.n_not_converged = 0
         self._normalisations: Counter[str] = Counter()
         self._numbers: list[tuple[NDArray[np.int64], Array, Array]] = []
+        self._n_fittable = 0
 
     @property
     def n_read(self) -> int:
@@ -189,6 +218,14 @@ class Counts:
         self.dropped[MISSING] += int(np.count_nonzero(piece.is_missing))
         self.unit = piece.file.unit
 
+    def look_at(self, piece: Piece) -> None:
+        """Count rows that could be fitted, and why others could not."""
+        self.count(piece)
+        status = np.where(piece.is_missing, -1, row_status(piece.densities))
+        for code, reason in enumerate(REASONS[1:], start=1):
+            self.dropped[reason] += int(np.count_nonzero(status == code))
+        self._n_fittable += int(np.count_nonzero(status == 0))
+
     def add(self, piece: Piece, fitted: DensityTable) -> None:
         """Count rows that were fitted."""
         self.count(piece)
@@ -196,6 +233,7 @@ class Counts:
             self.dropped[reason] += int(np.count_nonzero(_status(piece, fitted) == reason))
         self._normalisations[fitted.normalisation] += fitted.counts()["ok"]
         self.n_not_converged += int(np.count_nonzero((fitted.status == 0) & ~fitted.converged))
+        self._n_fittable += fitted.counts()["ok"]
         self._numbers.append((fitted.n_components, fitted.ks, fitted.l2))
 
     @cached_property
@@ -234,23 +272,34 @@ class Counts:
         Raises
         ------
         CatalogError
-            If no row has a mixture.
+            If no row can have a mixture.
         """
-        if not self._numbers or not self.n_fitted:
+        if not self._n_fittable:
             words = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count)
             raise CatalogError(
                 f"no density of {self.n_read} can be used (dropped: {words})", where, "at least one that is positive"
             )
 
 
-def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
-    n_grid = piece.file.grid.size
-    most = n_grid // _POINTS_PER_COMPONENT
-    if column.n_components is not None and column.n_components > most:
-        raise piece.file.source.error(
-            f"{column.n_components} components on a grid of {n_grid} points",
+def check_grid(file: DensityFile, column: DensitySettings) -> int:
+    """The largest number of components that a grid has points for.
+
+    Raises
+    ------
+    CatalogError
+        If more are asked for.
+    """
+    most = file.grid.size // _POINTS_PER_COMPONENT
+    if (column.n_components or 1) > most:
+        raise file.source.error(
+            f"{column.n_components or 1} components on a grid of {file.grid.size} points",
             f"at most {most}, {_POINTS_PER_COMPONENT} points for each",
         )
+    return most
+
+
+def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
+    most = check_grid(piece.file, column)
     return fit_densities(
         piece.file.grid,
         piece.densities,
@@ -335,9 +384,10 @@ def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]])
         "catalog": plan.catalog,
         "release": plan.release,
         "column": column.name,
+        "status": "fitted",
         "unit": counts.unit,
         "n_data": counts.n_fitted,
-        "criterion": f"ks < {column.tolerance:g}" if chosen else "given",
+        "criterion": _criterion(column),
         "n_components": int(n_components.max()),
         "n_rows": dict(zip(values.tolist(), numbers.tolist(), strict=True)),
         "ks": {"median": np.median(ks), "largest": ks.max()},
@@ -356,11 +406,25 @@ def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]])
             "unit": counts.unit,
             "value": column.value,
             "error": None,
-            "files": [
-                {"path": path, "n_rows": counts.n_rows.get(path, 0), "sha256": digest} for path, digest in plan.files
-            ],
+            "files": _files(plan, counts),
         },
         "plan": asdict(plan),
         "command": os.environ.get(COMMAND),
         "versions": versions(),
     }
+
+
+def _failed_document(plan: DensityPlan, counts: Counts, error: MixpipeError) -> dict[str, Any]:
+    document = failure_document(plan, _files(plan, counts), error, counts.dropped)
+    document |= {"kind": "densities", "criterion": _criterion(plan.column)}
+    document["account"]["normalisation"] = ""
+    return document
+
+
+def _criterion(column: DensitySettings) -> str:
+    """What chooses the number of components."""
+    return f"ks < {column.tolerance:g}" if column.n_components is None else "given"
+
+
+def _files(plan: DensityPlan, counts: Counts) -> list[dict[str, Any]]:
+    return [{"path": path, "n_rows": counts.n_rows.get(path, 0), "sha256": digest} for path, digest in plan.files]

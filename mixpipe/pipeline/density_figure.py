@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mixpipe.figures import save_figure
+from mixpipe.figures import draw_failure, save_figure
 from mixpipe.figures.densities import Example, draw_examples, example_title, heading
 from mixpipe.mixture import Mixture
 from mixpipe.provenance import check_code
+from mixpipe.tables import read_failure
 
 
 def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
@@ -28,6 +29,11 @@ def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
     """
     check_code("density_figure", code)
     document = json.loads(Path(fit).read_text(encoding="utf-8"))
+    label = " / ".join(document[part] for part in ("catalog", "release", "column"))
+    failure = read_failure(document)
+    if failure is not None:
+        save_figure(draw_failure(str(failure), label=label), *densities)
+        return
     key = document["plan"]["key"] or "row"
     examples = [
         Example(
@@ -43,7 +49,7 @@ def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
     figure = draw_examples(
         examples,
         heading(document["n_data"], document["ks"]["median"], n_rejected),
-        label=" / ".join(document[part] for part in ("catalog", "release", "column")),
+        label=label,
         unit=document["unit"],
     )
     save_figure(figure, *densities)

@@ -45,8 +45,8 @@ class Start:
     ----------
     release : str
         Its name.
-    mixture : Mixture
-        Its fit.
+    mixture : Mixture or None
+        Its fit; None if it has none.
     unit : str or None
         Unit of the mixture.
     transform : str
@@ -54,7 +54,7 @@ class Start:
     """
 
     release: str
-    mixture: Mixture
+    mixture: Mixture | None
     unit: str | None
     transform: str
 
@@ -138,26 +138,21 @@ def estimate_column(
     ConfigError
         For a background that leaves no component.
     """
+    check_estimable(cells, column, place, n_components)
     first = _first(column)
     plain = cells.are_values and is_plain(column)
-    if first != "em" and not plain:
-        raise CatalogError(
-            f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
-        )
-    _check_positive(cells, column, place)
-    if column.background is not None and (n_components or column.max_components) < 2:
-        raise ConfigError("a background and one component", place, "at least two: the background counts as one")
     began = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     gain = None
-    if start is not None and start.serves(column, unit):
+    if start is not None and start.mixture is not None and start.serves(column, unit):
 
         def climb(mixture: Mixture) -> FitResult:
             if cells.are_values and mixture.is_gaussian:
                 return fit_mixture(cells, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
             return climb_general(cells, mixture, n_threads or available_threads())
 
-        selection, gain = _started(selection, start, lambda _, mixture: climb(mixture), column.max_components)
+        begun = start.release, start.mixture
+        selection, gain = _started(selection, *begun, lambda _, mixture: climb(mixture), column.max_components)
     seconds = time.perf_counter() - began
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
@@ -213,7 +208,7 @@ def estimate_stream(
     if points is None:  # rows that no sketch makes fewer
         points = concatenated(rows.blocks())
     gain = None
-    if start is not None and start.serves(column, stream.account.unit):
+    if start is not None and start.mixture is not None and start.serves(column, stream.account.unit):
 
         def climb(own: FitResult, mixture: Mixture) -> FitResult:
             fit = fit_mixture(points, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
@@ -225,7 +220,8 @@ def estimate_stream(
             there = found.likelihood.logpdf(found.likelihood.scaled(own.mixture))[1]
             return climb_rows(rows, found, fit.mixture) if fit.loglik > there + _BETTER else own
 
-        selection, gain = _started(selection, start, climb, column.max_components, found)
+        begun = start.release, start.mixture
+        selection, gain = _started(selection, *begun, climb, column.max_components, found)
     seconds = time.perf_counter() - began
     first = _first(column)
     if first != "em":
@@ -240,6 +236,23 @@ def estimate_stream(
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
     return Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)
+
+
+def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_components: int | None = None) -> None:
+    """Refuse cells that the families or estimators asked for cannot have; see `estimate_column`."""
+    first = _first(column)
+    if first != "em" and not (cells.are_values and is_plain(column)):
+        raise CatalogError(
+            f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
+        )
+    _check_positive(cells, column, place)
+    if column.background is not None and (n_components or column.max_components) < 2:
+        raise ConfigError("a background and one component", place, "at least two: the background counts as one")
+
+
+def limited(column: ColumnSettings, n_rows: int) -> ColumnSettings:
+    """The entry with at most one component for each row."""
+    return replace(column, max_components=min(column.max_components, n_rows))
 
 
 def is_plain(column: ColumnSettings) -> bool:
@@ -265,7 +278,8 @@ def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
 
 def _started(
     selection: Selection,
-    start: Start,
+    release: str,
+    start: Mixture,
     climb: Callable[[FitResult, Mixture], FitResult],
     max_components: int,
     found: Found | None = None,
@@ -274,15 +288,15 @@ def _started(
 
     `climb` is given the fit of the search beside which it climbs.
     """
-    wanted = (start.mixture.n_components, start.mixture.family)
+    wanted = (start.n_components, start.family)
     own = next((fit for fit in selection.fits if (fit.n_components, fit.mixture.family) == wanted), None)
     if own is None:
         return selection, None
-    fit = climb(own, start.mixture)
+    fit = climb(own, start)
     gain = fit.loglik - own.loglik
     if not gain > _BETTER:
         return selection, None
-    missed = f"the search has missed this maximum: it was found from the fit of release {start.release}"
+    missed = f"the search has missed this maximum: it was found from the fit of release {release}"
     selection = with_fit(selection, replace(fit, warnings=(*fit.warnings, missed)), max_components, found)
     # More components cannot be worse.
     for larger in selection.fits:

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mixpipe.figures import fit_curves, fit_figures, save_figure
+from mixpipe.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_bounds, read_estimates, read_fit, write_json
+from mixpipe.tables import read_bounds, read_estimates, read_failure, read_fit, write_json
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -44,8 +44,21 @@ def draw_figures(
     """
     check_code("figures", code)
     document = json.loads(Path(fit).read_text(encoding="utf-8"))
-    result = read_fit(document)
     label = " / ".join(document[part] for part in ("catalog", "release", "column"))
+    paths = {
+        "mixture": mixture,
+        "selection": selection,
+        "classes": classes,
+        "quality": quality,
+        "estimators": estimators,
+    }
+    failure = read_failure(document)
+    if failure is not None:
+        picture = draw_failure(str(failure), label=label)
+        save_figure(picture, *(path for each in paths.values() for path in each))
+        write_json({}, Path(curves))
+        return
+    result = read_fit(document)
     rows = _drawn_rows(members)
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
     if weights is None and result.n_data != len(x):
@@ -56,13 +69,6 @@ def draw_figures(
     figures = fit_figures(
         result, table, document["criterion"], estimates, x, err, weights, label=label, unit=document["unit"], **drawn
     )
-    paths = {
-        "mixture": mixture,
-        "selection": selection,
-        "classes": classes,
-        "quality": quality,
-        "estimators": estimators,
-    }
     for name, figure in figures.items():
         save_figure(figure, *paths[name])
     write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from mixpipe import tables
 from mixpipe.catalog import StoredRelease
 from mixpipe.columns import Account, ColumnData, prepare_column
-from mixpipe.errors import ConfigError
+from mixpipe.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.model import Array, Cells
-from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
+from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain, limited
+from mixpipe.pipeline.failure import write_failed_fit
 from mixpipe.pipeline.plan import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
 from mixpipe.provenance import COMMAND, versions
 from mixpipe.required import required_columns
@@ -55,32 +56,41 @@ def fit_column(
     threads : int
         Threads; the result does not depend on it.
 
+    If nothing can be fitted to the column the files are those of `write_failed_fit`.
+
     Raises
     ------
-    CatalogError
-        If no row can be used, or the release's files are not those of the plan.
+    PassingError
+        If the release's files are not those of the plan.
     """
     todo = open_fit_plan(plan)
     place = f"in catalog {todo.catalog}, release {todo.release}, column {todo.column.name}"
     release = StoredRelease(list(map(Path, columns)), dict(todo.files), place.removeprefix("in "))
     needed = required_columns([todo.column], todo.where, todo.key)
-    fitted = fit_tables(
-        lambda: release.blocks(needed),
-        todo,
-        place=place,
-        start=next((read_start(path, todo.column.name) for path in start), None),
-        threads=threads,
-        tell=lambda account: print(
-            f"{place}: {account.n_read} rows read, {account.n_used} used, dropped: {account.dropped_counts()}",
-            flush=True,
-        ),
-    )
+    climbed = next((read_start(path, todo.column.name) for path in start), None)
+    paths = dict(zip(FIT_FILES, map(Path, (components, selection, estimators, intervals, members, fit)), strict=True))
+    accounts: list[Account] = []
+
+    def tell(account: Account) -> None:
+        accounts.append(account)
+        dropped = account.dropped_counts()
+        print(f"{place}: {account.n_read} rows read, {account.n_used} used, dropped: {dropped}", flush=True)
+
+    try:
+        fitted = fit_tables(
+            lambda: release.blocks(needed), todo, place=place, start=climbed, threads=threads, tell=tell
+        )
+    except MixpipeError as error:
+        if not is_lasting(error):
+            raise
+        print(on_one_line(error))
+        account = accounts[0] if accounts else None
+        write_failed_fit(paths, todo, release.files, error, account, None if climbed is None else climbed.release)
+        return
     best = fitted.outcome.fit
     print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
     for estimate in fitted.outcome.estimates:
         print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
-    outputs = (components, selection, estimators, intervals, members, fit)
-    paths = dict(zip(FIT_FILES, map(Path, outputs), strict=True))
     write_fit(paths, todo, release.files, fitted, os.environ.get(COMMAND))
 
 
@@ -189,14 +199,14 @@ def fit_tables(
     table = gathered(read(), MEMORY_ROWS if is_plain(plan.column) else None)
     if table is not None:
         data = prepare_column(table, plan.column, where=plan.where, catalog=plan.catalog, release=plan.release)
-        data.check_usable(place)
         if tell is not None:
             tell(data.account)
+        data.check_usable(place)
         if n_components is not None and n_components > len(data):
             raise ConfigError(f"{n_components} components for {len(data)} rows", place, "at most one for each row")
         outcome = estimate_column(
             data.cells(),
-            replace(plan.column, max_components=min(plan.column.max_components, len(data))),
+            limited(plan.column, len(data)),
             plan.criterion,
             plan.effort,
             place=place,
@@ -229,7 +239,8 @@ def read_start(path: str, column: str) -> Start:
     while document["column"] != column:
         document, end = decoder.raw_decode(text, text.index("{", end))
     transform = document["plan"]["column"]["transform"]
-    return Start(document["release"], tables.read_fit(document).mixture, document["unit"], transform)
+    mixture = None if tables.read_failure(document) else tables.read_fit(document).mixture
+    return Start(document["release"], mixture, document["unit"], transform)
 
 
 def recorded_start(document: Mapping[str, Any]) -> Start | None:
@@ -246,9 +257,9 @@ def _start_document(fitted: Fitted) -> dict[str, Any] | None:
     start, gain = fitted.start, fitted.outcome.gain
     if start is None:
         return None
-    if gain is None:
-        return {"release": start.release, "won": False}
     mixture = start.mixture
+    if gain is None or mixture is None:
+        return {"release": start.release, "won": False}
     rows = zip(mixture.weights, mixture.means, mixture.sigmas, mixture.families, mixture.shapes, strict=True)
     names = ("weight", "mean", "sigma", "family", "shape")
     components = [dict(zip(names, row, strict=True)) for row in rows]
@@ -318,6 +329,7 @@ def fit_contents(
         "catalog": plan.catalog,
         "release": plan.release,
         "column": plan.column.name,
+        "status": "fitted",
         **tables.fit_document(outcome.selection, assessment.quality, account.unit, assessment.sigma_upper),
         "start": _start_document(fitted),
         "sketch": None if outcome.sketch is None else asdict(outcome.sketch),

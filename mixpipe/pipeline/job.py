@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.errors import CatalogError, MixpipeError, on_one_line
 
 # As for the command line: imports and figures leave some hundred thousand objects, which the garbage collector would
 # otherwise look at again and again, for a tenth of the time of a figure.
@@ -47,7 +47,7 @@ def each(task: Callable[..., None], common: Mapping[str, Any], **lists: Sequence
             task(**common, **dict(zip(lists, values, strict=True)))
         except MixpipeError as error:
             problems.append(error)
-            print(f"mixpipe: error: {error}")
+            print(on_one_line(error))
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -121,7 +121,7 @@ def _explain(error: BaseException, job: Any) -> str:
         disk = next(folder for folder in Path(job.log[0]).resolve().parents if folder.is_mount())
         room = f"{shutil.disk_usage(disk).free // 2**20} MB free on the disk at {disk}"
         told = MixpipeError(what, f"{where} ({room})", "room there, or `results:` of the configuration on another disk")
-    return f"mixpipe: error: {told}\n" if told else "".join(traceback.format_exception(error))
+    return f"{on_one_line(told)}\n" if told else "".join(traceback.format_exception(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from mixpipe.provenance import check_code
 from mixpipe.verification import write_manifest
 
 
-def record_run(code: str, fits: Sequence[str], others: Sequence[str], manifest: str) -> None:
+def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: str, manifest: str) -> None:
     """Write the manifest of a run, which `mixpipe verify` compares its files with.
 
     Parameters
@@ -21,6 +21,8 @@ def record_run(code: str, fits: Sequence[str], others: Sequence[str], manifest: 
         fit.json of every fit; all files beside it are results of the fit.
     others : sequence of str
         All other results.
+    config : str
+        The configuration, as JSON.
     manifest : str
         JSON file to write, in the folder of results.
     """
@@ -31,4 +33,4 @@ def record_run(code: str, fits: Sequence[str], others: Sequence[str], manifest: 
         account = json.loads(fit.read_text(encoding="utf-8"))["account"]
         inputs |= {file["path"]: file["sha256"] for file in account["files"]}
         files |= {path for path in fit.parent.iterdir() if path.is_file() and not path.name.startswith(".")}
-    write_manifest(Path(manifest).parent, sorted(files), inputs)
+    write_manifest(Path(manifest).parent, sorted(files), inputs, json.loads(config))

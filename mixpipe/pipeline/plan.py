@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, Settings
 from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError
+from mixpipe.errors import PassingError
 from mixpipe.provenance import check_code
 
 # What the fit of a column of values leaves, by name; fit.json comes last.
@@ -95,9 +96,11 @@ def effort_of(settings: Settings) -> Effort:
 def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
     """A plan as one line of JSON, the same for equal plans.
 
-    Snakemake keeps it with the results, and does a job again when it differs.
+    Snakemake keeps it with the results, and does a job again when it differs. Its own report has the text in a script
+    element, which nothing in it can end.
     """
-    return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+    return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
@@ -162,11 +165,11 @@ def check_data(what: str, found: str, planned: str, where: str | Path) -> None:
 
     Raises
     ------
-    CatalogError
+    PassingError
         If the hashes differ.
     """
     if found != planned:
-        raise CatalogError(
+        raise PassingError(
             f"{what} changed after this job was planned",
             f"in {where}",
             "files that stay as they are during a run: start the pipeline again",

@@ -13,8 +13,8 @@ import yaml
 
 from mixpipe.mixture import Mixture
 from mixpipe.provenance import check_code
-from mixpipe.report import DensityEntry, ReleaseChange, ReportEntry, write_report
-from mixpipe.tables import components_table, read_comparison, read_fit
+from mixpipe.report import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, write_report
+from mixpipe.tables import components_table, read_comparison, read_failure, read_fit
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600
@@ -70,13 +70,16 @@ def _read(path: str) -> dict[str, Any]:
 
 def _entry(
     document: dict[str, Any], figures: dict[str, Path], curves: dict[str, Any] | None
-) -> ReportEntry | DensityEntry:
+) -> ReportEntry | DensityEntry | FailedEntry:
     shared: dict[str, Any] = {
         **{name: document[name] for name in ("catalog", "release", "column", "unit", "account")},
         "figures": figures,
         "warnings": tuple(document["warnings"]),
         "settings": _settings(document["plan"]),
     }
+    failure = read_failure(document)
+    if failure is not None:
+        return FailedEntry(**{**shared, "figures": {}, "summary": {"n_data": 0}}, reason=str(failure))
     if document.get("kind") == "densities":
         return DensityEntry(
             **shared,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 from mixpipe.catalog import expand_files, expected_name, idle_options, list_columns
 from mixpipe.config import CatalogSettings, Config
-from mixpipe.errors import CatalogError, ConfigError, MixpipeError, merged
+from mixpipe.errors import CatalogError, ConfigError, MixpipeError, excerpt, merged
 from mixpipe.pipeline.plan import (
     DensityPlan,
     FitPlan,
@@ -34,6 +36,14 @@ READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "del
 
 # Files are read in jobs of at least so many bytes, which take some seconds at least.
 _BATCH_BYTES = 1 << 29
+# Columns of members.parquet and of densities.parquet, which the key stands beside.
+_MEMBERS = re.compile("value|err|limit|weight|component|p_[0-9]+|true_mean|true_unc")
+_DENSITIES = re.compile("status|n_components|(weight|mean|sigma)_[0-9]+|l2|ks|mass|converged")
+# Letters of the longest file in a folder of results, while it is written.
+_LONGEST_NAME = 80
+# On Linux.
+_LONGEST_PATH = 4096
+_RECORDS = ".snakemake/metadata"
 # Catalogs of more columns than this are fitted so many columns at a time.
 _MANY_COLUMNS = 50
 _BATCH_COLUMNS = 10
@@ -223,20 +233,22 @@ class Run:
 
     def fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of a fit, as text."""
+        return to_text(self.fit_plan(catalog, release, column, self.files(catalog, release)))
+
+    def fit_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> FitPlan:
+        """The plan of a fit to files with the SHA-256 of each."""
         settings = self.config.catalog(catalog)
-        return to_text(
-            FitPlan(
-                catalog=catalog,
-                release=release,
-                files=tuple(self.files(catalog, release).items()),
-                reading=reading_options(settings),
-                key=settings.key,
-                where=settings.where,
-                column=settings.column(column),
-                criterion=self.config.settings.criterion,
-                effort=effort_of(self.config.settings),
-                code=code_hash("fit"),
-            )
+        return FitPlan(
+            catalog=catalog,
+            release=release,
+            files=tuple(files.items()),
+            reading=reading_options(settings),
+            key=settings.key,
+            where=settings.where,
+            column=settings.column(column),
+            criterion=self.config.settings.criterion,
+            effort=effort_of(self.config.settings),
+            code=code_hash("fit"),
         )
 
     def start(self, catalog: str, release: str, column: str) -> list[str]:
@@ -285,33 +297,37 @@ class Run:
 
     def density_fit(self, catalog: str, release: str, column: str) -> str:
         """The plan of the fits to a column of tabulated densities, as text."""
+        return to_text(self.density_plan(catalog, release, column, self.files(catalog, release)))
+
+    def density_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> DensityPlan:
+        """The plan of the fits to a column of tabulated densities, in files with the SHA-256 of each."""
         settings = self.config.catalog(catalog)
-        return to_text(
-            DensityPlan(
-                catalog=catalog,
-                release=release,
-                files=tuple(self.files(catalog, release).items()),
-                reading=reading_options(settings),
-                key=settings.key,
-                where=settings.where,
-                column=settings.density(column),
-                code=code_hash("densities"),
-            )
+        return DensityPlan(
+            catalog=catalog,
+            release=release,
+            files=tuple(files.items()),
+            reading=reading_options(settings),
+            key=settings.key,
+            where=settings.where,
+            column=settings.density(column),
+            code=code_hash("densities"),
         )
 
 
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
 
-    Files that do not exist or cannot be read, columns that a file does not have, and row cuts that cannot be used.
+    Results that cannot be written where they are to be, keys with names that are taken, files that do not exist or
+    cannot be read, columns that a file does not have, and row cuts that cannot be used.
 
     Parameters
     ----------
     config : Config
         The configuration.
     """
-    problems: list[MixpipeError] = []
+    problems: list[MixpipeError] = list(_place_problems(config))
     for catalog in config.catalogs:
+        problems.extend(_key_problems(catalog))
         try:
             needed = _needed(catalog)
         except MixpipeError as error:
@@ -322,6 +338,25 @@ def find_problems(config: Config) -> list[MixpipeError]:
             problems.extend(placed(error, place) for error in _release_problems(patterns, catalog, needed))
         problems.extend(find_idle(catalog))
     return merged(problems)
+
+
+def find_failure(config: Config) -> CatalogError | None:
+    """What there is to say at the end of a run of columns that nothing could be fitted to; None if there are none."""
+    from mixpipe.tables import read_failure
+
+    run = Run(config)
+    columns = [
+        (catalog, release, column)
+        for catalog, release in run.releases()
+        for column in [*run.columns(catalog), *run.densities(catalog)]
+    ]
+    found = {column: read_failure(read_document(run.fit_file(*column))) for column in columns}
+    failures = {" ".join(column): failure for column, failure in found.items() if failure is not None}
+    if not failures:
+        return None
+    name, first = next(iter(failures.items()))
+    what = f"{len(failures)} of {len(columns)} columns failed, all else is done; the first, {name}: {first.what}"
+    return CatalogError(what, first.where, first.expected)
 
 
 def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
@@ -342,6 +377,50 @@ def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
         for name, only in (idle[0].items() if idle else ())
         if all(name in each for each in idle)
     ]
+
+
+def _place_problems(config: Config) -> Iterator[MixpipeError]:
+    """What is wrong with the place of the results: a file is in the way, or paths are too long."""
+    run, folders = Run(config), []
+    for catalog, release in run.releases():
+        folders += [Path(catalog, release, name) for name in (*run.columns(catalog), *run.densities(catalog))]
+    for settings in config.catalogs:
+        pairs = pairwise(settings.releases)
+        folders += [Path(settings.name, "compare", comparison_name(*pair)) for pair in pairs]
+    longest = max((config.results / folder / ("x" * _LONGEST_NAME) for folder in folders), key=_length)
+    where = f"in results: {excerpt(str(config.results))}"
+    try:
+        os.lstat(longest.absolute())
+    except NotADirectoryError:
+        yield ConfigError("a file where a folder is to be", where, "a folder, or a name that is free")
+        return
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            yield ConfigError("paths of results that are too long for the file system", where, "shorter names")
+            return
+    # Snakemake has a record of each result, which is named by its path in base 64.
+    if _length(Path.cwd() / _RECORDS) + 2 * _length(longest) >= _LONGEST_PATH:
+        yield ConfigError("paths of results that are too long for Snakemake", where, "shorter names")
+
+
+def _length(path: Path) -> int:
+    return len(os.fsencode(path))
+
+
+def _key_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
+    """A key with the name of another column of the table that has it."""
+    for columns, name, taken in (
+        (catalog.columns, "members.parquet", _MEMBERS),
+        (catalog.densities, "densities.parquet", _DENSITIES),
+    ):
+        if columns and catalog.key is not None and taken.fullmatch(catalog.key):
+            what = f"the key {catalog.key!r} has the name of a column of {name}"
+            yield ConfigError(what, f"in catalog {catalog.name}", "a key of another name")
+
+
+def comparison_name(old: str, new: str) -> str:
+    """The folder of a comparison of two releases."""
+    return f"{old}_to_{new}"
 
 
 def placed(error: MixpipeError, place: str) -> MixpipeError:

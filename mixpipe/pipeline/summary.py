@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mixpipe.provenance import check_code
-from mixpipe.tables import read_verdicts, write_csv
+from mixpipe.tables import read_verdicts, status_columns, write_csv
 
 
 def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table: str) -> None:
@@ -36,7 +36,7 @@ def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table:
 
 def _row(document: dict[str, Any], verdicts: dict[tuple[str, str, str], str]) -> dict[str, Any]:
     # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
-    quality = document["quality"] if "quality" in document else {"ks": document["ks"]["median"]}
+    quality = document["quality"] if "quality" in document else {"ks": document.get("ks", {}).get("median")}
     return {
         "catalog": document["catalog"],
         "release": document["release"],
@@ -57,6 +57,7 @@ def _row(document: dict[str, Any], verdicts: dict[tuple[str, str, str], str]) ->
         "quality": quality.get("verdict", "untested"),
         "verdict": verdicts.get((document["catalog"], document["release"], document["column"]), ""),
         "warnings": "; ".join(document["warnings"]),
+        **status_columns(document),
     }
 
 

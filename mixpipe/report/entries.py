@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mixpipe.report.numbers import missing, significant
-from mixpipe.verdict import VERDICTS
+from mixpipe.verdict import NOT_COMPARED, VERDICTS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -142,6 +142,21 @@ class DensityEntry(_Entry):
         return f"{self.label}, {self.summary['n_data']} densities, median KS {self.summary['ks']['median']:.2g}."
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FailedEntry(_Entry):
+    """One column that nothing could be fitted to, as the report shows it.
+
+    Parameters
+    ----------
+    catalog, release, column, unit, account, summary, figures, warnings, settings
+        As in `ReportEntry`.
+    reason : str
+        Why.
+    """
+
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class ReleaseChange:
     """Two releases of a catalog compared.
@@ -172,7 +187,7 @@ class ReleaseChange:
     def verdicts(self) -> dict[str, int]:
         """Columns with each verdict, the largest change first."""
         found = self.summary["verdict"].tolist()
-        return {verdict: found.count(verdict) for verdict in VERDICTS if verdict in found}
+        return {verdict: found.count(verdict) for verdict in (*VERDICTS, NOT_COMPARED) if verdict in found}
 
     def of_column(self, column: str) -> dict[str, Any] | None:
         """The row of a column in the summary, with its rows in the table of components; None if there is none."""

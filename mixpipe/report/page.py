@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from mixpipe.files import write_file
 from mixpipe.quality import REJECTED
-from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry
+from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
 from mixpipe.report.numbers import decimal, missing, pvalue, rows, significant, with_unc
 from mixpipe.report.plots import density_plots, fit_plots
@@ -40,7 +40,7 @@ _PICTURES = 8_000_000
 
 def write_report(
     path: str | Path,
-    entries: Iterable[ReportEntry | DensityEntry],
+    entries: Iterable[ReportEntry | DensityEntry | FailedEntry],
     provenance: Mapping[str, Any],
     changes: Iterable[ReleaseChange] = (),
 ) -> None:
@@ -50,7 +50,7 @@ def write_report(
     ----------
     path : path
         HTML file to write. It holds everything that it shows.
-    entries : iterable of ReportEntry or DensityEntry
+    entries : iterable of ReportEntry, DensityEntry or FailedEntry
         The fits, in the order of the page.
     provenance : mapping
         What the run was made from: ``command``, how to repeat it; ``config``, the text of its configuration, or None;
@@ -160,7 +160,9 @@ def packed(text: str) -> str:
 _packed_once = cache(packed)
 
 
-def _change_of(entry: ReportEntry | DensityEntry, changes: Iterable[ReleaseChange]) -> dict[str, Any] | None:
+def _change_of(
+    entry: ReportEntry | DensityEntry | FailedEntry, changes: Iterable[ReleaseChange]
+) -> dict[str, Any] | None:
     """What has changed in a fit since the release before."""
     found = [each for each in changes if (each.catalog, each.new) == (entry.catalog, entry.release)]
     return found[0].of_column(entry.column) if found else None

@@ -13,10 +13,16 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
-from mixpipe.errors import MixpipeError
+from mixpipe.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import Run, batch_name, find_problems
+from mixpipe.pipeline.run import (
+    Run,
+    batch_name,
+    comparison_name,
+    find_failure,
+    find_problems,
+)
 from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
@@ -27,7 +33,7 @@ gc.set_threshold(200_000)
 def stop(*problems):
     """End as `mixpipe` does."""
     for problem in problems:
-        print(f"mixpipe: error: {problem}", file=sys.stderr)
+        print(on_one_line(problem), file=sys.stderr)
     sys.exit(2)
 
 
@@ -90,7 +96,7 @@ BATCHED = {catalog for catalog, *_ in BATCHES}
 SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHED]
 # Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
 COMPARISONS = {
-    f"{catalog.name}/compare/{old}_to_{new}": (old, new)
+    f"{catalog.name}/compare/{comparison_name(old, new)}": (old, new)
     for catalog in RUN.config.catalogs
     if catalog.columns
     for old, new in pairwise(catalog.releases)
@@ -103,6 +109,13 @@ def begin():
         begin_run(Path(), RUN.config.results)
     except MixpipeError as problem:
         stop(problem)
+
+
+def stop_at_failure():
+    """End with what has to be mended if there are columns that nothing could be fitted to."""
+    failure = find_failure(RUN.config)
+    if failure is not None:
+        stop(failure)
 
 
 @cache

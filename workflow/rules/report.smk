@@ -97,8 +97,9 @@ rule report:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("report"),
-        command=COMMAND,
-        config=json.dumps(config),
+        # Texts of the user: of a function's value Snakemake takes no braces for wildcards.
+        command=lambda wildcards: COMMAND,
+        config=lambda wildcards: json.dumps(config),
     message:
         "writing {output.page}"
     script:
@@ -139,6 +140,7 @@ rule manifest:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("manifest"),
+        config=lambda wildcards: json.dumps(config),
     message:
         "writing {output.manifest}"
     script:

@@ -7,5 +7,6 @@ run_job(
     code=snakemake.params.code,
     fits=snakemake.input.fits,
     others=snakemake.input.others,
+    config=snakemake.params.config,
     manifest=snakemake.output.manifest,
 )

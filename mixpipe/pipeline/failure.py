@@ -1,0 +1,107 @@
+"""Columns that nothing can be fitted to: a record in the place of a fit, so that all others have their results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixpipe.columns import Account
+from mixpipe.errors import MixpipeError
+from mixpipe.files import write_file
+from mixpipe.pipeline.plan import DensityPlan, FitPlan
+from mixpipe.provenance import COMMAND, versions
+from mixpipe.tables import COLUMNS, write_csv, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Why rows are not used that there is no other reason for.
+_REASON = "column_failed"
+
+
+def write_failed_fit(
+    paths: Mapping[str, Path],
+    plan: FitPlan,
+    files: Sequence[Mapping[str, Any]],
+    error: MixpipeError,
+    account: Account | None,
+    start: str | None,
+) -> None:
+    """Write the files of a fit without a fit: tables without rows, and a fit.json that says why.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        The files, by their names in `FIT_FILES`.
+    plan : FitPlan
+        What was to be done.
+    files : sequence of mapping
+        ``path``, ``n_rows`` and ``sha256`` of the files that the rows come from.
+    error : MixpipeError
+        Why there is no fit.
+    account : Account or None
+        What became of the rows, if that is known.
+    start : str or None
+        The release whose fit was to be climbed from.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    for name, columns in COLUMNS.items():
+        write_csv(pd.DataFrame(columns=list(columns)), paths[name])
+    numbers = {"value": pa.float64(), "err": pa.float64(), "component": pa.int32()}
+    numbers |= {"true_mean": pa.float64(), "true_unc": pa.float64()}
+    write_no_rows(paths["members"], plan.key, numbers)
+    dropped = {} if account is None else dict(account.dropped)
+    document = failure_document(plan, files, error, dropped)
+    document["criterion"] = plan.criterion
+    document["start"] = None if start is None else {"release": start, "won": False}
+    document["account"] |= {"n_upper_limits": 0, "n_lower_limits": 0, "error": plan.column.error}
+    write_json(document, paths["fit"])
+
+
+def write_no_rows(path: Path, key: str | None, columns: Mapping[str, pa.DataType]) -> None:
+    """Write a Parquet file with the key of rows and these columns, without rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("row", pa.int64()) if key is None else (key, pa.string()), *columns.items()])
+    write_file(path, lambda part: pq.write_table(schema.empty_table(), part))
+
+
+def failure_document(
+    plan: FitPlan | DensityPlan,
+    files: Sequence[Mapping[str, Any]],
+    error: MixpipeError,
+    dropped: Mapping[str, int],
+) -> dict[str, Any]:
+    """What the fit.json of a column without a fit says, whatever its kind; no row of it is used."""
+    n_read = sum(int(file["n_rows"]) for file in files)
+    return {
+        "catalog": plan.catalog,
+        "release": plan.release,
+        "column": plan.column.name,
+        "status": "failed",
+        "failure": {"what": error.what, "where": error.where, "expected": error.expected},
+        "unit": None,
+        "n_data": 0,
+        "n_components": 0,
+        "converged": False,
+        "warnings": [],
+        "account": {
+            "column": plan.column.name,
+            "n_read": n_read,
+            "n_used": 0,
+            "dropped": {**dropped, _REASON: n_read - sum(dropped.values())},
+            "unit": None,
+            "value": plan.column.value,
+            "error": None,
+            "files": [dict(file) for file in files],
+        },
+        "plan": asdict(plan),
+        "command": os.environ.get(COMMAND),
+        "versions": versions(),
+    }
