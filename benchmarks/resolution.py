@@ -24,14 +24,14 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import mixpipe
 import numpy as np
-from mixpipe.simulation import quality_pvalues
 from scipy.stats import kstest
 
+import mixpipe
 from benchmarks.conditions import BIN_WIDTHS, Condition, Draw, Observed, Population, conditions, to_step
 from benchmarks.measure import table
 from benchmarks.optimiser import Bins, bins_loglik, maximise
+from mixpipe.simulation import quality_pvalues
 
 TITLE = "Populations from nothing"
 N_SAMPLES = 200

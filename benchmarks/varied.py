@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import mixpipe
 import numpy as np
 
+import mixpipe
 from benchmarks.conditions import to_digits, to_step
 from benchmarks.optimiser import (
     MIN_ROWS,
