@@ -14,10 +14,13 @@ from mixpipe.cli import complain
 from mixpipe.config import load_config
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.changes import find_changed
+from mixpipe.pipeline.folder import find_obstacles, lock_results
 from mixpipe.pipeline.run import find_problems
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
+# Arguments by which nothing is run.
+_PLANNING = re.compile(r"-[A-Za-z]*n[A-Za-z]*|--dry-?run")
 # Arguments about what is said, which leave that to Snakemake.
 _SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)(=.*)?")
 
@@ -42,11 +45,13 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
         if argument.endswith((".yaml", ".yml")) and not before.startswith("--configfile") and argument[0] != "-":
             raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
     settings = load_config(config)
-    problems = find_problems(settings)
+    problems = find_obstacles(settings) + find_problems(settings)
     for problem in problems:
         complain(problem)
     if problems:
         sys.exit(2)
+    if not any(map(_PLANNING.fullmatch, arguments)):
+        lock_results(settings.results)
     # Slow to import.
     from snakemake.cli import main
 

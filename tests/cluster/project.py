@@ -94,7 +94,7 @@ class Project:
         """All results by path, without logs and times."""
         results = self.folder / "results"
         files = {path.relative_to(results): path for path in results.rglob("*") if path.is_file()}
-        kept = {path: file for path, file in files.items() if path.parts[0] not in {"logs", "benchmarks", ".cache"}}
+        kept = {path: file for path, file in files.items() if path.parts[0] not in {"logs", "benchmarks", ".mixpipe"}}
         return {path.as_posix(): without_times(file) for path, file in kept.items()}
 
 

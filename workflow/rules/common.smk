@@ -15,9 +15,10 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
 from mixpipe.pipeline.begin import begin_run
+from mixpipe.pipeline.folder import find_obstacles, lock_results
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
-from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
+from mixpipe.provenance import code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.
@@ -37,12 +38,6 @@ except MixpipeError as problem:
     stop(problem)
 
 RESULTS = RUN.config.results.as_posix()
-# Where the package cannot be written to, compiled kernels are kept with the results: all jobs share them, and none needs
-# a home folder.
-if not os.access(PACKAGE / "kernels", os.W_OK):
-    os.environ.setdefault(
-        "NUMBA_CACHE_DIR", os.path.abspath(f"{RESULTS}/.cache/{kernels_hash()}")
-    )
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 # In a checkout Snakemake finds the workflow, elsewhere `mixpipe run` does.
@@ -100,7 +95,7 @@ COMPARISONS = {
 def begin():
     """Before the first job: see `begin_run`."""
     try:
-        begin_run(Path(), RUN.config.results)
+        begin_run(RUN.config, workflow.scheduler)
     except MixpipeError as problem:
         stop(problem)
 
@@ -109,9 +104,17 @@ def begin():
 def checked_run():
     """The run, once it is sure that its catalogs can be used: the first job that is planned asks for it."""
     # A job of a cluster has been planned.
-    problems = find_problems(RUN.config) if workflow.is_main_process else []
+    if not workflow.is_main_process:
+        return RUN
+    problems = find_obstacles(RUN.config) + find_problems(RUN.config)
     if problems:
         stop(*problems)
+    # What is planned holds as long as nobody else changes the results.
+    if workflow.executor_plugin is not None and not workflow.dryrun:
+        try:
+            lock_results(RUN.config.results)
+        except MixpipeError as problem:
+            stop(problem)
     return RUN
 
 

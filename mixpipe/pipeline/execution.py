@@ -1,0 +1,72 @@
+"""What Snakemake does otherwise in a run of mixpipe. All that reaches into it and its plugin for Slurm is here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from mixpipe.pipeline.job import is_final
+
+# The plugin lets its interval grow to three minutes, in which the jobs behind one that has ended wait. Slurm is asked
+# after a tenth of the time since a job has ended, once a minute at least.
+_PATIENCE = 0.1
+_LONGEST_SECONDS = 60
+
+
+def adapt_executors(scheduler: Any, since: float) -> str | None:
+    """Change what executes the jobs of a run.
+
+    Mistakes that the user can mend are not tried again. With Slurm, jobs are asked after more often, no account is
+    looked for where the profile says so, and Snakemake is started once a job instead of twice.
+
+    Parameters
+    ----------
+    scheduler : snakemake.scheduling.job_scheduler.JobScheduler
+        It has the executors.
+    since : float
+        When the run has begun, by the clock of the file system.
+
+    Returns
+    -------
+    str or None
+        The name that the jobs of this run have in Slurm; none if they are not submitted there.
+    """
+    for executor in filter(None, (scheduler._executor, scheduler._local_executor)):
+        _end_attempts(executor, since)
+    submits = type(scheduler._executor).__module__ == "snakemake_executor_plugin_slurm"
+    return _adapt_slurm(scheduler._executor) if submits else None
+
+
+def _end_attempts(executor: Any, since: float) -> None:
+    handle = executor.handle_job_error
+
+    def handle_job_error(job: Any) -> None:
+        handle(job)
+        if any(is_final(Path(log), since) for log in job.log):
+            # Not by its setter: that forgets the resources, which are given back after this.
+            job._attempt = max(job.attempt, job.restart_times + 1)
+
+    executor.handle_job_error = handle_job_error
+
+
+def _adapt_slurm(executor: Any) -> str:
+    settings = executor.workflow.executor_settings
+    if settings.no_account:
+        # What the plugin would have guessed.
+        executor._fallback_account_arg = ""
+    first = settings.init_seconds_before_status_checks
+    since = time.monotonic()
+
+    async def sleep() -> None:
+        nonlocal since
+        # The plugin sets its first interval where a job has ended.
+        if executor.next_seconds_between_status_checks == first:
+            since = time.monotonic()
+        await asyncio.sleep(min(max(first, _PATIENCE * (time.monotonic() - since)), max(first, _LONGEST_SECONDS)))
+
+    executor.sleep = sleep
+    # Jobs stay on one node: nothing is gained by steps within them, for each of which Snakemake starts once more.
+    executor.additional_general_args = lambda: "--executor local"
+    return str(executor.run_uuid)
