@@ -9,9 +9,9 @@ from typing import Any
 
 from mixpipe.pipeline.job import is_final
 
-# The plugin lets its interval grow to three minutes, in which the jobs behind one that has ended wait. Slurm is asked
-# after a tenth of the time since a job has ended, once a minute at least.
-_PATIENCE = 0.1
+# The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
+# after so much of the time that the run has taken, and once a minute at least.
+_SHARE = 0.02
 _LONGEST_SECONDS = 60
 
 
@@ -56,15 +56,10 @@ def _adapt_slurm(executor: Any) -> str:
     if settings.no_account:
         # What the plugin would have guessed.
         executor._fallback_account_arg = ""
-    first = settings.init_seconds_before_status_checks
-    since = time.monotonic()
+    first, begin = settings.init_seconds_before_status_checks, time.monotonic()
 
     async def sleep() -> None:
-        nonlocal since
-        # The plugin sets its first interval where a job has ended.
-        if executor.next_seconds_between_status_checks == first:
-            since = time.monotonic()
-        await asyncio.sleep(min(max(first, _PATIENCE * (time.monotonic() - since)), max(first, _LONGEST_SECONDS)))
+        await asyncio.sleep(max(first, min(_SHARE * (time.monotonic() - begin), _LONGEST_SECONDS)))
 
     executor.sleep = sleep
     # Jobs stay on one node: nothing is gained by steps within them, for each of which Snakemake starts once more.
