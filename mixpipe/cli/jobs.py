@@ -25,6 +25,10 @@ _KNOWN = re.compile(
     r"WorkflowError:\nAt least one job ",
     re.DOTALL,
 )
+# How it ends where a file is not there any more, a while after the beginning of its job.
+_MISSING = re.compile(r"WorkflowError .*Missing files after \d+ seconds.*?:\n(?P<where>[^\n]+?) \(.*", re.DOTALL)
+# How Snakemake ends where it cannot write its own files, or those of a job.
+_REFUSED = re.compile(r"Traceback .*\w*Error: \[Errno \d+\] (?P<why>[^:]+): '(?P<where>.+)'\s*", re.DOTALL)
 # How a job ends on Ctrl-C.
 _INTERRUPTED = "died with <Signals.SIGINT"
 
@@ -88,6 +92,12 @@ class LogHandler(LogHandlerBase):
             return (
                 "mixpipe: interrupted; what is done is kept, and the same command goes on from there" if first else ""
             )
+        elif missing := _MISSING.match(record.getMessage()):
+            what = f"{missing['where']} is missing, since the run was planned"
+            return f"mixpipe: error: {what}, expected it to stay until the end"
+        elif refused := _REFUSED.fullmatch(record.getMessage()):
+            expected = "files and folders that can be read and written"
+            return f"mixpipe: error: {refused['why']}, in {refused['where']}, expected {expected}"
         elif record.levelno >= logging.WARNING and not _KNOWN.match(record.getMessage()):
             return self.format(record)
         elif record.getMessage() == NOTHING_TO_BE_DONE_MSG:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from mixpipe.cli import complain
 from mixpipe.config import load_config
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.changes import find_changed
-from mixpipe.pipeline.folder import find_obstacles, lock_results
+from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
 from mixpipe.pipeline.run import find_problems
 
 # Arguments that say on how many cores, or where that is said.
@@ -50,8 +51,10 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
         complain(problem)
     if problems:
         sys.exit(2)
+    check_working_folder(Path())
     if not any(map(_PLANNING.fullmatch, arguments)):
         lock_results(settings.results)
+    _find_cache()
     # Slow to import.
     from snakemake.cli import main
 
@@ -63,6 +66,14 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     changed = (file for file, _ in find_changed(settings))
     main([*workflow_arguments(config, changed), *cores, *saying, *arguments])
     raise AssertionError("Snakemake ends the process")
+
+
+def _find_cache() -> None:
+    """Let Snakemake keep its sources in the working folder where there is no home that it can write to."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())
 
 
 def workflow_arguments(path: str, changed: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mixpipe.pipeline.job import is_final
+from mixpipe.pipeline.job import is_final, last_error
 
 # The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
 # after so much of the time that the run has taken, and once a minute at least.
@@ -39,12 +39,34 @@ def adapt_executors(scheduler: Any, since: float) -> str | None:
     return _adapt_slurm(scheduler._executor) if submits else None
 
 
+def tell_failures(scheduler: Any) -> list[str]:
+    """Why the jobs of a run have failed, a line for each reason: the end of what a run says."""
+    failed = sorted((job for job in scheduler.failed), key=lambda job: job.jobid)
+    return list(dict.fromkeys(line for job in failed for line in (_reason(job),) if line))
+
+
+def _reason(job: Any) -> str:
+    logs = [Path(log) for log in job.log]
+    told = next(filter(None, map(last_error, logs)), None)
+    missing = _missing(job)
+    if told is None and missing:
+        return f"mixpipe: error: {missing[0]} is missing, since the run was planned, expected it to stay until the end"
+    return (
+        told or f"mixpipe: error: a job has failed without a word, in {', '.join(map(str, logs))}, expected its reason"
+    )
+
+
+def _missing(job: Any) -> list[str]:
+    """What a job was to read and is not there; Snakemake does not begin such a job."""
+    return [str(file) for file in job.input if not Path(file).exists()]
+
+
 def _end_attempts(executor: Any, since: float) -> None:
     handle = executor.handle_job_error
 
     def handle_job_error(job: Any) -> None:
         handle(job)
-        if any(is_final(Path(log), since) for log in job.log):
+        if _missing(job) or any(is_final(Path(log), since) for log in job.log):
             # Not by its setter: that forgets the resources, which are given back after this.
             job._attempt = max(job.attempt, job.restart_times + 1)
 

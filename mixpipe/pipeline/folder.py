@@ -59,6 +59,21 @@ def find_obstacles(config: Config) -> list[MixpipeError]:
     return problems or list(_find_links(results, names))
 
 
+def check_working_folder(folder: Path) -> None:
+    """Refuse a working folder that Snakemake cannot keep its records in.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    records = folder / ".snakemake"
+    if not os.access(records if records.exists() else folder, os.W_OK):
+        raise OutputError(
+            "the working folder cannot be written", f"in {folder.resolve()}", "one for Snakemake's records"
+        )
+
+
 def find_others(config: Config) -> list[str]:
     """What stands in the folder of results before its first run, and is left alone by it."""
     if _is_of_runs(config):

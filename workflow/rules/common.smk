@@ -1,5 +1,6 @@
 # The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
 # the first job is planned, and a mistake in either ends in one line.
+import atexit
 import gc
 import json
 import os
@@ -15,7 +16,8 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
 from mixpipe.pipeline.begin import begin_run
-from mixpipe.pipeline.folder import find_obstacles, lock_results
+from mixpipe.pipeline.execution import tell_failures
+from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
 from mixpipe.provenance import code_hash
@@ -33,6 +35,7 @@ def stop(*problems):
 
 
 try:
+    check_working_folder(Path())
     RUN = Run(parse_config(config, workflow.configfiles))
 except MixpipeError as problem:
     stop(problem)
@@ -98,6 +101,11 @@ def begin():
         begin_run(RUN.config, workflow.scheduler)
     except MixpipeError as problem:
         stop(problem)
+
+
+def end():
+    """After a run in which jobs have failed: why, behind all that Snakemake says."""
+    atexit.register(print, *tell_failures(workflow.scheduler), sep="\n", file=sys.stderr)
 
 
 @cache
