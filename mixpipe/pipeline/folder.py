@@ -48,15 +48,15 @@ def find_obstacles(config: Config) -> list[MixpipeError]:
         The configuration.
     """
     results, names = config.results, own_names(config)
-    problems: list[MixpipeError] = []
-    if not _is_of_runs(config):
-        problems = [
-            ConfigError(
-                f"{name} is there, and no run has made it", f"in {results}", "another folder for `results`, or it moved"
-            )
-            for name in sorted(names & _present(results) - {OWN})
-        ]
-    return problems or list(_find_links(results, names))
+    links = list(_find_links(results, names))
+    if links or _is_of_runs(config):
+        return links
+    return [
+        ConfigError(
+            f"{name} is there, and no run has made it", f"in {results}", "another folder for `results`, or it moved"
+        )
+        for name in sorted(names & _present(results) - {OWN})
+    ]
 
 
 def check_working_folder(folder: Path) -> None:

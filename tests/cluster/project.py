@@ -55,25 +55,32 @@ class Project:
 
     def start(self, profile: str, *arguments: str) -> subprocess.Popen:
         """Start the documented command; what it says is in `output`."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "workflow/Snakefile")]
-        command += [
-            "--configfile",
-            "mine.yaml",
-            "--workflow-profile",
-            str(self.checkout / "workflow/profiles" / profile),
-        ]
-        path = os.pathsep.join(map(str, (self.faults, self.checkout)))
-        environment = {**os.environ, "PYTHONPATH": path, "MIXPIPE_FAULTS": str(self.faults)}
-        environment.pop("SNAKEMAKE_PROFILE", None)
+        snakefile, profiles = (self.checkout / "workflow" / name for name in ("Snakefile", "profiles"))
+        places = ["--snakefile", str(snakefile), "--configfile", "mine.yaml"]
+        return self._start("-m", "snakemake", *places, "--workflow-profile", str(profiles / profile), *arguments)
+
+    def start_mixpipe(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        """Start `mixpipe`; what it says is in `output`."""
+        begin = "from mixpipe.cli import main; main(prog_name='mixpipe')"
+        return self._start("-c", begin, *arguments, **environment)
+
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen:
         with self.output.open("w", encoding="utf-8") as output:
             return subprocess.Popen(
-                [*command, *arguments],
+                [sys.executable, *command],
                 cwd=self.folder,
-                env=environment,
+                env={**self.environment, **environment},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which processes run the copy of the checkout, and its faults."""
+        path = os.pathsep.join(map(str, (self.faults, self.checkout)))
+        kept = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+        return {**kept, "PYTHONPATH": path, "MIXPIPE_FAULTS": str(self.faults)}
 
     def finish(self, run: subprocess.Popen, seconds: float = 300) -> None:
         """Wait for a run, which has to succeed."""
