@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from mixpipe.config import Config
@@ -14,8 +15,30 @@ from mixpipe.pipeline.queue import cancel_left, record_run
 from mixpipe.provenance import OWN, PACKAGE, kernels_hash
 
 
+def claim_results(results: Path) -> None:
+    """Make sure that this run is the only one in its results, before it is planned; compiled code may be kept there.
+
+    Where the package cannot be written to, all jobs share the kernels that are kept with the results, and none needs a
+    home folder. Those of a copied folder are not taken: they are code.
+
+    Parameters
+    ----------
+    results : Path
+        The folder of results.
+
+    Raises
+    ------
+    MixpipeError
+        If another run is at work in it, or it cannot be written.
+    """
+    lock_results(results)
+    if not os.access(PACKAGE / "kernels", os.W_OK):
+        kernels = results / OWN / "kernels" / f"{kernels_hash()}-{identity(results)}"
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.resolve()))
+
+
 def begin_run(config: Config, scheduler: Any) -> None:
-    """Make sure that this run is the only one in its results, and clear up after one that was killed.
+    """Clear up after a run that was killed, and say what else is in the folder of results.
 
     Jobs that a killed run left in Slurm are cancelled, since they would be done twice at once; files that it left
     half-written are removed.
@@ -41,11 +64,6 @@ def begin_run(config: Config, scheduler: Any) -> None:
     for path in own_files(config):
         if is_temporary(path):
             path.unlink(missing_ok=True)
-    # Where the package cannot be written to, compiled kernels are kept with the results: all jobs share them, and none
-    # needs a home folder. They are code: those of a copied folder are not taken.
-    if not os.access(PACKAGE / "kernels", os.W_OK):
-        kernels = results / OWN / "kernels" / f"{kernels_hash()}-{identity(results)}"
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.resolve()))
     submitted_as = adapt_executors(scheduler, lock_file(results).stat().st_mtime)
     if submitted_as is not None:
         record_run(results, submitted_as)

@@ -17,7 +17,6 @@ import yaml
 from tests.cluster.slurm import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-N_SHARDS, N_COLUMNS = 40, 6
 # Imported by each Python process. The job of a rule waits in front of its work until its file is gone, and fails where
 # there is one that says so; each once.
 FAULTS = """
@@ -55,9 +54,16 @@ class Project:
 
     def start(self, profile: str, *arguments: str) -> subprocess.Popen:
         """Start the documented command; what it says is in `output`."""
-        snakefile, profiles = (self.checkout / "workflow" / name for name in ("Snakefile", "profiles"))
-        places = ["--snakefile", str(snakefile), "--configfile", "mine.yaml"]
-        return self._start("-m", "snakemake", *places, "--workflow-profile", str(profiles / profile), *arguments)
+        return self._start(*self.command(profile)[1:], *arguments)
+
+    def command(self, profile: str) -> list[str]:
+        """The documented command."""
+        places = {"--snakefile": self.checkout / "workflow/Snakefile", "--configfile": "mine.yaml"}
+        places["--workflow-profile"] = self.profile(profile)
+        return [sys.executable, "-m", "snakemake", *(str(word) for pair in places.items() for word in pair)]
+
+    def profile(self, name: str) -> Path:
+        return self.checkout / "workflow/profiles" / name
 
     def start_mixpipe(self, *arguments: str, **environment: str) -> subprocess.Popen:
         """Start `mixpipe`; what it says is in `output`."""
@@ -127,7 +133,7 @@ def demo(folder: Path) -> Project:
     return project
 
 
-def survey(folder: Path, n_shards: int = N_SHARDS, n_columns: int = N_COLUMNS, n_rows: int = 25) -> Project:
+def survey(folder: Path, n_shards: int, n_columns: int, n_rows: int = 25, max_components: int = 2) -> Project:
     """A release of many small files with some columns of two populations each."""
     project = Project(folder)
     rng = np.random.default_rng(5)
@@ -143,6 +149,6 @@ def survey(folder: Path, n_shards: int = N_SHARDS, n_columns: int = N_COLUMNS, n
         "key": "id",
         "columns": {name: {"error": f"e_{name}"} for name in names},
     }
-    configuration = {"catalogs": {"survey": catalog}, "settings": {"max_components": 2}}
+    configuration = {"catalogs": {"survey": catalog}, "settings": {"max_components": max_components}}
     (folder / "mine.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
     return project

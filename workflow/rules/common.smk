@@ -15,9 +15,9 @@ from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.begin import begin_run
+from mixpipe.pipeline.begin import begin_run, claim_results
 from mixpipe.pipeline.execution import tell_failures
-from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
+from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
 from mixpipe.provenance import code_hash
@@ -120,7 +120,7 @@ def checked_run():
     # What is planned holds as long as nobody else changes the results.
     if workflow.executor_plugin is not None and not workflow.dryrun:
         try:
-            lock_results(RUN.config.results)
+            claim_results(RUN.config.results)
         except MixpipeError as problem:
             stop(problem)
     return RUN
