@@ -353,7 +353,7 @@ def test_schema_is_where_the_documentation_says(root):
 )
 def test_nested_without_end(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="without end, in .*mine.yaml, expected at most 6 levels"):
+    with pytest.raises(ConfigError, match=r"without end, in .*mine.yaml, expected at most 6 levels"):
         load_config(tmp_path / "mine.yaml")
 
 
@@ -363,7 +363,7 @@ def test_a_gigabyte_is_no_configuration_and_is_not_read(tmp_path):
         stream.truncate(1 << 30)
     tracemalloc.start()
     with pytest.raises(
-        ConfigError, match="more than 10 MB, in .*catalog.yaml, expected a configuration, not a catalog"
+        ConfigError, match=r"more than 10 MB, in .*catalog.yaml, expected a configuration, not a catalog"
     ):
         load_config(path)
     _, most = tracemalloc.get_traced_memory()

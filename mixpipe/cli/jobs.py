@@ -116,5 +116,5 @@ class LogHandler(LogHandlerBase):
             yield f"mixpipe: failed: {what}; its log: {', '.join([*job['log'], *entry.get('aux_logs', [])])}"
             if told and "external_jobid" in (job.get("aux") or {}):
                 yield str(errors[job["jobid"]])
-            elif not told and self.common_settings.show_failed_logs:
+            elif self.common_settings.show_failed_logs:
                 yield from show_logs(job["log"])

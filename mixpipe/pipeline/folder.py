@@ -70,7 +70,7 @@ def check_working_folder(folder: Path) -> None:
     records = folder / ".snakemake"
     if not os.access(records if records.exists() else folder, os.W_OK):
         raise OutputError(
-            "the working folder cannot be written", f"in {folder.resolve()}", "one for Snakemake's records"
+            "the working folder cannot be written", f"in {folder.resolve()}", "a place for the records of Snakemake"
         )
 
 
