@@ -119,7 +119,8 @@ def test_of_a_job_on_a_cluster_the_last_line_of_its_log_is_said(tmp_path, capsys
         ),
         (
             'WorkflowError in rule ingest in file "x", line 9:\nOSError: Missing files after 5 seconds. '
-            "This might be due to filesystem latency. If that is the case, consider to increase the wait time with --latency-wait:\n"
+            "This might be due to filesystem latency. If that is the case, consider to increase the wait time with "
+            "--latency-wait:\n"
             "a b.csv (missing locally, parent dir not present)\n",
             "a b.csv is missing, since the run was planned, expected it to stay until the end",
         ),
