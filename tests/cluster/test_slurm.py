@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 # How the comments of the jobs of a column begin.
 COLUMN = "rule_neutron_stars_2018_mass_"
 # Of the wall time on one machine: what a run on Slurm may take, with as many processors, and what is aimed at.
-RATIO, GOAL = 2.5, 1.6
+RATIO, GOAL = 2.0, 1.6
 
 
 @pytest.fixture(scope="module")
