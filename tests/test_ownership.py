@@ -235,7 +235,7 @@ esac
     def test_note_of_a_copy_or_of_other_jobs_is_not_believed(self, config, asked, note):
         lock_results(config.results)
         text = note.format(identity(config.results))
-        (config.results / ".mixpipe/slurm_run").write_text(text, encoding="latin-1")
+        (config.results / ".mixpipe/slurm_runs").write_text(text, encoding="latin-1")
         queue.cancel_left(config.results)
         assert not asked.exists()
 
@@ -255,8 +255,22 @@ esac
         said = capsys.readouterr().err
         assert "mixpipe: Slurm does not answer (squeue" in said
         assert reason in said
-        assert f"jobs of the run before, {RUN}, may still be at work" in said
+        assert f"jobs of a run that was killed ({RUN}) may still be at work" in said
         assert said.count("\n") == 1
+        # They are not forgotten, whatever runs come between.
+        queue.record_run(config.results, RUN.replace("0f", "1f"))
+        queue.forget_run(config.results, RUN.replace("0f", "1f"))
+        (asked.parent / "bin/squeue").write_text((asked.parent / "bin/scancel").read_text())
+        queue.cancel_left(config.results)
+        assert "scancel 7" in asked.read_text().splitlines()
+
+    def test_the_name_of_a_run_is_forgotten_at_its_end(self, config, asked):
+        lock_results(config.results)
+        queue.record_run(config.results, RUN)
+        queue.forget_run(config.results, RUN)
+        assert list((config.results / ".mixpipe").iterdir()) == [config.results / ".mixpipe/lock"]
+        queue.cancel_left(config.results)
+        assert not asked.exists()
 
     def test_so_is_one_that_is_not_there(self, config, capsys, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))

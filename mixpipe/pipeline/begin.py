@@ -9,9 +9,9 @@ from typing import Any
 
 from mixpipe.config import Config
 from mixpipe.files import is_temporary
-from mixpipe.pipeline.execution import adapt_executors
+from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
 from mixpipe.pipeline.folder import find_others, identity, lock_file, lock_results, own_files, tell_others
-from mixpipe.pipeline.queue import cancel_left, record_run
+from mixpipe.pipeline.queue import cancel_left, forget_run, record_run
 from mixpipe.provenance import OWN, PACKAGE, kernels_hash
 
 
@@ -64,6 +64,21 @@ def begin_run(config: Config, scheduler: Any) -> None:
     for path in own_files(config):
         if is_temporary(path):
             path.unlink(missing_ok=True)
-    submitted_as = adapt_executors(scheduler, lock_file(results).stat().st_mtime)
-    if submitted_as is not None:
-        record_run(results, submitted_as)
+    adapt_executors(scheduler, lock_file(results).stat().st_mtime)
+    name = submitted_as(scheduler)
+    if name is not None:
+        record_run(results, name)
+
+
+def end_run(config: Config, scheduler: Any) -> list[str]:
+    """Close a run whose jobs have all come to their end.
+
+    Returns
+    -------
+    list of str
+        Why jobs have failed, a line for each reason.
+    """
+    name = submitted_as(scheduler)
+    if name is not None:
+        forget_run(config.results, name)
+    return tell_failures(scheduler)

@@ -15,7 +15,7 @@ _SHARE = 0.02
 _LONGEST_SECONDS = 60
 
 
-def adapt_executors(scheduler: Any, since: float) -> str | None:
+def adapt_executors(scheduler: Any, since: float) -> None:
     """Change what executes the jobs of a run.
 
     Mistakes that the user can mend are not tried again. With Slurm, jobs are asked after more often, no account is
@@ -27,16 +27,17 @@ def adapt_executors(scheduler: Any, since: float) -> str | None:
         It has the executors.
     since : float
         When the run has begun, by the clock of the file system.
-
-    Returns
-    -------
-    str or None
-        The name that the jobs of this run have in Slurm; none if they are not submitted there.
     """
     for executor in filter(None, (scheduler._executor, scheduler._local_executor)):
         _end_attempts(executor, since)
+    if submitted_as(scheduler) is not None:
+        _adapt_slurm(scheduler._executor)
+
+
+def submitted_as(scheduler: Any) -> str | None:
+    """The name that the jobs of a run have in Slurm; none if they are not submitted there."""
     submits = type(scheduler._executor).__module__ == "snakemake_executor_plugin_slurm"
-    return _adapt_slurm(scheduler._executor) if submits else None
+    return str(scheduler._executor.run_uuid) if submits else None
 
 
 def tell_failures(scheduler: Any) -> list[str]:
@@ -73,7 +74,7 @@ def _end_attempts(executor: Any, since: float) -> None:
     executor.handle_job_error = handle_job_error
 
 
-def _adapt_slurm(executor: Any) -> str:
+def _adapt_slurm(executor: Any) -> None:
     settings = executor.workflow.executor_settings
     if settings.no_account:
         # What the plugin would have guessed.
@@ -86,4 +87,3 @@ def _adapt_slurm(executor: Any) -> str:
     executor.sleep = sleep
     # Jobs stay on one node: nothing is gained by steps within them, for each of which Snakemake starts once more.
     executor.additional_general_args = lambda: "--executor local"
-    return str(executor.run_uuid)

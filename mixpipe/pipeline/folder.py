@@ -92,7 +92,10 @@ def tell_others(names: list[str], results: Path) -> str:
 
 
 def _present(results: Path) -> set[str]:
-    return {path.name for path in results.iterdir()} if results.is_dir() else set()
+    try:
+        return {path.name for path in results.iterdir()}
+    except OSError:  # not there, or no folder that can be read: said when it is written
+        return set()
 
 
 def _is_of_runs(config: Config) -> bool:

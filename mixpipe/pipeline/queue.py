@@ -18,7 +18,7 @@ from mixpipe.files import write_file
 from mixpipe.pipeline.folder import BusyError, identity
 from mixpipe.provenance import OWN
 
-_NOTE = f"{OWN}/slurm_run"
+_NOTE = f"{OWN}/slurm_runs"
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,50}_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CANCEL_SECONDS = 120
 _ANSWER_SECONDS = 60
@@ -41,13 +41,16 @@ def record_run(results: Path, name: str) -> None:
     name : str
         The name.
     """
-    # A copy of the folder has the note of another one's run.
-    text = f"{identity(results)} {name}\n"
-    write_file(results / _NOTE, lambda path: path.write_text(text, encoding="utf-8"))
+    _write(results, [*_recorded(results), name])
+
+
+def forget_run(results: Path, name: str) -> None:
+    """Take the name out again, when the run has come to its end: its jobs have, too."""
+    _write(results, [other for other in _recorded(results) if other != name])
 
 
 def cancel_left(results: Path) -> None:
-    """Cancel the jobs of the run before, if it was killed and has left some.
+    """Cancel the jobs of runs before, if they were killed and have left some.
 
     Parameters
     ----------
@@ -59,30 +62,38 @@ def cancel_left(results: Path) -> None:
     BusyError
         If they do not end.
     """
-    name = _recorded(results)
-    if name is None:
+    names = _recorded(results)
+    if not names:
         return
     try:
-        _cancel(name)
+        _cancel(",".join(names))
     except _NoAnswer as error:
-        print(
-            f"mixpipe: Slurm does not answer ({error}): jobs of the run before, {name}, may still be at work",
-            file=sys.stderr,
-        )
-        return
-    (results / _NOTE).unlink()
+        left = f"jobs of a run that was killed ({', '.join(names)}) may still be at work"
+        print(f"mixpipe: Slurm does not answer ({error}): {left}", file=sys.stderr)
+    else:
+        _write(results, [])
 
 
-def _recorded(results: Path) -> str | None:
+def _recorded(results: Path) -> list[str]:
     try:
-        words = (results / _NOTE).read_text(encoding="utf-8").split()
+        lines = (results / _NOTE).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return None
-    return words[1] if len(words) == 2 and words[0] == identity(results) and _NAME.fullmatch(words[1]) else None
+        return []
+    # A copy of the folder has the notes of another one's runs.
+    here, notes = identity(results), (line.split(" ", 1) for line in lines)
+    return [note[1] for note in notes if note[0] == here and _NAME.fullmatch(note[-1])]
 
 
-def _cancel(name: str) -> None:
-    jobs = _jobs(name)
+def _write(results: Path, names: list[str]) -> None:
+    text = "".join(f"{identity(results)} {name}\n" for name in names)
+    if text:
+        write_file(results / _NOTE, lambda path: path.write_text(text, encoding="utf-8"))
+    else:
+        (results / _NOTE).unlink(missing_ok=True)
+
+
+def _cancel(names: str) -> None:
+    jobs = _jobs(names)
     if jobs:
         print(f"mixpipe: cancelling {len(jobs)} jobs of a run that was killed", file=sys.stderr)
         _ask("scancel", *jobs)
@@ -92,12 +103,12 @@ def _cancel(name: str) -> None:
             where = f"in the queue of Slurm: {' '.join(jobs)}"
             raise BusyError("jobs of a run that was killed do not end", where, "cancelled jobs: scancel --signal=KILL")
         time.sleep(1)
-        jobs = _jobs(name)
+        jobs = _jobs(names)
 
 
-def _jobs(name: str) -> list[str]:
-    """Numbers of the jobs of a name."""
-    numbers = _ask("squeue", "--noheader", "--me", f"--name={name}", "--format=%A").split()
+def _jobs(names: str) -> list[str]:
+    """Numbers of the jobs of some names."""
+    numbers = _ask("squeue", "--noheader", f"--name={names}", "--format=%A").split()
     return [number for number in numbers if number != _SELF]
 
 

@@ -15,8 +15,7 @@ from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.begin import begin_run, claim_results
-from mixpipe.pipeline.execution import tell_failures
+from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import Run, batch_name, find_problems
@@ -104,8 +103,10 @@ def begin():
 
 
 def end():
-    """After a run in which jobs have failed: why, behind all that Snakemake says."""
-    atexit.register(print, *tell_failures(workflow.scheduler), sep="\n", file=sys.stderr)
+    """After the last job: say why jobs have failed, behind all that Snakemake says."""
+    failures = end_run(RUN.config, workflow.scheduler)
+    if failures:
+        atexit.register(print, *failures, sep="\n", file=sys.stderr)
 
 
 @cache
