@@ -50,11 +50,14 @@ def _reason(job: Any) -> str:
     logs = [Path(log) for log in job.log]
     told = next(filter(None, map(last_error, logs)), None)
     missing = _missing(job)
-    if told is None and missing:
-        return f"mixpipe: error: {missing[0]} is missing, since the run was planned, expected it to stay until the end"
-    return (
-        told or f"mixpipe: error: a job has failed without a word, in {', '.join(map(str, logs))}, expected its reason"
-    )
+    if told is not None:
+        return told
+    elif missing:
+        what, expected = f"{missing[0]} is missing, since the run was planned", "it to stay until the end"
+    else:
+        what = f"a job ended without a word, in {', '.join(map(str, logs))}"
+        expected = "more memory: the first line of its log has the setting"
+    return f"mixpipe: error: {what}, expected {expected}"
 
 
 def _missing(job: Any) -> list[str]:
