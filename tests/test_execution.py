@@ -92,7 +92,7 @@ def test_a_reason_is_told_once(tmp_path):
     failed.append(SimpleNamespace(jobid=3, log=[str(logs[3])], input=[str(tmp_path / "gone.csv")]))
     assert tell_failures(SimpleNamespace(failed=failed)) == [
         "mixpipe: error: no rows, in t.csv, expected some",
-        f"mixpipe: error: a job ended without a word, in {logs[2]}, expected more memory: the first line of its log has "
-        "the setting",
+        f"mixpipe: error: a job ended without a word, in {logs[2]}, "
+        "expected more memory: the first line of its log has the setting",
         f"mixpipe: error: {tmp_path}/gone.csv is missing, since the run was planned, expected it to stay until the end",
     ]
