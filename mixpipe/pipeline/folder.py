@@ -9,9 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mixpipe.config import Config
@@ -105,31 +104,34 @@ def _is_of_runs(config: Config) -> bool:
     return (config.results / OWN / _LOCK).is_file() or next(fits, None) is not None
 
 
-def _find_links(results: Path, names: Iterable[str]) -> Iterator[MixpipeError]:
+def _find_links(results: Path, names: Collection[str]) -> Iterator[MixpipeError]:
     """The first thing that is neither file nor folder: what is written to it would go elsewhere, or wait for ever."""
-    for entry in (entry for name in sorted(names) for entry in _walk(results / name)):
-        mode = entry.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            what = f"a link, to {os.readlink(entry)}" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-            yield ConfigError(
-                f"{entry.relative_to(results)} is {what}", f"in {results}", "files and folders below what a run writes"
-            )
+    for entry in _walk(results, names):
+        if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+            what = f"a link, to {os.readlink(entry)}" if entry.is_symlink() else "neither a file nor a folder"
+            name = Path(entry).relative_to(results)
+            yield ConfigError(f"{name} is {what}", f"in {results}", "files and folders below what a run writes")
             return
 
 
-def _walk(top: Path) -> Iterator[Path]:
-    """A path, and all below it; no link is followed."""
-    if top.is_symlink() or top.exists():
-        yield top
-    if top.is_dir() and not top.is_symlink():
-        for folder, folders, files in os.walk(top):
-            yield from (Path(folder, name) for name in (*folders, *files))
+def _walk(folder: str | Path, names: Collection[str] = ()) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder, or below some names in it; no link is followed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # not there, or not to be read: said when it is written
+        return
+    for entry in entries:
+        if not names or entry.name in names:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path)
 
 
 def own_files(config: Config) -> Iterator[Path]:
     """All files below the names that a run writes."""
-    for name in own_names(config):
-        yield from (path for path in _walk(config.results / name) if path.is_file() and not path.is_symlink())
+    for entry in _walk(config.results, own_names(config)):
+        if entry.is_file(follow_symlinks=False):
+            yield Path(entry)
 
 
 def lock_results(results: Path) -> None:
