@@ -1,13 +1,16 @@
 """What is changed about Snakemake's executors, on those of the versions that are installed."""
 
 import asyncio
+import errno
 import logging
 import time
 from types import SimpleNamespace
 
 import pytest
 
+from mixpipe.errors import CatalogError
 from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
+from mixpipe.pipeline.job import is_final, last_error, run_job
 
 slurm = pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install 'mixpipe[slurm]'")
 
@@ -96,3 +99,33 @@ def test_a_reason_is_told_once(tmp_path):
         "expected more memory: the first line of its log has the setting",
         f"mixpipe: error: {tmp_path}/gone.csv is missing, since the run was planned, expected it to stay until the end",
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "final"),
+    [
+        (CatalogError("no column '\x1b[2J\n'", "in t.csv", "x"), r"no column '\x1b[2J\n', in t.csv, expected x", True),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), "Permission denied, in out, expected files", True),
+        (FileNotFoundError(errno.ENOENT, "No such file", "t.csv"), "No such file, in t.csv, expected a file", False),
+        (MemoryError(), "not enough memory (MemoryError), in rule fit with mem_mb=5", False),
+        (OSError(errno.EIO, "Input/output error", "t.csv"), None, False),
+        (ZeroDivisionError("division by zero"), None, False),
+    ],
+)
+def test_what_would_end_in_the_same_way(tmp_path, monkeypatch, error, text, final):
+    """A log in which the last line says why, on one line, and the one before whether to try again."""
+    # These stay as they are in the process of the tests.
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("gc.set_threshold", lambda *_: None)
+    log = tmp_path / "fit.log"
+    job = SimpleNamespace(log=[str(log)], rule="fit", resources=SimpleNamespace(mem_mb=5, runtime=1))
+
+    def stage():
+        raise error
+
+    with pytest.raises(SystemExit):
+        run_job(job, stage)
+    told = last_error(log)
+    assert (told is None) == (text is None)
+    assert told is None or told.startswith(f"mixpipe: error: {text}")
+    assert is_final(log, 0.0) == final

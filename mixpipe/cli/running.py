@@ -70,7 +70,7 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
 
 def _find_cache() -> None:
     """Let Snakemake keep its sources in the working folder where there is no home that it can write to."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
     nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(nearest, os.W_OK):
         os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())

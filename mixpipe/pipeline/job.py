@@ -19,12 +19,14 @@ from mixpipe.errors import CatalogError, MixpipeError, OutputError
 # otherwise look at again and again, for a tenth of the time of a figure.
 _COLLECTED_AFTER = 50_000
 
-
 _ERROR = "mixpipe: error: "
 # In front of the last line of the log.
 _FINAL = "Another attempt would end in the same way."
-# What a file system may get over.
-_PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT}
+# What a file system may get over; on a network one a file may not be there yet.
+_PASSING = {
+    *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ENOENT),
+    *(errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT),
+}
 # What it refuses, and what was expected.
 _REFUSED = {
     errno.ENOENT: "a file that was there when the run was planned: start it again",
@@ -164,8 +166,8 @@ def _explain(error: BaseException, job: Any) -> tuple[str, bool]:
         told = MixpipeError(what, f"{where} ({room})", "room there, or `results:` of the configuration on another disk")
     elif told is None and isinstance(error, OSError) and number in _REFUSED:
         told = OutputError(f"{error.strerror}", f"in {error.filename}", _REFUSED[number])
-    # One line, whatever a catalog has for names.
-    text = " ".join(str(told).splitlines())
+    # One line, whatever a catalog has for names; they must not steer the terminal either.
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(told))
     return (f"{_ERROR}{text}\n", final) if told else ("".join(traceback.format_exception(error)), False)
 
 
