@@ -37,14 +37,14 @@ def test_many_shards_and_columns_as_on_one_machine(slurm, tmp_path, capsys):
     local, remote = (survey(tmp_path / name, 20, 4, n_rows=20_000, max_components=10) for name in ("local", "remote"))
     # Both find the kernels compiled.
     for project in (local, remote):
-        project.finish(project.start("default", "--cores", str(scheduler.CPUS)))
+        project.finish(project.start("default", "--cores", str(scheduler.CPUS)), seconds=900)
         for name in ("results", ".snakemake"):
             shutil.rmtree(project.folder / name)
     begin = time.monotonic()
-    local.finish(local.start("default", "--cores", str(scheduler.CPUS)))
+    local.finish(local.start("default", "--cores", str(scheduler.CPUS)), seconds=900)
     local_seconds = time.monotonic() - begin
     begin = time.monotonic()
-    remote.finish(remote.start("slurm"), seconds=400)
+    remote.finish(remote.start("slurm"), seconds=900)
     remote_seconds = time.monotonic() - begin
     jobs = slurm.jobs(remote.folder)
     # One job that reads, and one per column: its fit and its figures.
