@@ -137,7 +137,7 @@ def _outcome(
     results = project.folder / "results"
     files = [path for path in results.rglob("*") if path.is_file()]
     there = {path.relative_to(results).as_posix(): path for path in files if not path.name.startswith(".")}
-    kept = {name: path for name, path in there.items() if name.split("/")[0] not in {"logs", "benchmarks", ".cache"}}
+    kept = {name: path for name, path in there.items() if name.split("/")[0] not in {"logs", "benchmarks", ".mixpipe"}}
     half = tuple(name for name, path in kept.items() if without_times(path) != undisturbed.get(name))
     # Jobs that have lost their Snakemake are still at work, on the same files.
     status = project.start(*START).wait(SECONDS)

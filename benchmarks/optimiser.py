@@ -258,8 +258,8 @@ def _climb(
         return -value, -gradient * units
 
     bounds = [(None, None)] * (2 * m) + [
-        ((bottom - o) / w, (max(10.0, bottom + 1.0) - o) / w) for o, w in zip(origin[2 * m :], units[2 * m :],
-        strict=True)
+        ((bottom - o) / w, (max(10.0, bottom + 1.0) - o) / w)
+        for o, w in zip(origin[2 * m :], units[2 * m :], strict=True)
     ]
     bounds[:m] = [((-40.0 - o) / w, None) for o, w in zip(origin[:m], units[:m], strict=True)]
     found = minimize(

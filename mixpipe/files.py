@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from mixpipe.errors import OutputError
+
+# The key in the footer of each Parquet file that a release is read into.
+MARK_IN_PARQUET = "mixpipe"
+# Begins the name of each temporary file. The digits were drawn once: no other program has a reason to write them.
+_MARK = ".mixpipe-part-c41d7e90-"
+_TEMPORARY = re.compile(rf"{re.escape(_MARK)}[a-z0-9_]{{8}}(\.[^.]*)?")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file was left by a `write_file` that was killed.
+
+    >>> is_temporary(Path("results/.mixpipe-part-c41d7e90-ab12cd34.csv")), is_temporary(Path(".bashrc.original"))
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,8 +43,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Few letters of the name: with all of them it might be too long.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_MARK, suffix=path.suffix)
     except OSError as error:
         raise _refused(path, error) from error
     os.close(handle)

@@ -46,7 +46,9 @@ LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow
 _PARTS = ("body", "orelse", "handlers", "finalbody", "cases")
 _TEXT = re.compile(r"""["'](mixpipe\.[\w.]+)["']""")
 
-_MEMO = ".cache/hashes.json"
+# In the folder of results: what a run keeps for itself, beside the results.
+OWN = ".mixpipe"
+_MEMO = f"{OWN}/hashes.json"
 # A file written this recently may change again within the same tick of its time stamp.
 _SETTLED_NS = 2_000_000_000
 

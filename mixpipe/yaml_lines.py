@@ -15,6 +15,9 @@ Lines = dict[KeyPath, str]
 
 DEEPEST = 6  # catalogs, its name, columns, its name, error, upper or lower
 
+# A configuration of ten thousand columns is a tenth of this, which takes minutes to be read.
+_LARGEST = 10 << 20
+
 _QUOTES = "quotes around all of the text"
 # What the parser says -> what that means, what was expected, and whether it is wrong where it began.
 _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
@@ -60,7 +63,11 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         For a file that cannot be read, is no YAML, or gives a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ConfigError(f"more than {_LARGEST >> 20} MB", f"in {path}", "a configuration, not a catalog")
+        text = content.decode()
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}", f"{error.strerror}", "a YAML file such as `mixpipe init` writes"
@@ -77,6 +84,9 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         return loader.construct_document(node), lines
     except yaml.YAMLError as error:
         raise _in_plain_words(error, path, text) from error
+    except RecursionError as error:
+        what = "lists or sections within each other without end"
+        raise ConfigError(what, f"in {path}", f"at most {DEEPEST} levels") from error
     except ValueError as error:  # the 45th of a month
         raise ConfigError(f"a value that cannot be ({error})", f"in {path}", "quotes around text") from error
 

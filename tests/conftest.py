@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONG = (
     "workflow",
     "faults",
+    "ownership",
     "real_catalogs",
     "resampling",
     "hostile",

@@ -1,6 +1,7 @@
 """Configuration files: what is accepted, what holds by default, and what errors say."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -338,3 +339,33 @@ def test_demo_is_valid_and_its_readme_up_to_date(root):
 
 def test_schema_is_where_the_documentation_says(root):
     assert (root / "workflow" / "schemas" / "config.schema.yaml").resolve() == SCHEMA.resolve()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 500 + "]" * 500,
+        "a: " + "{b: " * 500 + "1" + "}" * 500,
+        "".join(" " * depth + "a:\n" for depth in range(500)),
+        "- " * 500 + "1",
+    ],
+    ids=["lists", "braces", "sections", "dashes"],
+)
+def test_nested_without_end(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"without end, in .*mine.yaml, expected at most 6 levels"):
+        load_config(tmp_path / "mine.yaml")
+
+
+def test_a_gigabyte_is_no_configuration_and_is_not_read(tmp_path):
+    path = tmp_path / "catalog.yaml"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 30)
+    tracemalloc.start()
+    with pytest.raises(
+        ConfigError, match=r"more than 10 MB, in .*catalog.yaml, expected a configuration, not a catalog"
+    ):
+        load_config(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50e6

@@ -24,7 +24,7 @@ def test_killed_run_is_completed_by_the_same_command(tmp_path):
     kill_while_working(killed, "figures", "drawing", kill)
     kill_while_working(killed, "report", "report.html", kill)
     # A job killed in the middle of a file leaves such a one.
-    half = killed.folder / "results/survey/dr1/v0/.components.csv.ab12cd34.csv"
+    half = killed.folder / "results/survey/dr1/v0/.mixpipe-part-c41d7e90-ab12cd34.csv"
     half.write_text("comp", encoding="utf-8")
     killed.finish(killed.start("default", "--cores", "2"))
     assert killed.results() == whole.results()
@@ -50,7 +50,7 @@ def test_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path):
     output, project.output = project.output, tmp_path / "second.txt"
     second = project.start("default", "--cores", "1")
     assert second.wait(timeout=120) == 2
-    assert f"mixpipe: error: another run is at work, in {project.folder}" in project.said()
+    assert f"mixpipe: error: another run is at work, in {project.folder / 'results'} (process " in project.said()
     assert "Traceback" not in project.said()
     project.output = output
     assert first.poll() is None

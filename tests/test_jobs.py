@@ -92,6 +92,45 @@ def test_logs_of_failed_jobs_are_shown_where_asked_for(tmp_path, capsys):
     assert "mixpipe: error: no row can be used" in said(capsys)
 
 
+def test_of_a_job_on_a_cluster_the_last_line_of_its_log_is_said(tmp_path, capsys):
+    """Its own words are in a file there; of jobs that were submitted together only those that failed are told."""
+    log, other = tmp_path / "fit.log", tmp_path / "figures.log"
+    log.write_text("rule fit\nmixpipe: error: no row can be used\n", encoding="utf-8")
+    handler = LogHandler(SimpleNamespace(dryrun=False, show_failed_logs=True), None)
+    submitted = {"rule_name": "fit", "aux": {"external_jobid": "7"}}
+    jobs = [{**submitted, "jobid": 1, "log": [str(log)]}, {**submitted, "jobid": 2, "log": [str(other)]}]
+    entry = {"event": LogEvent.GROUP_ERROR, "job_error_info": jobs, "aux_logs": ["slurm_logs/7.log"]}
+    handler.handle(record(level=logging.ERROR, **entry))
+    for job in jobs:
+        handler.handle(record(level=logging.ERROR, event=LogEvent.JOB_ERROR, indent=True, **job))
+    assert said(capsys) == [
+        f"mixpipe: failed: fit; its log: {log}, slurm_logs/7.log",
+        "mixpipe: error: no row can be used",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "said_of_it"),
+    [
+        (
+            "Traceback (most recent call last):\n\n  File x\n\n"
+            "OSError: [Errno 30] Read-only file system: 'results/logs'\n",
+            "Read-only file system, in results/logs, expected files and folders that can be read and written",
+        ),
+        (
+            'WorkflowError in rule ingest in file "x", line 9:\nOSError: Missing files after 5 seconds. '
+            "This might be due to filesystem latency. If that is the case, consider to increase the wait time with "
+            "--latency-wait:\n"
+            "a b.csv (missing locally, parent dir not present)\n",
+            "a b.csv is missing, since the run was planned, expected it to stay until the end",
+        ),
+    ],
+)
+def test_what_ends_snakemake_is_said_in_one_line(handler, capsys, message, said_of_it):
+    handler.handle(record(message, level=logging.ERROR))
+    assert said(capsys) == [f"mixpipe: error: {said_of_it}"]
+
+
 def test_a_dry_run_goes_to_standard_output(capsys):
     handler = LogHandler(SimpleNamespace(dryrun=True, show_failed_logs=False), None)
     handler.handle(record(event=LogEvent.RUN_INFO, stats={"fit": 1, "total": 1}))

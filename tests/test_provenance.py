@@ -76,7 +76,7 @@ def test_files_written_a_moment_ago_are_not_trusted(tmp_path, hashed):
 def test_a_broken_memory_is_forgotten(tmp_path, later, content):
     path = tmp_path / "a.csv"
     path.write_text("x\n")
-    memory = tmp_path / "results" / ".cache" / "hashes.json"
+    memory = tmp_path / "results" / ".mixpipe" / "hashes.json"
     memory.parent.mkdir(parents=True)
     memory.write_text(content)
     assert FileHashes(tmp_path / "results")(path) == sha256(path)

@@ -37,7 +37,7 @@ def run(tmp_path, monkeypatch) -> Path:
     for name in ("ingest/a.parquet", "starts/mass.json"):
         Path("results/stars/2024", name).parent.mkdir()
         Path("results/stars/2024", name).touch()
-    for name in ("logs/fit.log", "benchmarks/fit.tsv", ".cache/hashes.json", "README.md"):
+    for name in ("logs/fit.log", "benchmarks/fit.tsv", ".mixpipe/hashes.json", "README.md"):
         Path("results", name).parent.mkdir(exist_ok=True)
         Path("results", name).touch()
     record_run(

@@ -19,12 +19,11 @@ from mixpipe.catalog.files import place
 from mixpipe.catalog.parquet import to_masked
 from mixpipe.catalog.source import Source
 from mixpipe.errors import CatalogError
-from mixpipe.files import write_file
+from mixpipe.files import MARK_IN_PARQUET, write_file
 
 # Rows that are written and read at a time, whatever the blocks that they come in.
 GROUP_ROWS = 1 << 18
 
-_META = "mixpipe"
 # What a field of a column that cannot be stored says about it; the column has no values then.
 _REFUSED = b"refused"
 
@@ -60,7 +59,7 @@ def write_blocks(
 
     def meta() -> dict[str, str]:
         listed = [{**entry, **(files or {}).get(entry["path"], {})} for entry in entries]
-        return {_META: json.dumps({"files": listed}, sort_keys=True)}
+        return {MARK_IN_PARQUET: json.dumps({"files": listed}, sort_keys=True)}
 
     write_file(Path(path), lambda file: _write(file, first[0].schema, itertools.chain([first], parts), meta))
 
@@ -312,9 +311,9 @@ def _opened(path: str | Path) -> Iterator[tuple[Source, pq.ParquetFile, list[dic
     source = Source(Path(path), format="parquet").resolved()
     with source.parsing(), pq.ParquetFile(source.path) as file:
         metadata = file.metadata.metadata or {}
-        if _META.encode() not in metadata:
+        if MARK_IN_PARQUET.encode() not in metadata:
             raise source.error("the file was not written by mixpipe", "a file of columns from the ingest step")
-        yield source, file, json.loads(metadata[_META.encode()])["files"]
+        yield source, file, json.loads(metadata[MARK_IN_PARQUET.encode()])["files"]
 
 
 def _to_table(stored: pa.Table) -> Table:

@@ -19,6 +19,7 @@ from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, loa
 from mixpipe.errors import MixpipeError, excerpt, merged
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
 from mixpipe.pipeline.estimate import check_estimable, is_plain, limited
+from mixpipe.pipeline.folder import find_obstacles, find_others, tell_others
 from mixpipe.pipeline.plan import reading_options
 from mixpipe.pipeline.run import find_idle, find_problems, placed
 from mixpipe.required import required_columns
@@ -44,7 +45,7 @@ def check_config(path: str) -> list[MixpipeError]:
         If the configuration cannot be used.
     """
     config = load_config(path)
-    problems: list[MixpipeError] = []
+    problems = find_obstacles(config)
     for catalog in config.catalogs:
         for release, patterns in catalog.releases.items():
             only = replace(catalog, releases={release: patterns})
@@ -58,6 +59,9 @@ def check_config(path: str) -> list[MixpipeError]:
         )
         fits, criterion = f"{n_fits} fit{'s' if n_fits > 1 else ''}", config.settings.criterion.upper()
         say(f"{fits}, the number of components by {criterion}, into the folder {config.results}")
+        others = find_others(config)
+        if others:
+            say(tell_others(others, config.results))
     return merged(problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,10 +15,13 @@ from mixpipe.cli import complain
 from mixpipe.config import load_config
 from mixpipe.errors import ConfigError
 from mixpipe.pipeline.changes import find_changed
+from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
 from mixpipe.pipeline.run import find_failure, find_problems
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
+# Arguments by which nothing is run.
+_PLANNING = re.compile(r"-[A-Za-z]*n[A-Za-z]*|--dry-?run")
 # Arguments about what is said, which leave that to Snakemake.
 _SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)(=.*)?")
 
@@ -45,11 +49,15 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
         if argument.endswith((".yaml", ".yml")) and not before.startswith("--configfile") and argument[0] != "-":
             raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
     settings = load_config(config)
-    problems = find_problems(settings)
+    problems = find_obstacles(settings) + find_problems(settings)
     for problem in problems:
         complain(problem)
     if problems:
         sys.exit(2)
+    check_working_folder(Path())
+    if not any(map(_PLANNING.fullmatch, arguments)):
+        lock_results(settings.results)
+    _find_cache()
     # Slow to import.
     from snakemake.cli import main
 
@@ -69,6 +77,14 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
         complain(failure)
         sys.exit(2)
     raise AssertionError("Snakemake ends the process")
+
+
+def _find_cache() -> None:
+    """Let Snakemake keep its sources in the working folder where there is no home that it can write to."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())
 
 
 def workflow_arguments(path: str, changed: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from mixpipe.cli.display import say
 from mixpipe.config import load_config
 from mixpipe.errors import MixpipeError
 from mixpipe.pipeline.changes import find_changed
+from mixpipe.pipeline.folder import find_obstacles
 from mixpipe.pipeline.run import find_problems
 from mixpipe.provenance import STAGES, code_hash
 from mixpipe.tables import json_text
@@ -69,7 +70,7 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     from mixpipe.cli.planning import plan_jobs
 
     config = load_config(path)
-    problems = find_problems(config)
+    problems = find_obstacles(config) + find_problems(config)
     if problems:
         return problems
     changed, jobs = dict(find_changed(config)), []

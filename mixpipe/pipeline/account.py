@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from mixpipe.files import MARK_IN_PARQUET
 from mixpipe.provenance import check_code
 from mixpipe.tables import status_columns, write_csv
 
@@ -30,7 +33,7 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
     """
     check_code("account", code)
     for file in Path(ingest).glob("*.parquet"):
-        if file.name not in ingested:
+        if file.name not in ingested and _is_marked(file):
             file.unlink()
     documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
     accounts = [document["account"] for document in documents]
@@ -54,6 +57,13 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
         for document, account in zip(documents, accounts, strict=True)
     ]
     write_csv(pd.DataFrame(rows), Path(table))
+
+
+def _is_marked(file: Path) -> bool:
+    try:
+        return MARK_IN_PARQUET.encode() in (pq.read_metadata(file).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _words(value: object) -> str:

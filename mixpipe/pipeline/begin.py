@@ -1,86 +1,84 @@
-"""What comes before the first job of a run: one run at a time in a folder, and nothing left of one that was killed."""
+"""What comes before the first job of a run: one run at a time, and nothing left of one that was killed."""
 
 from __future__ import annotations
 
-import fcntl
-import getpass
 import os
-import re
-import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
-from mixpipe.errors import MixpipeError
-
-# The names of this workflow's jobs in a scheduler: slurm-jobname-prefix in workflow/profiles/slurm.
-JOB_NAME = "mixpipe"
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")
-_CANCEL_SECONDS = 120
-
-
-class BusyError(MixpipeError):
-    """Another run, or what is left of one, is at work."""
+from mixpipe.config import Config
+from mixpipe.files import is_temporary
+from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
+from mixpipe.pipeline.folder import find_others, identity, lock_file, lock_results, own_files, tell_others
+from mixpipe.pipeline.queue import cancel_left, forget_run, record_run
+from mixpipe.provenance import OWN, PACKAGE, kernels_hash
 
 
-def begin_run(folder: Path, results: Path) -> None:
-    """Make sure that this run is the only one in a folder, and clear up after one that was killed.
+def claim_results(results: Path) -> None:
+    """Make sure that this run is the only one in its results, before it is planned; compiled code may be kept there.
 
-    Unlike those of Snakemake the lock goes with the process that holds it, however that ends. Jobs that a killed run
-    left in Slurm are cancelled, since they would be done twice at once; files that it left half-written are removed.
+    Where the package cannot be written to, all jobs share the kernels that are kept with the results, and none needs a
+    home folder. Those of a copied folder are not taken: they are code.
 
     Parameters
     ----------
-    folder : Path
-        The working folder of the run.
     results : Path
-        The results folder.
+        The folder of results.
+
+    Raises
+    ------
+    MixpipeError
+        If another run is at work in it, or it cannot be written.
+    """
+    lock_results(results)
+    if not os.access(PACKAGE / "kernels", os.W_OK):
+        kernels = results / OWN / "kernels" / f"{kernels_hash()}-{identity(results)}"
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.resolve()))
+
+
+def begin_run(config: Config, scheduler: Any) -> None:
+    """Clear up after a run that was killed, and say what else is in the folder of results.
+
+    Jobs that a killed run left in Slurm are cancelled, since they would be done twice at once; files that it left
+    half-written are removed.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    scheduler : snakemake.scheduling.job_scheduler.JobScheduler
+        What will submit the jobs.
 
     Raises
     ------
     BusyError
         If another run is at work in the folder, or jobs of a former one cannot be cancelled.
     """
-    _lock(folder / ".snakemake" / "mixpipe.lock")
-    _cancel_jobs(folder)
-    for path in results.rglob(".*"):
-        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+    results = config.results
+    others = find_others(config)
+    if others:
+        print(f"mixpipe: {tell_others(others, results)}", file=sys.stderr)
+    lock_results(results)
+    cancel_left(results)
+    for path in own_files(config):
+        if is_temporary(path):
             path.unlink(missing_ok=True)
+    adapt_executors(scheduler, lock_file(results).stat().st_mtime)
+    name = submitted_as(scheduler)
+    if name is not None:
+        record_run(results, name)
 
 
-def _lock(path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
-    # Open until the process ends.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BusyError("another run is at work", f"in {path.parent.parent.resolve()}", "one run at a time") from error
-    except OSError:
-        print("mixpipe: this file system has no locks: do not start two runs in one folder", file=sys.stderr)
+def end_run(config: Config, scheduler: Any) -> list[str]:
+    """Close a run whose jobs have all come to their end.
 
-
-def _cancel_jobs(folder: Path) -> None:
-    if shutil.which("squeue") is None:
-        return
-    jobs = _jobs(folder)
-    if jobs:
-        print(f"mixpipe: cancelling {len(jobs)} jobs of a run that was killed", file=sys.stderr)
-        subprocess.run(["scancel", *jobs], check=False)  # noqa: S603, S607
-    end = time.monotonic() + _CANCEL_SECONDS
-    while jobs:
-        if time.monotonic() > end:
-            where = f"in the queue of Slurm: {' '.join(jobs)}"
-            raise BusyError("jobs of a run that was killed do not end", where, "cancelled jobs: scancel --signal=KILL")
-        time.sleep(1)
-        jobs = _jobs(folder)
-
-
-def _jobs(folder: Path) -> list[str]:
-    """Numbers of this user's jobs in Slurm that belong to runs in a folder; none where Slurm does not answer."""
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%j|%Z"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
-    rows = (line.split("|", 2) for line in answer.splitlines())
-    here = os.path.realpath(folder)
-    return [row[0] for row in rows if row[1].startswith(JOB_NAME) and os.path.realpath(row[2]) == here]
+    Returns
+    -------
+    list of str
+        Why jobs have failed, a line for each reason.
+    """
+    name = submitted_as(scheduler)
+    if name is not None:
+        forget_run(config.results, name)
+    return tell_failures(scheduler)

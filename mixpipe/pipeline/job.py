@@ -13,11 +13,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mixpipe.errors import CatalogError, MixpipeError, on_one_line
+from mixpipe.errors import CatalogError, MixpipeError, OutputError, on_one_line
 
 # As for the command line: imports and figures leave some hundred thousand objects, which the garbage collector would
 # otherwise look at again and again, for a tenth of the time of a figure.
 _COLLECTED_AFTER = 50_000
+
+_ERROR = "mixpipe: error: "
+# In front of the last line of the log.
+_FINAL = "Another attempt would end in the same way."
+# What a file system may get over; on a network one a file may not be there yet.
+_PASSING = {
+    *(errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ENOENT),
+    *(errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT),
+}
+# What it refuses, and what was expected.
+_REFUSED = {
+    errno.ENOENT: "a file that was there when the run was planned: start it again",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "files and folders that can be read and written"),
+}
 
 
 class _Terminated(BaseException):
@@ -85,9 +99,9 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
             print(f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}", flush=True)
             stage(**values)
     except (Exception, KeyboardInterrupt, _Terminated) as error:
-        message = _explain(error, job)
+        message, final = _explain(error, job)
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
-            stream.write(message)
+            stream.write(f"{_FINAL}\n{message}" if final else message)
         if isinstance(error, KeyboardInterrupt):
             # As programs end on Ctrl-C, so that others see why.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -102,26 +116,57 @@ def _terminate(*_: object) -> NoReturn:
     raise _Terminated
 
 
-def _explain(error: BaseException, job: Any) -> str:
-    """The end of the log."""
-    causes = list(_causes(error))
-    number = next((cause.errno for cause in causes if isinstance(cause, OSError)), None)
-    lack = next((cause for cause in causes if isinstance(cause, MemoryError)), None)
+def is_final(log: Path, since: float) -> bool:
+    """Whether a job that has failed would fail again, by its log.
+
+    Parameters
+    ----------
+    log : Path
+        The log.
+    since : float
+        When the run has begun: an older log is none of this job's.
+    """
+    try:
+        if log.stat().st_mtime < since:
+            return False
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()[-2:-1] == [_FINAL]
+    except OSError:
+        return False
+
+
+def last_error(log: Path) -> str | None:
+    """The line in which a job says why it has failed; none where it could not."""
+    try:
+        *_, last = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    except OSError:
+        return None
+    return last if last.startswith(_ERROR) else None
+
+
+def _explain(error: BaseException, job: Any) -> tuple[str, bool]:
+    """What went wrong, and whether another attempt would end in the same way."""
+    number = next((cause.errno for cause in _causes(error) if isinstance(cause, OSError)), None)
+    lack = next((cause for cause in _causes(error) if isinstance(cause, MemoryError)), None)
     told = error if isinstance(error, MixpipeError) else None
+    final = number not in _PASSING
     if isinstance(error, KeyboardInterrupt):
         told = MixpipeError("interrupted", f"in rule {job.rule}", "the same command again: what is done is kept")
     elif isinstance(error, _Terminated):
         expected = f"more time: --set-resources {job.rule}:runtime={2 * job.resources.runtime}"
         told = MixpipeError("terminated, by a limit on its time or by somebody", f"in {_limits(job)}", expected)
+        final = False
     elif lack or number == errno.ENOMEM:
         reason = str(lack or error) or "MemoryError"
         told = MixpipeError(f"not enough memory ({reason})", f"in {_limits(job)}", _more_memory(job))
+        final = False
     elif number in (errno.ENOSPC, errno.EDQUOT):
         what, where = (told.what, told.where) if told else (str(error), f"in {_limits(job)}")
         disk = next(folder for folder in Path(job.log[0]).resolve().parents if folder.is_mount())
         room = f"{shutil.disk_usage(disk).free // 2**20} MB free on the disk at {disk}"
         told = MixpipeError(what, f"{where} ({room})", "room there, or `results:` of the configuration on another disk")
-    return f"{on_one_line(told)}\n" if told else "".join(traceback.format_exception(error))
+    elif told is None and isinstance(error, OSError) and number in _REFUSED:
+        told = OutputError(f"{error.strerror}", f"in {error.filename}", _REFUSED[number])
+    return (f"{on_one_line(told)}\n", final) if told else ("".join(traceback.format_exception(error)), False)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

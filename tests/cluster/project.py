@@ -17,7 +17,6 @@ import yaml
 from tests.cluster.slurm import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-N_SHARDS, N_COLUMNS = 40, 6
 # Imported by each Python process. The job of a rule waits in front of its work until its file is gone, and fails where
 # there is one that says so; each once.
 FAULTS = """
@@ -55,25 +54,39 @@ class Project:
 
     def start(self, profile: str, *arguments: str) -> subprocess.Popen:
         """Start the documented command; what it says is in `output`."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "workflow/Snakefile")]
-        command += [
-            "--configfile",
-            "mine.yaml",
-            "--workflow-profile",
-            str(self.checkout / "workflow/profiles" / profile),
-        ]
-        path = os.pathsep.join(map(str, (self.faults, self.checkout)))
-        environment = {**os.environ, "PYTHONPATH": path, "MIXPIPE_FAULTS": str(self.faults)}
-        environment.pop("SNAKEMAKE_PROFILE", None)
+        return self._start(*self.command(profile)[1:], *arguments)
+
+    def command(self, profile: str) -> list[str]:
+        """The documented command."""
+        places = {"--snakefile": self.checkout / "workflow/Snakefile", "--configfile": "mine.yaml"}
+        places["--workflow-profile"] = self.profile(profile)
+        return [sys.executable, "-m", "snakemake", *(str(word) for pair in places.items() for word in pair)]
+
+    def profile(self, name: str) -> Path:
+        return self.checkout / "workflow/profiles" / name
+
+    def start_mixpipe(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        """Start `mixpipe`; what it says is in `output`."""
+        begin = "from mixpipe.cli import main; main(prog_name='mixpipe')"
+        return self._start("-c", begin, *arguments, **environment)
+
+    def _start(self, *command: str, **environment: str) -> subprocess.Popen:
         with self.output.open("w", encoding="utf-8") as output:
             return subprocess.Popen(
-                [*command, *arguments],
+                [sys.executable, *command],
                 cwd=self.folder,
-                env=environment,
+                env={**self.environment, **environment},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which processes run the copy of the checkout, and its faults."""
+        path = os.pathsep.join(map(str, (self.faults, self.checkout)))
+        kept = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+        return {**kept, "PYTHONPATH": path, "MIXPIPE_FAULTS": str(self.faults)}
 
     def finish(self, run: subprocess.Popen, seconds: float = 300) -> None:
         """Wait for a run, which has to succeed."""
@@ -94,7 +107,7 @@ class Project:
         """All results by path, without logs and times."""
         results = self.folder / "results"
         files = {path.relative_to(results): path for path in results.rglob("*") if path.is_file()}
-        kept = {path: file for path, file in files.items() if path.parts[0] not in {"logs", "benchmarks", ".cache"}}
+        kept = {path: file for path, file in files.items() if path.parts[0] not in {"logs", "benchmarks", ".mixpipe"}}
         return {path.as_posix(): without_times(file) for path, file in kept.items()}
 
 
@@ -120,7 +133,7 @@ def demo(folder: Path) -> Project:
     return project
 
 
-def survey(folder: Path, n_shards: int = N_SHARDS, n_columns: int = N_COLUMNS, n_rows: int = 25) -> Project:
+def survey(folder: Path, n_shards: int, n_columns: int, n_rows: int = 25, max_components: int = 2) -> Project:
     """A release of many small files with some columns of two populations each."""
     project = Project(folder)
     rng = np.random.default_rng(5)
@@ -136,6 +149,6 @@ def survey(folder: Path, n_shards: int = N_SHARDS, n_columns: int = N_COLUMNS, n
         "key": "id",
         "columns": {name: {"error": f"e_{name}"} for name in names},
     }
-    configuration = {"catalogs": {"survey": catalog}, "settings": {"max_components": 2}}
+    configuration = {"catalogs": {"survey": catalog}, "settings": {"max_components": max_components}}
     (folder / "mine.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
     return project

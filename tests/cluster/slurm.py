@@ -149,6 +149,16 @@ class Slurm:
             (job for job in mine if job.get("Comment", "").startswith(comment)), key=lambda job: int(job["JobId"])
         )
 
+    def submit(self, folder: Path, name: str, *options: str, environment: dict[str, str] | None = None) -> str:
+        """Submit a job of the user's; its number."""
+        command = ["sbatch", "--parsable", f"--job-name={name}", f"--chdir={folder}", *options]
+        env = None if environment is None else {**os.environ, **environment}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env).stdout.strip()
+
+    def state(self, number: str) -> str:
+        """The state of a job."""
+        return self.ask("squeue", "--noheader", "--states=all", f"--jobs={number}", "--format=%T")
+
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
         if "slurmctld" in self._daemons:

@@ -1,5 +1,6 @@
 # The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
 # the first job is planned, and a mistake in either ends in one line.
+import atexit
 import gc
 import json
 import os
@@ -14,7 +15,8 @@ from snakemake.exceptions import WorkflowError
 
 from mixpipe.config import parse_config
 from mixpipe.errors import MixpipeError, on_one_line
-from mixpipe.pipeline.begin import begin_run
+from mixpipe.pipeline.begin import begin_run, claim_results, end_run
+from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan import FIT_FILES
 from mixpipe.pipeline.run import (
     Run,
@@ -23,7 +25,7 @@ from mixpipe.pipeline.run import (
     find_failure,
     find_problems,
 )
-from mixpipe.provenance import PACKAGE, code_hash, kernels_hash
+from mixpipe.provenance import code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.
@@ -38,17 +40,12 @@ def stop(*problems):
 
 
 try:
+    check_working_folder(Path())
     RUN = Run(parse_config(config, workflow.configfiles))
 except MixpipeError as problem:
     stop(problem)
 
 RESULTS = RUN.config.results.as_posix()
-# Where the package cannot be written to, compiled kernels are kept with the results: all jobs share them, and none needs
-# a home folder.
-if not os.access(PACKAGE / "kernels", os.W_OK):
-    os.environ.setdefault(
-        "NUMBA_CACHE_DIR", os.path.abspath(f"{RESULTS}/.cache/{kernels_hash()}")
-    )
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 # In a checkout Snakemake finds the workflow, elsewhere `mixpipe run` does.
@@ -106,7 +103,7 @@ COMPARISONS = {
 def begin():
     """Before the first job: see `begin_run`."""
     try:
-        begin_run(Path(), RUN.config.results)
+        begin_run(RUN.config, workflow.scheduler)
     except MixpipeError as problem:
         stop(problem)
 
@@ -118,13 +115,28 @@ def stop_at_failure():
         stop(failure)
 
 
+def end():
+    """After the last job: say why jobs have failed, behind all that Snakemake says."""
+    failures = end_run(RUN.config, workflow.scheduler)
+    if failures:
+        atexit.register(print, *failures, sep="\n", file=sys.stderr)
+
+
 @cache
 def checked_run():
     """The run, once it is sure that its catalogs can be used: the first job that is planned asks for it."""
     # A job of a cluster has been planned.
-    problems = find_problems(RUN.config) if workflow.is_main_process else []
+    if not workflow.is_main_process:
+        return RUN
+    problems = find_obstacles(RUN.config) + find_problems(RUN.config)
     if problems:
         stop(*problems)
+    # What is planned holds as long as nobody else changes the results.
+    if workflow.executor_plugin is not None and not workflow.dryrun:
+        try:
+            claim_results(RUN.config.results)
+        except MixpipeError as problem:
+            stop(problem)
     return RUN
 
 
