@@ -9,9 +9,11 @@ import numpy as np
 from astropy.table import Table
 
 from mixpipe.catalog import joined
-from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
+from mixpipe.columns import Account, ColumnData, check_errors, count_signs, prepare_column
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
+from mixpipe.exact import ExactSum
+from mixpipe.likelihood import available_threads
 from mixpipe.rows import Block, Rows
 
 # Tables of up to this many rows are held in memory.
@@ -80,6 +82,8 @@ class ColumnStream:
                 release=self.release,
                 negative=self._negative,
             )
+            if self.settings.sigma_floor == 0.0:
+                check_errors(data, self.place)
             own = data.account
             account = own if account is None else account + own
             yield table, data, n_before
@@ -98,7 +102,11 @@ class ColumnStream:
                 self.tell(account)
 
     def rows(self, n_threads: int | None = None) -> Rows:
-        """The rows that can be used."""
+        """The rows that can be used; weights that do not count rows sum to the number of rows that they are worth.
+
+        Where there are weights, a pass over the rows tells what they are.
+        """
+        kind, scale = ("counts", 1.0) if self.settings.weight is None else self._weigh()
 
         def blocks() -> Iterator[Block]:
             for _, data, _ in self.blocks():
@@ -106,9 +114,30 @@ class ColumnStream:
                     yield np.ascontiguousarray(data.x), np.ascontiguousarray(data.err), np.ones(1)
                     continue
                 some = data.weights > 0.0
-                yield data.x[some], data.err[some], data.weights[some]
+                yield data.x[some], data.err[some], scale * data.weights[some]
 
-        return Rows(blocks) if n_threads is None else Rows(blocks, n_threads)
+        return Rows(blocks, n_threads or available_threads(), kind)
+
+    def row_name(self, position: int) -> str:
+        """What the row at this position among the `rows` is called; nothing for a position below zero."""
+        for _, data, _ in self.blocks() if position >= 0 else ():
+            used = np.arange(len(data)) if self.settings.weight is None else np.flatnonzero(data.weights > 0.0)
+            if position < used.size:
+                return data.row_name(int(used[position]), several=self._n_files() > 1)
+            position -= used.size
+        return ""
+
+    def _n_files(self) -> int:
+        return len({file["path"] for table in self.tables() for file in table.meta.get("files", ())})
+
+    def _weigh(self) -> tuple[str, float]:
+        """The kind of the weights, and what they are multiplied with; the same for any blocks, files and order."""
+        total, squares = ExactSum(), ExactSum()
+        for _, data, _ in self.blocks():
+            total.add(data.weights)
+            squares.add(data.weights**2)
+        kind = self.account.found_kind
+        return kind, 1.0 if kind == "counts" else total / squares
 
     @property
     def account(self) -> Account:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -32,7 +33,8 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
     for file in Path(ingest).glob("*.parquet"):
         if file.name not in ingested:
             file.unlink()
-    accounts = [json.loads(Path(fit).read_text(encoding="utf-8"))["account"] for fit in fits]
+    documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
+    accounts = [document["account"] for document in documents]
     reasons = dict.fromkeys(reason for account in accounts for reason in account["dropped"])
     rows = [
         {
@@ -48,10 +50,23 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
             "error": _words(account["error"]),
             "files": _words([entry["path"] for entry in account["files"]]),
             "sha256": _words([entry["sha256"] for entry in account["files"]]),
+            "weight_kind": account.get("weight_kind") or "",
+            "n_effective": account.get("n_effective", account["n_used"]),
+            **_resolution(document.get("resolution")),
         }
-        for account in accounts
+        for document, account in zip(documents, accounts, strict=True)
     ]
     write_csv(pd.DataFrame(rows), Path(table))
+
+
+def _resolution(found: dict[str, Any] | None) -> dict[str, Any]:
+    """Rows whose errors are smaller than the grain of the values while there is a floor, and rows that repeat others."""
+    found = found or {"n_rows": 0, "first_row": None, "n_repeated": 0}
+    return {
+        "n_below_grain": found["n_rows"],
+        "first_below_grain": found["first_row"] or "",
+        "n_repeated": found["n_repeated"],
+    }
 
 
 def _words(value: object) -> str:

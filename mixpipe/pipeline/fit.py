@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mixpipe import tables
 from mixpipe.catalog import StoredRelease
-from mixpipe.columns import Account, ColumnData, prepare_column
+from mixpipe.columns import Account, ColumnData, check_errors, prepare_column
 from mixpipe.errors import ConfigError
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
@@ -110,6 +110,7 @@ class DrawnRows:
     weights: Array
     limits: NDArray[np.int8]
     weighted: bool
+    edges: Array | None = None
 
 
 class Fitted:
@@ -143,11 +144,15 @@ class Fitted:
         parts, n_before = [], 0
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
-            parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits)])
+            edges = np.empty((len(data), 0)) if data.edges is None else data.edges
+            parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
             n_before += len(data)
-        x, err, weights, limits = map(np.concatenate, zip(*parts, strict=True))
+        x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0
-        return DrawnRows(x, err, weights * scale, limits, self.account.weighted or every > 1)
+        if self.account.found_kind == "importance":
+            scale = self.outcome.fit.n_data / weights.sum()
+        weighted = self.account.weighted or every > 1
+        return DrawnRows(x, err, weights * scale, limits, weighted, edges if edges.size else None)
 
 
 def fit_tables(
@@ -195,7 +200,7 @@ def fit_tables(
         if n_components is not None and n_components > len(data):
             raise ConfigError(f"{n_components} components for {len(data)} rows", place, "at most one for each row")
         outcome = estimate_column(
-            data.cells(),
+            _floored(data, plan.column.sigma_floor, place),
             replace(plan.column, max_components=min(plan.column.max_components, len(data))),
             plan.criterion,
             plan.effort,
@@ -206,6 +211,8 @@ def fit_tables(
             n_threads=threads,
             progress=progress,
         )
+        first = data.first_below(outcome.fit.resolution.grain)
+        outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         return Fitted(outcome, data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
@@ -220,6 +227,16 @@ def fit_tables(
         progress=progress,
     )
     return Fitted(outcome, stream.account, stream.blocks, start)
+
+
+def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:
+    """The cells of a column, with the lower bound on the sigmas that was asked for."""
+    cells = data.cells()
+    if sigma_floor is None:
+        return cells
+    if sigma_floor == 0.0 and data.edges is None:
+        check_errors(data, place)
+    return replace(cells, resolution=replace(cells.resolution, floor=sigma_floor, cause="given"))
 
 
 def read_start(path: str, column: str) -> Start:
@@ -301,6 +318,7 @@ def write_fit(
             _members(fitted, plan),
             weighted=account.weighted,
             limited=account.n_upper_limits + account.n_lower_limits > 0,
+            binned=account.are_bins,
         )
     tables.write_json(fit_contents(plan, files, fitted, command, options), paths["fit"])
 
@@ -318,7 +336,9 @@ def fit_contents(
         "catalog": plan.catalog,
         "release": plan.release,
         "column": plan.column.name,
-        **tables.fit_document(outcome.selection, assessment.quality, account.unit, assessment.sigma_upper),
+        **tables.fit_document(
+            outcome.selection, assessment.quality, account.unit, assessment.sigma_upper, outcome.first_row
+        ),
         "start": _start_document(fitted),
         "sketch": None if outcome.sketch is None else asdict(outcome.sketch),
         # Without the seconds, which are never the same twice.
@@ -333,8 +353,10 @@ def fit_contents(
             "dropped": dict(account.dropped),
             "n_upper_limits": account.n_upper_limits,
             "n_lower_limits": account.n_lower_limits,
+            "weight_kind": account.found_kind if account.weighted else None,
+            "n_effective": outcome.fit.n_data,
             "unit": account.unit,
-            "value": plan.column.value,
+            "value": plan.column.value if plan.column.bins is None else list(plan.column.bins),
             "error": plan.column.error,
             "files": [dict(file) for file in files],
         },
@@ -354,4 +376,7 @@ def _members(fitted: Fitted, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]
     for table, data, n_before in fitted.blocks():
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]
         if len(data):
-            yield labels, Cells(data.x, data.err, data.weights, 0.0, data.limits, data.truncated)
+            cells = Cells(
+                data.x, data.err, data.weights, limits=data.limits, truncated=data.truncated, edges=data.edges
+            )
+            yield labels, cells
