@@ -89,7 +89,11 @@ def assess_fit(
     >>> found.fit.boundary, found.sigma_upper.round(2)
     (array([ True]), array([0.45]))
     """
-    quality = _quality(cells, fit, effort, n_threads) if sample is None else assess_sample(fit.mixture, sample)
+    if cells.edges is not None:
+        fit, effort = _without_rows(fit, effort)
+        quality = Quality(math.nan, math.nan, math.nan)
+    else:
+        quality = _quality(cells, fit, effort, n_threads) if sample is None else assess_sample(fit.mixture, sample)
     parts = list(
         _rows(
             "information",
@@ -131,6 +135,18 @@ def assess_fit(
                 f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"
             )
     return Assessment(replace(fit, warnings=tuple(warnings)), quality, tuple(parts), upper, ratio)
+
+
+def _without_rows(fit: FitResult, effort: Effort) -> tuple[FitResult, Effort]:
+    """What can be found out about a fit to bins, with a warning about what was asked for and cannot."""
+    asked = {
+        "goodness of fit": effort.quality_draws,
+        "profile": effort.profile,
+        "likelihood_ratio": effort.likelihood_ratio,
+    }
+    names = ", ".join(name for name, wanted in asked.items() if wanted)
+    warnings = (*fit.warnings, f"not available for bins: {names}") if names else fit.warnings
+    return replace(fit, warnings=warnings), replace(effort, quality_draws=0, profile=False, likelihood_ratio=0)
 
 
 def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:

@@ -63,7 +63,9 @@ def _classify(mixture: Mixture, edges: Array, err: Array) -> tuple[Array, Array,
         joint = np.log(mixture.weights) + np.stack(logs, axis=1)
     highest = joint.max(axis=1, keepdims=True)
     # A bin that no component reaches in double precision belongs to all as they are.
-    joint = np.where(np.isfinite(highest), joint - np.where(np.isfinite(highest), highest, 0.0), np.log(mixture.weights))
+    joint = np.where(
+        np.isfinite(highest), joint - np.where(np.isfinite(highest), highest, 0.0), np.log(mixture.weights)
+    )
     resp = np.exp(joint)
     resp /= resp.sum(axis=1, keepdims=True)
     centres, spread = np.stack(means, axis=1), np.stack(variances, axis=1)

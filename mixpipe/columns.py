@@ -24,6 +24,7 @@ from mixpipe.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 
 if TYPE_CHECKING:
     from mixpipe.model import Cells
+    from mixpipe.resolution import Resolution
 
 # Why a row is not used; a row with several reasons counts under the first of them.
 DROP_REASONS = (
@@ -41,6 +42,9 @@ DROP_REASONS = (
 
 # Squares of what is between these are far from overflow, and from losing their digits.
 _SMALLEST, _LARGEST = 1e-140, 1e140
+
+# Of more rows than this evenly spaced ones tell what the values resolve, before a fit.
+_LOOKED_AT = 200_000
 
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
@@ -132,6 +136,34 @@ class ColumnData:
         The file is named where there are several, or as `several` says.
         """
         return name_row(self.files, int(self.rows[position]), several) if position >= 0 else ""
+
+    @property
+    def worth(self) -> float:
+        """Rows of equal weight that the used rows are worth: as many as they count, or ``(sum w)^2 / sum w^2``."""
+        if self.account.found_kind == "counts":
+            return float(self.weights.sum())
+        return float(self.weights.sum() ** 2 / (self.weights @ self.weights))
+
+    def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, int]:
+        """What the values resolve, and how many rows were looked at for it: of many some, evenly spaced.
+
+        Errors that are too small are looked for among all rows.
+        """
+        from mixpipe.resolution import Resolution, find_resolution
+
+        if sigma_floor is not None:
+            return Resolution(sigma_floor, "given"), len(self)
+        known = (self.limits == VALUE) & (self.weights > 0.0)
+        if self.edges is not None or not known.any():
+            return Resolution(), 0
+        x, err = self.x[known], self.err[known]
+        times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
+        every = -(-x.size // _LOOKED_AT)
+        found = find_resolution(x[::every], err[::every], times[::every], float(err.min()))
+        if found.floor > 0.0:
+            n_rows = float(times[err < found.grain].sum())
+            found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
+        return found, x[::every].size
 
     @property
     def n_upper_limits(self) -> int:
@@ -414,7 +446,7 @@ def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> No
     settings = entry.settings
     if weights.strides == (0,):
         return
-    name = settings.weight if settings.bins is None else settings.bins.count
+    name = settings.weight if settings.bins is None else settings.bins[2]
     largest = float(np.max(weights, initial=0.0))
     if largest and not _SMALLEST < largest < _LARGEST:
         raise entry.refuse(
@@ -556,22 +588,22 @@ class _Entry:
 
     def edges(self) -> Array | None:
         """Lower and upper edge of each bin; None where the column is no histogram."""
-        bins = self.settings.bins
-        if bins is None:
+        if self.settings.bins is None:
             return None
-        unit = parse_unit(self._column(bins.high).unit)
+        low, high, _ = self.settings.bins
+        unit = parse_unit(self._column(high).unit)
         if (unit is None) != (self.stored_unit is None):
             raise self.refuse(
-                f"column {bins.low!r} has the unit {self.stored_unit} and column {bins.high!r} has {unit}",
+                f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
                 "edges in one unit",
             )
-        factors = self.factor, self._factor(bins.high, unit, self.target_unit)
-        edges = [self._numbers(name) * by for name, by in zip(bins[:2], factors, strict=True)]
+        factors = self.factor, self._factor(high, unit, self.target_unit)
+        edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
         return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
 
     def weights(self) -> Array | None:
         """Row weights, or the rows in each bin; None for one each."""
-        name = self.settings.weight if self.settings.bins is None else self.settings.bins.count
+        name = self.settings.weight if self.settings.bins is None else self.settings.bins[2]
         return None if name is None else self._numbers(name)
 
     def sigma(self) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mixpipe.errors import ConfigError
 from mixpipe.schema import KeyPath, Where, check, defaults
@@ -21,19 +21,12 @@ def _default(section: str, key: str) -> Any:
     return field(default=tuple(value) if isinstance(value, list) else value)
 
 
-class Bins(NamedTuple):
-    """The columns of a histogram: lower and upper edge of each bin, and the rows in it."""
-
-    low: str
-    high: str
-    count: str
-
-
 @dataclass(frozen=True)
 class ColumnSettings:
     """How one entry of a catalog's `columns` becomes values, errors and weights.
 
-    Of a histogram `value` is the column with the lower edges, whose unit is that of the values.
+    Of a histogram `bins` are the columns with the lower edges, the upper edges and the numbers of rows; `value` is the
+    first of them, whose unit is that of the values.
     """
 
     name: str
@@ -45,7 +38,7 @@ class ColumnSettings:
     sigma_floor: float | None = _default("column", "sigma_floor")
     weight: str | None = _default("column", "weight")
     weight_kind: str = _default("column", "weight_kind")
-    bins: Bins | None = _default("column", "bins")
+    bins: tuple[str, str, str] | None = _default("column", "bins")
     transform: str = _default("column", "transform")
     unit: str | None = _default("column", "unit")
     limit_flag: str | None = _default("column", "limit_flag")
@@ -74,6 +67,8 @@ class DensitySettings:
 # What says how densities are read and fitted, and what is for them alone.
 _DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
 _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
+# The columns of a histogram.
+BINS = ("low", "high", "count")
 # What a histogram cannot have: its bins say where the values are, and how many.
 _NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
 
@@ -257,8 +252,8 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         del keys[key]
     if keys["bins"] is not None:
         _check_alone(given, where)
-        keys["bins"] = Bins(**keys["bins"])
-        keys["value"] = keys["bins"].low
+        keys["bins"] = tuple(keys["bins"][part] for part in BINS)
+        keys["value"] = keys["bins"][0]
     keys["value"] = keys["value"] or name
     error = keys["error"]
     if isinstance(error, list):
@@ -284,7 +279,9 @@ def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:
     """Refuse keys that a histogram cannot have."""
     other = next((key for key in _NOT_OF_BINS if given.get(key) is not None), None)
     if other is not None:
-        raise ConfigError(f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(_NOT_OF_BINS)}")
+        raise ConfigError(
+            f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(_NOT_OF_BINS)}"
+        )
 
 
 def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[..., str]) -> DensitySettings:

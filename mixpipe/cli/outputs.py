@@ -81,7 +81,13 @@ def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
     given = rows.x, rows.err, rows.weights if rows.weighted else None
     shown, share = drawn_rows(fit.mixture, given, rows.limits, account.truncated)
     figure = draw_mixture(
-        fit, *shown, label=_label(request), unit=account.unit, share=share, truncated=account.truncated
+        fit,
+        *shown,
+        label=_label(request),
+        unit=account.unit,
+        share=share,
+        truncated=account.truncated,
+        bins=rows.edges,
     )
     with _writing(path, "--figure"):
         save_figure(figure, path)
@@ -121,6 +127,7 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
             unit=fitted.account.unit,
             limits=rows.limits,
             truncated=fitted.account.truncated,
+            bins=rows.edges,
         )
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")

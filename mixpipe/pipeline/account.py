@@ -46,7 +46,7 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
             "n_lower_limits": account.get("n_lower_limits", 0),
             "normalisation": account.get("normalisation", ""),  # of tabulated densities
             "unit": account["unit"] or "",
-            "value": account["value"],
+            "value": _words(account["value"]),
             "error": _words(account["error"]),
             "files": _words([entry["path"] for entry in account["files"]]),
             "sha256": _words([entry["sha256"] for entry in account["files"]]),
@@ -60,7 +60,7 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
 
 
 def _resolution(found: dict[str, Any] | None) -> dict[str, Any]:
-    """Rows whose errors are smaller than the grain of the values while there is a floor, and rows that repeat others."""
+    """Rows with errors smaller than the grain of the values, while there is a floor, and rows that repeat others."""
     found = found or {"n_rows": 0, "first_row": None, "n_repeated": 0}
     return {
         "n_below_grain": found["n_rows"],

@@ -294,7 +294,9 @@ def is_plain(column: ColumnSettings) -> bool:
 
 def _check_floor(column: ColumnSettings, place: str) -> None:
     if column.sigma_floor is not None and "em" not in column.estimators:
-        raise ConfigError(f"sigma_floor {column.sigma_floor:g} without maximum likelihood", place, "estimator em for it")
+        raise ConfigError(
+            f"sigma_floor {column.sigma_floor:g} without maximum likelihood", place, "estimator em for it"
+        )
 
 
 def _first(column: ColumnSettings) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mixpipe.config import Bins, CatalogSettings, ColumnSettings, DensitySettings, Settings
+from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, Settings
 from mixpipe.effort import Effort
 from mixpipe.errors import CatalogError
 from mixpipe.provenance import check_code
@@ -131,8 +131,6 @@ def read_fit_plan(keys: Mapping[str, Any]) -> FitPlan:
     column: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in keys["column"].items()
     }
-    if column.get("bins") is not None:
-        column["bins"] = Bins(*column["bins"])
     if column["truncated"] is not None:
         low, high = column["truncated"]
         column["truncated"] = (-math.inf if low is None else low, math.inf if high is None else high)
