@@ -370,12 +370,14 @@ def prepare_column(
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
     kept = None if where is None else Expression.parse(where).evaluate(table)
-    positive = None if settings.transform == "none" else (value if edges is None else edges.min(axis=1)) > 0.0
+    positive = None if settings.transform == "none" or edges is not None else value > 0.0
+    empty = None if edges is None else edges[:, 0] >= edges[:, 1]
     with np.errstate(all="ignore"):
         err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
         err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
         if edges is not None and settings.transform != "none":
+            _check_edges(entry, edges, kept, empty)
             edges = _transformed(edges, np.zeros(2), settings.transform)[0]
             x = edges.mean(axis=1)
         if limits is not None and unknown.any():
@@ -392,7 +394,7 @@ def prepare_column(
     usable &= True if positive is None else positive
     usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
     usable &= True if truncated is None else (x >= low) & (x <= high)
-    usable &= True if edges is None else edges[:, 0] < edges[:, 1]
+    usable &= True if empty is None else ~empty
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
@@ -407,7 +409,7 @@ def prepare_column(
             "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
             "missing_weight": np.isnan(weights),
             "bad_weight": (weights < 0.0) | np.isinf(weights),
-            "empty_bin": np.zeros(len(table), dtype=bool) if edges is None else ~(edges[:, 0] < edges[:, 1]),
+            "empty_bin": ~everything if empty is None else empty,
             "not_positive": ~positive,
             "outside": (x < low) | (x > high),
         }
@@ -439,6 +441,18 @@ def prepare_column(
         edges=edges,
         files=table.meta.get("files", ()),
     )
+
+
+def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
+    """Refuse bins that reach to where there is no logarithm: their rows cannot be left out without a trace."""
+    low = edges[:, 0]
+    bad = np.flatnonzero((low <= 0.0) & (True if kept is None else kept) & (True if empty is None else ~empty))
+    if bad.size:
+        raise entry.refuse(
+            f"{bad.size} bins with edges that are not positive, the first from {low[bad[0]]:g} in "
+            f"{entry.row(int(bad[0]))}",
+            f"edges > 0 for transform {entry.settings.transform}; `where` can select them",
+        )
 
 
 def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> None:

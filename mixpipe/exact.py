@@ -6,8 +6,8 @@ import numpy as np
 
 from mixpipe.arrays import Array
 
-# Bits of a double's mantissa, and of its lower part where it is cut in two: the sums of a block's parts are whole numbers
-# below 2^53.
+# Bits of a double's mantissa, and of its lower part where it is cut in two: the sums of a block's parts are whole
+# numbers below 2^53.
 _MANTISSA, _LOWER = 53, 27
 # The smallest exponent that a finite double has as `frexp` gives it.
 _SMALLEST = -1073

@@ -32,8 +32,8 @@ class Scene:
     """Rows of positive weight and the range [low, high] in which they are drawn, on an even or a logarithmic axis.
 
     Densities are per unit of x, and per decade where the axis is logarithmic. `share` is the part of the mixture's rows
-    that these are: less than one where others are limits, or were cut off at the bounds `truncated`. Rows may be bins of
-    a histogram, `x` their centres and `bins` their edges: this histogram is then drawn as it is.
+    that these are: less than one where others are limits, or were cut off at the bounds `truncated`. Rows may be bins
+    of a histogram, `x` their centres and `bins` their edges: this histogram is then drawn as it is.
     """
 
     x: Array
