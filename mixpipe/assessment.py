@@ -139,14 +139,10 @@ def assess_fit(
 
 def _without_rows(fit: FitResult, effort: Effort) -> tuple[FitResult, Effort]:
     """What can be found out about a fit to bins, with a warning about what was asked for and cannot."""
-    asked = {
-        "goodness of fit": effort.quality_draws,
-        "profile": effort.profile,
-        "likelihood_ratio": effort.likelihood_ratio,
-    }
+    asked = {"goodness of fit": effort.quality_draws, "likelihood_ratio": effort.likelihood_ratio}
     names = ", ".join(name for name, wanted in asked.items() if wanted)
     warnings = (*fit.warnings, f"not available for bins: {names}") if names else fit.warnings
-    return replace(fit, warnings=warnings), replace(effort, quality_draws=0, profile=False, likelihood_ratio=0)
+    return replace(fit, warnings=warnings), replace(effort, quality_draws=0, likelihood_ratio=0)
 
 
 def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:

@@ -257,8 +257,16 @@ class TestFit:
         cells = Cells.from_histogram([-2.0, -1.0, 0.0, 1.0, 2.0], [5, 20, 22, 6])
         found = assess_fit(cells, fit_mixture(cells), Effort(profile=True, likelihood_ratio=9, quality_draws=9))
         assert found.quality.verdict == "untested" and found.likelihood_ratio is None
-        assert found.fit.warnings[-1] == "not available for bins: goodness of fit, profile, likelihood_ratio"
-        assert {row["method"] for row in found.interval_rows} == {"information"}
+        assert found.fit.warnings[-1] == "not available for bins: goodness of fit, likelihood_ratio"
+        assert {row["method"] for row in found.interval_rows} == {"information", "profile"}
+        (mean,) = [
+            row
+            for row in found.interval_rows
+            if (row["method"], row["parameter"], row["level"]) == ("profile", "mean", 0.68)
+        ]
+        # Within the curvature of 53 rows: half a bin's variance adds to that of the mean.
+        half = 0.5 * (mean["upper"] - mean["lower"])
+        assert half == pytest.approx(found.fit.uncertainties.means[0], rel=0.03)
 
     def test_bootstrap_of_bins(self):
         edges = np.linspace(-4.0, 4.0, 33)
@@ -269,7 +277,7 @@ class TestFit:
 
     def test_the_other_estimators_are_refused(self):
         cells = Cells.from_histogram(np.linspace(-1.0, 1.0, 21), np.r_[np.zeros(9), 40, 60, np.zeros(9)])
-        with pytest.raises(CatalogError, match="estimator density with bins"):
+        with pytest.raises(CatalogError, match="estimator density with limits, bounds, bins"):
             estimate_column(cells, column(estimators=("density",)), "bic", Effort(), place="here")
 
     @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def estimate_column(
     plain = cells.are_values and is_plain(column)
     if first != "em" and not plain:
         raise CatalogError(
-            f"estimator {first} with bins, limits, bounds, other families or a background",
+            f"estimator {first} with limits, bounds, bins, other families or a background",
             place,
             "estimator em for these",
         )
