@@ -60,6 +60,7 @@ class ColumnStream:
     tell: Callable[[Account], None] | None = None
     _account: Account | None = field(default=None, init=False)
     _negative: frozenset[str] | None = field(default=None, init=False)
+    _paths: set[str] = field(default_factory=set, init=False)
 
     def blocks(self) -> Iterator[tuple[Table, ColumnData, int]]:
         """Each table, what can be used of it, and how many rows are in front of it.
@@ -86,6 +87,7 @@ class ColumnStream:
                 check_errors(data, self.place)
             own = data.account
             account = own if account is None else account + own
+            self._paths.update(file["path"] for file in data.files)
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:
@@ -119,16 +121,13 @@ class ColumnStream:
         return Rows(blocks, n_threads or available_threads(), kind)
 
     def row_name(self, position: int) -> str:
-        """What the row at this position among the `rows` is called; nothing for a position below zero."""
+        """What the row at this position among the `rows`, which have been read, is called; nothing below zero."""
         for _, data, _ in self.blocks() if position >= 0 else ():
             used = np.arange(len(data)) if self.settings.weight is None else np.flatnonzero(data.weights > 0.0)
             if position < used.size:
-                return data.row_name(int(used[position]), several=self._n_files() > 1)
+                return data.row_name(int(used[position]), several=len(self._paths) > 1)
             position -= used.size
         return ""
-
-    def _n_files(self) -> int:
-        return len({file["path"] for table in self.tables() for file in table.meta.get("files", ())})
 
     def _weigh(self) -> tuple[str, float]:
         """The kind of the weights, and what they are multiplied with; the same for any blocks, files and order."""

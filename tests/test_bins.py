@@ -26,7 +26,9 @@ from mixpipe.figures.scene import Scene, spread
 from mixpipe.mixture import Mixture
 from mixpipe.model import Cells
 from mixpipe.pipeline.estimate import estimate_column, is_plain
+from mixpipe.pipeline.figures import draw_figures
 from mixpipe.pipeline.plan import FitPlan, read_fit_plan, recorded, to_text
+from mixpipe.provenance import code_hash
 from mixpipe.required import required_columns
 from mixpipe.selection import fit_mixture
 
@@ -318,3 +320,19 @@ class TestFigures:
         for draw in (draw_mixture, draw_quality):
             figure = draw(fit, cells.x, cells.err, cells.weights, label="c / r / z", unit=None, bins=cells.edges)
             assert isinstance(figure, Figure)
+
+    def test_figures_of_a_run(self, histogram, tmp_path):
+        """From fit.json and members.parquet, as a run draws them."""
+        path, edges, counts = histogram
+        assert run("fit", path, "--bins", "lo,hi,n", "--n-components", 2, "--out", tmp_path / "out").exit_code == 0
+        names = ("mixture", "selection", "classes", "quality", "estimators")
+        files = {name: [str(tmp_path / f"{name}.png")] for name in names}
+        made = [str(tmp_path / "out" / name) for name in ("fit.json", "members.parquet")]
+        draw_figures(code_hash("figures"), *made, **files, curves=str(tmp_path / "curves.json"))
+        curves = json.loads((tmp_path / "curves.json").read_text(encoding="utf-8"))
+        places = np.searchsorted(edges, curves["edges"])
+        np.testing.assert_array_equal(edges[places], curves["edges"])
+        np.testing.assert_allclose(curves["counts"], counts[places[0] : places[-1]], atol=1e-9)
+        # The counts are those of a right fit, rounded.
+        assert np.abs(curves["residual"]).max() < 0.5
+        np.testing.assert_allclose(curves["pit"]["ratio"], 1.0, atol=0.1)

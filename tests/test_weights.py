@@ -19,6 +19,8 @@ from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
 from mixpipe.exact import ExactSum
 from mixpipe.pipeline.compare import read_stored
+from mixpipe.pipeline.figures import draw_figures
+from mixpipe.provenance import code_hash
 from mixpipe.stream import ColumnStream
 
 N = 30_000
@@ -152,6 +154,13 @@ class TestFit:
         document = fitted(tmp_path / "a.fits", tmp_path / "out")
         members = pd.read_parquet(tmp_path / "out/members.parquet")
         np.testing.assert_array_equal(members["weight"], np.asarray(table["w"]))
+        names = ("mixture", "selection", "classes", "quality", "estimators")
+        files = {name: [str(tmp_path / f"{name}.png")] for name in names}
+        made = [str(tmp_path / "out" / name) for name in ("fit.json", "members.parquet")]
+        draw_figures(code_hash("figures"), *made, **files, curves=str(tmp_path / "curves.json"))
+        curves = json.loads((tmp_path / "curves.json").read_text(encoding="utf-8"))
+        # All but the rows outside the picture; in rows that they are worth, not in a sum of weights below one.
+        assert sum(curves["counts"]) == pytest.approx(document["n_data"], rel=0.02)
         stored = read_stored(tmp_path / "out")
         assert stored.fitted.cells.weight_kind == "importance"
         assert stored.fitted.cells.n_data == pytest.approx(document["n_data"], rel=1e-12)

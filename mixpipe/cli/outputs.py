@@ -135,5 +135,8 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
 
 def _label(request: Request) -> str:
     """The title of a figure: the file, the cut, and what is on its axis."""
-    parts = (request.file.name, request.catalog.where, describe_value(replace(request.column, weight=None)))
+    column = replace(request.column, weight=None)
+    if column.bins is not None:
+        column = replace(column, bins=None, value=" to ".join(column.bins[:2]))
+    parts = (request.file.name, request.catalog.where, describe_value(column))
     return " / ".join(part for part in parts if part)
