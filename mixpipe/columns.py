@@ -144,26 +144,27 @@ class ColumnData:
             return float(self.weights.sum())
         return float(self.weights.sum() ** 2 / (self.weights @ self.weights))
 
-    def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, int]:
+    def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, float]:
         """What the values resolve, and how many rows were looked at for it: of many some, evenly spaced.
 
         Errors that are too small are looked for among all rows.
         """
         from mixpipe.resolution import Resolution, find_resolution
 
-        if sigma_floor is not None:
-            return Resolution(sigma_floor, "given"), len(self)
+        found, n_looked = Resolution(), 0.0
         known = (self.limits == VALUE) & (self.weights > 0.0)
-        if self.edges is not None or not known.any():
-            return Resolution(), 0
-        x, err = self.x[known], self.err[known]
-        times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
-        every = -(-x.size // _LOOKED_AT)
-        found = find_resolution(x[::every], err[::every], times[::every], float(err.min()))
-        if found.floor > 0.0:
-            n_rows = float(times[err < found.grain].sum())
-            found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
-        return found, x[::every].size
+        if self.edges is None and known.any():
+            x, err = self.x[known], self.err[known]
+            times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
+            every = -(-x.size // _LOOKED_AT)
+            found = find_resolution(x[::every], err[::every], times[::every], float(err.min()))
+            n_looked = float(times[::every].sum())
+            if found.floor > 0.0:
+                n_rows = float(times[err < found.grain].sum())
+                found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
+        if sigma_floor is not None:
+            found = replace(found, floor=sigma_floor, cause="given")
+        return found, n_looked
 
     @property
     def n_upper_limits(self) -> int:
@@ -178,6 +179,24 @@ class ColumnData:
     def check_usable(self, where: str) -> None:
         """Refuse a column that nothing can be fitted to; see `Account.check_usable`."""
         self.account.check_usable(where)
+
+    def check_floor(self, sigma_floor: float | None, where: str) -> None:
+        """Refuse a floor of zero where an error is zero: the likelihood would have no bound.
+
+        Raises
+        ------
+        CatalogError
+            For the first value whose error is zero; `where` says in which column.
+        """
+        if sigma_floor != 0.0 or self.edges is not None:
+            return
+        first = self.first_below(np.finfo(np.float64).smallest_subnormal)
+        if first >= 0:
+            raise CatalogError(
+                f"sigma_floor 0 with an error of zero in {self.row_name(first, several=True)}",
+                where,
+                "errors > 0 in every row, or a sigma_floor > 0",
+            )
 
     @property
     def account(self) -> Account:
@@ -287,23 +306,6 @@ class Account:
                 where,
                 f"at least one row{' of positive weight' if self.weighted else ''}",
             )
-
-
-def check_errors(data: ColumnData, where: str, several: bool | None = None) -> None:
-    """Refuse errors of zero, without which a `sigma_floor` of zero leaves the likelihood without a bound.
-
-    Raises
-    ------
-    CatalogError
-        For the first value whose error is zero; `where` says in which column, `several` is as in `ColumnData.row_name`.
-    """
-    first = data.first_below(np.finfo(np.float64).smallest_subnormal)
-    if first >= 0:
-        raise CatalogError(
-            f"sigma_floor 0 with an error of zero in {data.row_name(first, several)}",
-            where,
-            "errors > 0 in every row, or a sigma_floor > 0",
-        )
 
 
 def combine_errors(upper: Array, lower: Array) -> Array:

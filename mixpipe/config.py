@@ -70,7 +70,7 @@ _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
 # The columns of a histogram.
 BINS = ("low", "high", "count")
 # What a histogram cannot have: its bins say where the values are, and how many.
-NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
+_NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
 
 
 @dataclass(frozen=True)
@@ -272,15 +272,17 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys["families"] = tuple(keys["families"])
     keys["max_components"] = int(keys["max_components"] or settings.max_components)
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
+    if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
+        raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
     return ColumnSettings(name=name, **keys)
 
 
 def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:
     """Refuse keys that a histogram cannot have."""
-    other = next((key for key in NOT_OF_BINS if given.get(key) is not None), None)
+    other = next((key for key in _NOT_OF_BINS if given.get(key) is not None), None)
     if other is not None:
         raise ConfigError(
-            f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(NOT_OF_BINS)}"
+            f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(_NOT_OF_BINS)}"
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from mixpipe.catalog import joined
-from mixpipe.columns import Account, ColumnData, check_errors, count_signs, prepare_column
+from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
 from mixpipe.config import ColumnSettings
 from mixpipe.errors import CatalogError
 from mixpipe.exact import ExactSum
@@ -83,8 +83,7 @@ class ColumnStream:
                 release=self.release,
                 negative=self._negative,
             )
-            if self.settings.sigma_floor == 0.0:
-                check_errors(data, self.place)
+            data.check_floor(self.settings.sigma_floor, self.place)
             own = data.account
             account = own if account is None else account + own
             self._paths.update(file["path"] for file in data.files)

@@ -287,7 +287,7 @@ class TestFit:
         [
             (("--bins", "lo,hi"), "found lo,hi, in option --bins, expected three columns"),
             ((), "no column to fit, on the command line, expected --value COL, or --bins LOW,HIGH,COUNT"),
-            (("--bins", "lo,hi,n", "--value", "lo"), "both --bins and --value, on the command line"),
+            (("--bins", "lo,hi,n", "--value", "lo"), "key 'value' beside `bins`, on the command line"),
             (("--bins", "lo,hi,lo"), "column 'lo' has 9 numbers of rows that are no whole numbers"),
             (("--bins", "lo,hi,m"), "no column 'm'"),
         ],

@@ -83,6 +83,16 @@ class TestBeforeTheFit:
         result = run("check", configured(tmp_path, parts, error="x_err"))
         assert f"the first is row 3 of {parts[1]})" in result.stdout
 
+    def test_a_floor_that_is_asked_for(self, tmp_path, repeated):
+        told = run("check", configured(tmp_path, [repeated], error="x_err", sigma_floor=0.1)).stdout
+        assert "sigmas below 0.1 are not resolved: this sigma_floor was asked for" in told
+        assert "200 of 400 rows repeat another row exactly" in told
+        assert "resolved" not in run("check", configured(tmp_path, [repeated], error="x_err", sigma_floor=0)).stdout
+        result = run("check", configured(tmp_path, [repeated], sigma_floor=0))
+        assert result.exit_code == 2 and "sigma_floor 0 with an error of zero in row 1" in result.stderr
+        result = run("check", configured(tmp_path, [repeated], sigma_floor=1, estimators=["density"]))
+        assert result.exit_code == 2 and "a sigma_floor without maximum likelihood" in result.stderr
+
     def test_rows_that_are_cut_do_not_count(self, tmp_path, rounded):
         """The first seven rows are gone: the row of the file is still its eighth."""
         result = run("fit", rounded, "--value", "x", "--error", "x_err", "--where", "x_err < 0.5", "--n-components", 1)
@@ -239,12 +249,14 @@ class TestAskedFor:
             monkeypatch.setattr(fit_stage, "MEMORY_ROWS", most)
             result = run(*command)
             assert result.exit_code == 2 and result.stderr.count("\n") == 1
-            assert "sigma_floor 0 with an error of zero in row 5" in result.stderr
+            assert f"sigma_floor 0 with an error of zero in row 5 of {narrow}" in result.stderr
             assert "errors > 0 in every row, or a sigma_floor > 0" in result.stderr
 
     def test_not_without_maximum_likelihood(self, narrow):
         result = run("fit", narrow, "--value", "x", "--error", "x_err", "--sigma-floor", 0.3, "--estimator", "density")
-        assert result.exit_code == 2 and "sigma_floor 0.3 without maximum likelihood" in result.stderr
+        assert (
+            result.exit_code == 2 and "a sigma_floor without maximum likelihood, on the command line" in result.stderr
+        )
 
     def test_many_rows(self, tmp_path, monkeypatch):
         """Above 20,000 rows, in memory and not."""

@@ -85,6 +85,7 @@ def _check_values(
         try:
             data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
             data.check_usable(f"in {place}, column {column.name}")
+            data.check_floor(column.sigma_floor, f"in {place}, column {column.name}")
             shown.append((column, data))
         except MixpipeError as error:
             problems.append(placed(error, place))

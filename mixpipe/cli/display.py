@@ -163,7 +163,7 @@ def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterato
         yield note
     if resolution.n_repeated:
         yield (
-            f"{count(resolution.n_repeated)} of {_rows(n_rows)} repeat another row exactly: rows that are not "
+            f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "
             "independent make BIC find too many populations"
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.catalog import idle_options
-from mixpipe.config import BINS, NOT_OF_BINS, CatalogSettings, ColumnSettings, Settings, parse_config
+from mixpipe.config import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.expressions import Expression
 from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
@@ -121,10 +121,6 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     if "value" not in given and "bins" not in given:
         raise ConfigError("no column to fit", "on the command line", "--value COL, or --bins LOW,HIGH,COUNT")
     if "bins" in given:
-        other = next((name for name in NOT_OF_BINS if name in given), None)
-        if other is not None:
-            options_given = f"both --bins and --{other.replace('_', '-')}"
-            raise ConfigError(options_given, "on the command line", "one of them")
         given["bins"] = _bins(str(given["bins"]))
     size = given.get("n_components", given.get("max_components"))
     for name in ("truncated", "background"):
@@ -149,7 +145,10 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         return f"in option --{names.get(name, name).replace('_', '-')}" if name != "file" else "in argument FILE"
 
     check(mapping, where)
-    config = parse_config(mapping)
+    try:
+        config = parse_config(mapping)
+    except ConfigError as error:
+        raise ConfigError(error.what, "on the command line", error.expected) from error
     (catalog_settings,) = config.catalogs
     (column,) = catalog_settings.columns
     return Request(

@@ -153,7 +153,7 @@ def estimate_column(
     CatalogError
         For data that the families or estimators asked for cannot have.
     ConfigError
-        For a background that leaves no component, and a `sigma_floor` without maximum likelihood.
+        For a background that leaves no component.
     """
     first = _first(column)
     plain = cells.are_values and is_plain(column)
@@ -163,7 +163,6 @@ def estimate_column(
             place,
             "estimator em for these",
         )
-    _check_floor(column, place)
     if cells.edges is not None and column.background == "uniform":
         column = replace(column, background=(float(cells.edges.min()), float(cells.edges.max())))
     _check_positive(cells, column, place)
@@ -226,11 +225,8 @@ def estimate_stream(
     ------
     CatalogError
         For limits, and a `sigma_floor` of zero where an error is zero.
-    ConfigError
-        For a `sigma_floor` without maximum likelihood.
     """
     began = time.perf_counter()
-    _check_floor(column, place)
     rows = stream.rows(n_threads)
     selection, found = choose_from_rows(
         rows,
@@ -290,13 +286,6 @@ def is_plain(column: ColumnSettings) -> bool:
         and column.truncated is None
         and (column.limit_flag, column.upper_limit, column.lower_limit) == (None, None, None)
     )
-
-
-def _check_floor(column: ColumnSettings, place: str) -> None:
-    if column.sigma_floor is not None and "em" not in column.estimators:
-        raise ConfigError(
-            f"sigma_floor {column.sigma_floor:g} without maximum likelihood", place, "estimator em for it"
-        )
 
 
 def _first(column: ColumnSettings) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mixpipe import tables
 from mixpipe.catalog import StoredRelease
-from mixpipe.columns import Account, ColumnData, check_errors, prepare_column
+from mixpipe.columns import Account, ColumnData, prepare_column
 from mixpipe.errors import ConfigError
 from mixpipe.model import Array, Cells
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain
@@ -234,8 +234,7 @@ def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:
     cells = data.cells()
     if sigma_floor is None:
         return cells
-    if sigma_floor == 0.0 and data.edges is None:
-        check_errors(data, place)
+    data.check_floor(sigma_floor, place)
     return replace(cells, resolution=replace(cells.resolution, floor=sigma_floor, cause="given"))
 
 
