@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from mixpipe.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 
 if TYPE_CHECKING:
     from mixpipe.model import Cells
+    from mixpipe.resolution import Resolution
 
 # Why a row is not used; a row with several reasons counts under the first of them.
 DROP_REASONS = (
@@ -34,12 +35,16 @@ DROP_REASONS = (
     "bad_error",
     "missing_weight",
     "bad_weight",
+    "empty_bin",
     "not_positive",
     "outside",
 )
 
 # Squares of what is between these are far from overflow, and from losing their digits.
 _SMALLEST, _LARGEST = 1e-140, 1e140
+
+# Of more rows than this evenly spaced ones tell what the values resolve, before a fit.
+_LOOKED_AT = 200_000
 
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
@@ -73,6 +78,12 @@ class ColumnData:
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
         Bounds that observed values had to lie between to be in the sample.
+    weight_kind : str
+        ``auto``, ``counts`` or ``importance``; see `mixpipe.model.Cells.from_rows`.
+    edges : ndarray, shape (n_used, 2), or None
+        Edges of the bins of a histogram; `x` are then their centres and `weights` the rows in them.
+    files : sequence of mapping
+        ``path`` and ``n_rows`` of the files that the table is read from, and ``first_row`` where it begins later.
     """
 
     name: str
@@ -86,10 +97,14 @@ class ColumnData:
     has_errors: bool
     limits: NDArray[np.int8]
     truncated: tuple[float, float] | None = None
+    weight_kind: str = "auto"
+    edges: Array | None = None
+    files: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.err, self.weights, self.rows, self.limits):
-            array.flags.writeable = False
+        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
+            if array is not None:
+                array.flags.writeable = False
         object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
 
     def __len__(self) -> int:
@@ -99,7 +114,57 @@ class ColumnData:
         """One cell per used row; needs at least one row with a positive weight."""
         from mixpipe.model import Cells
 
-        return Cells.from_rows(self.x, self.err, self.weights, limits=self.limits, truncated=self.truncated)
+        if self.edges is not None:
+            return Cells.from_histogram(self.edges, self.weights, self.err)
+        return Cells.from_rows(
+            self.x,
+            self.err,
+            self.weights,
+            limits=self.limits,
+            truncated=self.truncated,
+            weight_kind=self.weight_kind,
+        )
+
+    def first_below(self, err: float) -> int:
+        """The position of the first value with a weight whose error is smaller than this; -1 if there is none."""
+        small = (self.err < err) & (self.weights > 0.0) & (self.limits == VALUE)
+        return int(np.argmax(small)) if small.any() else -1
+
+    def row_name(self, position: int, several: bool | None = None) -> str:
+        """What a used row is called, by its number in the file that it came from; nothing for a position below zero.
+
+        The file is named where there are several, or as `several` says.
+        """
+        return name_row(self.files, int(self.rows[position]), several) if position >= 0 else ""
+
+    @property
+    def worth(self) -> float:
+        """Rows of equal weight that the used rows are worth: as many as they count, or ``(sum w)^2 / sum w^2``."""
+        if self.account.found_kind == "counts":
+            return float(self.weights.sum())
+        return float(self.weights.sum() ** 2 / (self.weights @ self.weights))
+
+    def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, float]:
+        """What the values resolve, and how many rows were looked at for it: of many some, evenly spaced.
+
+        Errors that are too small are looked for among all rows.
+        """
+        from mixpipe.resolution import Resolution, find_resolution
+
+        found, n_looked = Resolution(), 0.0
+        known = (self.limits == VALUE) & (self.weights > 0.0)
+        if self.edges is None and known.any():
+            x, err = self.x[known], self.err[known]
+            times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
+            every = -(-x.size // _LOOKED_AT)
+            found = find_resolution(x[::every], err[::every], times[::every], float(err.min()))
+            n_looked = float(times[::every].sum())
+            if found.floor > 0.0:
+                n_rows = float(times[err < found.grain].sum())
+                found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
+        if sigma_floor is not None:
+            found = replace(found, floor=sigma_floor, cause="given")
+        return found, n_looked
 
     @property
     def n_upper_limits(self) -> int:
@@ -114,6 +179,24 @@ class ColumnData:
     def check_usable(self, where: str) -> None:
         """Refuse a column that nothing can be fitted to; see `Account.check_usable`."""
         self.account.check_usable(where)
+
+    def check_floor(self, sigma_floor: float | None, where: str) -> None:
+        """Refuse a floor of zero where an error is zero: the likelihood would have no bound.
+
+        Raises
+        ------
+        CatalogError
+            For the first value whose error is zero; `where` says in which column.
+        """
+        if sigma_floor != 0.0 or self.edges is not None:
+            return
+        first = self.first_below(np.finfo(np.float64).smallest_subnormal)
+        if first >= 0:
+            raise CatalogError(
+                f"sigma_floor 0 with an error of zero in {self.row_name(first, several=True)}",
+                where,
+                "errors > 0 in every row, or a sigma_floor > 0",
+            )
 
     @property
     def account(self) -> Account:
@@ -130,6 +213,9 @@ class ColumnData:
             unit=self.unit,
             has_errors=self.has_errors,
             truncated=self.truncated,
+            weight_kind=self.weight_kind,
+            n_fractional=0 if one_each else int(np.count_nonzero(self.weights % 1.0)),
+            are_bins=self.edges is not None,
         )
 
 
@@ -140,7 +226,7 @@ class Account:
     Parameters
     ----------
     n_read, n_used : int
-        Rows of the files, and those that are fitted.
+        Rows of the files, and those that are fitted; of a histogram these are bins.
     total_weight : float
         Sum of the weights of the rows that are fitted.
     weighted : bool
@@ -149,8 +235,12 @@ class Account:
         Rows dropped for each of `DROP_REASONS`.
     n_upper_limits, n_lower_limits : int
         Used rows whose value is a limit.
-    unit, has_errors, truncated
+    unit, has_errors, truncated, weight_kind
         As in `ColumnData`.
+    n_fractional : int
+        Used rows whose weight is no whole number.
+    are_bins : bool
+        Whether the rows are bins of a histogram.
     """
 
     n_read: int
@@ -163,9 +253,19 @@ class Account:
     unit: str | None
     has_errors: bool
     truncated: tuple[float, float] | None
+    weight_kind: str = "auto"
+    n_fractional: int = 0
+    are_bins: bool = False
 
     def __len__(self) -> int:
         return self.n_used
+
+    @property
+    def found_kind(self) -> str:
+        """What the weights are, ``counts`` or ``importance``."""
+        if self.weight_kind == "auto":
+            return "importance" if self.n_fractional else "counts"
+        return self.weight_kind
 
     def __add__(self, other: Account) -> Account:
         """The account of the rows of both."""
@@ -178,6 +278,7 @@ class Account:
             dropped={reason: self.dropped[reason] + other.dropped[reason] for reason in self.dropped},
             n_upper_limits=self.n_upper_limits + other.n_upper_limits,
             n_lower_limits=self.n_lower_limits + other.n_lower_limits,
+            n_fractional=self.n_fractional + other.n_fractional,
         )
 
     def dropped_counts(self) -> str:
@@ -270,18 +371,24 @@ def prepare_column(
         For a cut that cannot be understood.
     """
     entry = _Entry(table, settings, catalog, release, negative)
-    value, limits = entry.value()
+    edges = entry.edges()
+    value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
     sigma, weights = entry.sigma(), entry.weights()
     everything = np.ones(len(table), dtype=bool)
     unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
     kept = None if where is None else Expression.parse(where).evaluate(table)
-    positive = None if settings.transform == "none" else value > 0.0
+    positive = None if settings.transform == "none" or edges is not None else value > 0.0
+    empty = None if edges is None else edges[:, 0] >= edges[:, 1]
     with np.errstate(all="ignore"):
         err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
         err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
+        if edges is not None and settings.transform != "none":
+            _check_edges(entry, edges, kept, empty)
+            edges = _transformed(edges, np.zeros(2), settings.transform)[0]
+            x = edges.mean(axis=1)
         if limits is not None and unknown.any():
             known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
             err = np.where(unknown, _typical_error(err[known]), err)
@@ -296,6 +403,7 @@ def prepare_column(
     usable &= True if positive is None else positive
     usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
     usable &= True if truncated is None else (x >= low) & (x <= high)
+    usable &= True if empty is None else ~empty
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
@@ -310,6 +418,7 @@ def prepare_column(
             "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
             "missing_weight": np.isnan(weights),
             "bad_weight": (weights < 0.0) | np.isinf(weights),
+            "empty_bin": ~everything if empty is None else empty,
             "not_positive": ~positive,
             "outside": (x < low) | (x > high),
         }
@@ -318,7 +427,10 @@ def prepare_column(
             dropped[reason] = int(hit.sum())
             used = used & ~hit
         x, err, weights, limits = x[used], err[used], weights[used], limits[used]
+        edges = None if edges is None else edges[used]
+    rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
+    _check_weights(entry, weights, rows)
     n_limits = np.count_nonzero(limits)
     if truncated is not None and n_limits:
         raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
@@ -328,13 +440,51 @@ def prepare_column(
         x=x,
         err=err,
         weights=weights,
-        rows=np.arange(len(table)) if used is everything else np.flatnonzero(used),
+        rows=rows,
         n_read=len(table),
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
         limits=limits,
         truncated=truncated,
+        weight_kind="counts" if settings.bins is not None else settings.weight_kind,
+        edges=edges,
+        files=table.meta.get("files", ()),
     )
+
+
+def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
+    """Refuse bins that reach to where there is no logarithm: their rows cannot be left out without a trace."""
+    low = edges[:, 0]
+    bad = np.flatnonzero((low <= 0.0) & (True if kept is None else kept) & (True if empty is None else ~empty))
+    if bad.size:
+        raise entry.refuse(
+            f"{bad.size} bins with edges that are not positive, the first from {low[bad[0]]:g} in "
+            f"{entry.row(int(bad[0]))}",
+            f"edges > 0 for transform {entry.settings.transform}; `where` can select them",
+        )
+
+
+def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> None:
+    """Refuse numbers of rows that are no whole numbers, and weights whose squares leave the range of doubles."""
+    settings = entry.settings
+    if weights.strides == (0,):
+        return
+    name = settings.weight if settings.bins is None else settings.bins[2]
+    largest = float(np.max(weights, initial=0.0))
+    if largest and not _SMALLEST < largest < _LARGEST:
+        raise entry.refuse(
+            f"column {name!r} has weights up to {largest:.3g}", f"numbers from {_SMALLEST:g} to {_LARGEST:g}"
+        )
+    if settings.bins is None and settings.weight_kind != "counts":
+        return
+    fractions = np.flatnonzero(weights % 1.0)
+    if fractions.size:
+        first = fractions[0]
+        raise entry.refuse(
+            f"column {name!r} has {fractions.size} numbers of rows that are no whole numbers, the first is "
+            f"{weights[first]:g} in {entry.row(int(rows[first]))}",
+            "whole numbers" if settings.bins is not None else "whole numbers, or `weight_kind` importance",
+        )
 
 
 def _check_size(entry: _Entry, x: Array, err: Array) -> None:
@@ -395,6 +545,20 @@ def count_signs(column: Any) -> tuple[int, int]:
         return int(np.count_nonzero(finite & (values < 0))), int(np.count_nonzero(finite & (values != 0)))
 
 
+def name_row(files: Sequence[Mapping[str, Any]], index: int, several: bool | None = None) -> str:
+    """A row's number in the file that it came from, counted from one; with the file where there are several.
+
+    >>> name_row([{"path": "a.csv", "n_rows": 3}, {"path": "b.csv", "n_rows": 2, "first_row": 10}], 4)
+    'row 12 of b.csv'
+    """
+    named = len(files) > 1 if several is None else several
+    for file in files:
+        if index < file["n_rows"]:
+            return f"row {index + file.get('first_row', 0) + 1}" + (f" of {file['path']}" if named else "")
+        index -= file["n_rows"]
+    return f"row {index + 1}"
+
+
 class _Entry:
     """Reads one entry's columns as numbers in the target unit; what is missing is NaN."""
 
@@ -445,9 +609,25 @@ class _Entry:
                 limits = np.where(fill, limit if factor > 0.0 else -limit, limits).astype(np.int8)
         return values, limits
 
+    def edges(self) -> Array | None:
+        """Lower and upper edge of each bin; None where the column is no histogram."""
+        if self.settings.bins is None:
+            return None
+        low, high, _ = self.settings.bins
+        unit = parse_unit(self._column(high).unit)
+        if (unit is None) != (self.stored_unit is None):
+            raise self.refuse(
+                f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
+                "edges in one unit",
+            )
+        factors = self.factor, self._factor(high, unit, self.target_unit)
+        edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
+        return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
+
     def weights(self) -> Array | None:
-        """Row weights, None for one each."""
-        return None if self.settings.weight is None else self._numbers(self.settings.weight)
+        """Row weights, or the rows in each bin; None for one each."""
+        name = self.settings.weight if self.settings.bins is None else self.settings.bins[2]
+        return None if name is None else self._numbers(name)
 
     def sigma(self) -> Array:
         """One-sigma errors before scale and floor; bad ones are negative or infinite."""
@@ -506,7 +686,7 @@ class _Entry:
     def _numbers(self, name: str) -> Array:
         numbers, limits = self._numbers_and_limits(name)
         if limits is not None and limits.any():
-            row = self._row(int(np.flatnonzero(limits)[0]))
+            row = self.row(int(np.flatnonzero(limits)[0]))
             raise self.refuse(f"column {name!r} has a limit in {row}", "numbers; limits belong into the value column")
         return numbers
 
@@ -534,19 +714,14 @@ class _Entry:
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
-                f" in {self._row(int(bad[0]))}",
+                f" in {self.row(int(bad[0]))}",
                 "numbers; `missing` lists texts that stand for no value",
             ) from None
         return numbers, limits
 
-    def _row(self, index: int) -> str:
-        """A row's number in the file that it came from, counted from one."""
-        files = self.table.meta.get("files", [])
-        for file in files:
-            if index < file["n_rows"]:
-                return f"row {index + 1}" + (f" of {file['path']}" if len(files) > 1 else "")
-            index -= file["n_rows"]
-        return f"row {index + 1}"
+    def row(self, index: int) -> str:
+        """What a row of the table is called."""
+        return name_row(self.table.meta.get("files", ()), index)
 
     def refuse(self, what: str, expected: str) -> CatalogError:
         """The error to raise for this entry."""

@@ -24,7 +24,11 @@ def _default(section: str, key: str) -> Any:
 
 @dataclass(frozen=True)
 class ColumnSettings:
-    """How one entry of a catalog's `columns` becomes values, errors and weights."""
+    """How one entry of a catalog's `columns` becomes values, errors and weights.
+
+    Of a histogram `bins` are the columns with the lower edges, the upper edges and the numbers of rows; `value` is the
+    first of them, whose unit is that of the values.
+    """
 
     name: str
     value: str
@@ -32,7 +36,10 @@ class ColumnSettings:
     error_kind: str = _default("column", "error_kind")
     error_scale: float = _default("column", "error_scale")
     error_floor: float = _default("column", "error_floor")
+    sigma_floor: float | None = _default("column", "sigma_floor")
     weight: str | None = _default("column", "weight")
+    weight_kind: str = _default("column", "weight_kind")
+    bins: tuple[str, str, str] | None = _default("column", "bins")
     transform: str = _default("column", "transform")
     unit: str | None = _default("column", "unit")
     limit_flag: str | None = _default("column", "limit_flag")
@@ -61,6 +68,10 @@ class DensitySettings:
 # What says how densities are read and fitted, and what is for them alone.
 _DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
 _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
+# The columns of a histogram.
+BINS = ("low", "high", "count")
+# What a histogram cannot have: its bins say where the values are, and how many.
+_NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
 
 
 @dataclass(frozen=True)
@@ -250,6 +261,10 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys = {**defaults("column"), **given}
     for key in ("kind", *_ONLY_DENSITY_KEYS):
         del keys[key]
+    if keys["bins"] is not None:
+        _check_alone(given, where)
+        keys["bins"] = tuple(keys["bins"][part] for part in BINS)
+        keys["value"] = keys["bins"][0]
     keys["value"] = keys["value"] or name
     error = keys["error"]
     if isinstance(error, list):
@@ -259,6 +274,7 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     elif error == "none":
         keys["error"] = None
     keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
+    keys["sigma_floor"] = None if keys["sigma_floor"] is None else float(keys["sigma_floor"])
     keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
     background = keys["background"]
     keys["background"] = None if background == "none" else background
@@ -267,7 +283,18 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys["families"] = tuple(keys["families"])
     keys["max_components"] = int(keys["max_components"] or settings.max_components)
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
+    if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
+        raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
     return ColumnSettings(name=name, **keys)
+
+
+def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse keys that a histogram cannot have."""
+    other = next((key for key in _NOT_OF_BINS if given.get(key) is not None), None)
+    if other is not None:
+        raise ConfigError(
+            f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(_NOT_OF_BINS)}"
+        )
 
 
 def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[..., str]) -> DensitySettings:

@@ -652,8 +652,8 @@ class Selection:
         -------
         pandas.DataFrame
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
-            bound_sigma, family, bic_weight: its share of exp(-delta_bic / 2), the probability of the fit among these
-            in the approximation behind BIC; exact: whether the fit is that of all rows or of a sketch.
+            bound_sigma, family, bic_weight: the relative weight in BIC, its share of exp(-delta_bic / 2); exact:
+            whether the fit is that of all rows or of a sketch.
         """
         import pandas as pd
 

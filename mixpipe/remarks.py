@@ -46,6 +46,11 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
     rounded = has_errors and fit.resolution.cause == "grid"
     if fit.sigma_floor > 0.0 and (rounded or np.any(fit.mixture.sigmas[own] < _NEAR_FLOOR * fit.sigma_floor)):
         yield fit.resolution.note()
+    if fit.resolution.n_repeated > 0.0:
+        yield (
+            f"{fit.resolution.n_repeated:,.6g} rows repeat another row exactly: rows that are not independent make BIC "
+            "find too many populations"
+        )
     if fit.n_data < fit.n_params:
         yield f"{fit.n_params} parameters for {fit.n_data:g} rows"
     few = fit.mixture.weights * fit.n_data < _FEW_ROWS

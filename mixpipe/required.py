@@ -36,7 +36,7 @@ def required_columns(
     names += Expression.parse(where).names if where is not None else ()
     for column in columns:
         error = [column.error] if isinstance(column.error, str) else column.error
-        names.append(column.value)
+        names += [column.value] if column.bins is None else column.bins
         names += error if isinstance(error, list | tuple) else ()
         others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
         names += [name for name in others if name is not None]

@@ -192,6 +192,7 @@ def choose_from_rows(
     max_components: int = 10,
     n_components: int | None = None,
     criterion: str = "bic",
+    sigma_floor: float | None = None,
     exact: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Selection, Found]:
@@ -201,7 +202,7 @@ def choose_from_rows(
     ----------
     rows : Rows
         The data; more than some thousand rows.
-    max_components, criterion, progress
+    max_components, criterion, sigma_floor, progress
         As in `choose_n_components`.
     n_components : int or None
         Fit this number of components only.
@@ -224,7 +225,7 @@ def choose_from_rows(
     """
     found = best_fits_of_rows(
         rows,
-        None,
+        sigma_floor,
         check_count("max_components", max_components if n_components is None else n_components),
         only_largest=n_components is not None,
         criterion=criterion,

@@ -11,6 +11,8 @@ from astropy.table import Table
 from mixpipe.catalog import joined
 from mixpipe.columns import Account, ColumnData, count_signs, prepare_column
 from mixpipe.config import ColumnSettings
+from mixpipe.exact import ExactSum
+from mixpipe.likelihood import available_threads
 from mixpipe.rows import Block, Rows
 
 # Tables of up to this many rows are held in memory.
@@ -57,6 +59,7 @@ class ColumnStream:
     tell: Callable[[Account], None] | None = None
     _account: Account | None = field(default=None, init=False)
     _negative: frozenset[str] | None = field(default=None, init=False)
+    _paths: set[str] = field(default_factory=set, init=False)
 
     def blocks(self) -> Iterator[tuple[Table, ColumnData, int]]:
         """Each table, what can be used of it, and how many rows are in front of it.
@@ -79,8 +82,10 @@ class ColumnStream:
                 release=self.release,
                 negative=self._negative,
             )
+            data.check_floor(self.settings.sigma_floor, self.place)
             own = data.account
             account = own if account is None else account + own
+            self._paths.update(file["path"] for file in data.files)
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:
@@ -91,7 +96,11 @@ class ColumnStream:
             self._account = account
 
     def rows(self, n_threads: int | None = None) -> Rows:
-        """The rows that can be used."""
+        """The rows that can be used; weights that do not count rows sum to the number of rows that they are worth.
+
+        Where there are weights, a pass over the rows tells what they are.
+        """
+        kind, scale = ("counts", 1.0) if self.settings.weight is None else self._weigh()
 
         def blocks() -> Iterator[Block]:
             for _, data, _ in self.blocks():
@@ -99,9 +108,27 @@ class ColumnStream:
                     yield np.ascontiguousarray(data.x), np.ascontiguousarray(data.err), np.ones(1)
                     continue
                 some = data.weights > 0.0
-                yield data.x[some], data.err[some], data.weights[some]
+                yield data.x[some], data.err[some], scale * data.weights[some]
 
-        return Rows(blocks) if n_threads is None else Rows(blocks, n_threads)
+        return Rows(blocks, n_threads or available_threads(), kind)
+
+    def row_name(self, position: int) -> str:
+        """What the row at this position among the `rows`, which have been read, is called; nothing below zero."""
+        for _, data, _ in self.blocks() if position >= 0 else ():
+            used = np.arange(len(data)) if self.settings.weight is None else np.flatnonzero(data.weights > 0.0)
+            if position < used.size:
+                return data.row_name(int(used[position]), several=len(self._paths) > 1)
+            position -= used.size
+        return ""
+
+    def _weigh(self) -> tuple[str, float]:
+        """The kind of the weights, and what they are multiplied with; the same for any blocks, files and order."""
+        total, squares = ExactSum(), ExactSum()
+        for _, data, _ in self.blocks():
+            total.add(data.weights)
+            squares.add(data.weights**2)
+        kind = self.account.found_kind
+        return kind, 1.0 if kind == "counts" else total / squares
 
     @property
     def account(self) -> Account:

@@ -17,6 +17,7 @@ from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.files import write_file
 from mixpipe.model import Array, Cells, FitResult, Mixture, Selection, Uncertainties
 from mixpipe.quality import Quality
+from mixpipe.resolution import Resolution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,12 +166,22 @@ def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataF
 
 
 def fit_document(
-    selection: Selection, quality: Quality, unit: str | None, sigma_upper: Array | None = None
+    selection: Selection,
+    quality: Quality,
+    unit: str | None,
+    sigma_upper: Array | None = None,
+    first_row: str = "",
 ) -> dict[str, Any]:
-    """The fit as plain values for JSON: what the command line prints and what fit.json is built on."""
+    """The fit as plain values for JSON: what the command line prints and what fit.json is built on.
+
+    `first_row` is what the first row is called whose error is smaller than the grain of the values.
+    """
     fit = selection.best
     components = _component_columns(fit, None, sigma_upper)
     del components["component"], components["unit"]
+    components["effective_rows"] = fit.effective_rows.tolist()
+    resolution = asdict(fit.resolution)
+    del resolution["first"]
     return {
         "n_data": fit.n_data,
         "unit": unit,
@@ -187,6 +198,7 @@ def fit_document(
         "remaining_gain": fit.remaining_gain,
         "n_passes": fit.n_passes,
         "sigma_floor": fit.sigma_floor,
+        "resolution": {**resolution, "first_row": first_row or None},
         "components": [dict(zip(components, row, strict=True)) for row in zip(*components.values(), strict=True)],
         "selection": selection.records(),
         "quality": {**asdict(quality), "verdict": quality.verdict},
@@ -271,7 +283,21 @@ def read_fit(document: dict[str, Any]) -> FitResult:
         boundary=column("boundary").astype(bool),
         uncertainties=Uncertainties(column("weight_unc"), column("mean_unc"), column("sigma_unc"), column("shape_unc")),
         warnings=tuple(document["warnings"]),
+        resolution=read_resolution(document),
+        effective_rows=_column([{"effective_rows": None, **row} for row in document["components"]], "effective_rows"),
     )
+
+
+def read_resolution(document: Mapping[str, Any]) -> Resolution:
+    """What the values resolve, from fit.json; of one that does not say it, the floor alone."""
+    given = {key: value for key, value in (document.get("resolution") or {}).items() if key != "first_row"}
+    return Resolution(**given) if given else Resolution(document["sigma_floor"])
+
+
+def describe_resolution(document: Mapping[str, Any]) -> str:
+    """The floor and what causes it in plain words, from fit.json; nothing where there is none."""
+    given = document.get("resolution")
+    return read_resolution(document).note(given["first_row"] or "") if given else ""
 
 
 def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]:
@@ -331,6 +357,7 @@ def write_members(
     *,
     weighted: bool = False,
     limited: bool = False,
+    binned: bool = False,
 ) -> None:
     """One row per used catalog row: memberships and the true value that each row's own error allows.
 
@@ -346,8 +373,8 @@ def write_members(
         Name of the first column: the catalog's key, or `row`.
     blocks : iterable of (ndarray, Cells)
         Blocks of rows: the values of that column, and one cell per row.
-    weighted, limited : bool
-        Whether the rows of any block have weights, or limits.
+    weighted, limited, binned : bool
+        Whether the rows of any block have weights, are limits, or are bins, which have a row each.
 
     Raises
     ------
@@ -359,9 +386,15 @@ def write_members(
 
     def table(labels: np.ndarray, cells: Cells) -> pa.Table:
         x, err, limits = cells.x, cells.err, cells.limits
-        resp = mixture.responsibilities(x, err, limits)
-        true_mean, true_unc = mixture.posterior(x, err, limits)
         columns: dict[str, np.ndarray] = {"value": x, "err": err}
+        if cells.edges is None:
+            resp = mixture.responsibilities(x, err, limits)
+            true_mean, true_unc = mixture.posterior(x, err, limits)
+        else:
+            from mixpipe.binned import classify_bins
+
+            resp, true_mean, true_unc = classify_bins(mixture, cells.edges, err)
+            columns["low"], columns["high"] = cells.edges.T
         if limited:
             columns["limit"] = np.zeros(len(cells), np.int8) if limits is None else limits
         if weighted:

@@ -43,7 +43,9 @@ catalogs:
         error_kind: variance
         error_scale: 2
         error_floor: 1
+        sigma_floor: 2
         weight: w
+        weight_kind: counts
         transform: log10
         unit: Msun
         limit_flag: l
@@ -56,6 +58,7 @@ catalogs:
         estimators: [em]
       spin: {error: 0.5}
       age: {error: e_age}
+      period: {bins: {low: a, high: b, count: n}}
       redshift:
         kind: densities
         value: PDF
@@ -123,7 +126,9 @@ def test_every_key_arrives(tmp_path):
         error_kind="variance",
         error_scale=2.0,
         error_floor=1.0,
+        sigma_floor=2.0,
         weight="w",
+        weight_kind="counts",
         transform="log10",
         unit="Msun",
         limit_flag="l",
@@ -137,6 +142,7 @@ def test_every_key_arrives(tmp_path):
     )
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
+    assert (stars.column("period").bins, stars.column("period").value) == (("a", "b", "n"), "a")
     assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
     assert stars.density("redshift") is stars.densities[0]
     assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, False, True, 7)
@@ -146,8 +152,8 @@ def test_the_full_example_leaves_out_no_key():
     given = yaml.safe_load(FULL)
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
     catalog = given["catalogs"]["neutron_stars"]
-    # No column has the keys of both kinds.
-    column = catalog["columns"]["mass"] | catalog["columns"]["redshift"]
+    # No column has the keys of all kinds.
+    column = catalog["columns"]["mass"] | catalog["columns"]["period"] | catalog["columns"]["redshift"]
     parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": column}
     for section in SECTIONS:
         assert set(parts[section]) == set(schema[section]["properties"])

@@ -167,6 +167,16 @@ def test_values_that_are_not_rounded_have_no_step_whatever_their_errors_and_outl
         assert 0.0 < resolution.grain < 0.065 * (1e-7 if abs(values).max() < 1e-3 else 1.0)
 
 
+def test_a_few_values_that_are_quoted_alike_are_no_grid():
+    """Sixteen of 27 rows are no multiples of 5."""
+    for seed in range(3):
+        others = np.random.default_rng(seed).normal(0.0, 6.0, 16)
+        resolution = find_resolution(np.concatenate([np.repeat([0.0, -5.0, 7.0], [5, 4, 2]), others]), 0.4)
+        assert resolution.step == 0.0
+        # Six of 27 values lie within 4 at the centre, if no closer: 27 * 4 / (6 sqrt(2 pi)) = 7.
+        assert resolution.grain < 4.0 / math.sqrt(12.0)
+
+
 @pytest.mark.parametrize("family", ["laplace", "student_t", "lognormal"])
 def test_other_families_have_the_same_floor(family):
     x = np.random.default_rng(3).normal(20.0, 2.0, 150).round(0)

@@ -184,6 +184,7 @@ def test_fit_document_and_back_through_strict_json(fitted, tmp_path):
         "family",
         "shape",
         "shape_unc",
+        "effective_rows",
     }
     assert [row["n_components"] for row in read["selection"]] == [1, 2, 3]
     assert sum(row["selected"] for row in read["selection"]) == 1

@@ -117,7 +117,12 @@ def main() -> None:
 
 @main.command("fit")
 @click.argument("file", type=_FILE)
-@click.option("--value", metavar="COL", type=_Column(), required=True, help="Column with the values.")
+@click.option("--value", metavar="COL", type=_Column(), help="Column with the values.")
+@click.option(
+    "--bins",
+    metavar="LOW,HIGH,COUNT",
+    help="Columns of a histogram in place of --value: lower edge, upper edge and number of rows of each bin.",
+)
 @click.option(
     "--error",
     metavar="COL|UP,LO|NUMBER",
@@ -132,7 +137,14 @@ def main() -> None:
 )
 @click.option("--error-scale", metavar="F", type=_Number(), help="Factor that turns the errors into one sigma.")
 @click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
+@click.option("--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: found.")
 @click.option("--weight", metavar="COL", type=_Column(), help="Column of row weights.")
+@click.option(
+    "--weight-kind",
+    metavar="auto|counts|importance",
+    type=_Word("auto|counts|importance"),
+    help="What the weights are: numbers of rows, or shares of the population. Default: auto.",
+)
 @click.option("--where", metavar="EXPR", help="Rows to keep, such as \"kind == 'NS-WD' and mass > 1\".")
 @click.option(
     "--transform",

@@ -113,6 +113,7 @@ def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettin
     check_storable(table[list(required_columns([column], catalog.where, catalog.key))])
     data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
     data.check_usable(place)
+    data.check_floor(column.sigma_floor, place)
     if is_plain(column) and len(table) > MEMORY_ROWS:
         data.account.check_streamable(place)
     else:

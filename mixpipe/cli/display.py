@@ -19,7 +19,7 @@ from mixpipe.columns import Account, ColumnData
 from mixpipe.config import ColumnSettings, DensitySettings
 from mixpipe.families import FAMILIES
 from mixpipe.model import FitResult, Selection
-from mixpipe.presentation import chance, measured
+from mixpipe.presentation import chance, count, measured
 from mixpipe.quality import REJECTED, Quality
 
 if TYPE_CHECKING:
@@ -38,17 +38,22 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
         console,
         f"{_rows(data.n_read)} read, {len(data):,} used{_limits(data)}, dropped: {describe_dropped(data.dropped)}",
     )
+    if data.weighted:
+        _line(console, f"{describe_weights(data, best.n_data)}")
     asked = "as asked for" if request.n_components is not None else f"chosen by {selection.criterion.upper()}"
-    count = f"{best.n_components} component{'s' if best.n_components > 1 else ''}"
+    size = f"{best.n_components} component{'s' if best.n_components > 1 else ''}"
     console.print()
-    _line(console, f"{count} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
+    _line(console, f"{size} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
     console.print(_components(best, data.unit, outcome.assessment.sigma_upper))
+    resolution = best.resolution.note(outcome.first_row)
+    if resolution and resolution not in best.warnings:
+        _line(console, f"resolution: {resolution}")
     console.print()
     chosen = f", of which the lowest {selection.criterion.upper()} chooses" if len(selection.fits) > 1 else ""
     _line(console, f"fits with M components{chosen}:")
     console.print(_selection(selection))
     console.print()
-    for line in _quality(quality, request.settings.quality_draws):
+    for line in _quality(quality, request.settings.quality_draws, data):
         _line(console, line)
     ratio = outcome.assessment.likelihood_ratio
     if ratio is not None:
@@ -64,10 +69,11 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
         _line(console, f"written: {path}")
 
 
-def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
+def _quality(quality: Quality, n_draws: int, data: Account) -> Iterator[str]:
     """The verdict on a fit, and what it is judged by."""
     limit = {"ok": f", p-values above {REJECTED:g}", "rejected": f", a p-value of {REJECTED:g} or less"}
-    limit["untested"] = ", rows are limits" if math.isnan(quality.ks) else ""
+    unknown = ", not available for bins" if data.are_bins else ", rows are limits"
+    limit["untested"] = unknown if math.isnan(quality.ks) else ""
     yield f"goodness of fit: {quality.verdict}{limit[quality.verdict]}"
     if math.isfinite(quality.ks):
         statistics = (
@@ -81,7 +87,7 @@ def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
 
 def _with_options(warning: str) -> str:
     """A warning that names options of the command for the settings of a configuration."""
-    return re.sub("max_components|likelihood_ratio", lambda name: f"--{name[0].replace('_', '-')}", warning)
+    return re.sub("max_components|likelihood_ratio|sigma_floor", lambda name: f"--{name[0].replace('_', '-')}", warning)
 
 
 def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]]) -> None:
@@ -93,6 +99,8 @@ def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]
         dropped = describe_dropped(data.dropped)
         used = f"{_rows(len(data))} used{_limits(data)}"
         _line(console, f"    {used}, dropped: {dropped}; 1 to {column.max_components} components")
+        for note in describe_rows(data, column.sigma_floor):
+            _line(console, f"    note: {note}")
     console.print()
 
 
@@ -123,8 +131,41 @@ def describe_value(column: ColumnSettings) -> str:
     >>> describe_value(ColumnSettings("mass", "m", transform="log10", weight="w"))
     'log10(m), weight w'
     """
-    value = column.value if column.transform == "none" else f"{column.transform}({column.value})"
+    value = column.value
+    if column.bins is not None:
+        low, high, number = column.bins
+        value = f"{number} in bins from {low} to {high}"
+    value = value if column.transform == "none" else f"{column.transform}({value})"
     return value if column.weight is None else f"{value}, weight {column.weight}"
+
+
+def describe_weights(data: Account, worth: float) -> str:
+    """What the weights of the rows are, in words; the rows are worth so many of equal weight."""
+    if data.are_bins:
+        return f"{count(worth)} rows in {count(len(data))} bins"
+    if data.found_kind == "importance":
+        return (
+            f"weights are importance weights, whose scale means nothing: {_rows(len(data))} are worth "
+            f"n_eff = {count(worth)} of equal weight"
+        )
+    whole = "whole numbers and taken as " if data.weight_kind == "auto" else ""
+    return f"weights are {whole}counts: {_rows(len(data))} stand for {count(worth)}"
+
+
+def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterator[str]:
+    """What is to be known of the rows of a column before a fit: weights, resolution, rows that repeat others."""
+    account = data.account
+    if account.weighted:
+        yield describe_weights(account, data.worth)
+    resolution, n_rows = data.resolution(sigma_floor)
+    note = resolution.note(data.row_name(resolution.first))
+    if note:
+        yield note
+    if resolution.n_repeated:
+        yield (
+            f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "
+            "independent make BIC find too many populations"
+        )
 
 
 def describe_error(column: ColumnSettings) -> str:
@@ -209,8 +250,8 @@ def _in(unit: str | None) -> str:
     return f" [{unit}]" if unit else ""
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' if count != 1 else ''}"
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' if number != 1 else ''}"
 
 
 def _limits(data: Account | ColumnData) -> str:

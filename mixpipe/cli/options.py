@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.catalog import idle_options
-from mixpipe.config import CatalogSettings, ColumnSettings, Settings, parse_config
+from mixpipe.config import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.errors import CatalogError, ConfigError
 from mixpipe.expressions import Expression
 from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
@@ -24,7 +24,10 @@ _COLUMN_KEYS = (
     "error_kind",
     "error_scale",
     "error_floor",
+    "sigma_floor",
     "weight",
+    "weight_kind",
+    "bins",
     "transform",
     "unit",
     "limit_flag",
@@ -115,6 +118,10 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     fixed = "n_components" in given
     if fixed and "max_components" in given:
         raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")
+    if "value" not in given and "bins" not in given:
+        raise ConfigError("no column to fit", "on the command line", "--value COL, or --bins LOW,HIGH,COUNT")
+    if "bins" in given:
+        given["bins"] = _bins(str(given["bins"]))
     size = given.get("n_components", given.get("max_components"))
     for name in ("truncated", "background"):
         if "," in str(given.get(name, "")):
@@ -138,7 +145,10 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         return f"in option --{names.get(name, name).replace('_', '-')}" if name != "file" else "in argument FILE"
 
     check(mapping, where)
-    config = parse_config(mapping)
+    try:
+        config = parse_config(mapping)
+    except ConfigError as error:
+        raise ConfigError(error.what, "on the command line", error.expected) from error
     (catalog_settings,) = config.catalogs
     (column,) = catalog_settings.columns
     return Request(
@@ -194,6 +204,14 @@ def check_idle(request: Request) -> None:
         option = "path" if name == "path_in_file" else name
         given = request.given[option]
         raise ConfigError(f"found {given!r} for {request.file}", f"in option --{option}", f"a file in {only} format")
+
+
+def _bins(text: str) -> dict[str, str]:
+    """The columns of a histogram."""
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != len(BINS) or not all(names):
+        raise ConfigError(f"found {text}", "in option --bins", "three columns with commas between: LOW,HIGH,COUNT")
+    return dict(zip(BINS, names, strict=True))
 
 
 def _bounds(name: str, text: str) -> list[float | str | None]:

@@ -81,7 +81,13 @@ def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
     given = rows.x, rows.err, rows.weights if rows.weighted else None
     shown, share = drawn_rows(fit.mixture, given, rows.limits, account.truncated)
     figure = draw_mixture(
-        fit, *shown, label=_label(request), unit=account.unit, share=share, truncated=account.truncated
+        fit,
+        *shown,
+        label=_label(request),
+        unit=account.unit,
+        share=share,
+        truncated=account.truncated,
+        bins=rows.edges,
     )
     with _writing(path, "--figure"):
         save_figure(figure, path)
@@ -121,6 +127,7 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
             unit=fitted.account.unit,
             limits=rows.limits,
             truncated=fitted.account.truncated,
+            bins=rows.edges,
         )
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
@@ -128,5 +135,8 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
 
 def _label(request: Request) -> str:
     """The title of a figure: the file, the cut, and what is on its axis."""
-    parts = (request.file.name, request.catalog.where, describe_value(replace(request.column, weight=None)))
+    column = replace(request.column, weight=None)
+    if column.bins is not None:
+        column = replace(column, bins=None, value=" to ".join(column.bins[:2]))
+    parts = (request.file.name, request.catalog.where, describe_value(column))
     return " / ".join(part for part in parts if part)

@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from mixpipe.catalog.arrays import parse_unit, unit_text
+from mixpipe.cli.display import describe_rows
 from mixpipe.cli.grouping import safe_name
 from mixpipe.columns import ColumnData, prepare_column
 from mixpipe.config import ColumnSettings
@@ -75,7 +76,8 @@ class Suggestions:
                 continue
             if not any(each.n_upper_limits + each.n_lower_limits for each in data):
                 kept = {key: value for key, value in kept.items() if key not in limits}
-            return Suggestion(name, short_keys(name, kept), _described(entry, data)), _reason(entry, data)
+            why = "; ".join([_described(entry, data), *next(filter(None, map(list, map(describe_rows, data))), [])])
+            return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
         kept = {key: value for key, value in keys.items() if value is not None}
         return Suggestion(name, short_keys(name, kept), problem), PROBLEM
 

@@ -33,6 +33,8 @@ def draw_classes(
     unit: str | None,
     share: float = 1.0,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
 ) -> Figure:
     """Probability of each component against the value, for a row with the median error.
 
@@ -46,15 +48,17 @@ def draw_classes(
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
-    share, truncated
+    share, truncated, bins
         As in `draw_mixture`.
+    weights : array_like or None
+        Rows in each of the bins; not needed for rows.
 
     Returns
     -------
     matplotlib.figure.Figure
         Stacked areas, with the data below them.
     """
-    scene = Scene.of(fit.mixture, x, err, None, share, truncated)
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
     mixture = fit.mixture
     grid = scene.grid(mixture)
     typical = scene.median_err

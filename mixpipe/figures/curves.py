@@ -24,12 +24,13 @@ def fit_curves(
     *,
     limits: ArrayLike | None = None,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """What the figures of a fit show, as arrays.
 
     Parameters
     ----------
-    fit, estimates, x, err, weights, limits, truncated
+    fit, estimates, x, err, weights, limits, truncated, bins
         As in `fit_figures`.
 
     Returns
@@ -46,7 +47,7 @@ def fit_curves(
     """
     mixture = fit.mixture
     rows, share = drawn_rows(mixture, (x, err, weights), limits, truncated)
-    scene = Scene.of(mixture, *rows, share, truncated)
+    scene = Scene.of(mixture, *rows, share, truncated, bins)
     edges = scene.edges(mixture)
     grid = scene.grid(mixture)
     broad, seen = resolved_components(mixture, scene)

@@ -37,6 +37,7 @@ def draw_estimators(
     unit: str | None,
     share: float = 1.0,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
 ) -> Figure:
     """Histogram of the data, and each estimator's mixture as observed, with its components' means and widths below.
 
@@ -44,14 +45,14 @@ def draw_estimators(
     ----------
     estimates : sequence of (str, Mixture, float)
         Name, mixture, and its log-likelihood on the data, the reference first.
-    x, err, weights, label, unit, share, truncated
+    x, err, weights, label, unit, share, truncated, bins
         As in `mixpipe.figures.draw_mixture`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    scene = Scene.of(estimates[0][1], x, err, weights, share, truncated)
+    scene = Scene.of(estimates[0][1], x, err, weights, share, truncated, bins)
     with style():
         figure = new_figure(2.6 + 0.22 * len(estimates))
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])

@@ -31,8 +31,9 @@ def fit_figures(
     unit: str | None,
     limits: ArrayLike | None = None,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
 ) -> dict[str, Figure]:
-    """Draw a fit: see the ``draw_`` function of each name, and `Cells` for `limits` and `truncated`.
+    """Draw a fit: see the ``draw_`` function of each name, and `Cells` for `limits`, `truncated` and edges of bins.
 
     Returns
     -------
@@ -40,11 +41,11 @@ def fit_figures(
         ``mixture``, ``selection``, ``classes``, ``quality`` and ``estimators``.
     """
     rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
-    place: dict[str, Any] = {"label": label, "share": share, "truncated": truncated}
+    place: dict[str, Any] = {"label": label, "share": share, "truncated": truncated, "bins": bins}
     return {
         "mixture": draw_mixture(fit, *rows, unit=unit, **place),
         "selection": draw_selection(selection_table, criterion, label=label),
-        "classes": draw_classes(fit, *rows[:2], unit=unit, **place),
+        "classes": draw_classes(fit, *rows[:2], unit=unit, weights=None if bins is None else rows[2], **place),
         "quality": draw_quality(fit, *rows, unit=unit, **place),
         "estimators": draw_estimators(estimates, *rows, unit=unit, **place),
     }

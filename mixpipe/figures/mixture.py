@@ -45,6 +45,7 @@ def draw_mixture(
     unit: str | None,
     share: float = 1.0,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
 ) -> Figure:
     """Histogram of the data with the mixture as observed, the intrinsic mixture and its components.
 
@@ -62,13 +63,15 @@ def draw_mixture(
         Part of the mixture's rows that the data are: less than one where others are limits, or were cut off.
     truncated : tuple of (float, float) or None
         Bounds of the sample.
+    bins : array_like, shape (n_bins, 2), or None
+        Edges of the bins, where the data are a histogram: it is drawn as it is.
 
     Returns
     -------
     matplotlib.figure.Figure
         Values far from the bulk of the data are left out of the picture, and counted in its heading.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, truncated)
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
     with style():
         figure = new_figure(2.7)
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])

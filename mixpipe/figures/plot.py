@@ -39,7 +39,7 @@ def plot_fit(fit: FitResult, x: Any = None, err: Any = None, weights: Any = None
         return _draw_alone(fit, label, unit)
     cells = in_unit(as_cells(x, err, weights), x, fit.unit)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
-    return draw_mixture(fit, cells.x, cells.err, counts, label=label, unit=unit)
+    return draw_mixture(fit, cells.x, cells.err, counts, label=label, unit=unit, bins=cells.edges)
 
 
 def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
 
 from mixpipe.figures.mixture import heading
-from mixpipe.figures.scene import Scene
+from mixpipe.figures.scene import Scene, spread
 from mixpipe.figures.style import (
     DATA_FILL,
     MODEL_COLOUR,
@@ -41,6 +41,7 @@ def draw_quality(
     unit: str | None = None,
     share: float = 1.0,
     truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
 ) -> Figure:
     """Probability integral transform, its quantiles, and the residual of the histogram.
 
@@ -61,13 +62,16 @@ def draw_quality(
         As in `draw_mixture`.
     truncated : tuple of (float, float) or None
         Bounds of the sample: the transform is then that among the values between them.
+    bins : array_like, shape (n_bins, 2), or None
+        Edges of the bins, where the data are a histogram: the transform is then known at the edges, and the rows of a
+        bin are spread evenly between its values there.
 
     Returns
     -------
     matplotlib.figure.Figure
         Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, truncated)
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
     transform = integral_transform(fit, scene)
     with style():
         figure = new_figure(4.0)
@@ -82,7 +86,12 @@ def draw_quality(
 
 
 def integral_transform(fit: FitResult, scene: Scene) -> Array:
-    """The probability integral transform of each row, among the values within the bounds of the sample."""
+    """The probability integral transform of each row, among the values within the bounds of the sample.
+
+    Of bins it is that of their edges, shape (n_bins, 2).
+    """
+    if scene.bins is not None:
+        return np.asarray(fit.mixture.cdf(scene.bins, scene.err[:, None]))
     transform = np.empty(scene.x.size)
     low, high = scene.truncated
     for start in range(0, transform.size, _BLOCK):
@@ -96,7 +105,11 @@ def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, t
     """Rows over those expected in each bin of the transform, the edges, and the band of a right fit."""
     n_rows = scene.n_data
     n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
-    counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
+    if scene.bins is None:
+        counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
+    else:
+        edges = np.linspace(0.0, 1.0, n_bins + 1)
+        counts = spread(scene.weights, transform, edges)
     expected = n_rows / n_bins
     low, high = (binomial_quantile(q, round(n_rows), 1.0 / n_bins) / expected for q in _BAND)
     return counts / expected, edges, (low, high)
@@ -129,7 +142,13 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
 def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     """Normal scores of the ordered transform against a uniform sample's, thinned; whether one is off the frame."""
     n_rows = scene.n_data
-    if scene.equal:
+    if scene.bins is not None:
+        # The rows below the upper edge of each bin.
+        order = np.argsort(transform[:, 1], kind="stable")
+        ordered, position = transform[order, 1], np.cumsum(scene.weights[order]) / n_rows
+        inner = position < 1.0 - 0.5 / n_rows
+        ordered, position = (part[inner] if inner.any() else part for part in (ordered, position))
+    elif scene.equal:
         ranks = _thinned_ranks(transform.size)
         ordered = np.partition(transform, ranks)[ranks]
         position = (ranks + 0.5) / transform.size
@@ -141,7 +160,7 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
             np.searchsorted(middle, (_thinned_ranks(order.size) + 0.5) / order.size).clip(0, order.size - 1)
         )
         ordered, position = transform[order[chosen]], middle[chosen]
-    expected, observed = ndtri(position), ndtri(ordered)
+    expected, observed = (ndtri(np.clip(part, 1e-15, 1.0 - 1e-15)) for part in (position, ordered))
     limit = float(np.abs(expected).max()) + 0.8
     edge = -float(ndtri(min(0.5 / n_rows, 0.4)))
     line = np.linspace(-edge, edge, 200)

@@ -32,7 +32,8 @@ class Scene:
     """Rows of positive weight and the range [low, high] in which they are drawn, on an even or a logarithmic axis.
 
     Densities are per unit of x, and per decade where the axis is logarithmic. `share` is the part of the mixture's rows
-    that these are: less than one where others are limits, or were cut off at the bounds `truncated`.
+    that these are: less than one where others are limits, or were cut off at the bounds `truncated`. Rows may be bins
+    of a histogram, `x` their centres and `bins` their edges: this histogram is then drawn as it is.
     """
 
     x: Array
@@ -43,6 +44,7 @@ class Scene:
     log: bool = False
     share: float = 1.0
     truncated: tuple[float, float] = (-math.inf, math.inf)
+    bins: Array | None = None
 
     @classmethod
     def of(
@@ -53,16 +55,24 @@ class Scene:
         weights: ArrayLike | None,
         share: float = 1.0,
         truncated: tuple[float, float] | None = None,
+        bins: ArrayLike | None = None,
     ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
         errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
         shares = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
+        edges = None if bins is None else np.asarray(bins, dtype=np.float64)
         if weights is not None and not np.all(shares > 0.0):
+            edges = None if edges is None else edges[shares > 0.0]
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
-        return cls(values, errors, shares, *_range(mixture, values, errors, shares), share, truncated or cls.truncated)
+        if edges is None:
+            place = _range(mixture, values, errors, shares)
+        else:
+            low, high, log = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
+            place = (low, high, log)
+        return cls(values, errors, shares, *place, share, truncated or cls.truncated, edges)
 
     @property
     def n_data(self) -> float:
@@ -115,7 +125,7 @@ class Scene:
     @property
     def drawn_singly(self) -> bool:
         """Whether the rows are few and alike enough to be drawn one by one."""
-        return self.x.size <= _FEW and self.equal
+        return self.x.size <= _FEW and self.equal and self.bins is None
 
     @property
     def equal(self) -> bool:
@@ -124,14 +134,23 @@ class Scene:
 
     def outside(self) -> tuple[int, int]:
         """Rows left and right of the picture."""
+        if self.bins is not None:
+            left, right = (
+                round(float(self.weights[beyond].sum())) for beyond in (self.x < self.low, self.x > self.high)
+            )
+            return left, right
         return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
 
     def edges(self, mixture: Mixture) -> Array:
         """Bin edges after Freedman & Diaconis (1981), within the bounds and never finer than rounded values allow.
 
+        Where the data are bins these are theirs, gaps between them bins without rows.
         Their rule is for one peak; where there are several, it is applied to each component that holds enough
         rows, and the finest bins are taken.
         """
+        if self.bins is not None:
+            ends = np.unique(self.bins)
+            return ends[(ends >= self.low) & (ends <= self.high)]
         inside = (self.x >= self.low) & (self.x <= self.high)
         n_rows = float(self.weights[inside].sum())
         most = int(min(max(3.0 * math.sqrt(n_rows), 8.0), _MAX_BINS))
@@ -171,6 +190,8 @@ class Scene:
 
     def counts(self, edges: Array) -> Array:
         """Rows, or their weights, in each bin."""
+        if self.bins is not None:
+            return spread(self.weights, self.bins, edges)
         return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
 
     def typical_errors(self, mixture: Mixture) -> tuple[Array, Array]:
@@ -225,6 +246,26 @@ class Scene:
             for j in range(mixture.n_components)
         ]
         return np.sum(parts, axis=0)
+
+
+def spread(counts: Array, bins: Array, edges: Array) -> Array:
+    """Rows between edges, where each bin's rows are spread evenly over it; a bin without width has them at its place.
+
+    >>> spread(np.array([4.0, 6.0]), np.array([[0.0, 2.0], [2.0, 5.0]]), np.array([0.0, 1.0, 5.0]))
+    array([2., 8.])
+    """
+    low, high = bins.T
+    wide = high > low
+    below = np.zeros(edges.size)
+    # The rows below x are a sum of n (clip(x, low, high) - low) / (high - low), whose terms change at the bins' edges.
+    slopes = counts[wide] / (high[wide] - low[wide])
+    for ends, sign in ((low[wide], 1.0), (high[wide], -1.0)):
+        order = np.argsort(ends, kind="stable")
+        at = np.searchsorted(ends[order], edges)
+        rise, weighted = (np.append(0.0, np.cumsum(part[order]))[at] for part in (slopes, slopes * (ends - edges[0])))
+        below += sign * (rise * (edges - edges[0]) - weighted)
+    found = np.maximum(np.diff(below), 0.0)
+    return np.asarray(found + np.histogram(low[~wide], edges, weights=counts[~wide])[0])
 
 
 def _range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple[float, float, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -48,10 +49,13 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
             "n_lower_limits": account.get("n_lower_limits", 0),
             "normalisation": account.get("normalisation", ""),  # of tabulated densities
             "unit": account["unit"] or "",
-            "value": account["value"],
+            "value": _words(account["value"]),
             "error": _words(account["error"]),
             "files": _words([entry["path"] for entry in account["files"]]),
             "sha256": _words([entry["sha256"] for entry in account["files"]]),
+            "weight_kind": account.get("weight_kind") or "",
+            "n_effective": account.get("n_effective", account["n_used"]),
+            **_resolution(document.get("resolution")),
             **status_columns(document),
         }
         for document, account in zip(documents, accounts, strict=True)
@@ -64,6 +68,16 @@ def _is_marked(file: Path) -> bool:
         return MARK_IN_PARQUET.encode() in (pq.read_metadata(file).metadata or {})
     except (OSError, pa.ArrowException):
         return False
+
+
+def _resolution(found: dict[str, Any] | None) -> dict[str, Any]:
+    """Rows with errors smaller than the grain of the values, while there is a floor, and rows that repeat others."""
+    found = found or {"n_rows": 0, "first_row": None, "n_repeated": 0}
+    return {
+        "n_below_grain": found["n_rows"],
+        "first_below_grain": found["first_row"] or "",
+        "n_repeated": found["n_repeated"],
+    }
 
 
 def _words(value: object) -> str:

@@ -227,15 +227,9 @@ def read_stored(path: str | Path) -> StoredFit:
         raise CatalogError("no fit, or one of another version", f"in {file}", expected) from error
     try:
         there = pq.read_schema(members).names
-        wanted = [name for name in ("value", "err", "weight", "limit", "component") if name in there]
+        wanted = [name for name in ("value", "err", "low", "high", "weight", "limit", "component") if name in there]
         rows = pq.read_table(members, columns=wanted)
-        cells = Cells.from_rows(
-            rows["value"],
-            rows["err"],
-            rows["weight"] if "weight" in wanted else None,
-            limits=rows["limit"] if "limit" in wanted else None,
-            truncated=bounds,
-        )
+        cells = _cells_of(rows, bounds, document["account"].get("weight_kind") or "auto")
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CatalogError(
@@ -246,6 +240,22 @@ def read_stored(path: str | Path) -> StoredFit:
             f"{cells.n_data:g} rows for a fit to {fit.n_data:g}", f"in {members}", "members.parquet of the same fit"
         )
     return StoredFit(file, document, Fitted(fit, cells, component, selection, np.array(upper)))
+
+
+def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: str) -> Cells:
+    """The cells of members.parquet."""
+    weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
+    if "low" in rows.column_names:
+        edges = np.stack([rows["low"].to_numpy(), rows["high"].to_numpy()], axis=1)
+        return Cells.from_histogram(edges, np.ones(len(edges)) if weights is None else weights, rows["err"].to_numpy())
+    return Cells.from_rows(
+        rows["value"],
+        rows["err"],
+        weights,
+        limits=rows["limit"] if "limit" in rows.column_names else None,
+        truncated=bounds,
+        weight_kind=weight_kind,
+    )
 
 
 def release_name(stored: StoredFit) -> str:
@@ -307,6 +317,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
         err=cells.err * factor,
         resolution=cells.resolution.scaled(abs(factor)),
         truncated=bounds and (bounds[0] * factor + shift, bounds[1] * factor + shift),
+        edges=None if cells.edges is None else cells.edges * factor + shift,
     )
     selection = [(size, bic + 2.0 * jacobian) for size, bic in fitted.selection]
     return replace(fitted, fit=scaled, cells=rows, selection=selection, sigma_upper=fitted.sigma_upper * factor)

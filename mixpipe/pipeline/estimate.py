@@ -81,6 +81,8 @@ class Outcome:
     gain : float or None
         By how much (nats) the start led above what the search had found for its number of components; None where it
         did not, and all is as without a start.
+    first_row : str
+        What the first row is called whose error is smaller than the grain of the values; nothing where there is none.
     """
 
     selection: Selection
@@ -88,11 +90,26 @@ class Outcome:
     estimates: tuple[Estimate, ...]
     sketch: SketchUse | None = None
     gain: float | None = None
+    first_row: str = ""
 
     @property
     def fit(self) -> FitResult:
         """The chosen fit."""
         return self.assessment.fit
+
+    def with_first_row(self, row: str) -> Outcome:
+        """The same, with the name of the first row whose error is smaller than the grain of the values."""
+        fit = self.fit
+        notes = {fit.resolution.note(): fit.resolution.note(row)}
+        named = replace(fit, warnings=tuple(notes.get(text, text) for text in fit.warnings))
+        fits = tuple(named if each is fit else each for each in self.selection.fits)
+        return replace(
+            self,
+            selection=replace(self.selection, fits=fits),
+            assessment=replace(self.assessment, fit=named),
+            estimates=tuple(replace(each, fit=named) if each.fit is fit else each for each in self.estimates),
+            first_row=row,
+        )
 
 
 def estimate_column(
@@ -141,6 +158,8 @@ def estimate_column(
     check_estimable(cells, column, place, n_components)
     first = _first(column)
     plain = cells.are_values and is_plain(column)
+    if cells.edges is not None and column.background == "uniform":
+        column = replace(column, background=(float(cells.edges.min()), float(cells.edges.max())))
     began = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     gain = None
@@ -148,7 +167,13 @@ def estimate_column(
 
         def climb(mixture: Mixture) -> FitResult:
             if cells.are_values and mixture.is_gaussian:
-                return fit_mixture(cells, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
+                return fit_mixture(
+                    cells,
+                    n_components=mixture.n_components,
+                    start=mixture,
+                    sigma_floor=column.sigma_floor,
+                    n_threads=n_threads,
+                )
             return climb_general(cells, mixture, n_threads or available_threads())
 
         begun = start.release, start.mixture
@@ -159,7 +184,7 @@ def estimate_column(
     # The others are for Gaussian components, and values without limits or bounds.
     others = [_estimate(name, cells, best.n_components) for name in names if plain]
     if others and first == "em" and len(cells) <= _CLIMBED_ROWS:
-        chosen = _climbed(cells, best, [other.fit for other in others], n_threads)
+        chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
     assessment = assess_fit(cells, chosen, effort, n_threads)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
@@ -192,7 +217,7 @@ def estimate_stream(
     Raises
     ------
     CatalogError
-        For limits.
+        For limits, and a `sigma_floor` of zero where an error is zero.
     """
     began = time.perf_counter()
     rows = stream.rows(n_threads)
@@ -201,17 +226,24 @@ def estimate_stream(
         max_components=column.max_components,
         n_components=n_components,
         criterion=criterion,
+        sigma_floor=column.sigma_floor,
         exact=effort.exact,
         progress=progress,
     )
     points = found.points
     if points is None:  # rows that no sketch makes fewer
-        points = concatenated(rows.blocks())
+        points = concatenated(rows.blocks(), rows.weight_kind)
     gain = None
     if start is not None and start.mixture is not None and start.serves(column, stream.account.unit):
 
         def climb(own: FitResult, mixture: Mixture) -> FitResult:
-            fit = fit_mixture(points, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
+            fit = fit_mixture(
+                points,
+                n_components=mixture.n_components,
+                start=mixture,
+                sigma_floor=column.sigma_floor,
+                n_threads=n_threads,
+            )
             if not effort.exact:
                 return replace(fit, exact=False)
             if found.sketch is None:
@@ -235,7 +267,8 @@ def estimate_stream(
     )
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
-    return Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)
+    outcome = Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)
+    return outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
 
 
 def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_components: int | None = None) -> None:
@@ -243,7 +276,9 @@ def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_componen
     first = _first(column)
     if first != "em" and not (cells.are_values and is_plain(column)):
         raise CatalogError(
-            f"estimator {first} with limits, bounds, other families or a background", place, "estimator em for these"
+            f"estimator {first} with limits, bounds, bins, other families or a background",
+            place,
+            "estimator em for these",
         )
     _check_positive(cells, column, place)
     if column.background is not None and (n_components or column.max_components) < 2:
@@ -256,9 +291,10 @@ def limited(column: ColumnSettings, n_rows: int) -> ColumnSettings:
 
 
 def is_plain(column: ColumnSettings) -> bool:
-    """Whether the fast likelihood serves, as far as the settings tell: Gaussian components without bounds."""
+    """Whether the fast likelihood serves, as far as the settings tell: Gaussian components without bounds or bins."""
     return (
         column.families == ("gaussian",)
+        and column.bins is None
         and column.background is None
         and column.truncated is None
         and (column.limit_flag, column.upper_limit, column.lower_limit) == (None, None, None)
@@ -317,12 +353,20 @@ def _doubled(mixture: Mixture) -> Mixture:
     return Mixture(weights[places], mixture.means[places], mixture.sigmas[places], families, mixture.shapes[places])
 
 
-def _climbed(cells: Cells, best: FitResult, others: list[FitResult], n_threads: int | None) -> FitResult:
+def _climbed(
+    cells: Cells, best: FitResult, others: list[FitResult], sigma_floor: float | None, n_threads: int | None
+) -> FitResult:
     """The maximum that the other estimates lead to, where the search has missed it."""
     for other in others:
         if other.n_components != best.n_components:
             continue
-        fit = fit_mixture(cells, n_components=best.n_components, start=other.mixture, n_threads=n_threads)
+        fit = fit_mixture(
+            cells,
+            n_components=best.n_components,
+            start=other.mixture,
+            sigma_floor=sigma_floor,
+            n_threads=n_threads,
+        )
         if fit.loglik > best.loglik + _BETTER:
             found = f"the search has missed this maximum: it was found from the estimate by {other.estimator}"
             best = replace(fit, warnings=(*fit.warnings, found))
@@ -345,7 +389,13 @@ def _select(
     if n_components is not None:
         fits = tuple(
             fit_mixture(
-                cells, n_components=n_components, family=family, background=column.background, n_threads=n_threads
+                cells,
+                n_components=n_components,
+                family=family,
+                background=column.background,
+                # Outside the fast likelihood the floor is that of the cells.
+                sigma_floor=column.sigma_floor if is_plain(column) and cells.are_values else None,
+                n_threads=n_threads,
             )
             for family in column.families
         )
@@ -356,13 +406,15 @@ def _select(
         criterion=criterion,
         families=column.families,
         background=column.background,
+        sigma_floor=column.sigma_floor,
         n_threads=n_threads,
         progress=progress,
     )
 
 
 def _check_positive(cells: Cells, column: ColumnSettings, place: str) -> None:
-    impossible = (cells.x <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0)
+    highest = cells.x if cells.edges is None else cells.edges[:, 1]
+    impossible = (highest <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0)
     if cells.limits is not None:
         impossible &= cells.limits <= 0
     bad = np.flatnonzero(impossible)

@@ -61,10 +61,16 @@ def draw_figures(
     result = read_fit(document)
     rows = _drawn_rows(members)
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
+    if document["account"].get("weight_kind") == "importance" and weights is not None:
+        weights = weights * (result.n_data / weights.sum())
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
     table = pd.DataFrame(document["selection"])
-    drawn: dict[str, Any] = {"limits": rows.get("limit"), "truncated": read_bounds(document["truncated"])}
+    drawn: dict[str, Any] = {
+        "limits": rows.get("limit"),
+        "truncated": read_bounds(document["truncated"]),
+        "bins": rows[["low", "high"]] if "low" in rows else None,
+    }
     estimates = read_estimates(document)
     figures = fit_figures(
         result, table, document["criterion"], estimates, x, err, weights, label=label, unit=document["unit"], **drawn
@@ -77,7 +83,7 @@ def draw_figures(
 def _drawn_rows(members: str) -> pd.DataFrame:
     """Values, errors, weights and limits: of all rows, or of evenly spaced ones that count for as many."""
     file = pq.ParquetFile(members)
-    wanted = [name for name in ("value", "err", "weight", "limit") if name in file.schema_arrow.names]
+    wanted = [name for name in ("value", "err", "low", "high", "weight", "limit") if name in file.schema_arrow.names]
     every = -(-file.metadata.num_rows // _MOST_ROWS) or 1
     if every == 1:
         return file.read(columns=wanted).to_pandas()

@@ -22,6 +22,7 @@ from mixpipe.pipeline.failure import write_failed_fit
 from mixpipe.pipeline.plan import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
 from mixpipe.provenance import COMMAND, versions
 from mixpipe.required import required_columns
+from mixpipe.selection import with_floor
 from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class DrawnRows:
     weights: Array
     limits: NDArray[np.int8]
     weighted: bool
+    edges: Array | None = None
 
 
 class Fitted:
@@ -153,11 +155,15 @@ class Fitted:
         parts, n_before = [], 0
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
-            parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits)])
+            edges = np.empty((len(data), 0)) if data.edges is None else data.edges
+            parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
             n_before += len(data)
-        x, err, weights, limits = map(np.concatenate, zip(*parts, strict=True))
+        x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0
-        return DrawnRows(x, err, weights * scale, limits, self.account.weighted or every > 1)
+        if self.account.found_kind == "importance":
+            scale = self.outcome.fit.n_data / weights.sum()
+        weighted = self.account.weighted or every > 1
+        return DrawnRows(x, err, weights * scale, limits, weighted, edges if edges.size else None)
 
 
 def fit_tables(
@@ -205,7 +211,7 @@ def fit_tables(
         if n_components is not None and n_components > len(data):
             raise ConfigError(f"{n_components} components for {len(data)} rows", place, "at most one for each row")
         outcome = estimate_column(
-            data.cells(),
+            _floored(data, plan.column.sigma_floor, place),
             limited(plan.column, len(data)),
             plan.criterion,
             plan.effort,
@@ -216,6 +222,8 @@ def fit_tables(
             n_threads=threads,
             progress=progress,
         )
+        first = data.first_below(outcome.fit.resolution.grain)
+        outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         return Fitted(outcome, data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
@@ -230,6 +238,12 @@ def fit_tables(
         progress=progress,
     )
     return Fitted(outcome, stream.account, stream.blocks, start)
+
+
+def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:
+    """The cells of a column, with the lower bound on the sigmas that was asked for."""
+    data.check_floor(sigma_floor, place)
+    return with_floor(data.cells(), sigma_floor)
 
 
 def read_start(path: str, column: str) -> Start:
@@ -312,6 +326,7 @@ def write_fit(
             _members(fitted, plan),
             weighted=account.weighted,
             limited=account.n_upper_limits + account.n_lower_limits > 0,
+            binned=account.are_bins,
         )
     tables.write_json(fit_contents(plan, files, fitted, command, options), paths["fit"])
 
@@ -330,7 +345,9 @@ def fit_contents(
         "release": plan.release,
         "column": plan.column.name,
         "status": "fitted",
-        **tables.fit_document(outcome.selection, assessment.quality, account.unit, assessment.sigma_upper),
+        **tables.fit_document(
+            outcome.selection, assessment.quality, account.unit, assessment.sigma_upper, outcome.first_row
+        ),
         "start": _start_document(fitted),
         "sketch": None if outcome.sketch is None else asdict(outcome.sketch),
         # Without the seconds, which are never the same twice.
@@ -345,8 +362,10 @@ def fit_contents(
             "dropped": dict(account.dropped),
             "n_upper_limits": account.n_upper_limits,
             "n_lower_limits": account.n_lower_limits,
+            "weight_kind": account.found_kind if account.weighted else None,
+            "n_effective": outcome.fit.n_data,
             "unit": account.unit,
-            "value": plan.column.value,
+            "value": plan.column.value if plan.column.bins is None else list(plan.column.bins),
             "error": plan.column.error,
             "files": [dict(file) for file in files],
         },
@@ -366,4 +385,7 @@ def _members(fitted: Fitted, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]
     for table, data, n_before in fitted.blocks():
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]
         if len(data):
-            yield labels, Cells(data.x, data.err, data.weights, limits=data.limits, truncated=data.truncated)
+            cells = Cells(
+                data.x, data.err, data.weights, limits=data.limits, truncated=data.truncated, edges=data.edges
+            )
+            yield labels, cells

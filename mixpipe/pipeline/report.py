@@ -14,7 +14,7 @@ import yaml
 from mixpipe.mixture import Mixture
 from mixpipe.provenance import check_code
 from mixpipe.report import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, write_report
-from mixpipe.tables import components_table, read_comparison, read_failure, read_fit
+from mixpipe.tables import components_table, describe_resolution, read_comparison, read_failure, read_fit
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600
@@ -103,6 +103,7 @@ def _entry(
         estimators=pd.DataFrame(document["estimators"]),
         intervals=pd.DataFrame(document["intervals"]),
         curves=curves,
+        resolution=describe_resolution(document),
     )
 
 

@@ -57,6 +57,8 @@ def _row(document: dict[str, Any], verdicts: dict[tuple[str, str, str], str]) ->
         "quality": quality.get("verdict", "untested"),
         "verdict": verdicts.get((document["catalog"], document["release"], document["column"]), ""),
         "warnings": "; ".join(document["warnings"]),
+        "sigma_floor": _number(document, "sigma_floor"),
+        "floor_cause": document.get("resolution", {}).get("cause", ""),
         **status_columns(document),
     }
 

@@ -69,6 +69,8 @@ class ReportEntry(_Entry):
         As in curves.json, for the plots.
     settings : dict
         How the column was read and fitted.
+    resolution : str
+        The floor of the sigmas and what causes it, in words; nothing where there is none.
     """
 
     components: pd.DataFrame
@@ -76,6 +78,7 @@ class ReportEntry(_Entry):
     estimators: pd.DataFrame | None = None
     intervals: pd.DataFrame | None = None
     curves: dict[str, Any] | None = None
+    resolution: str = ""
 
     @property
     def several_families(self) -> bool:
