@@ -227,18 +227,17 @@ class Verdict:
     def outcome(self) -> str:
         """What became of `fit_mixture`.
 
-        ``arrived``: at the best admissible maximum, or the highest of all where none is admissible. ``spike``: on less
-        than three rows although an admissible maximum is known. ``no maximum``: none that is admissible is known, and
-        the fit is admissible but no maximum. ``short``: any other.
+        ``arrived``: at the best admissible maximum, or none is known. ``outlier``: above it, with a component on less
+        than three rows that gains more than twice its price in BIC. ``spike``: with one that gains less. ``short``: any
+        other.
         """
         if self.error:
             return "error"
-        founded = self.rows >= MIN_ROWS
-        if self.admissible and not founded:
-            return "spike"
-        if self.gap <= ARRIVED:
+        if not self.admissible:
             return "arrived"
-        return "no maximum" if founded and not self.admissible else "short"
+        if self.rows < MIN_ROWS:
+            return "outlier" if -self.gap > 3.0 * math.log(self.n_data) else "spike"
+        return "arrived" if self.gap <= ARRIVED else "short"
 
     @property
     def agrees(self) -> bool:
@@ -358,19 +357,19 @@ def summary(verdicts: list[Verdict]) -> str:
     n = len(verdicts)
     exact = sum(verdict.misstated <= EXACT for verdict in fine)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
+    right = outcomes["arrived"] + outcomes["outlier"]
     silent = sum(verdict.outcome == "spike" and not verdict.warned for verdict in fine)
-    gained = sum(verdict.outcome == "spike" and verdict.gap < -3.0 * math.log(verdict.n_data) for verdict in fine)
     same = sum(verdict.agrees for verdict in fine)
     floors = sum(verdict.floor == verdict.floor_chosen for verdict in fine)
     climbing = [verdict for verdict in fine if verdict.moved > ARRIVED]
     lines = [
         f"{n} problems; {outcomes['error']} raised or could not be compared",
         f"{exact} of {len(fine)} log-likelihoods equal to {EXACT:g} relative",
-        f"{outcomes['arrived']} of {n} fits within {ARRIVED:g} nats of the best admissible maximum "
-        f"({100 * outcomes['arrived'] / n:.1f} %; the standard is {100 * STANDARD:g} %)",
+        f"{right} of {n} fits within {ARRIVED:g} nats of the best admissible maximum, or above it by an outlier's "
+        f"component ({100 * right / n:.1f} %; the standard is {100 * STANDARD:g} %)",
         f"{outcomes['spike']} rest on less than three effective rows although a better-founded maximum is known, "
-        f"{silent} of them without a warning; {gained} of them gain more than 3 ln N nats by that",
-        f"{outcomes['no maximum']} are no maximum where none is known that is admissible",
+        f"{silent} of them without a warning",
+        f"{outcomes['outlier']} have a component on one or two rows that gains more than 3 ln N nats beyond that maximum",
         f"{outcomes['short']} fall short",
         f"{same} of {len(fine)} with one log-likelihood by both routes (to {SAME:g}), {floors} with one floor",
         f"{len(climbing)} fits climb by more than {ARRIVED:g} nats, {sum(item.converged for item in climbing)} of them "

@@ -61,6 +61,12 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
     if narrow.any() and fit.n_data >= _FEW_ROWS:
         numbers = ", ".join(f"{rows:.2g}" for rows in fit.effective_rows[narrow])
         yield f"mean and sigma of component {_names(narrow)} rest on {numbers} effective rows: the most precise alone"
+    same = np.isclose(fit.mixture.means[1:], fit.mixture.means[:-1], rtol=1e-9, atol=1e-9 * extent) & np.isclose(
+        fit.mixture.sigmas[1:], fit.mixture.sigmas[:-1], rtol=1e-6, atol=1e-9 * extent
+    )
+    if same.any() and extent > 0.0:
+        names = _names(np.append(same, False) | np.append(False, same))
+        yield f"components {names} coincide: more of them gain nothing"
     for name, uncertain in (("mean", fit.uncertainties.means), ("sigma", fit.uncertainties.sigmas)):
         with np.errstate(invalid="ignore"):
             open_ended = uncertain > extent

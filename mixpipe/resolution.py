@@ -21,7 +21,9 @@ from mixpipe.arrays import Array
 # 2 exp(-2 pi^2 c^2): with this c it gains less than a nat on a million rows, with a tenth less it does on 10^5.
 _STEPS = 0.6
 # Values are on a grid where those with many ties hold at least this share of the rows, with so many rows each.
-_TIED_SHARE = 0.2
+_TIED_SHARE = 0.5
+# Three values are a grid if they hold nearly all.
+_FEW_VALUES, _NEARLY_ALL = 3, 0.8
 _TIED_ROWS = 3.0
 # Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share
 # has some that are no farther away than the step if there are several.
@@ -263,8 +265,9 @@ def _find_step(distinct: Array, ties: Array) -> float:
     many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
     tied = (ties >= 0.25 * many) & (ties >= 2.0)
     heavy, weights = distinct[tied], ties[tied]
-    # Two values with many ties may be populations of their own.
-    if heavy.size < 3 or weights.sum() < _TIED_SHARE * rows[-1] or weights.mean() < _TIED_ROWS:
+    # A few values with many ties among others may be populations of their own.
+    share = _TIED_SHARE if heavy.size > _FEW_VALUES else _NEARLY_ALL
+    if heavy.size < _FEW_VALUES or weights.sum() < share * rows[-1] or weights.mean() < _TIED_ROWS:
         return 0.0
     gaps = np.diff(heavy)
     # Values that are repeated for another reason lie at random: of two gaps in a row one is three times as large.

@@ -143,7 +143,9 @@ class Search:
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
         self.settled = []
-        for size in range(2, max_components + 1 + _AHEAD):
+        # With equal errors a single component has one maximum.
+        ahead = 0 if max_components == 1 and np.ptp(self.likelihood.var) == 0.0 else _AHEAD
+        for size in range(2, max_components + 1 + ahead):
             effort = self._effort(size)
             if effort is BRIEF:
                 # What the criterion has left behind changes nothing of what is before it.
