@@ -210,6 +210,16 @@ def test_a_floor_that_is_asked_for_is_kept_and_said():
         assert any("sigmas below 0.5 are not resolved: this sigma_floor was asked for" in w for w in fit.warnings)
 
 
+@pytest.mark.parametrize("options", [{"family": "laplace"}, {"truncated": (-4.0, 4.0)}, {"background": (-5.0, 5.0)}])
+def test_a_floor_that_is_asked_for_is_kept_by_every_likelihood(options):
+    x = np.clip(np.random.default_rng(5).normal(0.0, 0.5, 200), -4.0, 4.0)
+    fit = mixpipe.fit_mixture(x, 0.01, 2, sigma_floor=1.0, **options)
+    own = [name != "uniform" for name in fit.mixture.families]
+    assert fit.sigma_floor == 1.0
+    np.testing.assert_allclose(fit.mixture.sigmas[own], 1.0)
+    assert fit.boundary[own].all()
+
+
 # A catalog that was joined with itself
 
 
