@@ -53,7 +53,7 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     _line(console, f"fits with M components{chosen}:")
     console.print(_selection(selection))
     console.print()
-    for line in _quality(quality, request.settings.quality_draws, data):
+    for line in _quality(quality, request.settings.quality_draws):
         _line(console, line)
     ratio = outcome.assessment.likelihood_ratio
     if ratio is not None:
@@ -69,11 +69,10 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
         _line(console, f"written: {path}")
 
 
-def _quality(quality: Quality, n_draws: int, data: Account) -> Iterator[str]:
+def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
     """The verdict on a fit, and what it is judged by."""
     limit = {"ok": f", p-values above {REJECTED:g}", "rejected": f", a p-value of {REJECTED:g} or less"}
-    unknown = ", not available for bins" if data.are_bins else ", rows are limits"
-    limit["untested"] = unknown if math.isnan(quality.ks) else ""
+    limit["untested"] = ", rows are limits" if math.isnan(quality.ks) else ""
     yield f"goodness of fit: {quality.verdict}{limit[quality.verdict]}"
     if math.isfinite(quality.ks):
         statistics = (
