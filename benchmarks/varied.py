@@ -369,7 +369,7 @@ def summary(verdicts: list[Verdict]) -> str:
         f"component ({100 * right / n:.1f} %; the standard is {100 * STANDARD:g} %)",
         f"{outcomes['spike']} rest on less than three effective rows although a better-founded maximum is known, "
         f"{silent} of them without a warning",
-        f"{outcomes['outlier']} have a component on one or two rows that gains more than 3 ln N nats beyond that maximum",
+        f"{outcomes['outlier']} have a component on one or two rows that gains 3 ln N nats beyond that maximum",
         f"{outcomes['short']} fall short",
         f"{same} of {len(fine)} with one log-likelihood by both routes (to {SAME:g}), {floors} with one floor",
         f"{len(climbing)} fits climb by more than {ARRIVED:g} nats, {sum(item.converged for item in climbing)} of them "

@@ -247,7 +247,11 @@ class TestFit:
         document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
         assert document["account"]["value"] == list(BINS)
         assert document["account"]["n_used"] == 30 and document["n_data"] == counts.sum()
-        assert document["quality"]["ks"] is None and document["quality"]["verdict"] == "untested"
+        # The largest distance of the counted shares from those of the mixture, at the edges.
+        shares = sum(each["weight"] * norm.cdf(edges, each["mean"], each["sigma"]) for each in document["components"])
+        counted = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+        assert document["quality"]["ks"] == pytest.approx(np.max(np.abs(counted - shares)), abs=1e-9)
+        assert document["quality"]["verdict"] == "ok"
         assert (out / "mixture.png").is_file() and (out / "quality.svg").is_file()
         again = run("reproduce", out)
         assert again.exit_code == 0, again.output
