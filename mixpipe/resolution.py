@@ -25,6 +25,8 @@ _TIED_SHARE = 0.5
 # Three values are a grid if they hold nearly all.
 _FEW_VALUES, _NEARLY_ALL = 3, 0.8
 _TIED_ROWS = 3.0
+# Values have many ties if they have at least this part of those of the values with the most.
+_TIED_PART = 0.05
 # Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share
 # has some that are no farther away than the step if there are several.
 _COMMON_QUANTILE = 0.7
@@ -263,7 +265,7 @@ def _find_step(distinct: Array, ties: Array) -> float:
     by_ties = np.argsort(ties, kind="stable")
     rows = np.cumsum(ties[by_ties])
     many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
-    tied = (ties >= 0.25 * many) & (ties >= 2.0)
+    tied = (ties >= _TIED_PART * many) & (ties >= 2.0)
     heavy, weights = distinct[tied], ties[tied]
     # A few values with many ties among others may be populations of their own.
     share = _TIED_SHARE if heavy.size > _FEW_VALUES else _NEARLY_ALL
