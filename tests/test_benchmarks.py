@@ -1,12 +1,37 @@
 """The search and the choice by BIC on a part of the benchmark's problems."""
 
+import numpy as np
+
+import mixpipe
 from benchmarks import hard, recovery
+from benchmarks.problems import hard_problem
+from tests import reference as ref
+
+
+def regular_deficit(index: int, n_components: int) -> float:
+    """Nats below the best of random restarts, both less what components on a row or two owe."""
+    problem = hard_problem(index)
+    fit = mixpipe.fit_mixture(problem.x, problem.err, n_components)
+    m = fit.mixture
+    parameters = m.weights.tolist(), m.means.tolist(), m.sigmas.tolist()
+    best, _ = ref.maximise(
+        problem.x.tolist(),
+        problem.err.tolist(),
+        n_components,
+        20,
+        np.random.default_rng(index),
+        sigma_floor=fit.sigma_floor,
+        regular=True,
+    )
+    return best - (fit.loglik - ref.occam(problem.x.tolist(), problem.err.tolist(), *parameters))
 
 
 def test_search_arrives_where_a_hundred_random_restarts_do() -> None:
+    """Restarts that are above stopped at a component on a row or two, but for one in a hundred."""
     found = hard.deficits(range(40))
     assert len(found) == 210  # 10 problems each with 2, 3, 4, 5 components, fitted with up to 4, 5, 6, 6
-    missed = [item for item in found if item[2] > hard.ARRIVED]
+    below = [(index, size) for index, size, deficit in found if deficit > hard.ARRIVED]
+    missed = [item for item in below if regular_deficit(*item) > hard.ARRIVED]
     assert len(missed) <= 0.01 * len(found), missed
 
 
