@@ -23,6 +23,7 @@ from mixpipe.figures.style import (
     style,
 )
 from mixpipe.model import Array, FitResult
+from mixpipe.resolution import rounded_from
 
 _BAND = (0.025, 0.975)
 _BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
@@ -88,15 +89,25 @@ def draw_quality(
 def integral_transform(fit: FitResult, scene: Scene) -> Array:
     """The probability integral transform of each row, among the values within the bounds of the sample.
 
-    Of bins it is that of their edges, shape (n_bins, 2).
+    Of bins it is that of their edges, and of values that were rounded to a grid that of the ends of the intervals which
+    they have been rounded from: shape (n_rows, 2).
     """
     if scene.bins is not None:
         return np.asarray(fit.mixture.cdf(scene.bins, scene.err[:, None]))
-    transform = np.empty(scene.x.size)
+    if fit.resolution.step == 0.0:
+        return _transformed(fit, scene, scene.x)
+    distinct, inverse = np.unique(scene.x, return_inverse=True)
+    ends = rounded_from(distinct, fit.resolution.step)
+    return np.stack([_transformed(fit, scene, np.clip(end[inverse], *scene.truncated)) for end in ends], axis=1)
+
+
+def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
+    """The transform of some values in the place of those of the rows."""
+    transform = np.empty(x.size)
     low, high = scene.truncated
     for start in range(0, transform.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        below, inside = fit.mixture.share_between(low, scene.x[rows], high, scene.err[rows])
+        below, inside = fit.mixture.share_between(low, x[rows], high, scene.err[rows])
         transform[rows] = below / inside
     return transform.clip(0.0, 1.0, out=transform)
 
@@ -105,7 +116,7 @@ def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, t
     """Rows over those expected in each bin of the transform, the edges, and the band of a right fit."""
     n_rows = scene.n_data
     n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
-    if scene.bins is None:
+    if transform.ndim == 1:
         counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
     else:
         edges = np.linspace(0.0, 1.0, n_bins + 1)
@@ -142,6 +153,8 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
 def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     """Normal scores of the ordered transform against a uniform sample's, thinned; whether one is off the frame."""
     n_rows = scene.n_data
+    if scene.bins is None and transform.ndim == 2:
+        transform = transform.mean(axis=1)
     if scene.bins is not None:
         # The rows below the upper edge of each bin.
         order = np.argsort(transform[:, 1], kind="stable")
