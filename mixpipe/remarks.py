@@ -16,6 +16,8 @@ from mixpipe.model import FitResult
 CONVERGED_GAIN = 1e-3
 # Components that hold fewer rows are named.
 _FEW_ROWS = 3.0
+# Rows that repeat others change little where they are fewer than this part of all.
+_REPEATED_SHARE = 0.05
 # A floor is mentioned where a sigma is no more than so many times as large.
 _NEAR_FLOOR = 2.0
 
@@ -46,7 +48,7 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
     rounded = has_errors and fit.resolution.cause == "grid"
     if fit.sigma_floor > 0.0 and (rounded or np.any(fit.mixture.sigmas[own] < _NEAR_FLOOR * fit.sigma_floor)):
         yield fit.resolution.note()
-    if fit.resolution.n_repeated > 0.0:
+    if fit.resolution.n_repeated > _REPEATED_SHARE * fit.n_data:
         yield (
             f"{fit.resolution.n_repeated:,.6g} rows repeat another row exactly: rows that are not independent make BIC "
             "find too many populations"

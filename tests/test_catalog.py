@@ -3,6 +3,7 @@
 import gzip
 import os
 import stat
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -579,11 +580,21 @@ class TestStore:
     def test_whole_or_not_at_all(self, tmp_path: Path) -> None:
         write_blocks([example()], tmp_path / "t.parquet")
         before = (tmp_path / "t.parquet").read_bytes()
-        bad = Table({"pdf": np.zeros((3, 200))})
-        with pytest.raises(CatalogError, match="'pdf' holds 200 values a row"):
-            write_blocks([bad], tmp_path / "t.parquet")
+
+        def ending_early() -> Iterator[Table]:
+            yield example()
+            raise CatalogError("a file ends early", "in a.fits", "a whole one")
+
+        with pytest.raises(CatalogError, match="ends early"):
+            write_blocks(ending_early(), tmp_path / "t.parquet")
         assert (tmp_path / "t.parquet").read_bytes() == before
         assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
+
+    def test_a_column_that_cannot_be_stored_is_refused_where_it_is_asked_for(self, tmp_path: Path) -> None:
+        write_blocks([Table({"x": [1.0, 2.0, 3.0], "pdf": np.zeros((3, 200))})], tmp_path / "t.parquet")
+        assert read_columns(tmp_path / "t.parquet", ["x"])["x"].tolist() == [1.0, 2.0, 3.0]
+        with pytest.raises(CatalogError, match="'pdf' holds 200 values a row"):
+            read_columns(tmp_path / "t.parquet", ["pdf"])
 
     def test_readable_by_the_group_as_the_umask_allows(self, tmp_path: Path) -> None:
         previous = os.umask(0o022)

@@ -157,9 +157,11 @@ def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterato
     if account.weighted:
         yield describe_weights(account, data.worth)
     resolution, n_rows = data.resolution(sigma_floor)
-    note = resolution.note(data.row_name(resolution.first))
-    if note:
-        yield note
+    # Of values without any errors that are not rounded there is nothing to say before the fit.
+    if resolution.cause != "crowding" or resolution.n_rows < n_rows or resolution.smallest_error > 0.0:
+        note = resolution.note(data.row_name(resolution.first))
+        if note:
+            yield note
     if resolution.n_repeated:
         yield (
             f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "
