@@ -214,6 +214,8 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "quality",
         "verdict",
         "warnings",
+        "sigma_floor",
+        "floor_cause",
         "status",
         "reason",
     ]

@@ -101,7 +101,10 @@ def _is_of_runs(config: Config) -> bool:
     """Whether there was a run in this folder, or in the one that it was copied from, perhaps without hidden files."""
     folders = (config.results / catalog.name for catalog in config.catalogs)
     fits = (fit for folder in folders for fit in folder.glob("*/*/fit.json"))
-    return (config.results / OWN / _LOCK).is_file() or next(fits, None) is not None
+    try:
+        return (config.results / OWN / _LOCK).is_file() or next(fits, None) is not None
+    except OSError:  # no folder can have such a name
+        return False
 
 
 def _find_links(results: Path, names: Collection[str]) -> Iterator[MixpipeError]:
