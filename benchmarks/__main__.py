@@ -22,6 +22,7 @@ from benchmarks import (
     passes,
     photoz,
     recovery,
+    resolution,
     scale,
 )
 from benchmarks.figure import draw, draw_scale
@@ -44,7 +45,10 @@ PARTS = {
     "memory": memory,
     "scale": scale,
     "clusters": clusters,
+    "resolution": resolution,
 }
+# What takes hours is measured where it is named.
+LONG = {"resolution"}
 
 
 def _read() -> dict[str, dict]:
@@ -72,13 +76,13 @@ def tables(measured: dict[str, dict]) -> str:
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but {', '.join(LONG)} by default")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figure of the last run")
     args = parser.parse_args()
     if unknown := set(args.part) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
     measured = _read()
-    for name in [] if args.tables else args.part or PARTS:
+    for name in [] if args.tables else args.part or [name for name in PARTS if name not in LONG]:
         print(f"measuring: {name}", flush=True)
         load = os.getloadavg()[0]
         found, time = timed(PARTS[name].measure)

@@ -482,7 +482,11 @@ def page(result: list[dict[str, Any]]) -> str:
         if body:
             blocks.append(table(["", "N", "samples", heading, ""], body))
     failed = sum(not line["passed"] for line in result)
-    blocks.append(f"{len(result) - failed} of {len(result)} lines reach the standard; the others are in bold.")
+    samples = sorted({line["n_samples"] for line in result})
+    blocks.append(
+        f"{len(result) - failed} of {len(result)} lines reach the standard; the others are in bold. {samples[0]} to "
+        f"{samples[-1]} samples a line."
+    )
     return "\n\n".join(blocks)
 
 
