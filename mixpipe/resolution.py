@@ -20,11 +20,11 @@ from mixpipe.arrays import Array
 # A comb of components of total width c steps on a grid of values has a density that is higher at the values by
 # 2 exp(-2 pi^2 c^2): with this c it gains less than a nat on a million rows, with a tenth less it does on 10^5.
 _STEPS = 0.6
-# Values are on a grid where those with many ties hold at least this share of the rows, with so many rows each.
+# Values are on a grid where those with many ties hold at least this share of the rows, with so many rows each; three
+# such values, if they hold nearly all.
 _TIED_SHARE = 0.5
-# Three values are a grid if they hold nearly all.
-_FEW_VALUES, _NEARLY_ALL = 3, 0.8
 _TIED_ROWS = 3.0
+_FEW_VALUES, _NEARLY_ALL = 3, 0.8
 # Values have many ties if they have at least this part of those of the values with the most.
 _TIED_PART = 0.05
 # Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share
@@ -49,14 +49,6 @@ _BLOCK_VALUES, _MOST_BLOCKS = 12, 40
 _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
 # A grid is even if all values are multiples of its step to this part of it.
 _EVEN = 1e-3
-
-CAUSES = {
-    "none": "no floor",
-    "errors": "no floor: every error is larger than what the values resolve",
-    "grid": "values that are multiples of a step",
-    "crowding": "values that lie as close by chance",
-    "given": "the sigma_floor that was asked for",
-}
 
 
 @dataclass(frozen=True)
