@@ -351,7 +351,7 @@ def never_falling(ascents: list[Ascent]) -> list[Ascent]:
     """The fits for 1, 2, ... components; one below the smaller one is that one, with a component counted twice."""
     kept: list[Ascent] = []
     for ascent in ascents:
-        if kept and ascent.score < kept[-1].score:
+        if kept and (ascent.score, ascent.loglik) < (kept[-1].score, kept[-1].loglik):
             last = kept[-1]
             ascent = Ascent(doubled(last.params), last.loglik, last.remaining_gain, occam=last.occam)
         kept.append(ascent)
