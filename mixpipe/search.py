@@ -67,6 +67,8 @@ _BETTER = 1e-4
 # Rounds of going back down and up again, at the most; and from how many more components they begin.
 _N_ROUNDS = 4
 _AHEAD = 2
+# Scores that differ by less are equal but for rounding.
+_ROUNDED = 1e-9
 
 
 def moments_start(likelihood: Likelihood) -> Params:
@@ -351,7 +353,8 @@ def never_falling(ascents: list[Ascent]) -> list[Ascent]:
     """The fits for 1, 2, ... components; one below the smaller one is that one, with a component counted twice."""
     kept: list[Ascent] = []
     for ascent in ascents:
-        if kept and (ascent.score, ascent.loglik) < (kept[-1].score, kept[-1].loglik):
+        falls = bool(kept) and ascent.loglik < kept[-1].loglik
+        if kept and ascent.score < kept[-1].score + (_ROUNDED if falls else 0.0):
             last = kept[-1]
             ascent = Ascent(doubled(last.params), last.loglik, last.remaining_gain, occam=last.occam)
         kept.append(ascent)
