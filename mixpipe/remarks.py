@@ -40,7 +40,8 @@ def with_remarks(fit: FitResult, extent: float, *, has_errors: bool, counted: bo
 
 
 def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> Iterator[str]:
-    if not fit.converged:
+    # A fit without a maximum is not converged either, and says so by itself.
+    if not fit.converged and not fit.remaining_gain < CONVERGED_GAIN:
         yield f"not converged: {fit.remaining_gain:.2g} nats remain (converged: {CONVERGED_GAIN:g})"
     if fit.sigma_floor > 0.0 and fit.boundary.any():
         yield f"{int(fit.boundary.sum())} of {fit.n_components} sigmas at the floor of {fit.sigma_floor:.4g}"

@@ -274,9 +274,7 @@ def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Asce
 
 
 def partitions(likelihood: Likelihood, size: int) -> list[Params]:
-    """Starts that know nothing of smaller fits: the sorted values cut into groups of equal numbers, and at wide
-    gaps.
-    """
+    """Starts that know nothing of smaller fits: the sorted values cut into equal numbers, and at wide gaps."""
     order = np.argsort(likelihood.x, kind="stable")
     x, counts = likelihood.x[order], likelihood.counts[order]
     after = np.cumsum(counts)
