@@ -24,9 +24,12 @@ PROVENANCE = {"command": "snakemake", "config": None, "versions": {}, "settings"
 PLOT = "#fit-1-plots-1"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A browser; tests are skipped, visibly, where there is none."""
+    """A browser; tests are skipped, visibly, where there is none.
+
+    Its event loop runs until the fixture ends, and Snakemake does not plan beside one.
+    """
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mixpipe
+from mixpipe.kernels import sketching
 from mixpipe.sketch import Grid, Sketch
 
 GRID = Grid(base=0.2, fineness=0.5)
@@ -96,3 +97,22 @@ def test_the_default_resolves_the_bulk_of_the_values():
     given = mixpipe.Cells.sketch(x, err, base=float(narrow))
     np.testing.assert_array_equal(mixpipe.Cells.sketch(x, err).x, given.x)
     assert len(mixpipe.Cells.sketch([2.0, 2.0, 2.0])) == 1
+
+
+def test_a_sample_holds_the_rows_of_the_smallest_hashes():
+    """The same rows whatever their order, and every one of them where they are few."""
+    x = np.random.default_rng(4).normal(size=200_000)
+    none, one = np.zeros(x.size), np.ones(1)
+
+    def sampled(values):
+        table = sketching.sample_rows(values, none, one, *sketching.empty_sample())
+        return sketching.sampled_rows(*table[:3])
+
+    sample = sampled(x)
+    assert sample.shape == (sketching.SAMPLE_ROWS, 4)
+    np.testing.assert_array_equal(sample, sampled(x[::-1].copy()))
+    # A row of the sample of all is in that of any rows with it, as those of the smallest hashes are.
+    half = sampled(x[: x.size // 2])
+    kept = np.isin(sample[:, 0], x[: x.size // 2])
+    assert np.isin(sample[kept, 0], half[:, 0]).all()
+    np.testing.assert_array_equal(np.sort(sampled(x[:1000])[:, 0]), np.sort(x[:1000]))

@@ -217,19 +217,26 @@ def sample_rows(x, err, weights, keys, contents, used, threshold):
 @njit(cache=True)
 def _smallest(keys, contents):
     """A table with the `SAMPLE_ROWS` smallest keys of another."""
-    filled = np.flatnonzero(keys != _EMPTY)
-    threshold = np.partition(keys[filled], SAMPLE_ROWS - 1)[SAMPLE_ROWS - 1]
+    low, threshold = np.int64(0), np.int64(2**63 - 1)
+    while low < threshold:
+        middle = low + ((threshold - low) >> 1)
+        n_below = 0
+        for key in keys:
+            n_below += np.int64(_EMPTY < key <= middle)
+        if n_below >= SAMPLE_ROWS:
+            threshold = middle
+        else:
+            low = middle + 1
     new_keys = np.full(keys.size, _EMPTY)
     new_contents = np.empty(contents.shape)
-    for k in filled:
-        if keys[k] <= threshold:
+    for k in range(keys.size):
+        if _EMPTY < keys[k] <= threshold:
             slot = _find(new_keys, keys[k])
             new_keys[slot] = keys[k]
             new_contents[slot] = contents[k]
     return new_keys, new_contents, SAMPLE_ROWS, threshold
 
 
-@njit(cache=True)
 def sampled_rows(keys, contents, used):
     """Contents of the rows of a sample, at most `SAMPLE_ROWS`, in the order of their keys."""
     if used > SAMPLE_ROWS:
@@ -238,9 +245,11 @@ def sampled_rows(keys, contents, used):
     return contents[filled[np.argsort(keys[filled])]]
 
 
-@njit(cache=True)
 def filled_cells(keys, sums):
-    """The cells of a table, sorted by key."""
+    """The cells of a table, sorted by key.
+
+    Sorted by NumPy: a sort that Numba had compiled and cached was seen to leave the keys in the order of the table.
+    """
     filled = np.flatnonzero(keys != _EMPTY)
     order = filled[np.argsort(keys[filled])]
     return keys[order], sums[order]
