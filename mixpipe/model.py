@@ -642,6 +642,8 @@ class Selection:
         for fit in self.fits:
             numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
             remarks = [fit.mixture.family] * (not fit.mixture.is_gaussian) + ["selected"] * (fit is best)
+            if fit.occam > 0.0:
+                remarks.append(f"judged at {self.judged(fit):.2f}" if fit.occam < math.inf else "no maximum")
             rows.append((str(fit.n_components), *numbers, ", ".join(remarks)))
         return f"number of components by {self.criterion.upper()}", rows
 
@@ -653,7 +655,8 @@ class Selection:
         pandas.DataFrame
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
             bound_sigma, family, bic_weight: the relative weight in BIC, its share of exp(-delta_bic / 2); exact:
-            whether the fit is that of all rows or of a sketch.
+            whether the fit is that of all rows or of a sketch; occam: nats that the choice takes off the
+            log-likelihood for components on a few rows or on the grain of the values.
         """
         import pandas as pd
 
@@ -682,6 +685,7 @@ class Selection:
                 "family": fit.mixture.family,
                 "bic_weight": float(share),
                 "exact": fit.exact,
+                "occam": fit.occam,
             }
             for fit, share in zip(self.fits, shares, strict=True)
         ]

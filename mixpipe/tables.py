@@ -56,6 +56,7 @@ COLUMNS = {
         "family",
         "bic_weight",
         "exact",
+        "occam",
     ),
     "estimators": ("estimator", "component", "weight", "mean", "sigma", "loglik", "seconds"),
     "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper"),

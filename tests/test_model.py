@@ -342,11 +342,21 @@ def test_selection_table_has_the_columns_of_the_interface():
         "family",
         "bic_weight",
         "exact",
+        "occam",
     ]
     assert table.n_components.tolist() == [1, 2, 3]
     assert table.n_params.tolist() == [2, 5, 8]
     assert table.selected.tolist() == [False, True, False]
     assert table.delta_bic.tolist() == pytest.approx([40.0 - 3 * math.log(100), 0.0, 3 * math.log(100) - 2.0])
+
+
+def test_what_a_choice_is_judged_by_is_shown_where_it_is_not_the_criterion():
+    fits = (result(1, -100.0), dataclasses.replace(result(2, -80.0), occam=50.0), dataclasses.replace(result(3, -70.0), occam=math.inf))
+    selection = Selection(fits)
+    assert selection.best is fits[0]
+    assert selection.table().occam.tolist() == [0.0, 50.0, math.inf]
+    _, rows = selection._presented()
+    assert [row[-1] for row in rows[1:]] == ["selected", f"judged at {fits[1].bic + 100.0:.2f}", "no maximum"]
 
 
 def test_ties_go_to_the_smaller_model():
