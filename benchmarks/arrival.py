@@ -11,7 +11,8 @@ import mixpipe
 from benchmarks import peers
 from benchmarks.measure import number, table
 from benchmarks.simulate import overlap, overlap_1e4
-from mixpipe.model import Mixture, bic
+from mixpipe.model.criteria import bic
+from mixpipe.model.mixture import Mixture
 
 TITLE = "How far from the maximum a fit stops"
 SEEDS = (0, 1, 2)

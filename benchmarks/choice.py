@@ -9,8 +9,11 @@ from benchmarks import peers
 from benchmarks.exactness import distance
 from benchmarks.measure import best_of, number, table, timed
 from benchmarks.simulate import overlap
-from mixpipe.likelihood import Likelihood
-from mixpipe.model import Cells, Mixture, Selection, bic
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.model.cells import Cells
+from mixpipe.model.criteria import bic
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Selection
 
 TITLE = "Choosing the number of components on a million rows"
 N_DATA = 1_000_000

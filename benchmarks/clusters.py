@@ -10,10 +10,11 @@ from unittest import mock
 
 import mixpipe
 from benchmarks.measure import number, table, timed
-from mixpipe import engine, selection
-from mixpipe.catalog import read_catalog
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.reading import read_catalog
+from mixpipe.config.settings import ColumnSettings
+from mixpipe.fitting import choose as selection
+from mixpipe.fitting.gaussian import fits as engine
 
 TITLE = "Open clusters: seven columns of Gaia EDR3"
 COLUMNS = {

@@ -13,11 +13,12 @@ import numpy as np
 
 from benchmarks.coverage import DESIGNS, MEDIAN_ERROR
 from benchmarks.measure import between_marks, table, write_text
-from mixpipe.comparison import Comparison, Fitted, compare_fits
-from mixpipe.influence import Common
-from mixpipe.model import Cells, Mixture
-from mixpipe.selection import fit_mixture
-from mixpipe.verdict import CONCLUSION_CHANGED, SHIFTED, Difference
+from mixpipe.assess.comparison.compare import Comparison, Fitted, compare_fits
+from mixpipe.assess.comparison.influence import Common
+from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHIFTED, Difference
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 TITLE = "Calibration of differences"
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import processes, table
-from mixpipe.intervals import Intervals, check_level
-from mixpipe.model import Cells, FitResult, Mixture
-from mixpipe.resampling import bootstrap
-from mixpipe.selection import fit_mixture
+from mixpipe.assess.bootstrap import bootstrap
+from mixpipe.assess.intervals import Intervals, check_level
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
 
 TITLE = "Coverage of the uncertainties"
 # Errors are lognormal around this median, 0.5 in ln err; the observed widths are then 0.8 to 1.4.

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.estimators_study import distance, free, largest_bias, relative, select
-from mixpipe.figures.style import COMPONENT_COLOURS, NOTE_COLOUR, style
-from mixpipe.files import write_file
+from mixpipe.base.files import write_file
+from mixpipe.report.figures.style import COMPONENT_COLOURS, NOTE_COLOUR, style
 
 # Colour, marker and line of each method; "errors ignored" has the colour of its estimator.
 LOOKS = {

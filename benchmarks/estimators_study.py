@@ -11,8 +11,9 @@ import numpy as np
 
 import mixpipe
 from benchmarks.measure import timed
-from mixpipe.estimators.density import fit_column_density
-from mixpipe.model import FitResult, Mixture
+from mixpipe.fitting.density.fit import fit_column_density
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
 
 DISTANCES = (2.0, 3.0, 5.0)
 PAIRS = {distance: Mixture([0.6, 0.4], [0.0, distance], [1.0, 0.7]) for distance in DISTANCES}

@@ -10,9 +10,10 @@ import numpy as np
 
 import mixpipe
 from benchmarks.measure import number, table, timed
-from mixpipe.kernels import newton
-from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, FitResult
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.fitting.kernels import newton
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import FitResult
 
 TITLE = "Exactness on a million rows"
 N_DATA = 1_000_000

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from benchmarks.arrival import deficits
 from benchmarks.measure import number
-from mixpipe.figures.style import COMPONENT_COLOURS, DATA_COLOUR
-from mixpipe.files import write_file
+from mixpipe.base.files import write_file
+from mixpipe.report.figures.style import COMPONENT_COLOURS, DATA_COLOUR
 
 # Deficits below this (nats) are drawn as this: nothing that a choice by BIC could notice.
 _NO_DEFICIT = 1e-3

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import processes, table
-from mixpipe.model import FitResult, Mixture
-from mixpipe.selection import fit_mixture
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
 
 TITLE = "Limits and truncated samples"
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
-from mixpipe.files import write_file
+from mixpipe.base.files import write_file
 
 PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "astroML", "pygmmis")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -40,7 +40,7 @@ def best_of(repeats: int, task: Callable[[], object]) -> tuple[float, float]:
 
 def processes() -> ProcessPoolExecutor:
     """A pool with a process for each core."""
-    from mixpipe.likelihood import available_threads
+    from mixpipe.base.threads import available_threads
 
     return ProcessPoolExecutor(available_threads(), mp_context=multiprocessing.get_context("spawn"))
 

@@ -7,8 +7,9 @@ from typing import Any
 from benchmarks import peers
 from benchmarks.measure import best_of, number, table
 from benchmarks.simulate import OVERLAP, overlap, ten_components
-from mixpipe.likelihood import Likelihood, available_threads
-from mixpipe.model import Cells
+from mixpipe.base.threads import available_threads
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.model.cells import Cells
 
 TITLE = "One pass over the data"
 SIZES = (100_000, 1_000_000)

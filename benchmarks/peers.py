@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.measure import best_of, seconds
-from mixpipe.model import Mixture
+from mixpipe.model.mixture import Mixture
 
 
 def attempt(task: Callable[[], float]) -> float | str:

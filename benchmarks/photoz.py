@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import curve_fit
 
 from benchmarks.measure import best_of, number, seconds, table, timed
-from mixpipe.estimators.tabulated import fit_densities
-from mixpipe.likelihood import available_threads
-from mixpipe.model import Mixture
+from mixpipe.base.threads import available_threads
+from mixpipe.fitting.tabulated.fit import fit_densities
+from mixpipe.model.mixture import Mixture
 
 TITLE = "Mixtures for tabulated densities"
 N_PDFS, N_GRID, N_COMPONENTS = 100_000, 200, 3

@@ -9,7 +9,7 @@ from typing import Any
 import mixpipe
 from benchmarks.measure import processes, table
 from benchmarks.simulate import separated
-from mixpipe.model import Mixture
+from mixpipe.model.mixture import Mixture
 
 TITLE = "The number of components that generated the data"
 N_PROBLEMS = {"a + b": 100, "2 max(a, b)": 100, "2 (a + b)": 200}

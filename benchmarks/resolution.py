@@ -31,7 +31,7 @@ import mixpipe
 from benchmarks.conditions import BIN_WIDTHS, Condition, Draw, Observed, Population, conditions, to_step
 from benchmarks.measure import table
 from benchmarks.optimiser import Bins, bins_loglik, maximise
-from mixpipe.simulation import quality_pvalues
+from mixpipe.assess.simulation import quality_pvalues
 
 TITLE = "Populations from nothing"
 N_SAMPLES = 200

@@ -99,12 +99,12 @@ def read_with_astropy(path: Path) -> dict[str, float]:
 def fit(path: Path) -> dict[str, Any]:
     """Seconds of each stage from the file to the tables, in a process whose compiled code is loaded."""
     import mixpipe
-    from mixpipe import rows
-    from mixpipe.catalog import read_blocks
-    from mixpipe.config import ColumnSettings
-    from mixpipe.effort import Effort
+    from mixpipe.assess.effort import Effort
+    from mixpipe.catalog.reading import read_blocks
+    from mixpipe.config.settings import ColumnSettings
+    from mixpipe.model import rows
     from mixpipe.pipeline.fit import fit_tables, write_fit
-    from mixpipe.pipeline.plan import FitPlan
+    from mixpipe.pipeline.plan.texts import FitPlan
 
     warm = np.linspace(-1.0, 1.0, 30_000) ** 3
     mixpipe.choose_n_components(warm, 0.1, max_components=2)
@@ -146,7 +146,8 @@ def fit(path: Path) -> dict[str, Any]:
 
 def ingest(path: Path) -> dict[str, float]:
     """Seconds to read all columns once and write them as the workflow does."""
-    from mixpipe.catalog import read_blocks, write_blocks
+    from mixpipe.catalog.reading import read_blocks
+    from mixpipe.catalog.store import write_blocks
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         start = time.perf_counter()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.problems import Problem
-from mixpipe.model import Mixture
+from mixpipe.model.mixture import Mixture
 
 # Three components, two of them one inside the other.
 OVERLAP = Mixture([0.35, 0.5, 0.15], [-1.0, 0.0, 3.0], [1.5, 1.0, 0.5])

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import mixpipe  # noqa: E402
-from mixpipe.schema import with_key_tables  # noqa: E402
+from mixpipe.config.schema import with_key_tables  # noqa: E402
 
 project = "mixpipe"
 author = "The mixpipe developers"

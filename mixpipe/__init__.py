@@ -6,30 +6,44 @@
 2
 """
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 # Where each public name lives. They are imported when first used: `mixpipe --help` must not wait for Numba.
 _HOMES = {
-    "CatalogError": "errors",
-    "Cells": "model",
-    "ConfigError": "errors",
-    "FitResult": "model",
-    "Mixture": "mixture",
-    "MixpipeError": "errors",
-    "Selection": "model",
-    "Uncertainties": "model",
-    "choose_n_components": "selection",
-    "fit_density": "estimators.tabulated",
-    "fit_densities": "estimators.tabulated",
-    "fit_mixture": "selection",
-    "fit_moments": "estimators.moments",
-    "plot_fit": "figures",
-    "read_catalog": "catalog",
+    "CatalogError": "base.errors",
+    "Cells": "model.cells",
+    "ConfigError": "base.errors",
+    "FitResult": "model.results",
+    "Mixture": "model.mixture",
+    "MixpipeError": "base.errors",
+    "Selection": "model.results",
+    "Uncertainties": "model.results",
+    "choose_n_components": "fitting.choose",
+    "fit_density": "fitting.tabulated.fit",
+    "fit_densities": "fitting.tabulated.fit",
+    "fit_mixture": "fitting.choose",
+    "fit_moments": "fitting.moments.fit",
+    "plot_fit": "report.figures",
+    "read_catalog": "catalog.reading",
 }
 __all__ = sorted(_HOMES)
+# Modules that were documented under other names, which serve for one more release.
+_MOVED = {
+    "mixpipe.estimators": "fitting",
+    "mixpipe.estimators.density": "fitting.density.fit",
+    "mixpipe.estimators.moments": "fitting.moments.fit",
+    "mixpipe.estimators.tabulated": "fitting.tabulated.fit",
+    "mixpipe.families": "model.families",
+    "mixpipe.figures": "report.figures",
+    "mixpipe.mixture": "model.mixture",
+    "mixpipe.selection": "fitting.choose",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -40,3 +54,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+class _Moved:
+    """Finds and loads modules by their former names."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(name, cls(), is_package=name == "mixpipe.estimators") if name in _MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        moved = import_module(f"mixpipe.{_MOVED[module.__name__]}")
+        module.__dict__.update({name: value for name, value in vars(moved).items() if not name.startswith("__")})
+
+
+sys.meta_path.append(_Moved)  # type: ignore[arg-type]

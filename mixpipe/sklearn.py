@@ -13,9 +13,11 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from mixpipe.arrays import Array
-from mixpipe.model import FitResult, Mixture, aic, bic
-from mixpipe.selection import choose_n_components, fit_mixture
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.choose import choose_n_components, fit_mixture
+from mixpipe.model.criteria import aic, bic
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
 
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
@@ -33,7 +35,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     criterion : str
         ``bic``, ``aic`` or ``icl``.
     family : str
-        Of the components: one of `mixpipe.families.FAMILIES`.
+        Of the components: one of `mixpipe.model.families.FAMILIES`.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 

@@ -31,12 +31,13 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.catalog import expand_files, read_catalog
-from mixpipe.config import parse_config
-from mixpipe.errors import CatalogError, ConfigError, OutputError
-from mixpipe.files import write_file
+from mixpipe.base.errors import CatalogError, ConfigError, OutputError
+from mixpipe.base.files import write_file
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import read_catalog
+from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.ingest import ingest_release
-from mixpipe.pipeline.run import Run, find_problems
+from mixpipe.pipeline.plan.run import Run, find_problems
 
 N = 12
 X = [5.0, 5.5, 4.5, 5.25, 4.75, 5.1, 4.9, 5.6, 4.4, 5.3, 4.7, 5.05]

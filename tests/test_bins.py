@@ -14,23 +14,23 @@ from scipy.optimize import minimize
 from scipy.stats import norm, truncnorm
 
 from mixpipe import cli
-from mixpipe.assessment import assess_fit
-from mixpipe.binned import classify_bins
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings, parse_config
-from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.figures import draw_mixture, draw_quality
-from mixpipe.figures.quality import integral_transform
-from mixpipe.figures.scene import Scene, spread
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells
+from mixpipe.assess.assessment import assess_fit
+from mixpipe.assess.binned import classify_bins
+from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.required import required_columns
+from mixpipe.config.settings import ColumnSettings, parse_config
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from mixpipe.pipeline.estimate import estimate_column, is_plain
 from mixpipe.pipeline.figures import draw_figures
-from mixpipe.pipeline.plan import FitPlan, read_fit_plan, recorded, to_text
-from mixpipe.provenance import code_hash
-from mixpipe.required import required_columns
-from mixpipe.selection import fit_mixture
+from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan, recorded, to_text
+from mixpipe.report.figures import draw_mixture, draw_quality
+from mixpipe.report.figures.quality import integral_transform
+from mixpipe.report.figures.scene import Scene, spread
+from mixpipe.results.provenance import code_hash
 
 BINS = ("lo", "hi", "n")
 NAN, INF = math.nan, math.inf

@@ -14,17 +14,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
-from mixpipe.catalog import (
-    read_blocks,
-    read_catalog,
-    read_columns,
-    store,
-    stored_blocks,
-    stored_columns,
-    stored_files,
-    write_blocks,
-)
-from mixpipe.errors import CatalogError
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog import store
+from mixpipe.catalog.reading import read_blocks, read_catalog
+from mixpipe.catalog.store import read_columns, stored_blocks, stored_columns, stored_files, write_blocks
 
 N_ROWS = 23
 SIZES = [1, 7, 1000]

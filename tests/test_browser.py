@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from mixpipe.estimators.moments import fit_moments
-from mixpipe.figures import fit_curves
-from mixpipe.mixture import Mixture
-from mixpipe.report import ReleaseChange, ReportEntry, write_report
-from mixpipe.selection import choose_n_components
-from mixpipe.tables import components_table
+from mixpipe.fitting.choose import choose_n_components
+from mixpipe.fitting.moments.fit import fit_moments
+from mixpipe.model.mixture import Mixture
+from mixpipe.report.entries import ReleaseChange, ReportEntry
+from mixpipe.report.figures import fit_curves
+from mixpipe.report.page import write_report
+from mixpipe.results.tables import components_table
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
 EVIL = '<script>document.title = 1</script>"\'><img src=x onerror="document.title = 2"></script>'

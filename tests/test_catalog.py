@@ -18,8 +18,10 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
-from mixpipe.catalog import expand_files, list_columns, read_catalog, read_columns, write_blocks
-from mixpipe.errors import CatalogError, ConfigError
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import list_columns, read_catalog
+from mixpipe.catalog.store import read_columns, write_blocks
 
 # Beyond 2**53, where double precision loses the last digits.
 LONG = 4295806720123456789

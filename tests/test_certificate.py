@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from mixpipe import engine
-from mixpipe.candidates import candidates
-from mixpipe.certificate import loglik_bound, steepest
-from mixpipe.likelihood import Likelihood
-from mixpipe.model import Cells, Mixture
-from mixpipe.search import Search
-from mixpipe.selection import choose_n_components
+from mixpipe.fitting.choose import choose_n_components
+from mixpipe.fitting.gaussian import fits as engine
+from mixpipe.fitting.gaussian.candidates import candidates
+from mixpipe.fitting.gaussian.certificate import loglik_bound, steepest
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.fitting.gaussian.search import Search
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 

@@ -11,13 +11,13 @@ import yaml
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.config import load_config
-from mixpipe.errors import PassingError
+from mixpipe.base.errors import PassingError
+from mixpipe.config.settings import load_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
-from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import Run
-from mixpipe.tables import COLUMNS
+from mixpipe.pipeline.plan.run import Run
+from mixpipe.pipeline.plan.texts import FIT_FILES
+from mixpipe.results.tables import COLUMNS
 
 
 def write(column: dict, results: str = "out", **catalog: object) -> None:

@@ -22,8 +22,8 @@ from scipy.special import ndtri
 import mixpipe
 from mixpipe import cli
 from mixpipe.cli.progress import fit_progress
-from mixpipe.schema import SCHEMA, defaults
-from mixpipe.tables import read_fit
+from mixpipe.config.schema import SCHEMA, defaults
+from mixpipe.results.tables import read_fit
 
 KEYS = {
     "n_data", "n_dropped", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged",
@@ -464,15 +464,15 @@ def test_a_fit_waits_for_nothing_that_it_does_not_need(tmp_path, output):
     file = tmp_path / "stars.fits"
     Table({"m": np.linspace(-1.0, 1.0, 500) ** 3}).write(file)
     found = imported(f"from mixpipe.cli import main; main({['fit', str(file), '--value', 'm', *output]})")
-    assert "mixpipe.assessment" in found
+    assert "mixpipe.assess.assessment" in found
     slow = {"pandas", "pyarrow", "h5py", "matplotlib", "scipy.optimize", "scipy.stats", "plotly", "jinja2", "snakemake"}
     assert not slow & found
 
 
 def test_the_table_of_a_run_waits_for_nothing_that_it_does_not_need():
     """Each job of a cluster reads it anew."""
-    found = imported("import mixpipe.pipeline.run")
-    assert "mixpipe.config" in found
+    found = imported("import mixpipe.pipeline.plan.run")
+    assert "mixpipe.config.settings" in found
     assert not {"astropy", "scipy", "numba", "pandas", "pyarrow", "h5py"} & found
 
 

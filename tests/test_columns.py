@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
-from mixpipe.catalog import read_catalog
-from mixpipe.columns import DROP_REASONS, ColumnData, combine_errors, prepare_column
-from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.required import required_columns
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.catalog.columns import DROP_REASONS, ColumnData, combine_errors, prepare_column
+from mixpipe.catalog.reading import read_catalog
+from mixpipe.catalog.required import required_columns
+from mixpipe.config.settings import ColumnSettings
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,21 +11,17 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from mixpipe import cli, tables
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.figures.overlay import Panel, draw_overlay
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells
-from mixpipe.pipeline.compare import (
-    compare_releases,
-    compare_stored,
-    draw_comparison,
-    read_stored,
-)
-from mixpipe.provenance import code_hash
-from mixpipe.quality import Quality
-from mixpipe.selection import choose_n_components
-from mixpipe.verdict import CONCLUSION_CHANGED, SHARPENED, UNCHANGED
+from mixpipe import cli
+from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHARPENED, UNCHANGED
+from mixpipe.assess.quality import Quality
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.fitting.choose import choose_n_components
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.pipeline.compare import compare_releases, compare_stored, draw_comparison, read_stored
+from mixpipe.report.figures.overlay import Panel, draw_overlay
+from mixpipe.results import tables
+from mixpipe.results.provenance import code_hash
 
 TWO = Mixture([0.6, 0.4], [1.0, 4.0], [0.4, 0.6])
 

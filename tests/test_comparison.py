@@ -7,17 +7,13 @@ import pytest
 from scipy.special import ndtr
 
 from benchmarks import comparison as benchmark
-from mixpipe.comparison import (
-    Fitted,
-    compare_fits,
-    match_components,
-    total_variation,
-)
-from mixpipe.influence import Common, Influence, covariance_of_differences
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells, FitResult, Uncertainties
-from mixpipe.selection import fit_mixture
-from mixpipe.verdict import CONCLUSION_CHANGED, SHARPENED, SHIFTED, UNCHANGED, Difference, decide
+from mixpipe.assess.comparison.compare import Fitted, compare_fits, match_components, total_variation
+from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
+from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHARPENED, SHIFTED, UNCHANGED, Difference, decide
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult, Uncertainties
 
 THREE = Mixture([0.5, 0.3, 0.2], [0.0, 4.0, 8.5], [1.0, 0.7, 1.2])
 NONE = Common(np.arange(0), np.arange(0))
@@ -79,7 +75,7 @@ def test_influence_of_one_component_is_that_of_mean_and_variance():
     expected = np.diag([0.0, variance / 500, (2 * variance**2 / 500) / (2 * sigma) ** 2])
     np.testing.assert_allclose(influence.covariance(cells.weights), expected, rtol=1e-5, atol=1e-9)
     half = np.where(np.arange(500) < 250, 1.0, 0.0)
-    # The expectation by the trapezium rule is exact to 1e-6, see mixpipe.influence.
+    # The expectation by the trapezium rule is exact to 1e-6, see mixpipe.assess.comparison.influence.
     np.testing.assert_allclose(influence.covariance(half), expected / 2, rtol=1e-5, atol=1e-9)
 
 
@@ -133,7 +129,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         return covariance_of_differences(influence, influence, [(0, 0), (1, 1), (2, 2)], common)
 
     whole = covariance()
-    monkeypatch.setattr("mixpipe.influence._BLOCK", 7)
+    monkeypatch.setattr("mixpipe.assess.comparison.influence._BLOCK", 7)
     # Sums in another order; covariances may cancel.
     np.testing.assert_allclose(covariance(), whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
 

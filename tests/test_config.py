@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixpipe.config import ColumnSettings, DensitySettings, Settings, load_config, parse_config
-from mixpipe.errors import ConfigError
-from mixpipe.estimators.tabulated import CLOSE_ENOUGH
-from mixpipe.schema import SCHEMA, SECTIONS, with_key_tables
+from mixpipe.base.errors import ConfigError
+from mixpipe.config.schema import SCHEMA, SECTIONS, with_key_tables
+from mixpipe.config.settings import ColumnSettings, DensitySettings, Settings, load_config, parse_config
+from mixpipe.fitting.tabulated.fit import CLOSE_ENOUGH
 
 MINIMAL = """
 catalogs:
@@ -338,7 +338,7 @@ def test_demo_is_valid_and_its_readme_up_to_date(root):
     config = load_config(root / "config" / "config.yaml")
     assert list(config.catalog("neutron_stars").releases) == ["2018", "2024"]
     readme = (root / "config" / "README.md").read_text(encoding="utf-8")
-    assert readme == with_key_tables(readme), "run: python -m mixpipe.schema config/README.md"
+    assert readme == with_key_tables(readme), "run: python -m mixpipe.config.schema config/README.md"
     for section in SECTIONS:
         assert f"<!-- keys: {section} -->" in readme
 

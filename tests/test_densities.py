@@ -17,14 +17,14 @@ from astropy.table import Table
 from click.testing import CliRunner
 from scipy.stats import norm
 
+from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import densities as reading
 from mixpipe.catalog.densities import find_grid, open_densities
 from mixpipe.cli import main
-from mixpipe.config import parse_config
-from mixpipe.errors import CatalogError
+from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.densities import fit_density_column
-from mixpipe.pipeline.run import Run, find_problems
-from mixpipe.tables import read_failure
+from mixpipe.pipeline.plan.run import Run, find_problems
+from mixpipe.results.tables import read_failure
 from tests.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)

@@ -9,10 +9,11 @@ import pytest
 from astropy.stats import bayesian_blocks as astropy_blocks
 from scipy.stats import norm
 
-from mixpipe.binning import METHODS, Sorted, bayesian_blocks, error_groups, histogram
-from mixpipe.estimators.density import fit_column_density
-from mixpipe.estimators.projection import Projection, bin_integrals, simplex_weights
-from mixpipe.model import Cells, Mixture
+from mixpipe.fitting.density.binning import METHODS, Sorted, bayesian_blocks, error_groups, histogram
+from mixpipe.fitting.density.fit import fit_column_density
+from mixpipe.fitting.density.projection import Projection, bin_integrals, simplex_weights
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 each_method = pytest.mark.parametrize("method", METHODS)
 TWO = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.5])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import mixpipe
-from mixpipe.estimators.em import CONVERGED_GAIN, EM_STEPS, ascend, iterate
-from mixpipe.likelihood import Likelihood
-from mixpipe.model import Cells, Mixture
+from mixpipe.fitting.gaussian.em import CONVERGED_GAIN, EM_STEPS, ascend, iterate
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 ORACLE_STEPS = {

@@ -8,10 +8,11 @@ from scipy.special import ndtr
 from scipy.stats import ks_2samp, kstest
 
 import mixpipe
-from mixpipe.empirical import limit_statistics
-from mixpipe.model import Cells, Mixture
-from mixpipe.quality import assess
-from mixpipe.simulation import quality_pvalues, simulated_statistics
+from mixpipe.assess.empirical import limit_statistics
+from mixpipe.assess.quality import assess
+from mixpipe.assess.simulation import quality_pvalues, simulated_statistics
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 
@@ -164,7 +165,7 @@ def test_rows_of_like_errors_are_alike(monkeypatch):
     cells = Cells.from_rows(truth.sample(5000, rng) + err * rng.standard_normal(5000), err)
     fit = mixpipe.fit_mixture(cells, n_components=2, start=truth)
     coarse = limit_statistics(fit, cells, 4000, rng_of(20))
-    monkeypatch.setattr("mixpipe.empirical._BINS", 64)
+    monkeypatch.setattr("mixpipe.assess.empirical._BINS", 64)
     # The module promises 0.3 %; the draws are the same, but for the eigenvectors that they are made with.
     for found, expected in zip(coarse, limit_statistics(fit, cells, 4000, rng_of(20)), strict=True):
         np.testing.assert_allclose(*np.quantile([found, expected], [0.5, 0.95], axis=1).T, rtol=0.006)

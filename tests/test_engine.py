@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from mixpipe import engine
-from mixpipe.estimators.em import ascend
-from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, Mixture
-from mixpipe.selection import choose_n_components, fit_mixture
+from mixpipe.fitting.choose import choose_n_components, fit_mixture
+from mixpipe.fitting.gaussian import fits as engine
+from mixpipe.fitting.gaussian.em import ascend
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 TRUTH = Mixture([0.35, 0.5, 0.15], [-1.0, 0.0, 3.0], [1.5, 1.0, 0.5])
 

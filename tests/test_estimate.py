@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mixpipe.config import ColumnSettings
-from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells, Selection
+from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import CatalogError
+from mixpipe.config.settings import ColumnSettings
+from mixpipe.fitting.choose import fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Selection
 from mixpipe.pipeline import estimate
 from mixpipe.pipeline.estimate import estimate_column
-from mixpipe.selection import fit_mixture
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 5.0], [1.0, 0.7])
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import estimators
 from benchmarks.estimators_study import CASES, summary
-from mixpipe.model import Mixture
+from mixpipe.model.mixture import Mixture
 
 
 def _run(mean: float, unc: float, loglik: float) -> dict:

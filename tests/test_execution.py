@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mixpipe.errors import CatalogError
+from mixpipe.base.errors import CatalogError
 from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
 from mixpipe.pipeline.job import is_final, last_error, run_job
 

@@ -9,8 +9,8 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixpipe.errors import ConfigError
-from mixpipe.expressions import Expression
+from mixpipe.base.errors import ConfigError
+from mixpipe.catalog.expressions import Expression
 
 LONG = 4295806720123456789
 

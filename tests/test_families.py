@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from mixpipe.families import FAMILIES
+from mixpipe.model.families import FAMILIES
 
 SHAPES = {"student_t": (0.5, 1.0, 3.0, 12.0, 80.0, 1000.0), "skew_normal": (-50.0, -2.0, 0.0, 0.7, 10.0)}
 # Mean and sigma of the lognormals, from nearly normal to a long tail; the others are at mean 3 with sigma 2.

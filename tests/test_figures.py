@@ -12,12 +12,20 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import binom, norm
 
-from mixpipe.figures import draw_classes, draw_estimators, draw_mixture, draw_quality, draw_selection, save_figure
-from mixpipe.figures.densities import Example, draw_examples
-from mixpipe.figures.quality import binomial_quantile
-from mixpipe.figures.scene import Scene
-from mixpipe.figures.style import component_style
-from mixpipe.model import FitResult, Mixture, Selection
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult, Selection
+from mixpipe.report.figures import (
+    draw_classes,
+    draw_estimators,
+    draw_mixture,
+    draw_quality,
+    draw_selection,
+    save_figure,
+)
+from mixpipe.report.figures.densities import Example, draw_examples
+from mixpipe.report.figures.quality import binomial_quantile
+from mixpipe.report.figures.scene import Scene
+from mixpipe.report.figures.style import component_style
 
 
 def fit_of(weights, means, sigmas, n_data, converged=True, loglik=-100.0):
@@ -360,7 +368,7 @@ def test_no_data_is_an_error():
 def test_bytes_repeat_within_a_process_and_between_processes(tmp_path):
     code = (
         "import sys, numpy as np\n"
-        "from mixpipe.figures import draw_mixture, save_figure\n"
+        "from mixpipe.report.figures import draw_mixture, save_figure\n"
         "from mixpipe.model import FitResult, Mixture\n"
         "fit = FitResult(Mixture([.5, .5], [0, 3], [1, 0]), 'em', -1., 0., 50, 5, True)\n"
         "figure = draw_mixture(fit, np.linspace(-2, 4, 50), .1, label='a / b / c', unit='mag')\n"
@@ -404,7 +412,7 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 def test_the_library_does_not_import_matplotlib_and_figures_do_not_import_pyplot():
     code = "import sys, mixpipe; assert 'matplotlib' not in sys.modules\n"
-    code += "import mixpipe.figures; assert 'matplotlib.pyplot' not in sys.modules"
+    code += "import mixpipe.report.figures; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -23,14 +23,15 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixpipe.catalog import expand_files, list_columns, read_blocks, read_catalog
+from mixpipe.base.errors import MixpipeError
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.expressions import Expression
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import list_columns, read_blocks, read_catalog
 from mixpipe.cli.options import read_request
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings, load_config, parse_config
-from mixpipe.errors import MixpipeError
-from mixpipe.expressions import Expression
-from mixpipe.schema import SCHEMA
-from mixpipe.verification import MANIFEST, verify_results
+from mixpipe.config.schema import SCHEMA
+from mixpipe.config.settings import ColumnSettings, load_config, parse_config
+from mixpipe.results.verification import MANIFEST, verify_results
 
 LONGER = os.environ.get("MIXPIPE_FUZZ")
 # What takes longer than this counts as without end.

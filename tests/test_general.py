@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 import mixpipe
-from mixpipe.families import FAMILIES
-from mixpipe.general.fit import NAMES, likelihood_of
-from mixpipe.general.likelihood import Likelihood, Point
-from mixpipe.general.points import sketched
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells
+from mixpipe.fitting.general.fit import NAMES, likelihood_of
+from mixpipe.fitting.general.likelihood import Likelihood, Point
+from mixpipe.fitting.general.points import sketched
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 
 from mixpipe import cli
 from mixpipe.cli.planning import plan_jobs
-from mixpipe.config import load_config
-from mixpipe.pipeline.run import Run
+from mixpipe.config.settings import load_config
+from mixpipe.pipeline.plan.run import Run
 
 BRACES = [
     "M_{bol}", "{}", "{0}", "{x", "x}", "{{x}}", "{wildcards.catalog}", "{config}", "{input:q}", "{x!r:>10}",
@@ -179,7 +179,7 @@ def project(folder: Path, root: Path) -> dict:
     """A copy of the checkout in which jobs share columns, catalogs, and a configuration with every text."""
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, folder / "checkout" / part)
-    module = folder / "checkout/mixpipe/pipeline/run.py"
+    module = folder / "checkout/mixpipe/pipeline/plan/run.py"
     module.write_text(module.read_text(encoding="utf-8").replace("_MANY_COLUMNS = 50", "_MANY_COLUMNS = 2"))
     work = folder / "work"
     work.mkdir()

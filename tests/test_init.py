@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixpipe import cli
-from mixpipe.cli.grouping import group_files
-from mixpipe.cli.yaml_text import one_line, remark
-from mixpipe.config import parse_config
+from mixpipe.cli.init.grouping import group_files
+from mixpipe.cli.init.yaml_text import one_line, remark
+from mixpipe.config.settings import parse_config
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(50.0, 10.0, 60).round(3)
@@ -176,7 +176,7 @@ def test_configurations_of_real_catalogs_run_to_their_end(catalogs, tmp_path):
 
 
 def test_the_configuration_runs(tmp_path, monkeypatch):
-    from mixpipe.pipeline.run import Run, find_problems
+    from mixpipe.pipeline.plan.run import Run, find_problems
 
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "stars.csv", name=[f"s{i}" for i in range(60)], mass=X, mass_err=ERR)

@@ -10,8 +10,8 @@ import pytest
 from numba import njit
 from scipy.optimize import brentq
 
-from mixpipe.kernels.newton import trust_region
-from mixpipe.kernels.passes import fast_exp, fast_log
+from mixpipe.fitting.kernels.newton import trust_region
+from mixpipe.fitting.kernels.passes import fast_exp, fast_log
 
 # Both helpers round some five times after the polynomial: 2 units in the last place is what is promised by
 # "about 2e-16", one more is allowed for the rounding of `math` itself.

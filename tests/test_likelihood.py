@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from mixpipe.kernels.passes import CHUNK
-from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, Mixture
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.fitting.kernels.passes import CHUNK
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 # The fast path equals the slow one to this, relative to the sum of the absolute contributions of the rows.

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from scipy import stats
 
 from mixpipe import cli
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError
-from mixpipe.limits import split_limits
-from mixpipe.required import required_columns
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.limits import split_limits
+from mixpipe.catalog.required import required_columns
+from mixpipe.config.settings import ColumnSettings
 
 NAN = float("nan")
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from mixpipe.cli import main
-from mixpipe.schema import SCHEMA, SECTIONS
+from mixpipe.config.schema import SCHEMA, SECTIONS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 EXAMPLES = sorted(path.name for path in DOCS.glob("*.md") if ">>>" in path.read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def test_quick_start_in_an_empty_folder(folder):
 
 
 def test_configuration_example_is_valid():
-    from mixpipe.config import parse_config
+    from mixpipe.config.settings import parse_config
 
     (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.DOTALL)
     (catalog,) = parse_config(yaml.safe_load(example)).catalogs

@@ -9,11 +9,11 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from mixpipe import tables
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from mixpipe.pipeline import members
-from mixpipe.provenance import code_hash
+from mixpipe.results import tables
+from mixpipe.results.provenance import code_hash
 
 MIXTURE = Mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
 

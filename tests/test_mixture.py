@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mixpipe.families import FAMILIES
-from mixpipe.mixture import Mixture
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
 
 SHAPES = {"student_t": 4.0, "skew_normal": 3.0}
 GAUSSIANS = Mixture([0.3, 0.7], [0.0, 4.0], [1.0, 0.5])

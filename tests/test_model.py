@@ -10,17 +10,11 @@ from scipy.special import xlogy
 from scipy.stats import norm
 
 import mixpipe
-from mixpipe.model import (
-    Cells,
-    FitResult,
-    Mixture,
-    Selection,
-    Uncertainties,
-    aic,
-    bic,
-    icl,
-)
-from mixpipe.resolution import find_grain, find_resolution
+from mixpipe.model.cells import Cells
+from mixpipe.model.criteria import aic, bic, icl
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.resolution import find_grain, find_resolution
+from mixpipe.model.results import FitResult, Selection, Uncertainties
 from tests import reference as ref
 
 MIXTURES = {
@@ -351,7 +345,11 @@ def test_selection_table_has_the_columns_of_the_interface():
 
 
 def test_what_a_choice_is_judged_by_is_shown_where_it_is_not_the_criterion():
-    fits = (result(1, -100.0), dataclasses.replace(result(2, -80.0), occam=50.0), dataclasses.replace(result(3, -70.0), occam=math.inf))
+    fits = (
+        result(1, -100.0),
+        dataclasses.replace(result(2, -80.0), occam=50.0),
+        dataclasses.replace(result(3, -70.0), occam=math.inf),
+    )
     selection = Selection(fits)
     assert selection.best is fits[0]
     assert selection.table().occam.tolist() == [0.0, 50.0, math.inf]

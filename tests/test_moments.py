@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from mixpipe.estimators.moments import fit_moments
-from mixpipe.estimators.pearson import pearson_roots
-from mixpipe.model import Cells, Mixture
-from mixpipe.moments import Moments, mixture_moments
+from mixpipe.fitting.moments.fit import fit_moments
+from mixpipe.fitting.moments.pearson import pearson_roots
+from mixpipe.fitting.moments.statistics import Moments, mixture_moments
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 PEARSON = Mixture([0.4, 0.6], [-1.5, 2.0], [0.8, 1.2])

@@ -11,13 +11,13 @@ import yaml
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.config import Config, parse_config
-from mixpipe.files import is_temporary, write_file
+from mixpipe.base.files import is_temporary, write_file
+from mixpipe.config.settings import Config, parse_config
 from mixpipe.pipeline import queue
 from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.folder import BusyError, find_obstacles, find_others, identity, lock_results
-from mixpipe.provenance import code_hash
+from mixpipe.results.provenance import code_hash
 from tests.cluster.project import Project, kill, survey
 from tests.cluster.slurm import wait_for
 

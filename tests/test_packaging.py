@@ -79,7 +79,8 @@ def test_wheel_has_library_and_workflow_and_nothing_else(wheel, root):
     )
     there = [name for name in files.stdout.splitlines() if (root / name).is_file()]
     assert names == {re.sub("^workflow/", "mixpipe/workflow/", name) for name in there}
-    assert {"mixpipe/workflow/Snakefile", "mixpipe/config.schema.yaml", "mixpipe/templates/report.html.j2"} <= names
+    data = {"config/config.schema.yaml", "report/templates/report.html.j2", "workflow/Snakefile"}
+    assert {f"mixpipe/{name}" for name in data} <= names
 
 
 def test_demo_runs_where_the_wheel_is_installed(installed, root, tmp_path):

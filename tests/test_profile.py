@@ -10,9 +10,11 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student_t
 
 import mixpipe
-from mixpipe.intervals import Intervals
-from mixpipe.model import Cells, Mixture, Uncertainties
-from mixpipe.profile import profile_intervals, sigma_upper_limit
+from mixpipe.assess.intervals import Intervals
+from mixpipe.assess.profile import profile_intervals, sigma_upper_limit
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Uncertainties
 
 PARTS = ("weights", "means", "sigmas")
 # Ends are found to 1e-4 of their distance from the estimate.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mixpipe import provenance
-from mixpipe.errors import CatalogError, MixpipeError
-from mixpipe.provenance import STAGES, FileHashes, check_code, code_hash, sha256, stage_files, versions
+from mixpipe.base.errors import CatalogError, MixpipeError
+from mixpipe.results import provenance
+from mixpipe.results.provenance import STAGES, FileHashes, check_code, code_hash, sha256, stage_files, versions
 
 
 @pytest.fixture
@@ -93,35 +93,48 @@ def names(stage: str) -> set[str]:
     return {path.relative_to(provenance.PACKAGE).as_posix() for path in stage_files(stage)}
 
 
+# Modules of the room of catalogs that are about columns, not about files.
+COLUMNS = ("columns", "expressions", "limits", "recognition", "required", "stream")
+
+
+def within(folder: str) -> set[str]:
+    """The modules that lie in a folder."""
+    found = {f"{folder}/{path.name}" for path in (provenance.PACKAGE / folder).glob("*.py")}
+    assert found
+    return found
+
+
 def test_stages_depend_on_what_they_use():
-    catalog = {f"catalog/{path.name}" for path in (provenance.PACKAGE / "catalog").glob("*.py")}
-    figures = {f"figures/{path.name}" for path in (provenance.PACKAGE / "figures").glob("*.py")}
-    kernels = {f"kernels/{path.name}" for path in (provenance.PACKAGE / "kernels").glob("*.py")}
-    assert catalog and figures and kernels
+    catalog = within("catalog/formats") | within("catalog") - {f"catalog/{name}.py" for name in COLUMNS}
+    figures = within("report/figures")
+    kernels = within("fitting/kernels") | within("model/kernels")
     # Tabulated densities are read, fitted and drawn by stages of their own.
-    densities = {f"{part}.py" for part in ("catalog/densities", "kernels/grids", "figures/densities")}
-    overlay = {"figures/overlay.py"}
-    assert catalog - densities <= names("ingest") & names("fit")
-    assert not names("ingest") & (figures | kernels | {"model.py", "columns.py", "tables.py"})
+    densities = {f"{part}.py" for part in ("catalog/densities", "fitting/kernels/grids", "report/figures/densities")}
+    overlay = {"report/figures/overlay.py"}
+    assert catalog - densities <= names("ingest") | {"catalog/release.py"}
+    assert catalog - densities <= names("fit")
+    assert not names("ingest") & (figures | kernels | {"model/cells.py", "catalog/columns.py", "results/tables.py"})
     assert kernels - densities | {
-        "columns.py",
-        "likelihood.py",
-        "search.py",
-        "selection.py",
-        "tables.py",
+        "catalog/columns.py",
+        "fitting/gaussian/likelihood.py",
+        "fitting/gaussian/search.py",
+        "fitting/choose.py",
+        "results/tables.py",
     } <= names("fit")
     assert not names("fit") & (figures | {"report/page.py"})
     assert figures - densities - overlay <= names("figures")
-    assert not names("figures") & (catalog | {"kernels/passes.py", "likelihood.py", "columns.py"})
-    assert catalog | {"kernels/grids.py", "estimators/tabulated.py"} <= names("densities")
-    assert not names("densities") & (figures | {"search.py", "selection.py"})
-    assert "figures/densities.py" in names("density_figure")
-    assert not names("density_figure") & (catalog | {"kernels/grids.py", "estimators/tabulated.py"})
+    numerics = {"fitting/kernels/passes.py", "fitting/gaussian/likelihood.py"}
+    assert not names("figures") & (catalog | numerics | {"catalog/columns.py"})
+    files = catalog - {"catalog/release.py", "catalog/store.py"}
+    assert files | {"fitting/kernels/grids.py", "fitting/tabulated/fit.py"} <= names("densities")
+    assert not names("densities") & (figures | {"fitting/gaussian/search.py", "fitting/choose.py"})
+    assert "report/figures/densities.py" in names("density_figure")
+    assert not names("density_figure") & (catalog | {"fitting/kernels/grids.py", "fitting/tabulated/fit.py"})
     assert not densities & (names("ingest") | names("fit") | names("figures"))
-    assert {"comparison.py"} | overlay <= names("compare")
+    assert {"assess/comparison/compare.py"} | overlay <= names("compare")
     assert not overlay & (names("fit") | names("figures"))
-    assert {"report/page.py", "templates/report.html.j2"} <= names("report")
-    assert not names("summary") & (catalog | figures | {"kernels/passes.py", "likelihood.py"})
+    assert {"report/page.py", "report/templates/report.html.j2"} <= names("report")
+    assert not names("summary") & (catalog | figures | numerics)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -159,17 +172,17 @@ def package(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        ("catalog/fits.py", {"ingest", "fit", "densities", "members", "compare"}),
-        ("search.py", {"fit"}),
-        ("kernels/grids.py", {"densities"}),
-        ("figures/mixture.py", {"figures", "density_figure", "compare"}),
-        ("figures/densities.py", {"density_figure"}),
-        ("templates/report.html.j2", {"report"}),
+        ("catalog/formats/fits.py", {"ingest", "fit", "densities"}),
+        ("fitting/gaussian/search.py", {"fit"}),
+        ("fitting/kernels/grids.py", {"densities"}),
+        ("report/figures/mixture.py", {"figures", "density_figure", "compare"}),
+        ("report/figures/densities.py", {"density_figure"}),
+        ("report/templates/report.html.j2", {"report"}),
         ("pipeline/account.py", {"account"}),
         ("pipeline/summary.py", {"summary"}),
-        ("pipeline/run.py", set()),
-        ("config.schema.yaml", set()),
-        ("errors.py", set(STAGES)),
+        ("pipeline/plan/run.py", set()),
+        ("config/config.schema.yaml", set()),
+        ("base/errors.py", set(STAGES)),
     ],
 )
 def test_an_edit_changes_the_hash_of_the_stages_behind_it(package, edited, stages):
@@ -194,7 +207,7 @@ def test_a_job_refuses_other_code_than_planned(package):
     planned = code_hash("figures")
     check_code("figures", planned)
     code_hash.cache_clear()
-    (package / "figures" / "style.py").write_text("", encoding="utf-8")
+    (package / "report/figures/style.py").write_text("", encoding="utf-8")
     with pytest.raises(MixpipeError, match="the code of stage 'figures' changed after this job was planned"):
         check_code("figures", planned)
 

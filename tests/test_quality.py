@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from mixpipe.model import Cells, Mixture
-from mixpipe.quality import assess, assess_sample, pit
+from mixpipe.assess.quality import assess, assess_sample, pit
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixpipe.config import parse_config
+from mixpipe.config.settings import parse_config
 
 MAKE = "make run"
 

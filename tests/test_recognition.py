@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mixpipe.cli.sentinels import common_sentinels, find_sentinels, forget_sentinels
-from mixpipe.recognition import find_measurements, is_coordinate, is_identifier, unit_in
+from mixpipe.catalog.recognition import find_measurements, is_coordinate, is_identifier, unit_in
+from mixpipe.cli.init.sentinels import common_sentinels, find_sentinels, forget_sentinels
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(50.0, 10.0, 200)

@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixpipe.figures import fit_curves
-from mixpipe.model import FitResult, Mixture, Selection, Uncertainties
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
-from mixpipe.provenance import code_hash
-from mixpipe.report import DensityEntry, ReleaseChange, ReportEntry, write_report
+from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry
+from mixpipe.report.figures import fit_curves
 from mixpipe.report.libraries import script_hash
+from mixpipe.report.page import write_report
 from mixpipe.report.plots import density_plots, fit_plots
 from mixpipe.report.traces import simplified
-from mixpipe.tables import components_table
+from mixpipe.results.provenance import code_hash
+from mixpipe.results.tables import components_table
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'

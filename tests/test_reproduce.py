@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from mixpipe.cli import main
-from mixpipe.config import parse_config
+from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
-from mixpipe.pipeline.run import Run
+from mixpipe.pipeline.plan.run import Run
 
 NAMES = ("components", "selection", "estimators", "intervals", "members", "fit")
 

@@ -9,12 +9,13 @@ from scipy.stats import kstest, norm
 from scipy.stats import t as student_t
 
 import mixpipe
-from mixpipe.assessment import assess_fit
-from mixpipe.effort import Effort
-from mixpipe.likelihood import Params
-from mixpipe.model import Cells, Mixture
-from mixpipe.resampling import Draws, bootstrap, matched
-from mixpipe.simulation import likelihood_ratio_test, quality_pvalues, simulated_statistics
+from mixpipe.assess.assessment import assess_fit
+from mixpipe.assess.bootstrap import Draws, bootstrap, matched
+from mixpipe.assess.effort import Effort
+from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, simulated_statistics
+from mixpipe.fitting.gaussian.likelihood import Params
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])

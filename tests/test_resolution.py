@@ -13,10 +13,11 @@ from scipy.special import expit, logit, xlogy
 from scipy.stats import binom, norm
 
 import mixpipe
-from mixpipe.model import Cells, Mixture
-from mixpipe.profile import sigma_upper_limit
-from mixpipe.resolution import find_resolution
-from mixpipe.simulation import quality_pvalues
+from mixpipe.assess.profile import sigma_upper_limit
+from mixpipe.assess.simulation import quality_pvalues
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.resolution import find_resolution
 from tests import reference as ref
 
 PARTS = ("weights", "means", "sigmas")

@@ -14,19 +14,19 @@ from scipy.stats import norm
 
 import mixpipe.pipeline.fit as fit_stage
 from mixpipe import cli
-from mixpipe.catalog import read_blocks
-from mixpipe.columns import name_row, prepare_column
-from mixpipe.config import ColumnSettings
-from mixpipe.effort import Effort
-from mixpipe.errors import CatalogError
-from mixpipe.model import Cells
+from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.columns import name_row, prepare_column
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.stream import ColumnStream
+from mixpipe.config.settings import ColumnSettings
+from mixpipe.model.cells import Cells
+from mixpipe.model.resolution import Resolution
 from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.estimate import estimate_column
 from mixpipe.pipeline.summary import summarise
-from mixpipe.provenance import code_hash
-from mixpipe.resolution import Resolution
-from mixpipe.stream import ColumnStream
-from mixpipe.tables import describe_resolution, read_fit
+from mixpipe.results.provenance import code_hash
+from mixpipe.results.tables import describe_resolution, read_fit
 
 
 def run(*args):
@@ -136,7 +136,7 @@ class TestBeforeTheFit:
 
     def test_many_rows_are_looked_at_in_part(self, monkeypatch, rounded):
         """Every second row has the same grain; errors are counted over all."""
-        monkeypatch.setattr("mixpipe.columns._LOOKED_AT", 200)
+        monkeypatch.setattr("mixpipe.catalog.columns._LOOKED_AT", 200)
         data = prepare_column(next(read_blocks(rounded, ["x", "x_err"])), ColumnSettings("x", "x", "x_err"))
         found, n_rows = data.resolution()
         assert n_rows == 200

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from mixpipe import rows as rows_module
-from mixpipe.kernels import passes
-from mixpipe.likelihood import Likelihood
-from mixpipe.model import Cells, Mixture
-from mixpipe.rows import RowLikelihood, Rows, Survey
-from mixpipe.selection import choose_from_rows, choose_n_components
-from mixpipe.sketch import Grid
+from mixpipe.fitting.choose import choose_from_rows, choose_n_components
+from mixpipe.fitting.gaussian import row_likelihood
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
+from mixpipe.fitting.kernels import passes
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.rows import Rows, Survey
+from mixpipe.model.sketch import Grid
 
 TRUTH = Mixture([0.35, 0.5, 0.15], [-1.0, 0.0, 3.0], [1.5, 1.0, 0.5])
 
@@ -79,7 +81,7 @@ def test_a_term_beyond_its_bound_is_noticed(monkeypatch):
     params = likelihood.points.scaled(TRUTH)
     wanted = likelihood.derivatives(params)
     n_passes = likelihood.n_passes
-    monkeypatch.setattr(rows_module, "_HEADROOM", 2.0**-30)
+    monkeypatch.setattr(row_likelihood, "_HEADROOM", 2.0**-30)
     again = likelihood.derivatives(params)
     assert likelihood.n_passes > n_passes + 1
     assert again.loglik == pytest.approx(wanted.loglik, rel=1e-9)

@@ -6,9 +6,10 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import mixpipe
-from mixpipe.likelihood import Likelihood, Params
-from mixpipe.model import Cells, Mixture
-from mixpipe.search import Search, doubled, merged, moments_start, removed, splits
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.fitting.gaussian.search import Search, doubled, merged, moments_start, removed, splits
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 

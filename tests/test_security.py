@@ -17,10 +17,10 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.config import load_config, parse_config
-from mixpipe.errors import ConfigError, MixpipeError
-from mixpipe.expressions import Expression
-from mixpipe.pipeline.run import Run
+from mixpipe.base.errors import ConfigError, MixpipeError
+from mixpipe.catalog.expressions import Expression
+from mixpipe.config.settings import load_config, parse_config
+from mixpipe.pipeline.plan.run import Run
 
 # What leaves a file behind wherever a shell, Python or a template takes it for its own.
 HOSTILE = [

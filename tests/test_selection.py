@@ -10,8 +10,9 @@ from astropy.table import Column, MaskedColumn
 from astropy.utils.masked import Masked
 
 import mixpipe
-from mixpipe.model import Cells, Mixture
-from mixpipe.selection import as_cells
+from mixpipe.fitting.choose import as_cells
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 X, ERR = [1.0, 2.0, 4.0], [0.1, 0.2, 0.3]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import mixpipe
-from mixpipe.kernels import sketching
-from mixpipe.sketch import Grid, Sketch
+from mixpipe.model.kernels import sketching
+from mixpipe.model.sketch import Grid, Sketch
 
 GRID = Grid(base=0.2, fineness=0.5)
 

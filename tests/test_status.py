@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from mixpipe import provenance
 from mixpipe.cli import main
-from mixpipe.pipeline.changes import compare_plans
+from mixpipe.pipeline.plan.changes import compare_plans
+from mixpipe.results import provenance
 
 CONFIG = {
     "catalogs": {
@@ -187,7 +187,7 @@ def test_missing_results(config):
 )
 def test_code(config, monkeypatch, stage, edited, follow):
     known = provenance.code_hash
-    for place in ("mixpipe.provenance", "mixpipe.pipeline.run", "mixpipe.cli.status"):
+    for place in ("mixpipe.results.provenance", "mixpipe.pipeline.plan.run", "mixpipe.cli.status"):
         monkeypatch.setattr(f"{place}.code_hash", lambda name: "0" * 64 if name == stage else known(name))
     jobs = status(config)
     assert jobs.keys() == edited | follow

@@ -10,14 +10,14 @@ import pytest
 from astropy.table import Table
 
 import mixpipe.pipeline.fit as fit_stage
-import mixpipe.pipeline.run as run_module
-from mixpipe.catalog import read_blocks, read_catalog
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings, parse_config
+import mixpipe.pipeline.plan.run as run_module
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.reading import read_blocks, read_catalog
+from mixpipe.catalog.stream import ColumnStream
+from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
-from mixpipe.pipeline.run import Run
-from mixpipe.stream import ColumnStream
+from mixpipe.pipeline.plan.run import Run
 
 N = 30_000
 CSV = ("components.csv", "selection.csv", "intervals.csv")

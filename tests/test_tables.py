@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import mixpipe
-from mixpipe import tables
-from mixpipe.model import Cells, Mixture
-from mixpipe.quality import Quality, assess
+from mixpipe.assess.quality import Quality, assess
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.results import tables
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from scipy.integrate import trapezoid
 from scipy.optimize import nnls
 from scipy.stats import norm
 
-from mixpipe.estimators.tabulated import CLOSE_ENOUGH, STATUS, discrepancy, fit_densities, fit_density
-from mixpipe.kernels import grids
-from mixpipe.model import Mixture
+from mixpipe.fitting.kernels import grids
+from mixpipe.fitting.tabulated.fit import CLOSE_ENOUGH, STATUS, discrepancy, fit_densities, fit_density
+from mixpipe.model.mixture import Mixture
 
 # Marron & Wand (1992), Annals of Statistics 20, 712, table 1: (weight, mean, sigma) of each component.
 MARRON_WAND = {

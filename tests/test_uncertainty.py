@@ -7,7 +7,8 @@ import pytest
 from scipy.special import ndtri
 
 import mixpipe
-from mixpipe.model import Cells, Mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from tests import reference as ref
 
 

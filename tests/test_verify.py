@@ -13,12 +13,12 @@ import yaml
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.config import parse_config
-from mixpipe.errors import ConfigError
+from mixpipe.base.errors import ConfigError
+from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.manifest import record_run
-from mixpipe.pipeline.run import Run
-from mixpipe.provenance import code_hash
-from mixpipe.verification import MANIFEST, verify_results
+from mixpipe.pipeline.plan.run import Run
+from mixpipe.results.provenance import code_hash
+from mixpipe.results.verification import MANIFEST, verify_results
 
 
 @pytest.fixture

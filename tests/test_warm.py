@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mixpipe import selection as public
-from mixpipe import stream
-from mixpipe.config import parse_config
-from mixpipe.effort import Effort
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells
+from mixpipe.assess.effort import Effort
+from mixpipe.catalog import stream
+from mixpipe.config.settings import parse_config
+from mixpipe.fitting import choose as public
+from mixpipe.fitting.choose import choose_n_components, fit_mixture
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from mixpipe.pipeline import estimate, fit
 from mixpipe.pipeline.estimate import Start, estimate_column
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
+from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.reproduce import reproduce_fit
-from mixpipe.pipeline.run import Run
-from mixpipe.selection import choose_n_components, fit_mixture
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 NAMES = ("components", "selection", "estimators", "intervals", "members", "fit")

@@ -13,15 +13,15 @@ from click.testing import CliRunner
 
 import mixpipe.pipeline.fit as fit_stage
 from mixpipe import cli
-from mixpipe.catalog import read_blocks
-from mixpipe.columns import prepare_column
-from mixpipe.config import ColumnSettings
-from mixpipe.errors import CatalogError
-from mixpipe.exact import ExactSum
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.stream import ColumnStream
+from mixpipe.config.settings import ColumnSettings
+from mixpipe.model.exact import ExactSum
 from mixpipe.pipeline.compare import read_stored
 from mixpipe.pipeline.figures import draw_figures
-from mixpipe.provenance import code_hash
-from mixpipe.stream import ColumnStream
+from mixpipe.results.provenance import code_hash
 
 N = 30_000
 NEEDED = ("x", "e", "w")
@@ -68,7 +68,7 @@ class TestExactSum:
         assert float(total) == float(right) == math.fsum(numbers)
 
     def test_more_numbers_than_a_block(self, monkeypatch):
-        monkeypatch.setattr("mixpipe.exact._BLOCK", 7)
+        monkeypatch.setattr("mixpipe.model.exact._BLOCK", 7)
         numbers = np.random.default_rng(1).random(100)
         total = ExactSum()
         total.add(numbers)

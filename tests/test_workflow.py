@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mixpipe.config import parse_config
-from mixpipe.errors import CatalogError, MixpipeError
+from mixpipe.base.errors import CatalogError, MixpipeError
+from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
-from mixpipe.pipeline.run import Run
-from mixpipe.verification import verify_results
+from mixpipe.pipeline.plan.run import Run
+from mixpipe.results.verification import verify_results
 
 CONFIG = {
     "catalogs": {
@@ -383,8 +383,8 @@ TABLE = [
         "the default, written out": (set_column("period", "max_components", value=2), REPORT),
     },
     {"setting of all fits": (lambda project: project.change("settings", "seed", value=2), FITS)},
-    {"edited numerics": (lambda project: project.edit("likelihood.py"), FITS)},
-    {"edited report": (lambda project: project.edit("templates/report.html.j2"), REPORT)},
+    {"edited numerics": (lambda project: project.edit("fitting/gaussian/likelihood.py"), FITS)},
+    {"edited report": (lambda project: project.edit("report/templates/report.html.j2"), REPORT)},
 ]
 
 
@@ -401,7 +401,7 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, tmp_path / "checkout" / part)
     # As if these were many.
-    module = tmp_path / "checkout/mixpipe/pipeline/run.py"
+    module = tmp_path / "checkout/mixpipe/pipeline/plan/run.py"
     few = module.read_text(encoding="utf-8").replace("_MANY_COLUMNS = 50", "_MANY_COLUMNS = 2")
     module.write_text(few.replace("_BATCH_COLUMNS = 10", "_BATCH_COLUMNS = 2"), encoding="utf-8")
     project = Project(tmp_path)
@@ -475,7 +475,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_only_the_added_file_is_read(project):
     write_csv(project.folder / "data/stars_dr2_3.csv", **stars(5))
     ask = (
-        "from pathlib import Path; from mixpipe.config import load_config; from mixpipe.pipeline.run import Run\n"
+        "from pathlib import Path; from mixpipe.config import load_config; from mixpipe.pipeline.plan.run import Run\n"
         "run = Run(load_config('mine.yaml'))\n"
         "for file in run.ingested('stars', 'dr2', 'mass'):\n"
         "    print(Path(file).is_file(), *run.ingest_files('stars', 'dr2', Path(file).stem))"

@@ -18,12 +18,12 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from mixpipe.catalog import fits as fits_tables
-from mixpipe.catalog import hdf5 as hdf5_tables
-from mixpipe.catalog.arrays import as_column, kind_of, mask_sentinels, parse_unit, unit_text
+from mixpipe.base.errors import excerpt
+from mixpipe.catalog.formats import fits as fits_tables
+from mixpipe.catalog.formats import hdf5 as hdf5_tables
+from mixpipe.catalog.formats.arrays import as_column, kind_of, mask_sentinels, parse_unit, unit_text
 from mixpipe.catalog.reading import list_columns, read_catalog
 from mixpipe.catalog.source import Source, expected_name
-from mixpipe.errors import excerpt
 
 # Rows in memory at a time: some 30 MB with a grid of 200 points.
 BLOCK_ROWS = 1 << 14

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixpipe.errors import ConfigError, PassingError, excerpt
+from mixpipe.base.errors import ConfigError, PassingError, excerpt
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -21,13 +21,13 @@ BLOCK_ROWS = 1 << 17
 
 # Each format's libraries are imported when a file of that format is met.
 _READERS = {
-    "fits": "mixpipe.catalog.fits",
-    "csv": "mixpipe.catalog.text",
-    "ecsv": "mixpipe.catalog.markup",
-    "votable": "mixpipe.catalog.markup",
-    "mrt": "mixpipe.catalog.markup",
-    "parquet": "mixpipe.catalog.parquet",
-    "hdf5": "mixpipe.catalog.hdf5",
+    "fits": "mixpipe.catalog.formats.fits",
+    "csv": "mixpipe.catalog.formats.text",
+    "ecsv": "mixpipe.catalog.formats.markup",
+    "votable": "mixpipe.catalog.formats.markup",
+    "mrt": "mixpipe.catalog.formats.markup",
+    "parquet": "mixpipe.catalog.formats.parquet",
+    "hdf5": "mixpipe.catalog.formats.hdf5",
 }
 
 
@@ -189,7 +189,7 @@ def _reader(source: Source) -> _Reader:
 
 def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
     """Tables of one file, with sentinels masked."""
-    from mixpipe.catalog.arrays import mask_sentinels
+    from mixpipe.catalog.formats.arrays import mask_sentinels
 
     blocks = _reader(source).blocks(source, columns, rows)
     while True:
@@ -214,7 +214,7 @@ def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
     """Rows of all tables; what a column holds, and its unit, must be the same in each."""
     from astropy.table import MaskedColumn, Table
 
-    from mixpipe.catalog.arrays import kind_of
+    from mixpipe.catalog.formats.arrays import kind_of
 
     whole = Table()
     for name in tables[0].colnames:

@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mixpipe.base.errors import CatalogError, PassingError
 from mixpipe.catalog.reading import join
 from mixpipe.catalog.source import Source
-from mixpipe.errors import CatalogError, PassingError
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mixpipe.errors import CatalogError, ConfigError, excerpt
+from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 
 FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "parquet", "hdf5")
 

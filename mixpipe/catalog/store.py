@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.table import MaskedColumn, Table
 
-from mixpipe.catalog.arrays import as_column, parse_unit, unit_text
+from mixpipe.base.errors import CatalogError
+from mixpipe.base.files import MARK_IN_PARQUET, write_file
 from mixpipe.catalog.files import place
-from mixpipe.catalog.parquet import to_masked
+from mixpipe.catalog.formats.arrays import as_column, parse_unit, unit_text
+from mixpipe.catalog.formats.parquet import to_masked
 from mixpipe.catalog.source import Source
-from mixpipe.errors import CatalogError
-from mixpipe.files import MARK_IN_PARQUET, write_file
 
 # Rows that are written and read at a time, whatever the blocks that they come in.
 GROUP_ROWS = 1 << 18

@@ -12,8 +12,8 @@ import click
 from click.shell_completion import CompletionItem
 
 import mixpipe
-import mixpipe.blas  # before NumPy
-from mixpipe.errors import MixpipeError, on_one_line
+import mixpipe.base.blas  # before NumPy
+from mixpipe.base.errors import MixpipeError, on_one_line
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
 # all again and again, for a tenth of the time of a fit.
@@ -94,7 +94,7 @@ class _Column(click.ParamType):
     name = "column"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from mixpipe.catalog import list_columns
+        from mixpipe.catalog.reading import list_columns
 
         # Click stops where the option has no value yet, and leaves FILE among what it did not look at.
         file = next((text for text in ctx.args if not text.startswith("-")), None)
@@ -223,7 +223,7 @@ def _init(files: tuple[str, ...], **options: Any) -> None:
     Files whose names differ in a release (dr2, v1.1, 2024) are releases of one catalog, others with the same columns
     are parts of one release. Comments say why each column is fitted or left out.
     """
-    from mixpipe.cli.starting import start_config
+    from mixpipe.cli.init.starting import start_config
 
     text = start_config(files, **options)
     click.echo(text if text is not None else f"written: {options['out']}", nl=text is None)

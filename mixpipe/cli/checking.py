@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from mixpipe.catalog import expand_files, read_catalog
+from mixpipe.base.errors import MixpipeError, excerpt, merged
+from mixpipe.catalog.columns import ColumnData, prepare_column
 from mixpipe.catalog.densities import DensityFile
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import read_catalog
+from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import check_storable
+from mixpipe.catalog.stream import MEMORY_ROWS
 from mixpipe.cli.display import say, show_densities, show_release
-from mixpipe.columns import ColumnData, prepare_column
-from mixpipe.config import CatalogSettings, ColumnSettings, DensitySettings, load_config
-from mixpipe.errors import MixpipeError, excerpt, merged
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, load_config
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
 from mixpipe.pipeline.estimate import check_estimable, is_plain, limited
 from mixpipe.pipeline.folder import find_obstacles, find_others, tell_others
-from mixpipe.pipeline.plan import reading_options
-from mixpipe.pipeline.run import find_idle, find_problems, placed
-from mixpipe.required import required_columns
-from mixpipe.stream import MEMORY_ROWS
+from mixpipe.pipeline.plan.run import find_idle, find_problems, placed
+from mixpipe.pipeline.plan.texts import reading_options
 
 
 def check_config(path: str) -> list[MixpipeError]:

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mixpipe.arrays import Array
+from mixpipe.assess.quality import REJECTED, Quality
+from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import chance, count, measured
+from mixpipe.catalog.columns import Account, ColumnData
 from mixpipe.cli.options import Request
-from mixpipe.columns import Account, ColumnData
-from mixpipe.config import ColumnSettings, DensitySettings
-from mixpipe.families import FAMILIES
-from mixpipe.model import FitResult, Selection
-from mixpipe.presentation import chance, count, measured
-from mixpipe.quality import REJECTED, Quality
+from mixpipe.config.settings import ColumnSettings, DensitySettings
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.results import FitResult, Selection
 
 if TYPE_CHECKING:
     # What stands behind them is slow to import, and not all of it is used by every command.

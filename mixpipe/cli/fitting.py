@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import mixpipe
-from mixpipe.catalog import read_blocks, unchanged
+from mixpipe.catalog.files import unchanged
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.required import required_columns
 from mixpipe.cli.options import check_idle, naming_options, read_request
 from mixpipe.cli.progress import fit_progress
 from mixpipe.pipeline.fit import Fitted, fit_tables
-from mixpipe.pipeline.plan import reading_options
-from mixpipe.required import required_columns
-from mixpipe.tables import fit_document, json_text
+from mixpipe.pipeline.plan.texts import reading_options
+from mixpipe.results.tables import fit_document, json_text
 
 # What other programs rely on: these keys and no others.
 _FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged")

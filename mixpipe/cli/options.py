@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mixpipe.catalog import idle_options
-from mixpipe.config import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.expressions import Expression
-from mixpipe.pipeline.plan import FitPlan, effort_of, reading_options
-from mixpipe.schema import KeyPath, check
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.catalog.expressions import Expression
+from mixpipe.catalog.reading import idle_options
+from mixpipe.config.schema import KeyPath, check
+from mixpipe.config.settings import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
+from mixpipe.pipeline.plan.texts import FitPlan, effort_of, reading_options
 
 # Options that a configuration has under the same name.
 _CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "missing", "where")
@@ -108,7 +108,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     0.1
     >>> read_request("stars.csv", {"value": "mass", "error_scale": 0})
     Traceback (most recent call last):
-    mixpipe.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
+    mixpipe.base.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
     """
     given = {
         name: list(value) if isinstance(value, tuple) else value
@@ -172,11 +172,12 @@ def naming_options(where: str | None = None) -> Iterator[None]:
     >>> with naming_options("kind == NS"):
     ...     raise CatalogError("no column 'NS'", "in a.csv", "one of kind, mass")
     Traceback (most recent call last):
-    mixpipe.errors.CatalogError: no column 'NS', in a.csv, expected one of kind, mass; text needs quotes, kind == 'NS'
+    mixpipe.base.errors.CatalogError: no column 'NS', in a.csv, expected one of kind, mass; text needs quotes, kind ==
+    'NS'
     >>> with naming_options():
     ...     raise CatalogError("text", "in a.csv", "numbers; `missing` lists what stands for no value")
     Traceback (most recent call last):
-    mixpipe.errors.CatalogError: text, in a.csv, expected numbers; --missing lists what stands for no value
+    mixpipe.base.errors.CatalogError: text, in a.csv, expected numbers; --missing lists what stands for no value
     """
 
     def option(match: re.Match[str]) -> str:

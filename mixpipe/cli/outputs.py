@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from mixpipe.base.errors import ConfigError
 from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
-from mixpipe.errors import ConfigError
 from mixpipe.pipeline.fit import Fitted, write_fit
-from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.provenance import code_hash, sha256
+from mixpipe.pipeline.plan.texts import FIT_FILES
+from mixpipe.results.provenance import code_hash, sha256
 
 
 def check_picture(path: str) -> Path:
@@ -26,7 +26,7 @@ def check_picture(path: str) -> Path:
     ConfigError
         For an ending that is no picture format, or a folder that is not there or cannot be written.
     """
-    from mixpipe.figures import PICTURE_FORMATS
+    from mixpipe.report.figures import PICTURE_FORMATS
 
     picture = Path(path)
     if picture.suffix.lower() not in PICTURE_FORMATS:
@@ -74,7 +74,7 @@ def _writing(path: Path, option: str) -> Iterator[None]:
 
 def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
     """Draw the data and the mixture; the ending of the path says in which format."""
-    from mixpipe.figures import draw_mixture, drawn_rows, save_figure
+    from mixpipe.report.figures import draw_mixture, drawn_rows, save_figure
 
     fit, account = fitted.outcome.fit, fitted.account
     rows = fitted.drawn()
@@ -105,7 +105,7 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
     fitted : Fitted
         What came of it.
     """
-    from mixpipe.figures import fit_figures, save_figure
+    from mixpipe.report.figures import fit_figures, save_figure
 
     paths = {name: folder / file for name, file in FIT_FILES.items()}
     with _writing(folder, "--out"):

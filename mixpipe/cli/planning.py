@@ -14,9 +14,9 @@ from snakemake.cli import main
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from mixpipe.base.errors import ConfigError
 from mixpipe.cli.jobs import register
 from mixpipe.cli.running import workflow_arguments
-from mixpipe.errors import ConfigError
 
 
 @dataclass(frozen=True)

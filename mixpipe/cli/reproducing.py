@@ -7,7 +7,7 @@ import math
 import mixpipe
 from mixpipe.cli.display import say
 from mixpipe.pipeline.reproduce import Reproduction, reproduce_fit
-from mixpipe.tables import json_text
+from mixpipe.results.tables import json_text
 
 
 def reproduce(path: str, *, as_json: bool) -> bool:

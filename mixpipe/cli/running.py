@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import mixpipe
+from mixpipe.base.errors import ConfigError
 from mixpipe.cli import complain
-from mixpipe.config import load_config
-from mixpipe.errors import ConfigError
-from mixpipe.pipeline.changes import find_changed
+from mixpipe.config.settings import load_config
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
-from mixpipe.pipeline.run import find_failure, find_problems
+from mixpipe.pipeline.plan.changes import find_changed
+from mixpipe.pipeline.plan.run import find_failure, find_problems
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")

@@ -9,14 +9,14 @@ from itertools import groupby
 from pathlib import Path
 
 import mixpipe
+from mixpipe.base.errors import MixpipeError
 from mixpipe.cli.display import say
-from mixpipe.config import load_config
-from mixpipe.errors import MixpipeError
-from mixpipe.pipeline.changes import find_changed
+from mixpipe.config.settings import load_config
 from mixpipe.pipeline.folder import find_obstacles
-from mixpipe.pipeline.run import find_problems
-from mixpipe.provenance import STAGES, code_hash
-from mixpipe.tables import json_text
+from mixpipe.pipeline.plan.changes import find_changed
+from mixpipe.pipeline.plan.run import find_problems
+from mixpipe.results.provenance import STAGES, code_hash
+from mixpipe.results.tables import json_text
 
 # How messages of jobs begin, in the order of the work.
 _ORDER = "reading taking fitting drawing counting comparing writing"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from mixpipe.base.errors import ConfigError
 from mixpipe.cli.display import say
-from mixpipe.config import load_config, parse_config
-from mixpipe.errors import ConfigError
-from mixpipe.pipeline.changes import find_other_settings
-from mixpipe.verification import MANIFEST, Verification, recorded_config, verify_results
+from mixpipe.config.settings import load_config, parse_config
+from mixpipe.pipeline.plan.changes import find_other_settings
+from mixpipe.results.verification import MANIFEST, Verification, recorded_config, verify_results
 
 _WORDS = {
     "missing": "missing",

@@ -1,3 +1,3 @@
 """The stages of the workflow: what each job does, from files to files. One module per stage, named as its rule."""
 
-import mixpipe.blas  # noqa: F401  (before NumPy)
+import mixpipe.base.blas  # noqa: F401  (before NumPy)

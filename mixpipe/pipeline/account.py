@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mixpipe.files import MARK_IN_PARQUET
-from mixpipe.provenance import check_code
-from mixpipe.tables import status_columns, write_csv
+from mixpipe.base.files import MARK_IN_PARQUET
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import status_columns, write_csv
 
 
 def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ingested: Sequence[str]) -> None:

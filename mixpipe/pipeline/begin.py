@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mixpipe.config import Config
-from mixpipe.files import is_temporary
+from mixpipe.base.files import is_temporary
+from mixpipe.config.settings import Config
 from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
 from mixpipe.pipeline.folder import find_others, identity, lock_file, lock_results, own_files, tell_others
 from mixpipe.pipeline.queue import cancel_left, forget_run, record_run
-from mixpipe.provenance import OWN, PACKAGE, kernels_hash
+from mixpipe.results.provenance import OWN, PACKAGE, kernels_hash
 
 
 def claim_results(results: Path) -> None:
@@ -32,7 +32,7 @@ def claim_results(results: Path) -> None:
         If another run is at work in it, or it cannot be written.
     """
     lock_results(results)
-    if not os.access(PACKAGE / "kernels", os.W_OK):
+    if not all(os.access(folder, os.W_OK) for folder in PACKAGE.rglob("kernels")):
         kernels = results / OWN / "kernels" / f"{kernels_hash()}-{identity(results)}"
         os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.resolve()))
 

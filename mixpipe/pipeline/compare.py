@@ -17,18 +17,26 @@ import pyarrow.parquet as pq
 from astropy import units as u
 from matplotlib.figure import Figure
 
-from mixpipe.catalog.arrays import parse_unit
-from mixpipe.comparison import SUMMARY_COLUMNS, Comparison, Fitted, compare_fits, differences_table, summary_row
-from mixpipe.errors import CatalogError, ConfigError, MixpipeError, is_lasting
-from mixpipe.figures.failure import draw_failure
-from mixpipe.figures.overlay import Panel, draw_overlay
-from mixpipe.figures.style import save_figure
-from mixpipe.influence import Common
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells, Uncertainties
-from mixpipe.provenance import check_code
-from mixpipe.tables import open_fit, read_bounds, read_fit, write_csv
-from mixpipe.verdict import NOT_COMPARED
+from mixpipe.assess.comparison.compare import (
+    SUMMARY_COLUMNS,
+    Comparison,
+    Fitted,
+    compare_fits,
+    differences_table,
+    summary_row,
+)
+from mixpipe.assess.comparison.influence import Common
+from mixpipe.assess.comparison.verdict import NOT_COMPARED
+from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, is_lasting
+from mixpipe.catalog.formats.arrays import parse_unit
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Uncertainties
+from mixpipe.report.figures.failure import draw_failure
+from mixpipe.report.figures.overlay import Panel, draw_overlay
+from mixpipe.report.figures.style import save_figure
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import open_fit, read_bounds, read_fit, write_csv
 
 # What a row of the summary is about.
 _PLACE = ("catalog", "old", "new", "column", "unit")

@@ -16,19 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mixpipe.arrays import Array
-from mixpipe.catalog import read_catalog
+from mixpipe.base.arrays import Array
+from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, PassingError, is_lasting, on_one_line
+from mixpipe.base.files import write_file
 from mixpipe.catalog.densities import DensityFile, open_densities
-from mixpipe.config import DensitySettings
-from mixpipe.errors import CatalogError, ConfigError, MixpipeError, PassingError, is_lasting, on_one_line
-from mixpipe.estimators.tabulated import STATUS, DensityTable, fit_densities, row_status
-from mixpipe.expressions import Expression
-from mixpipe.files import write_file
+from mixpipe.catalog.expressions import Expression
+from mixpipe.catalog.reading import read_catalog
+from mixpipe.catalog.required import required_columns
+from mixpipe.config.settings import DensitySettings
+from mixpipe.fitting.tabulated.fit import STATUS, DensityTable, fit_densities, row_status
 from mixpipe.pipeline.failure import failure_document, write_no_rows
-from mixpipe.pipeline.plan import DensityPlan, check_data, open_density_plan
-from mixpipe.provenance import COMMAND, sha256, versions
-from mixpipe.required import required_columns
-from mixpipe.tables import write_json
+from mixpipe.pipeline.plan.texts import DensityPlan, check_data, open_density_plan
+from mixpipe.results.provenance import COMMAND, sha256, versions
+from mixpipe.results.tables import write_json
 
 # Why a row has no mixture; what is missing is called as for columns of values.
 MISSING = "missing_value"

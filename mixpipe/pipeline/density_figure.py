@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mixpipe.figures import draw_failure, save_figure
-from mixpipe.figures.densities import Example, draw_examples, example_title, heading
-from mixpipe.mixture import Mixture
-from mixpipe.provenance import check_code
-from mixpipe.tables import read_failure
+from mixpipe.model.mixture import Mixture
+from mixpipe.report.figures import draw_failure, save_figure
+from mixpipe.report.figures.densities import Example, draw_examples, example_title, heading
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import read_failure
 
 
 def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:

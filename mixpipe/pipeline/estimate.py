@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixpipe.assessment import Assessment, assess_fit
-from mixpipe.config import ColumnSettings
-from mixpipe.effort import Effort
-from mixpipe.engine import Found, SketchUse
-from mixpipe.errors import CatalogError, ConfigError
-from mixpipe.estimation import ESTIMATORS, choose_by
-from mixpipe.families import FAMILIES
-from mixpipe.general.fit import climb as climb_general
-from mixpipe.likelihood import available_threads
-from mixpipe.mixture import Mixture
-from mixpipe.model import Cells, FitResult, Selection
-from mixpipe.rows import concatenated
-from mixpipe.selection import choose_from_rows, choose_n_components, climb_rows, fit_mixture, with_fit
-from mixpipe.stream import ColumnStream
+from mixpipe.assess.assessment import Assessment, assess_fit
+from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.base.threads import available_threads
+from mixpipe.catalog.stream import ColumnStream
+from mixpipe.config.settings import ColumnSettings
+from mixpipe.fitting.choose import choose_from_rows, choose_n_components, climb_rows, fit_mixture, with_fit
+from mixpipe.fitting.gaussian.fits import Found, SketchUse
+from mixpipe.fitting.general.fit import climb as climb_general
+from mixpipe.fitting.methods import ESTIMATORS, choose_by
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult, Selection
+from mixpipe.model.rows import concatenated
 
 # Up to this many rows the likelihood is climbed from the other estimates, too: a check of the search.
 _CLIMBED_ROWS = 20_000

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixpipe.columns import Account
-from mixpipe.errors import MixpipeError
-from mixpipe.files import write_file
-from mixpipe.pipeline.plan import DensityPlan, FitPlan
-from mixpipe.provenance import COMMAND, versions
-from mixpipe.tables import COLUMNS, write_csv, write_json
+from mixpipe.base.errors import MixpipeError
+from mixpipe.base.files import write_file
+from mixpipe.catalog.columns import Account
+from mixpipe.pipeline.plan.texts import DensityPlan, FitPlan
+from mixpipe.results.provenance import COMMAND, versions
+from mixpipe.results.tables import COLUMNS, write_csv, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from mixpipe.figures import draw_failure, fit_curves, fit_figures, save_figure
-from mixpipe.provenance import check_code
-from mixpipe.tables import read_bounds, read_estimates, read_failure, read_fit, write_json
+from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import read_bounds, read_estimates, read_failure, read_fit, write_json
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000

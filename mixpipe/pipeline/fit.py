@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe import tables
-from mixpipe.catalog import StoredRelease
-from mixpipe.columns import Account, ColumnData, prepare_column
-from mixpipe.errors import ConfigError, MixpipeError, is_lasting, on_one_line
-from mixpipe.model import Array, Cells
+from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
+from mixpipe.catalog.columns import Account, ColumnData, prepare_column
+from mixpipe.catalog.release import StoredRelease
+from mixpipe.catalog.required import required_columns
+from mixpipe.catalog.stream import MEMORY_ROWS, ColumnStream, gathered
+from mixpipe.fitting.choose import with_floor
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import Array
 from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain, limited
 from mixpipe.pipeline.failure import write_failed_fit
-from mixpipe.pipeline.plan import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
-from mixpipe.provenance import COMMAND, versions
-from mixpipe.required import required_columns
-from mixpipe.selection import with_floor
-from mixpipe.stream import MEMORY_ROWS, ColumnStream, gathered
+from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
+from mixpipe.results import tables
+from mixpipe.results.provenance import COMMAND, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +193,7 @@ def fit_tables(
     n_components : int or None
         The number of components, None to choose it.
     threads, progress
-        As in `mixpipe.selection.choose_n_components`.
+        As in `mixpipe.fitting.choose.choose_n_components`.
     tell : callable or None
         Called with the account of the rows before the search begins.
 

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from mixpipe.config import Config
-from mixpipe.errors import ConfigError, MixpipeError, OutputError
-from mixpipe.provenance import OWN
-from mixpipe.verification import MANIFEST
+from mixpipe.base.errors import ConfigError, MixpipeError, OutputError
+from mixpipe.config.settings import Config
+from mixpipe.results.provenance import OWN
+from mixpipe.results.verification import MANIFEST
 
 # At the top of the folder, beside those of the catalogs.
 _NAMES = ("summary.csv", "report.html", MANIFEST, "logs", "benchmarks", OWN)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from mixpipe.catalog import read_blocks, unchanged, write_blocks
-from mixpipe.pipeline.plan import IngestPlan, check_data, open_ingest_plan
-from mixpipe.provenance import sha256
+from mixpipe.catalog.files import unchanged
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.store import write_blocks
+from mixpipe.pipeline.plan.texts import IngestPlan, check_data, open_ingest_plan
+from mixpipe.results.provenance import sha256
 
 # Seconds between two lines on how far the reading has come.
 _EVERY = 5.0

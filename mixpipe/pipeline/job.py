@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mixpipe.errors import CatalogError, MixpipeError, OutputError, on_one_line
+from mixpipe.base.errors import CatalogError, MixpipeError, OutputError, on_one_line
 
 # As for the command line: imports and figures leave some hundred thousand objects, which the garbage collector would
 # otherwise look at again and again, for a tenth of the time of a figure.

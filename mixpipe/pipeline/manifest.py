@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mixpipe.provenance import check_code
-from mixpipe.verification import write_manifest
+from mixpipe.results.provenance import check_code
+from mixpipe.results.verification import write_manifest
 
 
 def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: str, manifest: str) -> None:

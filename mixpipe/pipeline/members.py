@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from mixpipe.catalog.arrays import parse_unit
-from mixpipe.files import write_file
-from mixpipe.provenance import check_code
+from mixpipe.base.files import write_file
+from mixpipe.catalog.formats.arrays import parse_unit
+from mixpipe.results.provenance import check_code
 
 # Columns in the unit of the values; the others are numbers.
 _WITH_UNIT = ("value", "err", "true_mean", "true_unc")

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from mixpipe.mixture import Mixture
-from mixpipe.provenance import check_code
-from mixpipe.report import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, write_report
-from mixpipe.tables import components_table, describe_resolution, read_comparison, read_failure, read_fit
+from mixpipe.model.mixture import Mixture
+from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
+from mixpipe.report.page import write_report
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import components_table, describe_resolution, read_comparison, read_failure, read_fit
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600

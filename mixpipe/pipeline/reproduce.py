@@ -12,13 +12,15 @@ from typing import Any
 
 from astropy.table import Table
 
-from mixpipe.catalog import StoredRelease, read_blocks, write_blocks
-from mixpipe.errors import CatalogError
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.release import StoredRelease
+from mixpipe.catalog.required import required_columns
+from mixpipe.catalog.store import write_blocks
 from mixpipe.pipeline.fit import fit_contents, fit_tables, recorded_start
-from mixpipe.pipeline.plan import FitPlan, read_fit_plan
-from mixpipe.provenance import code_hash, sha256, versions
-from mixpipe.required import required_columns
-from mixpipe.tables import json_text, open_fit
+from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan
+from mixpipe.results.provenance import code_hash, sha256, versions
+from mixpipe.results.tables import json_text, open_fit
 
 # What a fit.json says of the making of its numbers; everything else are numbers, and words about them.
 _MAKING = ("plan", "versions", "command", "options", "account")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from mixpipe.provenance import check_code
-from mixpipe.tables import read_verdicts, status_columns, write_csv
+from mixpipe.results.provenance import check_code
+from mixpipe.results.tables import read_verdicts, status_columns, write_csv
 
 
 def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table: str) -> None:

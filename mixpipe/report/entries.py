@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS
 from mixpipe.report.numbers import missing, significant
-from mixpipe.verdict import NOT_COMPARED, VERDICTS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from mixpipe.presentation import count, measured, probability, rounded
+from mixpipe.base.presentation import count, measured, probability, rounded
 
 
 def missing(value: Any) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mixpipe.files import write_file
-from mixpipe.quality import REJECTED
+from mixpipe.assess.quality import REJECTED
+from mixpipe.base.files import write_file
 from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
 from mixpipe.report.numbers import decimal, missing, pvalue, rows, significant, with_unc
@@ -85,7 +85,7 @@ def write_report(
 def _environment() -> jinja2.Environment:
     """The templates, with what they call."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mixpipe"),
+        loader=jinja2.PackageLoader("mixpipe.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

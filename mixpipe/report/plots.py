@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_height, squeezed
+from mixpipe.report.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_height, squeezed
 from mixpipe.report.entries import DensityEntry, ReportEntry
 from mixpipe.report.numbers import significant
 from mixpipe.report.traces import (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mixpipe.drawing import HEADROOM
-from mixpipe.model import Array
+from mixpipe.model.results import Array
+from mixpipe.report.drawing import HEADROOM
 from mixpipe.report.numbers import missing
 
 # The page's style sheet makes this near-black near-white on a dark ground.

@@ -13,9 +13,9 @@ with atheris.instrument_imports(include=["mixpipe", "yaml"]):
     import numpy as np
     from astropy.table import Table
 
-    from mixpipe.config import parse_config
-    from mixpipe.errors import MixpipeError
-    from mixpipe.expressions import Expression
+    from mixpipe.base.errors import MixpipeError
+    from mixpipe.catalog.expressions import Expression
+    from mixpipe.config.settings import parse_config
 
 TABLE = Table({"x": [1.0, np.nan, -3.0], "n": [1, 2, 3], "name": ["a", "", "c"]})
 

@@ -1,4 +1,4 @@
-# The table of the run. The configuration is checked here against mixpipe/config.schema.yaml; catalogs are looked at when
+# The table of the run. The configuration is checked here against mixpipe/config/config.schema.yaml; catalogs are looked at when
 # the first job is planned, and a mistake in either ends in one line.
 import atexit
 import gc
@@ -13,19 +13,19 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from mixpipe.config import parse_config
-from mixpipe.errors import MixpipeError, on_one_line
+from mixpipe.config.settings import parse_config
+from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
-from mixpipe.pipeline.plan import FIT_FILES
-from mixpipe.pipeline.run import (
+from mixpipe.pipeline.plan.texts import FIT_FILES
+from mixpipe.pipeline.plan.run import (
     Run,
     batch_name,
     comparison_name,
     find_failure,
     find_problems,
 )
-from mixpipe.provenance import code_hash
+from mixpipe.results.provenance import code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.

@@ -1,0 +1,1 @@
+"""What is known about a fit: quality, intervals, bootstrap, profiles, simulated catalogs."""

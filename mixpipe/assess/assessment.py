@@ -1,0 +1,202 @@
+"""What a chosen fit owes its reader: quality with p-values, intervals, and the test of one more component."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixpipe.assess.bootstrap import bootstrap
+from mixpipe.assess.effort import Effort
+from mixpipe.assess.intervals import Intervals
+from mixpipe.assess.profile import profile_intervals, sigma_upper_limit
+from mixpipe.assess.quality import REJECTED, Quality, assess, assess_sample
+from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
+from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import chance
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.results import FitResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVELS = (0.68, 0.95)
+_PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
+# A sample that is less than this part of the population says little of the rest.
+_SMALL_SHARE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A fit with what was found out about it.
+
+    Parameters
+    ----------
+    fit : FitResult
+        With bootstrap uncertainties where they were asked for, and warnings about its quality.
+    quality : Quality
+        Distances between data and mixture.
+    interval_rows : tuple of dict
+        The rows of `intervals`.
+    sigma_upper : ndarray, shape (n_components,)
+        95 % upper limit of each sigma on the boundary, nan for the others.
+    likelihood_ratio : LikelihoodRatio or None
+        The test against one component more.
+    """
+
+    fit: FitResult
+    quality: Quality
+    interval_rows: tuple[dict[str, object], ...]
+    sigma_upper: Array = field(default_factory=lambda: np.empty(0))
+    likelihood_ratio: LikelihoodRatio | None = None
+
+    @property
+    def intervals(self) -> pd.DataFrame:
+        """method, component, parameter, estimate, level, lower, upper."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.interval_rows))
+
+
+def assess_fit(
+    cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, sample: Cells | None = None
+) -> Assessment:
+    """Find out what `effort` asks for.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted, or points that stand for them.
+    fit : FitResult
+        Their fit.
+    effort : Effort
+        What to compute.
+    n_threads : int or None
+        Threads; all cores by default. No number depends on it.
+    sample : Cells or None
+        A small sample of the rows, where `cells` are points: the quality is that of the sample, to which next to
+        nothing was fitted; no catalogs are simulated.
+
+    Examples
+    --------
+    >>> from mixpipe.fitting.choose import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 1.2, 0.7, 1.1, 0.9], err=0.5)
+    >>> found = assess_fit(cells, fit_mixture(cells), Effort(quality_draws=99))
+    >>> found.fit.boundary, found.sigma_upper.round(2)
+    (array([ True]), array([0.45]))
+    """
+    quality = _quality(cells, fit, effort, n_threads) if sample is None else assess_sample(fit.mixture, sample)
+    parts = list(
+        _rows(
+            "information",
+            fit,
+            [Intervals.from_uncertainties(fit.mixture, fit.uncertainties, level) for level in LEVELS],
+        )
+    )
+    upper = np.full(fit.n_components, np.nan)
+    ratio = None
+    warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
+    warnings += _rejection(quality, effort.quality_draws if sample is None else 0)
+    for j in np.flatnonzero(fit.boundary):
+        upper[j] = sigma_upper_limit(cells, fit, int(j))
+    if effort.profile:
+        parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
+    if effort.bootstrap:
+        draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
+        parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
+        unc = draws.uncertainties()
+        fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
+        if draws.n_unconverged:
+            warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
+    if effort.likelihood_ratio and sample is not None:
+        warnings.append("no likelihood_ratio: it simulates catalogs, which takes too long for so many rows")
+    elif effort.likelihood_ratio:
+        family, background = _kind(fit)
+        ratio = likelihood_ratio_test(
+            cells,
+            fit.n_components,
+            family=family,
+            background=background,
+            n_draws=effort.likelihood_ratio,
+            seed=effort.seed,
+            n_threads=n_threads,
+        )
+        if ratio.p_value <= REJECTED:
+            warnings.append(
+                "one component more is better than chance allows: "
+                f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"
+            )
+    return Assessment(replace(fit, warnings=tuple(warnings)), quality, tuple(parts), upper, ratio)
+
+
+def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:
+    """Statistics and their p-values: large arrays for the ones and small ones for the others, at the same time."""
+    with ThreadPoolExecutor(1) as pool:
+        quality = pool.submit(assess, fit.mixture, cells)
+        if not effort.quality_draws:
+            return quality.result()
+        ks, ad = quality_pvalues(
+            fit, cells, effort.quality_draws, effort.seed, observed=quality.result, n_threads=n_threads
+        )
+        return replace(quality.result(), ks_pvalue=ks, ad_pvalue=ad)
+
+
+def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
+    """The family of the components, and the range of the background beside them if there is one."""
+    mixture = fit.mixture
+    family = next(name for name in mixture.families if name != "uniform")
+    if "uniform" not in mixture.families:
+        return family, None
+    j = mixture.families.index("uniform")
+    half = math.sqrt(3.0) * mixture.sigmas[j]
+    return family, (float(mixture.means[j] - half), float(mixture.means[j] + half))
+
+
+def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
+    """Warnings about what a truncated sample does not show."""
+    if cells.truncated is None:
+        return
+    low, high = cells.truncated
+    share = float(np.mean(fit.mixture.share_between(low, cells.x, high, cells.err)[1]))
+    if share < _SMALL_SHARE:
+        yield f"only {100.0 * share:.2g} % of the fitted population lies between the bounds: the rest is extrapolated"
+    outside = np.flatnonzero((fit.mixture.means < low) | (fit.mixture.means > high))
+    if outside.size:
+        names = ", ".join(str(j + 1) for j in outside)
+        yield f"beyond the bounds of the sample: the mean of component {names}, seen by its tail alone"
+
+
+def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
+    """A warning that the mixture does not describe the data, and what to try."""
+    name, value = min(
+        ("Kolmogorov-Smirnov", quality.ks_pvalue), ("Anderson-Darling", quality.ad_pvalue), key=lambda entry: entry[1]
+    )
+    if quality.verdict == "rejected":
+        yield (
+            f"the mixture does not describe the data ({name} p {chance(value, n_draws)}): try more components, other "
+            "families, a background, or a floor for errors that are too small"
+        )
+
+
+def _rows(method: str, fit: FitResult, intervals: list[Intervals]) -> Iterator[dict[str, object]]:
+    """One row for each component, parameter and level; of a shape only where a family has one."""
+    for j in range(fit.n_components):
+        for parameter, part in _PARAMETERS:
+            if parameter == "shape" and FAMILIES[fit.mixture.families[j]].shape_name is None:
+                continue
+            for level, ends in zip(LEVELS, intervals, strict=True):
+                low, high = getattr(ends, part)[:, j]
+                yield {
+                    "method": method,
+                    "component": j + 1,
+                    "parameter": parameter,
+                    "estimate": getattr(fit.mixture, part)[j],
+                    "level": level,
+                    "lower": low,
+                    "upper": high,
+                }

@@ -1,0 +1,1 @@
+"""Two fits side by side: matched components, joint uncertainties, the verdict."""

@@ -1,0 +1,388 @@
+"""Two fits side by side: which components are the same, what differs and how significantly, and a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
+from mixpipe.assess.comparison.verdict import Difference, decide, joint_pvalue
+from mixpipe.fitting.general.fit import likelihood_of
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array, FitResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Bhattacharyya distance from which two components are different populations: two equal widths 2 widths apart, or one
+# five times as wide as the other.
+_PRICE = 0.5
+# Nats by which a fit may miss its maximum where it does not say so.
+_GAIN = 1e-6
+# The sum of what fewer revised rows change is not normally distributed.
+_FEW_ROWS = 10
+
+PARAMETERS = ("weight", "mean", "sigma")
+# What `summary_row` has.
+SUMMARY_COLUMNS = (
+    "verdict",
+    "n_components_old",
+    "n_components_new",
+    "evidence",
+    "evidence_old",
+    "gain",
+    "distance",
+    "significance",
+    "pvalue",
+    "n_old",
+    "n_new",
+    "n_common",
+    "n_added",
+    "n_dropped",
+    "n_revised",
+    "n_moved",
+    "note",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit with its rows.
+
+    Parameters
+    ----------
+    fit : FitResult
+        The fit.
+    cells : Cells
+        One cell per row.
+    component : ndarray of int, shape (n_rows,)
+        The component that each row most probably belongs to, from 0.
+    selection : sequence of (int, float)
+        Number of components and BIC of each fit that was considered.
+    sigma_upper : ndarray, shape (n_components,)
+        Upper limits of the sigmas on the boundary, else nan.
+    """
+
+    fit: FitResult
+    cells: Cells
+    component: NDArray[np.intp]
+    selection: Sequence[tuple[int, float]]
+    sigma_upper: Array
+
+    def bic_of(self, n_components: int) -> float:
+        """The lowest BIC with a number of components; nan where it was not considered."""
+        return min((bic for size, bic in self.selection if size == n_components), default=math.nan)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What became of the rows; nan for what is not known without keys."""
+
+    n_old: int
+    n_new: int
+    n_common: float = math.nan
+    n_added: float = math.nan
+    n_dropped: float = math.nan
+    n_revised: float = math.nan
+    n_moved: float = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two fits compared.
+
+    Parameters
+    ----------
+    old, new : FitResult
+        The fits, in the same unit.
+    pairs : tuple of (int, int)
+        Matched components, from 0.
+    differences : tuple of Difference
+        Of all parameters.
+    verdict : str
+        One of `VERDICTS`.
+    evidence : float
+        BIC of the new data with the old number of components, minus that with the new one; 0 where they are equal.
+    evidence_old : float
+        The same for the old data: negative where they preferred the old number.
+    gain : float
+        Log-likelihood of the new data under the new mixture, minus that under the old one.
+    distance : float
+        Total variation distance of the intrinsic densities, 0 to 1.
+    pvalue : float
+        Probability that chance makes the differences of all parameters together as large; nan where their covariance
+        is not known.
+    rows : Rows
+        What became of the rows.
+    notes : tuple of str
+        What a reader has to know.
+    """
+
+    old: FitResult
+    new: FitResult
+    pairs: tuple[tuple[int, int], ...]
+    differences: tuple[Difference, ...]
+    verdict: str
+    evidence: float
+    evidence_old: float
+    gain: float
+    distance: float
+    pvalue: float
+    rows: Rows
+    notes: tuple[str, ...]
+
+    @property
+    def vanished(self) -> list[int]:
+        """Components of the old fit that the new one has not, from 0."""
+        return sorted(set(range(self.old.n_components)) - {j for j, _ in self.pairs})
+
+    @property
+    def appeared(self) -> list[int]:
+        """Components of the new fit that the old one had not, from 0."""
+        return sorted(set(range(self.new.n_components)) - {k for _, k in self.pairs})
+
+    @property
+    def largest(self) -> Difference | None:
+        """The most significant difference."""
+        finite = [each for each in self.differences if math.isfinite(each.significance)]
+        return max(finite, key=lambda each: abs(each.significance), default=None)
+
+
+def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterable[str] = ()) -> Comparison:
+    """Compare two fits.
+
+    Parameters
+    ----------
+    old, new : Fitted
+        The fits, in the same unit.
+    common : Common or None
+        Rows that they have in common; None if it is not known which, and they are then taken for independent.
+    notes : iterable of str
+        Notes to begin with.
+    """
+    found = list(notes)
+    pairs = match_components(old.fit, new.fit)
+    joint, covariance, remarks = _joint_uncertainties(old, new, pairs, common)
+    found += remarks
+    differences = _differences(old, new, pairs, joint)
+    pvalue = math.nan if covariance is None else joint_pvalue(differences, covariance)
+    rows = _account(old, new, pairs, common)
+    if 0 < rows.n_revised < _FEW_ROWS:
+        found.append(f"only {rows.n_revised:g} of the common rows revised: what they change has rough significances")
+    size_old, size_new = old.fit.n_components, new.fit.n_components
+    evidence, evidence_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
+    verdict, remarks = decide(size_old, size_new, len(pairs), evidence, differences, pvalue)
+    found += remarks
+    with np.errstate(all="ignore"):
+        gain = likelihood_of(new.fit.mixture, new.cells) - likelihood_of(old.fit.mixture, new.cells)
+    return Comparison(
+        old=old.fit,
+        new=new.fit,
+        pairs=tuple(pairs),
+        differences=tuple(differences),
+        verdict=verdict,
+        evidence=evidence,
+        evidence_old=evidence_old,
+        gain=gain,
+        distance=total_variation(_resolved(old.fit), _resolved(new.fit)),
+        pvalue=pvalue,
+        rows=rows,
+        notes=tuple(found),
+    )
+
+
+def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
+    """Components that are the same population in both fits, from 0.
+
+    The pairs with the smallest sum of Bhattacharyya distances, those of Gaussians with the components' means and
+    widths; the uncertainty of a mean adds to its width. Pairs farther apart than a price are no pairs.
+
+    Examples
+    --------
+    >>> mixtures = [Mixture([0.5, 0.5], means, [1.0, 1.0]) for means in ([0.0, 9.0], [0.5, 4.0])]
+    >>> match_components(*(FitResult(mixture, "em", 0.0, 0.0, 9.0, 5, True) for mixture in mixtures))
+    [(0, 0)]
+    """
+    first, second = (
+        (fit.mixture.means, fit.mixture.sigmas**2 + np.nan_to_num(fit.uncertainties.means) ** 2) for fit in (old, new)
+    )
+    total = first[1][:, None] + second[1]
+    offset = (first[0][:, None] - second[0]) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = 0.25 * offset / total + 0.5 * np.log(0.5 * total / np.sqrt(first[1][:, None] * second[1]))
+    # Widths of zero whose means have no uncertainty are the same only where they coincide.
+    distance = np.where((total == 0.0) & (offset == 0.0), 0.0, np.nan_to_num(distance, nan=np.inf))
+    # With distances capped at the price, the best assignment is the best one among those that may leave any unmatched.
+    found = zip(*linear_sum_assignment(np.minimum(distance, _PRICE)), strict=True)
+    return [(int(j), int(k)) for j, k in found if distance[j, k] < _PRICE]
+
+
+def total_variation(first: Mixture, second: Mixture) -> float:
+    """Total variation distance of two densities, ``1/2 int |f - g| dx``, by quadrature.
+
+    The largest difference that the two give to the probability of any set of values: 0 if they are equal, 1 if they do
+    not overlap. Each cell of the grid counts with its exact probabilities.
+
+    Examples
+    --------
+    Unit Gaussians two apart: 2 Phi(1) - 1.
+
+    >>> round(total_variation(Mixture([1.0], [0.0], [1.0]), Mixture([1.0], [2.0], [1.0])), 5)
+    0.68269
+    """
+    reach = np.concatenate([np.linspace(-8.0, 8.0, 641), [-np.inf, np.inf]])
+    grids = []
+    for mixture in (first, second):
+        widths = np.where(mixture.sigmas > 0.0, mixture.sigmas, np.finfo(np.float64).tiny)
+        grids.append((mixture.means[:, None] + widths[:, None] * reach).ravel())
+    grid = np.unique(np.concatenate(grids))[1:-1]
+    shares = [np.diff(mixture.cdf(grid), prepend=0.0, append=1.0) for mixture in (first, second)]
+    return float(min(0.5 * np.abs(shares[0] - shares[1]).sum(), 1.0))
+
+
+def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
+    """One row for each parameter of each component."""
+    import pandas as pd
+
+    columns = {
+        "status": [each.status for each in differences],
+        "component_old": [each.component_old or None for each in differences],
+        "component_new": [each.component_new or None for each in differences],
+        "parameter": [each.parameter for each in differences],
+        "old": [each.old for each in differences],
+        "old_unc": [each.old_unc for each in differences],
+        "new": [each.new for each in differences],
+        "new_unc": [each.new_unc for each in differences],
+        "difference": [each.difference for each in differences],
+        "joint_unc": [each.joint_unc for each in differences],
+        "significance": [each.significance for each in differences],
+        "old_upper": [each.old_upper for each in differences],
+        "new_upper": [each.new_upper for each in differences],
+    }
+    return pd.DataFrame(columns).astype({"component_old": "Int64", "component_new": "Int64"})
+
+
+def summary_row(comparison: Comparison) -> dict[str, object]:
+    """The comparison in one row, of `SUMMARY_COLUMNS`."""
+    rows, largest = comparison.rows, comparison.largest
+    return {
+        "verdict": comparison.verdict,
+        "n_components_old": comparison.old.n_components,
+        "n_components_new": comparison.new.n_components,
+        "evidence": comparison.evidence,
+        "evidence_old": comparison.evidence_old,
+        "gain": comparison.gain,
+        "distance": comparison.distance,
+        "significance": math.nan if largest is None else abs(largest.significance),
+        "pvalue": comparison.pvalue,
+        "n_old": rows.n_old,
+        "n_new": rows.n_new,
+        "n_common": rows.n_common,
+        "n_added": rows.n_added,
+        "n_dropped": rows.n_dropped,
+        "n_revised": rows.n_revised,
+        "n_moved": rows.n_moved,
+        "note": "; ".join(comparison.notes),
+    }
+
+
+def _resolved(fit: FitResult) -> Mixture:
+    """The mixture, components on the boundary as wide as their means are uncertain: their densities are infinite."""
+    mixture = fit.mixture
+    widths = np.where(fit.boundary, np.hypot(mixture.sigmas, np.nan_to_num(fit.uncertainties.means)), mixture.sigmas)
+    return Mixture(mixture.weights, mixture.means, widths, mixture.families, mixture.shapes)
+
+
+def _joint_uncertainties(
+    old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None
+) -> tuple[Array, Array | None, list[str]]:
+    """Uncertainties of the differences, shape (n_pairs, 3); their covariance, where it is known; and remarks."""
+    if not pairs:
+        return np.empty((0, 3)), None, []
+    sides = zip(zip(*pairs, strict=True), (old.fit, new.fit), strict=True)
+    alone = [
+        np.stack([fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas], axis=1)[list(places)]
+        for places, fit in sides
+    ]
+    boundary = np.array([old.fit.boundary[j] or new.fit.boundary[k] for j, k in pairs])
+    variance, remarks = alone[0] ** 2 + alone[1] ** 2, []
+    covariance = _covariance(old, new, pairs, common)
+    if common is None:
+        remarks.append("which rows are in both is not known without a key: the fits are taken for independent")
+    elif common.old.size and covariance is not None:
+        missed = [max(fit.remaining_gain, _GAIN) for fit in (old.fit, new.fit)]
+        # A fit that misses its maximum by so many nats is off by the root of twice as many uncertainties.
+        excess = 2.0 * np.nan_to_num(missed[0] * alone[0] ** 2 + missed[1] * alone[1] ** 2)
+        variance = np.diag(covariance).reshape(-1, 3) + excess
+    elif common.old.size:
+        remarks.append(
+            "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components and "
+            "plain values only: the fits are taken for independent, and significances are too small"
+        )
+    variance[boundary, 2] = np.nan
+    if boundary.any():
+        remarks.append(f"no significance for {int(boundary.sum())} sigmas on the boundary: see their upper limits")
+    return np.sqrt(variance), covariance, remarks
+
+
+def _covariance(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None) -> Array | None:
+    none = np.empty(0, dtype=np.intp)
+    try:
+        before, after = (Influence(each.fit, each.cells) for each in (old, new))
+        return covariance_of_differences(before, after, pairs, common or Common(none, none))
+    except ValueError:
+        return None
+
+
+def _differences(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], joint: Array) -> list[Difference]:
+    found = []
+    matched = {j: (k, place) for place, (j, k) in enumerate(pairs)}
+    for j in range(old.fit.n_components):
+        k, place = matched.get(j, (None, 0))
+        for column, parameter in enumerate(PARAMETERS):
+            before = _values(old, j, parameter, "old")
+            if k is None:
+                found.append(Difference("vanished", j + 1, 0, parameter, **before))
+                continue
+            unc = float(joint[place, column])
+            after = _values(new, k, parameter, "new")
+            found.append(Difference("matched", j + 1, k + 1, parameter, **before, **after, joint_unc=unc))
+    for k in sorted(set(range(new.fit.n_components)) - {k for _, k in pairs}):
+        found += [Difference("appeared", 0, k + 1, name, **_values(new, k, name, "new")) for name in PARAMETERS]
+    return found
+
+
+def _values(fitted: Fitted, index: int, parameter: str, side: str) -> dict[str, float]:
+    name = f"{parameter}s"
+    upper = fitted.sigma_upper[index] if parameter == "sigma" else math.nan
+    return {
+        side: float(getattr(fitted.fit.mixture, name)[index]),
+        f"{side}_unc": float(getattr(fitted.fit.uncertainties, name)[index]),
+        f"{side}_upper": float(upper),
+    }
+
+
+def _account(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None) -> Rows:
+    n_old, n_new = len(old.cells), len(new.cells)
+    if common is None:
+        return Rows(n_old, n_new)
+    n_common = common.old.size
+    revised = np.zeros(n_common, dtype=bool)
+    for name in ("x", "err"):
+        before, after = getattr(old.cells, name)[common.old], getattr(new.cells, name)[common.new]
+        # Closer than a conversion of units can tell.
+        revised |= ~np.isclose(before, after, rtol=1e-9, atol=0.0)
+    same = np.full(old.fit.n_components, -1)
+    for j, k in pairs:
+        same[j] = k
+    moved = same[old.component[common.old]] != new.component[common.new]
+    return Rows(
+        n_old, n_new, n_common, n_new - n_common, n_old - n_common, int(revised.sum()), int(np.count_nonzero(moved))
+    )

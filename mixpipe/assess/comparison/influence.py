@@ -1,0 +1,236 @@
+"""What each row contributes to an estimate: the linear response of a fit's parameters to its rows.
+
+Near its maximum a fit is the sum of what its rows say, ``theta_hat - theta = sum_i A^-1 psi_i`` with the scores psi and
+the information A. From this follows how two fits that have rows in common vary together; see docs/comparison.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cholesky, null_space, solve_triangular
+
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import Array, FitResult
+
+# Rows at a time: bounds the memory to some tens of MB for ten components.
+_BLOCK = 1 << 14
+# Different errors for which the expected scores are computed; rows are sorted into as many groups.
+_ERRORS = 64
+# Abscissae of the expectation for each component, in its total width: the trapezium rule is exact to 1e-6 on smooth
+# functions, and better than 1e-3 where a narrower component puts a bend between two of them.
+_NODES = np.linspace(-8.0, 8.0, 161)
+
+
+class Influence:
+    """How the parameters of a fit by maximum likelihood respond to its rows.
+
+    Parameters are those of `parameters`: (weight, mean, sigma) of each component in turn. Sigmas on the boundary are
+    held fixed, and so are not moved by any row.
+
+    Parameters
+    ----------
+    fit : FitResult
+        A fit with Gaussian components.
+    cells : Cells
+        Its rows: values, neither limits nor truncated.
+
+    Raises
+    ------
+    ValueError
+        If the fit is not of that kind, or its likelihood is flat in some direction.
+    """
+
+    def __init__(self, fit: FitResult, cells: Cells) -> None:
+        if fit.estimator != "em" or not fit.mixture.is_gaussian or not cells.are_values or fit.has_equal_sigmas:
+            raise ValueError("available for Gaussian components fitted to values by maximum likelihood only")
+        self.mixture, self.cells = fit.mixture, cells
+        # Information and scores in units of order one.
+        self._unit = np.hypot(fit.mixture.sigmas, np.median(cells.err))
+        self._unit[self._unit == 0.0] = 1.0
+        free = np.ones((fit.n_components, 3), dtype=bool)
+        free[fit.boundary, 2] = False
+        # Changes that keep the sum of the weights, and the sigmas on the boundary.
+        kept = np.zeros((1 + int((~free).sum()), free.size))
+        kept[0, ::3] = fit.mixture.weights
+        kept[np.arange(1, len(kept)), np.flatnonzero(~free)] = 1.0
+        self._basis = null_space(kept)
+        information = self._basis.T @ self._information() @ self._basis
+        try:
+            self._root = cholesky(information, lower=True)
+        except LinAlgError as error:
+            raise ValueError("the likelihood is flat in some direction") from error
+        # From (ln w, m / unit, s^2 / unit^2) to (w, m, s).
+        with np.errstate(divide="ignore"):
+            by_sigma = np.where(free[:, 2], self._unit**2 / (2.0 * fit.mixture.sigmas), 0.0)
+        self._jacobian = np.stack([fit.mixture.weights, self._unit, by_sigma], axis=1).ravel()
+
+    def of_rows(self, x: Array, err: Array) -> Array:
+        """The change of the parameters by one row each, shape (n_rows, 3 n_components)."""
+        scores = self._scores(x, err).reshape(len(x), -1) @ self._basis
+        inner = solve_triangular(self._root, scores.T, lower=True)
+        return self._outer(inner).T
+
+    def covariance(self, counts: Array) -> Array:
+        """Covariance of the parameters by the sampling of some of the rows, shape (3 n_components, 3 n_components).
+
+        Rows vary as the mixture says, each with its own error. The information that they hold is taken for the share
+        of theirs in the expected information, applied to the observed one; all rows have all of it.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (n_rows,)
+            How often each row counts, at most its weight; of weights that do not count rows, their squares.
+        """
+        if not counts.any():
+            return np.zeros((self._jacobian.size,) * 2)
+        if self.cells.weight_kind == "counts" and np.array_equal(counts, self.cells.weights):
+            change = self._outer(np.eye(self._basis.shape[1]))
+        else:
+            half = solve_triangular(self._expected_root, self._expected(counts), lower=True)
+            share = solve_triangular(self._expected_root, half.T, lower=True)
+            size, basis = np.linalg.eigh(0.5 * (share + share.T))
+            change = self._outer(basis * np.sqrt(np.maximum(size, 0.0)))
+        return change @ change.T
+
+    def _outer(self, inner: Array) -> Array:
+        """Parameters from standard coordinates, in which the information is the unit matrix."""
+        return self._jacobian[:, None] * (self._basis @ solve_triangular(self._root.T, inner, lower=False))
+
+    def _scores(self, x: Array, err: Array) -> Array:
+        """Derivatives of ln p at each row with respect to (ln w, m / unit, s^2 / unit^2), shape (n_rows, M, 3)."""
+        resp, slopes, _ = self._terms(x, err)
+        scores = resp[..., None] * slopes
+        scores[..., 0] -= self.mixture.weights
+        return scores
+
+    def _terms(self, x: Array, err: Array) -> tuple[Array, Array, Array]:
+        """Responsibilities, and the slopes of ln N with respect to the parameters; 1 / T in squared units."""
+        resp = self.mixture.responsibilities(x, err)
+        inverse = self._unit**2 / (self.mixture.sigmas**2 + err[:, None] ** 2)
+        offset = (x[:, None] - self.mixture.means) / self._unit
+        slopes = np.stack(
+            [np.ones_like(offset), offset * inverse, 0.5 * ((offset * inverse) ** 2 - inverse)],
+            axis=-1,
+        )
+        return resp, slopes, inverse
+
+    def _information(self) -> Array:
+        """Minus the matrix of second derivatives of the log-likelihood, less its term for the sum of the weights."""
+        size = self.mixture.n_components
+        total = np.zeros((3 * size, 3 * size))
+        own = np.zeros((size, 3, 3))
+        for start in range(0, len(self.cells), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            counts = self.cells.weights[part]
+            resp, slopes, inverse = self._terms(self.cells.x[part], self.cells.err[part])
+            scores = (resp[..., None] * slopes).reshape(len(counts), -1)
+            total += (scores * counts[:, None]).T @ scores
+            weighted = counts[:, None] * resp
+            own += np.einsum("nj,njk,njl->jkl", weighted, slopes, slopes)
+            own[:, 1, 1] -= np.sum(weighted * inverse, axis=0)
+            mixed = np.sum(weighted * slopes[..., 1] * inverse, axis=0)
+            own[:, 1, 2] -= mixed
+            own[:, 2, 1] -= mixed
+            own[:, 2, 2] -= np.sum(weighted * inverse * (2.0 * slopes[..., 2] + 0.5 * inverse), axis=0)
+        # The sum of the weights is one: its multiplier is the number of rows.
+        own[:, 0, 0] -= self.cells.n_data * self.mixture.weights
+        for j in range(size):
+            total[3 * j : 3 * j + 3, 3 * j : 3 * j + 3] -= own[j]
+        return total
+
+    @cached_property
+    def _groups(self) -> NDArray[np.intp]:
+        """The group of each row; groups have similar errors."""
+        edges = np.unique(np.quantile(self.cells.err, np.linspace(0.0, 1.0, _ERRORS + 1)[1:-1], method="lower"))
+        return np.searchsorted(edges, self.cells.err, side="left")
+
+    @cached_property
+    def _group_errors(self) -> Array:
+        """Root mean square of the errors of each group."""
+        counts = np.bincount(self._groups)
+        squares = np.bincount(self._groups, self.cells.err**2)
+        return np.sqrt(squares / np.maximum(counts, 1))
+
+    @cached_property
+    def _expected_root(self) -> Array:
+        return cholesky(self._expected(self.cells.weights), lower=True)
+
+    def _expected(self, counts: Array) -> Array:
+        """Expected information of so many of each of the rows."""
+        total = np.zeros((self._basis.shape[1],) * 2)
+        by_group = np.bincount(self._groups, counts, minlength=self._group_errors.size).tolist()
+        for count, outer in zip(by_group, self._outer_products, strict=True):
+            total += count * outer
+        return total
+
+    @cached_property
+    def _outer_products(self) -> list[Array]:
+        """Mean outer product of the scores of a row with each of the group errors."""
+        products = []
+        for err in self._group_errors:
+            total = np.hypot(self.mixture.sigmas, err)
+            nodes = np.unique(self.mixture.means[:, None] + total[:, None] * _NODES)
+            density = self.mixture.pdf(nodes, err)
+            shares = density * np.gradient(nodes)
+            scores = self._scores(nodes, np.full(nodes.size, err)).reshape(nodes.size, -1) @ self._basis
+            products.append((scores * (shares / shares.sum())[:, None]).T @ scores)
+        return products
+
+
+@dataclass(frozen=True, eq=False)
+class Common:
+    """Rows that two fits have in common.
+
+    Parameters
+    ----------
+    old, new : ndarray of int, shape (n_common,)
+        Their places among the rows of each fit.
+    """
+
+    old: NDArray[np.intp]
+    new: NDArray[np.intp]
+
+
+def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
+    """Covariance of the differences of the parameters of matched components.
+
+    A row of weight c counts as c rows, or as one whose scores are c times as large, as its kind says. Rows of one fit
+    only are independent of the other; what a row in both does to the difference is the difference of what it does to
+    each, its values in one and the other being as correlated as they are.
+
+    Parameters
+    ----------
+    old, new : Influence
+        The two fits.
+    pairs : list of (int, int)
+        Components of the old and the new fit, matched.
+    common : Common
+        Rows in both.
+
+    Returns
+    -------
+    ndarray, shape (3 n_pairs, 3 n_pairs)
+        For (weight, mean, sigma) of each pair in turn.
+    """
+    first, second = ((3 * np.array([pair[side] for pair in pairs])[:, None] + np.arange(3)).ravel() for side in (0, 1))
+    c_old, c_new = old.cells.weights[common.old], new.cells.weights[common.new]
+    counted = old.cells.weight_kind == new.cells.weight_kind == "counts"
+    # What each of so many rows does to the fits.
+    counts = np.minimum(c_old, c_new) if counted else np.ones(c_old.size)
+    by_old, by_new = (np.ones(c_old.size),) * 2 if counted else (c_old, c_new)
+    total = np.zeros((first.size, first.size))
+    for one, places, rows in ((old, first, common.old), (new, second, common.new)):
+        left = one.cells.squared_weights.copy()
+        left[rows] -= counts if counted else left[rows]
+        total += one.covariance(left)[np.ix_(places, places)]
+    for start in range(0, counts.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        before, after = common.old[part], common.new[part]
+        change = by_new[part, None] * new.of_rows(new.cells.x[after], new.cells.err[after])[:, second]
+        change -= by_old[part, None] * old.of_rows(old.cells.x[before], old.cells.err[before])[:, first]
+        total += (counts[part, None] * change).T @ change
+    return total

@@ -1,0 +1,237 @@
+"""The empirical process of a fitted mixture for many rows: how far the data may lie from a model that is right.
+
+The distribution function F of the probability integral transform u of N rows, at the true parameters, is t plus a
+Brownian bridge over sqrt(N). At fitted parameters the bridge loses what the parameters have taken up: its covariance
+is min(s, t) - s t less g(s) g(t) / I, with g the derivatives of the distribution function by the parameters, averaged
+over the rows at the same t, and I the information of a row (Durbin 1973). In a truncated sample distribution function
+and information are those of the values between the bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import expit, logsumexp
+
+from mixpipe.fitting.general.likelihood import Likelihood, Point
+from mixpipe.fitting.general.points import WITH_EDGES
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import Array, FitResult
+
+# Rows are sorted by error, so many bins to a factor of two, which leaves the quantiles of the statistics good to 0.3 %;
+# errors below this fraction of the largest are alike.
+_BINS = 4
+_SMALLEST_ERROR = 1e-4
+# Functions of a value are tabulated where no component's distribution function steps by more than this in its logit,
+# out to this logit; the search for such values begins with so many, even in arsinh of the distance from the mean.
+_LOGIT_STEP, _GRID_LOGIT = 0.1, 14.0
+_N_FIRST, _FARTHEST = 49, 12.0
+_MAX_ROUNDS = 40
+# Probabilities are spaced evenly in their logit, up to this; the mean of the integral beyond it is 2e-5 of one.
+_LARGEST_LOGIT = 11.5
+_N_PROBABILITIES = 240
+# Steps of differences, in the units of `Likelihood.units`.
+_STEP = 2e-4
+# Components with fewer rows than this are empty: nothing of them is fitted.
+_NO_ROWS = 1e-3
+# Directions with less information than this (the largest being of order one) are left out: nothing is fitted there.
+_NO_INFORMATION = 1e-10
+
+
+def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Kolmogorov-Smirnov and Anderson-Darling statistics that a right model gives for many rows, parameters fitted.
+
+    Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights the rows'
+    scatter is that of their squares, and the errors may go with the weights. One pass sorts the rows by error; the rest
+    does not depend on their number.
+
+    Parameters
+    ----------
+    fit : FitResult
+        A fit.
+    cells : Cells
+        The rows that were fitted.
+    n_draws : int
+        How many of each.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ks, ad : ndarray, shape (n_draws,)
+        On the scale of `mixpipe.assess.quality.assess`.
+    """
+    point = Point.of(fit.mixture)
+    if any(family.name in WITH_EDGES for family in point.families):
+        cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution.floor))
+    err, first, second = _error_bins(cells)
+    logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
+    window = cells.truncated or (-math.inf, math.inf)
+    columns = _free_columns(fit, point)
+    # Sums over rows of g and I: with the weights, which the fit sees, and with their squares, which scatter.
+    n_free = columns.shape[1]
+    g1, g2 = np.zeros((2, logits.size, n_free))
+    info1, info2 = np.zeros((2, n_free, n_free))
+    for e, a, b in zip(err, first, second, strict=True):
+        g, info = _derivatives(point, float(e), window, logits)
+        g, info = g @ columns, columns.T @ info @ columns
+        g1 += a * g
+        g2 += b * g
+        info1 += a * info
+        info2 += b * info
+    response = g1 @ _inverse(info1)
+    t = expit(logits)
+    scatter = second.sum()
+    crossed = response @ g2.T
+    covariance = scatter * (np.minimum(t[:, None], t) - t[:, None] * t) - crossed - crossed.T
+    covariance += response @ info2 @ response.T
+    return _statistics(covariance, scatter, t, logits[1] - logits[0], first.sum(), n_draws, rng)
+
+
+def _error_bins(cells: Cells) -> tuple[Array, Array, Array]:
+    """Typical errors, and for each the sum of the weights and of their squares over the rows like it."""
+    err, weights = cells.err, cells.weights
+    squares = cells.squared_weights
+    largest = float(err.max())
+    if largest == 0.0:
+        return np.zeros(1), weights.sum(keepdims=True), squares.sum(keepdims=True)
+    label = np.floor(-_BINS * np.log2(np.maximum(err / largest, _SMALLEST_ERROR))).astype(np.int64)
+    first, second, var = (np.bincount(label, part).astype(np.float64) for part in (weights, squares, weights * err**2))
+    filled = first > 0.0
+    return np.sqrt(var[filled] / first[filled]), first[filled], second[filled]
+
+
+def _free_columns(fit: FitResult, point: Point) -> Array:
+    """From the variables of all components to those that were fitted, shape (n_variables, n_free).
+
+    A component has (ln w, mean, ln sigma, shape), a background ln w alone.
+    """
+    heaviest = int(np.argmax(point.weights))
+    identity = np.eye(sum(_n_variables(point, j) for j in range(point.n_components)))
+    free, widths, start = [], [], 0
+    for j, family in enumerate(point.families):
+        size = _n_variables(point, j)
+        if point.weights[j] * fit.n_data > _NO_ROWS:
+            # The derivatives by ln w are those at fixed sum of the weights: any one of them follows from the others.
+            free += [start] * (j != heaviest) + [start + 1] * (size > 1)
+            widths += [start + 2] * (size > 2 and not fit.boundary[j])
+            free += [start + 3] * (size > 3 and point.shapes[j] not in family.shape_bounds)
+        start += size
+    shared = identity[:, widths]
+    if fit.mixture.is_gaussian and fit.has_equal_sigmas:
+        shared = shared.sum(axis=1, keepdims=True)
+    return np.hstack([identity[:, free], shared])
+
+
+def _n_variables(point: Point, index: int) -> int:
+    return 1 if point.fixed[index] else 3 + (point.families[index].shape_name is not None)
+
+
+def _derivatives(point: Point, err: float, window: tuple[float, float], logits: Array) -> tuple[Array, Array]:
+    """Derivatives of the distribution function at some probabilities, and the information of a row with this error.
+
+    Returns
+    -------
+    g : ndarray, shape (n_logits, n_variables)
+    information : ndarray, shape (n_variables, n_variables)
+    """
+    # The bounds are the first and the last value.
+    x = np.concatenate([[window[0]], _grid(point, err, window), [window[1]]])
+    inner = Likelihood(Cells(x[1:-1], np.full(x.size - 2, err), np.ones(x.size - 2)))
+    rows = slice(None)
+    weights = point.weights
+    below = np.stack([_share_below(point, j, x, err) for j in range(point.n_components)])
+    above = np.stack([_share_below(point, j, x, err, above=True) for j in range(point.n_components)])
+    cdf, sf = weights @ below, weights @ above
+    log_parts = np.stack([inner.component(point, j, rows) for j in range(point.n_components)])
+    log_parts += np.log(weights)[:, None]
+    q = np.exp(log_parts - logsumexp(log_parts, axis=0))
+    slopes, scores = [], []
+    for j, unit in enumerate(inner.units(point)):
+        slopes.append(weights[j] * (below[j] - cdf))
+        scores.append(q[j] - weights[j])
+        for axis in range(unit.size - 1):
+            change = np.zeros(unit.size - 1)
+            change[axis] = _STEP * unit[axis + 1]
+            sides = [inner.moved(point, j, change), inner.moved(point, j, -change)]
+            # Units go with the error: the derivatives do not.
+            step = 2.0 * change.sum()
+            shares = [_share_below(side, j, x, err) for side in sides]
+            slopes.append(weights[j] * (shares[0] - shares[1]) / step)
+            logs = [inner.component(side, j, rows) for side in sides]
+            scores.append(q[j] * (logs[0] - logs[1]) / step)
+    tiny = np.finfo(np.float64).tiny
+    inside = max(cdf[-1] - cdf[0], tiny)
+    u, rest = (cdf[1:-1] - cdf[0]) / inside, (sf[1:-1] - sf[-1]) / inside
+    slope = np.stack(slopes)
+    share = (slope[:, -1:] - slope[:, :1]) / inside
+    slope = (slope[:, 1:-1] - slope[:, :1]) / inside - share * u
+    score = np.stack(scores) - share
+    at = np.log(np.maximum(u, tiny)) - np.log(np.maximum(rest, tiny))
+    g = np.stack([np.interp(logits, at, row) for row in slope], axis=1)
+    edges = np.concatenate([[0.0], 0.5 * (u[1:] + u[:-1]), [1.0]])
+    return g, (score * np.diff(edges)) @ score.T
+
+
+def _share_below(point: Point, index: int, x: Array, err: float, *, above: bool = False) -> Array:
+    """Probability of an observed value below (or above) in one component."""
+    family = point.families[index]
+    function = family.logsf if above else family.logcdf
+    share = np.where((x > 0.0) != above, 1.0, 0.0)
+    finite = np.isfinite(x)
+    share[finite] = np.exp(function(x[finite], err, point.means[index], point.sigmas[index], point.shapes[index]))
+    return share
+
+
+def _grid(point: Point, err: float, window: tuple[float, float]) -> Array:
+    """Values between which no component's distribution function changes by much."""
+    parts = []
+    for family, mean, sigma, shape in zip(point.families, point.means, point.sigmas, point.shapes, strict=True):
+        x = mean + math.hypot(sigma, err) * np.sinh(np.linspace(-_FARTHEST, _FARTHEST, _N_FIRST))
+        for _ in range(_MAX_ROUNDS):
+            logit = family.logcdf(x, err, mean, sigma, shape) - family.logsf(x, err, mean, sigma, shape)
+            logit = np.clip(logit, -_GRID_LOGIT, _GRID_LOGIT)
+            wide = np.flatnonzero(np.diff(logit) > _LOGIT_STEP)
+            if not wide.size:
+                break
+            x = np.sort(np.concatenate([x, 0.5 * (x[wide] + x[wide + 1])]))
+        inner = np.flatnonzero(np.abs(logit) < _GRID_LOGIT)
+        parts.append(x[max(inner[0] - 1, 0) : inner[-1] + 2])
+    x = np.unique(np.concatenate(parts))
+    if window == (-math.inf, math.inf):
+        return x
+    # Next to a bound the probability of lying between it and a value grows with their distance.
+    low, high = max(window[0], x[0]), min(window[1], x[-1])
+    steps = expit(np.arange(-_GRID_LOGIT, _GRID_LOGIT, _LOGIT_STEP))
+    return np.unique(np.concatenate([x[(x > low) & (x < high)], low + (high - low) * steps]))
+
+
+def _inverse(information: Array) -> Array:
+    """The inverse, zero along directions without information."""
+    units = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
+    values, basis = np.linalg.eigh(information / np.outer(units, units))
+    basis = basis[:, values > _NO_INFORMATION]
+    inverse = (basis / values[values > _NO_INFORMATION]) @ basis.T
+    return inverse / np.outer(units, units)
+
+
+def _statistics(
+    covariance: Array, scatter: float, t: Array, step: float, n_data: float, n_draws: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Suprema and integrals of Gaussian processes with this covariance at t."""
+    values, basis = np.linalg.eigh(covariance)
+    factor = basis * np.sqrt(np.maximum(values, 0.0))
+    process = rng.standard_normal((n_draws, t.size)) @ factor.T
+    # dt / (t (1 - t)) is the differential of the logit.
+    ad = np.sum(process**2, axis=1) * step / n_data
+    process = np.pad(process, ((0, 0), (1, 1)))
+    left, right = process[:, :-1], process[:, 1:]
+    # Between two points it is a Brownian bridge, whose largest value has a closed form (Doob).
+    variance = scatter * np.diff(t, prepend=0.0, append=1.0)
+    ks = np.zeros(n_draws)
+    for sign in (-1.0, 1.0):
+        excess = np.sqrt((right - left) ** 2 + 2.0 * variance * rng.standard_exponential(left.shape))
+        ks = np.maximum(ks, np.max(0.5 * (sign * (left + right) + excess), axis=1))
+    return ks / n_data, ad

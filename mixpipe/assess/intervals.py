@@ -1,0 +1,75 @@
+"""Intervals of the parameters of a mixture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import expit, logit, ndtri
+
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array, Uncertainties
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Lower and upper ends of the intervals of a mixture's parameters.
+
+    Parameters
+    ----------
+    weights, means, sigmas, shapes : ndarray, shape (2, n_components)
+        Lower ends in the first row, upper ends in the second; nan where there are none.
+    """
+
+    weights: Array
+    means: Array
+    sigmas: Array
+    shapes: Array = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not np.size(self.shapes):
+            object.__setattr__(self, "shapes", np.full(np.shape(self.weights), np.nan))
+
+    @classmethod
+    def from_uncertainties(cls, mixture: Mixture, unc: Uncertainties, level: float = 0.68) -> Intervals:
+        """Normal intervals of the means, of logit w and of ln sigma; of a positive shape in its logarithm, too.
+
+        On these scales the estimates are closer to normal than on their own, and no end is impossible.
+
+        Parameters
+        ----------
+        mixture : Mixture
+            The estimates.
+        unc : Uncertainties
+            Their one-sigma uncertainties.
+        level : float
+            Probability of the interval, between 0 and 1.
+
+        Examples
+        --------
+        >>> unc = Uncertainties([0.1, 0.1], [1.0, 1.0], [0.2, np.nan])
+        >>> intervals = Intervals.from_uncertainties(Mixture([0.8, 0.2], [0.0, 9.0], [1.0, 0.0]), unc)
+        >>> intervals.weights.round(3)
+        array([[0.682, 0.118],
+               [0.882, 0.318]])
+        >>> intervals.sigmas.round(3)
+        array([[0.82, nan],
+               [1.22, nan]])
+        """
+        z = np.array([[-1.0], [1.0]]) * check_level(level)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            weights = expit(logit(mixture.weights) + z * unc.weights / (mixture.weights * (1.0 - mixture.weights)))
+            sigmas = mixture.sigmas * np.exp(z * unc.sigmas / mixture.sigmas)
+            in_log = mixture.shapes * np.exp(z * unc.shapes / mixture.shapes)
+        positive = [FAMILIES[name].shape_bounds[0] > 0.0 for name in mixture.families]
+        shapes = np.where(positive, in_log, mixture.shapes + z * unc.shapes)
+        certain = unc.weights == 0.0
+        return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas, shapes)
+
+
+def check_level(level: float) -> float:
+    """Half the width, in standard deviations, of a normal interval with this probability."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be between 0 and 1, found {level}")
+    return float(ndtri(0.5 + 0.5 * level))

@@ -1,0 +1,255 @@
+"""Intervals and limits from the profile likelihood: one parameter is held, the others are at their maximum.
+
+Where few rows make the likelihood skewed, these intervals follow it, and a parameter at the edge of what is possible
+has an interval that ends there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from mixpipe.assess.intervals import Intervals, check_level
+from mixpipe.fitting.gaussian.em import ascend
+from mixpipe.fitting.gaussian.likelihood import Derivatives, Likelihood, Params
+from mixpipe.fitting.general.held import Held, HeldMaxima, at_held_weight
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.results import Array, FitResult
+
+# The profiled maximum is known to so many nats, and an end of an interval to such a fraction of its distance from the
+# estimate.
+_GAIN = 1e-7
+_PRECISION = 1e-4
+# Doublings of the distance from the estimate before a likelihood counts as flat.
+_MAX_DOUBLINGS = 60
+
+
+class _HeldLikelihood(Likelihood):
+    """A likelihood with one parameter held, for `ascend`: it offers no gain along that parameter."""
+
+    def __init__(self, likelihood: Likelihood, held: Held) -> None:
+        vars(self).update(vars(likelihood))
+        self.held = held
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """As `Likelihood.derivatives`, of the mixture with the parameter held."""
+        params = self.held.put(params)
+        deriv = super().derivatives(params, hessian)
+        gradient, curvature = deriv.gradient.copy(), deriv.hessian.copy()
+        if self.held.part == "weights":
+            # `Derivatives` has the constraint on all weights in it: the likelihood alone.
+            logs = np.arange(0, 3 * params.n_components, 3)
+            gradient[logs] += self.n_data * params.weights
+            curvature[logs, logs] += self.n_data * params.weights
+            gradient, curvature = at_held_weight(
+                gradient, curvature, logs, params.weights, self.held.component, self.n_data
+            )
+        k = 3 * self.held.component + ("weights", "means", "variances").index(self.held.part)
+        # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
+        unit = (1.0, deriv.total_var[self.held.component], deriv.total_var[self.held.component] ** 2)[k % 3]
+        gradient[k], curvature[k, :], curvature[:, k] = 0.0, 0.0, 0.0
+        curvature[k, k] = -self.n_data / unit
+        return replace(deriv, gradient=gradient, hessian=curvature)
+
+
+class _GaussianMaxima:
+    """Maxima with one parameter held; the interface, in the units of the data, is that of `general.held.HeldMaxima`."""
+
+    def __init__(self, cells: Cells, fit: FitResult) -> None:
+        if fit.has_equal_sigmas:
+            raise ValueError("profiles of fits with equal sigmas are not available")
+        self.likelihood = Likelihood(cells)
+        self.floor = (fit.sigma_floor / self.likelihood.scale) ** 2
+        self.fit = ascend(self.likelihood, self.likelihood.scaled(fit.mixture), self.floor, n_em=0)
+        self.loglik, self.n_data, self.weights = self.fit.loglik, self.likelihood.n_data, self.fit.params.weights
+
+    def climb(self, part: str, component: int, value: float, near: Params | None) -> tuple[float, Params]:
+        """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
+        scale = self.likelihood.scale
+        if part == "means":
+            held = Held(part, component, (value - self.likelihood.centre) / scale)
+        elif part == "sigmas":
+            held = Held("variances", component, (value / scale) ** 2)
+        else:
+            held = Held(part, component, value)
+        likelihood = _HeldLikelihood(self.likelihood, held)
+        ascent = ascend(likelihood, held.put(near or self.fit.params), self.floor, gain=_GAIN, n_em=0)
+        return ascent.loglik, held.put(ascent.params)
+
+    def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
+        """A mean's or sigma's estimate, a step of the size of its interval, and its lowest and highest values."""
+        params, scale = self.fit.params, self.likelihood.scale
+        total = self.likelihood.derivatives(params).total_var[component]
+        rows = max(self.n_data * self.weights[component], 1.0)
+        if part == "means":
+            step = scale * target * math.sqrt(total / rows)
+            return self.likelihood.centre + scale * params.means[component], step, -math.inf, math.inf
+        variance = params.variances[component]
+        step = scale * (math.sqrt(variance + target * total * math.sqrt(2.0 / rows)) - math.sqrt(variance))
+        return (
+            scale * math.sqrt(variance),
+            step,
+            scale * math.sqrt(self.floor),
+            scale * math.sqrt(self.likelihood.ceiling),
+        )
+
+
+class _Profile:
+    """The fall of the log-likelihood from a fit when one parameter is held elsewhere, the others at their maximum."""
+
+    def __init__(self, cells: Cells, fit: FitResult) -> None:
+        plain = cells.are_values and fit.mixture.is_gaussian
+        self.maxima: _GaussianMaxima | HeldMaxima = (
+            _GaussianMaxima(cells, fit) if plain else HeldMaxima(cells, fit.mixture, _GAIN)
+        )
+        self.mixture = fit.mixture
+
+    def root(self, part: str, component: int) -> Callable[[float], float]:
+        """The square root of twice the fall as a function of where the parameter is held."""
+        near: Any = None
+
+        def value(held_at: float) -> float:
+            nonlocal near
+            # From the fit and from the maximum that was found last: one of them may lead to a lower maximum.
+            starts = (None,) if near is None else (None, near)
+            found = [self.maxima.climb(part, component, held_at, start) for start in starts]
+            loglik, near = max(found, key=lambda pair: pair[0])
+            return math.sqrt(max(2.0 * (self.maxima.loglik - loglik), 0.0))
+
+        return value
+
+    def ends(self, part: str, component: int, target: float) -> tuple[float, float]:
+        """The values on either side of the estimate where the root is `target`, or the edges of what is possible."""
+        if not self.is_fitted(part, component):
+            return math.nan, math.nan
+        if part == "weights":
+            if self.mixture.n_components == 1:
+                return 1.0, 1.0
+            n_data, estimate = self.maxima.n_data, float(self.maxima.weights[component])
+            step = target * math.sqrt(max(estimate * (1.0 - estimate), 1.0 / n_data) / n_data)
+            lowest, highest = 0.0, 1.0
+        else:
+            estimate, step, lowest, highest = self.maxima.span(part, component, target)
+        root = self.root(part, component)
+        return _end(root, estimate, -step, lowest, target), _end(root, estimate, step, highest, target)
+
+    def is_fitted(self, part: str, component: int) -> bool:
+        """Whether a component has such a parameter, and it is not given: the range of a background is."""
+        family = self.mixture.families[component]
+        if part == "shapes":
+            return FAMILIES[family].shape_name is not None
+        return part == "weights" or family != "uniform"
+
+
+def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
+    """Where the root reaches the target, going from the estimate in growing steps; at most to the edge."""
+    from scipy.optimize import brentq
+
+    inside = estimate
+    for _ in range(_MAX_DOUBLINGS):
+        outside = estimate + step
+        if (outside - edge) * step >= 0.0:
+            outside = edge
+        if root(outside) >= target:
+            precision = _PRECISION * abs(outside - estimate)
+            return float(brentq(lambda value: root(value) - target, inside, outside, xtol=precision))
+        if outside == edge:
+            return edge
+        inside, step = outside, 2.0 * step
+    return math.copysign(math.inf, step)
+
+
+def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Intervals:
+    """Likelihood-ratio intervals of all parameters.
+
+    An interval holds the values at which twice the log-likelihood, maximised over all other parameters, is below its
+    maximum by less than the quantile of chi-squared with one degree of freedom. It ends at a weight of 0 or 1 and at a
+    sigma of 0 (or the floor) where that is not excluded, and at infinity where the likelihood never falls so far: the
+    mean of a component whose weight may be zero. Where components are not Gaussian, rows are limits or the sample is
+    truncated, the points of a sketch stand for many rows, as in `mixpipe.assess.bootstrap.bootstrap`.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted.
+    fit : FitResult
+        Their fit.
+    level : float
+        Probability of the interval.
+
+    Returns
+    -------
+    Intervals
+        In the order of the components of `fit`.
+
+    Raises
+    ------
+    ValueError
+        For a fit with equal sigmas, or a level that is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from mixpipe.fitting.choose import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 2.0, 4.0, 7.0, 11.0], err=0.5)
+    >>> profile_intervals(cells, fit_mixture(cells)).means.ravel().round(2)
+    array([3.3, 6.7])
+    """
+    target = check_level(level)
+    profile = _Profile(cells, fit)
+    return Intervals(
+        *(
+            np.array([profile.ends(part, j, target) for j in range(fit.n_components)]).T
+            for part in ("weights", "means", "sigmas", "shapes")
+        )
+    )
+
+
+def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float = 0.95) -> float:
+    """One-sided upper limit of a sigma, for components whose best sigma is zero or cannot be told from it.
+
+    The sigma above the estimate at which twice the log-likelihood, maximised over all other parameters, has fallen by
+    the square of the normal quantile of `level` (2.706 for 95 %). The statistic of a parameter at its boundary is zero
+    half of the time and chi-squared with one degree of freedom otherwise (Self & Liang 1987), so that the limit holds
+    with a probability of `level` where the sigma is resolved, and with more where it is not.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data that were fitted.
+    fit : FitResult
+        Their fit.
+    component : int
+        Which component, from 0.
+    level : float
+        Probability that the true sigma is below; at least 0.5.
+
+    Returns
+    -------
+    float
+        In the unit of the data.
+
+    Raises
+    ------
+    ValueError
+        As `profile_intervals`, for a component that the fit does not have, and for a level below 0.5.
+
+    Examples
+    --------
+    >>> from mixpipe.fitting.choose import fit_mixture
+    >>> cells = Cells.from_rows([1.0, 1.1, 0.9, 1.05, 0.95], err=0.1)
+    >>> fit = fit_mixture(cells)
+    >>> fit.mixture.sigmas, round(sigma_upper_limit(cells, fit, 0), 2)
+    (array([0.]), 0.11)
+    """
+    if not 0.5 <= level < 1.0:
+        raise ValueError(f"level must be at least 0.5 and below 1, found {level}")
+    if not 0 <= component < fit.n_components:
+        raise ValueError(f"component must be 0 to {fit.n_components - 1}, found {component}")
+    profile = _Profile(cells, fit)
+    return profile.ends("sigmas", component, float(ndtri(level)))[1]

@@ -1,0 +1,1 @@
+"""What every room may use: arrays, messages for users, whole files, numbers as text."""

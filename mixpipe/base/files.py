@@ -1,0 +1,71 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mixpipe.base.errors import OutputError
+
+# The key in the footer of each Parquet file that a release is read into.
+MARK_IN_PARQUET = "mixpipe"
+# Begins the name of each temporary file. The digits were drawn once: no other program has a reason to write them.
+_MARK = ".mixpipe-part-c41d7e90-"
+_TEMPORARY = re.compile(rf"{re.escape(_MARK)}[a-z0-9_]{{8}}(\.[^.]*)?")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file was left by a `write_file` that was killed.
+
+    >>> is_temporary(Path("results/.mixpipe-part-c41d7e90-ab12cd34.csv")), is_temporary(Path(".bashrc.original"))
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file belongs; its folder is made.
+    write : callable
+        Takes the path of the temporary file. If it raises, nothing is left and an older file stays.
+
+    Raises
+    ------
+    OutputError
+        For a folder that cannot be written, and a disk that is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_MARK, suffix=path.suffix)
+    except OSError as error:
+        raise _refused(path, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # Temporary files are private; a result is as readable as any other file of this user.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        # Without a number it is none of the system's.
+        if error.errno is None:
+            raise
+        raise _refused(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error) or type(error).__name__
+    return OutputError(
+        f"cannot write {path.name} ({reason})", f"in {path.parent}", "a folder that can be written, on a disk with room"
+    )

@@ -1,0 +1,733 @@
+"""From a table and a column's settings to values with errors, and counts of the rows that were dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import MaskedColumn, Table
+from numpy.typing import NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.base.errors import CatalogError, excerpt
+from mixpipe.catalog.expressions import Expression
+from mixpipe.catalog.files import place
+from mixpipe.catalog.formats.arrays import as_column, is_number, parse_unit, unit_text
+from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
+from mixpipe.catalog.source import expected_name
+from mixpipe.config.settings import ColumnSettings
+
+if TYPE_CHECKING:
+    from mixpipe.model.cells import Cells
+    from mixpipe.model.resolution import Resolution
+
+# Why a row is not used; a row with several reasons counts under the first of them.
+DROP_REASONS = (
+    "cut",
+    "missing_value",
+    "infinite_value",
+    "missing_error",
+    "bad_error",
+    "missing_weight",
+    "bad_weight",
+    "empty_bin",
+    "not_positive",
+    "outside",
+)
+
+# Squares of what is between these are far from overflow, and from losing their digits.
+_SMALLEST, _LARGEST = 1e-140, 1e140
+
+# Of more rows than this evenly spaced ones tell what the values resolve, before a fit.
+_LOOKED_AT = 200_000
+
+# Power of the value's unit in which an error of each kind is given.
+_ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnData:
+    """Values and errors of the rows of a column that can be used, and counts of those that cannot.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column's entry in the configuration.
+    unit : str or None
+        Unit of `x` and `err`, None if unknown.
+    x : ndarray, shape (n_used,)
+        Values.
+    err : ndarray, shape (n_used,)
+        One-sigma errors; zero without errors.
+    weights : ndarray, shape (n_used,)
+        Row weights; one without weights.
+    rows : ndarray of int64, shape (n_used,)
+        Indices of these rows in the table.
+    n_read : int
+        Rows of the table.
+    dropped : mapping of str to int
+        Rows dropped for each of `DROP_REASONS`.
+    has_errors : bool
+        Whether the settings name an error or an error floor.
+    limits : ndarray of int8, shape (n_used,)
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
+    truncated : tuple of (float, float) or None
+        Bounds that observed values had to lie between to be in the sample.
+    weight_kind : str
+        ``auto``, ``counts`` or ``importance``; see `mixpipe.model.cells.Cells.from_rows`.
+    edges : ndarray, shape (n_used, 2), or None
+        Edges of the bins of a histogram; `x` are then their centres and `weights` the rows in them.
+    files : sequence of mapping
+        ``path`` and ``n_rows`` of the files that the table is read from, and ``first_row`` where it begins later.
+    """
+
+    name: str
+    unit: str | None
+    x: Array
+    err: Array
+    weights: Array
+    rows: NDArray[np.int64]
+    n_read: int
+    dropped: Mapping[str, int]
+    has_errors: bool
+    limits: NDArray[np.int8]
+    truncated: tuple[float, float] | None = None
+    weight_kind: str = "auto"
+    edges: Array | None = None
+    files: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
+            if array is not None:
+                array.flags.writeable = False
+        object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
+
+    def __len__(self) -> int:
+        return self.x.size
+
+    def cells(self) -> Cells:
+        """One cell per used row; needs at least one row with a positive weight."""
+        from mixpipe.model.cells import Cells
+
+        if self.edges is not None:
+            return Cells.from_histogram(self.edges, self.weights, self.err)
+        return Cells.from_rows(
+            self.x,
+            self.err,
+            self.weights,
+            limits=self.limits,
+            truncated=self.truncated,
+            weight_kind=self.weight_kind,
+        )
+
+    def first_below(self, err: float) -> int:
+        """The position of the first value with a weight whose error is smaller than this; -1 if there is none."""
+        small = (self.err < err) & (self.weights > 0.0) & (self.limits == VALUE)
+        return int(np.argmax(small)) if small.any() else -1
+
+    def row_name(self, position: int, several: bool | None = None) -> str:
+        """What a used row is called, by its number in the file that it came from; nothing for a position below zero.
+
+        The file is named where there are several, or as `several` says.
+        """
+        return name_row(self.files, int(self.rows[position]), several) if position >= 0 else ""
+
+    @property
+    def worth(self) -> float:
+        """Rows of equal weight that the used rows are worth: as many as they count, or ``(sum w)^2 / sum w^2``."""
+        if self.account.found_kind == "counts":
+            return float(self.weights.sum())
+        return float(self.weights.sum() ** 2 / (self.weights @ self.weights))
+
+    def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, float]:
+        """What the values resolve, and how many rows were looked at for it: of many some, evenly spaced.
+
+        Errors that are too small are looked for among all rows.
+        """
+        from mixpipe.model.resolution import Resolution, find_resolution
+
+        found, n_looked = Resolution(), 0.0
+        known = (self.limits == VALUE) & (self.weights > 0.0)
+        if self.edges is None and known.any():
+            x, err = self.x[known], self.err[known]
+            times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
+            every = -(-x.size // _LOOKED_AT)
+            found = find_resolution(x[::every], err[::every], times[::every], float(err.min()))
+            n_looked = float(times[::every].sum())
+            if found.floor > 0.0:
+                n_rows = float(times[err < found.grain].sum())
+                found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
+        if sigma_floor is not None:
+            found = replace(found, floor=sigma_floor, cause="given")
+        return found, n_looked
+
+    @property
+    def n_upper_limits(self) -> int:
+        """Used rows whose value is an upper limit."""
+        return int(np.count_nonzero(self.limits == UPPER))
+
+    @property
+    def n_lower_limits(self) -> int:
+        """Used rows whose value is a lower limit."""
+        return int(np.count_nonzero(self.limits == LOWER))
+
+    def check_usable(self, where: str) -> None:
+        """Refuse a column that nothing can be fitted to; see `Account.check_usable`."""
+        self.account.check_usable(where)
+
+    def check_floor(self, sigma_floor: float | None, where: str) -> None:
+        """Refuse a floor of zero where an error is zero: the likelihood would have no bound.
+
+        Raises
+        ------
+        CatalogError
+            For the first value whose error is zero; `where` says in which column.
+        """
+        if sigma_floor != 0.0 or self.edges is not None:
+            return
+        first = self.first_below(np.finfo(np.float64).smallest_subnormal)
+        if first >= 0:
+            raise CatalogError(
+                f"sigma_floor 0 with an error of zero in {self.row_name(first, several=True)}",
+                where,
+                "errors > 0 in every row, or a sigma_floor > 0",
+            )
+
+    @property
+    def account(self) -> Account:
+        """What became of the rows."""
+        one_each = self.weights.strides == (0,)  # without a column of weights
+        return Account(
+            n_read=self.n_read,
+            n_used=len(self),
+            total_weight=float(len(self) if one_each else self.weights.sum()),
+            weighted=not one_each and bool(np.any(self.weights != 1.0)),
+            dropped=self.dropped,
+            n_upper_limits=self.n_upper_limits,
+            n_lower_limits=self.n_lower_limits,
+            unit=self.unit,
+            has_errors=self.has_errors,
+            truncated=self.truncated,
+            weight_kind=self.weight_kind,
+            n_fractional=0 if one_each else int(np.count_nonzero(self.weights % 1.0)),
+            are_bins=self.edges is not None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Account:
+    """What became of the rows of a column.
+
+    Parameters
+    ----------
+    n_read, n_used : int
+        Rows of the files, and those that are fitted; of a histogram these are bins.
+    total_weight : float
+        Sum of the weights of the rows that are fitted.
+    weighted : bool
+        Whether any of these is not one.
+    dropped : mapping of str to int
+        Rows dropped for each of `DROP_REASONS`.
+    n_upper_limits, n_lower_limits : int
+        Used rows whose value is a limit.
+    unit, has_errors, truncated, weight_kind
+        As in `ColumnData`.
+    n_fractional : int
+        Used rows whose weight is no whole number.
+    are_bins : bool
+        Whether the rows are bins of a histogram.
+    """
+
+    n_read: int
+    n_used: int
+    total_weight: float
+    weighted: bool
+    dropped: Mapping[str, int]
+    n_upper_limits: int
+    n_lower_limits: int
+    unit: str | None
+    has_errors: bool
+    truncated: tuple[float, float] | None
+    weight_kind: str = "auto"
+    n_fractional: int = 0
+    are_bins: bool = False
+
+    def __len__(self) -> int:
+        return self.n_used
+
+    @property
+    def found_kind(self) -> str:
+        """What the weights are, ``counts`` or ``importance``."""
+        if self.weight_kind == "auto":
+            return "importance" if self.n_fractional else "counts"
+        return self.weight_kind
+
+    def __add__(self, other: Account) -> Account:
+        """The account of the rows of both."""
+        return replace(
+            self,
+            n_read=self.n_read + other.n_read,
+            n_used=self.n_used + other.n_used,
+            total_weight=self.total_weight + other.total_weight,
+            weighted=self.weighted or other.weighted,
+            dropped={reason: self.dropped[reason] + other.dropped[reason] for reason in self.dropped},
+            n_upper_limits=self.n_upper_limits + other.n_upper_limits,
+            n_lower_limits=self.n_lower_limits + other.n_lower_limits,
+            n_fractional=self.n_fractional + other.n_fractional,
+        )
+
+    def dropped_counts(self) -> str:
+        """What was dropped, as text: ``40 cut, 2 missing_value``, or ``none``."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count) or "none"
+
+    def check_usable(self, where: str) -> None:
+        """Refuse a column that nothing can be fitted to.
+
+        Parameters
+        ----------
+        where : str
+            Which column this is, for the error message.
+
+        Raises
+        ------
+        CatalogError
+            If no row has a positive weight.
+        """
+        if not self.n_read:
+            raise CatalogError("the table has no rows", where, "a header and rows")
+        if not self.total_weight > 0:
+            raise CatalogError(
+                f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})",
+                where,
+                f"at least one row{' of positive weight' if self.weighted else ''}",
+            )
+
+    def check_streamable(self, where: str) -> None:
+        """Refuse a column whose rows are not held in memory if there are limits; see `check_usable`."""
+        n_limits = self.n_upper_limits + self.n_lower_limits
+        if n_limits:
+            what = f"{n_limits} limits in {self.n_read:,} rows, which are too many to hold in memory"
+            raise CatalogError(what, where, "values only; `where` can select fewer rows")
+
+
+def combine_errors(upper: Array, lower: Array) -> Array:
+    """One symmetric error for an asymmetric one: the mean of the two.
+
+    The likelihood has one Gaussian per row. The mean keeps the length of the published 68 % interval; the root mean
+    square and the geometric mean differ from it only in second order of ``(upper - lower) / (upper + lower)``.
+
+    >>> combine_errors(np.array([0.3]), np.array([0.1])).tolist()
+    [0.2]
+    """
+    return 0.5 * (upper + lower)
+
+
+def prepare_column(
+    table: Table,
+    settings: ColumnSettings,
+    *,
+    where: str | None = None,
+    catalog: str = "",
+    release: str = "",
+    negative: frozenset[str] | None = None,
+) -> ColumnData:
+    """Values, errors and weights of the rows that can be used.
+
+    The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
+    (in the target unit) added in quadrature; transform of value and error. Columns of text are taken for numbers if
+    every cell that is not missing is one, or a limit such as ``<0.0017``. An error that is exactly zero is allowed; a
+    limit without error gets the median error of the values.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Has the `required_columns`; as `read_catalog` or `read_columns` returns it.
+    settings : ColumnSettings
+        The entry. A number as error is in the unit of the value column, as an error column without a unit is.
+        `unit` converts where the file carries a unit, and is only a label where it carries none.
+    where : str, optional
+        Row cut.
+    catalog, release : str
+        Names for error messages.
+    negative : frozenset of str, optional
+        Those of a pair of error columns that give errors as negative numbers; found out from the table if None.
+
+    Returns
+    -------
+    ColumnData
+        With empty arrays if no row can be used.
+
+    Raises
+    ------
+    CatalogError
+        For columns that are not there, hold no numbers, or have units that cannot be converted; for limits in a
+        truncated sample.
+    ConfigError
+        For a cut that cannot be understood.
+    """
+    entry = _Entry(table, settings, catalog, release, negative)
+    edges = entry.edges()
+    value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
+    sigma, weights = entry.sigma(), entry.weights()
+    everything = np.ones(len(table), dtype=bool)
+    unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
+    if limits is not None:
+        sigma = np.where(unknown, 0.0, sigma)
+    kept = None if where is None else Expression.parse(where).evaluate(table)
+    positive = None if settings.transform == "none" or edges is not None else value > 0.0
+    empty = None if edges is None else edges[:, 0] >= edges[:, 1]
+    with np.errstate(all="ignore"):
+        err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
+        err = np.hypot(err, settings.error_floor) if settings.error_floor else err
+        x, err = _transformed(value, err, settings.transform)
+        if edges is not None and settings.transform != "none":
+            _check_edges(entry, edges, kept, empty)
+            edges = _transformed(edges, np.zeros(2), settings.transform)[0]
+            x = edges.mean(axis=1)
+        if limits is not None and unknown.any():
+            known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
+            err = np.where(unknown, _typical_error(err[known]), err)
+        truncated = _truncation(settings, entry)
+        low, high = truncated or (-math.inf, math.inf)
+
+    # Most blocks of most catalogs have nothing to drop, and the reasons take longer than all else.
+    usable = np.isfinite(x)
+    usable &= np.isfinite(err)
+    usable &= sigma >= 0.0
+    usable &= True if kept is None else kept
+    usable &= True if positive is None else positive
+    usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
+    usable &= True if truncated is None else (x >= low) & (x <= high)
+    usable &= True if empty is None else ~empty
+    weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
+    limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
+    used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
+    if not usable.all():
+        positive = everything if positive is None else positive
+        reasons = {
+            "cut": ~(everything if kept is None else kept),
+            "missing_value": np.isnan(value),
+            "infinite_value": np.isinf(value),
+            "missing_error": np.isnan(sigma),
+            # Also an error that overflows when it is propagated.
+            "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
+            "missing_weight": np.isnan(weights),
+            "bad_weight": (weights < 0.0) | np.isinf(weights),
+            "empty_bin": ~everything if empty is None else empty,
+            "not_positive": ~positive,
+            "outside": (x < low) | (x > high),
+        }
+        for reason in DROP_REASONS:
+            hit = used & reasons[reason]
+            dropped[reason] = int(hit.sum())
+            used = used & ~hit
+        x, err, weights, limits = x[used], err[used], weights[used], limits[used]
+        edges = None if edges is None else edges[used]
+    rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
+    _check_size(entry, x, err)
+    _check_weights(entry, weights, rows)
+    n_limits = np.count_nonzero(limits)
+    if truncated is not None and n_limits:
+        raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
+    return ColumnData(
+        name=settings.name,
+        unit=entry.unit,
+        x=x,
+        err=err,
+        weights=weights,
+        rows=rows,
+        n_read=len(table),
+        dropped=dropped,
+        has_errors=settings.error is not None or settings.error_floor > 0.0,
+        limits=limits,
+        truncated=truncated,
+        weight_kind="counts" if settings.bins is not None else settings.weight_kind,
+        edges=edges,
+        files=table.meta.get("files", ()),
+    )
+
+
+def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
+    """Refuse bins that reach to where there is no logarithm: their rows cannot be left out without a trace."""
+    low = edges[:, 0]
+    bad = np.flatnonzero((low <= 0.0) & (True if kept is None else kept) & (True if empty is None else ~empty))
+    if bad.size:
+        raise entry.refuse(
+            f"{bad.size} bins with edges that are not positive, the first from {low[bad[0]]:g} in "
+            f"{entry.row(int(bad[0]))}",
+            f"edges > 0 for transform {entry.settings.transform}; `where` can select them",
+        )
+
+
+def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> None:
+    """Refuse numbers of rows that are no whole numbers, and weights whose squares leave the range of doubles."""
+    settings = entry.settings
+    if weights.strides == (0,):
+        return
+    name = settings.weight if settings.bins is None else settings.bins[2]
+    largest = float(np.max(weights, initial=0.0))
+    if largest and not _SMALLEST < largest < _LARGEST:
+        raise entry.refuse(
+            f"column {name!r} has weights up to {largest:.3g}", f"numbers from {_SMALLEST:g} to {_LARGEST:g}"
+        )
+    if settings.bins is None and settings.weight_kind != "counts":
+        return
+    fractions = np.flatnonzero(weights % 1.0)
+    if fractions.size:
+        first = fractions[0]
+        raise entry.refuse(
+            f"column {name!r} has {fractions.size} numbers of rows that are no whole numbers, the first is "
+            f"{weights[first]:g} in {entry.row(int(rows[first]))}",
+            "whole numbers" if settings.bins is not None else "whole numbers, or `weight_kind` importance",
+        )
+
+
+def _check_size(entry: _Entry, x: Array, err: Array) -> None:
+    """Refuse numbers whose squares leave the range of double precision."""
+    largest = max(float(np.max(np.abs(x), initial=0.0)), float(np.max(err, initial=0.0)))
+    if largest and not _SMALLEST < largest < _LARGEST:
+        raise entry.refuse(
+            f"column {entry.settings.value!r} has values or errors up to {largest:.3g}",
+            f"numbers from {_SMALLEST:g} to {_LARGEST:g}; `missing` lists those that stand for no value",
+        )
+
+
+def _typical_error(err: Array) -> float:
+    """The error of a limit that comes without one: the median of those of the values, after a transform."""
+    known = err[np.isfinite(err)]
+    return float(np.median(known)) if known.size else 0.0
+
+
+def _truncation(settings: ColumnSettings, entry: _Entry) -> tuple[float, float] | None:
+    """The bounds of the sample, transformed like the values."""
+    if settings.truncated is None:
+        return None
+    if settings.transform != "none" and any(bound <= 0.0 for bound in settings.truncated if math.isfinite(bound)):
+        raise entry.refuse(
+            f"truncated at {min(settings.truncated):g}", f"bounds > 0 for transform {settings.transform}"
+        )
+    low, high = settings.truncated
+    bounds = np.array([low if settings.transform == "none" else max(low, 0.0), high])
+    low, high = _transformed(bounds, np.zeros(2), settings.transform)[0].tolist()
+    return low, high
+
+
+def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array]:
+    """Value and error, to first order, under a transform."""
+    if transform == "none":
+        return value, err
+    if transform == "log10":
+        return np.log10(value), err / value / math.log(10.0)
+    return np.log(value), err / value
+
+
+def _to_sigma(error: Array, kind: str) -> Array:
+    """One-sigma errors; what can be none becomes -1 where it is negative and infinite where it is unbounded."""
+    if kind == "sigma":
+        return error
+    with np.errstate(all="ignore"):
+        sigma = np.sqrt(error) if kind == "variance" else 1.0 / np.sqrt(error)
+    return np.where(error < 0.0, -1.0, np.where(np.isinf(error), np.inf, sigma))
+
+
+def count_signs(column: Any) -> tuple[int, int]:
+    """How many numbers of a column are negative, and how many are not zero."""
+    values = np.ma.filled(np.ma.asarray(column), 0)
+    if values.dtype.kind not in "iuf":
+        return 0, 0
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(values)
+        return int(np.count_nonzero(finite & (values < 0))), int(np.count_nonzero(finite & (values != 0)))
+
+
+def name_row(files: Sequence[Mapping[str, Any]], index: int, several: bool | None = None) -> str:
+    """A row's number in the file that it came from, counted from one; with the file where there are several.
+
+    >>> name_row([{"path": "a.csv", "n_rows": 3}, {"path": "b.csv", "n_rows": 2, "first_row": 10}], 4)
+    'row 12 of b.csv'
+    """
+    named = len(files) > 1 if several is None else several
+    for file in files:
+        if index < file["n_rows"]:
+            return f"row {index + file.get('first_row', 0) + 1}" + (f" of {file['path']}" if named else "")
+        index -= file["n_rows"]
+    return f"row {index + 1}"
+
+
+class _Entry:
+    """Reads one entry's columns as numbers in the target unit; what is missing is NaN."""
+
+    def __init__(
+        self,
+        table: Table,
+        settings: ColumnSettings,
+        catalog: str,
+        release: str,
+        negative: frozenset[str] | None = None,
+    ) -> None:
+        self.table, self.settings, self.negative = table, settings, negative
+        named = (("catalog", catalog), ("release", release))
+        self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
+        self.stored_unit = parse_unit(self._column(settings.value).unit)
+        self.target_unit = parse_unit(settings.unit) or self.stored_unit
+        if isinstance(self.target_unit, u.UnrecognizedUnit) and self.target_unit != self.stored_unit:
+            raise self.refuse(
+                f"unknown unit {excerpt(str(settings.unit))!r}",
+                "a unit that Astropy knows, such as Msun, mas/yr or mag",
+            )
+        # A unit set where the file has none is a label. For the value itself the unit must agree. The factor is below
+        # zero from magnitudes to dex and back: upper limits become lower ones, and errors stay lengths.
+        self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
+        label = settings.unit or unit_text(self.stored_unit)
+        self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
+
+    def value(self) -> tuple[Array, NDArray[np.int8] | None]:
+        """Values, and which of them are limits; None where none can be."""
+        settings = self.settings
+        values, limits = self._numbers_and_limits(settings.value)
+        if limits is None and (settings.limit_flag, settings.upper_limit, settings.lower_limit) == (None, None, None):
+            return values if self.factor == 1.0 else values * self.factor, None
+        limits = np.zeros(values.size, dtype=np.int8) if limits is None else limits
+        if settings.limit_flag is not None:
+            flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
+            limits = np.where(limits == VALUE, flags, limits).astype(np.int8)
+        if self.factor != 1.0:
+            values = values * self.factor
+            limits = limits if self.factor > 0.0 else -limits
+        for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
+            if name is not None:
+                unit = parse_unit(self._column(name).unit)
+                factor = self.factor if unit is None else self._factor(name, unit, self.target_unit)
+                given = self._numbers(name) * factor
+                fill = np.isnan(values) & ~np.isnan(given)
+                values = np.where(fill, given, values)
+                limits = np.where(fill, limit if factor > 0.0 else -limit, limits).astype(np.int8)
+        return values, limits
+
+    def edges(self) -> Array | None:
+        """Lower and upper edge of each bin; None where the column is no histogram."""
+        if self.settings.bins is None:
+            return None
+        low, high, _ = self.settings.bins
+        unit = parse_unit(self._column(high).unit)
+        if (unit is None) != (self.stored_unit is None):
+            raise self.refuse(
+                f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
+                "edges in one unit",
+            )
+        factors = self.factor, self._factor(high, unit, self.target_unit)
+        edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
+        return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
+
+    def weights(self) -> Array | None:
+        """Row weights, or the rows in each bin; None for one each."""
+        name = self.settings.weight if self.settings.bins is None else self.settings.bins[2]
+        return None if name is None else self._numbers(name)
+
+    def sigma(self) -> Array:
+        """One-sigma errors before scale and floor; bad ones are negative or infinite."""
+        error, kind = self.settings.error, self.settings.error_kind
+        if error is None:
+            return np.zeros(len(self.table))
+        if isinstance(error, str):
+            return _to_sigma(self._error(error), kind)
+        if isinstance(error, int | float):
+            return _to_sigma(np.full(len(self.table), error * abs(self.factor) ** _ERROR_POWERS[kind]), kind)
+        upper, lower = (
+            self._without_sign(name, self._error(name)) if kind == "sigma" else _to_sigma(self._error(name), kind)
+            for name in error
+        )
+        bad = ((upper < 0.0) | (lower < 0.0)) & ~np.isnan(upper) & ~np.isnan(lower)
+        with np.errstate(invalid="ignore"):  # of two infinite ones with different signs
+            return np.where(bad, -1.0, combine_errors(upper, lower))
+
+    def _without_sign(self, name: str, error: Array) -> Array:
+        """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
+        if self.negative is None:
+            below, signed = count_signs(error)
+            return -error if 2 * below > signed else error
+        return -error if name in self.negative else error
+
+    def _error(self, name: str) -> Array:
+        """An error column in the power of the target unit that belongs to its kind."""
+        power = _ERROR_POWERS[self.settings.error_kind]
+        own = _linear(parse_unit(self._column(name).unit))
+        target = _linear(self.target_unit)
+        if own is None or target is None:
+            return self._numbers(name) * abs(self.factor) ** power
+        return self._numbers(name) * abs(self._factor(name, own, target, power))
+
+    def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
+        """What numbers of column `name` in `unit` are multiplied with to be in a power of `target`."""
+        if unit is None or target is None or (unit == target and power == 1):
+            return 1.0
+        expected = f"({target})^{power}" if power != 1 else str(target)
+        try:
+            if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
+                raise u.UnitConversionError
+            return float(unit.to(target**power))
+        # A unit that Astropy does not know has no powers and no multiples.
+        except (u.UnitsError, ValueError, TypeError):
+            raise self.refuse(
+                f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
+                f"a multiple of {expected}",
+            ) from None
+
+    def _column(self, name: str) -> Any:
+        if name not in self.table.colnames:
+            raise self.refuse(f"no column {name!r}", expected_name(name, self.table.colnames))
+        return self.table[name]
+
+    def _numbers(self, name: str) -> Array:
+        numbers, limits = self._numbers_and_limits(name)
+        if limits is not None and limits.any():
+            row = self.row(int(np.flatnonzero(limits)[0]))
+            raise self.refuse(f"column {name!r} has a limit in {row}", "numbers; limits belong into the value column")
+        return numbers
+
+    def _numbers_and_limits(self, name: str) -> tuple[Array, NDArray[np.int8] | None]:
+        column = self._column(name)
+        if not (isinstance(column, MaskedColumn) and column.dtype == np.float64):
+            column = as_column(name, column)
+        values, missing = np.ma.getdata(column), np.ma.getmaskarray(column)
+        if values.ndim != 1 or values.dtype.kind not in "biufU":
+            held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
+            raise self.refuse(f"column {name!r} holds {held}", "one number a row")
+        if values.dtype.kind != "U":
+            numbers = np.asarray(values, dtype=np.float64)
+            if missing.any():
+                numbers = np.where(missing, np.nan, numbers)
+            return numbers, None
+        numbers = np.full(len(values), np.nan)
+        texts, limits = split_limits(values)
+        try:
+            if np.any(np.strings.find(texts[~missing], "_") >= 0):  # Python takes 1_5 for 15
+                raise ValueError
+            numbers[~missing] = texts[~missing].astype(np.float64)
+        except ValueError:
+            bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
+            raise self.refuse(
+                f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
+                f"{excerpt(str(values[bad[0]]))!r}"
+                f" in {self.row(int(bad[0]))}",
+                "numbers; `missing` lists texts that stand for no value",
+            ) from None
+        return numbers, limits
+
+    def row(self, index: int) -> str:
+        """What a row of the table is called."""
+        return name_row(self.table.meta.get("files", ()), index)
+
+    def refuse(self, what: str, expected: str) -> CatalogError:
+        """The error to raise for this entry."""
+        return CatalogError(what, f"in {self.where}", expected)
+
+
+def _linear(unit: u.UnitBase | None) -> u.UnitBase | None:
+    """The unit of a difference: that of mag(AB) is mag."""
+    return unit.function_unit if isinstance(unit, u.function.FunctionUnitBase) else unit

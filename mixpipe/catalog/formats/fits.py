@@ -1,0 +1,164 @@
+"""FITS binary and ASCII tables, read some rows at a time."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from numpy.typing import NDArray
+
+from mixpipe.catalog.formats.arrays import as_column, row_ranges, unit_text
+from mixpipe.catalog.source import Source
+
+# FITS files are padded to a multiple of this.
+_RECORD = 2880
+_START = b"SIMPLE  ="
+
+
+def columns(source: Source) -> dict[str, str | None]:
+    """Names and units, from the header."""
+    with _opened(source) as hdus:
+        table = find(hdus, source)
+        source.choose(table.columns.names, None)
+        return {column.name: unit_text(column.unit) for column in table.columns}
+
+
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
+    with _opened(source) as hdus:
+        hdu = find(hdus, source)
+        wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
+        is_plain = all(map(_is_plain, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
+        # Arrays of variable length are stored behind the rows.
+        if any(column.format.lstrip("0123456789").startswith(("P", "Q")) for column in wanted):
+            records = _slices(hdu, rows)
+        elif is_plain and isinstance(hdu, fits.BinTableHDU):
+            layout = hdu.columns.dtype.newbyteorder(">")
+            records = (np.frombuffer(stored, dtype=layout) for stored in _stored(hdu, rows))
+        else:
+            records = _converted(hdu, rows)
+        for part in records:
+            yield Table([_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted], copy=False)
+
+
+def _opened(source: Source) -> fits.HDUList:
+    with source.open() as stream:
+        if stream.read(len(_START)) != _START:
+            raise OSError("it does not begin as FITS files do")
+    try:
+        return fits.open(source.path, memmap=True)
+    except OSError as error:
+        # Astropy advises its own callers here.
+        raise OSError("its first header is damaged or cut short") from error
+
+
+def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
+    """The table that `hdu` names, by default the first one."""
+    if source.hdu is None:
+        # HDUs are looked for as they are asked for, which in a gzipped file takes reading up to them.
+        first = next((hdu for hdu in hdus if _is_table(hdu)), None)
+        if first is None:
+            raise source.error("no HDU has a table", "a whole FITS file with a binary or ASCII table")
+        return first
+    tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
+    listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
+    named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == str(source.hdu).strip().upper()]
+    # A command line hands over numbers as text.
+    number = int(source.hdu) if str(source.hdu).strip().isdecimal() else -1
+    index = named[0] if named else number
+    if not 0 <= index < len(hdus):
+        raise source.error(f"no HDU {source.hdu}", f"one of {listed}")
+    if index not in tables:
+        raise source.error(f"HDU {source.hdu} has no table", f"one of {listed}")
+    return hdus[index]
+
+
+def _is_table(hdu: object) -> bool:
+    return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
+
+
+def _is_plain(column: fits.Column) -> bool:
+    """Whether the values are those stored, but for TSCAL and TZERO."""
+    return column.dim is None and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
+
+
+def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]:
+    """Rows as they are in the file; of a memory map, the pages that were used would stay in memory."""
+    place, width, n_rows = hdu.fileinfo(), hdu.header["NAXIS1"], hdu.header["NAXIS2"]
+    place["file"].seek(place["datLoc"])
+    for start, stop in row_ranges(n_rows, rows, width):
+        stored = place["file"].read((stop - start) * width)
+        if len(stored) != (stop - start) * width:
+            raise OSError(f"it ends in row {start + len(stored) // width + 1} of {n_rows}")
+        yield stored
+
+
+def _converted(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
+    """Rows as Astropy reads them from a table that has no others."""
+    header, width = hdu.header.copy(), hdu.header["NAXIS1"]
+    header["PCOUNT"] = 0
+    for stored in _stored(hdu, rows):
+        header["NAXIS2"] = len(stored) // width
+        table = b"".join([header.tostring().encode("ascii"), stored, bytes(-len(stored) % _RECORD)])
+        yield type(hdu).fromstring(table, uint=True).data
+
+
+def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
+    """Rows of the memory-mapped table."""
+    for start, stop in row_ranges(len(hdu.data), rows, hdu.header["NAXIS1"]):
+        yield hdu.data[start:stop]
+
+
+def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> MaskedColumn:
+    stored = records.view(np.ndarray)[column.name]
+    # Nulls are marks in the stored values, before TSCAL and TZERO.
+    null = _nulls(column, stored, is_ascii)
+    # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
+    if stored.dtype.kind == "S" and "A" in column.format:
+        values = stored
+    elif isinstance(records, fits.FITS_rec) and (is_ascii or not _is_plain(column)):
+        values = np.asarray(records.field(column.name))
+    else:
+        values = _scaled(stored, column)
+    # Astropy writes the mark of an unsigned number as that number, and not as it is stored.
+    if null is not None and values.dtype.kind == "u" and stored.dtype.kind == "i" and column.null >= 0:
+        null |= values == column.null
+    if values.dtype.kind != "O" and null is not None:
+        values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
+    return as_column(column.name, values, column.unit)
+
+
+def _scaled(stored: NDArray[Any], column: fits.Column) -> NDArray[Any]:
+    """Numbers by TSCAL and TZERO; whole ones without a sign, which are stored by half of their range off, stay whole.
+
+    Not by Astropy, which fails for scaled 64-bit integers, and where the offset is written with a decimal point.
+    """
+    scale = 1.0 if column.bscale in (None, "") else column.bscale
+    zero = 0.0 if column.bzero in (None, "") else column.bzero
+    if scale == 1.0 and zero == 0.0:
+        return stored
+    half = 1 << (8 * stored.dtype.itemsize - 1)
+    # With a decimal point, headers have not all digits of the offset of 64-bit integers.
+    if stored.dtype.kind == "i" and scale == 1.0 and math.isclose(zero, half, rel_tol=1e-12):
+        bits = stored.astype(f"=i{stored.dtype.itemsize}").view(f"=u{stored.dtype.itemsize}")
+        # In two's complement an offset of half the range turns the highest bit.
+        return bits ^ bits.dtype.type(half)
+    return stored.astype(np.float64) * scale + zero
+
+
+def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray[np.bool_] | None:
+    """Cells that the file marks as null, None if the format has no such mark for this column."""
+    if is_ascii:
+        text = np.strings.strip(stored)
+        mark = str(column.null).strip().encode() if column.null is not None else b""
+        return (text == b"") | (text == mark)
+    if stored.dtype.kind == "i" and column.format.endswith("L"):
+        return stored == 0
+    if stored.dtype.kind in "iu" and isinstance(column.null, int):
+        return stored == column.null
+    return None

@@ -1,0 +1,110 @@
+"""Parquet files, read some rows of the wanted columns at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from astropy.table import Table
+from astropy.table.meta import get_header_from_yaml
+
+from mixpipe.catalog.formats.arrays import as_column, unit_text
+from mixpipe.catalog.source import Source
+
+# Astropy stores the mask of a column x as a column x.mask, here and in HDF5.
+MASK = ".mask"
+
+_BUFFER = 1 << 20
+_FEW_BLOCKS = 8
+
+
+def columns(source: Source) -> dict[str, str | None]:
+    """Names and units, from the footer."""
+    with source.open() as stream, pq.ParquetFile(stream) as file:
+        return _columns(source, file.schema_arrow)
+
+
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    """These columns, or all, some rows at a time."""
+    # With a buffer, a row group is not read as a whole.
+    with source.open() as stream, pq.ParquetFile(stream, buffer_size=_BUFFER) as file:
+        units = _columns(source, file.schema_arrow)
+        wanted = source.choose(list(units), names)
+        masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
+        # Names are matched here: pyarrow would take a dot in a name for a path and bring siblings along.
+        for data in _tables(file, [*wanted, *masks], rows):
+            table = Table()
+            for name in wanted:
+                values = to_masked(data.column(name))
+                if name + MASK in masks:
+                    values.mask |= to_masked(data.column(name + MASK)).filled(True).astype(bool)
+                table.add_column(as_column(name, values, units[name]), copy=False)
+            yield table
+
+
+def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    if file.metadata.num_rows <= rows:
+        yield file.read(columns=names)
+        return
+    # What a reader has read of a file it keeps until it is done: it is asked for a few row groups at a time.
+    groups: list[int] = []
+    n_rows = 0
+    for group in range(file.num_row_groups):
+        groups.append(group)
+        n_rows += file.metadata.row_group(group).num_rows
+        if n_rows >= _FEW_BLOCKS * rows or group == file.num_row_groups - 1:
+            for batch in file.iter_batches(rows, row_groups=groups, columns=names):
+                yield pa.Table.from_batches([batch])
+            groups, n_rows = [], 0
+
+
+def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
+    """A masked array with nulls masked; long integers stay exact, and nothing is copied where that can be."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        # By way of text, since PyArrow's own cast is wrong in the last digit.
+        column = column.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_null(column.type):
+        return np.ma.masked_all(len(column))
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        # A block without any text is text all the same.
+        filled = pc.fill_null(column, "") if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy().astype(np.str_), mask=_nulls(column))
+    if pa.types.is_floating(column.type):
+        filled = pc.fill_null(column, pa.scalar(np.nan, type=column.type)) if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy(), mask=_nulls(column))
+    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type):
+        filled = pc.fill_null(column, pa.scalar(0, type=pa.int8()).cast(column.type)) if column.null_count else column
+        return np.ma.MaskedArray(filled.to_numpy(), mask=_nulls(column))
+    return np.ma.MaskedArray(column.to_numpy(), mask=_nulls(column))
+
+
+def _nulls(column: pa.ChunkedArray) -> Any:
+    return column.is_null().to_numpy() if column.null_count else np.ma.nomask
+
+
+def _columns(source: Source, schema: pa.Schema) -> dict[str, str | None]:
+    names = source.choose(schema.names, None)
+    described = _described_units(schema.metadata or {})
+    return {
+        name: unit_text(_field_unit(schema.field(name)) or described.get(name))
+        for name in names
+        if not (name.endswith(MASK) and name.removesuffix(MASK) in names)
+    }
+
+
+def _field_unit(field: pa.Field) -> str | None:
+    metadata = field.metadata or {}
+    return next((metadata[key].decode() for key in (b"unit", b"units") if key in metadata), None)
+
+
+def _described_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
+    """Units that Astropy describes in the file's metadata."""
+    text = metadata.get(b"table_meta_yaml")
+    header = get_header_from_yaml(text.decode().splitlines()) if text else {}
+    return {column["name"]: str(column["unit"]) for column in header.get("datatype", ()) if "unit" in column}

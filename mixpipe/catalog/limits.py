@@ -1,0 +1,62 @@
+"""Upper and lower limits in a catalog's columns: as `<0.0017`, by a flag, or in columns of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from astropy.table import MaskedColumn
+from numpy.typing import NDArray
+
+from mixpipe.catalog.formats.arrays import is_number
+
+UPPER, VALUE, LOWER = -1, 0, 1
+
+_SIGNS = {"<": UPPER, "≤": UPPER, ">": LOWER, "≥": LOWER}
+# What flag columns hold. Numbers as in the NASA Exoplanet Archive: 1 marks an upper limit, -1 a lower one.
+_FLAGS = {
+    **_SIGNS,
+    **dict.fromkeys(("1", "u", "ul", "upper", "true", "t", "<="), UPPER),
+    **dict.fromkeys(("-1", "l", "ll", "lower", ">="), LOWER),
+    **dict.fromkeys(("0", "", "=", "~", "false", "f"), VALUE),
+}
+EXPECTED_FLAGS = "< or 1 for an upper limit, > or -1 for a lower limit, 0 or blank for a value"
+
+
+def split_limits(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
+    """Texts without the sign of a limit, and which limit each is.
+
+    Examples
+    --------
+    >>> texts, limits = split_limits(np.array(["0.3", "<0.0017", "> 5"]))
+    >>> texts.tolist(), limits.tolist()
+    (['0.3', '0.0017', '5'], [0, -1, 1])
+    """
+    stripped = np.strings.strip(texts)
+    limits = np.zeros(texts.shape, dtype=np.int8)
+    for sign, limit in _SIGNS.items():
+        found = np.strings.startswith(stripped, sign)
+        limits[found] = limit
+        stripped = np.where(found, np.strings.lstrip(np.strings.lstrip(stripped, sign), "= "), stripped)
+    return stripped, limits
+
+
+def read_flags(column: MaskedColumn, refuse: Callable[[str, str], Exception]) -> NDArray[np.int8]:
+    """Limits from a column of flags; a missing flag is that of a value.
+
+    Parameters
+    ----------
+    column : MaskedColumn
+        Texts, numbers or truth values.
+    refuse : callable
+        Makes the error to raise from what was found and what was expected.
+    """
+    values, missing = column.data.data, column.data.mask
+    limits = np.zeros(len(values), dtype=np.int8)
+    for value in np.unique(values[~missing]):
+        text = f"{value:g}" if values.dtype.kind in "iuf" and is_number(str(value)) else str(value).strip().lower()
+        if text not in _FLAGS:
+            n_bad = np.count_nonzero((values == value) & ~missing)
+            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {n_bad} rows", EXPECTED_FLAGS)
+        limits[(values == value) & ~missing] = _FLAGS[text]
+    return limits

@@ -1,0 +1,106 @@
+"""The first rows of catalog files, as `mixpipe init` looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from numpy.typing import NDArray
+
+from mixpipe.base.errors import MixpipeError
+from mixpipe.catalog.densities import DensityFile, open_densities
+from mixpipe.catalog.formats.arrays import is_number
+from mixpipe.catalog.limits import split_limits
+from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.source import Source
+
+# Enough to tell errors from bounds.
+SAMPLE_ROWS = 100_000
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitsTables:
+    """The tables of a FITS file: the one to read, None for the first, and places of columns in the others by length."""
+
+    hdu: int | str | None
+    others: Sequence[int | str]
+    columns: Mapping[int, Sequence[str]]
+
+
+def find_tables(file: Path) -> FitsTables:
+    """Choose among the tables of a file: that with the most columns.
+
+    Raises
+    ------
+    CatalogError
+        For a file that cannot be read.
+    """
+    source = Source(file).resolved()
+    if source.format != "fits":
+        return FitsTables(None, (), {})
+    with source.parsing(), fits.open(file, memmap=True) as hdus:
+        tables = {i: hdu for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)}
+        if len(tables) < 2:
+            return FitsTables(None, (), {})
+        named = [hdu.name.upper() for hdu in hdus]
+        labels = {
+            i: hdu.name if hdu.name and not hdu.name.isdecimal() and named.count(hdu.name.upper()) == 1 else i
+            for i, hdu in tables.items()
+        }
+        widest = max(tables, key=lambda i: len(tables[i].columns))
+        columns: dict[int, list[str]] = {}
+        for i, hdu in tables.items():
+            if i != widest:
+                columns.setdefault(hdu.header["NAXIS2"], []).extend(f"{labels[i]}:{name}" for name in hdu.columns.names)
+        others = [label for i, label in labels.items() if i != widest]
+        return FitsTables(None if widest == min(tables) else labels[widest], others, columns)
+
+
+def first_rows(file: Path, hdu: int | str | None) -> Table:
+    """Some rows of a file, all columns.
+
+    Raises
+    ------
+    CatalogError
+        For a file that cannot be read.
+    """
+    return next(read_blocks(file, rows=SAMPLE_ROWS, hdu=hdu))
+
+
+def as_numbers(column: MaskedColumn) -> Numbers | None:
+    """Numbers of a column, limits such as `<0.5` among them, NaN where one is missing; None for anything else.
+
+    >>> as_numbers(MaskedColumn(["1.5", "<0.5", "?"], mask=[False, False, True])).tolist()
+    [1.5, 0.5, nan]
+    """
+    values, missing = column.data.data, np.ma.getmaskarray(column)
+    if values.ndim > 1 or values.dtype.kind not in "iufU":
+        return None
+    if values.dtype.kind == "U":
+        values = split_limits(values)[0]
+        known = values[~missing]
+        if not known.size or not all(map(is_number, known)):
+            return None
+        values = np.where(missing, "nan", values)
+    return np.where(missing, np.nan, values.astype(np.float64))
+
+
+def find_densities(file: Path, table: Table, tables: FitsTables) -> Iterator[tuple[str, str, DensityFile]]:
+    """Columns with an array a row that are densities, with where their grid is."""
+    arrays = [name for name in table.colnames if table[name].ndim == 2 and table[name].dtype.kind == "f"]
+    for name in arrays:
+        size = table[name].shape[1]
+        same = [other for other in arrays if other != name and table[other].shape[1] == size]
+        for grid in (*tables.columns.get(size, ()), *same):
+            try:
+                yield name, grid, open_densities(file, name, grid, hdu=tables.hdu)
+                break
+            except MixpipeError:
+                # Not increasing, not the same in each row: no grid.
+                continue

@@ -1,0 +1,255 @@
+"""The command `mixpipe init`: a configuration for catalog files, by what their columns are called and hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.base.files import write_file
+from mixpipe.catalog.formats.arrays import mask_sentinels
+from mixpipe.catalog.reading import list_columns
+from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
+from mixpipe.catalog.source import expected_name
+from mixpipe.cli.init.grouping import Group, group_files, safe_name
+from mixpipe.cli.init.samples import Numbers, as_numbers, find_densities, find_tables, first_rows
+from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
+from mixpipe.cli.init.suggestions import (
+    FEWEST_ROWS,
+    FIT,
+    NO_ERRORS,
+    PROBLEM,
+    REASONS,
+    WHOLE,
+    Suggestion,
+    Suggestions,
+    short_keys,
+)
+from mixpipe.cli.init.yaml_text import config_text, one_line, remark
+
+# Share of rows without a name of their own that may be mistakes.
+_ALMOST_NONE = 0.05
+
+# Names in a comment.
+_MOST_NAMES = 12
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is to say about a catalog.
+
+    Parameters
+    ----------
+    group : Group
+        Its name and files.
+    lines : list of str
+        Keys of the catalog other than `releases` and `columns`, as lines of YAML.
+    note : str
+        What is to be known of all that is fitted, or nothing.
+    fitted : list of Suggestion
+        What is to be fitted.
+    left_out : dict
+        Other entries, by the reason why they are left out.
+    not_fitted : dict
+        Columns that cannot be fitted, by the reason, as text for a comment.
+    """
+
+    group: Group
+    lines: list[str]
+    note: str
+    fitted: list[Suggestion]
+    left_out: dict[str, list[Suggestion]]
+    not_fitted: dict[str, str]
+
+
+def start_config(
+    files: Sequence[str],
+    *,
+    out: str | None = None,
+    force: bool = False,
+    results: str = "results",
+    column: Sequence[str] = (),
+) -> str | None:
+    """A configuration that fits the columns of some files, with comments that say why.
+
+    Parameters
+    ----------
+    files : sequence of str
+        The catalog files.
+    out : str, optional
+        Where to write it.
+    force : bool
+        Whether a file that is there may be written over.
+    results : str
+        The folder for results.
+    column : sequence of str
+        The columns to fit; by default all that have errors, or all if none has.
+
+    Returns
+    -------
+    str or None
+        The text, None if it was written to a file.
+
+    Raises
+    ------
+    MixpipeError
+        For files that cannot be read or have nothing to fit, and an `out` that exists.
+    """
+    target = Path(out) if out is not None else None
+    if target is not None and target.exists() and not force:
+        raise ConfigError(f"{target} exists", "in option --out", "a new name, or --force to write over it")
+    paths = [Path(file) for file in files]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice} is given twice", "on the command line", "each file once")
+    groups = group_files(paths, lambda path: tuple(list_columns(path)))
+    catalogs = [_Catalog(group, column).findings() for group in groups]
+    text = config_text(catalogs, results)
+    if target is None:
+        return text
+    try:
+        write_file(target, lambda path: path.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        what = f"cannot write {target} ({error.strerror or error})"
+        raise ConfigError(what, "in option --out", "a place that can be written") from error
+    return None
+
+
+class _Catalog:
+    """Looks at the files of one catalog."""
+
+    def __init__(self, group: Group, asked: Sequence[str]) -> None:
+        self.group, self.asked = group, asked
+        self.first = next(iter(group.releases.values()))[0]
+        self.hdus = find_tables(self.first)
+        reading = {"hdu": self.hdus.hdu}
+        headers = [list(list_columns(file, **reading)) for files in group.releases.values() for file in files]
+        every = dict.fromkeys(name for header in headers for name in header)
+        self.names = [name for name in every if all(name in header for header in headers)]
+        self.partial = [name for name in every if name not in self.names]
+        for name in asked:
+            if name not in self.names:
+                raise self._error(f"no column {name!r}", expected_name(name, self.names))
+        self.tables = {release: first_rows(files[0], **reading) for release, files in group.releases.items()}
+        self.taken: set[str] = set()
+
+    def findings(self) -> Findings:
+        """What there is to say.
+
+        Raises
+        ------
+        CatalogError
+            If nothing can be fitted, or not what was asked for.
+        """
+        numbers = {name: self._numbers(name) for name in self.names}
+        sentinels = forget_sentinels(numbers)
+        found, others = find_measurements(numbers)
+        used = [name for entry in found if not is_identifier(entry.value) for name in _columns_of(entry)]
+        missing = common_sentinels(sentinels, {name: numbers[name] for name in used})
+        for table in self.tables.values():
+            for column in table.itercols():
+                mask_sentinels(column, list(missing))
+
+        entries: dict[str, list[Suggestion]] = {reason: [] for reason in REASONS}
+        densities = dict(self._densities())
+        entries[FIT] += densities.values()
+        suggestions = Suggestions(self.first, self.tables, self.taken)
+        for entry in self._wanted(found, densities):
+            suggestion, reason = suggestions.suggest(entry)
+            if self.asked and reason == PROBLEM:
+                raise self._error(f"column {entry.value!r} cannot be fitted: {suggestion.why}", "a column with values")
+            entries[FIT if self.asked else reason].append(suggestion)
+        fitted = entries.pop(FIT)
+        note = "" if fitted else NO_ERRORS
+        fitted = fitted or entries.pop(NO_ERRORS) or entries.pop(WHOLE)
+        if not fitted:
+            raise self._error("no column that can be fitted", f"a column with {FEWEST_ROWS} different numbers or more")
+        return Findings(
+            group=self.group,
+            lines=[*self._reading(), *self._key(), *_missing_lines(missing)],
+            note=note,
+            fitted=fitted,
+            left_out={reason: listed for reason, listed in entries.items() if listed},
+            not_fitted={} if self.asked else self._rest(found, [*others.items()], numbers, densities),
+        )
+
+    def _error(self, what: str, expected: str) -> CatalogError:
+        return CatalogError(what, f"in {self.first}", expected)
+
+    def _wanted(self, found: Sequence[Measurement], densities: Collection[str]) -> list[Measurement]:
+        """What was found, or what was asked for, be it the error of something."""
+        if not self.asked:
+            return list(found)
+        known = {entry.value: entry for entry in found}
+        return [known.get(name, Measurement(name)) for name in dict.fromkeys(self.asked) if name not in densities]
+
+    def _densities(self) -> Iterator[tuple[str, Suggestion]]:
+        """Columns with a tabulated density a row."""
+        for name, grid, file in find_densities(self.first, next(iter(self.tables.values())), self.hdus):
+            if name in self.names and (not self.asked or name in self.asked):
+                entry = safe_name(name, self.taken)
+                keys = {"kind": "densities", "value": name, "grid": grid}
+                why = f"a density a row on {file.grid.size} points from {file.grid[0]:.3g} to {file.grid[-1]:.3g}"
+                yield name, Suggestion(entry, short_keys(entry, keys), why)
+
+    def _reading(self) -> Iterator[str]:
+        if self.hdus.hdu is not None:
+            others = ", ".join(map(str, self.hdus.others))
+            yield f"hdu: {one_line(self.hdus.hdu)}{remark(f'the table with the most columns; others: {others}')}"
+
+    def _numbers(self, name: str) -> Numbers | None:
+        """The sampled numbers of all releases, NaN where one is missing; None for a column of anything else."""
+        parts = [as_numbers(table[name]) for table in self.tables.values()]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
+    def _key(self) -> Iterator[str]:
+        """The first column with a name for each row, and those in front of it that have one twice."""
+        for name in filter(is_identifier, self.names):
+            columns = [table[name] for table in self.tables.values()]
+            if any(column.ndim > 1 or column.dtype.kind not in "iuU" for column in columns):
+                continue
+            spare = sum(len(column) - len(np.unique(column.compressed())) for column in columns)
+            if not spare:
+                yield f"key: {one_line(name)} # no two rows have the same"
+                return
+            if spare <= _ALMOST_NONE * sum(map(len, columns)):
+                yield f"# key: {one_line(name)} # missing or repeated in {spare:,} row{'s' if spare > 1 else ''}"
+
+    def _rest(
+        self,
+        found: Sequence[Measurement],
+        others: Sequence[tuple[str, str]],
+        numbers: Mapping[str, Numbers | None],
+        densities: Collection[str],
+    ) -> dict[str, str]:
+        """Columns that no entry mentions, by the reason."""
+        used = {name for entry in found for name in _columns_of(entry)} | set(densities)
+        about = {name: what for name, what in others if name not in used}
+        text = [name for name in self.names if numbers[name] is None and name not in used and name not in about]
+        rest = {
+            "about other columns": [f"{one_line(name)} ({what})" for name, what in about.items()],
+            "text, or more than one number a row": [one_line(name) for name in text],
+            "not in each of the files": [one_line(name) for name in self.partial],
+        }
+        return {reason: _first(names) for reason, names in rest.items() if names}
+
+
+def _missing_lines(missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
+    if missing:
+        values = [int(value) if value.is_integer() and abs(value) < 1e9 else value for value in missing]
+        columns = list(dict.fromkeys(name for names in missing.values() for name in names))
+        yield f"missing: {one_line(values)}{remark(f'far from all other values of {_first(columns)}')}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _columns_of(entry: Measurement) -> list[str]:
+    errors = [entry.error] if isinstance(entry.error, str) else list(entry.error or ())
+    return [entry.value, *errors, *filter(None, (entry.flag, entry.upper_limit, entry.lower_limit))]

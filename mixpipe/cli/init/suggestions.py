@@ -1,0 +1,126 @@
+"""Entries below `columns` that `mixpipe init` suggests, and why some are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from mixpipe.base.errors import CatalogError, MixpipeError
+from mixpipe.catalog.columns import ColumnData, prepare_column
+from mixpipe.catalog.formats.arrays import parse_unit, unit_text
+from mixpipe.catalog.recognition import Measurement, is_coordinate, is_identifier, unit_in
+from mixpipe.cli.display import describe_rows
+from mixpipe.cli.init.grouping import safe_name
+from mixpipe.config.settings import ColumnSettings
+
+FEWEST_ROWS = 5
+
+# Why an entry is where it is, in the order of the file.
+FIT = "to be fitted"
+NO_ERRORS = "no errors were found for these: their sigmas will have the errors in them"
+WHOLE = "whole numbers without errors: flags, classes, counts"
+COORDINATE = "coordinates"
+IDENTIFIER = "names and numbers of objects"
+PROBLEM = "cannot be fitted as they are"
+REASONS = (FIT, NO_ERRORS, WHOLE, COORDINATE, IDENTIFIER, PROBLEM)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An entry below `columns`: its name, its keys, and a remark."""
+
+    name: str
+    keys: dict[str, Any]
+    why: str
+
+
+class Suggestions:
+    """Makes entries, each with a name of its own.
+
+    Parameters
+    ----------
+    file : Path
+        The catalog, for messages.
+    tables : mapping of str to Table
+        The first rows of each release.
+    taken : set of str
+        Names that other entries have.
+    """
+
+    def __init__(self, file: Path, tables: Mapping[str, Table], taken: set[str]) -> None:
+        self._file, self._tables, self._taken = file, tables, taken
+
+    def suggest(self, entry: Measurement) -> tuple[Suggestion, str]:
+        """An entry for a measurement, and why it is left out, `FIT` if it is not."""
+        name = safe_name(entry.value, self._taken)
+        units = (unit_text(table[entry.value].unit) for table in self._tables.values())
+        unit = next((unit for unit in units if unit is not None), None) or _known_unit(unit_in(entry.value))
+        limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
+        keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
+        problem = ""
+        # A flag may mark something else, and a unit be one that cannot be converted to itself, as ABmag.
+        for dropped in ((), tuple(limits), (*limits, "unit")):
+            kept: dict[str, Any] = {
+                key: value for key, value in keys.items() if key not in dropped and value is not None
+            }
+            try:
+                data = [self._prepare(ColumnSettings(name=name, **kept), release) for release in self._tables]
+            except MixpipeError as error:
+                problem = problem or error.what
+                continue
+            if not any(each.n_upper_limits + each.n_lower_limits for each in data):
+                kept = {key: value for key, value in kept.items() if key not in limits}
+            why = "; ".join([_described(entry, data), *next(filter(None, map(list, map(describe_rows, data))), [])])
+            return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
+        kept = {key: value for key, value in keys.items() if value is not None}
+        return Suggestion(name, short_keys(name, kept), problem), PROBLEM
+
+    def _prepare(self, settings: ColumnSettings, release: str) -> ColumnData:
+        data = prepare_column(self._tables[release], settings)
+        where = f" in release {release}" if len(self._tables) > 1 else ""
+        if len(data) < FEWEST_ROWS:
+            used = f"only {len(data)} of {data.n_read:,} rows" if len(data) else "no row"
+            raise CatalogError(f"{used} can be used{where}", f"in {self._file}", f"{FEWEST_ROWS} rows or more")
+        if not np.ptp(data.x) > 0.0:
+            raise CatalogError(f"all values are {data.x[0]:g}{where}", f"in {self._file}", "values that differ")
+        return data
+
+
+def _reason(entry: Measurement, data: Sequence[ColumnData]) -> str:
+    if is_coordinate(entry.value):
+        return COORDINATE
+    if is_identifier(entry.value):
+        return IDENTIFIER
+    if entry.error is not None:
+        return FIT
+    return WHOLE if all(np.all(each.x == np.round(each.x)) for each in data) else NO_ERRORS
+
+
+def _known_unit(text: str | None) -> str | None:
+    unit = parse_unit(text)
+    return None if unit is None or isinstance(unit, u.UnrecognizedUnit) else unit_text(unit)
+
+
+def short_keys(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys without those that say what holds anyway."""
+    short = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+    if short["value"] == name:
+        del short["value"]
+    if short.get("error_kind") == "sigma":
+        del short["error_kind"]
+    return short
+
+
+def _described(entry: Measurement, data: Sequence[ColumnData]) -> str:
+    """What the numbers are like, for who decides whether the errors belong to the values."""
+    x, err = (np.concatenate([getattr(each, name) for each in data]) for name in ("x", "err"))
+    values = f"{x.min():.4g} to {x.max():.4g} in {x.size:,} rows"
+    n_limits = sum(each.n_upper_limits + each.n_lower_limits for each in data)
+    limits = f", {n_limits:,} of them limits" if n_limits else ""
+    return f"{values}{limits}" + (f"; median error {np.median(err):.2g}" if entry.error is not None else "")

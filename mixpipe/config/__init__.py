@@ -1,0 +1,1 @@
+"""The configuration: value types, schema, and the lines of its file."""

@@ -1,0 +1,178 @@
+"""The schema of the configuration at work: defaults, checks, and the tables of config/README.md.
+
+``config.schema.yaml`` beside this module is the one home of every key's meaning, default and range.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from mixpipe.base.errors import ConfigError, excerpt
+
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
+SECTIONS = ("run", "settings", "catalog", "column")
+
+KeyPath = tuple[str | int, ...]
+
+
+class Where(Protocol):
+    """Says in words where in the configuration a section, or one of its keys, is."""
+
+    def __call__(self, path: KeyPath, key: str | None = None) -> str: ...  # noqa: D102
+
+
+_TYPE_WORDS = {
+    "boolean": "true or false",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "array": "a list",
+    "object": "a mapping of keys",
+    "null": "nothing",
+}
+
+
+def defaults(section: str) -> dict[str, Any]:
+    """What holds for the keys of a section that are left out.
+
+    Parameters
+    ----------
+    section : str
+        ``run``, ``settings``, ``catalog`` or ``column``.
+
+    Examples
+    --------
+    >>> defaults("settings")["criterion"]
+    'bic'
+    """
+    keys = _schema()["$defs"][section]["properties"]
+    return {key: schema["default"] for key, schema in keys.items() if "default" in schema}
+
+
+def check(mapping: object, where: Where) -> None:
+    """Check a configuration against the schema.
+
+    Parameters
+    ----------
+    mapping : object
+        The configuration as loaded.
+    where : callable
+        Says in words where in the configuration a section, or one of its keys, is.
+
+    Raises
+    ------
+    ConfigError
+        For the first mistake.
+    """
+    error = next(_validator().iter_errors(mapping), None)
+    if error is not None:
+        raise _config_error(error, where)
+
+
+def accepted(schema: Mapping[str, Any]) -> str:
+    """What a key accepts, in words.
+
+    Examples
+    --------
+    >>> accepted({"type": ["integer", "null"], "minimum": 1})
+    'a whole number >= 1, or nothing'
+    """
+    if "title" in schema:
+        return str(schema["title"])
+    if "enum" in schema:
+        return " or ".join(", ".join(map(str, schema["enum"])).rsplit(", ", 1))
+    types = schema.get("type", [])
+    words = [_TYPE_WORDS[name] for name in ([types] if isinstance(types, str) else types)]
+    bounds = {"minimum": ">=", "exclusiveMinimum": ">"}
+    limits = [f"{sign} {schema[name]}" for name, sign in bounds.items() if name in schema]
+    words = [" ".join([word, *limits]) if word.endswith("number") else word for word in words]
+    return ", or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def key_table(section: str) -> str:
+    """The keys of a section as a Markdown table.
+
+    Parameters
+    ----------
+    section : str
+        ``run``, ``settings``, ``catalog`` or ``column``.
+    """
+    part = _schema()["$defs"][section]
+    lines = ["| key | accepts | default | meaning |", "|---|---|---|---|"]
+    for key, given in part["properties"].items():
+        schema = {**_resolve(given), **given}
+        default = f"`{_as_yaml(schema['default'])}`" if "default" in schema else "(required)"
+        lines.append(f"| `{key}` | {accepted(schema)} | {default} | {schema['description'].strip()} |")
+    return "\n".join(lines)
+
+
+def with_key_tables(text: str) -> str:
+    """A text in Markdown with the tables between ``<!-- keys: SECTION -->`` and ``<!-- end -->`` renewed."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n\n{key_table(match[2])}\n\n{match[3]}"
+
+    return re.sub(r"(<!-- keys: (\w+) -->).*?(<!-- end -->)", table, text, flags=re.DOTALL)
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    # The loader in C is not part of every PyYAML; the other one takes as long as all else here.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return loader(SCHEMA.read_text(encoding="utf-8")).get_single_data()
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    # JSON knows no NaN and no infinity; YAML does.
+    standard = Draft202012Validator.TYPE_CHECKER
+    finite = standard.redefine(
+        "number", lambda checker, value: standard.is_type(value, "number") and math.isfinite(value)
+    )
+    return extend(Draft202012Validator, type_checker=finite)(_schema())
+
+
+def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a ``$ref`` points to."""
+    return _schema()["$defs"][schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+
+
+def _config_error(error: ValidationError, where: Where) -> ConfigError:
+    path: KeyPath = tuple(error.absolute_path)
+    schema, found = cast(dict[str, Any], error.schema), cast(Any, error.instance)
+    if error.validator == "additionalProperties":
+        known = list(schema["properties"])
+        key = next(key for key in found if key not in known)
+        near = difflib.get_close_matches(key, known, n=1)
+        homes = {"settings": "`settings`", "catalog": "a catalog", "column": "an entry of `columns`"}
+        home = next((words for section, words in homes.items() if key in _schema()["$defs"][section]["properties"]), "")
+        hint = f" ({key!r} is a key of {home})" if home else f" (did you mean {near[0]!r}?)" if near else ""
+        return ConfigError(f"unknown key {key!r}", where(path, key), f"one of {', '.join(known)}{hint}")
+    if error.validator == "required":
+        key = next(key for key in schema["required"] if key not in found)
+        meaning = schema["properties"][key]["description"]
+        return ConfigError(f"no key {key!r}", where(path), f"{key}: {meaning}")
+    if "propertyNames" in error.absolute_schema_path:
+        return ConfigError(f"{found!r} cannot be the name of a folder", where(path, found), accepted(schema))
+    return ConfigError(f"found {excerpt(_as_yaml(found))}", where(path), accepted(schema))
+
+
+def _as_yaml(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+if __name__ == "__main__":
+    readme = Path(sys.argv[1])
+    readme.write_text(with_key_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,371 @@
+"""The configuration as frozen value types. Names, meanings and defaults: config.schema.yaml."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mixpipe.base.errors import ConfigError
+from mixpipe.config.lines import DEEPEST, Lines, read_yaml
+from mixpipe.config.schema import KeyPath, Where, check, defaults
+
+
+def _default(section: str, key: str) -> Any:
+    """A field whose default is the schema's; lists become tuples."""
+    value = defaults(section)[key]
+    return field(default=tuple(value) if isinstance(value, list) else value)
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """How one entry of a catalog's `columns` becomes values, errors and weights.
+
+    Of a histogram `bins` are the columns with the lower edges, the upper edges and the numbers of rows; `value` is the
+    first of them, whose unit is that of the values.
+    """
+
+    name: str
+    value: str
+    error: str | tuple[str, str] | float | None = _default("column", "error")
+    error_kind: str = _default("column", "error_kind")
+    error_scale: float = _default("column", "error_scale")
+    error_floor: float = _default("column", "error_floor")
+    sigma_floor: float | None = _default("column", "sigma_floor")
+    weight: str | None = _default("column", "weight")
+    weight_kind: str = _default("column", "weight_kind")
+    bins: tuple[str, str, str] | None = _default("column", "bins")
+    transform: str = _default("column", "transform")
+    unit: str | None = _default("column", "unit")
+    limit_flag: str | None = _default("column", "limit_flag")
+    upper_limit: str | None = _default("column", "upper_limit")
+    lower_limit: str | None = _default("column", "lower_limit")
+    truncated: tuple[float, float] | None = _default("column", "truncated")
+    families: tuple[str, ...] = _default("column", "families")
+    background: str | tuple[float, float] | None = _default("column", "background")
+    max_components: int = _default("settings", "max_components")
+    estimators: tuple[str, ...] = _default("settings", "estimators")
+
+
+@dataclass(frozen=True)
+class DensitySettings:
+    """One entry of a catalog's `columns` whose rows are tabulated densities."""
+
+    name: str
+    value: str
+    grid: str | tuple[float, ...]
+    unit: str | None = _default("column", "unit")
+    n_components: int | None = _default("column", "n_components")
+    max_components: int = _default("settings", "max_components")
+    tolerance: float = _default("column", "tolerance")
+
+
+# What says how densities are read and fitted, and what is for them alone.
+_DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
+_ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
+# The columns of a histogram.
+BINS = ("low", "high", "count")
+# What a histogram cannot have: its bins say where the values are, and how many.
+_NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
+
+
+@dataclass(frozen=True)
+class CatalogSettings:
+    """One entry of `catalogs`; releases map a name to files and patterns, oldest release first.
+
+    Its `columns` of values and those of `densities` are apart, each in the order of the file.
+    """
+
+    name: str
+    releases: dict[str, tuple[Path, ...]]
+    columns: tuple[ColumnSettings, ...]
+    densities: tuple[DensitySettings, ...] = ()
+    key: str | None = _default("catalog", "key")
+    format: str = _default("catalog", "format")
+    hdu: int | str | None = _default("catalog", "hdu")
+    path: str | None = _default("catalog", "path")
+    comment: str | None = _default("catalog", "comment")
+    delimiter: str | None = _default("catalog", "delimiter")
+    missing: tuple[float | str, ...] = _default("catalog", "missing")
+    where: str | None = _default("catalog", "where")
+
+    def column(self, name: str) -> ColumnSettings:
+        """The column of values of this name."""
+        return next(column for column in self.columns if column.name == name)
+
+    def density(self, name: str) -> DensitySettings:
+        """The column of densities of this name."""
+        return next(column for column in self.densities if column.name == name)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `settings` section: what holds for every fit of a run."""
+
+    max_components: int = _default("settings", "max_components")
+    criterion: str = _default("settings", "criterion")
+    estimators: tuple[str, ...] = _default("settings", "estimators")
+    bootstrap: int = _default("settings", "bootstrap")
+    quality_draws: int = _default("settings", "quality_draws")
+    profile: bool = _default("settings", "profile")
+    likelihood_ratio: int = _default("settings", "likelihood_ratio")
+    exact_finish: bool = _default("settings", "exact_finish")
+    fits_members: bool = _default("settings", "fits_members")
+    seed: int = _default("settings", "seed")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    results: Path
+    catalogs: tuple[CatalogSettings, ...]
+    settings: Settings
+
+    def catalog(self, name: str) -> CatalogSettings:
+        """The catalog of this name."""
+        return next(catalog for catalog in self.catalogs if catalog.name == name)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file.
+
+    Raises
+    ------
+    ConfigError
+        For a file that cannot be read, or the first key that is unknown, missing, given twice or has a value
+        that cannot be used.
+    """
+    return parse_config(read_yaml(Path(path))[0], [path])
+
+
+def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
+    """Check a configuration that is already loaded.
+
+    Parameters
+    ----------
+    mapping : mapping
+        Nested keys and values, as from YAML.
+    files : sequence of str or Path
+        The files that it came from, to say in which line a mistake is. Where several set the same key the
+        last one counts; files without any of its keys are ignored.
+
+    Raises
+    ------
+    ConfigError
+        See `load_config`.
+
+    Examples
+    --------
+    >>> stars = {"releases": {2018: "stars.csv"}, "columns": {"mass": None}}
+    >>> config = parse_config({"catalogs": {"stars": stars}})
+    >>> config.catalogs[0].releases
+    {'2018': (PosixPath('stars.csv'),)}
+    >>> parse_config({"catalogs": {"stars": {**stars, "colums": {}}}})
+    Traceback (most recent call last):
+    mixpipe.base.errors.ConfigError: unknown key 'colums', in the configuration (catalogs.stars), expected one of
+    releases, columns, key, format, hdu, path, comment, delimiter, missing, where (did you mean 'columns'?)
+    """
+    lines: Lines = {}
+    shown: list[str] = []
+    for file in (_shown(Path(file)) for file in files):
+        content, found = read_yaml(file)
+        if not (isinstance(content, Mapping) and isinstance(mapping, Mapping)) or content.keys() & mapping.keys():
+            shown.append(str(file))
+            lines |= found
+
+    template = lines.get(("__use_yte__",))
+    if template and isinstance(mapping, Mapping) and "__use_yte__" not in mapping:
+        # Snakemake takes the key out when it has obeyed it.
+        expected = "no such key: `mixpipe check` refuses such a file before anything in it runs"
+        raise ConfigError("key '__use_yte__' has let Python run that stands in the file", f"in {template}", expected)
+
+    def where(path: KeyPath, key: str | None = None) -> str:
+        full = path if key is None else (*path, key)
+        nearest = (lines[full[:size]] for size in range(len(full), 0, -1) if full[:size] in lines)
+        place = next(nearest, shown[-1] if shown else "the configuration")
+        section = ".".join(map(str, path))
+        return f"in {place} ({section})" if section else f"in {place}"
+
+    checked = _with_text_keys(mapping, (), where)
+    check(checked, where)
+    given = {**defaults("run"), **checked}
+    settings = _settings(given["settings"] or {})
+    _distinct(given["catalogs"], ("catalogs",), where)
+    return Config(
+        results=_results(given["results"], partial(where, ())),
+        catalogs=tuple(_catalog(name, entry, settings, where) for name, entry in given["catalogs"].items()),
+        settings=settings,
+    )
+
+
+def _results(given: str, where: Callable[[str], str]) -> Path:
+    """The folder of results; it must hold nothing else, as the working folder does."""
+    path = Path(given)
+    if Path.cwd().is_relative_to(os.path.realpath(path)):
+        raise ConfigError(
+            f"found {given}, the working folder or one around it", where("results"), "a folder of its own"
+        )
+    return path
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    keys = {**defaults("settings"), **given}
+    return Settings(
+        max_components=int(keys["max_components"]),
+        criterion=keys["criterion"],
+        estimators=tuple(keys["estimators"]),
+        bootstrap=int(keys["bootstrap"]),
+        quality_draws=int(keys["quality_draws"]),
+        profile=keys["profile"],
+        likelihood_ratio=int(keys["likelihood_ratio"]),
+        exact_finish=keys["exact_finish"],
+        fits_members=keys["fits_members"],
+        seed=int(keys["seed"]),
+    )
+
+
+def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Where) -> CatalogSettings:
+    for part in ("releases", "columns"):
+        _distinct(given[part], ("catalogs", name, part), where)
+    keys = {**defaults("catalog"), **given}
+    releases = {
+        release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
+        for release, files in keys.pop("releases").items()
+    }
+    columns, densities = [], []
+    for column, entry in keys.pop("columns").items():
+        place = partial(where, ("catalogs", name, "columns", column))
+        if (entry or {}).get("kind") == "densities":
+            densities.append(_density(column, entry, settings, place))
+        else:
+            columns.append(_column(column, entry or {}, settings, place))
+    keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
+    return CatalogSettings(name=name, releases=releases, columns=tuple(columns), densities=tuple(densities), **keys)
+
+
+def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[[str], str]) -> ColumnSettings:
+    for key in _ONLY_DENSITY_KEYS:
+        if key in given:
+            raise ConfigError(f"key {key!r} for a column of values", where(key), "`kind: densities` beside it")
+    keys = {**defaults("column"), **given}
+    for key in ("kind", *_ONLY_DENSITY_KEYS):
+        del keys[key]
+    if keys["bins"] is not None:
+        _check_alone(given, where)
+        keys["bins"] = tuple(keys["bins"][part] for part in BINS)
+        keys["value"] = keys["bins"][0]
+    keys["value"] = keys["value"] or name
+    error = keys["error"]
+    if isinstance(error, list):
+        keys["error"] = tuple(error)
+    elif isinstance(error, int | float):
+        keys["error"] = float(error)
+    elif error == "none":
+        keys["error"] = None
+    keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
+    keys["sigma_floor"] = None if keys["sigma_floor"] is None else float(keys["sigma_floor"])
+    keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
+    background = keys["background"]
+    keys["background"] = None if background == "none" else background
+    if isinstance(background, list):
+        keys["background"] = _bounds(background, "background", where)
+    keys["families"] = tuple(keys["families"])
+    keys["max_components"] = int(keys["max_components"] or settings.max_components)
+    keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
+    if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
+        raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
+    return ColumnSettings(name=name, **keys)
+
+
+def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse keys that a histogram cannot have."""
+    other = next((key for key in _NOT_OF_BINS if given.get(key) is not None), None)
+    if other is not None:
+        raise ConfigError(
+            f"key {other!r} beside `bins`", where(other), f"a histogram without {', '.join(_NOT_OF_BINS)}"
+        )
+
+
+def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[..., str]) -> DensitySettings:
+    other = next((key for key in given if key not in _DENSITY_KEYS), None)
+    if other is not None:
+        expected = f"one of {', '.join(_DENSITY_KEYS)}"
+        raise ConfigError(f"key {other!r} for a column of densities", where(other), expected)
+    keys = {**defaults("column"), **given}
+    grid = keys["grid"]
+    if grid is None:
+        raise ConfigError("no key 'grid' for a column of densities", where(), "grid: where their abscissae are")
+    if isinstance(grid, list):
+        grid = tuple(map(float, grid))
+        if any(after <= before for before, after in pairwise(grid)):
+            raise ConfigError("the grid does not increase", where("grid"), "increasing numbers")
+    return DensitySettings(
+        name=name,
+        value=keys["value"] or name,
+        grid=grid,
+        unit=keys["unit"],
+        n_components=keys["n_components"],
+        max_components=int(keys["max_components"] or settings.max_components),
+        tolerance=float(keys["tolerance"]),
+    )
+
+
+def _bounds(given: list[float | None] | None, key: str, where: Callable[[str], str]) -> tuple[float, float] | None:
+    """Two bounds, infinite where they are left open."""
+    if given is None:
+        return None
+    low = -math.inf if given[0] is None else float(given[0])
+    high = math.inf if given[1] is None else float(given[1])
+    if not low < high or (low, high) == (-math.inf, math.inf):
+        raise ConfigError(f"found {given}", where(key), "two increasing numbers, at most one of them null")
+    return low, high
+
+
+def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:
+    """Names become folders, and some file systems do not tell `Mass` from `mass`."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise ConfigError(
+                f"{name!r} and {other!r} differ in capitals only",
+                where(path, name),
+                "names that differ otherwise",
+            )
+
+
+def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
+    """Plain mappings with keys of text: a release called 2018 is a number to YAML."""
+    if len(path) > DEEPEST:  # a YAML alias may contain itself
+        raise ConfigError("keys are nested too deeply", where(path[:DEEPEST]), f"at most {DEEPEST} levels")
+    if isinstance(value, Mapping):
+        result = {}
+        for key, entry in value.items():
+            if isinstance(key, bool) or not isinstance(key, str | int):
+                raise ConfigError(f"key {key} is not text to YAML", where(path), "quotes around it")
+            if str(key) in result:
+                raise ConfigError(f"key {str(key)!r} is given twice", where(path, str(key)), "each key once")
+            result[str(key)] = _with_text_keys(entry, (*path, str(key)), where)
+        return result
+    if isinstance(value, list | tuple):
+        return [_with_text_keys(entry, (*path, index), where) for index, entry in enumerate(value)]
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError("half of a character (a surrogate) in a text", where(path), "whole characters")
+    return value
+
+
+def _shown(path: Path) -> Path:
+    """The path from the working directory if it is below: Snakemake makes all paths absolute."""
+    full = path.absolute()
+    return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else path

@@ -1,1 +1,0 @@
-"""The estimators: siblings that share the likelihood and do not import each other."""

@@ -1,0 +1,1 @@
+"""Mixtures fitted to the histogram of a column."""

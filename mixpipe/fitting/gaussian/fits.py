@@ -1,0 +1,426 @@
+"""The best fits for 1, 2, ... components: small data on the rows, large data on a sketch and then on the rows.
+
+The search climbs from many starts, and each climb walks over the data in every step. On many rows it therefore works
+on a sketch of some thousand points, and only fits that may be chosen are finished on the rows, which are read in one
+or two passes: what is reported is the maximum over all rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
+from mixpipe.fitting.gaussian.certificate import loglik_bound, steepest
+from mixpipe.fitting.gaussian.em import Ascent, ascend
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params, score_products
+from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
+from mixpipe.fitting.gaussian.search import Search, criteria, never_falling
+from mixpipe.model.cells import Cells
+from mixpipe.model.resolution import NO_RESOLUTION, Resolution
+from mixpipe.model.results import Array
+from mixpipe.model.rows import Rows, Survey, concatenated
+from mixpipe.model.sketch import Grid, Sketch
+
+# Up to this many rows the search works on the rows themselves.
+SEARCH_ROWS = 20_000
+# Up to this many rows the certificate is that of the rows.
+CERTIFICATE_ROWS = 4_000
+# Up to this many rows all fits are finished on them, and not only those that may be chosen, and there is a certificate:
+# of many rows the bound is far above what it would have to tell apart, and takes longer than the search.
+FINISHED_ROWS = 100_000
+# Rows that a search may work on where they fit into no sketch that is much smaller.
+_MANY_ROWS = 2_000_000
+# The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; the
+# next ones a fraction of that of the one before.
+_FIRST_BASE = 1 / 256
+_FINER = 1 / 16
+_N_SKETCHES = 4
+# Widths of the cells of the sketch, and of those that are searched on, in total widths.
+_FINE = 0.25
+_COARSE = 1.0
+# Positions are counted from a multiple of so many bases: from zero, unless the values are far from it.
+_ANCHOR_STEP = 2.0**20
+# The search joins so many steps of the error; then cells and steps are joined until there are so few points.
+_JOINED_BINS = 8
+_COARSE_POINTS = 30_000
+_FINE_POINTS = 60_000
+_MOST_JOINED = 8
+# Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
+# the sketch.
+_CLOSE = 30.0
+# A step on the rows that promises less than this (nats) is taken without another pass: it leaves less than a
+# thousandth of an uncertainty.
+_LAST_GAIN = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What a better mixture could still gain, in nats; nan where unknown.
+
+    Parameters
+    ----------
+    gradient_max : list of float
+        Maximum of the gradient function of each fit.
+    loglik_bound : float
+        No mixture of any number of components has a higher log-likelihood.
+    bound_sigma : float
+        The sigmas of those mixtures are at least this, in the unit of the data: points of a sketch say nothing of
+        narrower components.
+    """
+
+    gradient_max: list[float]
+    loglik_bound: float
+    bound_sigma: float
+
+
+def _unknown(ascents: list[Ascent]) -> Certificate:
+    return Certificate([math.nan] * len(ascents), math.nan, math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best fit for each number of components.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the rows, or of the points of their sketch.
+    ascents : list of Ascent
+        In order of their number of components.
+    certificate : Certificate
+        Nan where not asked for.
+    finished : list of bool
+        Which of the fits are maxima over all rows; the others are those of the sketch.
+    sketch : SketchUse or None
+        What is known of the sketch, where one was used.
+    points : Cells or None
+        Its points.
+    survey : Survey or None
+        What is known of the rows.
+    floor : float
+        Lower bound on the variances, in the scaled units of `likelihood`.
+    resolution : Resolution
+        Where that comes from.
+    """
+
+    likelihood: Likelihood
+    ascents: list[Ascent]
+    certificate: Certificate
+    finished: list[bool]
+    sketch: SketchUse | None = None
+    points: Cells | None = None
+    survey: Survey | None = None
+    floor: float = 0.0
+    resolution: Resolution = NO_RESOLUTION
+
+
+@dataclass(frozen=True)
+class SketchUse:
+    """A sketch, and what it leaves out.
+
+    Parameters
+    ----------
+    n_cells, n_points : int
+        Its size.
+    base : float
+        Smallest total width that it resolves, in the unit of the data.
+    resolved : bool
+        Whether the narrowest component of the chosen fit is wider than that.
+    loglik_error : float
+        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats. Where
+        the rows were not looked at, from that on wider cells, which is more.
+    shift : float
+        The largest distance of a parameter between these two maxima, in standard errors, and somewhat more.
+    """
+
+    n_cells: int
+    n_points: int
+    base: float
+    resolved: bool
+    loglik_error: float
+    shift: float
+
+
+def best_fits(
+    cells: Cells,
+    likelihood: Likelihood,
+    max_components: int,
+    *,
+    equal_sigmas: bool = False,
+    criterion: str = "bic",
+    certified: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Found:
+    """The best fit found for each number of components, by a search on all cells.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data.
+    likelihood : Likelihood
+        Of these cells.
+    max_components : int
+        Largest number of components.
+    equal_sigmas : bool
+        Give all components one width.
+    criterion : str
+        What will choose among the fits.
+    certified : bool
+        Find out, too, how much better any mixture could be.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+    """
+    floor = (cells.resolution.floor / likelihood.scale) ** 2
+    crowds = find_crowds(likelihood.x, likelihood.counts)
+    grid = candidates(likelihood, floor, crowds)
+    finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
+    found = finder.run(max_components)
+    judge = _Judge(likelihood, floor, grid)
+    if certified and len(cells) > CERTIFICATE_ROWS:
+        low, high = np.quantile(likelihood.x, (0.1, 0.9))
+        base = (float(high - low) or 1.0) * _FIRST_BASE
+        points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
+        judge = _judge(points, floor, base, crowds)
+    certificate = judge.certificate(found) if certified else _unknown(found)
+    return Found(likelihood, found, certificate, [True] * len(found), floor=floor, resolution=cells.resolution)
+
+
+def best_fits_of_rows(
+    rows: Rows,
+    sigma_floor: float | None,
+    max_components: int,
+    *,
+    equal_sigmas: bool = False,
+    criterion: str = "bic",
+    only_largest: bool = False,
+    exact: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Found:
+    """The best fit found for each number of components, by a search on a sketch.
+
+    The rows are read once for the sketch, again for a finer one where a component proves to be narrower than it
+    resolves, and once or twice for each fit that the choice may fall on.
+
+    Parameters
+    ----------
+    rows : Rows
+        The data.
+    sigma_floor : float or None
+        Lower bound on the sigmas, in the unit of the data; that of a sample of the rows by default.
+    max_components, equal_sigmas, criterion, progress
+        As in `best_fits`.
+    only_largest : bool
+        Only the fit with `max_components` is wanted; otherwise one will be chosen, and all get a certificate unless
+        there are more than `FINISHED_ROWS` rows.
+    exact : bool
+        Finish fits on the rows; otherwise all numbers are those of the sketch.
+    """
+    looks: list[_Look] = []
+
+    def grid_for(survey: Survey) -> Grid:
+        looks.append(_Look.at(survey, sigma_floor))
+        return looks[-1].grid()
+
+    survey, sketch = rows.survey(grid_for)
+    # The last look was at the survey of all rows.
+    sample, crowds, resolution = looks[-1].sample, looks[-1].crowds, looks[-1].resolution
+    floor = (resolution.floor / sample.scale) ** 2
+    if resolution.floor > 0.0 and resolution.cause != "given":
+        n_rows, first = rows.count_below(resolution.grain)
+        resolution = replace(resolution, n_rows=n_rows, first=first)
+    for attempt in range(_N_SKETCHES):
+        base = sketch.grid.base / sample.scale
+        points = _points(sketch, 0, 1, _FINE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, _COARSE_POINTS)
+        points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
+        fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
+        if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
+            cells = replace(concatenated(rows.blocks(), rows.weight_kind), resolution=resolution)
+            likelihood = Likelihood(cells, rows.n_threads)
+            small = best_fits(
+                cells,
+                likelihood,
+                max_components,
+                equal_sigmas=equal_sigmas,
+                criterion=criterion,
+                certified=not only_largest,
+                progress=progress,
+            )
+            return replace(small, survey=survey)
+        judge = _judge(coarse, floor, base, crowds)
+        finder = Search(
+            coarse,
+            judge.floor,
+            judge.grid,
+            equal_sigmas=equal_sigmas,
+            criterion=criterion,
+            lean=True,
+            progress=progress,
+        )
+        found = finder.run(max_components)
+        chosen = found[-1] if only_largest else found[int(np.argmin(criteria(found, coarse.n_data, criterion)))]
+        resolved = _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor
+        if resolved or attempt == _N_SKETCHES - 1:
+            break
+        sketch = rows.sketch(replace(sketch.grid, base=_FINER * sketch.grid.base))
+
+    def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
+        with ThreadPoolExecutor(rows.n_threads) as pool:
+            pools = [[fit, *rivals[1:]] for fit, rivals in zip(found, finder.settled, strict=False)]
+            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
+        on_sketch = list(fits)
+        on_rows = [False] * len(fits)
+        likelihood = RowLikelihood(rows, fine, survey)
+        scatter = RowLikelihood(rows.squared(), fine, survey) if rows.weight_kind == "importance" else None
+        while True:
+            values = criteria(fits, fine.n_data, criterion)
+            best = len(values) - 1 if only_largest else int(np.argmin(values))
+            near = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
+            wanted = [k == best if only_largest else near[k] for k in range(len(fits))]
+            todo = [k for k in range(len(fits)) if wanted[k] and not on_rows[k]]
+            if not (exact and todo):
+                break
+            for k in todo:
+                start = _off_floor(fits[k].params, judge.floor, floor)
+                ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                ascent = replace(ascent, occam=fits[k].occam)
+                # At a maximum means are averages of values; points are known to 2^-31 of a cell.
+                means = np.clip(ascent.params.means, *(np.array([survey.low, survey.high]) - fine.centre) / fine.scale)
+                params = replace(ascent.params, means=means)
+                products = None if scatter is None else score_products(scatter.component_sums(params), params)
+                fits[k] = replace(ascent, params=params, products=products)
+                on_rows[k] = True
+        fine.count_passes(likelihood.n_passes)
+        rough = on_sketch[best] if exact else found[best]
+        error = float(abs(fits[best].loglik - rough.loglik))
+        shift = _shift(fits[best], rough)
+        return fits, on_rows, SketchUse(len(sketch), len(points), sketch.grid.base, resolved, error, shift)
+
+    if only_largest or survey.n_rows > FINISHED_ROWS:
+        finished, on_rows, use = finish()
+        finished = never_falling(finished)
+        return Found(fine, finished, _unknown(found), on_rows, use, points, survey, floor, resolution)
+    # The certificate is about the points and may start from the fits on them.
+    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
+    finished = never_falling(finished)
+    bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
+    certificate = replace(certificate, loglik_bound=bound)
+    return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What a sample of the rows tells: its likelihood, groups of rows, and the lower bound on the sigmas."""
+
+    sample: Likelihood
+    crowds: tuple[Array, Array]
+    resolution: Resolution
+
+    @classmethod
+    def at(cls, survey: Survey, sigma_floor: float | None) -> _Look:
+        """A look at the sample of a survey."""
+        sample = Likelihood(survey.sample, 1)
+        resolution = survey.sample.resolution
+        if sigma_floor is not None:
+            resolution = replace(resolution, floor=sigma_floor, cause="given")
+        return cls(sample, find_crowds(sample.x, sample.counts), resolution)
+
+    def grid(self) -> Grid:
+        """A grid whose cells resolve what a component may be like.
+
+        Widths are powers of two, so that almost any sample of the same rows gives the same grid.
+        """
+        sample = self.sample
+        low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
+        # The narrowest group of rows that may be a component.
+        crowd = max(float(self.crowds[1].min(initial=np.inf)), self.resolution.floor / sample.scale)
+        base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
+        base = 2.0 ** math.floor(math.log2(base * sample.scale))
+        step = _ANCHOR_STEP * base
+        return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
+
+
+def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:
+    """Points of a sketch: at least as coarse as asked for, and few.
+
+    Weights that do not count rows sum to the number of rows that they are worth: the points are taken for as many.
+    """
+    while True:
+        points = Cells(*sketch.points(joined_cells, joined_bins))
+        if len(points) <= most or joined_cells > _MOST_JOINED:
+            return points
+        if joined_bins < _JOINED_BINS:
+            joined_bins *= 2
+        else:
+            joined_cells += 1
+
+
+def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:
+    """Quantiles of weighted values: each is one of them."""
+    order = np.argsort(likelihood.x, kind="stable")
+    cumulative = np.cumsum(likelihood.counts[order])
+    at = np.searchsorted(cumulative, np.array(shares) * cumulative[-1])
+    return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
+
+
+def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
+    """Fits on coarse points, brought to the finer ones: two maxima of almost equal height may change places."""
+    ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
+    ascents = [replace(ascent, occam=fine.occam(ascent.params, ascent.hessian)) for ascent in ascents]
+    return max(ascents, key=lambda ascent: ascent.score)
+
+
+def _off_floor(params: Params, points_floor: float, floor: float) -> Params:
+    """Components that the points did not let become narrower, as narrow as the rows allow."""
+    at_floor = params.variances <= 1.001 * points_floor
+    return replace(params, variances=np.where(at_floor, floor, params.variances))
+
+
+def _shift(fit: Ascent, other: Ascent) -> float:
+    """Distance of two fits in standard errors: the largest over their parameters."""
+    if fit.hessian is None or fit.params.n_components != other.params.n_components:
+        return math.nan
+    curvature = -np.diag(fit.hessian).reshape(-1, 3)
+    difference = np.stack(
+        [
+            np.log(fit.params.weights / other.params.weights),
+            fit.params.means - other.params.means,
+            fit.params.variances - other.params.variances,
+        ],
+        axis=1,
+    )
+    # The diagonal of the information gives errors that are too small, and so distances that are too large.
+    return float(np.sqrt(np.max(difference**2 * np.maximum(curvature, 0.0))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """What certificates are made from: rows or points, the lower bound on the variances, and candidates."""
+
+    points: Likelihood
+    floor: float
+    grid: Candidates
+
+    def certificate(self, ascents: list[Ascent]) -> Certificate:
+        """The certificate of some fits; on a sketch the bound is how far above the largest fit it lies."""
+        points, floor, grid = self.points, self.floor, self.grid
+        bound = loglik_bound(points, ascents[-1].params, floor, grid)
+        bound += ascents[-1].loglik - points.logpdf(ascents[-1].params)[1]
+        slopes = [steepest(points, ascent.params, floor, grid) for ascent in ascents]
+        return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
+
+
+def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, Array]) -> _Judge:
+    # Narrower than half the width that the points resolve, a component would only follow the points.
+    points_floor = max(floor, (0.5 * base) ** 2)
+    return _Judge(points, points_floor, candidates(points, points_floor, crowds))
+
+
+def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:
+    """Whether the points of a sketch lie densely within the narrowest component as it is observed."""
+    return bool(np.sqrt(likelihood.derivatives(params).total_var.min()) >= 1.5 * base)

@@ -1,0 +1,356 @@
+"""The likelihood of a Gaussian mixture over cells: a thin rim around the kernels.
+
+Values are shifted and scaled before any arithmetic, so that 2459000.5 +- 1e-6 is as good as 0 +- 1. The scale is a
+power of two and the shift a data value: both are exact.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from mixpipe.base.threads import available_threads
+from mixpipe.fitting.admissible import MIN_ROWS, count_effective, occam_nats
+from mixpipe.fitting.kernels import newton, passes
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+# Passes of fewer densities than this are done by one thread: handing them over takes as long.
+_THREADED_DENSITIES = 100_000
+# Component weights below this are raised to it: the kernels take no zero, and such a component holds no data.
+WEIGHT_FLOOR = 1e-100
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """A mixture in the shifted and scaled units of a `Likelihood`; each array has shape (n_components,)."""
+
+    weights: Array
+    means: Array
+    variances: Array
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.means.size
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What one pass over the cells leaves for an EM step; arrays of shape (n_components,)."""
+
+    loglik: float
+    q: Array
+    q_inv: Array
+    q_d: Array
+    q_dd: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ComponentSums:
+    """Log-likelihood and sums of a Newton pass: shape (n_components, N_EM + N_NEWTON), and the scores' products."""
+
+    loglik: float
+    sums: Array
+    outer: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Derivatives:
+    """Value, gradient and Hessian of the log-likelihood at one point.
+
+    The parameters are (ln w, m, s^2) of the first component, then of the second, and so on. The constraint on the
+    weights enters as ``- n_data (sum w - 1)``: the multiplier is known, the maximum is the same, no weight is
+    singled out, and the Hessian has no null direction from the constraint.
+    """
+
+    loglik: float
+    gradient: Array
+    hessian: Array
+    # sqrt(sum q / sum(q / T^2)): the total variance that a component typically has.
+    total_var: Array
+
+
+def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian: Array | None = None) -> Derivatives:
+    """Value, gradient and Hessian from the sums of a pass, or with a Hessian that is known."""
+    excess = n_data * (params.weights.sum() - 1.0)
+    gradient, own, total_var = newton.derivatives(total.sums, total.outer, params.weights, params.variances, n_data)
+    return Derivatives(total.loglik - excess, gradient, own if hessian is None else hessian, total_var)
+
+
+def score_products(total: ComponentSums, params: Params) -> Array:
+    """Sum of the products of the scores in (ln w, m, s^2), each times the weight of its row, at a maximum.
+
+    With squared weights it is what the scores of weighted rows scatter by.
+    """
+    q, q_inv, q_d, q_dd = total.sums.T[:4]
+    slopes = np.stack([q, q_d, 0.5 * (q_dd - q_inv)], axis=1).ravel()
+    lower = np.tril(total.outer)
+    products = lower + np.tril(lower, -1).T
+    # The weights sum to one: the score in ln w_j is q_j less w_j.
+    shares = np.zeros(slopes.size)
+    shares[::3] = params.weights
+    crossed = np.outer(shares, slopes)
+    return np.asarray(products - crossed - crossed.T + q.sum() * np.outer(shares, shares))
+
+
+def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float]:
+    """A value near the mean, and a power of two near the overall width."""
+    centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
+    squares = (x - centre) ** 2 + err**2
+    with np.errstate(over="ignore", under="ignore"):
+        spread = math.sqrt(float(np.average(squares, weights=counts)))
+    if not 1e-150 < spread < 1e150:
+        # Squares leave the range of doubles: the same of the values in units of the largest.
+        largest = float(np.max(np.hypot(x - centre, err)))
+        spread = largest and largest * math.sqrt(
+            float(np.average(np.hypot((x - centre) / largest, err / largest) ** 2, weights=counts))
+        )
+    return centre, float(2.0 ** np.round(np.log2(spread or abs(centre) or 1.0)))
+
+
+class Climbable(Protocol):
+    """What an ascent needs of a likelihood; see `Likelihood`."""
+
+    ceiling: float
+
+    def sums(self, params: Params) -> Sums:
+        """One pass: the log-likelihood and the sums of an EM step."""
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian."""
+
+
+class Likelihood:
+    """Log-likelihood, derivatives and gradient function of mixtures on fixed cells.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data.
+    n_threads : int or None
+        Threads to use; all cores by default. The numbers do not depend on it.
+    like : Likelihood or None
+        Shift and scale as this one does, so that parameters have the same units.
+    """
+
+    def __init__(self, cells: Cells, n_threads: int | None = None, like: Likelihood | None = None) -> None:
+        used = cells.weights > 0
+        rows = (cells.x, cells.err, cells.weights)
+        x, err, counts = rows if used.all() else (part[used] for part in rows)
+        self.weight_kind = cells.weight_kind
+        self.resolution = cells.resolution
+        self.centre: float
+        self.scale: float
+        self.centre, self.scale = (like.centre, like.scale) if like else _centre_and_scale(x, err, counts)
+        self.x = (x - self.centre) / self.scale
+        self.var = (err / self.scale) ** 2
+        self.counts = np.array(counts)
+        self.n_data = float(self.counts.sum())
+        # Wider than this a component has no maximum; without data it could widen for ever.
+        self.ceiling = 1e4 * float(np.ptp(self.x) ** 2 + self.var.max() + 1.0)
+        # The density of x is that of the scaled value divided by the scale.
+        self.log_jacobian = -self.n_data * float(np.log(self.scale))
+        self.n_threads = n_threads or available_threads()
+        self.workers: ThreadPoolExecutor | None = None
+        self.n_chunks = -(-self.x.size // passes.CHUNK)
+        self.n_passes = 0
+        self._lock = threading.Lock()
+
+    def count_passes(self, number: int = 1) -> None:
+        """Passes over the data have been made, by any thread."""
+        with self._lock:
+            self.n_passes += number
+
+    def scaled(self, mixture: Mixture) -> Params:
+        """The mixture in scaled units."""
+        return Params(
+            np.maximum(mixture.weights, WEIGHT_FLOOR),
+            (mixture.means - self.centre) / self.scale,
+            (mixture.sigmas / self.scale) ** 2,
+        )
+
+    def mixture(self, params: Params) -> Mixture:
+        """The mixture in the units of the data."""
+        return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))
+
+    def together(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+        """The results of two tasks, done at the same time where there are threads."""
+        if self.n_threads == 1:
+            return first(), second()
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(second)
+            return first(), ahead.result()
+
+    def _run(self, task: Callable[[int, int], None], n_items: int, n_densities: int) -> None:
+        """Split a range of chunks or candidates over the threads; each writes to its own place."""
+        n_threads = min(self.n_threads, n_items) if n_densities > _THREADED_DENSITIES else 1
+        if n_threads == 1:
+            task(0, n_items)
+            return
+        self.workers = self.workers or ThreadPoolExecutor(self.n_threads)
+        bounds = np.linspace(0, n_items, n_threads + 1).astype(int).tolist()
+        list(self.workers.map(task, bounds[:-1], bounds[1:]))
+
+    def sums(self, params: Params) -> Sums:
+        """One pass: the log-likelihood and the sums of an EM step."""
+        out = np.empty((self.n_chunks, 1 + passes.N_EM * params.n_components))
+        self._run(
+            lambda first, last: passes.em_pass(
+                self.x,
+                self.var,
+                self.counts,
+                params.weights,
+                params.means,
+                params.variances,
+                first,
+                last,
+                out,
+            ),
+            self.n_chunks,
+            self.x.size * params.n_components,
+        )
+        self.count_passes()
+        total = out.sum(axis=0)
+        per_component = total[1:].reshape(params.n_components, passes.N_EM)
+        return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
+
+    def component_sums(self, params: Params) -> ComponentSums:
+        """One pass: the sums that value, gradient and Hessian are made of."""
+        size, n_sums = params.n_components, passes.N_EM + passes.N_NEWTON
+        out = np.empty((self.n_chunks, 1 + n_sums * size))
+        outer = np.empty((self.n_chunks, 3 * size, 3 * size))
+        self._run(
+            lambda first, last: passes.newton_pass(
+                self.x,
+                self.var,
+                self.counts,
+                params.weights,
+                params.means,
+                params.variances,
+                first,
+                last,
+                out,
+                outer,
+            ),
+            self.n_chunks,
+            self.x.size * params.n_components,
+        )
+        self.count_passes()
+        total = out.sum(axis=0)
+        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian; see `Derivatives` for the order of the parameters.
+
+        A known approximation of the Hessian halves the work.
+        """
+        if hessian is not None:
+            s = self.sums(params)
+            gradient = np.stack([s.q - self.n_data * params.weights, s.q_d, 0.5 * (s.q_dd - s.q_inv)], axis=1).ravel()
+            excess = self.n_data * (params.weights.sum() - 1.0)
+            total_var = np.divide(s.q, s.q_inv, out=np.ones_like(s.q), where=s.q_inv > 0.0)
+            return Derivatives(s.loglik - excess, gradient, hessian, total_var)
+        return derivatives_of(self.component_sums(params), params, self.n_data)
+
+    def logpdf(self, params: Params) -> tuple[Array, float, float]:
+        """ln p of each scaled value, the log-likelihood, and the entropy of the responsibilities."""
+        logp, entropy = np.empty_like(self.x), np.empty_like(self.x)
+        self._run(
+            lambda first, last: passes.logpdf_pass(
+                self.x, self.var, params.weights, params.means, params.variances, first, last, logp, entropy
+            ),
+            self.n_chunks,
+            self.x.size * params.n_components,
+        )
+        self.count_passes()
+        loglik = float((self.counts * logp).sum()) + self.log_jacobian
+        return logp, loglik, float((self.counts * entropy).sum())
+
+    @cached_property
+    def squares(self) -> Array:
+        """Squares of the rows' weights, summed over the rows of each cell."""
+        return self.counts if self.weight_kind == "counts" else self.counts**2
+
+    @cached_property
+    def spread(self) -> float:
+        """Variance of the data, errors included."""
+        mean = float(np.sum(self.counts * self.x)) / self.n_data
+        return float(np.sum(self.counts * ((self.x - mean) ** 2 + self.var))) / self.n_data
+
+    def squared(self) -> Likelihood:
+        """The likelihood of the same rows with the squares of their weights."""
+        other = copy.copy(self)
+        other.counts = self.squares
+        return other
+
+    def effective_rows(self, params: Params) -> tuple[Array, Array]:
+        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        logp, _, _ = self.logpdf(params)
+        first, second, shares = np.zeros((3, params.n_components))
+        with np.errstate(under="ignore"):
+            for j in range(params.n_components):
+                total = params.variances[j] + self.var
+                q = np.exp(
+                    np.log(params.weights[j])
+                    - 0.5 * (self.x - params.means[j]) ** 2 / total
+                    - 0.5 * np.log(2.0 * math.pi * total)
+                    - logp
+                )
+                a = q / total
+                first[j], second[j] = np.sum(self.counts * a), np.sum(self.squares * a**2)
+                shares[j] = np.sum(self.counts * q)
+        total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
+        return count_effective(first, second), total_var
+
+    def occam(self, params: Params, hessian: Array | None = None) -> float:
+        """Nats that the choice takes off for components on few rows; the Hessian saves a pass where it can."""
+        if hessian is not None and self.weight_kind == "counts":
+            # At a maximum the diagonal holds minus the sum of q^2.
+            squares = -np.diag(hessian)[::3]
+            rows = self.n_data * params.weights
+            low, high = (params.variances + self._var_range[k] for k in (0, 1))
+            if np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares):
+                return 0.0
+        return occam_nats(*self.effective_rows(params), self.spread, self.n_data)
+
+    @property
+    def grain(self) -> float:
+        """Square of the grain of the values in scaled units, where errors are smaller than it."""
+        return 0.0 if self.resolution.floor == 0.0 else (self.resolution.grain / self.scale) ** 2
+
+    @cached_property
+    def _var_range(self) -> tuple[float, float]:
+        return float(self.var.min()), float(self.var.max())
+
+    def gradient_function(self, logp: Array, means: Array, variances: Array) -> tuple[Array, Array]:
+        """Gradient function D of candidate components, and the curvature along each.
+
+        Adding a component with a small weight w changes the log-likelihood by ``w D - w^2 C / 2``. No mixture is
+        better by more than the largest D (Lindsay 1983).
+
+        Returns
+        -------
+        gradient, curvature : ndarray, shape (n_candidates,)
+        """
+        out = np.empty((means.size, 2))
+        self._run(
+            lambda first, last: passes.gradient_pass(
+                self.x, self.var, self.counts, logp, means, variances, first, last, out
+            ),
+            means.size,
+            self.x.size * means.size,
+        )
+        return out[:, 0], out[:, 1]

@@ -1,0 +1,129 @@
+"""The likelihood of rows that are read in blocks: sums of whole numbers, whatever the blocks and the threads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.gaussian.likelihood import ComponentSums, Derivatives, Likelihood, Params, Sums, derivatives_of
+from mixpipe.fitting.kernels import passes
+from mixpipe.model.rows import Block, Rows, Survey
+
+# A bound on the terms of a sum is so many times the largest term among the points of a sketch; where a chunk of rows
+# does not fit into it, the bounds grow by this factor and the pass is done again.
+_HEADROOM = 4.0
+_MORE_ROOM = 2.0**8
+# Sums whose terms are all below this are zero; products of two such bounds are still normal numbers.
+_TINY = 2.0**-300
+
+
+class RowLikelihood:
+    """The likelihood of all rows, for the last steps of an ascent: a pass over them is a sum of whole numbers.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    points : Likelihood
+        Of a sketch of them, which gives the shift, the scale, and how large the terms of the sums can be.
+    survey : Survey
+        Of the rows.
+    """
+
+    def __init__(self, rows: Rows, points: Likelihood, survey: Survey) -> None:
+        self.rows, self.points, self.survey = rows, points, survey
+        self.centre, self.scale, self.n_data, self.ceiling = points.centre, points.scale, points.n_data, points.ceiling
+        self.log_jacobian = points.log_jacobian
+        self.n_passes = 0
+
+    def component_sums(self, params: Params) -> ComponentSums:
+        """One pass: the sums that value, gradient and Hessian are made of."""
+        room = _HEADROOM
+        while True:
+            units, score_units = self._units(params, room)
+            sums, outer, fits = self._pass(params, units, score_units)
+            if fits:
+                break
+            room *= _MORE_ROOM
+        total = np.array([float(value) for value in sums]) * units
+        products = np.array([[float(value) for value in row] for row in outer]) * np.multiply.outer(
+            score_units, score_units
+        )
+        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(params.n_components, -1), products)
+
+    def sums(self, params: Params) -> Sums:
+        """The sums of an EM step."""
+        total = self.component_sums(params)
+        return Sums(total.loglik, *total.sums.T[: passes.N_EM])
+
+    def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
+        """One pass: value, gradient and Hessian; see `mixpipe.fitting.gaussian.likelihood.Likelihood.derivatives`."""
+        return derivatives_of(self.component_sums(params), params, self.n_data, hessian)
+
+    def _pass(self, params: Params, units: Array, score_units: Array) -> tuple[Any, Any, bool]:
+        self.n_passes += 1
+        size = score_units.size
+
+        def task(piece: Block) -> tuple[Any, Any, bool]:
+            out, outer = np.zeros(units.size, np.int64), np.zeros((size, size), np.int64)
+            fits = passes.whole_pass(
+                *piece,
+                self.centre,
+                1.0 / self.scale,
+                params.weights,
+                params.means,
+                params.variances,
+                units,
+                score_units,
+                out,
+                outer,
+            )
+            return out, outer, fits
+
+        # Python's whole numbers have no largest one.
+        sums, outer, fits = np.zeros(units.size, object), np.zeros((size, size), object), True
+        for some, square, good in self.rows.each(task):
+            sums += some.astype(object)
+            outer += square.astype(object)
+            fits = fits and good
+        return sums, outer, fits
+
+    def _units(self, params: Params, room: float) -> tuple[Array, Array]:
+        """Powers of two that the terms of each sum are rounded to."""
+        points = self.points
+        logp, _, _ = points.logpdf(params)
+        total = params.variances[:, None] + points.var
+        inv = 1.0 / total
+        offset = np.abs(points.x - params.means[:, None])
+        with np.errstate(under="ignore"):
+            q = np.exp(np.log(params.weights)[:, None] - 0.5 * (offset**2 * inv + np.log(2.0 * math.pi * total)) - logp)
+        # Rows lie around their point, and doubles may not resolve how near they are to a mean.
+        rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x).max())
+        d = (offset + 0.5 * np.sqrt(total) + rounding) * inv
+        terms = [
+            q,
+            q * inv,
+            q * d,
+            q * d**2,
+            q * inv**2,
+            q * d * inv,
+            q * d**2 * inv,
+            q * d**3,
+            q * d**4,
+        ]
+        scores = [q, q * d, 0.5 * q * (d**2 + inv)]
+        largest = self.survey.largest_weight * room
+        bounds = np.max(terms, axis=2).T.ravel() * largest
+        score_bounds = np.max(scores, axis=2).T.ravel() * math.sqrt(self.survey.largest_weight) * room
+        of_log = (float(np.max(np.abs(logp))) + 1.0) * largest
+        return (
+            _powers(np.concatenate([[of_log], bounds])) * 2.0**-passes.WHOLE_BITS,
+            _powers(score_bounds) * 2.0**-passes.SCORE_BITS,
+        )
+
+
+def _powers(bounds: Array) -> Array:
+    return np.asarray(2.0 ** np.ceil(np.log2(np.maximum(bounds, _TINY))))

@@ -1,0 +1,78 @@
+"""Standard errors of a fit from the observed information."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.model.results import Array, Uncertainties
+
+# A component of fewer rows than this is empty.
+_NO_ROWS = 1e-6
+
+
+def information_uncertainties(
+    likelihood: Likelihood,
+    params: Params,
+    hessian: Array,
+    boundary: NDArray[np.bool_],
+    products: Array | None = None,
+) -> Uncertainties:
+    """One-sigma uncertainties from the inverse of the negative Hessian.
+
+    Where weights do not count rows it is A^-1 B A^-1, with A the negative Hessian and B the sum of the products of the
+    scores with squared weights (Huber 1967).
+
+    A sigma at its lower bound has no two-sided uncertainty: it is held fixed and gets nan. All are nan where the
+    likelihood is flat in some direction.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    params : Params
+        The maximum, in scaled units.
+    hessian : ndarray, shape (3 n_components, 3 n_components)
+        Second derivatives there, as in `mixpipe.fitting.gaussian.likelihood.Derivatives`.
+    boundary : ndarray of bool, shape (n_components,)
+        Components whose sigma is at its lower bound.
+    products : ndarray, shape (3 n_components, 3 n_components), or None
+        B, for weights that do not count rows.
+
+    Returns
+    -------
+    Uncertainties
+        In the units of the data and the order of `params`.
+    """
+    size = params.n_components
+    free = np.ones((size, 3), dtype=bool)
+    free[boundary, 2] = False
+    # A component without data has no uncertainties, and takes none from the others.
+    free[params.weights * likelihood.n_data < _NO_ROWS] = False
+    indices = np.flatnonzero(free)
+    information = -hessian[np.ix_(indices, indices)]
+    # The same in units of order one: a curvature below rounding there means that the data say nothing.
+    diagonal = np.diag(information)
+    if not (np.all(np.isfinite(information)) and np.all(diagonal > 0.0)):
+        return Uncertainties.unknown(size)
+    units = np.sqrt(diagonal)
+    curvature, basis = np.linalg.eigh(information / np.outer(units, units))
+    if not curvature[0] > 1e-10:
+        return Uncertainties.unknown(size)
+    covariance = (basis / curvature) @ basis.T / np.outer(units, units)
+    if products is not None:
+        covariance = covariance @ products[np.ix_(indices, indices)] @ covariance
+    variances = np.full(3 * size, np.nan)
+    variances[indices] = np.diag(covariance)
+    ln_weight, mean, square = variances.reshape(size, 3).T
+    # The Hessian holds the weights' sum by a term whose inverse adds 1 / n_data to the variance of each ln w.
+    if products is None:
+        ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0)
+    ln_weight = ln_weight if size > 1 else np.zeros(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = np.sqrt(square) / (2.0 * np.sqrt(params.variances))
+    sigma[boundary] = np.nan
+    return Uncertainties(
+        params.weights * np.sqrt(ln_weight), likelihood.scale * np.sqrt(mean), likelihood.scale * sigma
+    )

@@ -1,0 +1,62 @@
+"""Derivatives of Gaussian components in closed form: of densities, and of probabilities between two bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Derivatives of a logarithm by the mean and by ln sigma, each of shape (n_rows,)."""
+
+    mean: Array
+    width: Array
+    mean_mean: Array
+    mean_width: Array
+    width_width: Array
+
+
+def _by_log_sigma(
+    by_total: Array, twice: Array, mixed: Array, total: Array, sigma: float
+) -> tuple[Array, Array, Array]:
+    """From derivatives by T, the root of sigma^2 + err^2, to those by ln sigma: first, second, mixed with the mean."""
+    chain = sigma**2 / total
+    return by_total * chain, twice * chain**2 + by_total * chain * (2.0 - chain / total), mixed * chain
+
+
+def of_density(x: Array, err: Array, mean: float, sigma: float) -> Slopes:
+    """Of ln N(x | mean, T^2)."""
+    total = np.hypot(sigma, err)
+    score = (x - mean) / total
+    width, twice, mixed = _by_log_sigma(
+        (score**2 - 1.0) / total, (1.0 - 3.0 * score**2) / total**2, -2.0 * score / total**2, total, sigma
+    )
+    return Slopes(score / total, width, -1.0 / total**2, mixed, twice)
+
+
+def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: float, log_probability: Array) -> Slopes:
+    """Of ln P with ``P = Phi((high - mean) / T) - Phi((low - mean) / T)``, from its value; bounds may be infinite."""
+    total = np.hypot(sigma, err)
+    sides = []
+    for bound in (low, high):
+        finite = np.isfinite(bound)
+        score = (np.where(finite, bound, 0.0) - mean) / total
+        with np.errstate(over="ignore", under="ignore"):
+            ratio = np.exp(np.minimum(-0.5 * score**2 - _LOG_SQRT_2PI - log_probability, 300.0))
+        sides.append((score, np.where(finite, ratio, 0.0)))
+    (a, at_low), (b, at_high) = sides
+    # Derivatives of P by the mean and by T, over P.
+    mean_1 = -(at_high - at_low) / total
+    total_1 = -(b * at_high - a * at_low) / total
+    mean_2 = total_1 / total
+    mixed = -((b**2 - 1.0) * at_high - (a**2 - 1.0) * at_low) / total**2
+    total_2 = (b * (2.0 - b**2) * at_high - a * (2.0 - a**2) * at_low) / total**2
+    width, twice, crossed = _by_log_sigma(total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma)
+    return Slopes(mean_1, width, mean_2 - mean_1**2, crossed, twice)

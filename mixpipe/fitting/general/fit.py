@@ -1,0 +1,210 @@
+"""Fits of the general likelihood: search on few points, finish on all rows, results with uncertainties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.fitting.general.likelihood import Likelihood, Point, log_shape
+from mixpipe.fitting.general.points import QUADRATURE, WITH_EDGES, sketched
+from mixpipe.fitting.general.search import Ascent, Search, ascend, never_falling
+from mixpipe.fitting.remarks import CONVERGED_GAIN, with_remarks
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult, Uncertainties
+
+# Families that may be asked for; a uniform component is a background, with a range of its own.
+NAMES = tuple(name for name in FAMILIES if name != "uniform")
+# Above this many rows the search works on a sketch; families whose convolution is a quadrature need it earlier.
+_SEARCH_ROWS = 3000
+_SEARCH_ROWS_QUADRATURE = 400
+# The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
+_SKETCH = (1 / 64, 0.5)
+_SKETCH_QUADRATURE = (1 / 8, 2.0)
+
+
+def best_fits(
+    cells: Cells,
+    family: str,
+    max_components: int,
+    *,
+    background: tuple[float, float] | None = None,
+    n_threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> list[FitResult]:
+    """The best fit found for each number of components of a family.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data, limits and a window among them.
+    family : str
+        One of `NAMES`.
+    max_components : int
+        Largest number of components, the background included.
+    background : tuple of (float, float) or None
+        Range of a uniform background; the fits then begin with one component beside it.
+    n_threads : int
+        Threads; no number depends on them.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+
+    Returns
+    -------
+    list of FitResult
+        In order of their number of components.
+
+    Raises
+    ------
+    ValueError
+        For an unknown family, a background without room for a component, or values that the family cannot have.
+    """
+    if family not in NAMES:
+        raise ValueError(f"unknown family {family!r}: expected one of {', '.join(NAMES)}")
+    if background is not None and not background[0] < background[1]:
+        raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
+    if background is not None and max_components < 2:
+        raise ValueError("a background counts as a component: expected at least 2 components")
+    smooth = family in WITH_EDGES
+    rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
+    slow = family in QUADRATURE
+    points = rows
+    if len(cells) > (_SEARCH_ROWS_QUADRATURE if slow else _SEARCH_ROWS):
+        base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
+        low, high = np.quantile(cells.x, (0.1, 0.9))
+        base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
+        sketch = sketched(cells, base, fineness)
+        if len(sketch) < 0.7 * len(cells):
+            points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
+    found = Search(points, family, background, rough=slow, progress=progress).run(max_components)
+    if points is not rows or slow:
+        found = [ascend(rows, ascent.point) for ascent in found]
+        found = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in found]
+    return [_result(rows, ascent) for ascent in never_falling(rows, found)]
+
+
+def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
+    """The maximum that a start leads to.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data, limits and a window among them.
+    start : Mixture
+        Components of any family; uniform ones keep their range.
+    n_threads : int
+        Threads; no number depends on them.
+
+    Returns
+    -------
+    FitResult
+    """
+    likelihood = Likelihood(cells, smooth=any(name in WITH_EDGES for name in start.families), n_threads=n_threads)
+    point = Point.of(start)
+    return _result(likelihood, ascend(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor))))
+
+
+def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
+    point = ascent.point
+    order = np.lexsort((point.sigmas, point.means))
+    fixed = np.array(point.fixed)
+    boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
+    # The likelihood at a floor that is not one of the grain is that of no width at all.
+    none = boundary & (point.sigmas <= likelihood.none)
+    loglik = ascent.loglik
+    if none.any():
+        point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
+        loglik = float(likelihood.counts @ likelihood.log_rows(point))
+    warnings = []
+    runaway = _runaway(likelihood, point)
+    if runaway.any():
+        names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
+        warnings.append(
+            f"no maximum: the log-likelihood rises as the mean of component {names} goes to infinity, of which the "
+            "sample is the tail; this is where the search was ended"
+        )
+    for k in order:
+        name = point.families[k].shape_name
+        if name is not None and point.shapes[k] in point.families[k].shape_bounds:
+            warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
+    fit = FitResult(
+        mixture=point.mixture(),
+        estimator="em",
+        loglik=loglik,
+        entropy=likelihood.entropy(point),
+        n_data=likelihood.n_data,
+        n_params=point.n_params,
+        converged=ascent.remaining_gain < CONVERGED_GAIN and not runaway.any(),
+        remaining_gain=ascent.remaining_gain,
+        n_passes=likelihood.n_passes,
+        sigma_floor=likelihood.resolution.floor,
+        boundary=boundary[order],
+        uncertainties=_uncertainties(likelihood, ascent, order),
+        warnings=tuple(warnings),
+        resolution=likelihood.resolution,
+        effective_rows=likelihood.effective_rows(point)[0][order],
+        occam=math.inf if runaway.any() else likelihood.occam(point, choosing=True),
+    )
+    extent = float(np.ptp(likelihood.x))
+    # In a truncated sample weights are those of the population, not of the rows.
+    return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None)
+
+
+def _runaway(likelihood: Likelihood, point: Point) -> NDArray[np.bool_]:
+    """Components of a truncated sample whose means are as far outside as the search lets them go."""
+    low, high = likelihood.bounds_of_means()
+    with np.errstate(invalid="ignore"):
+        near = 1e-3 * (high - low)
+        return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed)
+
+
+def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.intp]) -> Uncertainties:
+    """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound.
+
+    Where weights do not count rows it is A^-1 B A^-1, B the sum of the products of the scores with squared weights.
+    """
+    point = ascent.point
+    size = point.n_components
+    free = np.flatnonzero(ascent.free)
+    information = -ascent.expansion.hessian[np.ix_(free, free)]
+    curvature, basis = np.linalg.eigh(information)
+    if not curvature[0] > 1e-10 * curvature[-1]:
+        return Uncertainties.unknown(size)
+    covariance = (basis / curvature) @ basis.T
+    weighted = likelihood.weight_kind == "importance"
+    if weighted:
+        covariance = covariance @ likelihood.score_products(point)[np.ix_(free, free)] @ covariance
+    variances = np.full(ascent.free.size, np.nan)
+    variances[free] = np.diag(covariance)
+    found = np.full((4, size), np.nan)
+    start = 0
+    for j, unit in enumerate(likelihood.units(point)):
+        own = np.sqrt(variances[start : start + unit.size]) * unit
+        # The Hessian holds the sum of the weights by a term that adds 1 / n_data to the variance of each ln w.
+        held = 0.0 if weighted else 1.0 / likelihood.n_data
+        found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - held, 0.0)) if size > 1 else 0.0
+        if unit.size > 1:
+            found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
+        if unit.size > 3:
+            found[3, j] = own[3] * (point.shapes[j] if log_shape(point.families[j]) else 1.0)
+        start += unit.size
+    weights, means, sigmas, shapes = found[:, order]
+    return Uncertainties(weights, means, sigmas, shapes)
+
+
+def likelihood_of(mixture: Mixture, cells: Cells) -> float:
+    """Log-likelihood of any mixture on any cells.
+
+    Examples
+    --------
+    >>> cells = Cells.from_rows([0.0, 1.0], 0.5, limits=[0, -1])
+    >>> round(likelihood_of(Mixture([1.0], [0.0], [1.0]), cells), 4)
+    -1.2357
+    """
+    likelihood = Likelihood(cells)
+    return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

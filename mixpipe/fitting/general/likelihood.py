@@ -1,0 +1,497 @@
+"""The likelihood where a component is not Gaussian, a row is a limit or a bin, or the sample was cut at known bounds.
+
+Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
+value, the probability below x_i for an upper limit, that above it for a lower one, and that between the edges for a
+bin; less ``ln sum_j w_j P_j`` for a
+sample of observed values within a window, P_j the probability that a value with this row's error lies inside.
+
+The derivatives of each ln f_j and ln P_j with respect to the component's own parameters are in closed form for Gaussian
+components, and come from central differences for the others; value, gradient and Hessian of the log-likelihood are
+composed of them exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
+from mixpipe.fitting.general.closed import Slopes, of_density, of_probability
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES, Family
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array
+
+T = TypeVar("T")
+
+# Steps of the differences, in the units of `Likelihood.units`: the truncation error of a gradient is some 1e-8 of it,
+# the rounding error of a curvature some 1e-7.
+_STEP = 2e-4
+# Log-densities below this are as good as impossible; finite, and so are squares of their derivatives.
+_IMPOSSIBLE = -1e100
+# A width of this part of the smallest errors, those at this quantile, cannot be told from none.
+_SMALL_SHARE = 0.02
+_SMALL_QUANTILE = 0.01
+# Where no row has an error, and none needs a floor, this part of the range is no width.
+_NOTHING = 1e-6
+# Means of a truncated sample are looked for up to so many of its widths beyond its bounds: farther out a Gaussian is an
+# exponential to a tenth of a per cent.
+_REACH = 10.0
+# Rows that are worked on at a time.
+_BLOCK = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A mixture of some families; each array has shape (n_components,), in the units of the data.
+
+    Parameters
+    ----------
+    families : tuple of Family
+        Of each component.
+    fixed : tuple of bool
+        Components that keep their mean, sigma and shape.
+    weights, means, sigmas, shapes : ndarray
+        Parameters; a shape is nan where the family has none.
+    """
+
+    families: tuple[Family, ...]
+    fixed: tuple[bool, ...]
+    weights: Array
+    means: Array
+    sigmas: Array
+    shapes: Array
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Point:
+        """A mixture as a point; uniform components keep their range."""
+        return cls(
+            tuple(FAMILIES[name] for name in mixture.families),
+            tuple(name == "uniform" for name in mixture.families),
+            np.maximum(mixture.weights, 1e-100),
+            mixture.means,
+            mixture.sigmas,
+            mixture.shapes,
+        )
+
+    def mixture(self) -> Mixture:
+        """The mixture at this point."""
+        names = tuple(family.name for family in self.families)
+        return Mixture(self.weights, self.means, self.sigmas, names, self.shapes)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return len(self.families)
+
+    @property
+    def n_params(self) -> int:
+        """Free parameters: those of the components, and all weights but one."""
+        own = sum(
+            0 if fixed else 2 + (family.shape_name is not None)
+            for family, fixed in zip(self.families, self.fixed, strict=True)
+        )
+        return own + self.n_components - 1
+
+    def without(self, index: int) -> Point:
+        """The mixture without one component."""
+        keep = np.arange(self.n_components) != index
+        return Point(
+            tuple(family for k, family in enumerate(self.families) if k != index),
+            tuple(fixed for k, fixed in enumerate(self.fixed) if k != index),
+            self.weights[keep] / self.weights[keep].sum(),
+            self.means[keep],
+            self.sigmas[keep],
+            self.shapes[keep],
+        )
+
+    def with_component(self, family: Family, weight: float, mean: float, sigma: float, shape: float) -> Point:
+        """The mixture with one component more, in front, and the others lighter."""
+        return Point(
+            (family, *self.families),
+            (False, *self.fixed),
+            np.concatenate([[weight], self.weights * (1.0 - weight)]),
+            np.concatenate([[mean], self.means]),
+            np.concatenate([[sigma], self.sigmas]),
+            np.concatenate([[shape], self.shapes]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """Log-likelihood to second order in the variables of `Likelihood.variables`."""
+
+    loglik: float
+    gradient: Array
+    hessian: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """One component at all rows: a logarithm, and its first and second derivatives in (ln w, variables)."""
+
+    value: Array
+    first: Array
+    second: Array
+
+
+def log_shape(family: Family) -> bool:
+    """Whether the shape is varied in its logarithm."""
+    return family.shape_name is not None and family.shape_bounds[0] > 0.0
+
+
+class Likelihood:
+    """Log-likelihood of mixtures of any family on cells with limits or a window.
+
+    Parameters
+    ----------
+    cells : Cells
+        The data, in any units: nothing is shifted, since families of positive values have a natural zero.
+    smooth : bool
+        Give rows without error one of the data's resolution: a density with an edge has no derivatives without.
+    n_threads : int
+        Threads; no number depends on them.
+    """
+
+    def __init__(self, cells: Cells, *, smooth: bool = False, n_threads: int = 1) -> None:
+        used = cells.weights > 0
+        self.x, self.err, self.counts = cells.x[used], cells.err[used], cells.weights[used]
+        self.n_threads = n_threads
+        self.blocks = [slice(start, start + _BLOCK) for start in range(0, self.x.size, _BLOCK)]
+        if smooth:
+            self.err = np.where(self.err > 0, self.err, cells.resolution.floor)
+        self.squares = cells.squared_weights[used]
+        self.weight_kind = cells.weight_kind
+        self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
+        self.truncated = cells.truncated
+        self.edges = None if cells.edges is None else cells.edges[used]
+        self.n_data = float(self.counts.sum())
+        self.resolution = cells.resolution
+        # What a row is known to: its error, and that its value lies in a bin.
+        self.widths = self.err
+        if self.edges is not None:
+            self.widths = np.hypot(self.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
+        known = self.widths[self.widths > 0]
+        self.typical_err = float(np.median(known)) if known.size else 0.0
+        # A width of this is none: the component looks as wide as the errors.
+        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * float(np.ptp(self.x) or 1.0)
+        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
+        self.n_passes = 0
+
+    @property
+    def none(self) -> float:
+        """Up to this a sigma is none at all; -inf where the grain of the values does not let it become as small."""
+        return -math.inf if self.resolution.floor > 0.0 else self.floor * (1.0 + 1e-6)
+
+    def bounds_of_means(self) -> tuple[float, float]:
+        """How far out the means are looked for: of a truncated sample that is a mere tail of it, a component may be at
+        any distance, each a little more likely than all smaller ones.
+        """
+        if self.truncated is None:
+            return -math.inf, math.inf
+        low, high = self.truncated
+        reach = _REACH * (high - low if math.isfinite(high - low) else float(np.ptp(self.x)) or 1.0)
+        return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
+
+    def reweighted(self, counts: Array) -> Likelihood:
+        """The likelihood of the same rows with other weights; what is measured from the rows stays what it was."""
+        other = copy.copy(self)
+        used = counts > 0
+        other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
+        other.edges = None if self.edges is None else self.edges[used]
+        other.widths = self.widths[used]
+        other.counts = counts[used]
+        other.squares = other.counts if self.weight_kind == "counts" else other.counts**2
+        other.blocks = [slice(start, start + _BLOCK) for start in range(0, other.x.size, _BLOCK)]
+        other.n_data = float(counts.sum())
+        other.n_passes = 0
+        return other
+
+    def untruncated(self) -> Likelihood:
+        """The likelihood of the same rows as if there were no bounds."""
+        other = copy.copy(self)
+        other.truncated = None
+        return other
+
+    # ----- one component
+
+    def component(self, point: Point, index: int, rows: slice, *, inside: bool = False) -> Array:
+        """Log of the density (or of the probability of lying inside the window) of rows in one component."""
+        family = point.families[index]
+        own = point.means[index], point.sigmas[index], point.shapes[index]
+        x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
+        if inside:
+            return np.maximum(log_between(family, self.truncated or (-math.inf, math.inf), err, *own), _IMPOSSIBLE)
+        if self.edges is not None:
+            return np.maximum(log_between(family, (*self.edges[rows].T,), err, *own), _IMPOSSIBLE)
+        if not limits.any():
+            return np.maximum(family.logpdf(x, err, *own), _IMPOSSIBLE)
+        out = np.empty_like(x)
+        for limit, function in ((0, family.logpdf), (-1, family.logcdf), (1, family.logsf)):
+            some = limits == limit
+            if some.any():
+                out[some] = function(x[some], err[some], *own)
+        return np.maximum(out, _IMPOSSIBLE)
+
+    # ----- the mixture
+
+    def log_rows(self, point: Point) -> Array:
+        """What each row contributes to the log-likelihood."""
+        self.n_passes += 1
+        return np.concatenate(self._over_blocks(lambda rows: self._log_block(point, rows)))
+
+    def _log_block(self, point: Point, rows: slice) -> Array:
+        total = self._mixed(point, rows, inside=False)[0]
+        return total - self._mixed(point, rows, inside=True)[0] if self.truncated else total
+
+    def entropy(self, point: Point) -> float:
+        """-sum q ln q of the responsibilities."""
+
+        def block(rows: slice) -> float:
+            q = self._mixed(point, rows, inside=False)[1]
+            return float(-self.counts[rows] @ np.sum(q * np.log(np.maximum(q, 1e-300)), axis=0))
+
+        return sum(self._over_blocks(block))
+
+    def _mixed(self, point: Point, rows: slice, *, inside: bool) -> tuple[Array, Array]:
+        """Log of the sum over the components, and their shares, shape (n_components, n_rows)."""
+        parts = [self.component(point, j, rows, inside=inside) for j in range(point.n_components)]
+        logs = np.log(point.weights)[:, None] + np.stack(parts)
+        total = logsumexp(logs, axis=0)
+        return total, np.exp(logs - total)
+
+    def _over_blocks(self, task: Callable[[slice], T]) -> list[T]:
+        """The results of a task for each block of rows, in their order."""
+        if self.n_threads == 1 or len(self.blocks) == 1:
+            return [task(rows) for rows in self.blocks]
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            return list(pool.map(task, self.blocks))
+
+    def effective_rows(self, point: Point) -> tuple[Array, Array]:
+        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        inverse = 1.0 / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + self.widths**2)
+        shares = [self._mixed(point, rows, inside=False)[1] for rows in self.blocks]
+        a = np.concatenate(shares, axis=1) * inverse
+        first, second = a @ self.counts, a**2 @ self.squares
+        held = (a / inverse) @ self.counts
+        total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
+        return count_effective(first, second), total_var
+
+    def occam(self, point: Point, *, choosing: bool = False) -> float:
+        """Nats that are taken off for components on few rows, and in the choice for those hardly wider than the
+        grain.
+        """
+        rows, total_var = self.effective_rows(point)
+        mean = float(self.counts @ self.x) / self.n_data
+        spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
+        own = ~np.array(point.fixed)
+        nats = occam_nats(rows[own], total_var[own], spread, self.n_data)
+        if choosing and self.resolution.floor > 0.0:
+            nats += location_nats(point.weights[own], rows[own], total_var[own], spread, self.resolution.grain**2)
+        return nats
+
+    def score_products(self, point: Point) -> Array:
+        """Sum over the rows of the products of their scores, each times its squared weight: what they scatter by."""
+        units = self.units(point)
+        logs = places(units)
+
+        def block(rows: slice) -> Array:
+            scores = self._scores(point, units, rows, inside=False)[1]
+            if self.truncated:
+                scores = scores - self._scores(point, units, rows, inside=True)[1]
+            else:
+                scores[logs] -= point.weights[:, None]
+            return (scores * self.squares[rows]) @ scores.T
+
+        return np.asarray(np.sum(self._over_blocks(block), axis=0))
+
+    # ----- derivatives
+
+    def units(self, point: Point) -> list[Array]:
+        """For each component, the change of (ln w, mean, ln sigma, shape) by one unit of its variables."""
+        units = []
+        for family, fixed, sigma in zip(point.families, point.fixed, point.sigmas, strict=True):
+            own = [] if fixed else [math.hypot(sigma, self.typical_err), 1.0]
+            if not fixed and family.shape_name is not None:
+                own.append(1.0)
+            units.append(np.array([1.0, *own]))
+        return units
+
+    def moved(self, point: Point, index: int, change: Array) -> Point:
+        """The mixture with one component changed by so much in (mean, ln sigma, shape or its logarithm)."""
+        family = point.families[index]
+        means, sigmas, shapes = point.means.copy(), point.sigmas.copy(), point.shapes.copy()
+        if change.size:
+            means[index] += change[0]
+            if family.positive:
+                means[index] = max(means[index], 1e-3 * point.means[index])
+            sigmas[index] *= math.exp(change[1])
+        if change.size > 2:
+            shapes[index] = shapes[index] * math.exp(change[2]) if log_shape(family) else shapes[index] + change[2]
+        return replace(point, means=means, sigmas=sigmas, shapes=shapes)
+
+    def _differentiated(self, point: Point, index: int, unit: Array, rows: slice, *, inside: bool) -> _Component:
+        n = unit.size - 1
+        value = self.component(point, index, rows, inside=inside)
+        first = np.ones((n + 1, value.size))
+        second = np.zeros((n + 1, n + 1, value.size))
+        if n and point.families[index].name == "gaussian":
+            slopes = self._slopes(point, index, rows, value, inside=inside)
+            first[1], first[2] = slopes.mean * unit[1], slopes.width
+            second[1, 1], second[2, 2] = slopes.mean_mean * unit[1] ** 2, slopes.width_width
+            second[1, 2] = second[2, 1] = slopes.mean_width * unit[1]
+            return _Component(value, first, second)
+        step = _STEP * unit[1:]
+
+        def at(*signs: tuple[int, int]) -> Array:
+            change = np.zeros(n)
+            for axis, sign in signs:
+                change[axis] += sign * step[axis]
+            return self.component(self.moved(point, index, change), index, rows, inside=inside)
+
+        sides = [(at((a, 1)), at((a, -1))) for a in range(n)]
+        for a, (up, down) in enumerate(sides):
+            first[a + 1] = (up - down) / (2.0 * _STEP)
+            second[a + 1, a + 1] = (up - 2.0 * value + down) / _STEP**2
+        for a in range(n):
+            for b in range(a):
+                # The mixed difference from two corners and the four sides.
+                both = at((a, 1), (b, 1)) + at((a, -1), (b, -1))
+                mixed = (both - sum(sides[a]) - sum(sides[b]) + 2.0 * value) / (2.0 * _STEP**2)
+                second[a + 1, b + 1] = second[b + 1, a + 1] = mixed
+        return _Component(value, first, second)
+
+    def _slopes(self, point: Point, index: int, rows: slice, value: Array, *, inside: bool) -> Slopes:
+        """Derivatives of a Gaussian component in closed form."""
+        x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
+        own = float(point.means[index]), float(point.sigmas[index])
+        if inside:
+            bounds = self.truncated or (-math.inf, math.inf)
+            return of_probability(np.full(x.size, bounds[0]), np.full(x.size, bounds[1]), err, *own, value)
+        if self.edges is not None:
+            low, high = self.edges[rows].T
+            return of_probability(low, high, err, *own, value)
+        slopes = of_density(x, err, *own)
+        if limits.any():
+            low, high = np.where(limits > 0, x, -np.inf), np.where(limits < 0, x, np.inf)
+            behind = of_probability(low, high, err, *own, value)
+            slopes = Slopes(
+                *(np.where(limits == 0, *pair) for pair in zip(astuple(slopes), astuple(behind), strict=True))
+            )
+        return slopes
+
+    def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
+        """Value, gradient and Hessian in the variables (ln w, mean, ln sigma, shape), each in its unit.
+
+        The sum of the weights enters through ``n_data ln(sum w) - n_data (sum w - 1)`` beside a likelihood that does
+        not depend on it, so that the Hessian has no null direction. A rough expansion takes a third of the time: it
+        has one-sided differences, and the outer products of the rows' gradients in place of the Hessian.
+        """
+        self.n_passes += 1
+        units = self.units(point)
+        if rough:
+            return self._rough(point, units)
+        loglik, gradient, hessian = self._sums(point, units, inside=False)
+        if self.truncated:
+            inside = self._sums(point, units, inside=True)
+            loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
+        logs = places(units)
+        gradient[logs] -= self.n_data * point.weights
+        hessian[logs, logs] -= self.n_data * point.weights
+        if self.truncated:
+            share = point.weights / point.weights.sum()
+            gradient[logs] += self.n_data * share
+            hessian[np.ix_(logs, logs)] += self.n_data * (np.diag(share) - np.outer(share, share))
+        return Expansion(loglik, gradient, hessian)
+
+    def _sums(self, point: Point, units: list[Array], *, inside: bool) -> tuple[float, Array, Array]:
+        def block(rows: slice) -> tuple[float, Array, Array]:
+            parts = [self._differentiated(point, j, units[j], rows, inside=inside) for j in range(point.n_components)]
+            counts = self.counts[rows]
+            logs = np.stack([math.log(point.weights[j]) + part.value for j, part in enumerate(parts)])
+            total = logsumexp(logs, axis=0)
+            q = counts * np.exp(logs - total)
+            scores = np.concatenate([q[j] * part.first for j, part in enumerate(parts)])
+            hessian = -(scores / counts) @ scores.T
+            start = 0
+            for j, part in enumerate(parts):
+                own = slice(start, start + part.first.shape[0])
+                hessian[own, own] += (part.first * q[j]) @ part.first.T + part.second @ q[j]
+                start = own.stop
+            return float(counts @ total), scores.sum(axis=1), hessian
+
+        logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
+        return math.fsum(logliks), np.sum(gradients, axis=0), np.sum(hessians, axis=0)
+
+    def _rough(self, point: Point, units: list[Array]) -> Expansion:
+        logs = places(units)
+
+        def block(rows: slice) -> tuple[float, Array, Array]:
+            total, scores = self._scores(point, units, rows, inside=False)
+            if self.truncated:
+                total_inside, scores_inside = self._scores(point, units, rows, inside=True)
+                total, scores = total - total_inside, scores - scores_inside
+            else:
+                scores[logs] -= point.weights[:, None]
+            counts = self.counts[rows]
+            return float(counts @ total), scores @ counts, -(scores * counts) @ scores.T
+
+        logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
+        hessian = np.sum(hessians, axis=0)
+        hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
+        return Expansion(math.fsum(logliks), np.sum(gradients, axis=0), hessian)
+
+    def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
+        """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""
+        values, slopes = [], []
+        for j, unit in enumerate(units):
+            value = self.component(point, j, rows, inside=inside)
+            values.append(math.log(point.weights[j]) + value)
+            slope = np.ones((unit.size, value.size))
+            if unit.size > 1 and point.families[j].name == "gaussian":
+                own = self._slopes(point, j, rows, value, inside=inside)
+                slope[1], slope[2] = own.mean * unit[1], own.width
+                slopes.append(slope)
+                continue
+            for a in range(1, unit.size):
+                change = np.zeros(unit.size - 1)
+                change[a - 1] = _STEP * unit[a]
+                side = self.component(self.moved(point, j, change), j, rows, inside=inside)
+                slope[a] = (side - value) / _STEP
+            slopes.append(slope)
+        total = logsumexp(np.stack(values), axis=0)
+        return total, np.concatenate(
+            [np.exp(value - total) * slope for value, slope in zip(values, slopes, strict=True)]
+        )
+
+
+def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float) -> Array:
+    """Log of the probability that a value with each row's error lies between two bounds, or those of its row."""
+    low, high = bounds
+    if np.ndim(high) == 0 and high == math.inf:
+        return family.logsf(low, err, mean, sigma, shape)
+    upper = family.logcdf(high, err, mean, sigma, shape)
+    if np.ndim(low) == 0 and low == -math.inf:
+        return upper
+    lower = family.logcdf(low, err, mean, sigma, shape)
+    # From the side on which the probabilities are small, where their difference keeps its digits.
+    above_low, above_high = (family.logsf(bound, err, mean, sigma, shape) for bound in (low, high))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
+        from_above = above_low + np.log1p(-np.exp(np.minimum(above_high - above_low, 0.0)))
+    between = np.where(lower < above_high, from_below, from_above)
+    # Where both probabilities are zero there is nothing to subtract.
+    return np.where(np.isnan(between), -np.inf, between)
+
+
+def places(units: list[Array]) -> NDArray[np.intp]:
+    """Places of the ln w among the variables."""
+    return np.cumsum([0, *(unit.size for unit in units[:-1])])

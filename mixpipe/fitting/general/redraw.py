@@ -1,0 +1,73 @@
+"""Catalogs drawn from a mixture of any family, as the data are: with their errors, limits and bounds; fitted again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.general.censoring import censored
+from mixpipe.fitting.general.likelihood import Point, log_between
+from mixpipe.fitting.general.points import likelihood_like
+from mixpipe.fitting.general.search import ascend
+from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.resolution import rounded
+
+# A refit ends when a step promises less than this (nats): far below what moves a statistic of the quality.
+_GAIN = 1e-2
+# Rounds of drawing again the values that fall outside the bounds, at the most.
+_MAX_ROUNDS = 10_000
+
+
+def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
+    """A catalog with the errors, weights, resolution, limits and bounds of some cells.
+
+    Values outside the bounds are drawn again; limits are those of `mixpipe.fitting.general.censoring`. Values that were
+    rounded to a grid are rounded again, and bins get the counts of as many rows.
+
+    Raises
+    ------
+    ValueError
+        If the mixture has next to nothing between the bounds.
+    """
+    if like.edges is not None:
+        return _draw_bins(mixture, like, rng)
+    low, high = like.truncated or (-np.inf, np.inf)
+    err, step = like.err, like.resolution.step
+    distinct = np.unique(like.x) if step > 0.0 else like.x
+    x: Array = np.empty(err.size)
+    waiting = np.arange(err.size)
+    for _ in range(_MAX_ROUNDS):
+        values = mixture.sample(waiting.size, rng) + err[waiting] * rng.standard_normal(waiting.size)
+        if step > 0.0:
+            values = rounded(values, distinct, step)
+        inside = (values >= low) & (values <= high)
+        x[waiting[inside]] = values[inside]
+        waiting = waiting[~inside]
+        if not waiting.size:
+            break
+    else:
+        raise ValueError("the mixture has next to nothing between the bounds")
+    limits = None
+    if like.limits is not None:
+        x, limits = censored(x, like.x, like.limits, like.weights, rng)
+    return replace(like, x=x, limits=limits)
+
+
+def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
+    """The same number of rows in these bins."""
+    bounds = tuple(np.asarray(like.edges).T)
+    components = zip(mixture.weights, mixture.families, mixture.means, mixture.sigmas, mixture.shapes, strict=True)
+    shares = np.zeros(len(like))
+    for weight, family, *own in components:
+        shares += weight * np.exp(log_between(FAMILIES[family], bounds, like.err, *own))
+    return replace(like, weights=rng.multinomial(round(like.n_data), shares / shares.sum()).astype(np.float64))
+
+
+def fitted_again(mixture: Mixture, catalog: Cells) -> Mixture:
+    """The maximum of the likelihood of a catalog, climbed from the mixture that it was drawn from."""
+    start = Point.of(mixture)
+    return ascend(likelihood_like(catalog, start), start, gain=_GAIN).point.mixture()

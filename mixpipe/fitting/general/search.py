@@ -1,0 +1,361 @@
+"""From starts to the best mixture of a family: a trust-region Newton ascent, and a deterministic search over M."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.general.likelihood import Expansion, Likelihood, Point, places
+from mixpipe.fitting.kernels.newton import trust_region
+from mixpipe.model.families import FAMILIES, Family
+
+# A step that promises less than this (nats) ends an ascent; and one on the way to the best start.
+_SMALL_GAIN = 1e-6
+_QUICK_GAIN = 0.02
+_MAX_STEPS = 100
+_QUICK_STEPS = 12
+# Longest step, in the units of the variables.
+_MAX_RADIUS = 2.0
+# Weights below this are those of components without data.
+_NO_WEIGHT = 1e-12
+# Starts with one component more that are climbed from, and those that are climbed to the end.
+_N_INSERTIONS = 6
+_N_FINALISTS = 2
+# Candidates to insert: means at so many quantiles, widths in these parts of the overall one.
+_N_MEANS = 24
+_WIDTHS = (0.5, 0.2, 0.08, 0.03)
+_SAME = 1e-3
+# Nats below the best start from which none climbs past it.
+_FAR_BEHIND = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Where an ascent ended, with the expansion there and what a further step promises."""
+
+    point: Point
+    expansion: Expansion
+    free: NDArray[np.bool_]
+    remaining_gain: float
+    # Nats that count against the fit where fits are compared; see `mixpipe.fitting.admissible`.
+    occam: float = 0.0
+
+    @property
+    def loglik(self) -> float:
+        """Total log-likelihood."""
+        return self.expansion.loglik
+
+    @property
+    def score(self) -> float:
+        """The log-likelihood, less what irregular components owe to their few rows."""
+        return self.loglik - self.occam
+
+
+def ascend(
+    likelihood: Likelihood,
+    start: Point,
+    *,
+    gain: float = _SMALL_GAIN,
+    max_steps: int = _MAX_STEPS,
+    rough: bool = False,
+) -> Ascent:
+    """Climb to the local maximum by Newton steps within a trust region.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    start : Point
+        Where to begin.
+    gain : float
+        Stop when a further step promises less, in nats of total log-likelihood.
+    max_steps : int
+        Steps at the most.
+    rough : bool
+        Climb by rough expansions; see `Likelihood.expansion`.
+    """
+    point = replace(start, sigmas=np.maximum(start.sigmas, likelihood.floor))
+    here = likelihood.expansion(point, rough=rough)
+    radius = 0.5
+    promised = math.inf
+    for _ in range(max_steps):
+        free = _free(likelihood, point, here)
+        step = np.zeros(free.size)
+        step[free] = trust_region(np.ascontiguousarray(here.hessian[np.ix_(free, free)]), here.gradient[free], radius)
+        promised = float(here.gradient @ step + 0.5 * step @ here.hessian @ step)
+        if promised < gain and (radius > 0.05 or promised < 1e-3 * gain):
+            break
+        trial = _stepped(likelihood, point, step)
+        there = likelihood.expansion(trial, rough=rough)
+        achieved = there.loglik - here.loglik
+        length = float(np.linalg.norm(step))
+        if not achieved >= 0.25 * promised:
+            radius = 0.3 * min(length, radius)
+        elif achieved > 0.75 * promised and length > 0.8 * radius:
+            radius = min(2.0 * radius, _MAX_RADIUS)
+        if achieved > 0.0:
+            point, here = trial, there
+        elif radius < 1e-9:
+            break
+    return Ascent(point, here, _free(likelihood, point, here), max(promised, 0.0))
+
+
+def _free(likelihood: Likelihood, point: Point, here: Expansion) -> NDArray[np.bool_]:
+    """Variables that may move: no sigma at the floor that would shrink, and nothing of an empty component."""
+    free = np.ones(here.gradient.size, dtype=bool)
+    start = 0
+    for j, unit in enumerate(likelihood.units(point)):
+        own = slice(start, start + unit.size)
+        if point.weights[j] < _NO_WEIGHT:
+            free[own] = False
+        elif unit.size > 2:
+            at_floor = point.sigmas[j] <= likelihood.floor * (1.0 + 1e-9)
+            free[start + 2] = not (at_floor and here.gradient[start + 2] <= 0.0)
+            if unit.size > 3:
+                low, high = point.families[j].shape_bounds
+                rises = here.gradient[start + 3] > 0.0
+                free[start + 3] = not ((point.shapes[j] >= high and rises) or (point.shapes[j] <= low and not rises))
+        start = own.stop
+    low, high = likelihood.bounds_of_means()
+    if math.isfinite(low):
+        for j, k in enumerate(places(likelihood.units(point))):
+            if not point.fixed[j]:
+                rises = here.gradient[k + 1] > 0.0
+                free[k + 1] &= not ((point.means[j] >= high and rises) or (point.means[j] <= low and not rises))
+    return free
+
+
+def _stepped(likelihood: Likelihood, point: Point, step: Array) -> Point:
+    """The mixture after a step in the variables."""
+    weights = point.weights.copy()
+    start = 0
+    for j, unit in enumerate(likelihood.units(point)):
+        change = step[start : start + unit.size] * unit
+        weights[j] *= math.exp(min(max(change[0], -30.0), 30.0))
+        point = likelihood.moved(point, j, np.clip(change[1:], *_largest(unit)))
+        start += unit.size
+    weights = np.maximum(weights, 1e-100)
+    bounds = np.array([family.shape_bounds for family in point.families])
+    return replace(
+        point,
+        weights=weights / weights.sum(),
+        means=np.clip(point.means, *likelihood.bounds_of_means()),
+        sigmas=np.maximum(point.sigmas, likelihood.floor),
+        shapes=np.clip(point.shapes, bounds[:, 0], bounds[:, 1]),
+    )
+
+
+def _largest(unit: Array) -> tuple[Array, Array]:
+    """Largest change of a component's own variables in one step."""
+    most = _MAX_RADIUS * unit[1:]
+    return -most, most
+
+
+class Search:
+    """Best mixtures of 1, 2, ... components of one family, with a fixed background beside them if there is one.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Data.
+    family : str
+        A name of `mixpipe.model.families.FAMILIES`.
+    background : tuple of (float, float) or None
+        Range of a uniform background.
+    rough : bool
+        Race by rough expansions and leave a thousandth of a nat to climb: for families that take long.
+    progress : callable or None
+        Called with a number of components whenever that fit has been found.
+    """
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        family: str,
+        background: tuple[float, float] | None = None,
+        *,
+        rough: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.likelihood = likelihood
+        self.progress = progress
+        self.family = FAMILIES[family]
+        self.background = background
+        self.rough = rough
+        x, counts = likelihood.x, likelihood.counts
+        if self.family.positive and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)):
+            raise ValueError(f"family {family}: expected positive values where there is no error")
+        values = likelihood.limits == 0 if np.any(likelihood.limits == 0) else np.ones(x.size, dtype=bool)
+        order = np.argsort(x[values], kind="stable")
+        self.sorted_x = x[values][order]
+        self.cumulative = np.cumsum(counts[values][order]) / counts[values].sum()
+        low, middle, high = self._quantiles(np.array([0.16, 0.5, 0.84]))
+        self.middle = float(middle)
+        self.width = max(0.5 * float(high - low), likelihood.floor) or 1.0
+
+    def run(self, max_components: int) -> list[Ascent]:
+        """The best fit found for each number of components, background included, in order.
+
+        The first one is for a single component, or for one beside the background. In a truncated sample that may run
+        away to where the sample is a mere tail of it, and all larger ones with it: fits that know nothing of the
+        bounds are among the starts.
+        """
+        whole: list[Point] = []
+        if self.likelihood.truncated is not None:
+            search = copy.copy(self)
+            search.likelihood, search.progress = self.likelihood.untruncated(), None
+            whole = [ascent.point for ascent in search.run(max_components)]
+        fits = [self._best(self._first_starts() + whole[:1])]
+        self._tell(fits)
+        while fits[-1].point.n_components < max_components:
+            fits.append(self._best(self._larger(fits[-1].point) + whole[len(fits) : len(fits) + 1]))
+            self._tell(fits)
+            # Back down: a smaller fit may lie below what is left when a component is removed.
+            for size in range(len(fits) - 2, -1, -1):
+                larger = fits[size + 1].point
+                starts = [larger.without(j) for j in range(larger.n_components) if not larger.fixed[j]]
+                better = self._best(starts)
+                if better.score <= fits[size].score + _SAME:
+                    break
+                fits[size] = better
+        return fits
+
+    def _tell(self, fits: list[Ascent]) -> None:
+        if self.progress is not None:
+            self.progress(fits[-1].point.n_components)
+
+    def _quantiles(self, fractions: Array) -> Array:
+        return np.interp(fractions, self.cumulative, self.sorted_x)
+
+    def _first_starts(self) -> list[Point]:
+        starts = []
+        for scale in (1.0, 0.5):
+            for shape in self.family.shape_starts or (math.nan,):
+                mean = max(self.middle, 0.1 * self.width) if self.family.positive else self.middle
+                point = Point(
+                    (self.family,),
+                    (False,),
+                    np.ones(1),
+                    np.array([mean]),
+                    np.array([scale * self.width]),
+                    np.array([shape]),
+                )
+                starts.append(self._with_background(point))
+        return starts
+
+    def _with_background(self, point: Point) -> Point:
+        if self.background is None:
+            return point
+        low, high = self.background
+        middle = 0.5 * (low + high)
+        # Not narrower by rounding: a value at the very end belongs to the background.
+        sigma = max(high - middle, middle - low) / math.sqrt(3.0) * (1.0 + 4.0 * np.finfo(np.float64).eps)
+        return Point(
+            (*point.families, FAMILIES["uniform"]),
+            (*point.fixed, True),
+            np.append(0.9 * point.weights, 0.1),
+            np.append(point.means, middle),
+            np.append(point.sigmas, sigma),
+            np.append(point.shapes, math.nan),
+        )
+
+    def _best(self, starts: list[Point]) -> Ascent:
+        """Climb from all starts a little, and from the best to the end."""
+        ahead: list[Ascent] = []
+        race = [
+            ascend(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
+            for start in starts
+        ]
+        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
+            behind = ahead[0].loglik - ascent.loglik if ahead else 0.0
+            same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
+            if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
+                ahead.append(ascent)
+        finals = [ascend(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead]
+        finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
+        return max(finals, key=lambda ascent: ascent.score)
+
+    def _larger(self, point: Point) -> list[Point]:
+        """Starts with one component more: inserted where the gradient function is largest, and by splitting."""
+        starts = self._insertions(point)
+        for j in range(point.n_components):
+            if point.fixed[j]:
+                continue
+            sigma = max(point.sigmas[j], self.likelihood.floor)
+            rest = point.without(j) if point.n_components > 1 else None
+            for offset, factors in ((0.8, (0.6, 0.6)), (0.0, (0.5, 1.5))):
+                starts.append(self._split(point, j, rest, offset * sigma, (factors[0] * sigma, factors[1] * sigma)))
+        return starts
+
+    def _split(self, point: Point, j: int, rest: Point | None, offset: float, sigmas: tuple[float, float]) -> Point:
+        mean, shape, weight = point.means[j], point.shapes[j], point.weights[j]
+        means = (mean - offset, mean + offset)
+        if self.family.positive:
+            means = (max(means[0], 0.1 * mean), means[1])
+        one = Point((self.family,), (False,), np.ones(1), np.array(means[:1]), np.array(sigmas[:1]), np.array([shape]))
+        if rest is None:
+            return one.with_component(self.family, 0.5, means[1], sigmas[1], shape)
+        first = rest.with_component(self.family, 0.5 * weight, means[0], sigmas[0], shape)
+        return first.with_component(self.family, 0.5 * weight, means[1], sigmas[1], shape)
+
+    def _insertions(self, point: Point) -> list[Point]:
+        """The gradient function of Gaussian candidates tells where; the component is then one of the family."""
+        likelihood = self.likelihood
+        log_rows = likelihood.log_rows(point)
+        means = np.unique(self._quantiles((np.arange(_N_MEANS) + 0.5) / _N_MEANS))
+        found: list[tuple[float, float, float, float]] = []
+        for width in _WIDTHS:
+            sigma = max(width * self.width * 2.0, likelihood.floor)
+            for mean in means:
+                candidate = Point(
+                    (_GAUSSIAN,), (False,), np.ones(1), np.array([mean]), np.array([sigma]), np.array([math.nan])
+                )
+                ratio = np.exp(np.minimum(likelihood.log_rows(candidate) - log_rows, 300.0)) - 1.0
+                slope = float(likelihood.counts @ ratio)
+                curvature = float(likelihood.counts @ ratio**2)
+                weight = min(max(slope / max(curvature, 1e-300), 0.0), 0.5)
+                found.append((slope * weight - 0.5 * curvature * weight**2, float(mean), sigma, weight))
+        starts: list[Point] = []
+        kept: list[tuple[float, float]] = []
+        for gain, mean, sigma, weight in sorted(found, key=lambda entry: (-entry[0], entry[1], entry[2])):
+            if gain <= 0.0 or len(starts) == _N_INSERTIONS:
+                break
+            if self.family.positive and mean <= 0.0:
+                continue
+            if any(abs(mean - m) < sigma + s and 0.3 < sigma / s < 3.0 for m, s in kept):
+                continue
+            kept.append((mean, sigma))
+            shape = self.family.shape_starts[0] if self.family.shape_starts else math.nan
+            starts.append(point.with_component(self.family, weight, mean, sigma, shape))
+        return starts
+
+
+def never_falling(likelihood: Likelihood, fits: list[Ascent]) -> list[Ascent]:
+    """The fits; one below the smaller one is that one, with its heaviest component counted as two halves."""
+    kept: list[Ascent] = []
+    for ascent in fits:
+        if kept and ascent.score < kept[-1].score:
+            last = kept[-1]
+            own = np.where(last.point.fixed, 0.0, last.point.weights)
+            places_of = [int(np.argmax(own)), *range(last.point.n_components)]
+            weights = last.point.weights[places_of]
+            weights[[0, 1 + places_of[0]]] *= 0.5
+            point = Point(
+                tuple(last.point.families[k] for k in places_of),
+                tuple(last.point.fixed[k] for k in places_of),
+                weights,
+                *(part[places_of] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
+            )
+            here = likelihood.expansion(point)
+            ascent = Ascent(point, here, _free(likelihood, point, here), last.remaining_gain, last.occam)
+        kept.append(ascent)
+    return kept
+
+
+_GAUSSIAN: Family = FAMILIES["gaussian"]

@@ -1,0 +1,1 @@
+"""Mixtures from the moments of the true values."""

@@ -1,0 +1,146 @@
+"""The type of a component family, and the split of rows by whether they have an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mixpipe.base.arrays import Array
+
+# An error or a width of this fraction of the other one, or of the offset, is nothing: no square of a ratio overflows.
+_NOTHING = 1e-100
+
+# Rows at a time: some families use fifty numbers for each.
+_BLOCK = 1 << 14
+
+# A function of (x, err, mean, sigma, shape) with one-dimensional x and err.
+Rows = Callable[[Array, Array, float, float, Any], Any]
+
+
+class OfRows(Protocol):
+    """A function of rows and of a component: one number for each row."""
+
+    def __call__(self, x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+        """Evaluate for each row."""
+        ...
+
+
+class MomentsOfRows(Protocol):
+    """A function of rows and of a component: a mean and a variance for each row."""
+
+    def __call__(
+        self, x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None
+    ) -> tuple[Array, Array]:
+        """Evaluate for each row."""
+        ...
+
+
+class Sampler(Protocol):
+    """Draws of true values of a component."""
+
+    def __call__(self, n: int, mean: float, sigma: float, shape: float | None, rng: np.random.Generator) -> Array:
+        """Draw `n` values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """Components of one shape, seen through Gaussian errors.
+
+    In all functions `x` and `err` are arrays that broadcast, the component's `mean`, `sigma` and `shape` are scalars,
+    and ``err = 0`` gives the plain density. A component with ``sigma = 0`` is a point: its observed values have the
+    density of the errors.
+
+    Parameters
+    ----------
+    name : str
+        As in `FAMILIES`.
+    shape_name : str or None
+        What the third parameter is; None where there is none, and `shape` is not looked at.
+    shape_bounds : tuple of float
+        Smallest and largest shape for an optimiser.
+    shape_starts : tuple of float
+        Where an optimiser may begin.
+    positive : bool
+        Whether true values, and so the mean, are positive.
+    logpdf : callable
+        ``logpdf(x, err, mean, sigma, shape)``, log of the density of observed values.
+    logcdf, logsf : callable
+        Log of the probability of an observed value below and above `x`, each exact in its tail.
+    posterior : callable
+        Mean and variance of the true value behind each observed one; `x` and 0 where ``err = 0``.
+    sample : callable
+        ``sample(n, mean, sigma, shape, rng)``, `n` true values.
+    """
+
+    name: str
+    shape_name: str | None
+    shape_bounds: tuple[float, float]
+    shape_starts: tuple[float, ...]
+    positive: bool
+    logpdf: OfRows
+    logcdf: OfRows
+    logsf: OfRows
+    posterior: MomentsOfRows
+    sample: Sampler
+
+
+def of_rows(noisy: Rows, plain: Rows, point: Rows) -> OfRows:
+    """One function of all rows from those with an error, those without, and the limit of ``sigma = 0``."""
+
+    def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+        return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))[0]
+
+    return function
+
+
+def moments_of_rows(noisy: Rows, point: Rows) -> MomentsOfRows:
+    """As `of_rows`, for the mean and the variance of the true value; a value without error is the true one."""
+
+    def known(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
+        return x, np.zeros_like(x)
+
+    def function(
+        x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None
+    ) -> tuple[Array, Array]:
+        true_mean, variance = _by_row(noisy, known, point, x, err, (mean, sigma, shape))
+        return true_mean, variance
+
+    return function
+
+
+def _by_row(noisy: Rows, plain: Rows, point: Rows, x: ArrayLike, err: ArrayLike, component: tuple) -> Array:
+    """Values of the function that belongs to each row, with a first axis of results."""
+    values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
+    rows, row_errors = values.ravel(), errors.ravel()
+    blocks = [
+        _block(noisy, plain, point, rows[first : first + _BLOCK], row_errors[first : first + _BLOCK], component)
+        for first in range(0, max(rows.size, 1), _BLOCK)
+    ]
+    found = np.concatenate(blocks, axis=1)
+    return found.reshape(len(found), *values.shape)
+
+
+def _block(noisy: Rows, plain: Rows, point: Rows, rows: Array, row_errors: Array, component: tuple) -> Array:
+    mean, sigma, _ = component
+    offset = np.abs(rows - mean)
+    known = row_errors <= _NOTHING * np.maximum(sigma, offset)
+    row_errors = np.where(known, 0.0, row_errors)
+    wide = sigma > _NOTHING * np.maximum(row_errors, offset)
+    out: Array | None = None
+    for function, chosen in ((noisy, wide & ~known), (plain, wide & known), (point, ~wide)):
+        if chosen.any():
+            everything = bool(chosen.all())
+            found = np.atleast_2d(
+                function(rows, row_errors, *component)
+                if everything
+                else function(rows[chosen], row_errors[chosen], *component)
+            )
+            if out is None:
+                out = np.empty((found.shape[0], rows.size))
+            out[:, chosen] = found
+    return np.empty((2, 0)) if out is None else out

@@ -1,0 +1,86 @@
+"""Laplace components of scale sigma / sqrt(2): with errors, two exponentially modified Gaussians back to back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from mixpipe.base.arrays import Array
+from mixpipe.model.families import gaussian
+from mixpipe.model.families.exponential import log_tail
+from mixpipe.model.families.family import Family, moments_of_rows, of_rows
+from mixpipe.model.families.normal import log1mexp, tail_moments
+
+_SQRT_2 = math.sqrt(2.0)
+
+
+def _log_tails(x: Array, err: Array, mean: float, sigma: float) -> tuple[Array, Array, Array, Array]:
+    """|offset| and rate in errors, and the logs of the near and the far exponential's part."""
+    score, rate = np.abs(x - mean) / err, _SQRT_2 * err / sigma
+    return score, rate, log_tail(score, rate), log_tail(-score, rate)
+
+
+def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log density of observed values."""
+    _, _, near, far = _log_tails(x, err, mean, sigma)
+    return np.logaddexp(near, far) - math.log(_SQRT_2 * sigma)
+
+
+def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log density of true values."""
+    return -_SQRT_2 * np.abs(x - mean) / sigma - math.log(_SQRT_2 * sigma)
+
+
+def _log_beyond(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log probability of an observed value further out on the side of `x`: Q + (near - far) / 2."""
+    score, _, near, far = _log_tails(x, err, mean, sigma)
+    return np.logaddexp(log_ndtr(-score), near + log1mexp(np.minimum(far - near, 0.0)) - math.log(2.0))
+
+
+def _plain_log_beyond(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    return -_SQRT_2 * np.abs(x - mean) / sigma - math.log(2.0)
+
+
+def _side(log_beyond: Callable, below: bool) -> Callable:
+    """Log probability below or above from that of the nearer tail."""
+
+    def function(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+        beyond = log_beyond(x, err, mean, sigma, shape)
+        return np.where((x <= mean) == below, beyond, log1mexp(beyond))
+
+    return function
+
+
+def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
+    """Mean and variance of two half-normals, one on each side of the mean."""
+    score, rate, near, far = _log_tails(x, err, mean, sigma)
+    share = np.exp(near - np.logaddexp(near, far))
+    near_excess, near_variance = tail_moments(rate - score)
+    far_excess, far_variance = tail_moments(rate + score)
+    centre = share * near_excess - (1.0 - share) * far_excess
+    variance = (
+        share * near_variance + (1.0 - share) * far_variance + share * (1.0 - share) * (near_excess + far_excess) ** 2
+    )
+    return mean + np.where(x < mean, -err, err) * centre, err**2 * variance
+
+
+def sample(n: int, mean: float, sigma: float, shape: float | None, rng: np.random.Generator) -> Array:
+    """Draw true values."""
+    return rng.laplace(mean, sigma / _SQRT_2, n)
+
+
+LAPLACE = Family(
+    name="laplace",
+    shape_name=None,
+    shape_bounds=(0.0, 0.0),
+    shape_starts=(),
+    positive=False,
+    logpdf=of_rows(logpdf, plain_logpdf, gaussian.logpdf),
+    logcdf=of_rows(_side(_log_beyond, True), _side(_plain_log_beyond, True), gaussian.logcdf),
+    logsf=of_rows(_side(_log_beyond, False), _side(_plain_log_beyond, False), gaussian.logsf),
+    posterior=moments_of_rows(posterior, gaussian.posterior),
+    sample=sample,
+)

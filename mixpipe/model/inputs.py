@@ -1,0 +1,134 @@
+"""What users hold -> cells and counts, checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import FitResult, Selection
+
+Result = TypeVar("Result", FitResult, Selection)
+
+
+def as_cells(
+    x: Any,
+    err: Any = None,
+    weights: Any = None,
+    limits: Any = None,
+    truncated: tuple[float, float] | None = None,
+    weight_kind: str = "auto",
+) -> Cells:
+    """Cells from what users hold: arrays, pandas series, Astropy columns or quantities, or cells.
+
+    Errors that carry a unit are converted to the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        For cells together with anything else, missing values, a unit on the errors alone, errors in a unit of
+        something else, errors without a unit beside a Quantity, or pandas series with the same labels in another order.
+    """
+    if isinstance(x, Cells):
+        if any(given is not None for given in (err, weights, limits, truncated)) or weight_kind != "auto":
+            raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
+        return x
+    for name, given in (("err", err), ("weights", weights)):
+        if hasattr(x, "iloc") and hasattr(given, "iloc") and _is_reordered(x.index, given.index):
+            raise ValueError(
+                f"x and {name} are series with the same labels in another order, but values are paired by position; "
+                "expected rows in the order of one table"
+            )
+    unit = _unit(x)
+    if unit is None and _unit(err) is not None:
+        raise ValueError(f"err has the unit {_unit(err)} but x has none")
+    if _is_quantity(x) and err is not None and _unit(err) is None:
+        raise ValueError(f"x is in {unit} but err has no unit; expected errors with a unit, such as err * x.unit")
+    return Cells.from_rows(
+        _plain(x),
+        None if err is None else _plain(err, unit),
+        None if weights is None else _plain(weights),
+        limits=limits,
+        truncated=truncated,
+        weight_kind=weight_kind,
+    )
+
+
+def _unit(values: Any) -> Any:
+    """The Astropy unit that values carry; attributes of pandas series may be labels of their rows."""
+    return None if hasattr(values, "iloc") else getattr(values, "unit", None)
+
+
+def _is_reordered(index: Any, other: Any) -> bool:
+    """Whether two indexes of pandas have the same labels, not in the same order."""
+    return not index.equals(other) and index.sort_values().equals(other.sort_values())
+
+
+def _linear(unit: Any) -> Any:
+    """The unit of a difference: that of mag(AB) and dex(Msun) is mag and dex."""
+    return getattr(unit, "function_unit", unit)
+
+
+def _is_quantity(values: Any) -> bool:
+    """Whether values carry a unit that everything beside them has to have, too; columns of tables carry a label."""
+    return _unit(values) is not None and hasattr(values, "to_value")
+
+
+def with_unit_of(values: Any, result: Result) -> Result:
+    """A fit with the unit that the fitted values carry, if any."""
+    unit = _unit(values)
+    return result if unit is None else result.with_unit(unit)
+
+
+def finished(values: Any, cells: Cells, result: Result) -> Result:
+    """A fit with the unit that the fitted values carry, if any, and a warning about rows that say nothing."""
+    result = with_unit_of(values, result)
+    if cells.n_uninformative:
+        text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
+        result = result.with_warning(text)
+    return result
+
+
+def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
+    """Cells of values that may carry a unit, in another unit."""
+    if unit is None or _unit(values) is None or _unit(values) == unit:
+        return cells
+    factor = _unit(values).to(unit)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err)
+
+
+def _plain(values: Any, unit: Any = None) -> Array:
+    """A float64 array, converted to `unit` if the values carry one; masked values become nan, which `Cells` refuses."""
+    if hasattr(values, "iloc"):
+        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
+    if unit is not None and _unit(values) is not None:
+        own, target = _linear(_unit(values)), _linear(unit)
+        try:
+            array *= 1.0 if own == target else own.to(target)
+        except ValueError as error:
+            raise ValueError(f"err is in {own}, which cannot be converted to {target}, the unit of x") from error
+    mask = getattr(values, "mask", None)
+    if mask is not None:
+        array[np.broadcast_to(mask, array.shape)] = np.nan
+    return array
+
+
+def check_count(name: str, value: Any) -> int:
+    """A number of components as an integer.
+
+    Raises
+    ------
+    ValueError
+        For anything but a whole number of at least one.
+    """
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if isinstance(value, bool) or count != value or count < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, found {value!r}")
+    return count

@@ -1,0 +1,1 @@
+"""The jitted functions of the sketch; see `mixpipe.fitting.kernels`."""

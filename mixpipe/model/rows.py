@@ -1,0 +1,204 @@
+"""All rows of a column, read in blocks as often as needed: for data that need not fit into memory.
+
+What is computed here consists of whole numbers, or of a sample that the rows' contents decide: it does not depend on
+the order of the rows, on the files that they are spread over, or on the threads.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.base.threads import available_threads
+from mixpipe.model.cells import Cells
+from mixpipe.model.kernels import sketching
+from mixpipe.model.resolution import find_resolution
+from mixpipe.model.sketch import Grid, Sketch
+
+T = TypeVar("T")
+
+# Values, errors, and weights: one for all rows or one for each.
+Block = tuple[Array, Array, Array]
+
+# Rows that one call of a kernel takes: the sums of four times as many fit into 64 bits.
+_PIECE_ROWS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over the rows finds out.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows.
+    largest_weight : float
+        Largest weight of a row.
+    low, high : float
+        Smallest and largest value.
+    sample : Cells
+        Rows with different contents, chosen by a hash of what they are, weighted and with the rows
+        that are like them: all of the data where these have at most 32,768 different rows.
+    complete : bool
+        Whether the sample has all rows.
+    """
+
+    n_rows: int
+    largest_weight: float
+    low: float
+    high: float
+    sample: Cells
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows that can be read again and again.
+
+    Parameters
+    ----------
+    blocks : callable
+        Each call reads all rows, as blocks of any size: ``(x, err, weights)``, contiguous doubles, finite, errors and
+        weights >= 0, rows of weight zero left out.
+    n_threads : int
+        Threads that work on blocks; the reading itself is done by one.
+    weight_kind : str
+        What the weights are; see `mixpipe.model.cells.Cells`.
+    """
+
+    blocks: Callable[[], Iterator[Block]]
+    n_threads: int = field(default_factory=available_threads)
+    weight_kind: str = "counts"
+
+    @classmethod
+    def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
+        """Rows in memory."""
+        used = cells.weights > 0.0
+        x, err, weights = (array if used.all() else array[used] for array in (cells.x, cells.err, cells.weights))
+        if np.all(weights == 1.0):
+            weights = np.ones(1)
+        return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads(), cells.weight_kind)
+
+    def squared(self) -> Rows:
+        """The same rows with the squares of their weights."""
+
+        def blocks() -> Iterator[Block]:
+            for x, err, weights in self.blocks():
+                yield x, err, weights**2
+
+        return replace(self, blocks=blocks)
+
+    def pieces(self) -> Iterator[Block]:
+        """The blocks, cut into pieces that one call of a kernel may take."""
+        size = _PIECE_ROWS
+        for x, err, weights in self.blocks():
+            for start in range(0, x.size, size):
+                part = slice(start, start + size)
+                yield x[part], err[part], weights if weights.size == 1 else weights[part]
+
+    def each(self, task: Callable[[Block], T], pieces: Iterable[Block] | None = None) -> Iterator[T]:
+        """A task done for each piece, on all threads, with few pieces in memory at a time."""
+        pieces = self.pieces() if pieces is None else pieces
+        if self.n_threads == 1:
+            yield from map(task, pieces)
+            return
+        waiting: deque[Future[T]] = deque()
+        with ThreadPoolExecutor(self.n_threads) as pool:
+            for piece in pieces:
+                waiting.append(pool.submit(task, piece))
+                if len(waiting) > 2 * self.n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def survey(self, grid_for: Callable[[Survey], Grid]) -> tuple[Survey, Sketch]:
+        """Count the rows, of which there is at least one, take a sample, and sketch them on the grid for this sample.
+
+        One pass where the first rows already tell the grid, as they do unless they are unlike the others.
+        """
+        pieces = self.pieces()
+        sampler = _Sampler(self.weight_kind)
+        first = sampler.add(next(pieces))
+        grid = grid_for(sampler.survey())
+        sketch = self._sketched(grid, chain([first], map(sampler.add, pieces)))
+        survey = sampler.survey()
+        right = grid_for(survey)
+        return survey, sketch if grid == right else self.sketch(right)
+
+    def sketch(self, grid: Grid) -> Sketch:
+        """One pass: all rows in the cells of a grid."""
+        return self._sketched(grid, self.pieces())
+
+    def count_below(self, err: float) -> tuple[float, int]:
+        """One pass: how many rows have smaller errors than this, and the position of the first of them; -1 if none."""
+        total, first, n_before = 0.0, -1, 0
+        for _, errors, weights in self.blocks():
+            small = errors < err
+            if self.weight_kind == "counts" and weights.size > 1:
+                total += float(weights[small].sum())
+            else:
+                total += int(np.count_nonzero(small))
+            if first < 0 and small.any():
+                first = n_before + int(np.argmax(small))
+            n_before += errors.size
+        return total, first
+
+    def _sketched(self, grid: Grid, pieces: Iterable[Block]) -> Sketch:
+        tables = [sketching.empty_table() for _ in range(self.n_threads)]
+        free = deque(range(self.n_threads))
+
+        def add(piece: Block) -> None:
+            mine = free.popleft()
+            tables[mine] = sketching.sketch_rows(*piece, grid.anchor, grid.base, grid.fineness, *tables[mine])
+            free.append(mine)
+
+        for _ in self.each(add, pieces):
+            pass
+        parts = [Sketch(grid, *sketching.filled_cells(keys, sums)) for keys, sums, _ in tables]
+        return reduce(operator.add, parts)
+
+
+class _Sampler:
+    """Counts rows, and keeps those whose contents have the smallest hashes."""
+
+    def __init__(self, weight_kind: str) -> None:
+        self.table = sketching.empty_sample()
+        self.weight_kind = weight_kind
+        self.n_rows, self.largest = 0, 0.0
+        self.low, self.high, self.smallest_error = math.inf, -math.inf, math.inf
+
+    def add(self, piece: Block) -> Block:
+        """Look at some rows, and hand them on."""
+        x, err, weights = piece
+        self.n_rows += x.size
+        self.smallest_error = min(self.smallest_error, float(err.min(initial=math.inf)))
+        self.low, self.high = min(self.low, x.min(initial=math.inf)), max(self.high, x.max(initial=-math.inf))
+        self.largest = max(self.largest, float(weights.max(initial=0.0)))
+        self.table = sketching.sample_rows(*piece, *self.table)
+        return piece
+
+    def survey(self) -> Survey:
+        """What is known so far."""
+        x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
+        times = weights * counts if self.weight_kind == "counts" else counts
+        resolution = find_resolution(x, err, times, self.smallest_error)
+        cells = Cells(x, err, weights * counts, resolution, weight_kind=self.weight_kind)
+        return Survey(self.n_rows, self.largest, self.low, self.high, cells, bool(counts.sum() == self.n_rows))
+
+
+def concatenated(blocks: Iterable[Block], weight_kind: str = "counts") -> Cells:
+    """Rows that fit into memory."""
+    parts = [(x, err, np.broadcast_to(weights, x.shape)) for x, err, weights in blocks]
+    x, err, weights = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    rows = Cells(x, err, weights, weight_kind=weight_kind)
+    return replace(rows, resolution=rows.resolved())

@@ -1,0 +1,205 @@
+"""Sketches: rows sorted into cells of a fixed grid, which add up over shards and can be kept in files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.base.files import write_file
+from mixpipe.model.kernels import sketching
+
+# In the metadata of a file, under this name.
+_METADATA = b"mixpipe_sketch"
+_VERSION = 1
+_SUMS = ("n", "u", "uu", "t", "tt", "ut")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where cells begin and end: the same for all shards, whatever their rows.
+
+    Parameters
+    ----------
+    base : float
+        Smallest total width that the cells have to resolve, in the unit of the values.
+    fineness : float
+        Largest width of a cell in units of the total width ``hypot(base, err)``.
+    anchor : float
+        Value from which positions are counted: near the values, where these need more digits than their distance
+        from zero leaves.
+    halvings : int
+        How often cells have been joined in pairs.
+
+    Raises
+    ------
+    ValueError
+        For a base or fineness that is not positive, or an anchor that is not finite.
+    """
+
+    base: float
+    fineness: float = 0.5
+    anchor: float = 0.0
+    halvings: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.base) and self.base > 0 and math.isfinite(self.fineness) and self.fineness > 0):
+            raise ValueError(f"base and fineness must be positive, found {self.base} and {self.fineness}")
+        if not math.isfinite(self.anchor):
+            raise ValueError(f"the anchor must be finite, found {self.anchor}")
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """Counts and moments of the rows in each cell of a grid.
+
+    The sums are whole numbers, so that those of shards add up to the same bits in any order. A cell holds up to 2^33
+    rows; weights count in units of 2^-30.
+
+    Parameters
+    ----------
+    grid : Grid
+        Where the cells are.
+    keys : ndarray of int64, shape (n_cells,)
+        Which cells have rows; sorted.
+    sums : ndarray of int64, shape (n_cells, 6)
+        See `mixpipe.model.kernels.sketching`.
+    """
+
+    grid: Grid
+    keys: NDArray[np.int64]
+    sums: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for name in ("keys", "sums"):
+            array = np.array(getattr(self, name), dtype=np.int64, order="C")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def of(cls, grid: Grid, x: ArrayLike, err: ArrayLike | None = None, weights: ArrayLike | None = None) -> Sketch:
+        """Sort rows into the cells of a grid.
+
+        Examples
+        --------
+        >>> grid = Grid(base=0.1)
+        >>> x = np.linspace(0.0, 1.0, 1000)
+        >>> whole = Sketch.of(grid, x)
+        >>> parts = Sketch.of(grid, x[700:]) + Sketch.of(grid, x[:700])
+        >>> len(whole), np.array_equal(whole.sums, parts.sums)
+        (33, True)
+        """
+        values = np.ascontiguousarray(x, dtype=np.float64)
+        errors = np.ascontiguousarray(np.broadcast_to(0.0 if err is None else np.asarray(err, float), values.shape))
+        counts = np.ones(1) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+        return cls.of_blocks(grid, [(values, errors, counts)])
+
+    @classmethod
+    def of_blocks(cls, grid: Grid, blocks: Iterable[tuple[Array, Array, Array]]) -> Sketch:
+        """The same of rows that come in blocks.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where the cells are.
+        blocks : iterable of (x, err, weights)
+            Contiguous arrays of doubles; `weights` has one entry for all rows, or one for each.
+        """
+        table = sketching.empty_table()
+        for x, err, weights in blocks:
+            table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *table)
+        return cls(grid, *sketching.filled_cells(*table[:2]))
+
+    def __len__(self) -> int:
+        return self.keys.size
+
+    @property
+    def n_data(self) -> float:
+        """Rows, or the sum of their weights."""
+        return float(self.sums[:, 0].sum()) * 2.0**-sketching.FRACTION_BITS
+
+    def __add__(self, other: Sketch) -> Sketch:
+        """The sketch of the rows of both.
+
+        Raises
+        ------
+        ValueError
+            For sketches on different grids.
+        """
+        if self.grid != other.grid:
+            raise ValueError(f"sketches on different grids do not add: {self.grid} and {other.grid}")
+        return self._merged(np.concatenate([self.keys, other.keys]), np.concatenate([self.sums, other.sums]), self.grid)
+
+    @classmethod
+    def _merged(cls, keys: NDArray[np.int64], sums: NDArray[np.int64], grid: Grid) -> Sketch:
+        if not keys.size:
+            return cls(grid, keys, sums)
+        order = np.argsort(keys, kind="stable")
+        keys, sums = keys[order], sums[order]
+        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        return cls(grid, keys[starts], np.add.reduceat(sums, starts, axis=0))
+
+    def coarser(self) -> Sketch:
+        """The same rows in cells twice as wide: to the last bit what sketching them there gives.
+
+        But for the rounding of each row, which is that of the narrower cells.
+        """
+        keys, odd = sketching.halved(self.keys)
+        n, u, uu, t, tt, ut = self.sums.T
+        shift = odd << self.grid.halvings
+        sums = np.stack([n, u + shift * n, uu + 2 * shift * u + shift * shift * n, t, tt, ut + shift * t], axis=1)
+        return self._merged(keys, sums, replace(self.grid, halvings=self.grid.halvings + 1))
+
+    def points(self, joined_cells: int = 0, joined_bins: int = 1) -> tuple[Array, Array, Array]:
+        """Values, errors and weights of points that stand for the rows of the cells.
+
+        Parameters
+        ----------
+        joined_cells : int
+            For fewer points, join cells to cells so many factors of two wider.
+        joined_bins : int
+            And so many neighbouring steps of the error.
+        """
+        grid = self.grid
+        x, err, weights = sketching.cell_points(
+            self.keys, self.sums, grid.base, grid.fineness, grid.halvings, joined_cells, joined_bins
+        )
+        return grid.anchor + x, err, weights
+
+    def save(self, path: str | Path) -> None:
+        """Write a Parquet file, with the grid in its metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        grid = {name: getattr(self.grid, name) for name in ("base", "fineness", "anchor", "halvings")}
+        columns = {"key": self.keys, **dict(zip(_SUMS, self.sums.T, strict=True))}
+        table = pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
+        table = table.replace_schema_metadata({_METADATA: json.dumps({"version": _VERSION, **grid})})
+        write_file(Path(path), lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sketch:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            For a file that is no sketch, or one of another version.
+        """
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        metadata = (table.schema.metadata or {}).get(_METADATA)
+        if metadata is None:
+            raise ValueError(f"{path} is no sketch: expected a file that Sketch.save wrote")
+        grid = json.loads(metadata)
+        if grid.pop("version") != _VERSION:
+            raise ValueError(f"{path} is a sketch of another version: expected {_VERSION}")
+        sums = np.stack([table[name].to_numpy() for name in _SUMS], axis=1)
+        return cls(Grid(**grid), table["key"].to_numpy(), sums)

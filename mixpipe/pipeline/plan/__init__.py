@@ -1,0 +1,1 @@
+"""What each job of a run reads and does."""

@@ -1,0 +1,120 @@
+"""Which fits are not as a configuration plans them, and why, in its own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mixpipe.config.settings import Config
+from mixpipe.pipeline.plan.run import Run
+from mixpipe.pipeline.plan.texts import FIT_FILES, read_document, recorded, to_text
+
+# Keys of a plan that the configuration has under another name.
+_NAMES = {"path_in_file": "path", "exact": "exact_finish"}
+# Files of a fit, by the kind of column.
+_VALUES = tuple(FIT_FILES.values())
+_DENSITIES = ("densities.parquet", FIT_FILES["fit"])
+
+
+def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """The fits that are not there, or were planned otherwise than they would be now: each fit.json, and why."""
+    run = Run(config)
+    for catalog, release in run.releases():
+        columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
+        for column, names in columns.items():
+            file = run.fit_file(catalog, release, column)
+            document = read_document(file)
+            if document is None:
+                reasons = [_why_missing(file.parent)]
+            else:
+                planned = run.fit if names is _VALUES else run.density_fit
+                reasons = list(compare_plans(document["plan"], recorded(planned(catalog, release, column))))
+                files = [file.with_name(name) for name in names]
+                if document.get("start") is not None:
+                    files.append(run.start_file(catalog, release, column))
+                reasons += [f"{path} is missing" for path in files if not path.is_file()]
+            if reasons:
+                yield file.as_posix(), reasons
+
+
+def find_other_settings(config: Config, results: Path) -> Iterator[str]:
+    """The columns in a folder of results that were fitted with other settings than a configuration has, and which.
+
+    Nothing but the results is read: that catalogs or code changed is another question.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration; its own folder of results does not matter.
+    results : Path
+        The folder.
+    """
+    run = Run(replace(config, results=results))
+    for catalog, release in run.releases():
+        plans = dict.fromkeys(run.columns(catalog), run.fit_plan) | dict.fromkeys(
+            run.densities(catalog), run.density_plan
+        )
+        for column, plan in plans.items():
+            document = read_document(run.fit_file(catalog, release, column))
+            if document is None:
+                continue
+            planned = recorded(to_text(plan(catalog, release, column, {})))
+            changes = list(compare_settings(document["plan"], planned))
+            if changes:
+                yield f"{catalog} {release} {column}: {'; '.join(changes)}"
+
+
+def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """How two plans of a fit differ, in the words of the configuration.
+
+    Examples
+    --------
+    >>> old = {"files": [["a.csv", "1"], ["b.csv", "2"]], "column": {"error_scale": 1.0}, "key": None, "code": "x"}
+    >>> new = {"files": [["a.csv", "3"]], "column": {"error_scale": 2.0}, "key": "name", "code": "x"}
+    >>> list(compare_plans(old, new))
+    ['catalog file a.csv changed', 'catalog file b.csv removed', 'key changed from none to name',
+     'error_scale changed from 1 to 2']
+    """
+    before, after = dict(old.get("files", [])), dict(new["files"])
+    for file in [*after, *(file for file in before if file not in after)]:
+        if before.get(file) != after.get(file):
+            what = "added" if file not in before else "removed" if file not in after else "changed"
+            yield f"catalog file {file} {what}"
+    if before == after and list(before) != list(after):
+        yield "catalog files in another order"
+    yield from compare_settings(old, new)
+    if old.get("code") != new["code"]:
+        yield "code of the fits changed"
+
+
+def compare_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """How the settings of two plans of a fit differ, in the words of the configuration."""
+    was, now = _settings(old), _settings(new)
+    for key in now | was:
+        if was.get(key) != now.get(key):
+            yield f"{_NAMES.get(key, key)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
+
+
+def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a column, of its catalog and of the run; their names differ."""
+    settings = {key: plan[key] for key in ("key", "where", "criterion") if key in plan}
+    for section in ("column", "reading", "effort"):
+        settings |= plan.get(section, {})
+    return settings
+
+
+def _shown(value: object) -> str:
+    """A setting as people write it."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _why_missing(folder: Path) -> str:
+    """Why a fit is not there, from the folders that are."""
+    places = {"catalog": folder.parents[1], "release": folder.parent, "column": folder}
+    return next((f"new {name}" for name, place in places.items() if not place.exists()), "no result is there")

@@ -1,0 +1,176 @@
+"""What each job of a run is to do, as one text that changes if and only if the job has to be done again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import PassingError
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, Settings
+from mixpipe.results.provenance import check_code
+
+# What the fit of a column of values leaves, by name; fit.json comes last.
+FIT_FILES = {
+    "components": "components.csv",
+    "selection": "selection.csv",
+    "estimators": "estimators.csv",
+    "intervals": "intervals.csv",
+    "members": "members.parquet",
+    "fit": "fit.json",
+}
+
+
+def reading_options(settings: CatalogSettings) -> dict[str, Any]:
+    """What `read_catalog` and `list_columns` have to be told of a catalog's files, as plain values for JSON."""
+    return {
+        "format": settings.format,
+        "hdu": settings.hdu,
+        "path_in_file": settings.path,
+        "comment": settings.comment,
+        "delimiter": settings.delimiter,
+        "missing": list(settings.missing),
+    }
+
+
+@dataclass(frozen=True)
+class IngestPlan:
+    """How some files of a release are read: the SHA-256 of each, the columns needed, and the `reading_options`."""
+
+    catalog: str
+    release: str
+    files: dict[str, str]
+    columns: tuple[str, ...]
+    reading: dict[str, Any]
+    code: str
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How one column of one release is read, from files with the SHA-256 of each, and fitted."""
+
+    catalog: str
+    release: str
+    files: tuple[tuple[str, str], ...]
+    reading: dict[str, Any]
+    key: str | None
+    where: str | None
+    column: ColumnSettings
+    criterion: str
+    effort: Effort
+    code: str
+
+
+@dataclass(frozen=True)
+class DensityPlan:
+    """How one column of tabulated densities is read, from files with the SHA-256 of each, and fitted."""
+
+    catalog: str
+    release: str
+    files: tuple[tuple[str, str], ...]
+    reading: dict[str, Any]
+    key: str | None
+    where: str | None
+    column: DensitySettings
+    code: str
+
+
+def effort_of(settings: Settings) -> Effort:
+    """What is to be found out about each chosen fit."""
+    return Effort(
+        bootstrap=settings.bootstrap,
+        quality_draws=settings.quality_draws,
+        profile=settings.profile,
+        likelihood_ratio=settings.likelihood_ratio,
+        exact=settings.exact_finish,
+        seed=settings.seed,
+    )
+
+
+def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
+    """A plan as one line of JSON, the same for equal plans.
+
+    Snakemake keeps it with the results, and does a job again when it differs. Its own report has the text in a script
+    element, which nothing in it can end.
+    """
+    text = json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
+    return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The contents of a fit.json; None if there is none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(document, dict) and isinstance(document.get("plan"), dict):
+            return document
+    return None
+
+
+def recorded(plan: str) -> dict[str, Any]:
+    """A plan from its text as fit.json has it, where an infinite bound is null."""
+    keys: dict[str, Any] = json.loads(plan, parse_constant=lambda _: None)
+    return keys
+
+
+def open_ingest_plan(text: str) -> IngestPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    keys = _open("ingest", text)
+    return IngestPlan(**{**keys, "columns": tuple(keys["columns"])})
+
+
+def open_fit_plan(text: str) -> FitPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    return read_fit_plan(_open("fit", text))
+
+
+def read_fit_plan(keys: Mapping[str, Any]) -> FitPlan:
+    """The plan from what JSON keeps of it, in a text or in fit.json, where an infinite bound is null."""
+    column: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in keys["column"].items()
+    }
+    if column["truncated"] is not None:
+        low, high = column["truncated"]
+        column["truncated"] = (-math.inf if low is None else low, math.inf if high is None else high)
+    return FitPlan(
+        **{**keys, "files": _pairs(keys), "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])}
+    )
+
+
+def open_density_plan(text: str) -> DensityPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    keys = _open("densities", text)
+    column = keys["column"]
+    grid = tuple(column["grid"]) if isinstance(column["grid"], list) else column["grid"]
+    return DensityPlan(**{**keys, "files": _pairs(keys), "column": DensitySettings(**{**column, "grid": grid})})
+
+
+def _pairs(keys: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((path, digest) for path, digest in keys["files"])
+
+
+def _open(stage: str, text: str) -> dict[str, Any]:
+    keys: dict[str, Any] = json.loads(text)
+    check_code(stage, keys["code"])
+    return keys
+
+
+def check_data(what: str, found: str, planned: str, where: str | Path) -> None:
+    """Refuse data that changed after the plan was made.
+
+    Raises
+    ------
+    PassingError
+        If the hashes differ.
+    """
+    if found != planned:
+        raise PassingError(
+            f"{what} changed after this job was planned",
+            f"in {where}",
+            "files that stay as they are during a run: start the pipeline again",
+        )

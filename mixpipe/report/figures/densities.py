@@ -1,0 +1,119 @@
+"""The picture of tabulated densities and their mixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import count
+from mixpipe.model.mixture import Mixture
+from mixpipe.report.figures.style import (
+    DATA_COLOUR,
+    DATA_FILL,
+    MODEL_COLOUR,
+    axis_label,
+    component_style,
+    finish,
+    new_figure,
+    style,
+)
+
+# Shown is where the density is above this part of its peak, and a margin of this part of that on either side.
+_FAINT, _MARGIN = 1e-3, 0.15
+_POINTS = 400
+# Inches of a panel, and of what stands below the last one.
+_PANEL_HEIGHT, _AXIS_HEIGHT = 1.4, 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A tabulated density and its mixture.
+
+    Parameters
+    ----------
+    title : str
+        What stands above it.
+    grid, density : ndarray
+        The density, in any normalisation.
+    mixture : Mixture
+        What was fitted to it.
+    """
+
+    title: str
+    grid: Array
+    density: Array
+    mixture: Mixture
+
+
+def example_title(word: str, name: object, n_components: int, ks: float) -> str:
+    """What stands above an example.
+
+    >>> example_title("best", "row 7", 2, 0.0123)
+    'best: row 7, M = 2, KS = 0.012'
+    """
+    return f"{word}: {name}, M = {n_components}, KS = {ks:.2g}"
+
+
+def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: str | None) -> Figure:
+    """Densities with their mixtures and components.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        One panel each, one above the other.
+    notes : str
+        What stands below the title; see `heading`.
+    label : str
+        Title, ``catalog / release / column``; its last part names the axis.
+    unit : str or None
+        Unit of the grid.
+    """
+    with style():
+        figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)
+        panels = figure.subplots(len(examples), 1, squeeze=False)[:, 0]
+        for axes, example in zip(panels, examples, strict=True):
+            _draw(axes, example.grid, example.density / np.trapezoid(example.density, example.grid), example.mixture)
+            axes.set_title(example.title, loc="left", parse_math=False)
+            axes.set_ylabel("density")
+        panels[-1].set_xlabel(axis_label(label, unit), parse_math=False)
+        handles: list[Artist] = [
+            Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="tabulated density"),
+            Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label="mixture"),
+            Line2D([], [], color=component_style(0)[0], label="its components"),
+        ]
+        return finish(figure, label, notes, handles)
+
+
+def heading(n_fitted: int, median_ks: float, n_rejected: int) -> str:
+    """How many densities there are, and how well they are fitted.
+
+    >>> heading(12345, 0.0123, 1)
+    '12,345 densities, median KS 0.012 · 1 rejected'
+    """
+    text = f"{count(n_fitted)} densit{'y' if n_fitted == 1 else 'ies'}, median KS {median_ks:.2g}"
+    return f"{text} · {count(n_rejected)} rejected" if n_rejected else text
+
+
+def _draw(axes: Axes, t: Array, density: Array, mixture: Mixture) -> None:
+    seen = t[density > _FAINT * density.max()]
+    margin = max(_MARGIN * (seen[-1] - seen[0]), 2.0 * float(np.diff(t).max()))
+    low, high = max(seen[0] - margin, t[0]), min(seen[-1] + margin, t[-1])
+    fine = np.linspace(low, high, _POINTS)
+    axes.fill_between(t, density, color=DATA_FILL, linewidth=0.0)
+    axes.plot(t, density, color=DATA_COLOUR, linewidth=0.6, marker=".", markersize=2.5)
+    if mixture.n_components > 1:
+        for j in range(mixture.n_components):
+            colour, dashes, _ = component_style(j)
+            alone = Mixture(np.ones(1), mixture.means[j : j + 1], mixture.sigmas[j : j + 1])
+            axes.plot(fine, mixture.weights[j] * alone.pdf(fine), color=colour, linestyle=dashes, linewidth=1.0)
+    axes.plot(fine, mixture.pdf(fine), color=MODEL_COLOUR, linewidth=1.3)
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom=0.0)

@@ -1,0 +1,85 @@
+"""The picture of the estimators side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from mixpipe.base.presentation import count
+from mixpipe.model.mixture import Mixture
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.figures.mixture import density_label, draw_histogram
+from mixpipe.report.figures.scene import Scene
+from mixpipe.report.figures.style import axis_label, finish, new_figure, short, style
+
+_DASHES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
+
+
+def draw_estimators(
+    estimates: Sequence[tuple[str, Mixture, float]],
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    unit: str | None,
+    share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
+) -> Figure:
+    """Histogram of the data, and each estimator's mixture as observed, with its components' means and widths below.
+
+    Parameters
+    ----------
+    estimates : sequence of (str, Mixture, float)
+        Name, mixture, and its log-likelihood on the data, the reference first.
+    x, err, weights, label, unit, share, truncated, bins
+        As in `mixpipe.report.figures.draw_mixture`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    scene = Scene.of(estimates[0][1], x, err, weights, share, truncated, bins)
+    with style():
+        figure = new_figure(2.6 + 0.22 * len(estimates))
+        axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])
+        edges = scene.edges(estimates[0][1])
+        histogram = scene.histogram(edges)
+        handles: list[Artist] = [draw_histogram(axes, histogram, edges)]
+        tallest = 0.0
+        for row, (name, mixture, loglik) in enumerate(estimates):
+            colour, dashes = COMPONENT_COLOURS[row % len(COMPONENT_COLOURS)], _DASHES[row % len(_DASHES)]
+            grid = scene.grid(mixture)
+            observed = scene.observed(mixture, grid).sum(axis=0)
+            tallest = max(tallest, float(observed.max()))
+            axes.plot(grid, observed, color=colour, linestyle=dashes, linewidth=1.3)
+            below = estimates[0][2] - loglik
+            word = "lower" if below >= 0 else "higher"
+            text = name if row == 0 else f"{name}: log-likelihood {short(abs(below))} {word}"
+            handles.append(Line2D([], [], color=colour, linestyle=dashes, label=text))
+            strip.errorbar(
+                mixture.means,
+                np.full(mixture.n_components, -row),
+                xerr=mixture.sigmas,
+                fmt="o",
+                color=colour,
+                markersize=3.5,
+                capsize=2.5,
+                linewidth=1.0,
+            )
+        top = float(histogram.max(initial=0.0))
+        axes.set_ylim(0.0, 1.08 * shown_height(top, tallest) or 1.0)
+        axes.set_ylabel(density_label(unit, scene), parse_math=False)
+        strip.set_yticks(-np.arange(len(estimates)), [name for name, _, _ in estimates])
+        strip.set_ylim(-len(estimates) + 0.4, 0.6)
+        scene.frame(strip)
+        strip.set_xlabel(axis_label(label, unit), parse_math=False)
+        notes = f"N = {count(scene.n_data)} · below: mean and σ of each component"
+        return finish(figure, label, notes, handles, columns=2)

@@ -1,0 +1,73 @@
+"""All pictures of one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array, FitResult
+from mixpipe.report.figures.classes import draw_classes
+from mixpipe.report.figures.estimators import draw_estimators
+from mixpipe.report.figures.mixture import draw_mixture
+from mixpipe.report.figures.quality import draw_quality
+from mixpipe.report.figures.selection import draw_selection
+
+
+def fit_figures(
+    fit: FitResult,
+    selection_table: pd.DataFrame,
+    criterion: str,
+    estimates: Sequence[tuple[str, Mixture, float]],
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    unit: str | None,
+    limits: ArrayLike | None = None,
+    truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
+) -> dict[str, Figure]:
+    """Draw a fit: see the ``draw_`` function of each name, and `Cells` for `limits`, `truncated` and edges of bins.
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        ``mixture``, ``selection``, ``classes``, ``quality`` and ``estimators``.
+    """
+    rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
+    place: dict[str, Any] = {"label": label, "share": share, "truncated": truncated, "bins": bins}
+    return {
+        "mixture": draw_mixture(fit, *rows, unit=unit, **place),
+        "selection": draw_selection(selection_table, criterion, label=label),
+        "classes": draw_classes(fit, *rows[:2], unit=unit, weights=None if bins is None else rows[2], **place),
+        "quality": draw_quality(fit, *rows, unit=unit, **place),
+        "estimators": draw_estimators(estimates, *rows, unit=unit, **place),
+    }
+
+
+def drawn_rows(
+    mixture: Mixture,
+    rows: tuple[ArrayLike, ArrayLike | None, ArrayLike | None],
+    limits: ArrayLike | None,
+    truncated: tuple[float, float] | None,
+) -> tuple[tuple[Array, Array, Array | None], float]:
+    """The rows that can be drawn, values, errors and weights, and which part of the mixture's rows they are."""
+    x = np.asarray(rows[0], dtype=np.float64)
+    err = np.broadcast_to(np.asarray(0.0 if rows[1] is None else rows[1], dtype=np.float64), x.shape)
+    weights = None if rows[2] is None else np.asarray(rows[2], dtype=np.float64)
+    if truncated is not None:
+        inside = mixture.share_between(truncated[0], x, truncated[1], err)[1]
+        return (x, err, weights), float(1.0 / np.average(1.0 / inside, weights=weights))
+    values = np.ones(x.size, dtype=bool) if limits is None else np.asarray(limits) == 0
+    if values.all() or not values.any():
+        return (x, err, weights), 1.0
+    counts = np.ones(x.size) if weights is None else weights
+    chosen = x[values], err[values], None if weights is None else weights[values]
+    return chosen, float(counts[values].sum() / counts.sum())

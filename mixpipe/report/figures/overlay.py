@@ -1,0 +1,272 @@
+"""Two fits of each column in one picture: data, intrinsic densities and components, old and new."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from mixpipe.assess.comparison.compare import Comparison
+from mixpipe.assess.comparison.verdict import VERDICTS
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array, FitResult
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.figures.fit import drawn_rows
+from mixpipe.report.figures.mixture import density_label
+from mixpipe.report.figures.scene import Scene
+from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
+
+# Colour and line of the old and of the new fit.
+_Style = tuple[str, Literal["--", "-"]]
+_OLD: _Style = (COMPONENT_COLOURS[0], "--")
+_NEW: _Style = (COMPONENT_COLOURS[1], "-")
+_MOST = 6
+# Up to so many panels stand in one column.
+_ONE_COLUMN = 3
+# Places of the old and of the new components in their strip.
+_LEVELS = (1.0, 0.0)
+# Differences of less than this are not written below a pair of components.
+_MARKED = 2.0
+# Lines of such remarks in the strip, and the height of one.
+_LINES, _LINE = 3, 0.9
+# Ends of the strip without remarks, and inches of one from the old components to the new ones.
+_TOP, _LOWEST, _UNIT = 1.6, 0.8, 0.17
+# Inches of the densities of one column, if it is alone, and of one among others; of the words around them.
+_ALONE, _MAIN, _LABELS = 1.75, 1.4, 0.72
+# Characters of the remarks, and of the headings, that fit across a panel of the whole width and of half of it.
+_REMARK_WIDTHS, _HEADING_WIDTHS = (72, 32), (76, 34)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One column of the picture.
+
+    Parameters
+    ----------
+    label : str
+        Name of the column.
+    unit : str or None
+        Its unit.
+    names : tuple of (str, str)
+        What the old and the new fit are called.
+    comparison : Comparison
+        The two fits.
+    old, new : Cells
+        The rows of each, in the same unit.
+    """
+
+    label: str
+    unit: str | None
+    names: tuple[str, str]
+    comparison: Comparison
+    old: Cells
+    new: Cells
+
+    @property
+    def change(self) -> tuple[int, float]:
+        """For sorting: the most changed column is the smallest."""
+        return VERDICTS.index(self.comparison.verdict), -self.comparison.distance
+
+
+def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
+    """Draw two fits of each column over each other.
+
+    Parameters
+    ----------
+    panels : sequence of Panel
+        Columns; of more than six those that changed most are drawn.
+    label : str
+        Title.
+    """
+    shown = list(panels)
+    notes = "errors taken out; below: means with uncertainties, same populations joined"
+    if len(shown) > _MOST:
+        most = sorted(range(len(shown)), key=lambda index: panels[index].change)[:_MOST]
+        shown = [panels[index] for index in sorted(most)]
+        notes = f"the {_MOST} of {len(panels)} columns that changed most · {notes}"
+    n_columns = 1 if len(shown) <= _ONE_COLUMN else 2
+    n_rows = math.ceil(len(shown) / n_columns)
+    with style():
+        figure = new_figure(n_rows)
+        grid = figure.add_gridspec(2 * n_rows, n_columns)
+        n_lines = [0] * n_rows
+        for index, panel in enumerate(shown):
+            row, column = divmod(index, n_columns)
+            axes = figure.add_subplot(grid[2 * row, column])
+            strip = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
+            n_lines[row] = max(n_lines[row], _draw_panel(axes, strip, panel, narrow=n_columns > 1))
+        main = _ALONE if len(shown) == 1 else _MAIN
+        heights = [(main, _UNIT * (_TOP + _LOWEST + _LINE * number)) for number in n_lines]
+        grid.set_height_ratios([height for pair in heights for height in pair])
+        figure.set_figheight(sum(sum(pair) + _LABELS for pair in heights))
+        return finish(figure, label, notes, _legend(shown[0].names), columns=2)
+
+
+def _legend(names: tuple[str, str]) -> list[Artist]:
+    handles: list[Artist] = []
+    for name, (colour, dashes) in zip(names, (_OLD, _NEW), strict=True):
+        text = wrap(name, 24, 1)
+        handles.append(Patch(facecolor=colour, alpha=0.25, label=f"data {text}"))
+        handles.append(Line2D([], [], color=colour, linestyle=dashes, label=f"mixture {text}, and components"))
+    return handles
+
+
+def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
+    """Draw a column; the number of lines of the remarks in its strip."""
+    comparison = panel.comparison
+    sides = (
+        (comparison.old, panel.old, _OLD),
+        (comparison.new, panel.new, _NEW),
+    )
+    scenes = _common(*(_scene(fit.mixture, cells) for fit, cells, _ in sides))
+    heights, tops = [], []
+    for scene, (fit, _, (colour, dashes)) in zip(scenes, sides, strict=True):
+        # The same bins for both: those of the larger release.
+        edges = max(scenes, key=lambda each: each.x.size).edges(comparison.new.mixture)
+        histogram = scene.histogram(edges)
+        axes.stairs(histogram, edges, fill=True, color=colour, alpha=0.18, linewidth=0.0)
+        axes.stairs(histogram, edges, color=colour, alpha=0.5, linewidth=0.5)
+        points = scene.grid(fit.mixture)
+        parts = _components(fit.mixture, points, scene)
+        for part in parts:
+            axes.plot(points, part, color=colour, linestyle=dashes, linewidth=0.6, alpha=0.8)
+        total = np.sum(parts, axis=0)
+        axes.plot(points, total, color=colour, linestyle=dashes, linewidth=1.4)
+        heights.append(float(histogram.max(initial=0.0)))
+        tops.append(float(total.max()))
+    tallest = max(heights) or 1.0
+    axes.set_ylim(0.0, 1.06 * shown_height(tallest, max(tops)))
+    scenes[0].frame(axes)
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel(wrap(density_label(panel.unit, scenes[0]), 24, 1), parse_math=False)
+    heading = _heading(panel, _HEADING_WIDTHS[narrow])
+    axes.set_title(heading, loc="left", fontsize=7.0, linespacing=1.3, parse_math=False)
+    strip.set_xlabel(axis_label(panel.label, panel.unit), parse_math=False)
+    return _draw_strip(strip, comparison, scenes[0], _REMARK_WIDTHS[narrow])
+
+
+def _scene(mixture: Mixture, cells: Cells) -> Scene:
+    weights = None if np.all(cells.weights == 1.0) else cells.weights
+    rows, share = drawn_rows(mixture, (cells.x, cells.err, weights), cells.limits, cells.truncated)
+    return Scene.of(mixture, *rows, share, cells.truncated, cells.edges)
+
+
+def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
+    """Both scenes on one axis, logarithmic if both are."""
+    place: dict[str, Any] = {"low": min(old.low, new.low), "high": max(old.high, new.high), "log": old.log and new.log}
+    return replace(old, **place), replace(new, **place)
+
+
+def _heading(panel: Panel, width: int) -> str:
+    """The verdict, and in a second line what it rests on."""
+    comparison, rows = panel.comparison, panel.comparison.rows
+    name = wrap(panel.label, width - len(comparison.verdict) - 2, 1)
+    parts = [
+        f"M {comparison.old.n_components} → {comparison.new.n_components}",
+        f"distance {comparison.distance:.2g}",
+        f"{rows.n_old:,} → {plural(rows.n_new, 'row')}",
+    ]
+    if math.isfinite(rows.n_common):
+        parts[2] = f"rows +{rows.n_added:,.0f} −{rows.n_dropped:,.0f}"
+        parts += [f"{rows.n_revised:,.0f} revised"] * (rows.n_revised > 0)
+    return f"{name}: {comparison.verdict}\n{wrap(' · '.join(parts), width, 2)}"
+
+
+def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
+    """Weighted densities, none narrower than the picture shows."""
+    narrow = mixture.sigmas <= scene.finest(mixture.means)
+    blur = np.where(narrow[:, None], 2.0 * scene.finest(points), 0.0)
+    densities = [mixture.component(j).pdf(points, blur[j]) for j in range(mixture.n_components)]
+    return list(mixture.weights[:, None] * densities * scene.stretch(points))
+
+
+def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -> int:
+    """Means of the components, old above new; below, what is significant, has appeared or vanished.
+
+    `width` is the number of characters that fit across. Returned is the number of lines below.
+    """
+    remarks = []
+    for j, k in comparison.pairs:
+        means = (float(comparison.old.mixture.means[j]), float(comparison.new.mixture.means[k]))
+        largest = max(
+            (
+                each
+                for each in comparison.differences
+                if (each.component_old, each.component_new) == (j + 1, k + 1) and abs(each.significance) >= _MARKED
+            ),
+            key=lambda each: abs(each.significance),
+            default=None,
+        )
+        strip.plot(means, _LEVELS, color=NOTE_COLOUR, linewidth=0.6 if largest is None else 1.6, zorder=1)
+        if largest is not None:
+            text = f"{largest.parameter} {largest.significance:+.1f}σ".replace("-", "−")
+            remarks.append((abs(largest.significance), means[1], text))
+    for fit, level, colour, lone, word in (
+        (comparison.old, _LEVELS[0], _OLD[0], comparison.vanished, "vanished"),
+        (comparison.new, _LEVELS[1], _NEW[0], comparison.appeared, "appeared"),
+    ):
+        _draw_means(strip, fit, level, colour, lone, scene)
+        remarks += [(math.inf, float(fit.mixture.means[index]), word) for index in lone]
+    n_lines = _write_remarks(strip, sorted(remarks, reverse=True), scene, width)
+    strip.set_ylim(-_LOWEST - _LINE * n_lines, _TOP)
+    strip.set_yticks(_LEVELS, ["old", "new"])
+    strip.tick_params(axis="y", length=0.0)
+    strip.spines["left"].set_visible(False)
+    return n_lines
+
+
+def _write_remarks(strip: Axes, remarks: Sequence[tuple[float, float, str]], scene: Scene, width: int) -> int:
+    """Remarks below their places, on lines on which they do not run into each other; the number of lines.
+
+    What finds no place is left out: the last ones, which matter least.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(_LINES)]
+    for _, mean, text in remarks:
+        half = 0.5 * (len(text) + 1) / width
+        place = float(scene.place(np.clip(mean, scene.low, scene.high)))
+        centre = min(max(place, half), 1.0 - half)
+        for line, spans in enumerate(taken):
+            if all(abs(centre - other) >= half + other_half for other, other_half in spans):
+                spans.append((centre, half))
+                height = -0.6 - _LINE * (line + 0.5)
+                strip.text(
+                    centre,
+                    height,
+                    text,
+                    ha="center",
+                    va="center",
+                    transform=strip.get_yaxis_transform(),
+                    color=NOTE_COLOUR,
+                    fontsize=6.5,
+                    parse_math=False,
+                )
+                break
+    return sum(map(bool, taken))
+
+
+def _draw_means(strip: Axes, fit: FitResult, level: float, colour: str, lone: Sequence[int], scene: Scene) -> None:
+    for index, (mean, unc, weight) in enumerate(
+        zip(fit.mixture.means, fit.uncertainties.means, fit.mixture.weights, strict=True)
+    ):
+        if not scene.low <= mean <= scene.high:
+            continue
+        strip.errorbar(
+            [mean],
+            [level],
+            xerr=None if not np.isfinite(unc) else [unc],
+            fmt="o",
+            color=colour,
+            markerfacecolor="white" if index in lone else colour,
+            markersize=2.5 + 4.0 * math.sqrt(weight),
+            capsize=2.0,
+            linewidth=0.9,
+        )

@@ -1,0 +1,226 @@
+"""The picture of a fit's quality: is each row where the mixture says it should be?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+# scipy.stats has beta and binomial quantiles, too, and takes as long to import as two figures to draw.
+from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
+
+from mixpipe.model.resolution import rounded_from
+from mixpipe.model.results import Array, FitResult
+from mixpipe.report.figures.mixture import heading
+from mixpipe.report.figures.scene import Scene, spread
+from mixpipe.report.figures.style import DATA_FILL, MODEL_COLOUR, axis_label, finish, new_figure, style
+
+_BAND = (0.025, 0.975)
+_BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
+_BLOCK = 1 << 16  # rows per block of the PIT, which takes n_components numbers per row
+_QQ_POINTS = 300
+_LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most this far
+
+
+def draw_quality(
+    fit: FitResult,
+    x: ArrayLike,
+    err: ArrayLike | None,
+    weights: ArrayLike | None = None,
+    *,
+    label: str,
+    unit: str | None = None,
+    share: float = 1.0,
+    truncated: tuple[float, float] | None = None,
+    bins: ArrayLike | None = None,
+) -> Figure:
+    """Probability integral transform, its quantiles, and the residual of the histogram.
+
+    The transform of a row is ``fit.mixture.cdf(x, err)``, uniform between 0 and 1 where the fit is right.
+    Weights count as numbers of rows.
+
+    Parameters
+    ----------
+    fit : FitResult
+        The fit to draw.
+    x, err, weights : array_like
+        The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
+    label : str
+        Title, ``catalog / release / column``; its last part names the axis.
+    unit : str or None
+        Unit of `x`.
+    share : float
+        As in `draw_mixture`.
+    truncated : tuple of (float, float) or None
+        Bounds of the sample: the transform is then that among the values between them.
+    bins : array_like, shape (n_bins, 2), or None
+        Edges of the bins, where the data are a histogram: the transform is then known at the edges, and the rows of a
+        bin are spread evenly between its values there.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
+    """
+    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
+    transform = integral_transform(fit, scene)
+    with style():
+        figure = new_figure(4.0)
+        grid = figure.add_gridspec(2, 2)
+        _draw_histogram(figure.add_subplot(grid[0, 0]), transform, scene)
+        beyond = _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
+        residual = figure.add_subplot(grid[1, :])
+        beyond |= _draw_residual(residual, fit, scene)
+        residual.set_xlabel(axis_label(label, unit), parse_math=False)
+        notes = f"{heading(fit, scene)} · blue: 95 % of a right fit{' · triangles: off the frame' if beyond else ''}"
+        return finish(figure, label, notes)
+
+
+def integral_transform(fit: FitResult, scene: Scene) -> Array:
+    """The probability integral transform of each row, among the values within the bounds of the sample.
+
+    Of bins it is that of their edges, and of values that were rounded to a grid that of the ends of the intervals which
+    they have been rounded from: shape (n_rows, 2).
+    """
+    if scene.bins is not None:
+        return np.asarray(fit.mixture.cdf(scene.bins, scene.err[:, None]))
+    if fit.resolution.step == 0.0:
+        return _transformed(fit, scene, scene.x)
+    distinct, inverse = np.unique(scene.x, return_inverse=True)
+    ends = rounded_from(distinct, fit.resolution.step)
+    return np.stack([_transformed(fit, scene, np.clip(end[inverse], *scene.truncated)) for end in ends], axis=1)
+
+
+def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
+    """The transform of some values in the place of those of the rows."""
+    transform = np.empty(x.size)
+    low, high = scene.truncated
+    for start in range(0, transform.size, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        below, inside = fit.mixture.share_between(low, x[rows], high, scene.err[rows])
+        transform[rows] = below / inside
+    return transform.clip(0.0, 1.0, out=transform)
+
+
+def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, tuple[float, float]]:
+    """Rows over those expected in each bin of the transform, the edges, and the band of a right fit."""
+    n_rows = scene.n_data
+    n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
+    if transform.ndim == 1:
+        counts, edges = np.histogram(transform, n_bins, (0.0, 1.0), weights=scene.weights)
+    else:
+        edges = np.linspace(0.0, 1.0, n_bins + 1)
+        counts = spread(scene.weights, transform, edges)
+    expected = n_rows / n_bins
+    low, high = (binomial_quantile(q, round(n_rows), 1.0 / n_bins) / expected for q in _BAND)
+    return counts / expected, edges, (low, high)
+
+
+def binomial_quantile(q: float, n: int, p: float) -> int:
+    """The smallest number of n with a chance of at least q for no more than it.
+
+    >>> binomial_quantile(0.5, 4, 0.5), binomial_quantile(0.025, 4, 0.25), binomial_quantile(0.975, 4, 0.25)
+    (2, 0, 3)
+    """
+    k = max(math.ceil(np.nan_to_num(bdtrik(q, n, p))), 0)
+    return k - 1 if k and bdtr(k - 1, n, p) >= q else k
+
+
+def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
+    ratio, edges, (low, high) = transform_histogram(transform, scene)
+    axes.axhspan(low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhline(1.0, color=MODEL_COLOUR, linewidth=0.6)
+    axes.stairs(ratio, edges, color=MODEL_COLOUR, linewidth=0.9)
+    axes.set_xlim(0.0, 1.0)
+    top = max(float(ratio.max()), high)
+    spread = max(top - 1.0, 1.0 - float(ratio.min()), 1.0 - low)
+    axes.set_ylim(max(0.0, 1.0 - 1.5 * spread), 1.0 + 1.5 * spread)
+    axes.set_title("integral transform (PIT)", loc="left")
+    axes.set_xlabel("PIT")
+    axes.set_ylabel("rows / expected")
+
+
+def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
+    """Normal scores of the ordered transform against a uniform sample's, thinned; whether one is off the frame."""
+    n_rows = scene.n_data
+    if scene.bins is None and transform.ndim == 2:
+        transform = transform.mean(axis=1)
+    if scene.bins is not None:
+        # The rows below the upper edge of each bin.
+        order = np.argsort(transform[:, 1], kind="stable")
+        ordered, position = transform[order, 1], np.cumsum(scene.weights[order]) / n_rows
+        inner = position < 1.0 - 0.5 / n_rows
+        ordered, position = (part[inner] if inner.any() else part for part in (ordered, position))
+    elif scene.equal:
+        ranks = _thinned_ranks(transform.size)
+        ordered = np.partition(transform, ranks)[ranks]
+        position = (ranks + 0.5) / transform.size
+    else:
+        order = np.argsort(transform, kind="stable")
+        shares = scene.weights[order]
+        middle = (np.cumsum(shares) - 0.5 * shares) / n_rows
+        chosen = np.unique(
+            np.searchsorted(middle, (_thinned_ranks(order.size) + 0.5) / order.size).clip(0, order.size - 1)
+        )
+        ordered, position = transform[order[chosen]], middle[chosen]
+    expected, observed = (ndtri(np.clip(part, 1e-15, 1.0 - 1e-15)) for part in (position, ordered))
+    limit = float(np.abs(expected).max()) + 0.8
+    edge = -float(ndtri(min(0.5 / n_rows, 0.4)))
+    line = np.linspace(-edge, edge, 200)
+    rank = np.maximum(ndtr(line) * n_rows + 0.5, 0.5)
+    low, high = (ndtri(betaincinv(rank, np.maximum(n_rows + 1.0 - rank, 0.5), q)) for q in _BAND)
+    axes.fill_between(line, low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.plot([-limit, limit], [-limit, limit], color=MODEL_COLOUR, linewidth=0.6)
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    axes.set_title("normal scores of the PIT", loc="left")
+    axes.set_xlabel("expected")
+    axes.set_ylabel("observed")
+    return _draw_clipped(axes, expected, observed, limit, "o")
+
+
+def _thinned_ranks(size: int) -> np.ndarray:
+    """At most _QQ_POINTS ranks of 0 .. size - 1, first and last among them, even in the normal score."""
+    if size <= _QQ_POINTS:
+        return np.arange(size)
+    edge = -ndtri(0.5 / size)
+    return np.unique(np.clip((ndtr(np.linspace(-edge, edge, _QQ_POINTS)) * size).astype(int), 0, size - 1))
+
+
+def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
+    """Signed root of the deviance of each bin: (rows - expected) / sqrt(expected), but right for few rows too."""
+    observed = scene.counts(edges)
+    shares = np.diff(scene.observed_cdf(fit.mixture, edges)) / scene.share
+    expected = scene.n_data * np.maximum(shares, 1e-300)
+    ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
+    deviance = np.maximum(2.0 * (observed * ratio - (observed - expected)), 0.0)
+    return np.asarray(np.sign(observed - expected) * np.sqrt(deviance))
+
+
+def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> bool:
+    """Deviance of the bins with its sign; whether some is off the frame."""
+    edges = scene.edges(fit.mixture)
+    residual = histogram_residual(fit, scene, edges)
+    limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
+    axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)
+    axes.stairs(np.clip(residual, -limit, limit), edges, baseline=0.0, fill=True, color=DATA_FILL)
+    scene.frame(axes)
+    axes.set_ylim(-limit, limit)
+    axes.set_title("residual of the histogram", loc="left")
+    axes.set_ylabel("data − fit [σ]")
+    return _draw_clipped(axes, scene.middles(edges), residual, limit, ".")
+
+
+def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> bool:
+    """Points within the limits, and triangles at the frame for those beyond; whether there are such."""
+    inside = np.abs(y) <= limit
+    size = 2.0 if marker == "o" else 4.0
+    axes.plot(x[inside], y[inside], marker, color=MODEL_COLOUR, markersize=size, markeredgewidth=0.0)
+    for beyond, shape, edge in ((y > limit, "^", limit), (y < -limit, "v", -limit)):
+        if beyond.any():
+            height = np.full(np.count_nonzero(beyond), 0.95 * edge)
+            axes.plot(x[beyond], height, shape, color=_BEYOND_COLOUR, markersize=4, markeredgewidth=0.0)
+    return not inside.all()

@@ -1,0 +1,318 @@
+"""What a picture shows: rows, a range that outliers do not stretch, bins, and typical errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
+
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Array
+
+# The picture's core is the middle 90 % of the rows. Rows within _NEAR core widths of it are shown; beyond that
+# only a component that holds _SHARE of the rows is followed, up to _FAR core widths.
+_TAIL, _SHARE, _FAR = 0.05, 0.01, 10.0
+_FEW = 200  # rows that can be drawn one by one
+_NEAR_FEW, _NEAR_MANY = 3.0, 1.0
+# Values over this ratio, the middle half of them on less than this part of an even axis, get a logarithmic one: with
+# all rows but this share on either side.
+_RATIO, _CROWDED, _BEYOND = 10.0**2.5, 0.1, 0.001
+_MAX_BINS = 120
+_REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that stand for all, and rows that they are found from
+_PLAIN = (1e-4, 1e5)  # a logarithmic axis within these has plain numbers
+_PIXELS = 1000  # finest detail of a picture, as a fraction of its width
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Rows of positive weight and the range [low, high] in which they are drawn, on an even or a logarithmic axis.
+
+    Densities are per unit of x, and per decade where the axis is logarithmic. `share` is the part of the mixture's rows
+    that these are: less than one where others are limits, or were cut off at the bounds `truncated`. Rows may be bins
+    of a histogram, `x` their centres and `bins` their edges: this histogram is then drawn as it is.
+    """
+
+    x: Array
+    err: Array
+    weights: Array
+    low: float
+    high: float
+    log: bool = False
+    share: float = 1.0
+    truncated: tuple[float, float] = (-math.inf, math.inf)
+    bins: Array | None = None
+
+    @classmethod
+    def of(
+        cls,
+        mixture: Mixture,
+        x: ArrayLike,
+        err: ArrayLike | None,
+        weights: ArrayLike | None,
+        share: float = 1.0,
+        truncated: tuple[float, float] | None = None,
+        bins: ArrayLike | None = None,
+    ) -> Scene:
+        """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
+        values = np.atleast_1d(np.asarray(x, dtype=np.float64))
+        errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
+        shares = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
+        edges = None if bins is None else np.asarray(bins, dtype=np.float64)
+        if weights is not None and not np.all(shares > 0.0):
+            edges = None if edges is None else edges[shares > 0.0]
+            values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
+        if not values.size:
+            raise ValueError("no data: expected at least one value with a positive weight")
+        if edges is None:
+            place = _range(mixture, values, errors, shares)
+        else:
+            low, high, log = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
+            place = (low, high, log)
+        return cls(values, errors, shares, *place, share, truncated or cls.truncated, edges)
+
+    @property
+    def n_data(self) -> float:
+        """Number of rows, or the sum of their weights."""
+        return float(self.weights.sum())
+
+    @property
+    def width(self) -> float:
+        """Width of the picture in the unit of x."""
+        return self.high - self.low
+
+    def finest(self, at: ArrayLike) -> Array:
+        """Width of the finest detail that can be seen at a value."""
+        inside = np.clip(at, self.low, self.high)
+        width = inside * math.log(self.high / self.low) if self.log else np.full_like(inside, self.width)
+        return np.asarray(width / _PIXELS)
+
+    def frame(self, axes: Axes) -> None:
+        """Give axes the range of the picture."""
+        if self.log:
+            axes.set_xscale("log")
+            if _PLAIN[0] < self.low and self.high < _PLAIN[1]:
+                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlim(self.low, self.high)
+
+    def middles(self, edges: Array) -> Array:
+        """The middle of each bin, as drawn."""
+        return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if self.log else 0.5 * (edges[1:] + edges[:-1]))
+
+    def place(self, values: ArrayLike) -> Array:
+        """How far along the axis values are, from 0 to 1."""
+        scale = np.log if self.log else np.asarray
+        low, high = float(scale(self.low)), float(scale(self.high))
+        return np.asarray((scale(values) - low) / (high - low))
+
+    def stretch(self, grid: Array) -> Array:
+        """What turns a density per unit of x into one per unit of the axis: a decade, where it is logarithmic."""
+        return math.log(10.0) * grid if self.log else np.ones_like(grid)
+
+    def histogram(self, edges: Array) -> Array:
+        """Density of the rows in each bin."""
+        widths = np.diff(np.log10(edges) if self.log else edges)
+        return self.share * self.counts(edges) / (self.n_data * widths)
+
+    @cached_property
+    def median_err(self) -> float:
+        """Median error, in rows."""
+        return float(np.median(self.err))
+
+    @property
+    def drawn_singly(self) -> bool:
+        """Whether the rows are few and alike enough to be drawn one by one."""
+        return self.x.size <= _FEW and self.equal and self.bins is None
+
+    @property
+    def equal(self) -> bool:
+        """Whether no weights were given."""
+        return self.weights.strides == (0,)
+
+    def outside(self) -> tuple[int, int]:
+        """Rows left and right of the picture."""
+        if self.bins is not None:
+            left, right = (
+                round(float(self.weights[beyond].sum())) for beyond in (self.x < self.low, self.x > self.high)
+            )
+            return left, right
+        return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
+
+    def edges(self, mixture: Mixture) -> Array:
+        """Bin edges after Freedman & Diaconis (1981), within the bounds and never finer than rounded values allow.
+
+        Where the data are bins these are theirs, gaps between them bins without rows.
+        Their rule is for one peak; where there are several, it is applied to each component that holds enough
+        rows, and the finest bins are taken.
+        """
+        if self.bins is not None:
+            ends = np.unique(self.bins)
+            return ends[(ends >= self.low) & (ends <= self.high)]
+        inside = (self.x >= self.low) & (self.x <= self.high)
+        n_rows = float(self.weights[inside].sum())
+        most = int(min(max(3.0 * math.sqrt(n_rows), 8.0), _MAX_BINS))
+        if self.log:
+            return self._even_ratios(self.x[inside], n_rows, most)
+        steps = [
+            2.0 * 1.349 * math.hypot(sigma, self.median_err) / (weight * n_rows) ** (1.0 / 3.0)
+            for weight, sigma in zip(mixture.weights, mixture.sigmas, strict=True)
+            if weight * n_rows >= max(10.0, 0.05 * n_rows)
+        ]
+        step = max(min(steps, default=0.0), self.width / _PIXELS)
+        # An odd number, so that the middle of the picture, where a lone value sits, is no edge.
+        n_bins = min(max(math.ceil(self.width / step), 8), most) | 1
+        distinct = np.unique(self.x[inside])
+        if distinct.size > 1 and 3 * distinct.size < n_rows:
+            grain = float(np.diff(distinct).min())
+            size = max(1, round(self.width / n_bins / grain)) * grain
+            if size < self.width / 3.0:
+                first = distinct[0] - grain / 2.0
+                first -= math.ceil((first - self.low) / size) * size
+                return first + size * np.arange(math.ceil((self.high - first) / size) + 1)
+        first, last = max(self.low, self.truncated[0]), min(self.high, self.truncated[1])
+        if (first, last) != (self.low, self.high):
+            n_bins = max(round(n_bins * (last - first) / self.width), 4)
+        return np.linspace(first, last, n_bins + 1)
+
+    def _even_ratios(self, x: Array, n_rows: float, most: int) -> Array:
+        """Bin edges on a logarithmic axis, by the same rule for the logarithms."""
+        quartiles = np.log(np.quantile(x, [0.25, 0.75]))
+        step = 2.0 * float(np.diff(quartiles)[0]) / n_rows ** (1.0 / 3.0)
+        distinct = np.unique(x)
+        if 3 * distinct.size < n_rows:
+            step = max(step, math.log1p(float(np.diff(distinct).min()) / distinct[0]))
+        first, last = max(self.low, self.truncated[0]), min(self.high, self.truncated[1])
+        n_bins = min(max(round(math.log(last / first) / max(step, 1e-9)), 8), most)
+        return np.geomspace(first, last, n_bins + 1)
+
+    def counts(self, edges: Array) -> Array:
+        """Rows, or their weights, in each bin."""
+        if self.bins is not None:
+            return spread(self.weights, self.bins, edges)
+        return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
+
+    def typical_errors(self, mixture: Mixture) -> tuple[Array, Array]:
+        """A few errors that stand for all of them, and which share of each component's rows has each of them.
+
+        Rows are grouped by error, each group is replaced by its root mean square: the mixture averaged over the
+        rows' errors then costs the same for a hundred rows and for ten million. Rows count for a component with
+        their probability to belong to it, since errors often grow with the values.
+        """
+        if self.err.strides == (0,) or self.err.size == 1:
+            return np.asarray(self.err[:1]), np.ones((1, mixture.n_components))
+        order = np.argsort(self.err, kind="stable")[:: -(-self.err.size // _SAMPLE)]
+        errors, rows = self.err[order], self.weights[order]
+        members = rows[:, None] * mixture.responsibilities(self.x[order], errors)
+        starts = np.unique(np.linspace(0, errors.size, _REPRESENTATIVES + 1).astype(int)[:-1])
+        totals = np.add.reduceat(rows, starts)
+        # A component without rows, far outside, has errors like all of them.
+        shares = np.add.reduceat(members, starts) + 1e-12 * totals[:, None]
+        return np.sqrt(np.add.reduceat(rows * errors**2, starts) / totals), shares / shares.sum(axis=0)
+
+    def grid(self, mixture: Mixture) -> Array:
+        """Abscissae for curves: even, and closer where a component is narrow."""
+        widths = np.clip(mixture.sigmas, self.finest(mixture.means), 0.05 * self.width)
+        near = (mixture.means + widths * np.linspace(-5.0, 5.0, 41)[:, None]).ravel()
+        even = np.geomspace if self.log else np.linspace
+        points = np.concatenate([even(self.low, self.high, 400), near])
+        return np.unique(points[(points >= self.low) & (points <= self.high)])
+
+    def intrinsic(self, mixture: Mixture, grid: Array) -> Array:
+        """Weighted density of each component, a row each, with the errors removed."""
+        parts = [mixture.weights[j] * mixture.component(j).pdf(grid) for j in range(mixture.n_components)]
+        return np.array(parts) * self.stretch(grid)
+
+    def observed(self, mixture: Mixture, grid: Array) -> Array:
+        """Weighted density of each component's observed values, a row each, averaged over the errors of its rows.
+
+        Never sharper than the picture: a component without width and errors still has a finite curve.
+        """
+        errors, shares = self.typical_errors(mixture)
+        blurred = np.hypot(errors, 0.3 * self.finest(grid)[:, None])
+        parts = [
+            mixture.weights[j] * (mixture.component(j).pdf(grid[:, None], blurred) @ shares[:, j])
+            for j in range(mixture.n_components)
+        ]
+        return np.array(parts) * self.stretch(grid)
+
+    def observed_cdf(self, mixture: Mixture, grid: Array) -> Array:
+        """Probability of an observed value below each point, averaged likewise."""
+        errors, shares = self.typical_errors(mixture)
+        parts = [
+            mixture.weights[j] * (mixture.component(j).cdf(grid[:, None], errors) @ shares[:, j])
+            for j in range(mixture.n_components)
+        ]
+        return np.sum(parts, axis=0)
+
+
+def spread(counts: Array, bins: Array, edges: Array) -> Array:
+    """Rows between edges, where each bin's rows are spread evenly over it; a bin without width has them at its place.
+
+    >>> spread(np.array([4.0, 6.0]), np.array([[0.0, 2.0], [2.0, 5.0]]), np.array([0.0, 1.0, 5.0]))
+    array([2., 8.])
+    """
+    low, high = bins.T
+    wide = high > low
+    below = np.zeros(edges.size)
+    # The rows below x are a sum of n (clip(x, low, high) - low) / (high - low), whose terms change at the bins' edges.
+    slopes = counts[wide] / (high[wide] - low[wide])
+    for ends, sign in ((low[wide], 1.0), (high[wide], -1.0)):
+        order = np.argsort(ends, kind="stable")
+        at = np.searchsorted(ends[order], edges)
+        rise, weighted = (np.append(0.0, np.cumsum(part[order]))[at] for part in (slopes, slopes * (ends - edges[0])))
+        below += sign * (rise * (edges - edges[0]) - weighted)
+    found = np.maximum(np.diff(below), 0.0)
+    return np.asarray(found + np.histogram(low[~wide], edges, weights=counts[~wide])[0])
+
+
+def _range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple[float, float, bool]:
+    """First and last value of the picture, and whether its axis is logarithmic."""
+    low, high = _even_range(mixture, x, err, weights)
+    if x.min() > 0.0:
+        shares = [_BEYOND, 0.25, 0.75, 1.0 - _BEYOND]
+        first, lower, upper, last = (float(q) for q in _quantiles(x, shares, weights))
+        if last > _RATIO * first and upper - lower < _CROWDED * (high - low):
+            margin = (last / first) ** 0.04
+            return first / margin, last * margin, True
+    return low, high, False
+
+
+def _even_range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple[float, float]:
+    median_err = float(np.median(err))
+    reaches = 2.0 * np.hypot(mixture.sigmas, median_err)
+    low, high = _core(mixture, reaches, x, weights)
+    # Values that are all equal, or closer than numbers can tell: room for the errors, or for the axis itself.
+    least = max(6.0 * median_err, 1e-11 * max(abs(low), abs(high)) if high > low else 0.2 * abs(low) or 2.0)
+    if high - low < least:
+        low, high = 0.5 * (low + high - least), 0.5 * (low + high + least)
+    core = high - low
+    near = core * (_NEAR_FEW if x.size <= _FEW else _NEAR_MANY)
+    shown = x[(x >= low - near) & (x <= high + near)]
+    first, last = min(low, float(shown.min(initial=low))), max(high, float(shown.max(initial=high)))
+    for weight, mean, reach in zip(mixture.weights, mixture.means, reaches, strict=True):
+        if weight >= max(_SHARE, 3.0 / x.size) and low - _FAR * core < mean < high + _FAR * core:
+            first, last = min(first, mean - min(reach, core)), max(last, mean + min(reach, core))
+    margin = 0.04 * (last - first)
+    return float(first - margin), float(last + margin)
+
+
+def _core(mixture: Mixture, reaches: Array, x: Array, weights: Array) -> tuple[float, float]:
+    """The middle 90 % of the rows, but no more than where the fit has most rows if errors spread the others."""
+    tail = max(_TAIL, 1.01 / x.size) if x.size >= 5 else 0.0
+    low, high = (float(q) for q in _quantiles(x, [tail, 1.0 - tail], weights))
+    heavy = mixture.weights >= _TAIL
+    first = float((mixture.means - reaches)[heavy].min(initial=np.inf))
+    last = float((mixture.means + reaches)[heavy].max(initial=-np.inf))
+    first, last = first - (last - first), last + (last - first)
+    if x.size >= 5 and np.mean((x >= first) & (x <= last)) > 0.5:
+        low, high = max(low, first), min(high, last)
+    return low, high
+
+
+def _quantiles(x: Array, shares: list[float], weights: Array) -> Array:
+    by_weight = None if weights.strides == (0,) else weights
+    return np.asarray(np.quantile(x, shares, method="inverted_cdf", weights=by_weight))
