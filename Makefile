@@ -1,5 +1,5 @@
 # Two commands: `make run` and `make test`. Each sets up .venv when it is missing or out of date.
-# On Slurm: `make run PROFILE=slurm`; `make test-cluster` tests that.
+# On Slurm: `make run PROFILE=slurm`. `make test-all` runs what takes too long for `make test`, with `make test-cluster`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,17 +9,33 @@ PROFILE ?= default
 ARGS ?=
 # Cores for `make run`, and processes for `make test`.
 CORES ?= all
+# Each file of tests goes to one process, which makes once what its tests share.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The percentage of lines that `make coverage` asks for.
+FLOOR := 80
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-cluster lint format docs benchmark lock clean
+.PHONY: run test test-all test-cluster coverage lint format docs benchmark lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
 	@. $(BIN)/activate && mixpipe run --config "$(CONFIG)" \
 	  $(if $(filter default,$(PROFILE)),--cores $(CORES),--workflow-profile workflow/profiles/$(PROFILE)) $(ARGS)
 
-test: lint
-	@. $(BIN)/activate && pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+# Style and types are checked beside the tests; what they say comes last.
+test: $(VENV)/.dev
+	@said=$$(mktemp); $(MAKE) --no-print-directory lint >$$said 2>&1 & lint=$$!; \
+	  . $(BIN)/activate; $(PYTEST) $(ARGS); tests=$$?; \
+	  wait $$lint; lint=$$?; cat $$said; rm $$said; exit $$((tests | lint))
+
+# The campaigns, which `make test` leaves out, and then Slurm.
+test-all: $(VENV)/.dev
+	@. $(BIN)/activate && $(PYTEST) -m campaign $(ARGS)
+	@$(MAKE) --no-print-directory test-cluster
+
+# Lines that the tests reach in their own processes; those of jobs and of compiled functions are not seen.
+coverage: $(VENV)/.dev
+	@. $(BIN)/activate && $(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=$(FLOOR) $(ARGS)
 
 # A Slurm of its own is started for this, as root, and stopped. Without Slurm (apt-get install slurm-wlm) it is skipped.
 test-cluster: $(VENV)/.dev $(VENV)/.slurm

@@ -14,6 +14,7 @@ from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Uncertainties
+from tests.campaign import campaign
 
 THREE = Mixture([0.5, 0.3, 0.2], [0.0, 4.0, 8.5], [1.0, 0.7, 1.2])
 NONE = Common(np.arange(0), np.arange(0))
@@ -401,6 +402,7 @@ def test_what_has_no_influence_function_is_taken_for_independent(kind):
 
 
 @pytest.mark.parametrize("overlap", benchmark.OVERLAPS)
+@campaign
 def test_significances_are_calibrated(overlap):
     found = benchmark.calibration("two separated", 400, overlap, range(100))
     values = np.abs(found["significance"][:, 0])

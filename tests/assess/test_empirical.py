@@ -13,6 +13,7 @@ from mixpipe.assess.quality import assess
 from mixpipe.assess.simulation import quality_pvalues, simulated_statistics
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from tests.campaign import campaign, mostly_campaign
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 
@@ -73,6 +74,7 @@ def test_equal_sigmas_are_one_parameter():
         assert ks_2samp(limit, simulated).pvalue > 1e-3
 
 
+@campaign
 def test_p_values_from_the_limit_are_uniform():
     """200 catalogs of 5000 rows, each against the limit of one fit of 5000 rows, from which its own hardly differs."""
     cells = Cells.from_rows(*draw(5000))
@@ -125,7 +127,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("kind", mostly_campaign(OTHERS, "background"))
 def test_limit_and_simulations_of_other_fits_agree(kind):
     sample, window, options = OTHERS[kind]
     rng = np.random.default_rng(15)

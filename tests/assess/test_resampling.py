@@ -16,6 +16,7 @@ from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, si
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from tests.campaign import campaign, mostly_campaign
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
@@ -132,6 +133,7 @@ def test_a_fit_with_equal_sigmas_keeps_them_equal():
     assert draws.sigmas.std() > 0.0
 
 
+@campaign
 def test_p_values_are_uniform_under_the_model():
     """200 catalogs of 120 rows with 19 draws each: the p-values are twentieths, spread out between them at random."""
     truth = Mixture([0.6, 0.4], [0.0, 5.0], [1.0, 0.7])
@@ -177,6 +179,7 @@ def test_likelihood_ratio_against_one_component_more():
     assert likelihood_ratio_test(cells, 2, n_draws=19, n_threads=1) == right
 
 
+@campaign
 def test_likelihood_ratio_is_uniform_under_the_model():
     """20 catalogs of one component, 9 draws each: the p-values are tenths, spread out between them at random."""
     rng = np.random.default_rng(11)
@@ -234,8 +237,8 @@ def censored_normal(x, mean, sigma):
 NORMAL = 1.0 + ndtri((np.arange(200_000) + 0.5) / 200_000)
 
 
-@pytest.mark.parametrize("n", [700, 12_000], ids=["rows", "sketch"])
-@pytest.mark.parametrize("kind", ["laplace", "student_t", "truncated", "limits"])
+@pytest.mark.parametrize("n", mostly_campaign([700, 12_000], 700), ids=["rows", "sketch"])
+@pytest.mark.parametrize("kind", mostly_campaign(["laplace", "student_t", "truncated", "limits"], "laplace", "limits"))
 def test_draws_of_other_fits_scatter_as_their_information_says(kind, n):
     rng = np.random.default_rng(20)
     parts = ("means", "sigmas")
@@ -300,6 +303,7 @@ def test_draws_of_other_fits_do_not_depend_on_threads_and_do_on_the_seed():
         assert not np.any(getattr(one, part) == getattr(other, part))
 
 
+@campaign
 def test_intervals_of_censored_samples_cover():
     """40 catalogs: an interval of 68 % covers in 0.68 +- 0.074 of them; 4 of these and some for 60 draws."""
     covered = []
@@ -315,6 +319,7 @@ def test_intervals_of_censored_samples_cover():
     assert np.all(np.abs(np.mean(covered, axis=0) - 0.68) < 0.31)
 
 
+@campaign
 def test_likelihood_ratio_of_other_fits_is_uniform_under_the_model():
     """6 catalogs of each kind, 9 draws each: the p-values are tenths, spread out between them at random."""
     rng = np.random.default_rng(22)
@@ -331,7 +336,7 @@ def test_likelihood_ratio_of_other_fits_is_uniform_under_the_model():
     assert kstest(np.array(found) - rng.uniform(0.0, 0.1, 18), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["limits", "truncated", "laplace", "background"])
+@pytest.mark.parametrize("kind", mostly_campaign(["limits", "truncated", "laplace", "background"], "limits"))
 def test_likelihood_ratio_of_other_fits_sees_two_groups(kind):
     x, err = draw(120, Mixture([0.5, 0.5], [0.0, 6.0], [1.0, 0.5]))
     options = {}
@@ -367,6 +372,7 @@ def test_quality_of_limits_has_no_p_values():
     assert np.isnan(quality_pvalues(mixpipe.fit_mixture(x, err, 2), limited, n_draws=3)).all()
 
 
+@campaign
 def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
     """24 samples of each; the mean of uniform p-values is 0.5 with a standard deviation of 0.06."""
     mixture = Mixture([0.5, 0.5], [0.0, 2.5], [1.0, 0.5])

@@ -401,7 +401,7 @@ def as_nobody(command: list[str], folder: Path) -> subprocess.CompletedProcess:
             pytest.skip("setpriv is not there, and permissions do not hold for root")
         # Without its capabilities root is a user like others.
         command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", *command]
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=3600, check=False)
 
 
 class TestOutputs:

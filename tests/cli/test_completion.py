@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from mixpipe.cli import main
 
 PROGRAM = "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; main(prog_name='mixpipe')"
 
@@ -12,9 +15,8 @@ PROGRAM = "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; ma
 def offered(words: str) -> list[str]:
     """What completes the last of some words, as the script that bash is given asks for it."""
     setting = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_MIXPIPE_COMPLETE": "bash_complete"}
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, env={**os.environ, **setting}, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    done = CliRunner().invoke(main, [], prog_name="mixpipe", env=setting)
+    assert (done.exit_code, done.stderr) == (0, "")
     return [line.split(",", 1)[1] for line in done.stdout.splitlines() if line]
 
 

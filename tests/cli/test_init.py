@@ -16,6 +16,7 @@ from mixpipe import cli
 from mixpipe.cli.init.grouping import group_files
 from mixpipe.cli.init.yaml_text import one_line, remark
 from mixpipe.config.settings import parse_config
+from tests.campaign import campaign
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(50.0, 10.0, 60).round(3)
@@ -157,6 +158,7 @@ def test_tabulated_densities_get_their_grid(catalogs):
     assert (catalog["hdu"], catalog["key"]) == ("PDF", "ID")
 
 
+@campaign
 def test_configurations_of_real_catalogs_run_to_their_end(catalogs, tmp_path):
     patterns = ("neutron_stars/*.csv", "photoz/*.fits")
     small = [str(file) for pattern in patterns for file in sorted(catalogs.glob(pattern))]

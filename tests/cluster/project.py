@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tests.cluster.slurm import wait_for
+from tests.cluster.slurm import HOUR, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 # Imported by each Python process. The job of a rule waits in front of its work until its file is gone, and fails where
@@ -88,7 +88,7 @@ class Project:
         kept = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
         return {**kept, "PYTHONPATH": path, "MIXPIPE_FAULTS": str(self.faults)}
 
-    def finish(self, run: subprocess.Popen, seconds: float = 300) -> None:
+    def finish(self, run: subprocess.Popen, seconds: float = HOUR) -> None:
         """Wait for a run, which has to succeed."""
         try:
             run.wait(timeout=seconds)
@@ -99,7 +99,7 @@ class Project:
     def said(self) -> str:
         return self.output.read_text(encoding="utf-8")
 
-    def wait_until_said(self, text: str, run: subprocess.Popen, seconds: float = 120) -> None:
+    def wait_until_said(self, text: str, run: subprocess.Popen, seconds: float = HOUR) -> None:
         wait_for(lambda: text in self.said() or run.poll() is not None, text, seconds)
         assert text in self.said(), self.said()
 

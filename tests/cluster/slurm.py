@@ -19,6 +19,8 @@ PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "squeue", "sca
 CONF = Path("/etc/slurm/slurm.conf")
 MARK = "# written by the tests of mixpipe"
 CPUS = 2
+# What is not there after so many seconds is taken to hang, however busy the machine is.
+HOUR = 3600
 
 CONFIGURATION = """\
 {mark}
@@ -67,7 +69,7 @@ def missing() -> str:
     return ""
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = HOUR) -> None:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not condition():

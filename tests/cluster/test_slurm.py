@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster import slurm as scheduler
 from tests.cluster.project import Project, demo, kill, survey
-from tests.cluster.slurm import Slurm, wait_for
+from tests.cluster.slurm import HOUR, Slurm, wait_for
 from tests.workflow.test_faults import FIT as FIT_FILE
 from tests.workflow.test_faults import troubled
 from tests.workflow.test_ownership import spoil
@@ -37,14 +37,14 @@ def test_many_shards_and_columns_as_on_one_machine(slurm, tmp_path, capsys):
     local, remote = (survey(tmp_path / name, 20, 4, n_rows=20_000, max_components=10) for name in ("local", "remote"))
     # Both find the kernels compiled.
     for project in (local, remote):
-        project.finish(project.start("default", "--cores", str(scheduler.CPUS)), seconds=900)
+        project.finish(project.start("default", "--cores", str(scheduler.CPUS)))
         for name in ("results", ".snakemake"):
             shutil.rmtree(project.folder / name)
     begin = time.monotonic()
-    local.finish(local.start("default", "--cores", str(scheduler.CPUS)), seconds=900)
+    local.finish(local.start("default", "--cores", str(scheduler.CPUS)))
     local_seconds = time.monotonic() - begin
     begin = time.monotonic()
-    remote.finish(remote.start("slurm"), seconds=900)
+    remote.finish(remote.start("slurm"))
     remote_seconds = time.monotonic() - begin
     jobs = slurm.jobs(remote.folder)
     # One job that reads, and one per column: its fit and its figures.
@@ -98,9 +98,9 @@ def test_demo_with_faults_of_all_kinds(slurm, timed, tmp_path):
     (remote.faults / "fit.fail").touch()
     (remote.faults / "fit.wait").touch()
     run = start_demo(remote)
-    wait_for(lambda: states() == ["FAILED", "RUNNING"], "the fit failed and runs again", 120)
+    wait_for(lambda: states() == ["FAILED", "RUNNING"], "the fit failed and runs again")
     slurm.ask("scancel", fits()[1]["JobId"])
-    wait_for(lambda: states() == ["FAILED", "CANCELLED", "RUNNING"], "the fit was cancelled and runs again", 120)
+    wait_for(lambda: states() == ["FAILED", "CANCELLED", "RUNNING"], "the fit was cancelled and runs again")
     memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in fits()]
     assert memory == [memory[0], 2 * memory[0], 3 * memory[0]]
 
@@ -113,13 +113,13 @@ def test_demo_with_faults_of_all_kinds(slurm, timed, tmp_path):
     # Snakemake is killed while the figures are drawn: that job goes on, until the next run cancels it. A job of the
     # user's in the same folder, of a similar name, is left alone.
     foreign = slurm.submit(remote.folder, "mixpipe_other", "--hold", "--wrap=true")
-    wait_for((remote.folder / "results/logs/figures/neutron_stars/2018/mass.log").parent.is_dir, "figures", 180)
+    wait_for((remote.folder / "results/logs/figures/neutron_stars/2018/mass.log").parent.is_dir, "figures")
     *_, orphan = fits()
     kill(run)
     assert orphan["JobState"] == "RUNNING"
     run = start_demo(remote)
     remote.wait_until_said("mixpipe: cancelling 1 jobs", run)
-    wait_for(lambda: fits()[2]["JobState"] == "CANCELLED", "the orphan is cancelled", 60)
+    wait_for(lambda: fits()[2]["JobState"] == "CANCELLED", "the orphan is cancelled")
     (remote.faults / "figures.wait").unlink()
     remote.finish(run)
     assert fits()[2]["JobId"] == orphan["JobId"]
@@ -140,7 +140,7 @@ def test_run_that_is_a_job_itself(slurm, tmp_path):
     foreign = slurm.submit(project.folder, "mixpipe_other", "--hold", "--wrap=true")
     command = shlex.join(project.command("slurm"))
     own = slurm.submit(project.folder, "mixpipe_demo", f"--wrap={command}", environment=project.environment)
-    wait_for(lambda: slurm.state(own) not in ("PENDING", "RUNNING"), "the run", 240)
+    wait_for(lambda: slurm.state(own) not in ("PENDING", "RUNNING"), "the run")
     said = (project.folder / f"slurm-{own}.out").read_text()
     assert slurm.state(own) == "COMPLETED", said
     assert (project.folder / "results/report.html").is_file()
@@ -152,7 +152,7 @@ def test_mistake_of_the_user_is_submitted_once(slurm, tmp_path):
     project = survey(tmp_path / "project", n_shards=2, n_columns=2)
     spoil(project)
     run = project.start_mixpipe("run", "--config", "mine.yaml", "--workflow-profile", str(project.profile("slurm")))
-    assert run.wait(600) == 1
+    assert run.wait(HOUR) == 1
     assert len(slurm.jobs(project.folder)) == 1
     lines = project.said().splitlines()
     assert lines[-1].startswith("mixpipe: error: 1 rows have more fields than the header, the first is row ")

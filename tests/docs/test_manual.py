@@ -14,6 +14,7 @@ import yaml
 
 from mixpipe.cli import main
 from mixpipe.config.schema import SCHEMA, SECTIONS
+from tests.campaign import campaign
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = sorted(path.name for path in DOCS.glob("*.md") if ">>>" in path.read_text(encoding="utf-8"))
@@ -63,6 +64,7 @@ def test_examples_in_python(page, folder, request):
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
 
 
+@campaign
 def test_quick_start_in_an_empty_folder(folder):
     text = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

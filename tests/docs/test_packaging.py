@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.campaign import campaign
+
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
@@ -27,7 +29,7 @@ def call(*command: object, folder: Path, **environment: str) -> subprocess.Compl
         text=True,
         capture_output=True,
         check=False,
-        timeout=600,
+        timeout=3600,
     )
 
 
@@ -79,10 +81,22 @@ def test_wheel_has_library_and_workflow_and_nothing_else(wheel, root):
     )
     there = [name for name in files.stdout.splitlines() if (root / name).is_file()]
     assert names == {re.sub("^workflow/", "mixpipe/workflow/", name) for name in there}
-    data = {"config/config.schema.yaml", "report/templates/report.html.j2", "workflow/Snakefile"}
+    data = {"py.typed", "config/config.schema.yaml", "report/templates/report.html.j2", "workflow/Snakefile"}
     assert {f"mixpipe/{name}" for name in data} <= names
 
 
+def test_demo_is_planned_where_the_wheel_is_installed(installed, root, tmp_path):
+    shutil.copytree(root / "config", tmp_path / "config")
+    home = call(installed / "python", "-c", "import mixpipe; print(mixpipe.__file__)", folder=tmp_path)
+    assert Path(home.stdout.strip()).is_relative_to(installed.parent)
+    planned = call(installed / "mixpipe", "run", "--dry-run", folder=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    jobs = set(re.findall(r"^\[ *\d+/13\] (.+)$", planned.stdout + planned.stderr, re.MULTILINE))
+    assert len(jobs) == 13
+    assert {"fitting neutron_stars 2018 mass", "writing results/report.html"} <= jobs
+
+
+@campaign
 def test_demo_runs_where_the_wheel_is_installed(installed, root, tmp_path):
     shutil.copytree(root / "config", tmp_path / "config")
     home = call(installed / "python", "-c", "import mixpipe; print(mixpipe.__file__)", folder=tmp_path)
@@ -151,6 +165,14 @@ def test_conda_has_the_same_dependencies(root):
     conda.pop("pip")
     wanted = dict(re.fullmatch(r"([a-z0-9-]+)(.*)", each).groups() for each in project["dependencies"])
     assert {names.get(name, name): version for name, version in conda.items()} == wanted
+
+
+def test_the_oldest_versions_are_the_lower_bounds(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = project["dependencies"] + project["optional-dependencies"]["sklearn"]
+    bounds = {each.replace(">=", "==") for each in required}
+    lines = (root / "requirements/oldest.txt").read_text(encoding="utf-8").splitlines()
+    assert {line for line in lines if not line.startswith("#")} == bounds
 
 
 def test_layout_is_that_of_the_workflow_catalog(root):

@@ -17,11 +17,12 @@ from mixpipe.fitting.gaussian.search import Search
 from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import bic
 from mixpipe.model.mixture import Mixture
+from tests.campaign import mostly_campaign
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 ONE = Mixture([1.0], [-1.4], [0.5])
 TWO = Mixture([0.6, 0.4], [-1.6, -0.5], [0.3, 0.2])
-SIZES = (155, 3000)
+SIZES = mostly_campaign([155, 3000], 155)
 
 
 def draw(truth, n, rng, err=0.0):
@@ -125,7 +126,7 @@ def test_ten_components_for_five_rows():
 # Ties and rounding
 
 
-@pytest.mark.parametrize("n", [20, 30_000])
+@pytest.mark.parametrize("n", mostly_campaign([20, 30_000], 20))
 @pytest.mark.parametrize("value", [0.0, -7.3, 2459000.5])
 def test_all_values_equal(n, value):
     best = choose(np.full(n, value)).best
@@ -279,7 +280,7 @@ def test_a_point_seen_with_errors_over_nine_decades():
     assert np.all(np.isfinite([fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas]))
 
 
-@pytest.mark.parametrize("n", [155, 30_000])
+@pytest.mark.parametrize("n", mostly_campaign([155, 30_000], 155))
 def test_one_row_a_million_sigma_away_takes_one_component_and_changes_nothing_else(n):
     rng = np.random.default_rng(6)
     err = rng.uniform(0.05, 0.2, n)
@@ -440,7 +441,7 @@ LARGE = [
 ]
 
 
-@pytest.mark.parametrize("data", LARGE)
+@pytest.mark.parametrize("data", mostly_campaign(LARGE, overlapping, rounded_to_a_tenth))
 def test_many_rows_are_fitted_as_well_as_by_a_search_on_the_rows(data):
     x, err = data(np.random.default_rng(5))
     assert N_LARGE > SEARCH_ROWS

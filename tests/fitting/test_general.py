@@ -16,6 +16,7 @@ from mixpipe.fitting.general.likelihood import Likelihood, Point
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from tests.campaign import campaign, mostly_campaign_pairs
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -116,8 +117,17 @@ def test_loglik_equals_numerical_integration(name, kind):
     assert GeneralEngine().loglik(cells, mixture) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("kind", ["values", "limits", "between", "above"])
+DERIVED = ("values", "limits", "between", "above")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    mostly_campaign_pairs(
+        FAMILIES,
+        DERIVED,
+        [(name, kind) for name in FAMILIES for kind in DERIVED if kind == "values" or name == "gaussian"],
+    ),
+)
 def test_gradient_and_hessian_are_the_derivatives_of_the_loglik(name, kind):
     """By differences of log_rows over 16 times the step of the code; weights vary freely in their logarithms."""
     counts = np.array([1.0, 2.0, 0.5, 1.0, 3.0, 1.0])
@@ -192,6 +202,7 @@ def draw(name, n, rng, shape=None):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@campaign
 def test_pulls_of_every_family_are_standard_normal(name):
     """24 catalogs: their mean pull is uncertain by 0.20 and its scatter by 0.15; both within some 3.5 of that."""
     n_catalogs, n = 24, 300
@@ -405,8 +416,11 @@ AWKWARD = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("case", AWKWARD)
+# Every case with Gaussians, and every family with the first and the last case.
+SOME = [(name, case) for name in NAMES for case in AWKWARD if name == "gaussian" or case in ("three rows", "rounded")]
+
+
+@pytest.mark.parametrize(("name", "case"), mostly_campaign_pairs(NAMES, AWKWARD, SOME))
 def test_awkward_data_give_a_fit_or_a_plain_refusal(name, case):
     data = dict(AWKWARD[case])
     x = data.pop("x")

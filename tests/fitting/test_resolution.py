@@ -19,6 +19,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import find_resolution
 from tests import reference as ref
+from tests.campaign import campaign
 
 PARTS = ("weights", "means", "sigmas")
 
@@ -85,7 +86,10 @@ def test_the_exact_row_of_the_shared_catalog_is_no_population(catalogs):
     is_one_population(data.x.to_numpy(), data.e.to_numpy())
 
 
-@pytest.mark.parametrize(("n", "samples", "wrong"), [(60, 8, 2), (200, 6, 1), (1000, 3, 0)])
+@pytest.mark.parametrize(
+    ("n", "samples", "wrong"),
+    [(60, 8, 2), pytest.param(200, 6, 1, marks=campaign), pytest.param(1000, 3, 0, marks=campaign)],
+)
 def test_errors_over_six_decades_make_no_populations(n, samples, wrong):
     """As with regular errors, where BIC errs in up to one of ten at N = 60."""
     found = []
@@ -413,6 +417,7 @@ def test_uncertainties_of_inverse_selection_probabilities_are_the_scatter_of_sam
 
 
 @pytest.mark.parametrize("weights", [[1.0, 2.0, 3.0], [0.5, 1.0, 2.5]], ids=["whole", "shares"])
+@campaign
 def test_pvalues_of_weighted_rows_are_uniform(weights):
     """60 samples: more than so many p-values of at most .1 have a probability below .001."""
     truth = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])

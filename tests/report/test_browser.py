@@ -18,6 +18,7 @@ from mixpipe.report.entries import ReleaseChange, ReportEntry
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.page import write_report
 from mixpipe.results.tables import components_table
+from tests.campaign import campaign
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
 EVIL = '<script>document.title = 1</script>"\'><img src=x onerror="document.title = 2"></script>'
@@ -305,6 +306,7 @@ def test_it_prints_on_white_with_figures_for_plots(show, some, tmp_path):
     assert page.pdf().startswith(b"%PDF")
 
 
+@campaign
 def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_path, record_property):
     # Figures of the size that they have: 2500 of them are left out.
     fitted.figures["mixture"].with_name("large.svg").write_bytes(SVG + b" " * 80_000)

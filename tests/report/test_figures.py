@@ -26,6 +26,7 @@ from mixpipe.report.figures.densities import Example, draw_examples
 from mixpipe.report.figures.quality import binomial_quantile
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import component_style
+from tests.campaign import mostly_campaign
 
 
 def fit_of(weights, means, sigmas, n_data, converged=True, loglik=-100.0):
@@ -83,7 +84,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    mostly_campaign(CASES, "one row", "outlier", "constant zero", "nine decades", "ten components", "huge offset"),
+)
 def test_hard_data_draw_without_a_warning_and_nothing_leaves_the_figure(name, tmp_path):
     parameters, x, err, unit = CASES[name]
     fit = fit_of(*parameters, n_data=len(x))

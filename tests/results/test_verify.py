@@ -19,6 +19,7 @@ from mixpipe.pipeline.manifest import record_run
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.verification import MANIFEST, verify_results
+from tests.campaign import campaign
 
 
 @pytest.fixture
@@ -200,6 +201,7 @@ def snakemake(root: Path, folder: Path, cores: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@campaign
 def test_two_runs_are_the_same_bytes_with_one_core_and_with_two(root, tmp_path):
     """Tables, figures and the page; with everything that is drawn at random."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -232,6 +234,7 @@ json.dump(numbers, sys.stdout)
 """
 
 
+@campaign
 def test_plain_instructions_give_the_same_numbers(tmp_path, root):
     """Kernels for this processor against kernels for any of the last twenty years."""
     found = {}

@@ -11,10 +11,12 @@ from subprocess import Popen
 import pytest
 
 from benchmarks.faults import jobs_at_work, outcomes
+from tests.campaign import campaign
 from tests.cluster.project import Project, kill, survey
-from tests.cluster.slurm import wait_for
+from tests.cluster.slurm import HOUR, wait_for
 
 
+@campaign
 def test_killed_run_is_completed_by_the_same_command(tmp_path):
     whole, killed = (survey(tmp_path / name, n_shards=2, n_columns=1) for name in ("whole", "killed"))
     whole.finish(whole.start("default", "--cores", "2"))
@@ -49,7 +51,7 @@ def test_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path):
     project.wait_until_said("reading", first)
     output, project.output = project.output, tmp_path / "second.txt"
     second = project.start("default", "--cores", "1")
-    assert second.wait(timeout=120) == 2
+    assert second.wait(HOUR) == 2
     assert f"mixpipe: error: another run is at work, in {project.folder / 'results'} (process " in project.said()
     assert "Traceback" not in project.said()
     project.output = output
@@ -57,6 +59,7 @@ def test_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path):
     kill(first)
 
 
+@campaign
 def test_run_that_is_killed_at_random_moments(tmp_path):
     """A few of the moments of `python -m benchmarks.faults`: Snakemake, a job and all processes."""
     found = list(outcomes(survey(tmp_path / "project", n_shards=1, n_columns=1), 3))
@@ -71,7 +74,7 @@ if rule:
     import resource
 
     import mixpipe.pipeline.job
-    from mixpipe.files import write_file
+    from mixpipe.base.files import write_file
 
     def hold(path):
         path.write_text("half")
@@ -134,7 +137,7 @@ def option(line: str) -> list[str]:
 def test_want_of_memory_names_the_setting_that_gives_more(tmp_path):
     project = troubled(tmp_path / "project")
     (project.faults / "ingest.memory").touch()
-    assert start(project).wait(300) == 1
+    assert start(project).wait(HOUR) == 1
     (log,) = (project.folder / "results/logs/ingest").rglob("*.log")
     line = last_line(log)
     given = limit("mem_mb", log)
@@ -152,7 +155,7 @@ def test_job_that_is_terminated_names_the_limit_on_its_time(tmp_path, fitted):
     project = troubled(tmp_path / "project")
     run, job = hold(project)
     os.kill(job, signal.SIGTERM)
-    assert run.wait(300) == 1
+    assert run.wait(HOUR) == 1
     log = project.folder / FIT_LOG
     line = last_line(log)
     assert line.startswith("mixpipe: error: terminated, by a limit on its time or by somebody, in rule fit with ")
@@ -165,6 +168,7 @@ def test_job_that_is_terminated_names_the_limit_on_its_time(tmp_path, fitted):
     assert project.results() == fitted
 
 
+@campaign
 def test_job_that_is_killed_for_its_memory_gets_more_at_the_next_attempt(tmp_path, fitted):
     project = troubled(tmp_path / "project")
     run, job = hold(project, "--retries", "1")
@@ -186,7 +190,7 @@ def hold(project: Project, *arguments: str) -> tuple[Popen, int]:
     """A run in which the fit waits in the middle of a file, which it does once, and the process of that fit."""
     (project.faults / "fit.hold").touch()
     run = start(project, *arguments)
-    wait_for(lambda: half_written(project) or run.poll() is not None, "a file is half-written", 120)
+    wait_for(lambda: half_written(project) or run.poll() is not None, "a file is half-written")
     assert run.poll() is None, project.said()
     (job,) = jobs_at_work(run.pid)
     return run, job
@@ -196,6 +200,7 @@ def half_written(project: Project) -> list[Path]:
     return [path for path in (project.folder / "results/survey").rglob(".*") if path.stat().st_size]
 
 
+@campaign
 def test_full_disk_is_named_and_leaves_nothing_half(tmp_path, fitted):
     project = troubled(tmp_path / "project")
     results = project.folder / "results"
@@ -203,7 +208,7 @@ def test_full_disk_is_named_and_leaves_nothing_half(tmp_path, fitted):
     if not mount(results, "size=120k"):
         pytest.skip("no file system can be mounted here")
     try:
-        assert start(project).wait(300) == 1
+        assert start(project).wait(HOUR) == 1
         line = last_line(project.folder / FIT_LOG)
         assert re.match(
             r"mixpipe: error: cannot write members.parquet \(.*No space left on device\), in results/survey/dr1/v0 "

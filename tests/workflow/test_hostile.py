@@ -30,6 +30,7 @@ from mixpipe import cli
 from mixpipe.cli.planning import plan_jobs
 from mixpipe.config.settings import load_config
 from mixpipe.pipeline.plan.run import Run
+from tests.campaign import campaign, mostly_campaign
 
 BRACES = [
     "M_{bol}", "{}", "{0}", "{x", "x}", "{{x}}", "{wildcards.catalog}", "{config}", "{input:q}", "{x!r:>10}",
@@ -112,7 +113,11 @@ def test_init_writes_them_as_text_and_check_reads_them(tmp_path, monkeypatch):
     assert left_behind(tmp_path) == {"t.parquet", "mine.yaml"}
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:40])
+# Two of each kind.
+SOME = [text for kind in (BRACES, QUOTES, MARKUP, SHELL, YAML, PATHS, LETTERS, LONG) for text in kind[:2]]
+
+
+@pytest.mark.parametrize("text", mostly_campaign(HOSTILE, *SOME), ids=lambda text: ascii(text)[:40])
 def test_each_is_text_in_every_key(text, tmp_path, monkeypatch):
     """What it cannot be is said in one line each."""
     monkeypatch.chdir(tmp_path)
@@ -235,6 +240,7 @@ def project(folder: Path, root: Path) -> dict:
     return given
 
 
+@campaign
 def test_all_of_them_from_the_catalog_to_both_reports(tmp_path, root):
     given = project(tmp_path, root)
     work = tmp_path / "work"

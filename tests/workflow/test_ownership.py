@@ -18,8 +18,9 @@ from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.folder import BusyError, find_obstacles, find_others, identity, lock_results
 from mixpipe.results.provenance import code_hash
+from tests.campaign import campaign
 from tests.cluster.project import Project, kill, survey
-from tests.cluster.slurm import wait_for
+from tests.cluster.slurm import HOUR, wait_for
 
 # A scheduler of Snakemake whose jobs stay on this machine.
 LOCAL = SimpleNamespace(_executor=SimpleNamespace(handle_job_error=print), _local_executor=None)
@@ -302,18 +303,19 @@ def test_two_working_folders_do_not_share_results_at_once(tmp_path):
     run = first.start("default", "--cores", "1")
     first.wait_until_said("fitting", run)
     other = second.start("default", "--cores", "1")
-    assert other.wait(120) == 2
+    assert other.wait(HOUR) == 2
     assert f"mixpipe: error: another run is at work, in {tmp_path / 'shared'} (process {run.pid} on " in second.said()
     assert "Traceback" not in second.said()
     other = second.start_mixpipe("run", "--config", "mine.yaml", "--cores", "1")
-    assert other.wait(120) == 2
+    assert other.wait(HOUR) == 2
     assert second.said().count("\n") == 1
     # A dry run writes nothing, and need not wait.
-    assert second.start_mixpipe("run", "--config", "mine.yaml", "--dry-run").wait(120) == 0
+    assert second.start_mixpipe("run", "--config", "mine.yaml", "--dry-run").wait(HOUR) == 0
     (first.faults / "fit.wait").unlink()
     first.finish(run)
 
 
+@campaign
 def test_two_runs_in_one_working_folder_with_results_of_their_own(tmp_path):
     project = survey(tmp_path / "project", n_shards=1, n_columns=1)
     alone = survey(tmp_path / "alone", n_shards=1, n_columns=1)
@@ -342,7 +344,7 @@ class TestMistakes:
 
     def test_of_the_user(self, project):
         spoil(project)
-        assert project.start("default", "--cores", "1", "--retries", "2").wait(120) == 1
+        assert project.start("default", "--cores", "1", "--retries", "2").wait(HOUR) == 1
         assert project.said().count(": reading survey dr1") == 1
         last = project.said().splitlines()[-1]
         assert last.startswith(MISTAKE)
@@ -354,7 +356,7 @@ class TestMistakes:
 
     def test_a_log_of_an_earlier_run_says_nothing_of_this_one(self, project):
         spoil(project)
-        assert project.start("default", "--cores", "1").wait(120) == 1
+        assert project.start("default", "--cores", "1").wait(HOUR) == 1
         (log,) = (project.folder / "results/logs/ingest").rglob("*.log")
         text = log.read_text()
         from mixpipe.pipeline.job import is_final
@@ -367,11 +369,11 @@ class TestMistakes:
     def test_a_file_that_goes_while_it_is_waited_for(self, project):
         (project.faults / "ingest.wait").touch()
         run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "1")
-        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job", 60)
-        wait_for(lambda: list((project.folder / "results/logs").rglob("dr1")), "a job", 60)
+        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job")
+        wait_for(lambda: list((project.folder / "results/logs").rglob("dr1")), "a job")
         (project.folder / "shard_01.csv").unlink()
         (project.faults / "ingest.wait").unlink()
-        assert run.wait(120) == 1
+        assert run.wait(HOUR) == 1
         assert "Traceback" not in project.said()
         lines = project.said().splitlines()
         assert lines[-1].startswith("mixpipe: error: No such file or directory, in shard_01.csv, expected a file that ")
@@ -384,11 +386,11 @@ class TestMistakes:
         (project.faults / "ingest.wait").touch()
         run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "1")
         project.wait_until_said("reading survey ", run)
-        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job", 60)
+        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job")
         (other,) = set(releases) - {project.said().partition("reading survey ")[2][:3]}
         (project.folder / releases[other]).unlink()
         (project.faults / "ingest.wait").unlink()
-        assert run.wait(120) == 1
+        assert run.wait(HOUR) == 1
         assert "Traceback" not in project.said()
         assert f"mixpipe: error: {releases[other]} is missing, since the run was planned, expected " in project.said()
 
@@ -420,21 +422,21 @@ class TestPlacesThatCannotBeWritten:
 
     def test_working_folder(self, project, read_only):
         read_only(project.folder, "--bind")
-        assert self.start(project).wait(120) == 2
+        assert self.start(project).wait(HOUR) == 2
         place = project.folder
         assert project.said() == (
             f"mixpipe: error: the working folder cannot be written, in {place}, "
             "expected a place for the records of Snakemake\n"
         )
         output, project.output = project.output, project.folder.parent / "plain.txt"
-        assert project.start("default", "--cores", "1").wait(120) == 2
+        assert project.start("default", "--cores", "1").wait(HOUR) == 2
         assert "Traceback" not in project.said()
         project.output = output
 
     def test_results(self, project, read_only):
         (project.folder / "results").mkdir()
         read_only(project.folder / "results")
-        assert self.start(project).wait(120) == 2
+        assert self.start(project).wait(HOUR) == 2
         assert project.said() == (
             "mixpipe: error: cannot write lock (Read-only file system), in results/.mixpipe, "
             "expected a folder for `results` that can be written\n"
@@ -444,15 +446,16 @@ class TestPlacesThatCannotBeWritten:
     def test_results_while_a_job_is_at_work(self, project, read_only, place):
         (project.faults / "ingest.wait").touch()
         run = self.start(project)
-        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job", 60)
-        wait_for((project.folder / "results" / place).is_dir, "its folders", 60)
+        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job")
+        wait_for((project.folder / "results" / place).is_dir, "its folders")
         read_only(project.folder / "results" / place)
         (project.faults / "ingest.wait").unlink()
-        assert run.wait(120) == 1
+        assert run.wait(HOUR) == 1
         assert "Traceback" not in project.said()
         errors = [line for line in project.said().splitlines() if line.startswith("mixpipe: error: ")]
         assert any("Read-only file system" in line for line in errors)
 
+    @campaign
     def test_home(self, project, read_only, tmp_path):
         (tmp_path / "home").mkdir()
         read_only(tmp_path / "home")

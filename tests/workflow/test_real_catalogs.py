@@ -15,7 +15,10 @@ import yaml
 from astropy.io import fits
 from scipy.optimize import minimize
 
+from tests.campaign import campaign
 from tests.workflow.test_workflow import Project, rows
+
+pytestmark = campaign
 
 CLUSTERS = "open_clusters/gaia_edr3_members.fits"
 # How the columns of the configuration are called in the file.

@@ -26,6 +26,7 @@ from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.results.verification import verify_results
+from tests.cluster.slurm import HOUR
 
 CONFIG = {
     "catalogs": {
@@ -89,7 +90,7 @@ class Project:
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "checkout")}
         environment.pop("SNAKEMAKE_PROFILE", None)
         return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, capture_output=True, timeout=300, check=False
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, timeout=HOUR, check=False
         )
 
     def planned(self) -> set[str]:
@@ -108,8 +109,8 @@ class Project:
         self.config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def edit(self, module: str) -> None:
-        with (self.folder / "checkout" / "mixpipe" / module).open("a", encoding="utf-8") as stream:
-            stream.write("# edited\n")
+        path = self.folder / "checkout" / "mixpipe" / module
+        path.write_text(f"{path.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
 
     def errors(self) -> list[str]:
         """The last lines of a run that must fail before its first job."""
@@ -319,7 +320,7 @@ TABLE = [
     {
         "catalog of other content, same date": (lambda project: rename_a_star(project, 0), jobs("stars 2018 mass")),
         "edited figures": (
-            lambda project: project.edit("figures/mixture.py"),
+            lambda project: project.edit("report/figures/mixture.py"),
             FIGURES | REPORT,
         ),
         "another error column, which was not read": (
@@ -372,7 +373,7 @@ TABLE = [
             jobs("planets all radius", reading=False),
         ),
         "edited comparison": (
-            lambda project: project.edit("influence.py"),
+            lambda project: project.edit("assess/comparison/influence.py"),
             {"comparing stars 2018_to_dr2"} | ENDS,
         ),
     },
@@ -475,7 +476,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_only_the_added_file_is_read(project):
     write_csv(project.folder / "data/stars_dr2_3.csv", **stars(5))
     ask = (
-        "from pathlib import Path; from mixpipe.config import load_config; from mixpipe.pipeline.plan.run import Run\n"
+        "from pathlib import Path\n"
+        "from mixpipe.config.settings import load_config; from mixpipe.pipeline.plan.run import Run\n"
         "run = Run(load_config('mine.yaml'))\n"
         "for file in run.ingested('stars', 'dr2', 'mass'):\n"
         "    print(Path(file).is_file(), *run.ingest_files('stars', 'dr2', Path(file).stem))"
