@@ -180,7 +180,7 @@ def test_trust_region_leaves_a_saddle_without_gradient():
 
 _PASSES = """
 import numpy as np
-from mixpipe.kernels import passes
+from mixpipe.fitting.kernels import passes
 rng = np.random.default_rng(0)
 n, counts = 5000, np.ones(5000)
 x, var = rng.normal(0.0, 2.0, n), rng.lognormal(-1.8, 1.0, n)
