@@ -554,14 +554,14 @@ def test_a_changed_setting_of_values_leaves_densities_alone(project):
 
 
 def test_edited_code_reruns_what_it_made(project):
-    project.edit("kernels/grids.py")
+    project.edit("fitting/kernels/grids.py")
     assert project.planned() == densities_jobs()
-    project.edit("figures/densities.py")
+    project.edit("report/figures/densities.py")
     assert project.planned() == densities_jobs()
 
 
 def test_edited_figure_is_drawn_again(project):
-    project.edit("figures/densities.py")
+    project.edit("report/figures/densities.py")
     assert project.planned() == {
         "drawing cfhtlens dr1 z",
         "writing results/report.html",
