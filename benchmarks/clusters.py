@@ -13,8 +13,7 @@ from benchmarks.measure import number, table, timed
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.config.settings import ColumnSettings
-from mixpipe.fitting import choose as selection
-from mixpipe.fitting.gaussian import fits as engine
+from mixpipe.fitting.gaussian import engine, fits
 
 TITLE = "Open clusters: seven columns of Gaia EDR3"
 COLUMNS = {
@@ -40,7 +39,7 @@ def measure() -> dict[str, Any]:
         cells = prepare_column(table_, ColumnSettings(value, value, error)).cells()
         choose = partial(mixpipe.choose_n_components, cells, max_components=MAX_COMPONENTS)
         one, sketched = timed(choose)
-        with mock.patch.object(selection, "SEARCH_ROWS", 10**9), mock.patch.object(engine, "CERTIFICATE_ROWS", 0):
+        with mock.patch.object(engine, "SEARCH_ROWS", 10**9), mock.patch.object(fits, "CERTIFICATE_ROWS", 0):
             other, by_rows = timed(choose)
         rows.append(
             {

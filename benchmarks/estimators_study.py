@@ -11,7 +11,7 @@ import numpy as np
 
 import mixpipe
 from benchmarks.measure import timed
-from mixpipe.fitting.density.fit import fit_column_density
+from mixpipe.fitting.histogram.fit import fit_histogram
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 
@@ -37,7 +37,7 @@ Fit = Callable[[np.ndarray, "np.ndarray | None", int], FitResult]
 ESTIMATORS: dict[str, Fit] = {
     "em": lambda x, err, m: mixpipe.fit_mixture(x, err, m, n_threads=1),
     "moments": lambda x, err, m: mixpipe.fit_moments(x, err, m),
-    "density": lambda x, err, m: fit_column_density(x, err, m),
+    "density": lambda x, err, m: fit_histogram(x, err, m),
 }
 BACKGROUND: dict[str, Fit] = {
     "em, background": lambda x, err, m: mixpipe.fit_mixture(x, err, m + 1, background="uniform", n_threads=1)

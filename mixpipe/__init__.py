@@ -36,7 +36,7 @@ __all__ = sorted(_HOMES)
 # Modules that were documented under other names, which serve for one more release.
 _MOVED = {
     "mixpipe.estimators": "fitting",
-    "mixpipe.estimators.density": "fitting.density.fit",
+    "mixpipe.estimators.density": "fitting.histogram.fit",
     "mixpipe.estimators.moments": "fitting.moments.fit",
     "mixpipe.estimators.tabulated": "fitting.tabulated.fit",
     "mixpipe.families": "model.families",
@@ -69,6 +69,8 @@ class _Moved:
     def exec_module(self, module: ModuleType) -> None:
         moved = import_module(f"mixpipe.{_MOVED[module.__name__]}")
         module.__dict__.update({name: value for name, value in vars(moved).items() if not name.startswith("__")})
+        if module.__name__ == "mixpipe.estimators.density":
+            module.__dict__["fit_column_density"] = moved.fit_histogram
 
 
 sys.meta_path.append(_Moved)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from mixpipe.fitting.general.likelihood import Likelihood, Point
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
@@ -31,7 +31,7 @@ _MAX_ROUNDS = 40
 # Probabilities are spaced evenly in their logit, up to this; the mean of the integral beyond it is 2e-5 of one.
 _LARGEST_LOGIT = 11.5
 _N_PROBABILITIES = 240
-# Steps of differences, in the units of `Likelihood.units`.
+# Steps of differences, in the units of `GeneralLikelihood.units`.
 _STEP = 2e-4
 # Components with fewer rows than this are empty: nothing of them is fitted.
 _NO_ROWS = 1e-3
@@ -138,7 +138,7 @@ def _derivatives(point: Point, err: float, window: tuple[float, float], logits: 
     """
     # The bounds are the first and the last value.
     x = np.concatenate([[window[0]], _grid(point, err, window), [window[1]]])
-    inner = Likelihood(Cells(x[1:-1], np.full(x.size - 2, err), np.ones(x.size - 2)))
+    inner = GeneralLikelihood(Cells(x[1:-1], np.full(x.size - 2, err), np.ones(x.size - 2)))
     rows = slice(None)
     weights = point.weights
     below = np.stack([_share_below(point, j, x, err) for j in range(point.n_components)])

@@ -17,16 +17,9 @@ from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import MOST_SIMULATED_ROWS, SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
 from mixpipe.model.results import Array, FitResult
 
-# Up to this many rows catalogs are simulated for p-values; beyond, their limit for many rows serves.
-SIMULATED_ROWS = 4000
-# And where the convolution of a family takes a quadrature for each row.
-_SIMULATED_ROWS_QUADRATURE = 1000
-
-
-# Rows of a catalog that is simulated for a likelihood ratio.
-MOST_ROWS = 10_000_000
 # Twice a difference of log-likelihoods is known to this: no gain at all is as likely as any other such.
 _SAME = 1e-3
 # A mixture with less than this between the bounds of a sample is not drawn from: it is a tail.
@@ -143,7 +136,7 @@ def quality_pvalues(
     True
     """
     families = [FAMILIES[name] for name in fit.mixture.families]
-    most = _SIMULATED_ROWS_QUADRATURE if any(family.by_quadrature for family in families) else SIMULATED_ROWS
+    most = SIMULATED_ROWS_QUADRATURE if any(family.by_quadrature for family in families) else SIMULATED_ROWS
     rows, n_rows = _one_by_one(cells, most)
     if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
         return math.nan, math.nan
@@ -247,7 +240,7 @@ def likelihood_ratio_test(
     mixture, observed = gain(cells, n_threads)
     if _share_inside(mixture, cells) < _MIN_SHARE:
         return LikelihoodRatio(observed, math.nan, 0)
-    rows = _one_by_one(cells, MOST_ROWS)[0]
+    rows = _one_by_one(cells, MOST_SIMULATED_ROWS)[0]
     statistics = np.array(
         repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
     )

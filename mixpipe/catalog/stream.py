@@ -13,10 +13,8 @@ from mixpipe.catalog.columns import Account, ColumnData, count_signs, prepare_co
 from mixpipe.catalog.release import joined
 from mixpipe.config.settings import ColumnSettings
 from mixpipe.model.exact import ExactSum
+from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.rows import Block, Rows
-
-# Tables of up to this many rows are held in memory.
-MEMORY_ROWS = 1_000_000
 
 
 def gathered(blocks: Iterator[Table], most: int | None = MEMORY_ROWS) -> Table | None:

@@ -13,7 +13,8 @@ from click.shell_completion import CompletionItem
 
 import mixpipe
 import mixpipe.base.blas  # before NumPy
-from mixpipe.base.errors import MixpipeError, on_one_line
+from mixpipe.base.errors import MixpipeError
+from mixpipe.cli.complaints import complain
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
 # all again and again, for a tenth of the time of a fit.
@@ -41,11 +42,6 @@ class _Program(click.Group):
         except click.Abort:
             status = _INTERRUPTED
         sys.exit(status)
-
-
-def complain(error: MixpipeError) -> None:
-    """Print an error, on one line."""
-    click.echo(on_one_line(error), err=True)
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:

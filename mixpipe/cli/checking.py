@@ -17,9 +17,9 @@ from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import check_storable
-from mixpipe.catalog.stream import MEMORY_ROWS
 from mixpipe.cli.display import say, show_densities, show_release
 from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, load_config
+from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
 from mixpipe.pipeline.estimate import can_stream, check_estimable, limited
 from mixpipe.pipeline.folder import find_obstacles, find_others, tell_others

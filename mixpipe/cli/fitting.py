@@ -10,7 +10,7 @@ from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.required import required_columns
 from mixpipe.cli.options import check_idle, naming_options, read_request
 from mixpipe.cli.progress import fit_progress
-from mixpipe.pipeline.fit import Fitted, fit_tables
+from mixpipe.pipeline.fit import FittedColumn, fit_tables
 from mixpipe.pipeline.plan.texts import reading_options
 from mixpipe.results.tables import fit_document, json_text
 
@@ -77,7 +77,7 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
         show_fit(request, fitted.outcome, fitted.account, written)
 
 
-def _document(fitted: Fitted) -> dict[str, Any]:
+def _document(fitted: FittedColumn) -> dict[str, Any]:
     document = fit_document(fitted.outcome.selection, fitted.outcome.assessment.quality, fitted.account.unit)
     return {
         "n_data": document["n_data"],

@@ -13,7 +13,7 @@ from pathlib import Path
 from mixpipe.base.errors import ConfigError
 from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
-from mixpipe.pipeline.fit import Fitted, write_fit
+from mixpipe.pipeline.fit import FittedColumn, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.provenance import code_hash, sha256
 
@@ -72,7 +72,7 @@ def _writing(path: Path, option: str) -> Iterator[None]:
         ) from error
 
 
-def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
+def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
     """Draw the data and the mixture; the ending of the path says in which format."""
     from mixpipe.report.figures import draw_mixture, drawn_rows, save_figure
 
@@ -93,7 +93,7 @@ def draw_picture(path: Path, request: Request, fitted: Fitted) -> None:
         save_figure(figure, path)
 
 
-def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
+def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
     """Write what the pipeline writes for one column, under the same names.
 
     Parameters
@@ -102,7 +102,7 @@ def write_outputs(folder: Path, request: Request, fitted: Fitted) -> None:
         Where to.
     request : Request
         What was asked for.
-    fitted : Fitted
+    fitted : FittedColumn
         What came of it.
     """
     from mixpipe.report.figures import fit_figures, save_figure

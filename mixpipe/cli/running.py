@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import mixpipe
 from mixpipe.base.errors import ConfigError
-from mixpipe.cli import complain
+from mixpipe.cli.complaints import complain
 from mixpipe.config.settings import load_config
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
 from mixpipe.pipeline.plan.changes import find_changed

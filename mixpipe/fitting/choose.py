@@ -86,6 +86,7 @@ def fit_mixture(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from scipy.special import ndtri
     >>> quantiles = ndtri((np.arange(500) + 0.5) / 500)  # of a standard normal
     >>> x = np.concatenate([quantiles, 9.0 + quantiles])
@@ -152,6 +153,7 @@ def choose_n_components(
 
     Examples
     --------
+    >>> import numpy as np
     >>> x = np.concatenate([np.linspace(-1, 1, 50) ** 3, 8 + np.linspace(-1, 1, 50) ** 3])
     >>> choose_n_components(x, 0.2, max_components=3).best.n_components
     2
@@ -205,6 +207,7 @@ def choose_from_rows(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from scipy.special import ndtri
     >>> quantiles = ndtri((np.arange(20_000) + 0.5) / 20_000)  # of a standard normal
     >>> x = np.concatenate([quantiles, 9.0 + quantiles])

@@ -17,9 +17,9 @@ def _moments(cells: Cells, n_components: int) -> FitResult:
 
 
 def _density(cells: Cells, n_components: int) -> FitResult:
-    from mixpipe.fitting.density.fit import fit_column_density
+    from mixpipe.fitting.histogram.fit import fit_histogram
 
-    return fit_column_density(cells, n_components=n_components)
+    return fit_histogram(cells, n_components=n_components)
 
 
 ESTIMATORS: dict[str, Callable[[Cells, int], FitResult]] = {

@@ -164,7 +164,7 @@ class Rows:
 
         for _ in self.each(add, pieces):
             pass
-        parts = [Sketch(grid, *sketching.filled_cells(keys, sums)) for keys, sums, _ in tables]
+        parts = [Sketch(grid, *sketching.filled_boxes(keys, sums)) for keys, sums, _ in tables]
         return reduce(operator.add, parts)
 
 

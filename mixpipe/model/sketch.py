@@ -1,4 +1,4 @@
-"""Sketches: rows sorted into cells of a fixed grid, which add up over shards and can be kept in files."""
+"""Sketches: rows sorted into boxes of a fixed grid, which add up over shards and can be kept in files."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _SUMS = ("n", "u", "uu", "t", "tt", "ut")
 
 @dataclass(frozen=True)
 class Grid:
-    """Where cells begin and end: the same for all shards, whatever their rows.
+    """Where boxes begin and end: the same for all shards, whatever their rows.
 
     Parameters
     ----------
     base : float
-        Smallest total width that the cells have to resolve, in the unit of the values.
+        Smallest total width that the boxes have to resolve, in the unit of the values.
     fineness : float
-        Largest width of a cell in units of the total width ``hypot(base, err)``.
+        Largest width of a box in units of the total width ``hypot(base, err)``.
     anchor : float
         Value from which positions are counted: near the values, where these need more digits than their distance
         from zero leaves.
     halvings : int
-        How often cells have been joined in pairs.
+        How often boxes have been joined in pairs.
 
     Raises
     ------
@@ -57,18 +57,18 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """Counts and moments of the rows in each cell of a grid.
+    """Counts and moments of the rows in each box of a grid.
 
-    The sums are whole numbers, so that those of shards add up to the same bits in any order. A cell holds up to 2^33
+    The sums are whole numbers, so that those of shards add up to the same bits in any order. A box holds up to 2^33
     rows; weights count in units of 2^-30.
 
     Parameters
     ----------
     grid : Grid
-        Where the cells are.
-    keys : ndarray of int64, shape (n_cells,)
-        Which cells have rows; sorted.
-    sums : ndarray of int64, shape (n_cells, 6)
+        Where the boxes are.
+    keys : ndarray of int64, shape (n_boxes,)
+        Which boxes have rows; sorted.
+    sums : ndarray of int64, shape (n_boxes, 6)
         See `mixpipe.model.kernels.sketching`.
     """
 
@@ -84,7 +84,7 @@ class Sketch:
 
     @classmethod
     def of(cls, grid: Grid, x: ArrayLike, err: ArrayLike | None = None, weights: ArrayLike | None = None) -> Sketch:
-        """Sort rows into the cells of a grid.
+        """Sort rows into the boxes of a grid.
 
         Examples
         --------
@@ -107,14 +107,14 @@ class Sketch:
         Parameters
         ----------
         grid : Grid
-            Where the cells are.
+            Where the boxes are.
         blocks : iterable of (x, err, weights)
             Contiguous arrays of doubles; `weights` has one entry for all rows, or one for each.
         """
         table = sketching.empty_table()
         for x, err, weights in blocks:
             table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *table)
-        return cls(grid, *sketching.filled_cells(*table[:2]))
+        return cls(grid, *sketching.filled_boxes(*table[:2]))
 
     def __len__(self) -> int:
         return self.keys.size
@@ -146,9 +146,9 @@ class Sketch:
         return cls(grid, keys[starts], np.add.reduceat(sums, starts, axis=0))
 
     def coarser(self) -> Sketch:
-        """The same rows in cells twice as wide: to the last bit what sketching them there gives.
+        """The same rows in boxes twice as wide: to the last bit what sketching them there gives.
 
-        But for the rounding of each row, which is that of the narrower cells.
+        But for the rounding of each row, which is that of the narrower boxes.
         """
         keys, odd = sketching.halved(self.keys)
         n, u, uu, t, tt, ut = self.sums.T
@@ -156,19 +156,19 @@ class Sketch:
         sums = np.stack([n, u + shift * n, uu + 2 * shift * u + shift * shift * n, t, tt, ut + shift * t], axis=1)
         return self._merged(keys, sums, replace(self.grid, halvings=self.grid.halvings + 1))
 
-    def points(self, joined_cells: int = 0, joined_bins: int = 1) -> tuple[Array, Array, Array]:
-        """Values, errors and weights of points that stand for the rows of the cells.
+    def points(self, joined_boxes: int = 0, joined_bins: int = 1) -> tuple[Array, Array, Array]:
+        """Values, errors and weights of points that stand for the rows of the boxes.
 
         Parameters
         ----------
-        joined_cells : int
-            For fewer points, join cells to cells so many factors of two wider.
+        joined_boxes : int
+            For fewer points, join boxes to boxes so many factors of two wider.
         joined_bins : int
             And so many neighbouring steps of the error.
         """
         grid = self.grid
-        x, err, weights = sketching.cell_points(
-            self.keys, self.sums, grid.base, grid.fineness, grid.halvings, joined_cells, joined_bins
+        x, err, weights = sketching.box_points(
+            self.keys, self.sums, grid.base, grid.fineness, grid.halvings, joined_boxes, joined_bins
         )
         return grid.anchor + x, err, weights
 

@@ -20,11 +20,10 @@ from mixpipe.fitting.methods import ESTIMATORS, choose_by
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import CHECKED_ROWS
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import concatenated
 
-# Up to this many rows the likelihood is climbed from the other estimates, too: a check of the search.
-_CLIMBED_ROWS = 20_000
 # A gain of less than this (nats) is the same maximum.
 _BETTER = 1e-3
 
@@ -180,7 +179,7 @@ def estimate_column(
     names = [name for name in column.estimators if name != first]
     # The others are for Gaussian components, and values without limits or bounds.
     others = [_estimate(name, cells, best.n_components) for name in names] if _serve_all(cells, column) else []
-    if others and first == "em" and len(cells) <= _CLIMBED_ROWS:
+    if others and first == "em" and len(cells) <= CHECKED_ROWS:
         chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
     assessment = assess_fit(cells, chosen, effort, n_threads)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)

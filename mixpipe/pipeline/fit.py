@@ -16,9 +16,10 @@ from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_li
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
-from mixpipe.catalog.stream import MEMORY_ROWS, ColumnStream, gathered
+from mixpipe.catalog.stream import ColumnStream, gathered
 from mixpipe.fitting.choose import with_floor
 from mixpipe.model.cells import Cells
+from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.results import Array
 from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
 from mixpipe.pipeline.failure import write_failed_fit
@@ -125,7 +126,7 @@ class DrawnRows:
     edges: Array | None = None
 
 
-class Fitted:
+class FittedColumn:
     """The fit of a column, the account of its rows, and the rows themselves.
 
     Parameters
@@ -177,7 +178,7 @@ def fit_tables(
     threads: int | None = None,
     tell: Callable[[Account], None] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Fitted:
+) -> FittedColumn:
     """Fit a column of a table that is read in blocks; a long one is read several times and not held in memory.
 
     Parameters
@@ -225,7 +226,7 @@ def fit_tables(
         )
         first = data.first_below(outcome.fit.resolution.grain)
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
-        return Fitted(outcome, data.account, lambda: [(table, data, 0)], start)
+        return FittedColumn(outcome, data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
         stream,
@@ -238,7 +239,7 @@ def fit_tables(
         n_threads=threads,
         progress=progress,
     )
-    return Fitted(outcome, stream.account, stream.blocks, start)
+    return FittedColumn(outcome, stream.account, stream.blocks, start)
 
 
 def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:
@@ -267,7 +268,7 @@ def recorded_start(document: Mapping[str, Any]) -> Start | None:
     return Start(start["release"], mixture, document["unit"], document["plan"]["column"]["transform"])
 
 
-def _start_document(fitted: Fitted) -> dict[str, Any] | None:
+def _start_document(fitted: FittedColumn) -> dict[str, Any] | None:
     """What fit.json says of the start: the mixture only where the search alone would have found less."""
     start, gain = fitted.start, fitted.outcome.gain
     if start is None:
@@ -285,7 +286,7 @@ def write_fit(
     paths: Mapping[str, Path],
     plan: FitPlan,
     files: Sequence[Mapping[str, Any]],
-    fitted: Fitted,
+    fitted: FittedColumn,
     command: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -300,7 +301,7 @@ def write_fit(
         What was to be done.
     files : sequence of mapping
         ``path``, ``n_rows`` and ``sha256`` of the files that the rows come from.
-    fitted : Fitted
+    fitted : FittedColumn
         The fit.
     command : str, optional
         The command that asked for it, for fit.json.
@@ -335,7 +336,7 @@ def write_fit(
 def fit_contents(
     plan: FitPlan,
     files: Sequence[Mapping[str, Any]],
-    fitted: Fitted,
+    fitted: FittedColumn,
     command: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -381,7 +382,7 @@ def _estimators(outcome: Outcome) -> pd.DataFrame:
     return tables.estimators_table([(each.fit, each.fit.loglik, each.seconds) for each in outcome.estimates])
 
 
-def _members(fitted: Fitted, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]]:
+def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]]:
     """The used rows with what names them: their key, or their number in the release."""
     for table, data, n_before in fitted.blocks():
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]

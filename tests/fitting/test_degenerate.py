@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import mixpipe
-from mixpipe.fitting.gaussian.fits import SEARCH_ROWS
 from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.gaussian.search import Search
 from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import bic
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import SEARCH_ROWS
 from tests.campaign import mostly_campaign
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)

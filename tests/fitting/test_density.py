@@ -9,9 +9,9 @@ import pytest
 from astropy.stats import bayesian_blocks as astropy_blocks
 from scipy.stats import norm
 
-from mixpipe.fitting.density.binning import METHODS, Sorted, bayesian_blocks, error_groups, histogram
-from mixpipe.fitting.density.fit import fit_column_density
-from mixpipe.fitting.density.projection import Projection, bin_integrals, simplex_weights
+from mixpipe.fitting.histogram.binning import METHODS, Sorted, bayesian_blocks, error_groups, histogram
+from mixpipe.fitting.histogram.fit import fit_histogram
+from mixpipe.fitting.histogram.projection import Projection, bin_integrals, simplex_weights
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 
@@ -175,7 +175,7 @@ def test_more_values_than_cells():
 @each_method
 @pytest.mark.parametrize("median_err", [0.0, 0.4])
 def test_recovery_within_the_stated_uncertainties(method, median_err):
-    fits = [fit_column_density(*draw(TWO, 3000, seed, median_err), 2, method=method) for seed in range(12)]
+    fits = [fit_histogram(*draw(TWO, 3000, seed, median_err), 2, method=method) for seed in range(12)]
     truth = np.array([0.6, 0.0, 4.0, 1.0, 0.5])
     scores = np.array([(vector(fit) - truth) / uncertainty(fit) for fit in fits])
     assert all(fit.converged for fit in fits)
@@ -193,9 +193,7 @@ def test_errors_twice_the_widths_are_taken_out(method):
     def estimates(with_errors):
         # The bias without errors is so large that a few catalogs show it.
         used = catalogs if with_errors else catalogs[:6]
-        return np.array(
-            [vector(fit_column_density(x, err if with_errors else None, 2, method=method)) for x, err in used]
-        )
+        return np.array([vector(fit_histogram(x, err if with_errors else None, 2, method=method)) for x, err in used])
 
     expected = np.array([0.5, 0.0, 5.0, 0.5, 0.5])
     for with_errors in (True, False):
@@ -216,9 +214,9 @@ def test_sigma_is_zero_where_errors_explain_all():
     x, err = draw(Mixture([1.0], [3.0], [0.0]), 4000, 9, 1.0)
     # Half of such samples prefer a positive variance by chance; it is then within its own sampling error,
     # sd(s^2) = sqrt(2 / N) E e^2 at best.
-    fit = fit_column_density(x, err, 1)
+    fit = fit_histogram(x, err, 1)
     assert fit.mixture.sigmas[0] ** 2 < 4.0 * math.sqrt(2 / 4000) * np.mean(err**2)
-    low = fit_column_density(x, 1.3 * err, 1)
+    low = fit_histogram(x, 1.3 * err, 1)
     assert low.mixture.sigmas[0] == 0.0
     assert low.boundary.all()
     assert np.isnan(low.uncertainties.sigmas[0])
@@ -227,7 +225,7 @@ def test_sigma_is_zero_where_errors_explain_all():
 
 def test_methods_agree_on_one_column():
     x, err = draw(TWO, 5000, 10, 0.3)
-    fits = [fit_column_density(x, err, 2, method=method) for method in METHODS]
+    fits = [fit_histogram(x, err, 2, method=method) for method in METHODS]
     for a, b in itertools.combinations(fits, 2):
         # Of the same rows: differences are smaller than the uncertainty of either.
         assert np.all(np.abs(vector(a) - vector(b)) < np.maximum(uncertainty(a), uncertainty(b)))
@@ -236,7 +234,7 @@ def test_methods_agree_on_one_column():
 def test_overlapping_components_from_no_guess(catalogs):
     x, err = np.loadtxt(catalogs / "reference" / "overlap_1e4.csv", delimiter=",", skiprows=1).T
     for method in METHODS:
-        fit = fit_column_density(x, err, 3, method=method)
+        fit = fit_histogram(x, err, 3, method=method)
         # The maximum of the likelihood is -19830.207. An estimate with the same covariance falls short of it by
         # half of chi-square with 8 degrees of freedom for the difference; the bins lose which row has which error.
         assert -19830.2066 - 4.0 < fit.loglik <= -19830.2065
@@ -245,7 +243,7 @@ def test_overlapping_components_from_no_guess(catalogs):
 @pytest.mark.parametrize(("method", "shortfall"), [("histogram", 0.5), ("blocks", 0.5), ("kernel", 0.5)])
 def test_faithful_waiting_times(catalogs, method, shortfall):
     x = np.loadtxt(catalogs / "reference" / "faithful_waiting.csv", skiprows=1)
-    fit = fit_column_density(x, None, 2, method=method)
+    fit = fit_histogram(x, None, 2, method=method)
     # Two free widths are at least as good as the equal ones of the maximum, -1034.002. Bins change the estimate by a
     # fraction f of its uncertainties, which costs f^2 / 2 of chi-square with 5 degrees of freedom: f < 0.45.
     assert -1034.002 - shortfall < fit.loglik < -1034.0
@@ -254,7 +252,7 @@ def test_faithful_waiting_times(catalogs, method, shortfall):
 @pytest.mark.parametrize(("method", "shortfall"), [("histogram", 0.5), ("blocks", 16.0), ("kernel", 0.5)])
 def test_galaxy_velocities(catalogs, method, shortfall):
     x = np.loadtxt(catalogs / "reference" / "galaxies.csv", skiprows=1)
-    fit = fit_column_density(x, None, 3, method=method)
+    fit = fit_histogram(x, None, 3, method=method)
     # 82 rows in groups of 7, 72 and 3. Blocks, of which there are few, do not resolve the small groups: their widths
     # and the spread of the rows that EM puts into the third component are lost.
     assert -203.1793 - shortfall < fit.loglik <= -203.179
@@ -267,8 +265,8 @@ def test_galaxy_velocities(catalogs, method, shortfall):
 @pytest.mark.parametrize(("factor", "offset"), [(3.7, 0.0), (1e-6, 2459000.5), (-2.0, 5.0)])
 def test_equivariance(method, factor, offset):
     x, err = draw(TWO, 1500, 11, 0.3)
-    one = fit_column_density(x, err, 2, method=method)
-    other = fit_column_density(factor * x + offset, abs(factor) * err, 2, method=method)
+    one = fit_histogram(x, err, 2, method=method)
+    other = fit_histogram(factor * x + offset, abs(factor) * err, 2, method=method)
     order = slice(None, None, -1 if factor < 0 else 1)
     # Offsets of 2e6 leave 5e-10 / 1e-6 of the values, which moves edges half-way between values by as much; a
     # descent stops within sqrt(1e-8) of a standard error, some 1e-2, of the minimum.
@@ -284,10 +282,10 @@ def test_equivariance(method, factor, offset):
 @each_method
 def test_order_of_rows_does_not_matter_and_nothing_is_random(method):
     x, err = draw(TWO, 1000, 12, 0.3)
-    one = fit_column_density(x, err, 2, method=method)
-    assert np.array_equal(vector(one), vector(fit_column_density(x, err, 2, method=method)))
+    one = fit_histogram(x, err, 2, method=method)
+    assert np.array_equal(vector(one), vector(fit_histogram(x, err, 2, method=method)))
     mixed = np.random.default_rng(1).permutation(1000)
-    other = fit_column_density(x[mixed], err[mixed], 2, method=method)
+    other = fit_histogram(x[mixed], err[mixed], 2, method=method)
     # Sums in another order, and where a descent stops.
     np.testing.assert_allclose(vector(other), vector(one), atol=1e-5)
 
@@ -296,8 +294,8 @@ def test_order_of_rows_does_not_matter_and_nothing_is_random(method):
 def test_row_weights_are_repetitions(method):
     x, err = draw(TWO, 400, 13, 0.3)
     times = np.random.default_rng(3).integers(0, 4, 400)
-    rows = fit_column_density(np.repeat(x, times), np.repeat(err, times), 2, method=method)
-    weighted = fit_column_density(Cells.from_rows(x, err, times), n_components=2, method=method)
+    rows = fit_histogram(np.repeat(x, times), np.repeat(err, times), 2, method=method)
+    weighted = fit_histogram(Cells.from_rows(x, err, times), n_components=2, method=method)
     assert weighted.n_data == rows.n_data == times.sum()
     assert weighted.loglik == pytest.approx(rows.loglik, abs=1e-4)
     # The quantiles of errors in the lower bound and the typical error are those of cells, which move no minimum.
@@ -310,7 +308,7 @@ def test_row_weights_are_repetitions(method):
 @each_method
 def test_loglik_is_that_of_the_rows(method):
     x, err = draw(TWO, 500, 14, 0.3)
-    fit = fit_column_density(x, err, 2, method=method)
+    fit = fit_histogram(x, err, 2, method=method)
     assert fit.estimator == "density"
     assert fit.n_params == 5
     assert fit.loglik == pytest.approx(fit.mixture.logpdf(x, err).sum(), rel=1e-12)
@@ -320,7 +318,7 @@ def test_loglik_is_that_of_the_rows(method):
 
 def test_one_component_without_errors_has_the_textbook_uncertainties():
     x = draw(Mixture([1.0], [2.0], [3.0]), 20_000, 15)[0]
-    fit = fit_column_density(x, None, 1)
+    fit = fit_histogram(x, None, 1)
     # Those of maximum likelihood, s / sqrt(N) and s / sqrt(2 N): bins of 0.1 s lose less than 1 %, the rest is that
     # the covariance is from observed shares.
     assert fit.uncertainties.means[0] == pytest.approx(3.0 / math.sqrt(20_000), rel=0.03)
@@ -331,15 +329,15 @@ def test_one_component_without_errors_has_the_textbook_uncertainties():
 @each_method
 def test_rounded_values_are_as_good_as_others(method):
     x = draw(TWO, 4000, 16)[0]
-    fine, rounded = (fit_column_density(v, None, 2, method=method) for v in (x, np.round(x, 1)))
+    fine, rounded = (fit_histogram(v, None, 2, method=method) for v in (x, np.round(x, 1)))
     # Rounding adds 0.1^2 / 12 to the variance, 2e-3 in the smaller sigma, a fifth of an uncertainty; no comb appears.
     assert np.all(np.abs(vector(fine) - vector(rounded)) < 0.5 * uncertainty(fine))
 
 
 def test_a_far_row_changes_little():
     x = draw(TWO, 2000, 17)[0]
-    one = fit_column_density(x, None, 2)
-    other = fit_column_density(np.append(x, 1e6), None, 2)
+    one = fit_histogram(x, None, 2)
+    other = fit_histogram(np.append(x, 1e6), None, 2)
     assert np.all(np.abs(vector(one) - vector(other)) < 0.2 * uncertainty(one))
 
 
@@ -362,7 +360,7 @@ def test_a_far_row_changes_little():
     ],
 )
 def test_awkward_data_give_a_result(method, n_components, x, err):
-    fit = fit_column_density(x, err, n_components, method=method)
+    fit = fit_histogram(x, err, n_components, method=method)
     assert fit.n_components == n_components
     assert np.all(np.isfinite(fit.mixture.means))
     assert np.isfinite(fit.loglik)
@@ -380,7 +378,7 @@ def test_awkward_data_give_a_result(method, n_components, x, err):
 
 def test_far_groups():
     x = np.concatenate([draw(Mixture([1.0], [m], [1.0]), n, n)[0] for m, n in ((0.0, 3000), (1e5, 1000))])
-    fit = fit_column_density(x, None, 2)
+    fit = fit_histogram(x, None, 2)
     assert fit.mixture.weights == pytest.approx([0.75, 0.25], abs=1e-3)
     assert fit.mixture.means == pytest.approx([0.0, 1e5], abs=0.2)  # six standard errors of the second
     assert fit.mixture.sigmas == pytest.approx([1.0, 1.0], abs=0.15)
@@ -389,7 +387,7 @@ def test_far_groups():
 def test_many_rows_take_no_more_than_a_few_passes():
     x, err = draw(TWO, 1_000_000, 18, 0.3)
     start = time.perf_counter()
-    fit = fit_column_density(x, err, 2)
+    fit = fit_histogram(x, err, 2)
     # Half a second on one core; ten times that for a busy machine.
     assert time.perf_counter() - start < 5.0
     assert fit.mixture.means == pytest.approx([0.0, 4.0], abs=0.01)  # five standard errors, 1e-3 each, and errors'
@@ -406,9 +404,9 @@ def test_many_rows_take_no_more_than_a_few_passes():
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        fit_column_density([1.0, 2.0, 3.0], **arguments)
+        fit_histogram([1.0, 2.0, 3.0], **arguments)
 
 
 def test_cells_carry_their_own_errors():
     with pytest.raises(ValueError, match="cells carry"):
-        fit_column_density(Cells.from_rows([1.0, 2.0]), 0.1)
+        fit_histogram(Cells.from_rows([1.0, 2.0]), 0.1)

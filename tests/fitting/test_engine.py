@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mixpipe.fitting.choose import choose_n_components, fit_mixture
-from mixpipe.fitting.gaussian import fits as engine
 from mixpipe.fitting.gaussian.em import ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.model.cells import Cells
@@ -110,7 +109,7 @@ def test_a_narrow_component_asks_for_a_finer_sketch():
 def test_search_on_rows_and_on_a_sketch_agree(monkeypatch):
     x, err = column(9, 25_000)
     sketched = choose_n_components(x, err, max_components=4)
-    monkeypatch.setattr(engine, "SEARCH_ROWS", 10**9)
+    monkeypatch.setattr("mixpipe.fitting.gaussian.engine.SEARCH_ROWS", 10**9)
     rows = choose_n_components(x, err, max_components=4)
     assert sketched.best.n_components == rows.best.n_components
     assert [fit.loglik for fit in sketched.fits] == pytest.approx([fit.loglik for fit in rows.fits], abs=1e-3)

@@ -12,7 +12,7 @@ from scipy import stats
 import mixpipe
 from mixpipe.fitting.general.engine import GeneralEngine
 from mixpipe.fitting.general.fit import NAMES
-from mixpipe.fitting.general.likelihood import Likelihood, Point
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -112,7 +112,7 @@ def test_loglik_equals_numerical_integration(name, kind):
     expected = oracle(components_of(name), point.weights, X, ERR, limits, window)
     cells = cells_of(kind)
     # Panels of the oracle are exact to rounding but for tails beyond 1e7.
-    assert float(Likelihood(cells).log_rows(point).sum()) == pytest.approx(expected, abs=1e-9)
+    assert float(GeneralLikelihood(cells).log_rows(point).sum()) == pytest.approx(expected, abs=1e-9)
     mixture = Mixture(point.weights, point.means, point.sigmas, tuple(f.name for f in point.families), point.shapes)
     assert GeneralEngine().loglik(cells, mixture) == pytest.approx(expected, abs=1e-9)
 
@@ -131,7 +131,7 @@ DERIVED = ("values", "limits", "between", "above")
 def test_gradient_and_hessian_are_the_derivatives_of_the_loglik(name, kind):
     """By differences of log_rows over 16 times the step of the code; weights vary freely in their logarithms."""
     counts = np.array([1.0, 2.0, 0.5, 1.0, 3.0, 1.0])
-    likelihood = Likelihood(cells_of(kind, counts))
+    likelihood = GeneralLikelihood(cells_of(kind, counts))
     point = point_of(name)
     units = likelihood.units(point)
     places = [(j, a) for j, unit in enumerate(units) for a in range(unit.size)]
@@ -501,7 +501,7 @@ def test_results_do_not_depend_on_threads_or_on_the_run():
         np.full(2, np.nan),
     )
     cells = Cells.from_rows(x, err, limits=flags)
-    one, two = (Likelihood(cells, n_threads=n).expansion(point) for n in (1, 2))
+    one, two = (GeneralLikelihood(cells, n_threads=n).expansion(point) for n in (1, 2))
     assert one.loglik == two.loglik
     np.testing.assert_array_equal(one.hessian, two.hessian)
     small = x[:300], err[:300]

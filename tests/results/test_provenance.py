@@ -173,7 +173,7 @@ def package(tmp_path, monkeypatch) -> Path:
     ("edited", "stages"),
     [
         ("catalog/formats/fits.py", {"ingest", "fit", "densities"}),
-        ("fitting/gaussian/search.py", {"fit"}),
+        ("fitting/gaussian/search.py", {"fit", "compare"}),
         ("fitting/kernels/grids.py", {"densities"}),
         ("report/figures/mixture.py", {"figures", "density_figure", "compare"}),
         ("report/figures/densities.py", {"density_figure"}),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
+from mixpipe.assess.comparison.influence import Common, Influence, NoInfluence, covariance_of_differences
 from mixpipe.assess.comparison.verdict import Difference, decide, joint_pvalue
 from mixpipe.fitting.contract import Demands
 from mixpipe.fitting.engine import engine_for
@@ -338,7 +338,7 @@ def _covariance(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: 
     try:
         before, after = (Influence(each.fit, each.cells) for each in (old, new))
         return covariance_of_differences(before, after, pairs, common or Common(none, none))
-    except ValueError:
+    except NoInfluence:
         return None
 
 

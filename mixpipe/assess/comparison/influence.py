@@ -26,6 +26,10 @@ _ERRORS = 64
 _NODES = np.linspace(-8.0, 8.0, 161)
 
 
+class NoInfluence(ValueError):
+    """The response of a fit to its rows is not known."""
+
+
 class Influence:
     """How the parameters of a fit by maximum likelihood respond to its rows.
 
@@ -41,14 +45,14 @@ class Influence:
 
     Raises
     ------
-    ValueError
+    NoInfluence
         If the fit is not of that kind, or its likelihood is flat in some direction.
     """
 
     def __init__(self, fit: FitResult, cells: Cells) -> None:
         plain = Demands.of(cells, fit.mixture) == Demands()
         if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
-            raise ValueError("available for Gaussian components fitted to values by maximum likelihood only")
+            raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
         # Information and scores in units of order one.
         self._unit = np.hypot(fit.mixture.sigmas, np.median(cells.err))
@@ -64,7 +68,7 @@ class Influence:
         try:
             self._root = cholesky(information, lower=True)
         except LinAlgError as error:
-            raise ValueError("the likelihood is flat in some direction") from error
+            raise NoInfluence("the likelihood is flat in some direction") from error
         # From (ln w, m / unit, s^2 / unit^2) to (w, m, s).
         with np.errstate(divide="ignore"):
             by_sigma = np.where(free[:, 2], self._unit**2 / (2.0 * fit.mixture.sigmas), 0.0)

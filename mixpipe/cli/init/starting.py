@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from mixpipe.catalog.formats.arrays import mask_sentinels
 from mixpipe.catalog.reading import list_columns
 from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
 from mixpipe.catalog.source import expected_name
+from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
 from mixpipe.cli.init.samples import Numbers, as_numbers, find_densities, find_tables, first_rows
 from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
@@ -35,34 +35,6 @@ _ALMOST_NONE = 0.05
 
 # Names in a comment.
 _MOST_NAMES = 12
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What there is to say about a catalog.
-
-    Parameters
-    ----------
-    group : Group
-        Its name and files.
-    lines : list of str
-        Keys of the catalog other than `releases` and `columns`, as lines of YAML.
-    note : str
-        What is to be known of all that is fitted, or nothing.
-    fitted : list of Suggestion
-        What is to be fitted.
-    left_out : dict
-        Other entries, by the reason why they are left out.
-    not_fitted : dict
-        Columns that cannot be fitted, by the reason, as text for a comment.
-    """
-
-    group: Group
-    lines: list[str]
-    note: str
-    fitted: list[Suggestion]
-    left_out: dict[str, list[Suggestion]]
-    not_fitted: dict[str, str]
 
 
 def start_config(

@@ -10,7 +10,7 @@ import yaml
 from mixpipe.config.schema import defaults
 
 if TYPE_CHECKING:
-    from mixpipe.cli.init.starting import Findings
+    from mixpipe.cli.init.findings import Findings
     from mixpipe.cli.init.suggestions import Suggestion
 
 _STEP = "  "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mixpipe.fitting.contract import Demands, Problem, StreamFits
 from mixpipe.fitting.gaussian.em import EM_STEPS, ascend, iterate
-from mixpipe.fitting.gaussian.fits import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
+from mixpipe.fitting.gaussian.fits import Found, best_fits, best_fits_of_rows
 from mixpipe.fitting.gaussian.held import GaussianMaxima
 from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.gaussian.refit import GaussianRefit
@@ -16,6 +16,7 @@ from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
 from mixpipe.fitting.general.likelihood import loglik_of
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import SEARCH_ROWS
 from mixpipe.model.results import FitResult
 from mixpipe.model.rows import Rows
 

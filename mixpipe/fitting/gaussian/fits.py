@@ -22,20 +22,12 @@ from mixpipe.fitting.gaussian.likelihood import Likelihood, Params, score_produc
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
 from mixpipe.fitting.gaussian.search import Search, criteria, never_falling
 from mixpipe.model.cells import Cells
+from mixpipe.model.regimes import CERTIFICATE_ROWS, COARSE_POINTS, FINE_POINTS, FINISHED_ROWS, UNSKETCHED_ROWS
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
 from mixpipe.model.results import Array
 from mixpipe.model.rows import Rows, Survey, concatenated
 from mixpipe.model.sketch import Grid, Sketch
 
-# Up to this many rows the search works on the rows themselves.
-SEARCH_ROWS = 20_000
-# Up to this many rows the certificate is that of the rows.
-CERTIFICATE_ROWS = 4_000
-# Up to this many rows all fits are finished on them, and not only those that may be chosen, and there is a certificate:
-# of many rows the bound is far above what it would have to tell apart, and takes longer than the search.
-FINISHED_ROWS = 100_000
-# Rows that a search may work on where they fit into no sketch that is much smaller.
-_MANY_ROWS = 2_000_000
 # The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; the
 # next ones a fraction of that of the one before.
 _FIRST_BASE = 1 / 256
@@ -48,8 +40,6 @@ _COARSE = 1.0
 _ANCHOR_STEP = 2.0**20
 # The search joins so many steps of the error; then cells and steps are joined until there are so few points.
 _JOINED_BINS = 8
-_COARSE_POINTS = 30_000
-_FINE_POINTS = 60_000
 _MOST_JOINED = 8
 # Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
 # the sketch.
@@ -209,11 +199,11 @@ def best_fits_of_rows(
         resolution = replace(resolution, n_rows=n_rows, first=first)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
-        points = _points(sketch, 0, 1, _FINE_POINTS)
-        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, _COARSE_POINTS)
+        points = _points(sketch, 0, 1, FINE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, COARSE_POINTS)
         points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
-        if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= _MANY_ROWS:
+        if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= UNSKETCHED_ROWS:
             cells = replace(concatenated(rows.blocks(), rows.weight_kind), resolution=resolution)
             likelihood = Likelihood(cells, rows.n_threads)
             small = best_fits(
@@ -319,19 +309,19 @@ class _Look:
         return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
-def _points(sketch: Sketch, joined_cells: int, joined_bins: int, most: int) -> Cells:
+def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, most: int) -> Cells:
     """Points of a sketch: at least as coarse as asked for, and few.
 
     Weights that do not count rows sum to the number of rows that they are worth: the points are taken for as many.
     """
     while True:
-        points = Cells(*sketch.points(joined_cells, joined_bins))
-        if len(points) <= most or joined_cells > _MOST_JOINED:
+        points = Cells(*sketch.points(joined_boxes, joined_bins))
+        if len(points) <= most or joined_boxes > _MOST_JOINED:
             return points
         if joined_bins < _JOINED_BINS:
             joined_bins *= 2
         else:
-            joined_cells += 1
+            joined_boxes += 1
 
 
 def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:

@@ -23,13 +23,11 @@ from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels import newton, passes
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import THREADED_DENSITIES
 from mixpipe.model.results import Array
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-# Passes of fewer densities than this are done by one thread: handing them over takes as long.
-_THREADED_DENSITIES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +193,7 @@ class Likelihood:
 
     def _run(self, task: Callable[[int, int], None], n_items: int, n_densities: int) -> None:
         """Split a range of chunks or candidates over the threads; each writes to its own place."""
-        n_threads = min(self.n_threads, n_items) if n_densities > _THREADED_DENSITIES else 1
+        n_threads = min(self.n_threads, n_items) if n_densities > THREADED_DENSITIES else 1
         if n_threads == 1:
             task(0, n_items)
             return

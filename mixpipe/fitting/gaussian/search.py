@@ -21,10 +21,11 @@ from mixpipe.fitting.gaussian.candidates import Candidates, candidates
 from mixpipe.fitting.gaussian.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.model.criteria import aic, bic, n_params
+from mixpipe.model.regimes import FULL_SEARCH_ROWS, THREADED_CELLS
 
 
 @dataclass(frozen=True)
-class Effort:
+class Breadth:
     """How widely to search for one number of components.
 
     Parameters
@@ -45,18 +46,14 @@ class Effort:
     gain: float
 
 
-FULL = Effort(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
+FULL = Breadth(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
 # Where the data are many: good starts stand out.
-LEAN = Effort(n_insertions=8, race=((3, 8), (8, 4)), n_pool=2, gain=NEGLIGIBLE_GAIN)
+LEAN = Breadth(n_insertions=8, race=((3, 8), (8, 4)), n_pool=2, gain=NEGLIGIBLE_GAIN)
 # And there for numbers of components that the criterion has left behind.
-BRIEF = Effort(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
-# Up to this many cells every number of components gets the full effort; beyond, those up to _BEYOND above the
-# criterion's choice get the lean one, and the rest the brief one.
-_FULL_EFFORT_CELLS = 3000
+BRIEF = Breadth(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
+# How far above the criterion's choice the lean effort goes.
 _BEYOND = 2
 
-# From this many cells on, starts are climbed from on several threads.
-_THREADED_CELLS = 2000
 # Fits that end closer than this (nats) are the same one; on the way, those closer than _MET are.
 _SAME = 1e-3
 _MET = 1e-2
@@ -125,7 +122,7 @@ class Search:
         self.floor = floor
         self.equal_sigmas = equal_sigmas
         self.criterion = criterion
-        self.lean = lean or likelihood.x.size > _FULL_EFFORT_CELLS
+        self.lean = lean or likelihood.x.size > FULL_SEARCH_ROWS
         self.progress = progress or (lambda n_components: None)
         self.grid = grid or candidates(likelihood, floor)
         self.workers: ThreadPoolExecutor | None = None
@@ -170,7 +167,7 @@ class Search:
             if not self._revise(list(range(first, last + 1))):
                 break
 
-    def _effort(self, size: int) -> Effort:
+    def _effort(self, size: int) -> Breadth:
         if not self.lean:
             return FULL
         values = criteria([pool[0] for pool in self.pools], self.likelihood.n_data, self.criterion)
@@ -196,7 +193,7 @@ class Search:
         self.pools[size - 1] = _distinct([*pool, *found], FULL.n_pool, _SAME)
         return self.pools[size - 1][0].score > pool[0].score + _BETTER
 
-    def _climb(self, starts: Iterable[Params], effort: Effort) -> list[Ascent]:
+    def _climb(self, starts: Iterable[Params], effort: Breadth) -> list[Ascent]:
         """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
         runners = list(starts)
         if not runners:
@@ -215,12 +212,12 @@ class Search:
             ascent = ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
             return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
 
-        if self.likelihood.n_threads == 1 or self.likelihood.x.size < _THREADED_CELLS or len(starts) == 1:
+        if self.likelihood.n_threads == 1 or self.likelihood.x.size < THREADED_CELLS or len(starts) == 1:
             return [climb(start) for start in starts]
         self.workers = self.workers or ThreadPoolExecutor(self.likelihood.n_threads)
         return list(self.workers.map(climb, starts))
 
-    def _grown(self, size: int, effort: Effort) -> list[Params]:
+    def _grown(self, size: int, effort: Breadth) -> list[Params]:
         """Starts with one component more than the fits with `size`."""
         starts: list[Params] = []
         if effort is FULL and not self.pools[size:]:

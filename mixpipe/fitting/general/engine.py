@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
-from mixpipe.fitting.general.fit import best_fits, climb
+from mixpipe.fitting.general.fit import climb, fit_family
 from mixpipe.fitting.general.held import GeneralMaxima
 from mixpipe.fitting.general.likelihood import Point, loglik_of
 from mixpipe.fitting.general.points import are_few, base_for
@@ -48,7 +48,7 @@ class GeneralEngine:
     ) -> Fits:
         """The best fit found for each number of components."""
         _check(problem)
-        fits = best_fits(
+        fits = fit_family(
             problem.cells,
             problem.family,
             max_components,

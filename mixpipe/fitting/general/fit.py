@@ -10,25 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.fitting.gains import CONVERGED_GAIN
-from mixpipe.fitting.general.likelihood import Likelihood, Point
-from mixpipe.fitting.general.search import Ascent, Search, ascend, never_falling
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
+from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
 
 # Families that may be asked for; a uniform component is a background, with a range of its own.
 NAMES = tuple(name for name in FAMILIES if name != "uniform")
-# Above this many rows the search works on a sketch; families whose convolution is a quadrature need it earlier.
-_SEARCH_ROWS = 3000
-_SEARCH_ROWS_QUADRATURE = 400
 # The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
 _SKETCH = (1 / 64, 0.5)
 _SKETCH_QUADRATURE = (1 / 8, 2.0)
 
 
-def best_fits(
+def fit_family(
     cells: Cells,
     family: str,
     max_components: int,
@@ -71,19 +69,19 @@ def best_fits(
     if background is not None and max_components < 2:
         raise ValueError("a background counts as a component: expected at least 2 components")
     smooth = FAMILIES[family].has_edge
-    rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
+    rows = GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
     slow = FAMILIES[family].by_quadrature
     points = rows
-    if len(cells) > (_SEARCH_ROWS_QUADRATURE if slow else _SEARCH_ROWS):
+    if len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
         sketch = cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
-            points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
-    found = Search(points, family, background, rough=slow, progress=progress).run(max_components)
+            points = GeneralLikelihood(sketch, smooth=smooth, n_threads=n_threads)
+    found = GeneralSearch(points, family, background, rough=slow, progress=progress).run(max_components)
     if points is not rows or slow:
-        found = [ascend(rows, ascent.point) for ascent in found]
+        found = [ascend_general(rows, ascent.point) for ascent in found]
         found = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in found]
     return [_result(rows, ascent) for ascent in never_falling(rows, found)]
 
@@ -104,12 +102,16 @@ def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
     -------
     FitResult
     """
-    likelihood = Likelihood(cells, smooth=any(FAMILIES[name].has_edge for name in start.families), n_threads=n_threads)
+    likelihood = GeneralLikelihood(
+        cells, smooth=any(FAMILIES[name].has_edge for name in start.families), n_threads=n_threads
+    )
     point = Point.of(start)
-    return _result(likelihood, ascend(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor))))
+    return _result(
+        likelihood, ascend_general(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor)))
+    )
 
 
-def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
+def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
@@ -155,7 +157,7 @@ def _result(likelihood: Likelihood, ascent: Ascent) -> FitResult:
     return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None)
 
 
-def _runaway(likelihood: Likelihood, point: Point) -> NDArray[np.bool_]:
+def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
     """Components of a truncated sample whose means are as far outside as the search lets them go."""
     low, high = likelihood.bounds_of_means()
     with np.errstate(invalid="ignore"):
@@ -163,7 +165,7 @@ def _runaway(likelihood: Likelihood, point: Point) -> NDArray[np.bool_]:
         return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed)
 
 
-def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.intp]) -> Uncertainties:
+def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
     """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound.
 
     Where weights do not count rows it is A^-1 B A^-1, B the sum of the products of the scores with squared weights.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from mixpipe.fitting.gains import PROFILE_GAIN
-from mixpipe.fitting.general.likelihood import Expansion, Likelihood, Point, places
+from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
 from mixpipe.fitting.general.points import few_points, likelihood_like
-from mixpipe.fitting.general.search import ascend
+from mixpipe.fitting.general.search import ascend_general
 from mixpipe.fitting.held import Held, at_held_weight
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -18,15 +18,15 @@ _PARTS = ("weights", "means", "sigmas", "shapes")
 _SMALLEST_MEAN = 1e-6
 
 
-class HeldLikelihood(Likelihood):
-    """A likelihood with one parameter held, for `ascend`: it offers no gain along that parameter."""
+class HeldGeneralLikelihood(GeneralLikelihood):
+    """A likelihood with one parameter held, for `ascend_general`: it offers no gain along that parameter."""
 
-    def __init__(self, likelihood: Likelihood, held: Held) -> None:
+    def __init__(self, likelihood: GeneralLikelihood, held: Held) -> None:
         vars(self).update(vars(likelihood))
         self.held = held
 
     def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
-        """As `Likelihood.expansion`, of the mixture with the parameter held."""
+        """As `GeneralLikelihood.expansion`, of the mixture with the parameter held."""
         point = self.held.put(point)
         here = super().expansion(point, rough=rough)
         gradient, hessian = here.gradient.copy(), here.hessian.copy()
@@ -54,7 +54,7 @@ class GeneralMaxima:
     def __init__(self, cells: Cells, mixture: Mixture) -> None:
         point = Point.of(mixture)
         self.likelihood = likelihood_like(few_points(cells, point), point)
-        fit = ascend(self.likelihood, point, gain=PROFILE_GAIN)
+        fit = ascend_general(self.likelihood, point, gain=PROFILE_GAIN)
         self.point, self.loglik = fit.point, fit.loglik
         self.n_data, self.weights = self.likelihood.n_data, fit.point.weights
 
@@ -63,7 +63,9 @@ class GeneralMaxima:
         if part == "sigmas":
             value = max(value, self.likelihood.floor)
         held = Held(part, component, value)
-        ascent = ascend(HeldLikelihood(self.likelihood, held), held.put(near or self.point), gain=PROFILE_GAIN)
+        ascent = ascend_general(
+            HeldGeneralLikelihood(self.likelihood, held), held.put(near or self.point), gain=PROFILE_GAIN
+        )
         return ascent.loglik, held.put(ascent.point)
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:

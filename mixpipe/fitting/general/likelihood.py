@@ -32,8 +32,8 @@ from mixpipe.model.results import Array
 
 T = TypeVar("T")
 
-# Steps of the differences, in the units of `Likelihood.units`: the truncation error of a gradient is some 1e-8 of it,
-# the rounding error of a curvature some 1e-7.
+# Steps of the differences, in the units of `GeneralLikelihood.units`: the truncation error of a gradient is some 1e-8
+# of it, the rounding error of a curvature some 1e-7.
 _STEP = 2e-4
 # Log-densities below this are as good as impossible; finite, and so are squares of their derivatives.
 _IMPOSSIBLE = -1e100
@@ -127,7 +127,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """Log-likelihood to second order in the variables of `Likelihood.variables`."""
+    """Log-likelihood to second order in the variables of `GeneralLikelihood.variables`."""
 
     loglik: float
     gradient: Array
@@ -143,7 +143,7 @@ class _Component:
     second: Array
 
 
-class Likelihood:
+class GeneralLikelihood:
     """Log-likelihood of mixtures of any family on cells with limits or a window.
 
     Parameters
@@ -196,7 +196,7 @@ class Likelihood:
         reach = _REACH * (high - low if math.isfinite(high - low) else float(np.ptp(self.x)) or 1.0)
         return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
 
-    def reweighted(self, counts: Array) -> Likelihood:
+    def reweighted(self, counts: Array) -> GeneralLikelihood:
         """The likelihood of the same rows with other weights; what is measured from the rows stays what it was."""
         other = copy.copy(self)
         used = counts > 0
@@ -210,7 +210,7 @@ class Likelihood:
         other.n_passes = 0
         return other
 
-    def untruncated(self) -> Likelihood:
+    def untruncated(self) -> GeneralLikelihood:
         """The likelihood of the same rows as if there were no bounds."""
         other = copy.copy(self)
         other.truncated = None
@@ -475,5 +475,5 @@ def places(units: list[Array]) -> NDArray[np.intp]:
 
 def loglik_of(mixture: Mixture, cells: Cells) -> float:
     """Log-likelihood of any mixture on any cells."""
-    likelihood = Likelihood(cells)
+    likelihood = GeneralLikelihood(cells)
     return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

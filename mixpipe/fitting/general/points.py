@@ -6,26 +6,25 @@ import math
 
 import numpy as np
 
-from mixpipe.fitting.general.likelihood import Likelihood, Point
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
+from mixpipe.model.regimes import GENERAL_ROWS, QUADRATURE_ROWS
 
-# Up to this many rows they are taken as they are.
-_ROWS, _ROWS_QUADRATURE = 4000, 1000
 # Part of the narrowest component that the points resolve.
 _BASE = 0.5
 _N_QUANTILES, _N_VALUES, _WIDTHS = 400, 61, 3.0
 
 
-def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> Likelihood:
+def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> GeneralLikelihood:
     """The likelihood of some cells for mixtures of these families."""
     smooth = any(family.has_edge for family in point.families)
-    return Likelihood(cells, smooth=smooth, n_threads=n_threads)
+    return GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
 
 
 def are_few(cells: Cells, point: Point) -> bool:
     """Whether there are so few rows that they need no sketch."""
     slow = any(family.by_quadrature for family in point.families)
-    return len(cells) <= (_ROWS_QUADRATURE if slow else _ROWS)
+    return len(cells) <= (QUADRATURE_ROWS if slow else GENERAL_ROWS)
 
 
 def base_for(cells: Cells, point: Point) -> float:

@@ -8,7 +8,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN, RESAMPLED_GAIN
 from mixpipe.fitting.general.likelihood import Point
 from mixpipe.fitting.general.points import likelihood_like
-from mixpipe.fitting.general.search import ascend
+from mixpipe.fitting.general.search import ascend_general
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -29,7 +29,7 @@ class GeneralRefit:
 
     def reweighted(self, weights: Array) -> tuple[Array, bool]:
         """The parameters under other weights, and whether the climb has converged."""
-        ascent = ascend(self.likelihood.reweighted(weights), self.start, gain=RESAMPLED_GAIN)
+        ascent = ascend_general(self.likelihood.reweighted(weights), self.start, gain=RESAMPLED_GAIN)
         point, free = ascent.point, self.free
         order = np.arange(free.size)
         order[free] = order[free][matched(self._moving(self.start), self._moving(point), self.total_var)]
@@ -41,7 +41,7 @@ class GeneralRefit:
 
     def again(self, catalog: Cells) -> Mixture:
         """The maximum of the likelihood of a catalog, climbed from the fit."""
-        return ascend(likelihood_like(catalog, self.start), self.start, gain=_CATALOG_GAIN).point.mixture()
+        return ascend_general(likelihood_like(catalog, self.start), self.start, gain=_CATALOG_GAIN).point.mixture()
 
     def _moving(self, point: Point) -> tuple[Array, Array, Array]:
         """Weights, means and sigmas of the components that may move."""

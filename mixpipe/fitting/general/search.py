@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.fitting.general.likelihood import Expansion, Likelihood, Point, places
+from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.model.families import FAMILIES, Family
 
@@ -36,7 +36,7 @@ _FAR_BEHIND = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Ascent:
+class GeneralAscent:
     """Where an ascent ended, with the expansion there and what a further step promises."""
 
     point: Point
@@ -57,19 +57,19 @@ class Ascent:
         return self.loglik - self.occam
 
 
-def ascend(
-    likelihood: Likelihood,
+def ascend_general(
+    likelihood: GeneralLikelihood,
     start: Point,
     *,
     gain: float = _SMALL_GAIN,
     max_steps: int = _MAX_STEPS,
     rough: bool = False,
-) -> Ascent:
+) -> GeneralAscent:
     """Climb to the local maximum by Newton steps within a trust region.
 
     Parameters
     ----------
-    likelihood : Likelihood
+    likelihood : GeneralLikelihood
         Data.
     start : Point
         Where to begin.
@@ -78,7 +78,7 @@ def ascend(
     max_steps : int
         Steps at the most.
     rough : bool
-        Climb by rough expansions; see `Likelihood.expansion`.
+        Climb by rough expansions; see `GeneralLikelihood.expansion`.
     """
     point = replace(start, sigmas=np.maximum(start.sigmas, likelihood.floor))
     here = likelihood.expansion(point, rough=rough)
@@ -103,10 +103,10 @@ def ascend(
             point, here = trial, there
         elif radius < 1e-9:
             break
-    return Ascent(point, here, _free(likelihood, point, here), max(promised, 0.0))
+    return GeneralAscent(point, here, _free(likelihood, point, here), max(promised, 0.0))
 
 
-def _free(likelihood: Likelihood, point: Point, here: Expansion) -> NDArray[np.bool_]:
+def _free(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> NDArray[np.bool_]:
     """Variables that may move: no sigma at the floor that would shrink, and nothing of an empty component."""
     free = np.ones(here.gradient.size, dtype=bool)
     start = 0
@@ -131,7 +131,7 @@ def _free(likelihood: Likelihood, point: Point, here: Expansion) -> NDArray[np.b
     return free
 
 
-def _stepped(likelihood: Likelihood, point: Point, step: Array) -> Point:
+def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
     """The mixture after a step in the variables."""
     weights = point.weights.copy()
     start = 0
@@ -157,12 +157,12 @@ def _largest(unit: Array) -> tuple[Array, Array]:
     return -most, most
 
 
-class Search:
+class GeneralSearch:
     """Best mixtures of 1, 2, ... components of one family, with a fixed background beside them if there is one.
 
     Parameters
     ----------
-    likelihood : Likelihood
+    likelihood : GeneralLikelihood
         Data.
     family : str
         A name of `mixpipe.model.families.FAMILIES`.
@@ -176,7 +176,7 @@ class Search:
 
     def __init__(
         self,
-        likelihood: Likelihood,
+        likelihood: GeneralLikelihood,
         family: str,
         background: tuple[float, float] | None = None,
         *,
@@ -199,7 +199,7 @@ class Search:
         self.middle = float(middle)
         self.width = max(0.5 * float(high - low), likelihood.floor) or 1.0
 
-    def run(self, max_components: int) -> list[Ascent]:
+    def run(self, max_components: int) -> list[GeneralAscent]:
         """The best fit found for each number of components, background included, in order.
 
         The first one is for a single component, or for one beside the background. In a truncated sample that may run
@@ -226,7 +226,7 @@ class Search:
                 fits[size] = better
         return fits
 
-    def _tell(self, fits: list[Ascent]) -> None:
+    def _tell(self, fits: list[GeneralAscent]) -> None:
         if self.progress is not None:
             self.progress(fits[-1].point.n_components)
 
@@ -265,11 +265,11 @@ class Search:
             np.append(point.shapes, math.nan),
         )
 
-    def _best(self, starts: list[Point]) -> Ascent:
+    def _best(self, starts: list[Point]) -> GeneralAscent:
         """Climb from all starts a little, and from the best to the end."""
-        ahead: list[Ascent] = []
+        ahead: list[GeneralAscent] = []
         race = [
-            ascend(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
+            ascend_general(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
             for start in starts
         ]
         for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
@@ -277,7 +277,9 @@ class Search:
             same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
             if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
-        finals = [ascend(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead]
+        finals = [
+            ascend_general(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead
+        ]
         finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
         return max(finals, key=lambda ascent: ascent.score)
 
@@ -336,9 +338,9 @@ class Search:
         return starts
 
 
-def never_falling(likelihood: Likelihood, fits: list[Ascent]) -> list[Ascent]:
+def never_falling(likelihood: GeneralLikelihood, fits: list[GeneralAscent]) -> list[GeneralAscent]:
     """The fits; one below the smaller one is that one, with its heaviest component counted as two halves."""
-    kept: list[Ascent] = []
+    kept: list[GeneralAscent] = []
     for ascent in fits:
         if kept and ascent.score < kept[-1].score:
             last = kept[-1]
@@ -353,7 +355,7 @@ def never_falling(likelihood: Likelihood, fits: list[Ascent]) -> list[Ascent]:
                 *(part[places_of] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
             )
             here = likelihood.expansion(point)
-            ascent = Ascent(point, here, _free(likelihood, point, here), last.remaining_gain, last.occam)
+            ascent = GeneralAscent(point, here, _free(likelihood, point, here), last.remaining_gain, last.occam)
         kept.append(ascent)
     return kept
 

@@ -13,7 +13,7 @@ from mixpipe.model.families.family import Family
 from mixpipe.model.families.normal import tail_moments
 from mixpipe.model.families.quadrature import CUTOFF, legendre
 
-# Rows, and rows times panels, at a time.
+# RowFunction, and rows times panels, at a time.
 _ROWS, _PANELS = 1 << 11, 1 << 15
 _NODES = 12
 # Ladders of edges, in widths: around the mean with the kinks of some families, around the limit, and far out for tails.

@@ -14,11 +14,11 @@ from mixpipe.base.arrays import Array
 # An error or a width of this fraction of the other one, or of the offset, is nothing: no square of a ratio overflows.
 _NOTHING = 1e-100
 
-# Rows at a time: some families use fifty numbers for each.
+# RowFunction at a time: some families use fifty numbers for each.
 _BLOCK = 1 << 14
 
 # A function of (x, err, mean, sigma, shape) with one-dimensional x and err.
-Rows = Callable[[Array, Array, float, float, Any], Any]
+RowFunction = Callable[[Array, Array, float, float, Any], Any]
 
 
 class OfRows(Protocol):
@@ -100,7 +100,7 @@ class Family:
         return self.shape_name is not None and self.shape_bounds[0] > 0.0
 
 
-def of_rows(noisy: Rows, plain: Rows, point: Rows) -> OfRows:
+def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRows:
     """One function of all rows from those with an error, those without, and the limit of ``sigma = 0``."""
 
     def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
@@ -109,7 +109,7 @@ def of_rows(noisy: Rows, plain: Rows, point: Rows) -> OfRows:
     return function
 
 
-def moments_of_rows(noisy: Rows, point: Rows) -> MomentsOfRows:
+def moments_of_rows(noisy: RowFunction, point: RowFunction) -> MomentsOfRows:
     """As `of_rows`, for the mean and the variance of the true value; a value without error is the true one."""
 
     def known(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
@@ -124,7 +124,9 @@ def moments_of_rows(noisy: Rows, point: Rows) -> MomentsOfRows:
     return function
 
 
-def _by_row(noisy: Rows, plain: Rows, point: Rows, x: ArrayLike, err: ArrayLike, component: tuple) -> Array:
+def _by_row(
+    noisy: RowFunction, plain: RowFunction, point: RowFunction, x: ArrayLike, err: ArrayLike, component: tuple
+) -> Array:
     """Values of the function that belongs to each row, with a first axis of results."""
     values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
     rows, row_errors = values.ravel(), errors.ravel()
@@ -136,7 +138,9 @@ def _by_row(noisy: Rows, plain: Rows, point: Rows, x: ArrayLike, err: ArrayLike,
     return found.reshape(len(found), *values.shape)
 
 
-def _block(noisy: Rows, plain: Rows, point: Rows, rows: Array, row_errors: Array, component: tuple) -> Array:
+def _block(
+    noisy: RowFunction, plain: RowFunction, point: RowFunction, rows: Array, row_errors: Array, component: tuple
+) -> Array:
     mean, sigma, _ = component
     offset = np.abs(rows - mean)
     known = row_errors <= _NOTHING * np.maximum(sigma, offset)

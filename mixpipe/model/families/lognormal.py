@@ -18,7 +18,7 @@ from scipy.special import erfcx, log_ndtr
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.families import gaussian
-from mixpipe.model.families.family import Family, Rows, moments_of_rows, of_rows
+from mixpipe.model.families.family import Family, RowFunction, moments_of_rows, of_rows
 from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp
 from mixpipe.model.families.quadrature import CUTOFF, log_integral, moments
 
@@ -245,7 +245,7 @@ def sample(n: int, mean: float, sigma: float, shape: float | None, rng: np.rando
     return median * np.exp(width * rng.standard_normal(n))
 
 
-def _or_gaussian(function: Rows, gaussian_function: Rows) -> Rows:
+def _or_gaussian(function: RowFunction, gaussian_function: RowFunction) -> RowFunction:
     """The Gaussian of the same mean and width where the rounding of x outweighs what the two differ by."""
 
     def chosen(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Any:

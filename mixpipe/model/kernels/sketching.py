@@ -1,4 +1,4 @@
-"""The pass that sorts rows into the cells of a sketch.
+"""The pass that sorts rows into the boxes of a sketch.
 
 Complete in itself, like the other files of kernels. Imports math, numpy and numba only.
 """
@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Sums per cell: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the cell's left edge in
-# units of its width, and t = err^2 in units of the square of the cell's reference error, less one. Whole numbers, in
-# units of 2^-FRACTION_BITS: their sums do not depend on the order of the rows. 2^33 rows fit into a cell.
+# Sums per box: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the box's left edge in
+# units of its width, and t = err^2 in units of the square of the box's reference error, less one. Whole numbers, in
+# units of 2^-FRACTION_BITS: their sums do not depend on the order of the rows. 2^33 rows fit into a box.
 N_SUMS = 6
 FRACTION_BITS = 30
 # Bins of the error, so many to a factor of two and evenly spaced within it: the high bits of the double. Bin zero is
@@ -21,7 +21,7 @@ STEPS = 1 << _STEP_BITS
 _N_BINS = 2048 * STEPS
 _POSITION_BITS = 44
 _LEVEL_BITS = 4
-# Values too far out for the positions have cells that are wider by this factor for each level.
+# Values too far out for the positions have boxes that are wider by this factor for each level.
 _LEVEL_FACTOR = 256.0
 _LAST_LEVEL = 15
 # Squared offsets below this, and offsets of err^2, are none: their sums are rounded to 1e-9.
@@ -65,8 +65,8 @@ def _find(keys, key):
 
 
 @njit(cache=True)
-def cell_geometry(error_bin, level, base, fineness):
-    """Reference error of an error bin, its lower end, and the width of its cells at a level: a power of two."""
+def box_geometry(error_bin, level, base, fineness):
+    """Reference error of an error bin, its lower end, and the width of its boxes at a level: a power of two."""
     exponent = error_bin // STEPS - 1023.0
     reference = 0.0 if error_bin == 0 else 2.0**exponent * (1.0 + (error_bin % STEPS) / STEPS)
     width = 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
@@ -75,7 +75,7 @@ def cell_geometry(error_bin, level, base, fineness):
 
 @njit(cache=True)
 def empty_table():
-    """A table for `sketch_rows`: keys, sums and the number of cells in use."""
+    """A table for `sketch_rows`: keys, sums and the number of boxes in use."""
     return np.full(1 << 12, _EMPTY), np.zeros((1 << 12, N_SUMS), dtype=np.int64), 0
 
 
@@ -94,7 +94,7 @@ def _larger(keys, sums):
 
 @njit(nogil=True, cache=True)
 def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
-    """Sort rows into cells on a grid that does not depend on them, and add them to a table.
+    """Sort rows into boxes on a grid that does not depend on them, and add them to a table.
 
     Parameters
     ----------
@@ -104,23 +104,23 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
     anchor : float
         Value that positions are counted from.
     base : float
-        Smallest total width that the cells have to resolve, in the unit of `x`; > 0.
+        Smallest total width that the boxes have to resolve, in the unit of `x`; > 0.
     fineness : float
-        Largest width of a cell in units of the total width ``hypot(base, err)``.
+        Largest width of a box in units of the total width ``hypot(base, err)``.
     keys, sums, used
         A table from `empty_table`, or from here; overwritten.
 
     Returns
     -------
     keys : ndarray of int64, shape (capacity,)
-        Error bin, level and position of each cell, from the high bits to the low ones.
+        Error bin, level and position of each box, from the high bits to the low ones.
     sums : ndarray of int64, shape (capacity, N_SUMS)
     used : int
     """
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    # Of each bin that has been met: width of its cells, one over it, and one over the reference error.
+    # Of each bin that has been met: width of its boxes, one over it, and one over the reference error.
     narrow = np.zeros(_N_BINS)
     inverse = np.zeros(_N_BINS)
     per_error = np.zeros(_N_BINS)
@@ -128,7 +128,7 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
     for i in range(x.size):
         error_bin = _bits(err[i] + 0.0) >> (52 - _STEP_BITS)
         if narrow[error_bin] == 0.0:
-            reference, narrow[error_bin] = cell_geometry(error_bin, 0, base, fineness)
+            reference, narrow[error_bin] = box_geometry(error_bin, 0, base, fineness)
             inverse[error_bin] = 1.0 / narrow[error_bin]
             per_error[error_bin] = 1.0 / reference if reference > 0.0 else 0.0
         offset = x[i] - anchor
@@ -245,8 +245,8 @@ def sampled_rows(keys, contents, used):
     return contents[filled[np.argsort(keys[filled])]]
 
 
-def filled_cells(keys, sums):
-    """The cells of a table, sorted by key.
+def filled_boxes(keys, sums):
+    """The boxes of a table, sorted by key.
 
     Sorted by NumPy: a sort that Numba had compiled and cached was seen to leave the keys in the order of the table.
     """
@@ -257,7 +257,7 @@ def filled_cells(keys, sums):
 
 @njit(cache=True)
 def halved(keys):
-    """Keys of cells twice as wide, and which of the narrow cells are the right halves of them."""
+    """Keys of boxes twice as wide, and which of the narrow boxes are the right halves of them."""
     half = np.int64(1) << (_POSITION_BITS - 1)
     mask = (np.int64(1) << _POSITION_BITS) - 1
     joined = np.empty_like(keys)
@@ -270,19 +270,19 @@ def halved(keys):
 
 
 @njit(cache=True)
-def cell_points(keys, sums, base, fineness, halvings, joined_cells, joined_bins):
-    """Weighted points with the same means, variances and covariance of x and err^2 as the rows of cells.
+def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
+    """Weighted points with the same means, variances and covariance of x and err^2 as the rows of boxes.
 
-    Two points where the errors within a cell are equal, one where there is one row, and four otherwise: along each
+    Two points where the errors within a box are equal, one where there is one row, and four otherwise: along each
     conjugate direction one on either side. Third moments vanish, so that sums over the points equal sums over the
-    rows to third order in the width of the cells.
+    rows to third order in the width of the boxes.
 
     Parameters
     ----------
     keys, sums, base, fineness, halvings
         A sketch.
-    joined_cells : int
-        Join cells to cells so many factors of two wider, for fewer points.
+    joined_boxes : int
+        Join boxes to boxes so many factors of two wider, for fewer points.
     joined_bins : int
         And so many neighbouring bins of the error.
 
@@ -295,28 +295,28 @@ def cell_points(keys, sums, base, fineness, halvings, joined_cells, joined_bins)
     levels = (np.int64(1) << _LEVEL_BITS) - 1
     unit = 2.0**-FRACTION_BITS
     wider = 2.0**halvings
-    n_cells = keys.size
-    # Each cell: the group that it joins, and the left edge of that in units of the group's width.
-    group = np.empty((n_cells, 3), dtype=np.int64)
-    moments = np.zeros((n_cells, N_SUMS))
-    scales = np.empty((n_cells, 3))
-    slots = np.full(4 * (1 << max(4, math.ceil(math.log2(n_cells + 1)))), np.int64(-1))
+    n_boxes = keys.size
+    # Each box: the group that it joins, and the left edge of that in units of the group's width.
+    group = np.empty((n_boxes, 3), dtype=np.int64)
+    moments = np.zeros((n_boxes, N_SUMS))
+    scales = np.empty((n_boxes, 3))
+    slots = np.full(4 * (1 << max(4, math.ceil(math.log2(n_boxes + 1)))), np.int64(-1))
     n_groups = 0
-    for c in range(n_cells):
+    for c in range(n_boxes):
         count = sums[c, 0] * unit
         if not count > 0.0:
             continue
         head = keys[c] >> _POSITION_BITS
         error_bin = head >> _LEVEL_BITS
         level = head & levels
-        reference, width = cell_geometry(error_bin, level, base, fineness)
+        reference, width = box_geometry(error_bin, level, base, fineness)
         width *= wider
         place = (keys[c] & mask) - half
         # Errors below the smallest normal number stay by themselves: their bins have no common reference.
         joined = error_bin if error_bin < STEPS else joined_bins * (error_bin // joined_bins)
-        _, joint_width = cell_geometry(joined, level, base, fineness)
-        joint_width *= wider * 2.0**joined_cells
-        # Widths are powers of two: cells lie within the groups, those of a joined bin that are wider but for one.
+        _, joint_width = box_geometry(joined, level, base, fineness)
+        joint_width *= wider * 2.0**joined_boxes
+        # Widths are powers of two: boxes lie within the groups, those of a joined bin that are wider but for one.
         joint_width = max(joint_width, width)
         position = np.int64(math.floor(place * (width / joint_width)))
         slot = (position * np.int64(0x1E3779B97F4A7C15) ^ (joined * 31 + level) * np.int64(0x3F58476D1CE4E5B9)) >> 7
@@ -335,7 +335,7 @@ def cell_points(keys, sums, base, fineness, halvings, joined_cells, joined_bins)
             group[g] = (joined, level, position)
             scales[g, 0], scales[g, 1], scales[g, 2] = reference, joint_width, float(position)
             n_groups += 1
-        # Means and second moments of the cell, in the units of the group.
+        # Means and second moments of the box, in the units of the group.
         ratio = width / joint_width
         square = 1.0 if reference == 0.0 else (reference / scales[g, 0]) ** 2
         u = sums[c, 1] * unit / wider / count

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.density.binning import METHODS, Binned, Sorted, error_groups
-from mixpipe.fitting.density.projection import Projection, Solution, bin_integrals, descend
 from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.fitting.histogram.binning import METHODS, Binned, Sorted, error_groups
+from mixpipe.fitting.histogram.projection import Projection, Solution, bin_integrals, descend
 from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import as_cells, check_count
 from mixpipe.model.mixture import Mixture
@@ -123,7 +123,7 @@ class _Search:
         return starts
 
 
-def fit_column_density(
+def fit_histogram(
     x: Any,
     err: Any = None,
     n_components: int = 1,
@@ -167,7 +167,7 @@ def fit_column_density(
     --------
     >>> from scipy.special import ndtri
     >>> quantiles = ndtri((np.arange(5000) + 0.5) / 5000)  # of a standard normal
-    >>> fit_column_density(np.concatenate([1.0 + quantiles, 9.0 + quantiles]), 0.6, n_components=2).mixture
+    >>> fit_histogram(np.concatenate([1.0 + quantiles, 9.0 + quantiles]), 0.6, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[1. 9.], sigmas=[0.8 0.8])
     """
     n_components = check_count("n_components", n_components)

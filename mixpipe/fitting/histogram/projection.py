@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtr
 
-from mixpipe.fitting.density.binning import Binned
+from mixpipe.fitting.histogram.binning import Binned
 from mixpipe.model.results import Array
 
 # Rows that are added to the expected number of a bin for its variance: limits what a row in an empty place can do.

@@ -1,1 +1,0 @@
-"""Mixtures fitted to the histogram of a column."""

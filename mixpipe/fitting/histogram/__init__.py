@@ -1,0 +1,1 @@
+"""The estimator `density`: mixtures fitted to the histogram of a column."""
