@@ -11,8 +11,8 @@ ARGS ?=
 CORES ?= all
 # Each file of tests goes to one process, which makes once what its tests share.
 PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
-# The percentage of lines that `make coverage` asks for.
-FLOOR := 80
+# The percentage of lines that `make coverage` asks for; 94 were measured without whole runs and without real catalogs.
+FLOOR := 93
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: run test test-all test-cluster coverage lint format docs benchmark lock clean
