@@ -61,7 +61,7 @@ class _Moved:
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(name, cls(), is_package=name == "mixpipe.estimators") if name in _MOVED else None
+        return ModuleSpec(name, cls(), is_package=name == "mixpipe.estimators") if name in _MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None

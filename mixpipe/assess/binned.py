@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from mixpipe.base.arrays import Array
-from mixpipe.fitting.general.likelihood import log_between
-from mixpipe.model.families import FAMILIES
+from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 
 # Points of a panel, and doublings of the first panel's length.

@@ -16,7 +16,6 @@ import numpy as np
 from scipy.special import expit, logsumexp
 
 from mixpipe.fitting.general.likelihood import Likelihood, Point
-from mixpipe.fitting.general.points import WITH_EDGES
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
@@ -64,7 +63,7 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
         On the scale of `mixpipe.assess.quality.assess`.
     """
     point = Point.of(fit.mixture)
-    if any(family.name in WITH_EDGES for family in point.families):
+    if any(family.has_edge for family in point.families):
         cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution.floor))
     err, first, second = _error_bins(cells)
     logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)

@@ -8,18 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixpipe.assess.bootstrap import GAIN, repeat
+from mixpipe.assess.bootstrap import repeat
+from mixpipe.assess.catalogs import draw_catalog
 from mixpipe.assess.empirical import limit_statistics
 from mixpipe.assess.quality import Quality, assess
-from mixpipe.base.threads import available_threads
-from mixpipe.fitting.choose import fit_mixture
-from mixpipe.fitting.gaussian.em import ascend
-from mixpipe.fitting.gaussian.fits import SEARCH_ROWS, best_fits
-from mixpipe.fitting.gaussian.likelihood import Likelihood
-from mixpipe.fitting.general.fit import best_fits as best_general_fits
-from mixpipe.fitting.general.points import QUADRATURE, WITH_EDGES
-from mixpipe.fitting.general.redraw import draw_catalog, fitted_again
+from mixpipe.fitting.contract import Demands, Problem
+from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
+from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
 
@@ -146,11 +142,13 @@ def quality_pvalues(
     >>> max(quality_pvalues(fit_mixture(cells), cells)) < 0.01
     True
     """
-    most = _SIMULATED_ROWS_QUADRATURE if set(fit.mixture.families) & set(QUADRATURE) else SIMULATED_ROWS
+    families = [FAMILIES[name] for name in fit.mixture.families]
+    most = _SIMULATED_ROWS_QUADRATURE if any(family.by_quadrature for family in families) else SIMULATED_ROWS
     rows, n_rows = _one_by_one(cells, most)
     if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
         return math.nan, math.nan
-    if n_rows > most and set(fit.mixture.families) & set(WITH_EDGES) and np.any(cells.err[cells.weights > 0] == 0.0):
+    exact = np.any(cells.err[cells.weights > 0] == 0.0)
+    if n_rows > most and exact and any(family.has_edge for family in families):
         return math.nan, math.nan
     if n_rows > most:
         ks, ad = limit_statistics(fit, rows, n_draws, np.random.default_rng(seed))
@@ -174,19 +172,11 @@ def simulated_statistics(
     -------
     ks, ad : ndarray, shape (n_draws,)
     """
-    equal_sigmas = fit.has_equal_sigmas
-    gaussian = fit.mixture.is_gaussian and cells.are_values
+    refit = engine_for(Demands.of(cells, fit.mixture)).refit(cells, fit)
 
     def draw(rng: np.random.Generator) -> tuple[float, float]:
         catalog = draw_catalog(fit.mixture, cells, rng)
-        if not gaussian:
-            again = assess(fitted_again(fit.mixture, catalog), catalog)
-            return again.ks, again.ad
-        likelihood = Likelihood(catalog, 1)
-        floor = (fit.sigma_floor / likelihood.scale) ** 2
-        start = likelihood.scaled(fit.mixture)
-        ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=GAIN, n_em=0)
-        quality = assess(likelihood.mixture(ascent.params), catalog)
+        quality = assess(refit.again(catalog), catalog)
         return quality.ks, quality.ad
 
     ks, ad = np.array(repeat(draw, n_draws, seed, n_threads)).T
@@ -210,7 +200,7 @@ def likelihood_ratio_test(
     the deterministic search finds the best fits with M and with M + 1 for each of them, as for the data.
 
     In a truncated sample values outside the bounds are drawn again. Where rows are limits, simulated values are, too,
-    where they fall beyond the limit of their row; see `mixpipe.fitting.general.censoring` for the limits of the rows
+    where they fall beyond the limit of their row; see `mixpipe.assess.censoring` for the limits of the rows
     whose value is known.
 
     Parameters
@@ -246,9 +236,13 @@ def likelihood_ratio_test(
     >>> likelihood_ratio_test(Cells.from_rows(x, 0.2), 1, n_draws=19).p_value
     0.05
     """
+    engine = engine_for(Problem(cells, family, background).demands)
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
-        return _gain(catalog, n_components, family, background, n_threads)
+        """The best mixture with M components, and twice the gain of one more."""
+        problem = Problem(catalog, family, background, n_threads=n_threads)
+        (mixture, fewer), (_, more) = engine.fits(problem, n_components + 1, last=2).maxima
+        return mixture, 2.0 * (more - fewer)
 
     mixture, observed = gain(cells, n_threads)
     if _share_inside(mixture, cells) < _MIN_SHARE:
@@ -258,25 +252,3 @@ def likelihood_ratio_test(
         repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
     )
     return LikelihoodRatio(observed, _p_value(observed - _SAME, statistics), n_draws)
-
-
-def _gain(
-    cells: Cells,
-    n_components: int,
-    family: str,
-    background: tuple[float, float] | None,
-    n_threads: int | None,
-) -> tuple[Mixture, float]:
-    """The best mixture with M components, and twice the gain of one more."""
-    sizes = (n_components, n_components + 1)
-    if family != "gaussian" or background is not None or not cells.are_values:
-        fits = best_general_fits(
-            cells, family, sizes[1], background=background, n_threads=n_threads or available_threads()
-        )[-2:]
-    elif len(cells) > SEARCH_ROWS:
-        fits = [fit_mixture(cells, n_components=size, n_threads=n_threads) for size in sizes]
-    else:
-        likelihood = Likelihood(cells, n_threads)
-        fewer, more = best_fits(cells, likelihood, sizes[1]).ascents[-2:]
-        return likelihood.mixture(fewer.params), 2.0 * (more.loglik - fewer.loglik)
-    return fits[0].mixture, 2.0 * (fits[1].loglik - fits[0].loglik)

@@ -21,7 +21,7 @@ from mixpipe.catalog.stream import MEMORY_ROWS
 from mixpipe.cli.display import say, show_densities, show_release
 from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, load_config
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
-from mixpipe.pipeline.estimate import check_estimable, is_plain, limited
+from mixpipe.pipeline.estimate import can_stream, check_estimable, limited
 from mixpipe.pipeline.folder import find_obstacles, find_others, tell_others
 from mixpipe.pipeline.plan.run import find_idle, find_problems, placed
 from mixpipe.pipeline.plan.texts import reading_options
@@ -115,7 +115,7 @@ def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettin
     data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
     data.check_usable(place)
     data.check_floor(column.sigma_floor, place)
-    if is_plain(column) and len(table) > MEMORY_ROWS:
+    if can_stream(column) and len(table) > MEMORY_ROWS:
         data.account.check_streamable(place)
     else:
         check_estimable(data.cells(), limited(column, len(data)), place)

@@ -8,23 +8,14 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-import numpy as np
-
-from mixpipe.base.threads import available_threads
-from mixpipe.fitting.admissible import location_nats, occam_nats
-from mixpipe.fitting.gaussian.em import EM_STEPS, Ascent, ascend, iterate
-from mixpipe.fitting.gaussian.fits import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
-from mixpipe.fitting.gaussian.likelihood import Likelihood, score_products
-from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
-from mixpipe.fitting.gaussian.uncertainty import information_uncertainties
-from mixpipe.fitting.general.fit import best_fits as best_general_fits
-from mixpipe.fitting.remarks import with_remarks
+from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
+from mixpipe.fitting.engine import engine_for
+from mixpipe.fitting.gaussian.em import EM_STEPS
 from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import CRITERIA
 from mixpipe.model.inputs import as_cells, check_count, finished
 from mixpipe.model.mixture import Mixture
-from mixpipe.model.resolution import Resolution
-from mixpipe.model.results import FitResult, Selection, Uncertainties
+from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
 
 # A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
@@ -71,10 +62,11 @@ def fit_mixture(
     background : tuple of (float, float), "uniform" or None
         Range of a uniform component, which counts as one of the components; ``"uniform"`` is that of the values.
     start : Mixture or None
-        Climb from here instead of searching for the global maximum. This and the options below are for Gaussian
-        components and values without limits.
+        Climb from here instead of searching for the global maximum. Its families and the ranges of its uniform
+        components are kept, whatever `family` and `background` say.
     algorithm : str
-        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``.
+        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. This and
+        `equal_sigmas` are for Gaussian components and values without limits.
     equal_sigmas : bool
         Give all components one width.
     sigma_floor : float or None
@@ -102,27 +94,19 @@ def fit_mixture(
     """
     n_components = check_count("n_components", n_components)
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
-    if not _is_plain(cells, family, background):
-        if start is not None or algorithm != "newton" or equal_sigmas:
-            raise ValueError("start, algorithm and equal_sigmas are for Gaussian components of values without limits")
-        return finished(x, cells, _general(cells, family, n_components, background, n_threads)[-1])
-    if algorithm != "newton" and (algorithm not in EM_STEPS or start is None or equal_sigmas):
+    problem = Problem(cells, family, _range_of(background, cells), equal_sigmas, n_threads)
+    demands = problem.demands if start is None else Demands.of(cells, start)
+    engine = engine_for(demands)
+    if algorithm != "newton" and (algorithm not in engine.algorithms or start is None or equal_sigmas):
         raise ValueError(
-            f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start "
-            f"and without equal_sigmas"
+            f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start and without "
+            f"equal_sigmas, for Gaussian components of values without limits"
         )
     if start is None:
-        found = _search(cells, n_components, n_threads, equal_sigmas=equal_sigmas)
-        return finished(x, cells, _results(found, equal_sigmas)[-1])
+        return finished(x, cells, engine.fits(problem, n_components, last=1).results()[-1])
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
-    likelihood = Likelihood(cells, n_threads)
-    floor = (cells.resolution.floor / likelihood.scale) ** 2
-    if algorithm == "newton":
-        ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=equal_sigmas)
-    else:
-        ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
-    return finished(x, cells, _result(likelihood, ascent, floor, equal_sigmas, cells.resolution))
+    return finished(x, cells, engine.climb(problem, start, algorithm))
 
 
 def choose_n_components(
@@ -179,16 +163,16 @@ def choose_n_components(
         raise ValueError("families: expected at least one")
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     fits: list[FitResult] = []
-    found = None
+    certified: Fits | None = None
     # Fits without the background tell whether it is needed.
-    backgrounds = (None,) if background is None else (None, background)
+    backgrounds = (None,) if background is None else (None, _range_of(background, cells))
     for family, beside in product(dict.fromkeys(families), backgrounds):
-        if not _is_plain(cells, family, beside):
-            fits += _general(cells, family, max_components, beside, n_threads, progress)
-            continue
-        found = _search(cells, max_components, n_threads, choosing=True, criterion=criterion, progress=progress)
-        fits += _results(found)
-    return finished(x, cells, _selected(fits, found, criterion, max_components))
+        problem = Problem(cells, family, beside, n_threads=n_threads)
+        some = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
+        fits += some.results()
+        if some.sketch is not None or not math.isnan(some.loglik_bound):
+            certified = some
+    return finished(x, cells, _selected(fits, certified, criterion, max_components))
 
 
 def choose_from_rows(
@@ -200,7 +184,7 @@ def choose_from_rows(
     sigma_floor: float | None = None,
     exact: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Selection, Found]:
+) -> tuple[Selection, StreamFits]:
     """The same for rows that need not fit into memory, with Gaussian components.
 
     Parameters
@@ -216,7 +200,7 @@ def choose_from_rows(
 
     Returns
     -------
-    Selection, Found
+    Selection, StreamFits
         The fits, and with them what is known of the sketch.
 
     Examples
@@ -228,42 +212,23 @@ def choose_from_rows(
     >>> selection.best.n_components, found.sketch.n_points < 1000
     (2, True)
     """
-    found = best_fits_of_rows(
+    size = check_count("max_components", max_components if n_components is None else n_components)
+    found = engine_for(Demands()).fits_of_rows(
         rows,
-        sigma_floor,
-        check_count("max_components", max_components if n_components is None else n_components),
-        only_largest=n_components is not None,
+        size,
+        last=0 if n_components is None else 1,
+        sigma_floor=sigma_floor,
         criterion=criterion,
         exact=exact,
         progress=progress,
     )
-    fits = _results(found)
+    fits = found.results()
     if n_components is not None:
         return Selection((fits[-1],), criterion), found
     return _selected(fits, found, criterion, max_components), found
 
 
-def climb_rows(rows: Rows, found: Found, start: Mixture) -> FitResult:
-    """The maximum over the rows that a start leads to, near a maximum over the points of their sketch.
-
-    Parameters
-    ----------
-    rows : Rows
-        As in `choose_from_rows`.
-    found : Found
-        What it found, from a sketch.
-    start : Mixture
-        Where to climb from.
-    """
-    if found.survey is None:
-        raise ValueError("the fits were not found on a sketch")
-    likelihood = RowLikelihood(rows, found.likelihood, found.survey)
-    ascent = ascend(likelihood, found.likelihood.scaled(start), found.floor, n_em=0)
-    found.likelihood.count_passes(likelihood.n_passes)
-    return _result(found.likelihood, ascent, found.floor, False, found.resolution)
-
-
-def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Found | None = None) -> Selection:
+def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Fits | None = None) -> Selection:
     """The selection with a better fit in the place of the one of its size and families, and the choice judged anew.
 
     Parameters
@@ -274,7 +239,7 @@ def with_fit(selection: Selection, fit: FitResult, max_components: int, found: F
         The better one.
     max_components : int
         Largest number of components that was tried.
-    found : Found or None
+    found : Fits or None
         What `choose_from_rows` found.
     """
     doubts = _doubts(selection, found, max_components)
@@ -285,89 +250,19 @@ def with_fit(selection: Selection, fit: FitResult, max_components: int, found: F
     return _judged(replace(selection, fits=tuple(fits)), found, max_components)
 
 
-def _search(
-    cells: Cells,
-    max_components: int,
-    n_threads: int | None,
-    *,
-    choosing: bool = False,
-    criterion: str = "bic",
-    equal_sigmas: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> Found:
-    """The best fits with Gaussian components."""
-    if len(cells) <= SEARCH_ROWS:
-        likelihood = Likelihood(cells, n_threads)
-        return best_fits(
-            cells,
-            likelihood,
-            max_components,
-            equal_sigmas=equal_sigmas,
-            criterion=criterion,
-            certified=choosing,
-            progress=progress,
-        )
-    return best_fits_of_rows(
-        Rows.of(cells, n_threads),
-        cells.resolution.floor if cells.resolution.cause == "given" else None,
-        max_components,
-        equal_sigmas=equal_sigmas,
-        only_largest=not choosing,
-        criterion=criterion,
-        progress=progress,
-    )
-
-
-def _results(found: Found, equal_sigmas: bool = False) -> list[FitResult]:
-    """All fits, those that are maxima over the points of a sketch alone marked as such."""
-    return [
-        _result(found.likelihood, ascent, found.floor, equal_sigmas, found.resolution, slope, exact)
-        for ascent, slope, exact in zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
-    ]
-
-
-def _selected(fits: list[FitResult], found: Found | None, criterion: str, max_components: int) -> Selection:
+def _selected(fits: list[FitResult], found: Fits | None, criterion: str, max_components: int) -> Selection:
     """The selection, its best fit with what speaks against it."""
-    bounds = (math.nan, math.nan)
-    if found is not None:
-        bounds = (found.certificate.loglik_bound, found.certificate.bound_sigma)
+    bounds = (math.nan, math.nan) if found is None else (found.loglik_bound, found.bound_sigma)
     return _judged(Selection(tuple(fits), criterion, *bounds), found, max_components)
 
 
-def _judged(selection: Selection, found: Found | None, max_components: int) -> Selection:
+def _judged(selection: Selection, found: Fits | None, max_components: int) -> Selection:
     best, doubts = selection.best, _doubts(selection, found, max_components)
     fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is best else fit for fit in selection.fits)
     return replace(selection, fits=fits)
 
 
-def _is_plain(cells: Cells, family: str, background: str | tuple[float, float] | None) -> bool:
-    """Whether the fast likelihood serves: Gaussian components, and values only."""
-    return cells.are_values and family == "gaussian" and background is None
-
-
-def _general(
-    cells: Cells,
-    family: str,
-    max_components: int,
-    background: str | tuple[float, float] | None,
-    n_threads: int | None,
-    progress: Callable[[int], None] | None = None,
-) -> list[FitResult]:
-    if isinstance(background, str):
-        if background != "uniform":
-            raise ValueError(f"background {background!r}: expected 'uniform' or two bounds")
-        background = float(cells.x.min()), float(cells.x.max())
-    return best_general_fits(
-        cells,
-        family,
-        max_components,
-        background=background,
-        n_threads=n_threads or available_threads(),
-        progress=progress,
-    )
-
-
-def _doubts(selection: Selection, found: Found | None, max_components: int) -> tuple[str, ...]:
+def _doubts(selection: Selection, found: Fits | None, max_components: int) -> tuple[str, ...]:
     """What speaks against the choice of the number of components."""
     best, criterion = selection.best, selection.criterion
     doubts = []
@@ -380,9 +275,18 @@ def _doubts(selection: Selection, found: Found | None, max_components: int) -> t
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
     if found is not None and found.sketch is not None and not found.sketch.resolved:
         doubts.append(f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted")
-    if found is not None and not found.finished[best.n_components - 1]:
+    if not best.exact:
         doubts.append("parameters and log-likelihood are those of a sketch of the rows")
     return tuple(doubts)
+
+
+def _range_of(background: str | tuple[float, float] | None, cells: Cells) -> tuple[float, float] | None:
+    """The range of a background, which may be that of the values."""
+    if not isinstance(background, str):
+        return background
+    if background != "uniform":
+        raise ValueError(f"background {background!r}: expected 'uniform' or two bounds")
+    return float(cells.x.min()), float(cells.x.max())
 
 
 def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:
@@ -403,55 +307,3 @@ def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
     return replace(cells, resolution=replace(cells.resolution, floor=float(sigma_floor), cause="given"))
-
-
-def _result(
-    likelihood: Likelihood,
-    ascent: Ascent,
-    floor: float,
-    equal_sigmas: bool,
-    resolution: Resolution,
-    gradient_max: float = math.nan,
-    exact: bool = True,
-) -> FitResult:
-    """The fit in the units of the data, with entropy, uncertainties and warnings."""
-    params = ascent.params
-    size = params.n_components
-    # In the order that the mixture has, which rounding of far means may change.
-    order = np.lexsort(
-        (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
-    )
-    boundary = params.variances <= floor * (1.0 + 1e-9)
-    entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
-    if ascent.hessian is None or equal_sigmas:
-        uncertainties = Uncertainties.unknown(size)
-    else:
-        products = ascent.products
-        if likelihood.weight_kind == "importance":
-            products = score_products(likelihood.squared().component_sums(params), params)
-        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
-    rows, total_var = likelihood.effective_rows(params)
-    fit = FitResult(
-        mixture=likelihood.mixture(params),
-        estimator="em",
-        loglik=float(ascent.loglik),
-        entropy=entropy,
-        n_data=likelihood.n_data,
-        n_params=2 * size if equal_sigmas else 3 * size - 1,
-        converged=ascent.converged,
-        remaining_gain=float(ascent.remaining_gain),
-        n_passes=likelihood.n_passes,
-        sigma_floor=resolution.floor,
-        gradient_max=gradient_max,
-        exact=exact,
-        boundary=boundary[order],
-        uncertainties=Uncertainties(
-            uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]
-        ),
-        resolution=resolution,
-        effective_rows=rows[order],
-        occam=occam_nats(rows, total_var, likelihood.spread, likelihood.n_data)
-        + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
-    )
-    extent = likelihood.scale * float(np.ptp(likelihood.x))
-    return with_remarks(fit, extent, has_errors=bool(likelihood.var.any()))

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.fitting.admissible import MIN_ROWS
+from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.model.results import FitResult
 
-# A fit is converged when a further Newton step promises less than this, in nats of total log-likelihood: a hundredth
-# of what could change a choice by BIC.
-CONVERGED_GAIN = 1e-3
 # Components that hold fewer rows are named.
 _FEW_ROWS = 3.0
 # Rows that repeat others change little where they are fewer than this part of all.

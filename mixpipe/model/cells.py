@@ -274,14 +274,18 @@ class Cells:
             base = float(high - low or np.ptp(rows.x) or 1.0) * _DEFAULT_BASE
         return rows.sketched(base, fineness)
 
-    def sketched(self, base: float, fineness: float = 0.5) -> Cells:
-        """The sketch of these cells; see `sketch`. Bins are as few as they can be."""
+    def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
+        """The sketch of these cells; see `sketch`. Bins are as few as they can be.
+
+        With `within` no point lies further out than the cells: a background may end there.
+        """
         if self.edges is not None:
             return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
             kinds = [self.of_kind(kind).sketched(base, fineness) for kind in present]
-            return reduce(add, kinds)
+            points = reduce(add, kinds)
+            return replace(points, x=np.clip(points.x, self.x.min(), self.x.max())) if within else points
         # Numba takes a quarter of a second to import, which tables and figures need not wait for.
         from mixpipe.model.sketch import Grid, Sketch
 
@@ -291,6 +295,8 @@ class Cells:
         x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
         if self.truncated is not None:
             x = np.clip(x, *self.truncated)
+        if within:
+            x = np.clip(x, self.x.min(), self.x.max())
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
         return replace(self, x=x, err=err, weights=weights, limits=limits)
 

@@ -35,3 +35,12 @@ def icl(loglik: float, n_params: int, n_data: float, entropy: float) -> float:
     26.0
     """
     return bic(loglik, n_params, n_data) + 2.0 * entropy
+
+
+def n_params(n_components: int, equal_sigmas: bool = False) -> int:
+    """Free parameters of a Gaussian mixture: weights that sum to one, means, and sigmas or one for all.
+
+    >>> n_params(3), n_params(3, equal_sigmas=True)
+    (8, 6)
+    """
+    return 2 * n_components if equal_sigmas else 3 * n_components - 1

@@ -115,6 +115,14 @@ class Mixture:
         """Number of components, M."""
         return self.weights.size
 
+    def doubled(self) -> Mixture:
+        """The same mixture with its heaviest component, a background aside, as two halves."""
+        heaviest = int(np.argmax(np.where([name == "uniform" for name in self.families], 0.0, self.weights)))
+        weights = np.where(np.arange(self.n_components) == heaviest, 0.5 * self.weights, self.weights)
+        chosen = [*range(self.n_components), heaviest]
+        families = tuple(self.families[j] for j in chosen)
+        return Mixture(weights[chosen], self.means[chosen], self.sigmas[chosen], families, self.shapes[chosen])
+
     @property
     def is_gaussian(self) -> bool:
         """Whether all components are Gaussian."""

@@ -83,6 +83,8 @@ class FitResult:
     occam : float
         Nats that the choice of the number of components takes off the log-likelihood, for components that rest on
         fewer than three effective rows or are hardly wider than the grain; see `mixpipe.fitting.admissible`.
+    has_equal_sigmas : bool
+        Whether one width was fitted for all components.
     gradient_max : float
         Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
     exact : bool
@@ -114,6 +116,7 @@ class FitResult:
     resolution: Resolution = NO_RESOLUTION
     effective_rows: Array = field(default_factory=lambda: np.empty(0))
     occam: float = 0.0
+    has_equal_sigmas: bool = False
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components
@@ -131,11 +134,6 @@ class FitResult:
     def n_components(self) -> int:
         """Number of components, M."""
         return self.mixture.n_components
-
-    @property
-    def has_equal_sigmas(self) -> bool:
-        """Whether one width was fitted for all components of a Gaussian mixture."""
-        return self.n_params != 3 * self.n_components - 1
 
     @property
     def bic(self) -> float:

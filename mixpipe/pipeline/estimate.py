@@ -11,12 +11,11 @@ import numpy as np
 from mixpipe.assess.assessment import Assessment, assess_fit
 from mixpipe.assess.effort import Effort
 from mixpipe.base.errors import CatalogError, ConfigError
-from mixpipe.base.threads import available_threads
 from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings
-from mixpipe.fitting.choose import choose_from_rows, choose_n_components, climb_rows, fit_mixture, with_fit
-from mixpipe.fitting.gaussian.fits import Found, SketchUse
-from mixpipe.fitting.general.fit import climb as climb_general
+from mixpipe.fitting.choose import choose_from_rows, choose_n_components, fit_mixture, with_fit
+from mixpipe.fitting.contract import Demands, Fits, SketchUse
+from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.methods import ESTIMATORS, choose_by
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
@@ -158,7 +157,6 @@ def estimate_column(
     """
     check_estimable(cells, column, place, n_components)
     first = _first(column)
-    plain = cells.are_values and is_plain(column)
     if cells.edges is not None and column.background == "uniform":
         column = replace(column, background=(float(cells.edges.min()), float(cells.edges.max())))
     began = time.perf_counter()
@@ -167,15 +165,13 @@ def estimate_column(
     if start is not None and start.mixture is not None and start.serves(column, unit):
 
         def climb(mixture: Mixture) -> FitResult:
-            if cells.are_values and mixture.is_gaussian:
-                return fit_mixture(
-                    cells,
-                    n_components=mixture.n_components,
-                    start=mixture,
-                    sigma_floor=column.sigma_floor,
-                    n_threads=n_threads,
-                )
-            return climb_general(cells, mixture, n_threads or available_threads())
+            return fit_mixture(
+                cells,
+                n_components=mixture.n_components,
+                start=mixture,
+                sigma_floor=column.sigma_floor,
+                n_threads=n_threads,
+            )
 
         begun = start.release, start.mixture
         selection, gain = _started(selection, *begun, lambda _, mixture: climb(mixture), column.max_components)
@@ -183,7 +179,7 @@ def estimate_column(
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
     # The others are for Gaussian components, and values without limits or bounds.
-    others = [_estimate(name, cells, best.n_components) for name in names if plain]
+    others = [_estimate(name, cells, best.n_components) for name in names] if _serve_all(cells, column) else []
     if others and first == "em" and len(cells) <= _CLIMBED_ROWS:
         chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
     assessment = assess_fit(cells, chosen, effort, n_threads)
@@ -250,8 +246,8 @@ def estimate_stream(
             if found.sketch is None:
                 return fit
             # The rows are read again only for what is higher on the points, too.
-            there = found.likelihood.logpdf(found.likelihood.scaled(own.mixture))[1]
-            return climb_rows(rows, found, fit.mixture) if fit.loglik > there + _BETTER else own
+            higher = fit.loglik > found.points_loglik(own.mixture) + _BETTER
+            return found.climb(rows, fit.mixture) if higher else own
 
         begun = start.release, start.mixture
         selection, gain = _started(selection, *begun, climb, column.max_components, found)
@@ -275,7 +271,7 @@ def estimate_stream(
 def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_components: int | None = None) -> None:
     """Refuse cells that the families or estimators asked for cannot have; see `estimate_column`."""
     first = _first(column)
-    if first != "em" and not (cells.are_values and is_plain(column)):
+    if first != "em" and not _serve_all(cells, column):
         raise CatalogError(
             f"estimator {first} with limits, bounds, bins, other families or a background",
             place,
@@ -291,15 +287,22 @@ def limited(column: ColumnSettings, n_rows: int) -> ColumnSettings:
     return replace(column, max_components=min(column.max_components, n_rows))
 
 
-def is_plain(column: ColumnSettings) -> bool:
-    """Whether the fast likelihood serves, as far as the settings tell: Gaussian components without bounds or bins."""
-    return (
-        column.families == ("gaussian",)
-        and column.bins is None
-        and column.background is None
-        and column.truncated is None
-        and (column.limit_flag, column.upper_limit, column.lower_limit) == (None, None, None)
-    )
+def demands(column: ColumnSettings) -> tuple[Demands, ...]:
+    """What the engines of a column's fits have to be able to do, as far as the settings tell; one for each family."""
+    limits = (column.limit_flag, column.upper_limit, column.lower_limit)
+    values_only = column.bins is None and column.truncated is None and limits == (None, None, None)
+    background = () if column.background is None else ("uniform",)
+    return tuple(Demands((family, *background), values_only) for family in column.families)
+
+
+def can_stream(column: ColumnSettings) -> bool:
+    """Whether the rows of a column need not fit into memory, as far as the settings tell."""
+    return len(column.families) == 1 and engine_for(demands(column)[0]).reads_blocks
+
+
+def _serve_all(cells: Cells, column: ColumnSettings) -> bool:
+    """Whether the estimators beside maximum likelihood serve, too."""
+    return cells.are_values and demands(column) == (Demands(),)
 
 
 def _first(column: ColumnSettings) -> str:
@@ -319,7 +322,7 @@ def _started(
     start: Mixture,
     climb: Callable[[FitResult, Mixture], FitResult],
     max_components: int,
-    found: Found | None = None,
+    found: Fits | None = None,
 ) -> tuple[Selection, float | None]:
     """The selection with the maximum that a start leads to, if it is a better one, and the gain.
 
@@ -340,18 +343,9 @@ def _started(
         if larger.mixture.family == fit.mixture.family and larger.n_components == fit.n_components + 1:
             if larger.loglik >= fit.loglik:
                 break
-            fit = climb(larger, _doubled(fit.mixture))
+            fit = climb(larger, fit.mixture.doubled())
             selection = with_fit(selection, fit, max_components, found)
     return selection, gain
-
-
-def _doubled(mixture: Mixture) -> Mixture:
-    """The same mixture with its heaviest component, a background aside, as two halves."""
-    heaviest = int(np.argmax(np.where([name == "uniform" for name in mixture.families], 0.0, mixture.weights)))
-    weights = np.where(np.arange(mixture.n_components) == heaviest, 0.5 * mixture.weights, mixture.weights)
-    places = [*range(mixture.n_components), heaviest]
-    families = tuple(mixture.families[place] for place in places)
-    return Mixture(weights[places], mixture.means[places], mixture.sigmas[places], families, mixture.shapes[places])
 
 
 def _climbed(
@@ -394,8 +388,7 @@ def _select(
                 n_components=n_components,
                 family=family,
                 background=column.background,
-                # Outside the fast likelihood the floor is that of the cells.
-                sigma_floor=column.sigma_floor if is_plain(column) and cells.are_values else None,
+                sigma_floor=column.sigma_floor,
                 n_threads=n_threads,
             )
             for family in column.families

@@ -20,7 +20,7 @@ from mixpipe.catalog.stream import MEMORY_ROWS, ColumnStream, gathered
 from mixpipe.fitting.choose import with_floor
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array
-from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, is_plain, limited
+from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
 from mixpipe.pipeline.failure import write_failed_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
 from mixpipe.results import tables
@@ -203,7 +203,7 @@ def fit_tables(
         If no row can be used.
     """
     # Fits of other families, with limits or bounds, need all rows at once.
-    table = gathered(read(), MEMORY_ROWS if is_plain(plan.column) else None)
+    table = gathered(read(), MEMORY_ROWS if can_stream(plan.column) else None)
     if table is not None:
         data = prepare_column(table, plan.column, where=plan.where, catalog=plan.catalog, release=plan.release)
         if tell is not None:

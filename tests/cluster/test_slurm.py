@@ -11,9 +11,9 @@ import pytest
 from tests.cluster import slurm as scheduler
 from tests.cluster.project import Project, demo, kill, survey
 from tests.cluster.slurm import Slurm, wait_for
-from tests.test_faults import FIT as FIT_FILE
-from tests.test_faults import troubled
-from tests.test_ownership import spoil
+from tests.workflow.test_faults import FIT as FIT_FILE
+from tests.workflow.test_faults import troubled
+from tests.workflow.test_ownership import spoil
 
 pytestmark = pytest.mark.skipif(
     "MIXPIPE_TEST_CLUSTER" not in os.environ, reason="a Slurm is started: make test-cluster"

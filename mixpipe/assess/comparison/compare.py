@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
 from mixpipe.assess.comparison.verdict import Difference, decide, joint_pvalue
-from mixpipe.fitting.general.fit import likelihood_of
+from mixpipe.fitting.contract import Demands
+from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
@@ -181,7 +182,7 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
     verdict, remarks = decide(size_old, size_new, len(pairs), evidence, differences, pvalue)
     found += remarks
     with np.errstate(all="ignore"):
-        gain = likelihood_of(new.fit.mixture, new.cells) - likelihood_of(old.fit.mixture, new.cells)
+        gain = _loglik(new.fit.mixture, new.cells) - _loglik(old.fit.mixture, new.cells)
     return Comparison(
         old=old.fit,
         new=new.fit,
@@ -386,3 +387,7 @@ def _account(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Com
     return Rows(
         n_old, n_new, n_common, n_new - n_common, n_old - n_common, int(revised.sum()), int(np.count_nonzero(moved))
     )
+
+
+def _loglik(mixture: Mixture, cells: Cells) -> float:
+    return engine_for(Demands.of(cells, mixture)).loglik(cells, mixture)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, null_space, solve_triangular
 
+from mixpipe.fitting.contract import Demands
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
@@ -45,7 +46,8 @@ class Influence:
     """
 
     def __init__(self, fit: FitResult, cells: Cells) -> None:
-        if fit.estimator != "em" or not fit.mixture.is_gaussian or not cells.are_values or fit.has_equal_sigmas:
+        plain = Demands.of(cells, fit.mixture) == Demands()
+        if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
             raise ValueError("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
         # Information and scores in units of order one.

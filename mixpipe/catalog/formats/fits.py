@@ -33,11 +33,11 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
     with _opened(source) as hdus:
         hdu = find(hdus, source)
         wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
-        is_plain = all(map(_is_plain, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
+        is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
         # Arrays of variable length are stored behind the rows.
         if any(column.format.lstrip("0123456789").startswith(("P", "Q")) for column in wanted):
             records = _slices(hdu, rows)
-        elif is_plain and isinstance(hdu, fits.BinTableHDU):
+        elif is_native and isinstance(hdu, fits.BinTableHDU):
             layout = hdu.columns.dtype.newbyteorder(">")
             records = (np.frombuffer(stored, dtype=layout) for stored in _stored(hdu, rows))
         else:
@@ -82,7 +82,7 @@ def _is_table(hdu: object) -> bool:
     return isinstance(hdu, fits.BinTableHDU | fits.TableHDU)
 
 
-def _is_plain(column: fits.Column) -> bool:
+def _is_native(column: fits.Column) -> bool:
     """Whether the values are those stored, but for TSCAL and TZERO."""
     return column.dim is None and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
 
@@ -121,7 +121,7 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
     # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
     if stored.dtype.kind == "S" and "A" in column.format:
         values = stored
-    elif isinstance(records, fits.FITS_rec) and (is_ascii or not _is_plain(column)):
+    elif isinstance(records, fits.FITS_rec) and (is_ascii or not _is_native(column)):
         values = np.asarray(records.field(column.name))
     else:
         values = _scaled(stored, column)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mixpipe.fitting.density.binning import METHODS, Binned, Sorted, error_groups
 from mixpipe.fitting.density.projection import Projection, Solution, bin_integrals, descend
 from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import as_cells, check_count
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult, Uncertainties
@@ -259,18 +260,19 @@ def _result(likelihood: Likelihood, fit: Solution, problem: Projection, floor_va
     sigmas = np.sqrt(variances)
     mixture = Mixture(fit.weights, likelihood.centre + likelihood.scale * means, likelihood.scale * sigmas)
     order = np.lexsort((likelihood.scale * sigmas, likelihood.centre + likelihood.scale * means))
-    size, n_data, n_params = fit.weights.size, likelihood.n_data, 3 * fit.weights.size - 1
+    size, n_data = fit.weights.size, likelihood.n_data
+    wanted = n_params(size)
     _, loglik, entropy = likelihood.logpdf(likelihood.scaled(mixture))
     unc = _uncertainties(problem, fit, sigmas, boundary, n_data)
     sigma_floor = math.sqrt(floor_var) * likelihood.scale
     warnings = []
     if promised >= _CONVERGED:
         warnings.append(f"not converged: chi-square / 2 would fall by {promised:.2g} (converged: {_CONVERGED:g})")
-    if n_data < n_params:
-        warnings.append(f"{n_params} parameters for {n_data:g} rows")
+    if n_data < wanted:
+        warnings.append(f"{wanted} parameters for {n_data:g} rows")
     n_bins = problem.binned.shares.size
-    if n_bins - 1 < n_params:
-        warnings.append(f"{n_params} parameters for {n_bins} bins: the fit is not determined")
+    if n_bins - 1 < wanted:
+        warnings.append(f"{wanted} parameters for {n_bins} bins: the fit is not determined")
     if sigma_floor > 0.0 and boundary.any():
         warnings.append(
             f"{int(boundary.sum())} of {size} sigmas at the floor of {sigma_floor:.4g}, "
@@ -289,7 +291,7 @@ def _result(likelihood: Likelihood, fit: Solution, problem: Projection, floor_va
         loglik=loglik,
         entropy=entropy,
         n_data=n_data,
-        n_params=n_params,
+        n_params=wanted,
         converged=promised < _CONVERGED,
         n_passes=likelihood.n_passes,
         sigma_floor=sigma_floor,

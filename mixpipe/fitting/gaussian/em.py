@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixpipe.fitting.gaussian.likelihood import WEIGHT_FLOOR, Climbable, Derivatives, Likelihood, Params
+from mixpipe.fitting.gains import CONVERGED_GAIN
+from mixpipe.fitting.gaussian.likelihood import Climbable, Derivatives, Likelihood, Params
+from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels import newton, passes
-from mixpipe.fitting.remarks import CONVERGED_GAIN
 from mixpipe.model.results import Array
 
 # Where the ascent stops trying: parameters are then within some 1e-4 of a standard error of the maximum.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
 from mixpipe.fitting.gaussian.certificate import loglik_bound, steepest
 from mixpipe.fitting.gaussian.em import Ascent, ascend
@@ -119,33 +120,6 @@ class Found:
     resolution: Resolution = NO_RESOLUTION
 
 
-@dataclass(frozen=True)
-class SketchUse:
-    """A sketch, and what it leaves out.
-
-    Parameters
-    ----------
-    n_cells, n_points : int
-        Its size.
-    base : float
-        Smallest total width that it resolves, in the unit of the data.
-    resolved : bool
-        Whether the narrowest component of the chosen fit is wider than that.
-    loglik_error : float
-        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats. Where
-        the rows were not looked at, from that on wider cells, which is more.
-    shift : float
-        The largest distance of a parameter between these two maxima, in standard errors, and somewhat more.
-    """
-
-    n_cells: int
-    n_points: int
-    base: float
-    resolved: bool
-    loglik_error: float
-    shift: float
-
-
 def best_fits(
     cells: Cells,
     likelihood: Likelihood,
@@ -197,7 +171,7 @@ def best_fits_of_rows(
     *,
     equal_sigmas: bool = False,
     criterion: str = "bic",
-    only_largest: bool = False,
+    n_last: int = 0,
     exact: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Found:
@@ -214,9 +188,9 @@ def best_fits_of_rows(
         Lower bound on the sigmas, in the unit of the data; that of a sample of the rows by default.
     max_components, equal_sigmas, criterion, progress
         As in `best_fits`.
-    only_largest : bool
-        Only the fit with `max_components` is wanted; otherwise one will be chosen, and all get a certificate unless
-        there are more than `FINISHED_ROWS` rows.
+    n_last : int
+        So many fits are wanted, those with most components; 0: one will be chosen among all, which get a certificate
+        unless there are more than `FINISHED_ROWS` rows.
     exact : bool
         Finish fits on the rows; otherwise all numbers are those of the sketch.
     """
@@ -248,7 +222,7 @@ def best_fits_of_rows(
                 max_components,
                 equal_sigmas=equal_sigmas,
                 criterion=criterion,
-                certified=not only_largest,
+                certified=n_last == 0,
                 progress=progress,
             )
             return replace(small, survey=survey)
@@ -263,7 +237,7 @@ def best_fits_of_rows(
             progress=progress,
         )
         found = finder.run(max_components)
-        chosen = found[-1] if only_largest else found[int(np.argmin(criteria(found, coarse.n_data, criterion)))]
+        chosen = found[-1] if n_last else found[int(np.argmin(criteria(found, coarse.n_data, criterion)))]
         resolved = _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor
         if resolved or attempt == _N_SKETCHES - 1:
             break
@@ -279,9 +253,9 @@ def best_fits_of_rows(
         scatter = RowLikelihood(rows.squared(), fine, survey) if rows.weight_kind == "importance" else None
         while True:
             values = criteria(fits, fine.n_data, criterion)
-            best = len(values) - 1 if only_largest else int(np.argmin(values))
+            best = len(values) - 1 if n_last else int(np.argmin(values))
             near = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
-            wanted = [k == best if only_largest else near[k] for k in range(len(fits))]
+            wanted = [k > best - n_last if n_last else near[k] for k in range(len(fits))]
             todo = [k for k in range(len(fits)) if wanted[k] and not on_rows[k]]
             if not (exact and todo):
                 break
@@ -301,7 +275,7 @@ def best_fits_of_rows(
         shift = _shift(fits[best], rough)
         return fits, on_rows, SketchUse(len(sketch), len(points), sketch.grid.base, resolved, error, shift)
 
-    if only_largest or survey.n_rows > FINISHED_ROWS:
+    if n_last or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
         finished = never_falling(finished)
         return Found(fine, finished, _unknown(found), on_rows, use, points, survey, floor, resolution)

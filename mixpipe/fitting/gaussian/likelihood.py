@@ -19,6 +19,7 @@ import numpy as np
 
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.admissible import MIN_ROWS, count_effective, occam_nats
+from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels import newton, passes
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -29,8 +30,6 @@ B = TypeVar("B")
 
 # Passes of fewer densities than this are done by one thread: handing them over takes as long.
 _THREADED_DENSITIES = 100_000
-# Component weights below this are raised to it: the kernels take no zero, and such a component holds no data.
-WEIGHT_FLOOR = 1e-100
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from mixpipe.fitting.admissible import NEAR_GRAIN
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates
 from mixpipe.fitting.gaussian.em import NEGLIGIBLE_GAIN, Ascent, ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
-from mixpipe.model.criteria import aic, bic
+from mixpipe.model.criteria import aic, bic, n_params
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def moments_start(likelihood: Likelihood) -> Params:
 
 def criteria(ascents: list[Ascent], n_data: float, criterion: str) -> list[float]:
     """AIC of some fits, or else BIC, which goes for ICL before the entropies are known; of their scores."""
-    sizes = [3 * ascent.params.n_components - 1 for ascent in ascents]
+    sizes = [n_params(ascent.params.n_components) for ascent in ascents]
     if criterion == "aic":
         return [aic(ascent.score, size) for ascent, size in zip(ascents, sizes, strict=True)]
     return [bic(ascent.score, size, n_data) for ascent, size in zip(ascents, sizes, strict=True)]

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.general.likelihood import Likelihood, Point, log_shape
-from mixpipe.fitting.general.points import QUADRATURE, WITH_EDGES, sketched
+from mixpipe.fitting.gains import CONVERGED_GAIN
+from mixpipe.fitting.general.likelihood import Likelihood, Point
 from mixpipe.fitting.general.search import Ascent, Search, ascend, never_falling
-from mixpipe.fitting.remarks import CONVERGED_GAIN, with_remarks
+from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -70,15 +70,15 @@ def best_fits(
         raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
     if background is not None and max_components < 2:
         raise ValueError("a background counts as a component: expected at least 2 components")
-    smooth = family in WITH_EDGES
+    smooth = FAMILIES[family].has_edge
     rows = Likelihood(cells, smooth=smooth, n_threads=n_threads)
-    slow = family in QUADRATURE
+    slow = FAMILIES[family].by_quadrature
     points = rows
     if len(cells) > (_SEARCH_ROWS_QUADRATURE if slow else _SEARCH_ROWS):
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        sketch = sketched(cells, base, fineness)
+        sketch = cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
             points = Likelihood(sketch, smooth=smooth, n_threads=n_threads)
     found = Search(points, family, background, rough=slow, progress=progress).run(max_components)
@@ -104,7 +104,7 @@ def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
     -------
     FitResult
     """
-    likelihood = Likelihood(cells, smooth=any(name in WITH_EDGES for name in start.families), n_threads=n_threads)
+    likelihood = Likelihood(cells, smooth=any(FAMILIES[name].has_edge for name in start.families), n_threads=n_threads)
     point = Point.of(start)
     return _result(likelihood, ascend(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor))))
 
@@ -191,20 +191,7 @@ def _uncertainties(likelihood: Likelihood, ascent: Ascent, order: NDArray[np.int
         if unit.size > 1:
             found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
         if unit.size > 3:
-            found[3, j] = own[3] * (point.shapes[j] if log_shape(point.families[j]) else 1.0)
+            found[3, j] = own[3] * (point.shapes[j] if point.families[j].log_shape else 1.0)
         start += unit.size
     weights, means, sigmas, shapes = found[:, order]
     return Uncertainties(weights, means, sigmas, shapes)
-
-
-def likelihood_of(mixture: Mixture, cells: Cells) -> float:
-    """Log-likelihood of any mixture on any cells.
-
-    Examples
-    --------
-    >>> cells = Cells.from_rows([0.0, 1.0], 0.5, limits=[0, -1])
-    >>> round(likelihood_of(Mixture([1.0], [0.0], [1.0]), cells), 4)
-    -1.2357
-    """
-    likelihood = Likelihood(cells)
-    return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from scipy.special import logsumexp
 from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
 from mixpipe.fitting.general.closed import Slopes, of_density, of_probability
 from mixpipe.model.cells import Cells
-from mixpipe.model.families import FAMILIES, Family
+from mixpipe.model.families import FAMILIES, Family, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
 
@@ -141,11 +141,6 @@ class _Component:
     value: Array
     first: Array
     second: Array
-
-
-def log_shape(family: Family) -> bool:
-    """Whether the shape is varied in its logarithm."""
-    return family.shape_name is not None and family.shape_bounds[0] > 0.0
 
 
 class Likelihood:
@@ -335,7 +330,7 @@ class Likelihood:
                 means[index] = max(means[index], 1e-3 * point.means[index])
             sigmas[index] *= math.exp(change[1])
         if change.size > 2:
-            shapes[index] = shapes[index] * math.exp(change[2]) if log_shape(family) else shapes[index] + change[2]
+            shapes[index] = shapes[index] * math.exp(change[2]) if family.log_shape else shapes[index] + change[2]
         return replace(point, means=means, sigmas=sigmas, shapes=shapes)
 
     def _differentiated(self, point: Point, index: int, unit: Array, rows: slice, *, inside: bool) -> _Component:
@@ -473,25 +468,12 @@ class Likelihood:
         )
 
 
-def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float) -> Array:
-    """Log of the probability that a value with each row's error lies between two bounds, or those of its row."""
-    low, high = bounds
-    if np.ndim(high) == 0 and high == math.inf:
-        return family.logsf(low, err, mean, sigma, shape)
-    upper = family.logcdf(high, err, mean, sigma, shape)
-    if np.ndim(low) == 0 and low == -math.inf:
-        return upper
-    lower = family.logcdf(low, err, mean, sigma, shape)
-    # From the side on which the probabilities are small, where their difference keeps its digits.
-    above_low, above_high = (family.logsf(bound, err, mean, sigma, shape) for bound in (low, high))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
-        from_above = above_low + np.log1p(-np.exp(np.minimum(above_high - above_low, 0.0)))
-    between = np.where(lower < above_high, from_below, from_above)
-    # Where both probabilities are zero there is nothing to subtract.
-    return np.where(np.isnan(between), -np.inf, between)
-
-
 def places(units: list[Array]) -> NDArray[np.intp]:
     """Places of the ln w among the variables."""
     return np.cumsum([0, *(unit.size for unit in units[:-1])])
+
+
+def loglik_of(mixture: Mixture, cells: Cells) -> float:
+    """Log-likelihood of any mixture on any cells."""
+    likelihood = Likelihood(cells)
+    return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

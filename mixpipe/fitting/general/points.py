@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from mixpipe.fitting.general.likelihood import Likelihood, Point
 from mixpipe.model.cells import Cells
 
-# Families whose convolution is a quadrature for each row.
-QUADRATURE = ("student_t", "lognormal")
-# Families with an edge, whose likelihood has no derivatives where a row has no error.
-WITH_EDGES = ("exponential",)
 # Up to this many rows they are taken as they are.
 _ROWS, _ROWS_QUADRATURE = 4000, 1000
 # Part of the narrowest component that the points resolve.
@@ -23,13 +18,13 @@ _N_QUANTILES, _N_VALUES, _WIDTHS = 400, 61, 3.0
 
 def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> Likelihood:
     """The likelihood of some cells for mixtures of these families."""
-    smooth = any(family.name in WITH_EDGES for family in point.families)
+    smooth = any(family.has_edge for family in point.families)
     return Likelihood(cells, smooth=smooth, n_threads=n_threads)
 
 
 def are_few(cells: Cells, point: Point) -> bool:
     """Whether there are so few rows that they need no sketch."""
-    slow = any(family.name in QUADRATURE for family in point.families)
+    slow = any(family.by_quadrature for family in point.families)
     return len(cells) <= (_ROWS_QUADRATURE if slow else _ROWS)
 
 
@@ -41,7 +36,7 @@ def base_for(cells: Cells, point: Point) -> float:
     likelihood = likelihood_like(cells, point)
     err = likelihood.typical_err
     quantiles = np.quantile(likelihood.x, (np.arange(_N_QUANTILES) + 0.5) / _N_QUANTILES)
-    widths = [err] if err > 0.0 and any(family.name in WITH_EDGES for family in point.families) else []
+    widths = [err] if err > 0.0 and any(family.has_edge for family in point.families) else []
     for family, fixed, mean, sigma, shape in zip(
         point.families, point.fixed, point.means, point.sigmas, point.shapes, strict=True
     ):
@@ -57,11 +52,5 @@ def few_points(cells: Cells, point: Point) -> Cells:
     """Points that stand for the rows in the neighbourhood of a mixture; the rows where they are few."""
     if are_few(cells, point):
         return cells
-    points = sketched(cells, base_for(cells, point))
+    points = cells.sketched(base_for(cells, point), within=True)
     return points if len(points) < 0.5 * len(cells) else cells
-
-
-def sketched(cells: Cells, base: float, fineness: float = 0.5) -> Cells:
-    """As `Cells.sketched`, with points no further out than the rows: a background may end there."""
-    points = cells.sketched(base, fineness)
-    return replace(points, x=np.clip(points.x, cells.x.min(), cells.x.max()))

@@ -19,16 +19,13 @@ from mixpipe.fitting.moments.matching import Candidate, Found, match_moments, qu
 from mixpipe.fitting.moments.pearson import pairs
 from mixpipe.fitting.moments.statistics import ROUNDING, Moments, Standardised, mixture_moments
 from mixpipe.model.cells import Cells
+from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import as_cells, check_count, with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Uncertainties
 
 # Rounds of the width by which rows are weighted: it need not be known well.
 _WIDTH_ROUNDS = 4
-
-
-def _n_params(size: int, equal_sigmas: bool) -> int:
-    return 2 * size if equal_sigmas else 3 * size - 1
 
 
 def _order(size: int, equal_sigmas: bool) -> int:
@@ -93,10 +90,10 @@ def fit_moments(
         cells = as_cells(x, err, weights).as_points()
         n_rows = float(np.count_nonzero(cells.weights))
     size, notes = int(n_components), []
-    while size > 1 and n_rows < _n_params(size, equal_sigmas):
+    while size > 1 and n_rows < n_params(size, equal_sigmas):
         size -= 1
     if size < n_components:
-        needed = _n_params(n_components, equal_sigmas)
+        needed = n_params(n_components, equal_sigmas)
         notes.append(
             f"{n_rows:g} rows are too few for the {needed} moments of {n_components} components: fitted {size}"
         )
@@ -105,7 +102,7 @@ def fit_moments(
     else:
         width = _intrinsic_width(cells) if by_precision else math.inf
         moments = Moments.of(cells, _order(size, equal_sigmas), width=width)
-    needed = max(2, _n_params(size, equal_sigmas))
+    needed = max(2, n_params(size, equal_sigmas))
     if moments.order < needed:
         raise ValueError(f"{size} components need the moments up to order {needed}, found order {moments.order}")
     if size > 1 and not moments.standardised().values[1] > 0.0:
@@ -262,7 +259,8 @@ def _result(
         loglik=loglik,
         entropy=entropy,
         n_data=n_data,
-        n_params=_n_params(params.n_components, equal_sigmas),
+        n_params=n_params(params.n_components, equal_sigmas),
+        has_equal_sigmas=equal_sigmas,
         converged=converged and found.converged,
         n_passes=1 if judge is None else 1 + judge.likelihood.n_passes,
         boundary=(params.variances == 0.0)[order],

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.kernels import grids
+from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
@@ -216,7 +217,7 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
         loglik=loglik,
         entropy=np.nan,
         n_data=1.0,
-        n_params=3 * mixture.n_components - 1,
+        n_params=n_params(mixture.n_components),
         converged=bool(found["converged"]),
         n_passes=int(found["n_passes"]),
         sigma_floor=float(grids.FLOOR_STEPS * scaled.scale * scaled.steps.min()),

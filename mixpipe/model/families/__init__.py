@@ -30,6 +30,7 @@ The density of an observed value that has an error as wide as its component:
 (0.525135, 0.199098)
 """
 
+from mixpipe.model.families.between import log_between
 from mixpipe.model.families.exponential import EXPONENTIAL
 from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
@@ -43,4 +44,4 @@ FAMILIES: dict[str, Family] = {
     family.name: family for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL)
 }
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "Family", "log_between"]

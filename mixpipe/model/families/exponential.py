@@ -96,4 +96,5 @@ EXPONENTIAL = Family(
     logsf=of_rows(logsf, plain_logsf, gaussian.logsf),
     posterior=moments_of_rows(posterior, gaussian.posterior),
     sample=sample,
+    has_edge=True,
 )

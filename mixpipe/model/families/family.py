@@ -67,6 +67,10 @@ class Family:
         Where an optimiser may begin.
     positive : bool
         Whether true values, and so the mean, are positive.
+    has_edge : bool
+        Whether the density jumps: the likelihood of rows without errors then has no derivatives.
+    by_quadrature : bool
+        Whether the convolution with the errors is a quadrature for each row, which is slow.
     logpdf : callable
         ``logpdf(x, err, mean, sigma, shape)``, log of the density of observed values.
     logcdf, logsf : callable
@@ -87,6 +91,13 @@ class Family:
     logsf: OfRows
     posterior: MomentsOfRows
     sample: Sampler
+    has_edge: bool = False
+    by_quadrature: bool = False
+
+    @property
+    def log_shape(self) -> bool:
+        """Whether an optimiser varies the shape in its logarithm."""
+        return self.shape_name is not None and self.shape_bounds[0] > 0.0
 
 
 def of_rows(noisy: Rows, plain: Rows, point: Rows) -> OfRows:

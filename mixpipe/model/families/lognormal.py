@@ -265,4 +265,5 @@ LOGNORMAL = Family(
     logsf=of_rows(_or_gaussian(logsf, gaussian.logsf), _or_gaussian(plain_logsf, gaussian.logsf), gaussian.logsf),
     posterior=moments_of_rows(_or_gaussian(posterior, gaussian.posterior), gaussian.posterior),
     sample=sample,
+    by_quadrature=True,
 )

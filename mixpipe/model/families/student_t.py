@@ -134,4 +134,5 @@ STUDENT_T = Family(
     logsf=of_rows(logsf, logsf, gaussian.logsf),
     posterior=moments_of_rows(posterior, gaussian.posterior),
     sample=sample,
+    by_quadrature=True,
 )

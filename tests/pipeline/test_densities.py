@@ -25,7 +25,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.plan.run import Run, find_problems
 from mixpipe.results.tables import read_failure
-from tests.test_workflow import ENDS, Project, rows, write_csv
+from tests.workflow.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)
 # Weights, means and sigmas of one and of two components, well inside the grid.

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 import mixpipe
-from mixpipe.fitting.general.fit import NAMES, likelihood_of
+from mixpipe.fitting.general.engine import GeneralEngine
+from mixpipe.fitting.general.fit import NAMES
 from mixpipe.fitting.general.likelihood import Likelihood, Point
-from mixpipe.fitting.general.points import sketched
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -113,7 +113,7 @@ def test_loglik_equals_numerical_integration(name, kind):
     # Panels of the oracle are exact to rounding but for tails beyond 1e7.
     assert float(Likelihood(cells).log_rows(point).sum()) == pytest.approx(expected, abs=1e-9)
     mixture = Mixture(point.weights, point.means, point.sigmas, tuple(f.name for f in point.families), point.shapes)
-    assert likelihood_of(mixture, cells) == pytest.approx(expected, abs=1e-9)
+    assert GeneralEngine().loglik(cells, mixture) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -258,7 +258,7 @@ def test_a_window_over_two_groups_is_no_far_tail():
     seen = (x > -0.5) & (x < 4.5)
     cells = Cells.from_rows(x[seen], err[seen], truncated=(-0.5, 4.5))
     fit = mixpipe.fit_mixture(cells, n_components=2)
-    assert fit.loglik >= likelihood_of(truth, cells)
+    assert fit.loglik >= GeneralEngine().loglik(cells, truth)
     ok, deviations = within(fit, truth, 4.0)
     assert ok, deviations
 
@@ -334,7 +334,7 @@ def test_the_outermost_values_belong_to_their_background():
         flat = fit.mixture.component(fit.mixture.families.index("uniform"))
         assert np.isfinite(flat.logpdf([x.min(), x.max()])).all()
     x = np.random.default_rng(25).uniform(0.0, 1.0, 5000)
-    points = sketched(Cells.from_rows(x), 0.05)
+    points = Cells.from_rows(x).sketched(0.05, within=True)
     assert len(points) < 1000
     assert points.x.min() >= x.min() and points.x.max() <= x.max()
 

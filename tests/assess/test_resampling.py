@@ -10,10 +10,10 @@ from scipy.stats import t as student_t
 
 import mixpipe
 from mixpipe.assess.assessment import assess_fit
-from mixpipe.assess.bootstrap import Draws, bootstrap, matched
+from mixpipe.assess.bootstrap import Draws, bootstrap
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, simulated_statistics
-from mixpipe.fitting.gaussian.likelihood import Params
+from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 
@@ -103,10 +103,10 @@ def test_components_are_matched_by_all_their_parameters():
         np.array([0.0, 0.1, 0.0, 9.0]),
         np.array([1, 25, 4, 1.0]),
     )
-    reference = Params(weights, means, variances)
+    reference = weights, means, np.sqrt(variances)
     for _ in range(20):
         order = rng.permutation(4)
-        near = Params(weights[order] + rng.normal(0, 0.01, 4), means[order] + rng.normal(0, 0.05, 4), variances[order])
+        near = weights[order] + rng.normal(0, 0.01, 4), means[order] + rng.normal(0, 0.05, 4), np.sqrt(variances[order])
         np.testing.assert_array_equal(order[matched(reference, near, variances)], np.arange(4))
 
 

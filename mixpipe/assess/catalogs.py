@@ -1,4 +1,4 @@
-"""Catalogs drawn from a mixture of any family, as the data are: with their errors, limits and bounds; fitted again."""
+"""Catalogs drawn from a mixture of any family, as the data are: with their errors, limits and bounds."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from mixpipe.assess.censoring import censored
 from mixpipe.base.arrays import Array
-from mixpipe.fitting.general.censoring import censored
-from mixpipe.fitting.general.likelihood import Point, log_between
-from mixpipe.fitting.general.points import likelihood_like
-from mixpipe.fitting.general.search import ascend
 from mixpipe.model.cells import Cells
-from mixpipe.model.families import FAMILIES
+from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import rounded
 
-# A refit ends when a step promises less than this (nats): far below what moves a statistic of the quality.
-_GAIN = 1e-2
 # Rounds of drawing again the values that fall outside the bounds, at the most.
 _MAX_ROUNDS = 10_000
 
@@ -25,7 +20,7 @@ _MAX_ROUNDS = 10_000
 def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
     """A catalog with the errors, weights, resolution, limits and bounds of some cells.
 
-    Values outside the bounds are drawn again; limits are those of `mixpipe.fitting.general.censoring`. Values that were
+    Values outside the bounds are drawn again; limits are those of `mixpipe.assess.censoring`. Values that were
     rounded to a grid are rounded again, and bins get the counts of as many rows.
 
     Raises
@@ -65,9 +60,3 @@ def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells
     for weight, family, *own in components:
         shares += weight * np.exp(log_between(FAMILIES[family], bounds, like.err, *own))
     return replace(like, weights=rng.multinomial(round(like.n_data), shares / shares.sum()).astype(np.float64))
-
-
-def fitted_again(mixture: Mixture, catalog: Cells) -> Mixture:
-    """The maximum of the likelihood of a catalog, climbed from the mixture that it was drawn from."""
-    start = Point.of(mixture)
-    return ascend(likelihood_like(catalog, start), start, gain=_GAIN).point.mixture()

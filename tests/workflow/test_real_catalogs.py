@@ -15,7 +15,7 @@ import yaml
 from astropy.io import fits
 from scipy.optimize import minimize
 
-from tests.test_workflow import Project, rows
+from tests.workflow.test_workflow import Project, rows
 
 CLUSTERS = "open_clusters/gaia_edr3_members.fits"
 # How the columns of the configuration are called in the file.

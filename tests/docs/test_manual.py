@@ -15,7 +15,7 @@ import yaml
 from mixpipe.cli import main
 from mixpipe.config.schema import SCHEMA, SECTIONS
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = sorted(path.name for path in DOCS.glob("*.md") if ">>>" in path.read_text(encoding="utf-8"))
 STARS = "config/demo/neutron_stars_2018.csv"
 

@@ -2,7 +2,7 @@
 
 What is drawn is the same in every run of the suite. Longer, and drawn anew:
 
-    MIXPIPE_FUZZ=20000 pytest tests/test_fuzz.py --hypothesis-show-statistics
+    MIXPIPE_FUZZ=20000 pytest tests/fuzz/test_fuzz.py --hypothesis-show-statistics
 """
 
 import io

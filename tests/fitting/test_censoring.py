@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mixpipe.fitting.general.censoring import UpperLimits, censored
+from mixpipe.assess.censoring import UpperLimits, censored
 
 
 def test_kaplan_meier_by_hand():

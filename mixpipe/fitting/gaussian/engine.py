@@ -1,0 +1,150 @@
+"""The engine for Gaussian components of values: fast, certified, and for any number of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from mixpipe.fitting.contract import Demands, Problem, StreamFits
+from mixpipe.fitting.gaussian.em import EM_STEPS, ascend, iterate
+from mixpipe.fitting.gaussian.fits import SEARCH_ROWS, Found, best_fits, best_fits_of_rows
+from mixpipe.fitting.gaussian.held import GaussianMaxima
+from mixpipe.fitting.gaussian.likelihood import Likelihood
+from mixpipe.fitting.gaussian.refit import GaussianRefit
+from mixpipe.fitting.gaussian.results import result_of
+from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
+from mixpipe.fitting.general.likelihood import loglik_of
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
+from mixpipe.model.rows import Rows
+
+# A sketch that is resampled resolves this part of the narrowest component as it is observed.
+_RESAMPLED_BASE = 0.5
+
+
+class GaussianFits(StreamFits):
+    """What a search has found."""
+
+    def __init__(self, found: Found, *, last: int = 0, equal_sigmas: bool = False) -> None:
+        self._found, self._last, self._equal_sigmas = found, last, equal_sigmas
+        self.maxima = [(found.likelihood.mixture(ascent.params), ascent.loglik) for ascent in found.ascents[-last:]]
+        self.finished = found.finished[-last:]
+        self.loglik_bound, self.bound_sigma = found.certificate.loglik_bound, found.certificate.bound_sigma
+        self.sketch, self.points, self.survey = found.sketch, found.points, found.survey
+
+    def results(self) -> list[FitResult]:
+        """The fits with uncertainties and warnings; those that are maxima of a sketch alone are marked as such."""
+        found = self._found
+        fits = zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
+        return [
+            result_of(found.likelihood, ascent, found.floor, self._equal_sigmas, found.resolution, slope, exact)
+            for ascent, slope, exact in list(fits)[-self._last :]
+        ]
+
+    def points_loglik(self, mixture: Mixture) -> float:
+        """Log-likelihood of the points of the sketch."""
+        likelihood = self._found.likelihood
+        return float(likelihood.logpdf(likelihood.scaled(mixture))[1])
+
+    def climb(self, rows: Rows, start: Mixture) -> FitResult:
+        """The maximum over the rows that a start leads to, near a maximum over the points of their sketch."""
+        found = self._found
+        if found.survey is None:
+            raise ValueError("the fits were not found on a sketch")
+        likelihood = RowLikelihood(rows, found.likelihood, found.survey)
+        ascent = ascend(likelihood, found.likelihood.scaled(start), found.floor, n_em=0)
+        found.likelihood.count_passes(likelihood.n_passes)
+        return result_of(found.likelihood, ascent, found.floor, False, found.resolution)
+
+
+class GaussianEngine:
+    """See `mixpipe.fitting.contract.Engine`."""
+
+    algorithms = ("newton", *EM_STEPS)
+    reads_blocks = True
+
+    def accepts(self, demands: Demands) -> bool:
+        """Gaussian components, and values only."""
+        return demands == Demands()
+
+    def fits(
+        self,
+        problem: Problem,
+        max_components: int,
+        *,
+        last: int = 0,
+        criterion: str = "bic",
+        progress: Callable[[int], None] | None = None,
+    ) -> GaussianFits:
+        """The best fit found for each number of components."""
+        cells = problem.cells
+        if len(cells) <= SEARCH_ROWS:
+            found = best_fits(
+                cells,
+                Likelihood(cells, problem.n_threads),
+                max_components,
+                equal_sigmas=problem.equal_sigmas,
+                criterion=criterion,
+                certified=last == 0,
+                progress=progress,
+            )
+        else:
+            found = best_fits_of_rows(
+                Rows.of(cells, problem.n_threads),
+                cells.resolution.floor if cells.resolution.cause == "given" else None,
+                max_components,
+                equal_sigmas=problem.equal_sigmas,
+                n_last=last,
+                criterion=criterion,
+                progress=progress,
+            )
+        return GaussianFits(found, last=last, equal_sigmas=problem.equal_sigmas)
+
+    def fits_of_rows(
+        self,
+        rows: Rows,
+        max_components: int,
+        *,
+        last: int = 0,
+        sigma_floor: float | None = None,
+        criterion: str = "bic",
+        exact: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> GaussianFits:
+        """The same of rows that need not fit into memory."""
+        found = best_fits_of_rows(
+            rows, sigma_floor, max_components, n_last=last, criterion=criterion, exact=exact, progress=progress
+        )
+        return GaussianFits(found, last=last)
+
+    def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
+        """The maximum that a start leads to, by Newton steps or by plain EM."""
+        likelihood = Likelihood(problem.cells, problem.n_threads)
+        resolution = problem.cells.resolution
+        floor = (resolution.floor / likelihood.scale) ** 2
+        if algorithm == "newton":
+            ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=problem.equal_sigmas)
+        else:
+            ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
+        return result_of(likelihood, ascent, floor, problem.equal_sigmas, resolution)
+
+    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+        """Log-likelihood of a mixture, to the last bit what the other engine gives: families are compared by it."""
+        return loglik_of(mixture, cells)
+
+    def held(self, cells: Cells, fit: FitResult) -> GaussianMaxima:
+        """Maxima with one parameter held."""
+        return GaussianMaxima(cells, fit)
+
+    def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
+        """The width that a sketch has to resolve to stand for the rows."""
+        if len(cells) <= SEARCH_ROWS:
+            return None
+        likelihood = Likelihood(cells)
+        total = likelihood.derivatives(likelihood.scaled(fit.mixture)).total_var
+        return _RESAMPLED_BASE * likelihood.scale * math.sqrt(float(total.min()))
+
+    def refit(self, cells: Cells, fit: FitResult) -> GaussianRefit:
+        """The fit done again."""
+        return GaussianRefit(cells, fit)

@@ -1,0 +1,69 @@
+"""Maxima of the Gaussian likelihood as results: with uncertainties and warnings, in the units of the data."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mixpipe.fitting.admissible import location_nats, occam_nats
+from mixpipe.fitting.gaussian.em import Ascent
+from mixpipe.fitting.gaussian.likelihood import Likelihood, score_products
+from mixpipe.fitting.gaussian.uncertainty import information_uncertainties
+from mixpipe.fitting.remarks import with_remarks
+from mixpipe.model.criteria import n_params
+from mixpipe.model.resolution import Resolution
+from mixpipe.model.results import FitResult, Uncertainties
+
+
+def result_of(
+    likelihood: Likelihood,
+    ascent: Ascent,
+    floor: float,
+    equal_sigmas: bool,
+    resolution: Resolution,
+    gradient_max: float = math.nan,
+    exact: bool = True,
+) -> FitResult:
+    """The fit in the units of the data, with entropy, uncertainties and warnings."""
+    params = ascent.params
+    size = params.n_components
+    # In the order that the mixture has, which rounding of far means may change.
+    order = np.lexsort(
+        (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
+    )
+    boundary = params.variances <= floor * (1.0 + 1e-9)
+    entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
+    if ascent.hessian is None or equal_sigmas:
+        uncertainties = Uncertainties.unknown(size)
+    else:
+        products = ascent.products
+        if likelihood.weight_kind == "importance":
+            products = score_products(likelihood.squared().component_sums(params), params)
+        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
+    rows, total_var = likelihood.effective_rows(params)
+    fit = FitResult(
+        mixture=likelihood.mixture(params),
+        estimator="em",
+        loglik=float(ascent.loglik),
+        entropy=entropy,
+        n_data=likelihood.n_data,
+        n_params=n_params(size, equal_sigmas),
+        has_equal_sigmas=equal_sigmas,
+        converged=ascent.converged,
+        remaining_gain=float(ascent.remaining_gain),
+        n_passes=likelihood.n_passes,
+        sigma_floor=resolution.floor,
+        gradient_max=gradient_max,
+        exact=exact,
+        boundary=boundary[order],
+        uncertainties=Uncertainties(
+            uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]
+        ),
+        resolution=resolution,
+        effective_rows=rows[order],
+        occam=occam_nats(rows, total_var, likelihood.spread, likelihood.n_data)
+        + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
+    )
+    extent = likelihood.scale * float(np.ptp(likelihood.x))
+    return with_remarks(fit, extent, has_errors=bool(likelihood.var.any()))

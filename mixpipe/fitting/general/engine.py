@@ -1,0 +1,107 @@
+"""The engine for components of any family, limits, bounds of the sample, and bins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mixpipe.base.threads import available_threads
+from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
+from mixpipe.fitting.general.fit import best_fits, climb
+from mixpipe.fitting.general.held import GeneralMaxima
+from mixpipe.fitting.general.likelihood import Point, loglik_of
+from mixpipe.fitting.general.points import are_few, base_for
+from mixpipe.fitting.general.refit import GeneralRefit
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import FitResult
+from mixpipe.model.rows import Rows
+
+
+class _GeneralFits(Fits):
+    def __init__(self, fits: list[FitResult]) -> None:
+        self._fits = fits
+        self.maxima = [(fit.mixture, fit.loglik) for fit in fits]
+        self.finished = [True] * len(fits)
+
+    def results(self) -> list[FitResult]:
+        return self._fits
+
+
+class GeneralEngine:
+    """See `mixpipe.fitting.contract.Engine`."""
+
+    algorithms: tuple[str, ...] = ("newton",)
+    reads_blocks = False
+
+    def accepts(self, demands: Demands) -> bool:
+        """Whatever there is."""
+        return True
+
+    def fits(
+        self,
+        problem: Problem,
+        max_components: int,
+        *,
+        last: int = 0,
+        criterion: str = "bic",
+        progress: Callable[[int], None] | None = None,
+    ) -> Fits:
+        """The best fit found for each number of components."""
+        _check(problem)
+        fits = best_fits(
+            problem.cells,
+            problem.family,
+            max_components,
+            background=problem.background,
+            n_threads=problem.n_threads or available_threads(),
+            progress=progress,
+        )
+        return _GeneralFits(fits[-last:])
+
+    def fits_of_rows(
+        self,
+        rows: Rows,
+        max_components: int,
+        *,
+        last: int = 0,
+        sigma_floor: float | None = None,
+        criterion: str = "bic",
+        exact: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> StreamFits:
+        """Refused: this engine needs the rows in memory."""
+        raise ValueError("components of other families, limits, bounds and bins need the rows in memory")
+
+    def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
+        """The maximum that a start leads to."""
+        _check(problem)
+        return climb(problem.cells, start, problem.n_threads or available_threads())
+
+    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+        """Log-likelihood of a mixture.
+
+        Examples
+        --------
+        >>> cells = Cells.from_rows([0.0, 1.0], 0.5, limits=[0, -1])
+        >>> round(GeneralEngine().loglik(cells, Mixture([1.0], [0.0], [1.0])), 4)
+        -1.2357
+        """
+        return loglik_of(mixture, cells)
+
+    def held(self, cells: Cells, fit: FitResult) -> GeneralMaxima:
+        """Maxima with one parameter held."""
+        return GeneralMaxima(cells, fit.mixture)
+
+    def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
+        """The width that a sketch has to resolve to stand for the rows."""
+        point = Point.of(fit.mixture)
+        return None if are_few(cells, point) else base_for(cells, point)
+
+    def refit(self, cells: Cells, fit: FitResult) -> GeneralRefit:
+        """The fit done again."""
+        return GeneralRefit(cells, fit)
+
+
+def _check(problem: Problem) -> None:
+    if problem.equal_sigmas:
+        raise ValueError("equal_sigmas is for Gaussian components of values without limits")
