@@ -71,7 +71,7 @@ if rule:
     import resource
 
     import mixpipe.pipeline.job
-    from mixpipe.files import write_file
+    from mixpipe.base.files import write_file
 
     def hold(path):
         path.write_text("half")

@@ -319,7 +319,7 @@ TABLE = [
     {
         "catalog of other content, same date": (lambda project: rename_a_star(project, 0), jobs("stars 2018 mass")),
         "edited figures": (
-            lambda project: project.edit("figures/mixture.py"),
+            lambda project: project.edit("report/figures/mixture.py"),
             FIGURES | REPORT,
         ),
         "another error column, which was not read": (
@@ -372,7 +372,7 @@ TABLE = [
             jobs("planets all radius", reading=False),
         ),
         "edited comparison": (
-            lambda project: project.edit("influence.py"),
+            lambda project: project.edit("assess/comparison/influence.py"),
             {"comparing stars 2018_to_dr2"} | ENDS,
         ),
     },
@@ -414,7 +414,7 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     project.config.write_text(yaml.safe_dump({"catalogs": catalogs}, sort_keys=False), encoding="utf-8")
     ends = {"counting the rows of wide r1", "counting the rows of wide r2", "comparing wide r1_to_r2"} | ENDS
     first = {f"{doing} wide r{release} a to b" for doing in ("fitting", "drawing") for release in (1, 2)}
-    last = {f"drawing wide r{release} c" for release in (1, 2)}
+    last = {f"drawing wide r{release} c to c" for release in (1, 2)}
     starts = [f"taking the fit before wide r2 batch_00{number} for a start" for number in (0, 1)]
     everything = first | last | {line.replace("drawing", "fitting") for line in last} | set(starts) | ends
     assert project.planned() == everything | {"reading wide r1", "reading wide r2"}
@@ -476,7 +476,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_only_the_added_file_is_read(project):
     write_csv(project.folder / "data/stars_dr2_3.csv", **stars(5))
     ask = (
-        "from pathlib import Path; from mixpipe.config import load_config; from mixpipe.pipeline.plan.run import Run\n"
+        "from pathlib import Path; from mixpipe.config.settings import load_config; from mixpipe.pipeline.plan.run import Run\n"
         "run = Run(load_config('mine.yaml'))\n"
         "for file in run.ingested('stars', 'dr2', 'mass'):\n"
         "    print(Path(file).is_file(), *run.ingest_files('stars', 'dr2', Path(file).stem))"

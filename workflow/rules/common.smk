@@ -177,9 +177,10 @@ def told(wildcards):
 
 
 def with_last(wildcards, first):
-    """What is said of the first column of a job, and the name of the last one if there are several."""
-    *others, (_, _, last) = of_job(wildcards)
-    return f"{first} to {last}" if others else first
+    """What is said of the first column of a job, and the name of the last one where columns share jobs."""
+    names = RUN.columns(wildcards.catalog)
+    shared = len(RUN.jobs(wildcards.catalog)) < len(names)
+    return f"{first} to {of_job(wildcards)[-1][2]}" if shared else first
 
 
 def job_runtime(share):

@@ -38,8 +38,9 @@ rule fit:
     params:
         what=told,
         plan=lambda wildcards: [RUN.fit(*column) for column in of_job(wildcards)],
+        # In one order, whichever of them are there already.
         columns=lambda wildcards: [
-            checked_run().ingested(*column) for column in of_job(wildcards)
+            sorted(checked_run().ingested(*column)) for column in of_job(wildcards)
         ],
         start=lambda wildcards: [
             checked_run().start(*column) for column in of_job(wildcards)
