@@ -476,7 +476,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_only_the_added_file_is_read(project):
     write_csv(project.folder / "data/stars_dr2_3.csv", **stars(5))
     ask = (
-        "from pathlib import Path; from mixpipe.config.settings import load_config; from mixpipe.pipeline.plan.run import Run\n"
+        "from pathlib import Path; from mixpipe.config.settings import load_config\n"
+        "from mixpipe.pipeline.plan.run import Run\n"
         "run = Run(load_config('mine.yaml'))\n"
         "for file in run.ingested('stars', 'dr2', 'mass'):\n"
         "    print(Path(file).is_file(), *run.ingest_files('stars', 'dr2', Path(file).stem))"
