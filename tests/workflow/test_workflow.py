@@ -446,6 +446,25 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     again = project.snakemake(*targets, "--configfile", "mine.yaml", "--dry-run")
     assert again.returncode == 0 and "fitting wide" not in again.stdout + again.stderr
 
+    # A table that is lost.
+    lost = folders[0] / "b/selection.csv"
+    held = lost.read_bytes()
+    lost.unlink()
+    again = project.planned()
+    assert "fitting wide r1 a to b" in again and not again & {"fitting wide r1 c to c", "fitting wide r2 a to b"}
+    lost.write_bytes(held)
+
+    # In Snakemake's own report each is shown as what it is.
+    page = project.folder / "snakemake.html"
+    shown = project.snakemake(*targets, "--configfile", "mine.yaml", "--report", page.name)
+    assert shown.returncode == 0, shown.stderr
+    labels = re.findall(
+        r'"results/wide/r1/(\w)/components\.csv".{0,600}?"labels": \{"column": "(\w)"',
+        page.read_text(),
+        flags=re.DOTALL,
+    )
+    assert sorted(labels) == [("a", "a"), ("b", "b"), ("c", "c")]
+
     # The release before changes: the fits behind it have had their start.
     as_it_was = (tmp_path / "r1.csv").read_bytes()
     write_csv(tmp_path / "r1.csv", **{name: rng.normal(-5.0, 1.0, 20) for name in names})
