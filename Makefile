@@ -72,6 +72,8 @@ lock:
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/benchmark.txt $(ARGS)
 	uv pip compile -q requirements/slurm.in --no-deps --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/slurm.txt $(ARGS)
+	uv pip compile -q pyproject.toml --extra dev --constraint requirements/oldest.in --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o requirements/oldest.txt $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

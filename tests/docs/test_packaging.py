@@ -171,7 +171,7 @@ def test_the_oldest_versions_are_the_lower_bounds(root):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = project["dependencies"] + project["optional-dependencies"]["sklearn"]
     bounds = {each.replace(">=", "==") for each in required}
-    lines = (root / "requirements/oldest.txt").read_text(encoding="utf-8").splitlines()
+    lines = (root / "requirements/oldest.in").read_text(encoding="utf-8").splitlines()
     assert {line for line in lines if not line.startswith("#")} == bounds
 
 

@@ -77,7 +77,7 @@ class TestSources:
 
     def test_requirements_are_pinned_and_hashed(self, root):
         files = sorted((root / "requirements").glob("*.txt"))
-        assert [file.stem for file in files] == ["benchmark", "build", "dev", "run", "slurm"]
+        assert [file.stem for file in files] == ["benchmark", "build", "dev", "oldest", "run", "slurm"]
         for file in files:
             entries = file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
             for entry in entries:
