@@ -1,12 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and strict JSON."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mixpipe.base.errors import OutputError
 
@@ -69,3 +72,45 @@ def _refused(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write {path.name} ({reason})", f"in {path.parent}", "a folder that can be written, on a disk with room"
     )
+
+
+def json_text(document: dict[str, Any], *, ensure_ascii: bool = False) -> str:
+    """A document as strict JSON: what is not finite becomes null.
+
+    >>> print(json_text({"bic": math.nan, "means": (1.0, 2.5)}))
+    {
+      "bic": null,
+      "means": [
+        1.0,
+        2.5
+      ]
+    }
+    """
+    return json.dumps(strict(document), indent=2, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def write_json(document: dict[str, Any], path: Path) -> None:
+    """Write a JSON file, with the `json_text` of the document."""
+    text = json_text(document) + "\n"
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def strict(value: Any) -> Any:
+    """A value as JSON can hold it: None for what is not finite, lists for tuples and arrays.
+
+    >>> strict({1: (math.inf, 0.5), "file": Path("a.csv")})
+    {'1': [None, 0.5], 'file': 'a.csv'}
+    """
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): strict(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(entry) for entry in value]
+    if isinstance(value, float):
+        # A number of NumPy may be a float, too, and is written as one of Python.
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    # Arrays and numbers of NumPy, which this module need not import.
+    return strict(value.tolist()) if hasattr(value, "tolist") else value

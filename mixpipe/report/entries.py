@@ -13,6 +13,39 @@ from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS
 from mixpipe.report.numbers import missing, significant
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What became of the rows of a column.
+
+    Parameters
+    ----------
+    n_read, n_used : int
+        Rows of the files, and those that were used; of a histogram these are bins.
+    dropped : mapping of str to int
+        Rows that were not used, for each reason.
+    n_upper_limits, n_lower_limits : int
+        Limits among the rows that were used.
+    weight_kind : str or None
+        What the weights are; None without weights.
+    n_effective : float or None
+        Rows that the weights are worth.
+    normalisation : str or None
+        What densities were normalised to; None for values.
+    are_bins : bool
+        Whether the rows are bins of a histogram.
+    """
+
+    n_read: int
+    n_used: int
+    dropped: Mapping[str, int]
+    n_upper_limits: int = 0
+    n_lower_limits: int = 0
+    weight_kind: str | None = None
+    n_effective: float | None = None
+    normalisation: str | None = None
+    are_bins: bool = False
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Entry:
     """What all columns have; see `ReportEntry`."""
@@ -21,7 +54,7 @@ class _Entry:
     release: str
     column: str
     unit: str | None
-    account: dict[str, Any]
+    account: Rows
     summary: dict[str, Any]
     figures: dict[str, Path]
     warnings: tuple[str, ...] = ()
@@ -35,7 +68,7 @@ class _Entry:
     @property
     def n_dropped(self) -> int:
         """Rows that were left out, for any reason."""
-        return sum(self.account["dropped"].values())
+        return sum(self.account.dropped.values())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,8 +85,8 @@ class ReportEntry(_Entry):
         As in components.csv: component, weight, weight_unc, mean, mean_unc, sigma, sigma_unc, boundary.
     selection : pandas.DataFrame
         As in selection.csv: n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected and so on.
-    account : dict
-        ``n_read`` and ``n_used``: rows; ``dropped``: rows for each reason.
+    account : Rows
+        What became of the rows.
     summary : dict
         ``n_data``, ``n_components``, ``criterion``, ``loglik``, ``bic``, ``converged``, and where available ``ks``,
         ``ks_pvalue``, and ``pvalue_floor``, the lowest that the simulations can give.

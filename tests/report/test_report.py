@@ -14,7 +14,7 @@ import pytest
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
-from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry
+from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.libraries import script_hash
 from mixpipe.report.page import write_report
@@ -22,6 +22,7 @@ from mixpipe.report.plots import density_plots, fit_plots
 from mixpipe.report.traces import simplified
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.tables import components_table
+from tests.records import fit_record
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
@@ -89,7 +90,7 @@ def entry(tmp_path):
         unit="Msun",
         components=components_table(fit, "Msun"),
         selection=Selection(fits).table(),
-        account={"n_read": 12345, "n_used": 12338, "dropped": {"missing value": 4, "no error": 3}},
+        account=Rows(12345, 12338, {"missing value": 4, "no error": 3}),
         summary={
             "n_data": 12338.0,
             "n_components": 2,
@@ -184,7 +185,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
     clean = Page(written(tmp_path, [replace(entry, warnings=("w",))], {**PROVENANCE, "config": "c"}))
-    account = entry.account | {"dropped": {EVIL: 1, "no error": 3}}
+    account = replace(entry.account, dropped={EVIL: 1, "no error": 3})
     bad = replace(
         entry, catalog=EVIL, release=EVIL, column=EVIL, unit=EVIL, warnings=(EVIL,), account=account,
         summary=entry.summary | {"criterion": EVIL},
@@ -471,7 +472,7 @@ def test_densities_have_a_section_of_their_own(tmp_path):
         column="pdf",
         unit=None,
         n_rows={1: 30, 2: 12},
-        account={"n_read": 50, "n_used": 42, "dropped": {"missing": 8}, "normalisation": "sum"},
+        account=Rows(50, 42, {"missing": 8}, normalisation="sum"),
         summary={
             "n_data": 42, "n_components": 2, "criterion": "tolerance",
             "ks": {"median": 0.01, "largest": 0.2}, "l2": {"median": 0.001, "largest": 0.02},
@@ -508,14 +509,10 @@ def test_curves_are_those_of_the_mixture():
 
 
 def test_the_summary_has_the_verdict_of_the_comparison(tmp_path):
-    shared = {
-        "column": "mass", "unit": None, "n_components": 2, "criterion": "bic", "loglik": -1.0, "bic": 2.0,
-        "converged": True, "quality": {}, "warnings": [], "account": {"n_used": 5, "dropped": {"missing": 1}},
-    }  # fmt: skip
     fits = []
     for catalog, release in (("stars", "dr1"), ("stars", "dr2"), ("other", "dr2")):
         fits.append(tmp_path / f"{catalog}_{release}.json")
-        fits[-1].write_text(json.dumps({"catalog": catalog, "release": release, **shared}))
+        fit_record(catalog=catalog, release=release).write(fits[-1])
     table = tmp_path / "summary.csv"
     compared = {"catalog": "stars", "old": "dr1", "new": "dr2", "column": "mass", "unit": "", "verdict": "shifted"}
     pd.DataFrame([{**compared, "note": ""}]).to_csv(table, index=False)

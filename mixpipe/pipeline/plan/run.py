@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
 
 from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, excerpt, merged
 from mixpipe.catalog.files import expand_files
@@ -26,12 +25,12 @@ from mixpipe.pipeline.plan.texts import (
     FitPlan,
     IngestPlan,
     effort_of,
-    read_document,
     reading_options,
     recorded,
     to_text,
 )
 from mixpipe.results.provenance import FileHashes, code_hash
+from mixpipe.results.record import DensityRecord, FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
 READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "delimiter": "delimiter"}
@@ -104,7 +103,7 @@ class Run:
         self.config = config
         self._files: dict[tuple[str, str], dict[str, str]] = {}
         self._made: dict[tuple[str, str], dict[str, list[_Ingested]]] = {}
-        self._fitted: dict[tuple[str, str, str], dict[str, Any] | None] = {}
+        self._fitted: dict[tuple[str, str, str], FitRecord | FailedRecord | None] = {}
 
     @cached_property
     def _hashes(self) -> FileHashes:
@@ -251,7 +250,7 @@ class Run:
         A fit that is there and as planned keeps what it had, wherever its release stands in the list now.
         """
         fitted = self._up_to_date(catalog, release, column)
-        started = self._before(catalog, release) if fitted is None else fitted["start"]
+        started = self._before(catalog, release) if fitted is None else fitted.start
         return [] if started is None else [self.start_file(catalog, release, column).as_posix()]
 
     def start_sources(self, catalog: str, release: str, job: str) -> list[str]:
@@ -279,14 +278,15 @@ class Run:
         place = releases.index(release)
         return releases[place - 1] if place else None
 
-    def _up_to_date(self, catalog: str, release: str, column: str) -> dict[str, Any] | None:
-        """The fit.json of a fit that is as planned, its start still there."""
+    def _up_to_date(self, catalog: str, release: str, column: str) -> FitRecord | FailedRecord | None:
+        """The record of a fit that is as planned, its start still there."""
         place = (catalog, release, column)
         if place not in self._fitted:
-            document = read_document(self.fit_file(*place)) or {"plan": None}
-            same = document["plan"] == recorded(self.fit(*place)) and "start" in document
-            kept = same and (document["start"] is None or self.start_file(*place).is_file())
-            self._fitted[place] = document if kept else None
+            record = find_record(self.fit_file(*place))
+            self._fitted[place] = None
+            if not isinstance(record, DensityRecord | None) and record.plan == recorded(self.fit(*place)):
+                kept = record.start is None or self.start_file(*place).is_file()
+                self._fitted[place] = record if kept else None
         return self._fitted[place]
 
     def density_fit(self, catalog: str, release: str, column: str) -> str:
@@ -336,16 +336,14 @@ def find_problems(config: Config) -> list[MixpipeError]:
 
 def find_failure(config: Config) -> CatalogError | None:
     """What there is to say at the end of a run of columns that nothing could be fitted to; None if there are none."""
-    from mixpipe.results.tables import read_failure
-
     run = Run(config)
     columns = [
         (catalog, release, column)
         for catalog, release in run.releases()
         for column in [*run.columns(catalog), *run.densities(catalog)]
     ]
-    found = {column: read_failure(read_document(run.fit_file(*column))) for column in columns}
-    failures = {" ".join(column): failure for column, failure in found.items() if failure is not None}
+    found = {" ".join(column): find_record(run.fit_file(*column)) for column in columns}
+    failures = {name: record.failure for name, record in found.items() if isinstance(record, FailedRecord)}
     if not failures:
         return None
     name, first = next(iter(failures.items()))
