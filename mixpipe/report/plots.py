@@ -110,7 +110,7 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     traces = [
         bar_trace(curves["edges"], density, "data", log, customdata=rows, hovertemplate="%{x}: %{customdata:,} rows")
     ]
-    for row, curve in zip(entry.components.to_dict("records"), curves["components"], strict=True):
+    for row, curve in zip(entry.components.to_dict("records"), curves["parts"], strict=True):
         index = int(row["component"]) - 1
         mean = significant(row["mean"], row["sigma"] / 10.0 if log else (high - low) / 100.0)
         style = {
