@@ -383,7 +383,7 @@ def curves(entry):
     return {
         "note": "N = 6", "range": [0.0, 4.0], "edges": [0.5, 1.5, 2.5, 3.5], "counts": [1, 3, 2],
         "density": [0.2, 0.5, 0.3], "x": x, "observed": first + second, "intrinsic": first + second,
-        "components": [first, None], "median_err": 0.1, "classes": [first, second],
+        "parts": [first, None], "median_err": 0.1, "classes": [first, second],
         "estimators": {"moments": first}, "pit": {"edges": [0.0, 0.5, 1.0], "ratio": [0.8, 1.2], "band": [0.5, 1.5]},
         "residual": [-1.0, 2.0, None], "log": False,
     }  # fmt: skip
@@ -431,7 +431,7 @@ def test_a_plot_of_decades_has_a_logarithmic_axis(entry):
     first = np.exp(-0.5 * (np.log(x) - 2.0) ** 2)
     found = {
         **curves(entry), "log": True, "range": [0.1, 1000.0], "edges": [0.1, 1.0, 10.0, 100.0], "x": x,
-        "components": [first, None], "observed": first, "intrinsic": first, "classes": [first, first],
+        "parts": [first, None], "observed": first, "intrinsic": first, "classes": [first, first],
     }  # fmt: skip
     figure = fit_plots(replace(entry, curves=found))[0]["figure"]
     assert figure["layout"]["xaxis"]["type"] == "log" and figure["layout"]["xaxis"]["range"] == [-1.0, 3.0]
@@ -502,8 +502,8 @@ def test_curves_are_those_of_the_mixture():
     # Bins add up to the rows in the picture, curves to one: by the trapezium rule on a fine grid, up to the tails.
     assert np.sum(found["density"] * np.diff(found["edges"])) == pytest.approx(found["counts"].sum() / 300)
     np.testing.assert_allclose(np.trapezoid(found["observed"], found["x"]), 1.0, atol=0.02)
-    np.testing.assert_allclose(found["components"][0], 0.5 * np.exp(-0.5 * found["x"] ** 2) / np.sqrt(2 * np.pi))
-    assert found["components"][1] is None and list(found["estimators"]) == ["moments"]
+    np.testing.assert_allclose(found["parts"][0], 0.5 * np.exp(-0.5 * found["x"] ** 2) / np.sqrt(2 * np.pi))
+    assert found["parts"][1] is None and list(found["estimators"]) == ["moments"]
     np.testing.assert_allclose(found["classes"].sum(axis=0), 1.0)
     assert np.mean(found["pit"]["ratio"]) == pytest.approx(1.0)
 
