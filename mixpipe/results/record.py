@@ -23,7 +23,7 @@ from mixpipe.base.files import json_text, strict, write_json
 
 # The version of the format: one larger whenever a key is added, is given up or changes its meaning.
 VERSION = 1
-_VERSION_KEY = "version"
+_VERSION_KEY = "record"
 
 FILE = "fit.json"
 # What was expected of a file that is no record, or none of a fit to values; the way out is the same.

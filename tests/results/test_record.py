@@ -73,7 +73,7 @@ def keys(text: str) -> dict:
     return json.loads(text, parse_constant=lambda name: pytest.fail(name))
 
 
-def edited(folder: Path, record, **changes) -> Path:
+def edited(folder: Path, record, /, **changes) -> Path:
     """A file with other values of some keys, or without them."""
     document = {**keys(record.to_json()), **changes}
     path = folder / "fit.json"
@@ -90,7 +90,7 @@ def test_round_trip(record, tmp_path):
     back = load_record(path)
     assert (back, type(back)) == (record, type(record))
     assert back.to_json().encode() == path.read_bytes()
-    assert keys(back.to_json())["version"] == VERSION
+    assert keys(back.to_json())["record"] == VERSION
 
 
 def test_what_is_not_finite_is_none_from_the_beginning(tmp_path):
@@ -105,14 +105,14 @@ def test_what_is_not_finite_is_none_from_the_beginning(tmp_path):
 def test_keys_and_their_order():
     """As docs and programs of users know them; the version is in front."""
     assert list(keys(fit_record().to_json())) == [
-        *("version", "catalog", "release", "column", "status", "n_data", "unit", "estimator", "criterion"),
+        *("record", "catalog", "release", "column", "status", "n_data", "unit", "estimator", "criterion"),
         *("n_components", "n_params", "loglik", "entropy", "bic", "aic", "icl", "converged", "remaining_gain"),
         *("n_passes", "sigma_floor", "resolution", "components", "selection", "quality", "warnings", "start"),
         *("sketch", "estimators", "intervals", "likelihood_ratio", "truncated", "account", "plan", "command"),
         "versions",
     ]
     assert list(keys(failed_record().to_json())) == [
-        *("version", "catalog", "release", "column", "status", "failure", "unit", "n_data", "n_components"),
+        *("record", "catalog", "release", "column", "status", "failure", "unit", "n_data", "n_components"),
         *("converged", "warnings", "account", "plan", "command", "versions", "criterion", "start"),
     ]
     names = ["column", "n_read", "n_used", "dropped"]
@@ -148,20 +148,20 @@ def test_a_record_is_read_without_the_numerics():
 
 
 def test_an_old_file_without_a_version_is_read(record, tmp_path):
-    assert load_record(edited(tmp_path, record, version="LEFT OUT")) == record
+    assert load_record(edited(tmp_path, record, record="LEFT OUT")) == record
 
 
 def test_an_old_file_may_lack_what_came_later(tmp_path):
     record = fit_record(resolution=RESOLUTION)
     document = keys(record.to_json())
-    del document["version"], document["resolution"], document["status"]
+    del document["record"], document["resolution"], document["status"]
     del document["components"][0]["effective_rows"], document["account"]["weight_kind"]
     (tmp_path / "fit.json").write_text(json.dumps(document))
     assert load_record(tmp_path / "fit.json") == replace(record, resolution=None)
 
 
 def test_an_old_file_that_lacks_what_is_needed_is_refused(tmp_path):
-    path = edited(tmp_path, fit_record(), version="LEFT OUT", selection="LEFT OUT")
+    path = edited(tmp_path, fit_record(), record="LEFT OUT", selection="LEFT OUT")
     with pytest.raises(RecordError) as refused:
         load_record(path)
     assert str(refused.value) == (
@@ -171,7 +171,7 @@ def test_an_old_file_that_lacks_what_is_needed_is_refused(tmp_path):
 
 
 def test_a_later_version_is_refused(record, tmp_path):
-    path = edited(tmp_path, record, version=VERSION + 1)
+    path = edited(tmp_path, record, record=VERSION + 1)
     with pytest.raises(LaterRecordError) as refused:
         load_record(path)
     assert str(refused.value) == (
@@ -183,8 +183,8 @@ def test_a_later_version_is_refused(record, tmp_path):
 
 @pytest.mark.parametrize("version", [None, "1", 1.0, True, -1, [1]])
 def test_what_is_no_version_is_refused(tmp_path, version):
-    with pytest.raises(RecordError, match=r"key version is .*, not a version, in .*fit\.json"):
-        load_record(edited(tmp_path, fit_record(), version=version))
+    with pytest.raises(RecordError, match=r"key record is .*, not a version, in .*fit\.json"):
+        load_record(edited(tmp_path, fit_record(), record=version))
 
 
 # ----- damaged files
@@ -208,11 +208,11 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 
 
 NEEDED = {
-    "fit": (fit_record(), {"status", "resolution", "options", "version", "start"}),
-    "densities": (density_record(), {"status", "version", "kind"}),
+    "fit": (fit_record(), {"status", "resolution", "options", "record", "start"}),
+    "densities": (density_record(), {"status", "record", "kind"}),
     "failed": (
         failed_record(),
-        {"status", "version", "unit", "n_data", "n_components", "converged", "warnings", "start"},
+        {"status", "record", "unit", "n_data", "n_components", "converged", "warnings", "start"},
     ),
 }
 
@@ -276,7 +276,7 @@ def test_only_fits_to_values_are_opened(tmp_path):
 
 
 BROKEN = {
-    "of a later version": ({"version": VERSION + 1}, f"a fit.json of version {VERSION + 1}, by a later mixpipe, in "),
+    "of a later version": ({"record": VERSION + 1}, f"a fit.json of version {VERSION + 1}, by a later mixpipe, in "),
     "without a key": (
         {"column": "LEFT OUT"},
         f"no fit, or a damaged one of version {VERSION}: key column is missing, in ",
@@ -397,7 +397,7 @@ def test_a_run_does_again_what_it_cannot_read(fits):
     """What `mixpipe status` tells, and `mixpipe run` does: the way out is a run."""
     config = load_config("config.yaml")
     assert list(find_changed(config)) == []
-    edit(fits[0], version=VERSION + 1)
+    edit(fits[0], record=VERSION + 1)
     fits[1].write_text(fits[1].read_text()[:1000])
     assert list(find_changed(config)) == [
         (fits[0].as_posix(), [f"a fit.json of version {VERSION + 1}, by a later mixpipe"]),
@@ -421,7 +421,7 @@ def test_verify_refuses_a_later_version_and_tells_of_damage(fits):
     status, output, _ = verify()
     assert (status, output.splitlines()[0]) == (1, "changed: neutron_stars/2018/mass/fit.json")
     fits[0].write_bytes(whole)
-    edit(fits[0], version=VERSION + 1)
+    edit(fits[0], record=VERSION + 1)
     status, output, error = verify()
     assert (status, output, error.count("\n")) == (2, "", 1)
     assert error.startswith(f"mixpipe: error: a fit.json of version {VERSION + 1}, by a later mixpipe, in {fits[0]}, ")
