@@ -27,7 +27,7 @@ def fit_curves(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """What the figures of a fit show, as arrays.
+    """The content of the figures of a fit, as arrays.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def fit_curves(
     Returns
     -------
     dict
-        ``note``: N, M, and what is not shown; ``range`` of the picture, and whether its axis is logarithmic, ``log``:
-        densities are then per decade; ``edges``, ``counts`` and ``density`` of the
-        histogram; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density of the mixture as
-        observed and with the errors removed, ``components``, the intrinsic density of each component (None if it is too
-        narrow to draw), ``classes``, the probability of each component for a row with the ``median_err``, and
-        ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges`` and ``ratio``, rows
-        over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios of a right fit;
-        ``residual`` of each bin in sigma.
+        ``note``: N, M, and what is not shown; ``range`` of the figure, and ``log``, whether its axis is logarithmic, in
+        which case densities are per decade; ``edges``, ``counts`` and ``density`` of the histogram; ``x``, and for each
+        of these points: ``observed`` and ``intrinsic``, the densities of the mixture as observed and with the errors
+        removed, ``components``, the intrinsic density of each component (None if it is too narrow to draw),
+        ``classes``, the probability of each component for a row with the ``median_err``, and ``estimators``, the
+        density as observed by each of the other estimators; ``pit``: ``edges`` and ``ratio`` of observed to expected
+        rows of the integral transform, and ``band``, which contains 95 % of the ratios of a correct fit; ``residual``
+        of each bin in sigma.
     """
     mixture = fit.mixture
     rows, share = drawn_rows(mixture, (x, err, weights), limits, truncated)
