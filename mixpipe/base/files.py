@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and strict JSON."""
+"""Files that are written whole or not at all, and strict JSON."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 
 from mixpipe.base.errors import OutputError
 
-# The key in the footer of each Parquet file that a release is read into.
+# Key in the footer of each Parquet file into which a release is read.
 MARK_IN_PARQUET = "mixpipe"
-# Begins the name of each temporary file. The digits were drawn once: no other program has a reason to write them.
+# Prefix of the name of each temporary file. Its digits were drawn at random, so that no other program uses the same
+# prefix.
 _MARK = ".mixpipe-part-c41d7e90-"
 _TEMPORARY = re.compile(rf"{re.escape(_MARK)}[a-z0-9_]{{8}}(\.[^.]*)?")
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file was left by a `write_file` that was killed.
+    """Whether a file is a leftover of a `write_file` that was killed.
 
     >>> is_temporary(Path("results/.mixpipe-part-c41d7e90-ab12cd34.csv")), is_temporary(Path(".bashrc.original"))
     (True, False)
@@ -35,14 +36,15 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     Parameters
     ----------
     path : Path
-        Where the file belongs; its folder is made.
+        Destination of the file; its folder is created if necessary.
     write : callable
-        Takes the path of the temporary file. If it raises, nothing is left and an older file stays.
+        Function that takes the path of the temporary file and fills it. If it raises, the temporary file is removed and
+        an older file at `path` stays.
 
     Raises
     ------
     OutputError
-        For a folder that cannot be written, and a disk that is full.
+        If the folder cannot be written to or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,13 +55,13 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        # Temporary files are private; a result is as readable as any other file of this user.
+        # Temporary files are private; a result should be as readable as any other file of this user.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        # Without a number it is none of the system's.
+        # An error without a number does not come from the operating system.
         if error.errno is None:
             raise
         raise _refused(path, error) from error

@@ -27,7 +27,7 @@ def fit_curves(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """What the figures of a fit show, as arrays.
+    """The content of the figures of a fit, as arrays.
 
     Parameters
     ----------
