@@ -20,6 +20,15 @@ def count(number: float) -> str:
     return f"{number:,.0f}" if number == round(number) or abs(number) >= 1e6 else f"{number:,.6g}"
 
 
+def plural(number: float, noun: str) -> str:
+    """A counted noun.
+
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
 def rounded(value: float, unc: float) -> str:
     """Format a value to the second significant digit of its uncertainty, or with five digits if there is none.
 

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import MaskedColumn
 from numpy.typing import NDArray
 
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import is_number
 
 UPPER, VALUE, LOWER = -1, 0, 1
@@ -57,6 +58,8 @@ def read_flags(column: MaskedColumn, refuse: Callable[[str, str], Exception]) ->
         text = f"{value:g}" if values.dtype.kind in "iuf" and is_number(str(value)) else str(value).strip().lower()
         if text not in _FLAGS:
             n_bad = np.count_nonzero((values == value) & ~missing)
-            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {n_bad} rows", EXPECTED_FLAGS)
+            raise refuse(
+                f"column {column.name!r} has the flag {str(value)!r} in {plural(n_bad, 'row')}", EXPECTED_FLAGS
+            )
         limits[(values == value) & ~missing] = _FLAGS[text]
     return limits

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import plural
 
 # A comb of components of total width c steps on a grid of values has a density that is higher at the values by a
 # fraction 2 exp(-2 pi^2 c^2). With this c the comb gains less than a nat on a million rows; with a c smaller by a
@@ -118,7 +119,7 @@ class Resolution:
             text += f": rows lie as close together by chance, but {errors}"
         first = row or (f"row {self.first + 1}" if self.first >= 0 else "")
         where = f", the first is {first}" if first else ""
-        return f"{text} (smaller than {self.grain:.3g} in {self.n_rows:,.6g} rows{where})"
+        return f"{text} (smaller than {self.grain:.3g} in {plural(self.n_rows, 'row')}{where})"
 
 
 # For data whose resolution is unknown or irrelevant.

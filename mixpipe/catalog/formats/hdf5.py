@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import as_column, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
@@ -105,7 +106,7 @@ def _n_rows(source: Source, node: h5py.Dataset | h5py.Group, wanted: Sequence[st
     for name in wanted:
         if len(node[name]) != len(node[wanted[0]]):
             raise source.error(
-                f"column {name!r} has {len(node[name])} rows",
+                f"column {name!r} has {plural(len(node[name]), 'row')}",
                 f"{len(node[wanted[0]])} as in column {wanted[0]!r}",
             )
     return len(node[wanted[0]])

@@ -15,6 +15,7 @@ import pandas as pd
 from astropy.table import Table
 
 from mixpipe.base.errors import ConfigError, excerpt
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import as_column, as_text, is_number
 from mixpipe.catalog.source import Source
 
@@ -114,7 +115,7 @@ def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int
             kinds[index].add(_kind(frame[index]))
     if n_longer:
         raise source.error(
-            f"{n_longer} rows have more fields than the header, the first is row {first_longer}",
+            f"{plural(n_longer, 'row')} with more fields than the header, the first is row {first_longer}",
             f"{n_fields} fields in each row, and quotes around text that has a delimiter in it",
         )
     return {index: _common(kinds[index]) for index in indices}

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from mixpipe.base.presentation import count
+from mixpipe.base.presentation import count, plural
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
 from mixpipe.report.drawing import shown_height
@@ -25,7 +25,6 @@ from mixpipe.report.figures.style import (
     component_style,
     finish,
     new_figure,
-    plural,
     short,
     style,
     value_text,

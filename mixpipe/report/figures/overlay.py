@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 
 from mixpipe.assess.comparison.compare import Comparison
 from mixpipe.assess.comparison.verdict import VERDICTS
+from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
@@ -23,7 +24,7 @@ from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.mixture import density_label
 from mixpipe.report.figures.scene import Scene
-from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
+from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, style, wrap
 
 # Colour and line style of the old or the new fit.
 _Style = tuple[str, Literal["--", "-"]]

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mixpipe.base.files import write_file
-from mixpipe.base.presentation import count
 from mixpipe.report.drawing import COMPONENT_COLOURS
 
 # Line style and hatch of the components in the first cycle of colours, in the second, and in all later ones.
@@ -131,15 +130,6 @@ def axis_label(label: str, unit: str | None) -> str:
     """The last part of ``catalog / release / column`` with its unit."""
     name = wrap(label.rsplit(" / ", 1)[-1], 36, 1)
     return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
-
-
-def plural(number: float, noun: str) -> str:
-    """A counted noun.
-
-    >>> plural(1, "row"), plural(2, "row")
-    ('1 row', '2 rows')
-    """
-    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
 
 
 def short(value: float) -> str:
