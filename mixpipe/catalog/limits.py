@@ -57,9 +57,7 @@ def read_flags(column: MaskedColumn, refuse: Callable[[str, str], Exception]) ->
     for value in np.unique(values[~missing]):
         text = f"{value:g}" if values.dtype.kind in "iuf" and is_number(str(value)) else str(value).strip().lower()
         if text not in _FLAGS:
-            n_bad = np.count_nonzero((values == value) & ~missing)
-            raise refuse(
-                f"column {column.name!r} has the flag {str(value)!r} in {plural(n_bad, 'row')}", EXPECTED_FLAGS
-            )
+            rows = plural(int(np.count_nonzero((values == value) & ~missing)), "row")
+            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {rows}", EXPECTED_FLAGS)
         limits[(values == value) & ~missing] = _FLAGS[text]
     return limits
