@@ -84,7 +84,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers of rows in the fits, and of those in common and changed; nan where they are unknown without keys."""
+    """Numbers of rows in the fits, in common, and changed; nan for numbers that are unknown without keys."""
 
     n_old: int
     n_new: int
