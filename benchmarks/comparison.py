@@ -181,18 +181,19 @@ def page(result: dict[str, Any]) -> str:
         powers.append([run["design"], f"{run['n_data']:,}", f"{run['shift']:g}", *numbers])
     return "\n\n".join(
         [
-            f"{n_pairs} simulated pairs of releases of one population for each line; designs as in "
-            f"[benchmarks](benchmarks.md), rows as in the old release. Per cent of the pairs in which a difference is "
-            f"below one and below two joint uncertainties (right: {100 * 0.6827:.1f} and {100 * 0.9545:.1f}), averaged "
-            f"over components; that of a single parameter is uncertain by {errors[0]:.1f} and {errors[1]:.1f}. Then of "
-            f"the pairs with a p-value of all parameters together below {IMPROBABLE:g} (right: {100 * IMPROBABLE:g}). "
-            f"Averages: {'; '.join(overall)}.",
-            f"Per cent of these pairs without a change that have the verdict *shifted* or *conclusion changed*: "
-            f"{false_alarms(result)}.",
+            f"Each line is based on {n_pairs} simulated pairs of releases of one population; the designs are those of "
+            f"the [benchmarks](benchmarks.md), and the number of rows is that of the old release. The table gives the "
+            f"percentage of the pairs in which a difference is below one and below two joint uncertainties (right: "
+            f"{100 * 0.6827:.1f} and {100 * 0.9545:.1f}), averaged over components; that of a single parameter is "
+            f"uncertain by {errors[0]:.1f} and {errors[1]:.1f}. It then gives the percentage of the pairs with a "
+            f"p-value of all parameters together below {IMPROBABLE:g} (right: {100 * IMPROBABLE:g}). The averages "
+            f"are: {'; '.join(overall)}.",
+            f"The percentages of these pairs without a change that have the verdict *shifted* or *conclusion changed* "
+            f"are: {false_alarms(result)}.",
             table(["releases", "design", "rows", *shown, f"p < {IMPROBABLE:g}", "verdicts"], rows),
-            "Disjoint releases, the mean of the first component shifted by so many joint uncertainties: the "
-            "significance that is reported, its standard deviation over the pairs (right: 1), and the per cent of the "
-            "pairs with the verdict *shifted*.",
+            "In disjoint releases, the mean of the first component is shifted by the given number of joint "
+            "uncertainties. The table gives the significance that is reported, its standard deviation over the pairs "
+            "(right: 1), and the percentage of the pairs with the verdict *shifted*.",
             table(["design", "rows", "shift", "significance", "deviation", "shifted, %"], powers),
         ]
     )

@@ -143,48 +143,50 @@ def page(result: list[dict[str, Any]]) -> str:
     noise = max(_MEDIAN_ERROR / math.sqrt(count) for count in N_CATALOGS.values())
     return "\n\n".join(
         [
-            f"Catalogs for each line: {counts}. Every estimator sees the same catalogs and is told the number of "
-            f"components. `none`, `moderate`, `large`: no errors, or lognormal ones with medians of "
-            f"{ERRORS['moderate']:g} and {ERRORS['large']:g}, and 0.5 in ln err. d is the distance of the means. The "
-            f"first column of each group has the number of rows after its name, those to its right are for more rows.",
+            f"Each line is based on the following catalogs: {counts}. Every estimator sees the same catalogs and is "
+            f"told the number of components. The errors are `none`, or `moderate` or `large`: lognormal with medians "
+            f"of {ERRORS['moderate']:g} and {ERRORS['large']:g}, respectively, and a scatter of 0.5 in ln err. d is "
+            f"the distance between the means. The name of the first column of each group ends with its number of "
+            f"rows; the columns to its right are for more rows.",
             "### Accuracy",
-            f"*Error*: 68th percentile of the absolute deviations from the truth, in units of em's; *scatter*: half of "
-            f"the width of the central 68 % of the estimates, likewise; both are geometric means over the parameters. "
-            f"*Bias*: deviation of the median estimate from the truth in units of em's error, for the parameter for "
-            f"which it is largest; chance alone makes it {noise:.2f} for one parameter at the largest size, and up to "
-            f"twice that for the worst of five.",
+            f"*Error* is the 68th percentile of the absolute deviations from the truth, in units of that of em; "
+            f"*scatter* is half of the width of the central 68 % of the estimates, in the same sense; both are "
+            f"geometric means over the parameters. *Bias* is the deviation of the median estimate from the truth, in "
+            f"units of em's error, for the parameter for which it is largest; chance alone makes it {noise:.2f} for "
+            f"one parameter at the largest size, and up to twice that for the worst of five.",
             accuracy(pairs),
             "### Honesty",
-            f"*Pull*: root mean square of the deviations from the truth in units of the stated uncertainties, all "
-            f"parameters of all catalogs; 1 if these are right, and a single wild one counts. *Within*: per cent of "
-            f"the deviations below one uncertainty; 68 if these are right. *None*: per cent of the catalogs in which "
-            f"the estimator says that it found no solution / in which a sigma is at its bound or a component has fewer "
-            f"than {FEW_ROWS:g} rows. Where moments finds no solution it hands out the nearest mixture, which counts "
-            f"in the other columns like any other.",
+            f"*Pull* is the root mean square of the deviations from the truth in units of the stated uncertainties, "
+            f"over all parameters of all catalogs; it is 1 if these are right, and a single wild one counts. *Within* "
+            f"is the percentage of the deviations below one uncertainty, which is 68 if these are right. *None* is "
+            f"the percentage of the catalogs in which the estimator says that it found no solution / in which a sigma "
+            f"is at its bound or a component has fewer than {FEW_ROWS:g} rows. If moments finds no solution, it "
+            f"returns the nearest mixture, which counts in the other columns like any other.",
             honesty(pairs),
             "### Likelihood and time",
-            f"*Near*: per cent of the catalogs with all weights within {NEAR[0]:g} and all means and sigmas within "
-            f"{NEAR[1]:g} of the truth. *Deficit*: median of the nats by which the mixture is less likely than em's. "
-            f"*ms*: median milliseconds of a fit on one thread.",
+            f"*Near* is the percentage of the catalogs with all weights within {NEAR[0]:g} and all means and sigmas "
+            f"within {NEAR[1]:g} of the truth. *Deficit* is the median number of nats by which the mixture is less "
+            f"likely than that of em. *ms* is the median time of a fit on one thread, in milliseconds.",
             cost(pairs),
             "### Three components",
-            f"Weights {_list(THREE.weights)}, means {_list(THREE.means)}, sigmas {_list(THREE.sigmas)}; columns as "
-            f"above.",
+            f"The weights are {_list(THREE.weights)}, the means {_list(THREE.means)} and the sigmas "
+            f"{_list(THREE.sigmas)}; the columns are as above.",
             accuracy(three),
             honesty(three),
             cost(three),
             "### Errors ignored",
-            "Median estimates with the scatter of a single one, 10,000 rows. The truth is w1 = 0.6, mean 1 = 0, "
-            "mean 2 = d, sigma 1 = 1, sigma 2 = 0.7.",
+            "The table gives median estimates with the scatter of a single one, for 10,000 rows. The truth is w1 = "
+            "0.6, mean 1 = 0, mean 2 = d, sigma 1 = 1, sigma 2 = 0.7.",
             parameters(
                 select(result, "ignored"), lambda case: [case["errors"], f"{distance(case):g}"], ["errors", "d"]
             ),
             "### Contaminants, unequal errors, and a cut on errors",
-            f"d = 3 but for the last. *Contaminated*: {100 * CONTAMINATION:g} % of the rows are uniform over a range "
-            f"that reaches {MARGIN:g} beyond either mean; all estimators are told two components, and `em, background` "
-            f"a uniform background beside them (weights are then shares of the components). *Unequal errors*: rows of "
-            f"the first component have a median error of {UNEQUAL_ERRORS[0]:g}, those of the second "
-            f"{UNEQUAL_ERRORS[1]:g}. *Cut*: d = 5, large errors, and only rows with errors below {CUT:g}, 63 % of all.",
+            f"d = 3 in all cases but the last. *Contaminated*: {100 * CONTAMINATION:g} % of the rows are uniform over "
+            f"a range that reaches {MARGIN:g} beyond either mean. All estimators are told that there are two "
+            f"components, and `em, background` is also told of a uniform background (the weights are then shares of "
+            f"the components). *Unequal errors*: rows of the first component have a median error of "
+            f"{UNEQUAL_ERRORS[0]:g}, those of the second {UNEQUAL_ERRORS[1]:g}. *Cut*: d = 5, the errors are large, "
+            f"and only rows with errors below {CUT:g} are used, 63 % of all.",
             parameters(
                 select(result, "contaminated", "unequal errors", "cut"),
                 lambda case: [case["kind"], case["errors"], f"{case['n_data']:,}"],

@@ -1,1 +1,1 @@
-"""What is known about a fit: quality, intervals, bootstrap, profiles, simulated catalogs."""
+"""The assessment of fits: quality, intervals, bootstrap, profiles, simulated catalogs."""

@@ -1,4 +1,4 @@
-"""What a chosen fit owes its reader: quality with p-values, intervals, and the test of one more component."""
+"""Diagnostics of the chosen fit: quality with p-values, intervals, and the test of one more component."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 LEVELS = (0.68, 0.95)
 _PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
-# A sample that is less than this part of the population says little of the rest.
+# A sample that is less than this fraction of the population says little about the rest.
 _SMALL_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """A fit with what was found out about it.
+    """A fit with its diagnostics.
 
     Parameters
     ----------
     fit : FitResult
-        With bootstrap uncertainties where they were asked for, and warnings about its quality.
+        The fit, with bootstrap uncertainties if they were requested, and with warnings about its quality.
     quality : Quality
         Distances between data and mixture.
     interval_rows : tuple of dict
-        The rows of `intervals`.
+        The rows of the table `intervals`.
     sigma_upper : ndarray, shape (n_components,)
-        95 % upper limit of each sigma on the boundary, nan for the others.
+        95 % upper limit of each sigma on the boundary; nan for the others.
     likelihood_ratio : LikelihoodRatio or None
-        The test against one component more.
+        The test against one more component.
     """
 
     fit: FitResult
@@ -57,7 +57,7 @@ class Assessment:
 
     @property
     def intervals(self) -> pd.DataFrame:
-        """method, component, parameter, estimate, level, lower, upper."""
+        """Intervals as a table with columns method, component, parameter, estimate, level, lower, upper."""
         import pandas as pd
 
         return pd.DataFrame(list(self.interval_rows))
@@ -66,21 +66,21 @@ class Assessment:
 def assess_fit(
     cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, sample: Cells | None = None
 ) -> Assessment:
-    """Find out what `effort` asks for.
+    """Compute the diagnostics of a fit that `effort` requests.
 
     Parameters
     ----------
     cells : Cells
-        The data that were fitted, or points that stand for them.
+        The data that were fitted, or points that represent them.
     fit : FitResult
-        Their fit.
+        The fit to these data.
     effort : Effort
-        What to compute.
+        The diagnostics to compute.
     n_threads : int or None
-        Threads; all cores by default. No number depends on it.
+        Number of threads; all cores by default. The result does not depend on it.
     sample : Cells or None
-        A small sample of the rows, where `cells` are points: the quality is that of the sample, to which next to
-        nothing was fitted; no catalogs are simulated.
+        A small sample of the rows, if `cells` are points. The quality is then that of the sample, which hardly
+        influenced the fit, and no catalogs are simulated.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def assess_fit(
 
 
 def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:
-    """Statistics and their p-values: large arrays for the ones and small ones for the others, at the same time."""
+    """Statistics, which need large arrays, and their p-values, which need small ones, computed concurrently."""
     with ThreadPoolExecutor(1) as pool:
         quality = pool.submit(assess, fit.mixture, cells)
         if not effort.quality_draws:
@@ -147,7 +147,7 @@ def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None
 
 
 def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
-    """The family of the components, and the range of the background beside them if there is one."""
+    """The family of the components, and the range of the background if there is one."""
     mixture = fit.mixture
     family = next(name for name in mixture.families if name != "uniform")
     if "uniform" not in mixture.families:
@@ -158,7 +158,7 @@ def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
 
 
 def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
-    """Warnings about what a truncated sample does not show."""
+    """Warnings about the part of the population that a truncated sample does not show."""
     if cells.truncated is None:
         return
     low, high = cells.truncated
@@ -172,7 +172,7 @@ def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
 
 
 def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
-    """A warning that the mixture does not describe the data, and what to try."""
+    """A warning that the mixture does not describe the data, with advice."""
     name, value = min(
         ("Kolmogorov-Smirnov", quality.ks_pvalue), ("Anderson-Darling", quality.ad_pvalue), key=lambda entry: entry[1]
     )
@@ -184,7 +184,7 @@ def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
 
 
 def _rows(method: str, fit: FitResult, intervals: list[Intervals]) -> Iterator[dict[str, object]]:
-    """One row for each component, parameter and level; of a shape only where a family has one."""
+    """One row for each component, parameter and level; shapes are included only if a family has one."""
     for j in range(fit.n_components):
         for parameter, part in _PARAMETERS:
             if parameter == "shape" and FAMILIES[fit.mixture.families[j]].shape_name is None:

@@ -1,4 +1,4 @@
-"""Bins of a histogram under a mixture: to which component their rows belong, and which true values they allow."""
+"""Membership probabilities and moments of the true values for the bins of a histogram."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mixpipe.base.arrays import Array
 from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 
-# Points of a panel, and doublings of the first panel's length.
+# Number of points of a panel, and of doublings of the length of the first panel.
 _POINTS, _DOUBLINGS = 16, 24
-# Ends of panels besides, in sigmas from the mean: where a uniform component ends, and the edges of others.
+# Further ends of panels, in sigmas from the mean: where a uniform component ends, and the edges of other families.
 _EDGES = (-math.sqrt(3.0), -1.0, 0.0, 1.0, math.sqrt(3.0))
-# Bins that are worked on at a time.
+# Bins that are computed at a time.
 _BLOCK = 1 << 9
 
 
 def classify_bins(mixture: Mixture, edges: Array, err: Array) -> tuple[Array, Array, Array]:
-    """Probabilities of the components, and mean and standard deviation of the true values, of the rows in each bin.
+    """Membership probabilities, and mean and standard deviation of the true values, for the rows in each bin.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def classify_bins(mixture: Mixture, edges: Array, err: Array) -> tuple[Array, Ar
 
     Examples
     --------
-    Half of a standard normal has the mean sqrt(2 / pi).
+    The upper half of a standard normal has the mean sqrt(2 / pi):
 
     >>> shares, mean, unc = classify_bins(Mixture([1.0], [0.0], [1.0]), np.array([[0.0, 40.0]]), np.zeros(1))
     >>> bool(np.isclose(mean[0], math.sqrt(2.0 / math.pi))), bool(np.isclose(unc[0] ** 2, 1.0 - 2.0 / math.pi))
@@ -61,7 +61,7 @@ def _classify(mixture: Mixture, edges: Array, err: Array) -> tuple[Array, Array,
     with np.errstate(divide="ignore"):
         joint = np.log(mixture.weights) + np.stack(logs, axis=1)
     highest = joint.max(axis=1, keepdims=True)
-    # A bin that no component reaches in double precision belongs to all as they are.
+    # A bin that no component reaches in double precision belongs to the components in proportion to their weights.
     joint = np.where(
         np.isfinite(highest), joint - np.where(np.isfinite(highest), highest, 0.0), np.log(mixture.weights)
     )
@@ -74,15 +74,15 @@ def _classify(mixture: Mixture, edges: Array, err: Array) -> tuple[Array, Array,
 
 
 def _true_moments(name: str, edges: Array, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array]:
-    """Mean and variance of the true values of one component behind each bin, by quadrature over the observed values.
+    """Mean and variance of the true values in one component for each bin, by quadrature over the observed values.
 
-    Panels double in length from where the density in the bin is highest, the first as long as it takes to fall by a
-    factor of e.
+    The panels double in length away from the point where the density in the bin is highest; the length of the first is
+    that over which the density falls by a factor of e.
     """
     family = FAMILIES[name]
     low, high = edges[:, :1], edges[:, 1:]
     total = np.hypot(sigma, err)[:, None]
-    # A component of no width without errors is where it is.
+    # Without errors, a component of zero width is a single point.
     width = np.where(total > 0.0, total, high - low)
     peak = np.clip(mean, low, high)
     step = width / np.maximum(np.abs(peak - mean) / width, 1.0)

@@ -1,6 +1,7 @@
-"""Bootstrap: uncertainties by resampling rows.
+"""The bootstrap: uncertainties by resampling rows.
 
-Each draw has a random stream of its own, so that no number depends on the order or the threads in which draws are done.
+Each draw has a separate random stream, so that no result depends on the order or the threads in which the draws are
+computed.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ class Draws:
     Parameters
     ----------
     mixture : Mixture
-        The fit of the rows themselves.
+        The fit to the original rows.
     weights, means, sigmas, shapes : ndarray, shape (n_draws, n_components)
-        Parameters of each draw; components in the order of `mixture`, whatever their means. Nan for what is not
-        fitted: shapes that a family does not have, and the range of a background.
+        Parameters of each draw, with the components in the order of `mixture`, whatever their means. Nan for parameters
+        that are not fitted: shapes that a family does not have, and the range of a background.
     n_unconverged : int
-        Draws that did not converge; they are among the others, where they ended.
+        Number of draws that did not converge; their parameters are included as they were when the climb ended.
     """
 
     mixture: Mixture
@@ -53,12 +54,13 @@ class Draws:
     def uncertainties(self) -> Uncertainties:
         """Standard deviations of the draws.
 
-        A sigma on the boundary gets one, too: how far from it the resampled rows put it.
+        A sigma on the boundary has a standard deviation, too, which measures how far the resampled rows move it from
+        the boundary.
         """
         weights, means, sigmas, shapes = (
             np.std(part, axis=0, ddof=1) for part in (self.weights, self.means, self.sigmas, self.shapes)
         )
-        # Those of a positive shape are skewed: relative to the estimate, as they scatter in their logarithm.
+        # Draws of a positive shape are skewed; their scatter is measured in the logarithm, relative to the estimate.
         for j, name in enumerate(self.mixture.families):
             if FAMILIES[name].log_shape:
                 shapes[j] = self.mixture.shapes[j] * np.std(np.log(self.shapes[:, j]), ddof=1)
@@ -67,9 +69,9 @@ class Draws:
     def intervals(self, level: float = 0.68) -> Intervals:
         """Bias-corrected percentiles of the draws (Efron 1981).
 
-        Plain percentiles where half of the draws are below the estimate. Where more are, the estimate itself is likely
-        to be below the truth by as much, and both ends move up: resampled sigmas are on average smaller than the one
-        that was fitted, as that one is smaller than the true one.
+        These are plain percentiles if half of the draws lie below the estimate. If more draws do, the estimate itself
+        is likely to lie below the true value by a similar amount, and both ends move up. Resampled sigmas, for example,
+        are on average smaller than the fitted one, just as the fitted one is smaller than the true one.
 
         Parameters
         ----------
@@ -91,18 +93,18 @@ class Draws:
 
 
 def _percentiles(draws: Array, estimate: float, z: Array) -> Array:
-    """Bias-corrected percentiles for some normal quantiles."""
+    """Bias-corrected percentiles that correspond to the normal quantiles `z`."""
     if np.isnan(draws).any():
         return np.full(z.size, np.nan)
-    # Draws equal to the estimate, such as a sigma of zero, are half below it. Of none or all below half a draw is the
-    # other side.
+    # Half of the draws that equal the estimate, such as a sigma of zero, count as below it. If no draw or every draw
+    # lies below, half a draw is moved to the other side.
     below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
     bias = ndtri(np.clip(below, 0.5 / draws.size, 1.0 - 0.5 / draws.size))
     return np.asarray(np.quantile(draws, ndtr(2.0 * bias + z), method="weibull"))
 
 
 def repeat(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n_threads: int | None) -> list[_T]:
-    """The outcomes of a task done `n_draws` times, each with a random stream of its own."""
+    """The results of `n_draws` runs of a task, each with a separate random stream."""
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1, found {n_draws}")
     streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(n_draws)]
@@ -115,7 +117,7 @@ def repeat(task: Callable[[np.random.Generator], _T], n_draws: int, seed: int, n
 
 @dataclass(frozen=True, eq=False)
 class _Resampled:
-    """What is drawn from: points, the rows that each stands for, and the weight of each of those rows."""
+    """The population of the draws: points, the rows that each represents, and the weight of each of these rows."""
 
     points: Cells
     counts: Array
@@ -132,7 +134,8 @@ def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
         for label in np.unique(classes):
             own = cells[classes == label]
             sketch = own.sketched(base, within=True)
-            # With this weight for each the sum of squared weights, and so the scatter of a draw, is that of the rows.
+            # With this weight for each row, the sum of squared weights, and so the scatter of a draw, equals that of
+            # the rows.
             row_weight = 1.0 if counted else float(np.sum(own.weights**2) / np.sum(own.weights))
             found.append(_Resampled(sketch, sketch.weights / row_weight, np.full(len(sketch), row_weight)))
         if sum(len(part.points) for part in found) < 0.5 * len(cells):
@@ -146,23 +149,23 @@ def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
 
 
 def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_threads: int | None = None) -> Draws:
-    """Fit the mixture again to rows that are drawn with replacement (Efron 1979).
+    """Refit the mixture to rows that are drawn with replacement (Efron 1979).
 
-    Weights that are whole numbers count rows: a draw is multinomial, as if each of the rows were there by itself. With
-    other weights, as many rows as there are are drawn, and keep their weights. Limits are rows like others. Above
-    20,000 rows (4000 where components are not Gaussian, rows are limits or a sample is truncated; 1000 where the
-    convolution of a family is a quadrature) the points of a sketch are drawn in place of the rows that they stand for,
-    so that a draw costs the same for any number of rows. Each draw is climbed from the fit, not searched for its
-    highest maximum.
+    Weights that are counts represent rows: a draw is multinomial, as if each of these rows were listed separately. With
+    other weights, as many rows are drawn as the data have, and the rows keep their weights. Limits are treated like
+    other rows. Above 20,000 rows, the points of a sketch are drawn instead of the rows that they represent, so that the
+    cost of a draw does not depend on the number of rows. This threshold is 4000 rows if components are not Gaussian,
+    rows are limits or the sample is truncated, and 1000 if the convolution of a family requires a quadrature. For each
+    draw, the likelihood is climbed from the fit rather than searched for its highest maximum.
 
     Parameters
     ----------
     cells : Cells
         The data that were fitted.
     fit : FitResult
-        Their fit.
+        The fit to these data.
     n_draws : int
-        How often.
+        Number of draws.
     seed : int
         Seed of the random streams.
     n_threads : int or None
@@ -175,7 +178,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     Raises
     ------
     ValueError
-        For no draws.
+        If `n_draws` is not positive.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Catalogs drawn from a mixture of any family, as the data are: with their errors, limits and bounds."""
+"""Catalogs drawn from a mixture of any family, with the errors, limits and bounds of the data."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import rounded
 
-# Rounds of drawing again the values that fall outside the bounds, at the most.
+# Largest number of rounds in which values outside the bounds are drawn again.
 _MAX_ROUNDS = 10_000
 
 
 def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
-    """A catalog with the errors, weights, resolution, limits and bounds of some cells.
+    """Draw a catalog with the errors, weights, resolution, limits and bounds of given cells.
 
-    Values outside the bounds are drawn again; limits are those of `mixpipe.assess.censoring`. Values that were
-    rounded to a grid are rounded again, and bins get the counts of as many rows.
+    Values outside the bounds are drawn again; limits are drawn as described in `mixpipe.assess.censoring`. If the data
+    were rounded to a grid, the drawn values are, too. Bins get the counts of the same total number of rows.
 
     Raises
     ------
     ValueError
-        If the mixture has next to nothing between the bounds.
+        If the mixture has almost no probability between the bounds.
     """
     if like.edges is not None:
         return _draw_bins(mixture, like, rng)
@@ -53,7 +53,7 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
 
 
 def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
-    """The same number of rows in these bins."""
+    """Draw the same total number of rows into these bins."""
     bounds = tuple(np.asarray(like.edges).T)
     components = zip(mixture.weights, mixture.families, mixture.means, mixture.sigmas, mixture.shapes, strict=True)
     shares = np.zeros(len(like))

@@ -1,9 +1,9 @@
-"""Limits for simulated catalogs: a value beyond its row's limit is known as a limit only.
+"""Limits for simulated catalogs, in which a value beyond the limit of its row is known only as a limit.
 
-A catalog says where a row's limit lies only if the value is beyond it. Limits are taken to be independent of the
-values, as the likelihood has it, and of the errors. Where they lie for rows whose value is known follows from the
-distribution of all limits, estimated with the parts of limit and value exchanged (Kaplan & Meier 1958; Efron 1981):
-a known value says that its row's limit is not beyond it.
+A catalog states the limit of a row only if its value is beyond the limit. Limits are assumed to be independent of the
+values, as in the likelihood, and of the errors. For rows whose value is known, the limits are drawn from the
+distribution of all limits, which is estimated with the roles of limits and values exchanged (Kaplan & Meier 1958; Efron
+1981): a known value implies that the limit of its row is not beyond it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class UpperLimits:
     Parameters
     ----------
     x : ndarray, shape (n_rows,)
-        Values, or limits.
+        Values or limits.
     limited : ndarray of bool, shape (n_rows,)
-        Where `x` is an upper limit.
+        Whether each `x` is an upper limit.
     weights : ndarray, shape (n_rows,)
         Row weights.
 
     Examples
     --------
-    The limit of the second row is at 2; that of the first is not above 1, and those of the others may be the same 2:
+    The limit of the second row is 2; that of the first is at most 1, and those of the others may also be 2:
 
     >>> limits = UpperLimits(np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, False, False]), np.ones(4))
     >>> limits.at, limits.below
@@ -39,15 +39,16 @@ class UpperLimits:
         self.x, self.limited = x, limited
         order = np.argsort(x, kind="stable")
         self.at = np.unique(x[limited])
-        # Rows whose limit is known to be no higher, and those whose limit is there.
+        # Weights of the rows whose limits are at most each limit, and of those whose limit it is.
         at_risk = np.cumsum(weights[order])[np.searchsorted(x[order], self.at, side="right") - 1]
-        there = np.bincount(np.searchsorted(self.at, x[limited]), weights[limited], minlength=self.at.size)
-        steps = np.maximum(1.0 - there / at_risk, 0.0)
-        # Probability of a limit below all, and of one up to each: what all higher ones leave.
+        at_limit = np.bincount(np.searchsorted(self.at, x[limited]), weights[limited], minlength=self.at.size)
+        steps = np.maximum(1.0 - at_limit / at_risk, 0.0)
+        # Probability of a limit below all those known, and of one up to each of them, as the product of the steps at
+        # all higher limits.
         self.below = np.append(np.cumprod(steps[::-1])[::-1], 1.0)
 
     def draw(self, rng: np.random.Generator) -> Array:
-        """A limit for each row: its own where that is known, one that allows its value elsewhere."""
+        """Draw a limit for each row: the known limit if there is one, or else one that is consistent with the value."""
         limits = np.append(-np.inf, self.at)
         share = self.below[np.searchsorted(self.at, self.x, side="right")]
         drawn = limits[np.searchsorted(self.below, share * rng.random(self.x.size))]
@@ -57,19 +58,19 @@ class UpperLimits:
 def censored(
     values: Array, x: Array, limits: NDArray[np.int8], weights: Array, rng: np.random.Generator
 ) -> tuple[Array, NDArray[np.int8]]:
-    """Simulated values as a catalog would have them: values and limits, and which is which.
+    """Turn simulated values into the values and limits of a catalog, with flags that distinguish them.
 
     Parameters
     ----------
     values : ndarray, shape (n_rows,)
         Simulated observed values.
     x, limits, weights : ndarray, shape (n_rows,)
-        The catalog: values or limits, -1 for upper and 1 for lower limits, row weights.
+        The catalog: values or limits, flags that are -1 for upper and 1 for lower limits, and row weights.
     rng : numpy.random.Generator
         Source of randomness.
     """
     upper = UpperLimits(x, limits == -1, weights).draw(rng)
-    # A lower limit is an upper one of the mirror image.
+    # A lower limit is an upper limit of the negated values.
     lower = -UpperLimits(-x, limits == 1, weights).draw(rng)
     flags = np.where(values < upper, -1, np.where(values > lower, 1, 0)).astype(np.int8)
     return np.where(flags < 0, upper, np.where(flags > 0, lower, values)), flags

@@ -1,4 +1,4 @@
-"""What is worth computing about a chosen fit."""
+"""The diagnostics to compute for a chosen fit."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """See the keys of these names in the `settings` of a configuration.
+    """The diagnostics to compute for a chosen fit; see the keys of the same names in the `settings` of a configuration.
 
     Parameters
     ----------
     bootstrap : int
-        Draws for bootstrap uncertainties and intervals.
+        Number of draws for bootstrap uncertainties and intervals.
     quality_draws : int
-        Simulated catalogs for the p-values of the quality.
+        Number of simulated catalogs for the p-values of the quality.
     profile : bool
-        Profile-likelihood intervals.
+        Whether to compute profile-likelihood intervals.
     likelihood_ratio : int
-        Simulated catalogs for the test against one component more.
+        Number of simulated catalogs for the test against one more component.
     exact : bool
-        Finish fits on all rows; otherwise numbers of more rows than fit into memory are those of a sketch.
+        Whether to finish fits on all rows; otherwise results for more rows than fit into memory are those of a sketch.
     seed : int
-        Seed of everything that is drawn.
+        Seed of all random draws.
     """
 
     bootstrap: int = 0

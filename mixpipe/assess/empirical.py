@@ -1,10 +1,10 @@
-"""The empirical process of a fitted mixture for many rows: how far the data may lie from a model that is right.
+"""The empirical process of a fitted mixture for many rows, which describes the deviations of data from a correct model.
 
-The distribution function F of the probability integral transform u of N rows, at the true parameters, is t plus a
-Brownian bridge over sqrt(N). At fitted parameters the bridge loses what the parameters have taken up: its covariance
-is min(s, t) - s t less g(s) g(t) / I, with g the derivatives of the distribution function by the parameters, averaged
-over the rows at the same t, and I the information of a row (Durbin 1973). In a truncated sample distribution function
-and information are those of the values between the bounds.
+At the true parameters, the distribution function F of the probability integral transform u of N rows is t plus a
+Brownian bridge divided by sqrt(N). At fitted parameters, the part that the parameters have absorbed is missing: the
+covariance is min(s, t) - s t - g(s) g(t) / I, where g are the derivatives of the distribution function by the
+parameters, averaged over the rows at the same t, and I is the information of a row (Durbin 1973). In a truncated
+sample, distribution function and information are those of the values between the bounds.
 """
 
 from __future__ import annotations
@@ -19,32 +19,35 @@ from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
-# Rows are sorted by error, so many bins to a factor of two, which leaves the quantiles of the statistics good to 0.3 %;
-# errors below this fraction of the largest are alike.
+# Rows are sorted by error into this many bins to a factor of two, with which the quantiles of the statistics are
+# accurate to 0.3 %. Errors below a fraction of the largest are not distinguished.
 _BINS = 4
 _SMALLEST_ERROR = 1e-4
-# Functions of a value are tabulated where no component's distribution function steps by more than this in its logit,
-# out to this logit; the search for such values begins with so many, even in arsinh of the distance from the mean.
+# Functions of a value are tabulated on a grid on which the logit of no component's distribution function changes by
+# more than _LOGIT_STEP per step, out to _GRID_LOGIT. The search for this grid starts with values that are evenly spaced
+# in arsinh of the distance from the mean.
 _LOGIT_STEP, _GRID_LOGIT = 0.1, 14.0
 _N_FIRST, _FARTHEST = 49, 12.0
 _MAX_ROUNDS = 40
-# Probabilities are spaced evenly in their logit, up to this; the mean of the integral beyond it is 2e-5 of one.
+# Probabilities are evenly spaced in their logit, up to this; the part of the integral beyond it has a mean of 2e-5, in
+# units of the whole.
 _LARGEST_LOGIT = 11.5
 _N_PROBABILITIES = 240
-# Steps of differences, in the units of `GeneralLikelihood.units`.
+# Step of the finite differences, in the units of `GeneralLikelihood.units`.
 _STEP = 2e-4
-# Components with fewer rows than this are empty: nothing of them is fitted.
+# Components with fewer rows than this count as empty, and their parameters as fixed.
 _NO_ROWS = 1e-3
-# Directions with less information than this (the largest being of order one) are left out: nothing is fitted there.
+# Directions with less information than this (the largest is of order one) are omitted, since nothing is fitted along
+# them.
 _NO_INFORMATION = 1e-10
 
 
 def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Kolmogorov-Smirnov and Anderson-Darling statistics that a right model gives for many rows, parameters fitted.
+    """Kolmogorov-Smirnov and Anderson-Darling statistics of a correct model with fitted parameters, for many rows.
 
-    Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights the rows'
-    scatter is that of their squares, and the errors may go with the weights. One pass sorts the rows by error; the rest
-    does not depend on their number.
+    Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights, the
+    scatter of the rows depends on the squared weights, and errors may be correlated with weights. One pass sorts the
+    rows by error; the remaining cost does not depend on their number.
 
     Parameters
     ----------
@@ -53,14 +56,14 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     cells : Cells
         The rows that were fitted.
     n_draws : int
-        How many of each.
+        Number of draws of each statistic.
     rng : numpy.random.Generator
         Source of randomness.
 
     Returns
     -------
     ks, ad : ndarray, shape (n_draws,)
-        On the scale of `mixpipe.assess.quality.assess`.
+        Statistics on the scale of `mixpipe.assess.quality.assess`.
     """
     point = Point.of(fit.mixture)
     if any(family.has_edge for family in point.families):
@@ -69,7 +72,8 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
     window = cells.truncated or (-math.inf, math.inf)
     columns = _free_columns(fit, point)
-    # Sums over rows of g and I: with the weights, which the fit sees, and with their squares, which scatter.
+    # Sums of g and I over the rows, with the weights, which determine the fit, and with their squares, which determine
+    # the scatter.
     n_free = columns.shape[1]
     g1, g2 = np.zeros((2, logits.size, n_free))
     info1, info2 = np.zeros((2, n_free, n_free))
@@ -90,7 +94,7 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
 
 
 def _error_bins(cells: Cells) -> tuple[Array, Array, Array]:
-    """Typical errors, and for each the sum of the weights and of their squares over the rows like it."""
+    """Typical errors, and for each the sums of the weights and of their squares over the rows with similar errors."""
     err, weights = cells.err, cells.weights
     squares = cells.squared_weights
     largest = float(err.max())
@@ -103,9 +107,9 @@ def _error_bins(cells: Cells) -> tuple[Array, Array, Array]:
 
 
 def _free_columns(fit: FitResult, point: Point) -> Array:
-    """From the variables of all components to those that were fitted, shape (n_variables, n_free).
+    """The matrix from the fitted variables to those of all components, shape (n_variables, n_free).
 
-    A component has (ln w, mean, ln sigma, shape), a background ln w alone.
+    The variables of a component are (ln w, mean, ln sigma, shape); a background has only ln w.
     """
     heaviest = int(np.argmax(point.weights))
     identity = np.eye(sum(_n_variables(point, j) for j in range(point.n_components)))
@@ -113,7 +117,8 @@ def _free_columns(fit: FitResult, point: Point) -> Array:
     for j, family in enumerate(point.families):
         size = _n_variables(point, j)
         if point.weights[j] * fit.n_data > _NO_ROWS:
-            # The derivatives by ln w are those at fixed sum of the weights: any one of them follows from the others.
+            # The derivatives by ln w are those at a fixed sum of the weights, so that one of them follows from the
+            # others.
             free += [start] * (j != heaviest) + [start + 1] * (size > 1)
             widths += [start + 2] * (size > 2 and not fit.boundary[j])
             free += [start + 3] * (size > 3 and point.shapes[j] not in family.shape_bounds)
@@ -129,14 +134,14 @@ def _n_variables(point: Point, index: int) -> int:
 
 
 def _derivatives(point: Point, err: float, window: tuple[float, float], logits: Array) -> tuple[Array, Array]:
-    """Derivatives of the distribution function at some probabilities, and the information of a row with this error.
+    """Derivatives of the distribution function at given probabilities, and the information of a row with this error.
 
     Returns
     -------
     g : ndarray, shape (n_logits, n_variables)
     information : ndarray, shape (n_variables, n_variables)
     """
-    # The bounds are the first and the last value.
+    # The bounds of the sample are the first and the last value.
     x = np.concatenate([[window[0]], _grid(point, err, window), [window[1]]])
     inner = GeneralLikelihood(Cells(x[1:-1], np.full(x.size - 2, err), np.ones(x.size - 2)))
     rows = slice(None)
@@ -155,7 +160,7 @@ def _derivatives(point: Point, err: float, window: tuple[float, float], logits: 
             change = np.zeros(unit.size - 1)
             change[axis] = _STEP * unit[axis + 1]
             sides = [inner.moved(point, j, change), inner.moved(point, j, -change)]
-            # Units go with the error: the derivatives do not.
+            # The units depend on the error, but the derivatives must not.
             step = 2.0 * change.sum()
             shares = [_share_below(side, j, x, err) for side in sides]
             slopes.append(weights[j] * (shares[0] - shares[1]) / step)
@@ -175,7 +180,7 @@ def _derivatives(point: Point, err: float, window: tuple[float, float], logits: 
 
 
 def _share_below(point: Point, index: int, x: Array, err: float, *, above: bool = False) -> Array:
-    """Probability of an observed value below (or above) in one component."""
+    """Probability of an observed value below (or above) `x` in one component."""
     family = point.families[index]
     function = family.logsf if above else family.logcdf
     share = np.where((x > 0.0) != above, 1.0, 0.0)
@@ -185,7 +190,7 @@ def _share_below(point: Point, index: int, x: Array, err: float, *, above: bool 
 
 
 def _grid(point: Point, err: float, window: tuple[float, float]) -> Array:
-    """Values between which no component's distribution function changes by much."""
+    """A grid of values between which no component's distribution function changes by much."""
     parts = []
     for family, mean, sigma, shape in zip(point.families, point.means, point.sigmas, point.shapes, strict=True):
         x = mean + math.hypot(sigma, err) * np.sinh(np.linspace(-_FARTHEST, _FARTHEST, _N_FIRST))
@@ -201,14 +206,14 @@ def _grid(point: Point, err: float, window: tuple[float, float]) -> Array:
     x = np.unique(np.concatenate(parts))
     if window == (-math.inf, math.inf):
         return x
-    # Next to a bound the probability of lying between it and a value grows with their distance.
+    # Near a bound, the probability of lying between it and a value is proportional to their distance.
     low, high = max(window[0], x[0]), min(window[1], x[-1])
     steps = expit(np.arange(-_GRID_LOGIT, _GRID_LOGIT, _LOGIT_STEP))
     return np.unique(np.concatenate([x[(x > low) & (x < high)], low + (high - low) * steps]))
 
 
 def _inverse(information: Array) -> Array:
-    """The inverse, zero along directions without information."""
+    """The inverse of the information, zero along directions without information."""
     units = np.sqrt(np.maximum(np.diag(information), np.finfo(np.float64).tiny))
     values, basis = np.linalg.eigh(information / np.outer(units, units))
     basis = basis[:, values > _NO_INFORMATION]
@@ -219,7 +224,7 @@ def _inverse(information: Array) -> Array:
 def _statistics(
     covariance: Array, scatter: float, t: Array, step: float, n_data: float, n_draws: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Suprema and integrals of Gaussian processes with this covariance at t."""
+    """Suprema and integrals of Gaussian processes that have this covariance at t."""
     values, basis = np.linalg.eigh(covariance)
     factor = basis * np.sqrt(np.maximum(values, 0.0))
     process = rng.standard_normal((n_draws, t.size)) @ factor.T
@@ -227,7 +232,7 @@ def _statistics(
     ad = np.sum(process**2, axis=1) * step / n_data
     process = np.pad(process, ((0, 0), (1, 1)))
     left, right = process[:, :-1], process[:, 1:]
-    # Between two points it is a Brownian bridge, whose largest value has a closed form (Doob).
+    # Between two points the process is a Brownian bridge, whose maximum has a distribution in closed form (Doob).
     variance = scatter * np.diff(t, prepend=0.0, append=1.0)
     ks = np.zeros(n_draws)
     for sign in (-1.0, 1.0):

@@ -19,7 +19,7 @@ class Intervals:
     Parameters
     ----------
     weights, means, sigmas, shapes : ndarray, shape (2, n_components)
-        Lower ends in the first row, upper ends in the second; nan where there are none.
+        Lower ends in the first row and upper ends in the second; nan where an interval is unknown.
     """
 
     weights: Array
@@ -33,16 +33,17 @@ class Intervals:
 
     @classmethod
     def from_uncertainties(cls, mixture: Mixture, unc: Uncertainties, level: float = 0.68) -> Intervals:
-        """Normal intervals of the means, of logit w and of ln sigma; of a positive shape in its logarithm, too.
+        """Normal intervals of the means, of logit w and of ln sigma; also of the logarithm of a positive shape.
 
-        On these scales the estimates are closer to normal than on their own, and no end is impossible.
+        On these scales the estimates are more nearly normal than the parameters themselves, and the ends of the
+        intervals are always possible values.
 
         Parameters
         ----------
         mixture : Mixture
             The estimates.
         unc : Uncertainties
-            Their one-sigma uncertainties.
+            One-sigma uncertainties of the estimates.
         level : float
             Probability of the interval, between 0 and 1.
 
@@ -69,7 +70,7 @@ class Intervals:
 
 
 def check_level(level: float) -> float:
-    """Half the width, in standard deviations, of a normal interval with this probability."""
+    """Check a probability, and return the half-width, in standard deviations, of the normal interval that has it."""
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, found {level}")
     return float(ndtri(0.5 + 0.5 * level))

@@ -1,7 +1,7 @@
-"""Intervals and limits from the profile likelihood: one parameter is held, the others are at their maximum.
+"""Intervals and limits from the profile likelihood, in which one parameter is held and the others are maximised over.
 
-Where few rows make the likelihood skewed, these intervals follow it, and a parameter at the edge of what is possible
-has an interval that ends there.
+If the likelihood is skewed because there are few rows, so are these intervals, and the interval of a parameter at the
+edge of its range ends there.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.results import FitResult
 
-# An end of an interval is known to such a fraction of its distance from the estimate.
+# Precision of the ends of an interval, as a fraction of their distance from the estimate.
 _PRECISION = 1e-4
-# Doublings of the distance from the estimate before a likelihood counts as flat.
+# Number of doublings of the distance from the estimate after which the likelihood counts as flat.
 _MAX_DOUBLINGS = 60
 
 
 class _Profile:
-    """The fall of the log-likelihood from a fit when one parameter is held elsewhere, the others at their maximum."""
+    """The decrease of the log-likelihood from a fit when one parameter is held and the others are maximised over."""
 
     def __init__(self, cells: Cells, fit: FitResult) -> None:
         self.maxima = engine_for(Demands.of(cells, fit.mixture)).held(cells, fit)
         self.mixture = fit.mixture
 
     def root(self, part: str, component: int) -> Callable[[float], float]:
-        """The square root of twice the fall as a function of where the parameter is held."""
+        """The square root of twice the decrease, as a function of the value at which the parameter is held."""
         near: Any = None
 
         def value(held_at: float) -> float:
             nonlocal near
-            # From the fit and from the maximum that was found last: one of them may lead to a lower maximum.
+            # Climb both from the fit and from the last maximum, since either may lead to a lower maximum.
             starts = (None,) if near is None else (None, near)
             found = [self.maxima.climb(part, component, held_at, start) for start in starts]
             loglik, near = max(found, key=lambda pair: pair[0])
@@ -48,7 +48,7 @@ class _Profile:
         return value
 
     def ends(self, part: str, component: int, target: float) -> tuple[float, float]:
-        """The values on either side of the estimate where the root is `target`, or the edges of what is possible."""
+        """The values on either side of the estimate at which the root is `target`, or the edges of the range."""
         if not self.is_fitted(part, component):
             return math.nan, math.nan
         if part == "weights":
@@ -63,7 +63,7 @@ class _Profile:
         return _end(root, estimate, -step, lowest, target), _end(root, estimate, step, highest, target)
 
     def is_fitted(self, part: str, component: int) -> bool:
-        """Whether a component has such a parameter, and it is not given: the range of a background is."""
+        """Whether a component has this parameter and it was fitted, unlike the given range of a background."""
         family = self.mixture.families[component]
         if part == "shapes":
             return FAMILIES[family].shape_name is not None
@@ -71,7 +71,7 @@ class _Profile:
 
 
 def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
-    """Where the root reaches the target, going from the estimate in growing steps; at most to the edge."""
+    """The value at which the root reaches the target, found in growing steps from the estimate, or the edge."""
     from scipy.optimize import brentq
 
     inside = estimate
@@ -91,11 +91,11 @@ def _end(root: Callable[[float], float], estimate: float, step: float, edge: flo
 def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Intervals:
     """Likelihood-ratio intervals of all parameters.
 
-    An interval holds the values at which twice the log-likelihood, maximised over all other parameters, is below its
-    maximum by less than the quantile of chi-squared with one degree of freedom. It ends at a weight of 0 or 1 and at a
-    sigma of 0 (or the floor) where that is not excluded, and at infinity where the likelihood never falls so far: the
-    mean of a component whose weight may be zero. Where components are not Gaussian, rows are limits or the sample is
-    truncated, the points of a sketch stand for many rows, as in `mixpipe.assess.bootstrap.bootstrap`.
+    An interval contains the values at which twice the log-likelihood, maximised over all other parameters, is below its
+    maximum by less than the quantile of chi-squared with one degree of freedom. It ends at a weight of 0 or 1, or at a
+    sigma of 0 (or the floor), if these are not excluded. It ends at infinity if the likelihood never falls so far, as
+    for the mean of a component whose weight may be zero. If components are not Gaussian, rows are limits or the sample
+    is truncated, many rows are represented by the points of a sketch, as in `mixpipe.assess.bootstrap.bootstrap`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
     Returns
     -------
     Intervals
-        In the order of the components of `fit`.
+        Intervals in the order of the components of `fit`.
 
     Raises
     ------
@@ -134,12 +134,12 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68) -> Inte
 
 
 def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float = 0.95) -> float:
-    """One-sided upper limit of a sigma, for components whose best sigma is zero or cannot be told from it.
+    """One-sided upper limit of a sigma, for components whose best sigma is zero or indistinguishable from it.
 
-    The sigma above the estimate at which twice the log-likelihood, maximised over all other parameters, has fallen by
-    the square of the normal quantile of `level` (2.706 for 95 %). The statistic of a parameter at its boundary is zero
-    half of the time and chi-squared with one degree of freedom otherwise (Self & Liang 1987), so that the limit holds
-    with a probability of `level` where the sigma is resolved, and with more where it is not.
+    The limit is the sigma above the estimate at which twice the log-likelihood, maximised over all other parameters,
+    has fallen by the square of the normal quantile of `level` (2.706 for 95 %). The statistic of a parameter at its
+    boundary is zero half of the time and chi-squared with one degree of freedom otherwise (Self & Liang 1987), so that
+    the limit holds with probability `level` if the sigma is resolved, and with a higher probability if it is not.
 
     Parameters
     ----------
@@ -148,19 +148,19 @@ def sigma_upper_limit(cells: Cells, fit: FitResult, component: int, level: float
     fit : FitResult
         Their fit.
     component : int
-        Which component, from 0.
+        Index of the component, counted from 0.
     level : float
-        Probability that the true sigma is below; at least 0.5.
+        Probability that the true sigma is below the limit; at least 0.5.
 
     Returns
     -------
     float
-        In the unit of the data.
+        The limit, in the unit of the data.
 
     Raises
     ------
     ValueError
-        As `profile_intervals`, for a component that the fit does not have, and for a level below 0.5.
+        As for `profile_intervals`, and for a component that the fit does not have or a level below 0.5.
 
     Examples
     --------

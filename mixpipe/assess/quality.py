@@ -1,4 +1,4 @@
-"""How well a mixture describes the data: statistics of the probability integral transform."""
+"""The agreement of a mixture with the data: statistics of the probability integral transform."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from mixpipe.model.resolution import rounded_from
 from mixpipe.model.results import Array
 
 _BLOCK = 1 << 16
-# From here on the probability above a value comes from the other side: one less the one below has lost its digits.
+# Above this transform, the probability above a value is computed directly, since one minus that below has lost its
+# digits.
 _UPPER_TAIL = 0.999
-# Intervals of the transform that are narrower than this are steps; and where the integral over it is cut.
+# Intervals of the transform that are narrower than this count as steps; and the logits at which the integral is
+# truncated.
 _STEP_WIDTH = 1e-9
 _LOGITS = np.linspace(-25.0, 25.0, 201)
-# A fit is rejected when catalogs drawn from it deviate as much no more often than this.
+# A fit is rejected if the probability that a catalog drawn from it deviates as much is at most this.
 REJECTED = 0.01
 
 
@@ -33,10 +35,10 @@ class Quality:
     ks : float
         Kolmogorov-Smirnov statistic of the probability integral transform: 0 is perfect, 1 the worst.
     ks_pvalue : float
-        Probability of a larger value under the fitted model; nan where it was not computed. The textbook p-value does
-        not hold here, since the parameters were fitted to the same data.
+        Probability of at least this value under the fitted model; nan if it was not computed. The textbook p-value is
+        not valid here, since the parameters were fitted to the same data.
     ad : float
-        Anderson-Darling statistic of the same, more sensitive in the tails.
+        Anderson-Darling statistic of the transform, which is more sensitive in the tails.
     ad_pvalue : float
         As `ks_pvalue`.
     """
@@ -48,7 +50,7 @@ class Quality:
 
     @property
     def verdict(self) -> str:
-        """``ok`` or ``rejected`` by the p-values, ``untested`` where there are none.
+        """``ok`` or ``rejected`` according to the p-values, or ``untested`` if there are none.
 
         >>> Quality(0.02, 0.4, 0.3, 0.002).verdict
         'rejected'
@@ -58,10 +60,10 @@ class Quality:
 
 
 def pit(mixture: Mixture, cells: Cells) -> Array:
-    """Probability integral transform: the model's probability of a value below each one, given its error.
+    """Probability integral transform: the probability, under the model, of a value below each one, given its error.
 
-    Uniform between 0 and 1 if the model is right. In a truncated sample it is the probability among the values between
-    the bounds.
+    The transform is uniform between 0 and 1 if the model is correct. In a truncated sample, it is conditional on the
+    value being between the bounds.
 
     Examples
     --------
@@ -80,7 +82,7 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
 
 
 def _by_blocks(function: Callable[[Array, Array], Array], cells: Cells) -> Array:
-    """A function of values and errors, a block of rows at a time: it has an intermediate for each component."""
+    """Evaluate a function of values and errors in blocks, since its intermediate arrays have an axis of components."""
     starts = range(0, len(cells), _BLOCK)
     return np.concatenate([function(cells.x[a : a + _BLOCK], cells.err[a : a + _BLOCK]) for a in starts])
 
@@ -90,9 +92,9 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
 
     With sorted values u_k and cumulative weight fractions F_k, KS is the largest distance of F from u, and AD is
     ``N integral (F - u)^2 / (u (1 - u)) du`` (Anderson & Darling 1954), which is integrated exactly between the steps.
-    Both are nan where some rows are limits: nothing says which values might have been limits, too. Values that have
-    been rounded to a grid, and bins, stand for intervals: F is then the mean over the rows of the uniform distribution
-    functions between the transforms of both ends (Czado, Gneiting & Held 2009).
+    Both are nan if some rows are limits, because it is unknown which values might have been limits, too. Values that
+    were rounded to a grid, and bins, represent intervals; F is then the mean over the rows of the distribution
+    functions that are uniform between the transforms of both ends (Czado, Gneiting & Held 2009).
 
     Examples
     --------
@@ -108,13 +110,13 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     upper = _by_blocks(mixture.sf, cells[tail]) if tail.any() else np.empty(0)
     weights, n_data = cells.weights, cells.n_data
     if np.all(weights == weights[0]):
-        # Nothing has to stay together, and values are sorted much faster than rows.
+        # The arrays may be sorted independently, which is much faster than sorting rows.
         u, upper = np.sort(u), np.sort(upper)[::-1]
     else:
         below, last = np.argsort(u[~tail], kind="stable"), np.lexsort((-upper, u[tail]))
         u, weights = (np.concatenate([array[~tail][below], array[tail][last]]) for array in (u, weights))
         upper = upper[last]
-    # The probability above stays exact in the upper tail.
+    # The probability above stays accurate in the upper tail.
     above = 1.0 - u
     above[u.size - upper.size :] = upper
     after = np.minimum(np.cumsum(weights) / n_data, 1.0)
@@ -127,13 +129,13 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
         log_below, log_above = (np.log(np.maximum(side[part], tiny)) for side in (u, above))
         logs = (high + low) * log_below + (2.0 - high - low) * log_above
         area.append(float(np.sum((high - low) * logs)))
-    # Between steps F is constant: the integrand has the antiderivative F^2 ln u - (1 - F)^2 ln(1 - u) - u.
+    # Between steps F is constant, and the integrand has the antiderivative F^2 ln u - (1 - F)^2 ln(1 - u) - u.
     ad = n_data * (-math.fsum(area) - 1.0)
     return Quality(ks, float("nan"), ad)
 
 
 def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
-    """The statistics of values that are known to lie in an interval each."""
+    """The statistics of values each of which is known to lie in an interval."""
     cells = cells[cells.weights > 0.0]
     if cells.edges is not None:
         low, high = cells.edges.T
@@ -143,7 +145,7 @@ def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
         if cells.truncated is not None:
             low, high = np.clip(low, *cells.truncated), np.clip(high, *cells.truncated)
     below, above = (pit(mixture, replace(cells, x=side, edges=None)) for side in (low, high))
-    # Intervals that are narrower than this are steps.
+    # Intervals that are narrower than this are treated as steps.
     above = np.maximum(above, below + _STEP_WIDTH)
     pairs, inverse = np.unique(np.stack([below, above], axis=1), axis=0, return_inverse=True)
     shares = np.bincount(inverse.ravel(), cells.weights) / cells.n_data
@@ -153,7 +155,8 @@ def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
     slope = np.cumsum(np.concatenate([slopes, -slopes])[order])
     cumulative = np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(u))])
     ks = float(np.max(np.abs(cumulative - np.minimum(u, 1.0))))
-    # The integral of Anderson and Darling in ln(u / (1 - u)), in which it is that of (F - u)^2, between the ends.
+    # The Anderson-Darling integral over ln(u / (1 - u)), in which the integrand is (F - u)^2, between the ends of the
+    # intervals.
     ends = np.unique(np.concatenate([_LOGITS, logit(u[(u > expit(_LOGITS[0])) & (u < expit(_LOGITS[-1]))])]))
     nodes, weights = np.polynomial.legendre.leggauss(4)
     half = 0.5 * np.diff(ends)
@@ -163,10 +166,10 @@ def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
 
 
 def assess_sample(mixture: Mixture, sample: Cells) -> Quality:
-    """The same of a small sample of the rows that were fitted, with p-values.
+    """The statistics, with p-values, of a small sample of the rows that were fitted.
 
-    Parameters that were fitted to many more rows are as good as known: the p-values are the textbook's for many rows,
-    with the number of rows that the weights are worth.
+    Parameters that were fitted to many more rows are practically known, so that the textbook p-values for many rows
+    hold, with the effective number of rows of the weights.
 
     Examples
     --------
@@ -184,7 +187,7 @@ def assess_sample(mixture: Mixture, sample: Cells) -> Quality:
 
 
 def _anderson_darling_tail(statistic: float) -> float:
-    """Probability of a larger statistic for many values of a known distribution, to 2e-6 (Marsaglia & Marsaglia 2004).
+    """Tail probability of the statistic for many values of a known distribution, to 2e-6 (Marsaglia & Marsaglia 2004).
 
     >>> round(_anderson_darling_tail(2.492), 4)  # the 5 % point of the tables
     0.05
@@ -194,5 +197,5 @@ def _anderson_darling_tail(statistic: float) -> float:
         series = 2.00012 + z * (0.247105 - z * (0.0649821 - z * (0.0347962 - z * (0.0116720 - z * 0.00168691))))
         return 1.0 - math.exp(-1.2337141 / z) / math.sqrt(z) * series if z > 0.0 else 1.0
     exponent = 1.0776 - z * (2.30695 - z * (0.43424 - z * (0.082433 - z * (0.008056 - z * 0.0003146))))
-    # Beyond the range that the series was made for the tail falls like exp(-z).
+    # Beyond the range of the series, the tail falls like exp(-z).
     return -math.expm1(-math.exp(exponent)) if z < 8.0 else _anderson_darling_tail(7.999) * math.exp(7.999 - z)

@@ -1,4 +1,4 @@
-"""Catalogs simulated from a fit: p-values of its quality, and the test of M components against M + 1."""
+"""P-values from catalogs simulated from a fit: of its quality, and of the test of M components against M + 1."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import MOST_SIMULATED_ROWS, SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
 from mixpipe.model.results import Array, FitResult
 
-# Twice a difference of log-likelihoods is known to this: no gain at all is as likely as any other such.
+# Precision of twice a difference of log-likelihoods; smaller differences are indistinguishable from no gain.
 _SAME = 1e-3
-# A mixture with less than this between the bounds of a sample is not drawn from: it is a tail.
+# If the fraction of a mixture between the bounds of a sample is smaller than this, the sample is only a tail and is not
+# simulated.
 _MIN_SHARE = 1e-3
 
 
@@ -35,9 +36,9 @@ class LikelihoodRatio:
     statistic : float
         Twice the difference in log-likelihood.
     p_value : float
-        Probability of a larger one if there are M components.
+        Probability of at least this statistic if there are M components.
     n_draws : int
-        Simulated catalogs.
+        Number of simulated catalogs.
     """
 
     statistic: float
@@ -46,18 +47,18 @@ class LikelihoodRatio:
 
 
 def _p_value(observed: float, simulated: Array) -> float:
-    """The share of catalogs that deviate at least as much, the observed one among them (Davison & Hinkley 1997)."""
+    """The share of catalogs, including the observed one, that deviate at least as much (Davison & Hinkley 1997)."""
     return (1 + int(np.count_nonzero(simulated >= observed))) / (simulated.size + 1)
 
 
 def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
-    """The rows that a simulated catalog has, in an order of their own where cells stand for several, and how many.
+    """The rows of a simulated catalog, in a different order if cells stand for several rows, and their number.
 
-    Cells that stand for more than `most` rows are left as they are.
+    Cells that stand for more than `most` rows in total are returned unchanged.
 
-    Each row has one value. Counts stand for as many rows, which have been rounded to the same value; but values that
-    are repeated more often than rounding explains are one row each, whose weight says how often it was counted, as
-    those of a catalog that was joined with itself. So rows and their counts are the same.
+    Each row has one value. Counts stand for as many rows, which were rounded to the same value. However, values that
+    are repeated more often than rounding explains, such as those of a catalog that was joined with itself, are one row
+    each, whose weight is the number of repetitions. Repeated rows and counted rows are thus treated alike.
     """
     cells = cells[cells.weights > 0.0]
     single = cells.edges is not None or cells.weight_kind == "importance" or bool(np.all(cells.weights == 1.0))
@@ -79,7 +80,7 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
 
 
 def _share_inside(mixture: Mixture, cells: Cells) -> float:
-    """Which part of the mixture's values would lie within the bounds of the sample."""
+    """Fraction of the values of the mixture that lie within the bounds of the sample."""
     if cells.truncated is None:
         return 1.0
     low, high = cells.truncated
@@ -97,10 +98,10 @@ def quality_pvalues(
 ) -> tuple[float, float]:
     """p-values of the Kolmogorov-Smirnov and Anderson-Darling statistics of a fit.
 
-    The share of catalogs, simulated from the fitted mixture with the errors and weights of the data and fitted again,
-    that deviate at least as much. Above 4000 rows, or 1000 if the convolution of a family is a quadrature, the
-    statistics of these catalogs are drawn from their limit for many rows (`mixpipe.assess.empirical.limit_statistics`),
-    at a cost that does not grow with the rows.
+    A p-value is the share of simulated catalogs that deviate at least as much. The catalogs are drawn from the fitted
+    mixture with the errors and weights of the data, and are fitted again. Above 4000 rows, or 1000 if the convolution
+    of a family requires a quadrature, the statistics of these catalogs are drawn from their limit for many rows
+    (`mixpipe.assess.empirical.limit_statistics`), at a cost that does not grow with the number of rows.
 
     Parameters
     ----------
@@ -113,20 +114,21 @@ def quality_pvalues(
     seed : int
         Seed of the random streams.
     observed : callable or None
-        Gives the quality of the fit, if it is known, and is called last: it may be worked on meanwhile.
+        Function that returns the quality of the fit, if it is computed elsewhere; it is called last, so that it can be
+        computed concurrently.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 
     Returns
     -------
     ks_pvalue, ad_pvalue : float
-        Nan where there are none: where rows are limits, where a sample is the far tail of the fit, and where more than
-        4000 rows without errors have exponential components, whose edge the first of them fixes.
+        The p-values; nan if they cannot be computed: if rows are limits, if the sample is the far tail of the fit, or
+        if more than 4000 rows without errors are fitted by exponential components, whose edge the first row fixes.
 
     Raises
     ------
     ValueError
-        For no draws.
+        If `n_draws` is not positive.
 
     Examples
     --------
@@ -186,24 +188,25 @@ def likelihood_ratio_test(
     seed: int = 1,
     n_threads: int | None = None,
 ) -> LikelihoodRatio:
-    """Test M components against M + 1 by a parametric bootstrap (McLachlan 1987).
+    """Test M components against M + 1 by the parametric bootstrap (McLachlan 1987).
 
-    Twice the gain in log-likelihood has no chi-squared distribution here, since the extra component has no parameters
-    where there are M. Catalogs are simulated from the best fit with M, with the errors and weights of the data, and
-    the deterministic search finds the best fits with M and with M + 1 for each of them, as for the data.
+    Twice the gain in log-likelihood does not follow a chi-squared distribution here, since the parameters of the extra
+    component are undefined if there are only M. Catalogs are simulated from the best fit with M, with the errors and
+    weights of the data, and the deterministic search finds the best fits with M and with M + 1 for each of them, as for
+    the data.
 
-    In a truncated sample values outside the bounds are drawn again. Where rows are limits, simulated values are, too,
-    where they fall beyond the limit of their row; see `mixpipe.assess.censoring` for the limits of the rows
-    whose value is known.
+    In a truncated sample, values outside the bounds are drawn again. If rows are limits, a simulated value that lies
+    beyond the limit of its row becomes a limit, too; see `mixpipe.assess.censoring` for the limits of rows whose value
+    is known.
 
     Parameters
     ----------
     cells : Cells
         Rows.
     n_components : int
-        M, a background included.
+        Number of components M, including a background.
     family : str
-        Of the components.
+        Family of the components.
     background : tuple of (float, float) or None
         Range of a uniform background.
     n_draws : int
@@ -216,12 +219,12 @@ def likelihood_ratio_test(
     Returns
     -------
     LikelihoodRatio
-        With a p-value of nan where a sample is the far tail of the fit, which cannot be drawn from.
+        The result of the test. Its p-value is nan if the sample is the far tail of the fit, which cannot be simulated.
 
     Raises
     ------
     ValueError
-        For no draws, and as `mixpipe.fitting.general.fit.best_fits`.
+        If `n_draws` is not positive, or if the mixtures cannot be fitted to these cells.
 
     Examples
     --------
@@ -232,7 +235,7 @@ def likelihood_ratio_test(
     engine = engine_for(Problem(cells, family, background).demands)
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
-        """The best mixture with M components, and twice the gain of one more."""
+        """The best mixture with M components, and twice the gain in log-likelihood by one more."""
         problem = Problem(catalog, family, background, n_threads=n_threads)
         (mixture, fewer), (_, more) = engine.fits(problem, n_components + 1, last=2).maxima
         return mixture, 2.0 * (more - fewer)

@@ -1,1 +1,1 @@
-"""What every room may use: arrays, messages for users, whole files, numbers as text."""
+"""Helpers that every room may use: arrays, messages for users, atomic files, numbers as text, threads."""

@@ -1,4 +1,4 @@
-"""The array type, and arrays that nobody can change."""
+"""The array type, and read-only arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def frozen(values: ArrayLike) -> Array:
-    """A read-only float64 copy, so that nothing handed in or out can change a result."""
+    """A read-only float64 copy, so that changing an array that was passed in or returned cannot alter a result."""
     array = np.array(values, dtype=np.float64, copy=True, order="C")
     array.flags.writeable = False
     return array

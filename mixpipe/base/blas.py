@@ -1,5 +1,7 @@
-"""Linear algebra on one thread, where this is imported before NumPy: the last digits of long sums depend on how many
-there are. The kernels have threads of their own, on which nothing depends.
+"""Restriction of linear algebra to one thread, if this module is imported before NumPy.
+
+The last digits of long sums depend on the number of BLAS threads. The kernels have their own threads, on which no
+result depends.
 """
 
 import os

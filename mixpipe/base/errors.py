@@ -1,8 +1,8 @@
-"""What a user can mend: one base class, one class for data and one for settings."""
+"""Errors that a user can mend: a base class, and a class each for data, settings and output."""
 
 from collections.abc import Iterable
 
-# Letters of an error on the terminal and in logs: names may have any number.
+# Longest error message on the terminal and in logs, in characters: names may be of any length.
 _LONGEST = 4000
 
 
@@ -16,7 +16,7 @@ class MixpipeError(Exception):
     where : str
         The file, catalog, column, row or key where it was found.
     expected : str
-        What would have been right.
+        What was expected instead.
 
     Examples
     --------
@@ -33,7 +33,7 @@ class MixpipeError(Exception):
 
 
 def merged(problems: Iterable[MixpipeError]) -> list[MixpipeError]:
-    """Say once what is wrong in several places in the same way, with the first of them and how many more there are.
+    """Merge errors that differ only in their place into one, which names the first place and counts the others.
 
     >>> places = ["in a.csv", "in b.csv", "in c.csv"]
     >>> for problem in merged(MixpipeError("no column 'x'", place, "one of y, z") for place in places):
@@ -67,7 +67,7 @@ class CatalogError(MixpipeError):
 
 
 class PassingError(CatalogError):
-    """Data that another attempt may find as they should be: files that changed, or that cannot be read now."""
+    """An error that may not recur in another attempt, such as files that changed or that cannot be read at present."""
 
 
 class ConfigError(MixpipeError):
@@ -79,7 +79,7 @@ class OutputError(MixpipeError):
 
 
 def is_lasting(error: MixpipeError) -> bool:
-    """Whether the same data and settings end in this error again, whatever the system has to spare.
+    """Whether the same data and settings will always end in this error, whatever the state of the system.
 
     >>> is_lasting(CatalogError("no row of 3 can be used", "in a.csv", "at least one row"))
     True
@@ -93,7 +93,7 @@ def is_lasting(error: MixpipeError) -> bool:
 
 
 def on_one_line(error: MixpipeError) -> str:
-    r"""The line that tells of an error: what a catalog has for a name must not steer the terminal.
+    r"""The error as a single line, in which no name from a catalog can control the terminal.
 
     >>> on_one_line(MixpipeError("no column 'a\x1b[2J'", "in a.csv", "one of x, y"))
     "mixpipe: error: no column 'a\\x1b[2J', in a.csv, expected one of x, y"

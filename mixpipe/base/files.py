@@ -1,24 +1,28 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, and strict JSON."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mixpipe.base.errors import OutputError
 
-# The key in the footer of each Parquet file that a release is read into.
+# Key in the footer of each Parquet file into which a release is read.
 MARK_IN_PARQUET = "mixpipe"
-# Begins the name of each temporary file. The digits were drawn once: no other program has a reason to write them.
+# Prefix of the name of each temporary file. Its digits were drawn at random, so that no other program uses the same
+# prefix.
 _MARK = ".mixpipe-part-c41d7e90-"
 _TEMPORARY = re.compile(rf"{re.escape(_MARK)}[a-z0-9_]{{8}}(\.[^.]*)?")
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file was left by a `write_file` that was killed.
+    """Whether a file is a leftover of a `write_file` that was killed.
 
     >>> is_temporary(Path("results/.mixpipe-part-c41d7e90-ab12cd34.csv")), is_temporary(Path(".bashrc.original"))
     (True, False)
@@ -32,14 +36,15 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     Parameters
     ----------
     path : Path
-        Where the file belongs; its folder is made.
+        Destination of the file; its folder is created if necessary.
     write : callable
-        Takes the path of the temporary file. If it raises, nothing is left and an older file stays.
+        Function that takes the path of the temporary file and fills it. If it raises, the temporary file is removed and
+        an older file at `path` stays.
 
     Raises
     ------
     OutputError
-        For a folder that cannot be written, and a disk that is full.
+        If the folder cannot be written to or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +55,13 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        # Temporary files are private; a result is as readable as any other file of this user.
+        # Temporary files are private; a result should be as readable as any other file of this user.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        # Without a number it is none of the system's.
+        # An error without a number does not come from the operating system.
         if error.errno is None:
             raise
         raise _refused(path, error) from error
@@ -69,3 +74,45 @@ def _refused(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write {path.name} ({reason})", f"in {path.parent}", "a folder that can be written, on a disk with room"
     )
+
+
+def json_text(document: dict[str, Any], *, ensure_ascii: bool = False) -> str:
+    """A document as strict JSON: what is not finite becomes null.
+
+    >>> print(json_text({"bic": math.nan, "means": (1.0, 2.5)}))
+    {
+      "bic": null,
+      "means": [
+        1.0,
+        2.5
+      ]
+    }
+    """
+    return json.dumps(strict(document), indent=2, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def write_json(document: dict[str, Any], path: Path) -> None:
+    """Write a JSON file, with the `json_text` of the document."""
+    text = json_text(document) + "\n"
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def strict(value: Any) -> Any:
+    """A value as JSON can hold it: None for what is not finite, lists for tuples and arrays.
+
+    >>> strict({1: (math.inf, 0.5), "file": Path("a.csv")})
+    {'1': [None, 0.5], 'file': 'a.csv'}
+    """
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): strict(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(entry) for entry in value]
+    if isinstance(value, float):
+        # A number of NumPy may be a float, too, and is written as one of Python.
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    # Arrays and numbers of NumPy, which this module need not import.
+    return strict(value.tolist()) if hasattr(value, "tolist") else value

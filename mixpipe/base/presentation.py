@@ -1,4 +1,4 @@
-"""Numbers and small tables as text and as HTML, for people."""
+"""Numbers and small tables as text and HTML for readers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-# Digits of a whole number that may be rounded to zero, and places behind the point: more are a power of ten.
+# Largest number of integer digits that may be rounded to zero, and of decimal places; beyond these, powers of ten are
+# used.
 _ROUNDED, _PLACES = 3, 7
 
 
 def count(number: float) -> str:
-    """A number of rows, or a sum of their weights.
+    """Format a number of rows, or a sum of their weights.
 
     >>> count(12345.0), count(2.5), count(2000003.0000000002)
     ('12,345', '2.5', '2,000,003')
@@ -19,8 +20,17 @@ def count(number: float) -> str:
     return f"{number:,.0f}" if number == round(number) or abs(number) >= 1e6 else f"{number:,.6g}"
 
 
+def plural(number: float, noun: str) -> str:
+    """A counted noun.
+
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+    """
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
 def rounded(value: float, unc: float) -> str:
-    """A value to the second significant digit of its uncertainty, or with five digits where there is none.
+    """Format a value to the second significant digit of its uncertainty, or with five digits if there is none.
 
     >>> rounded(1.345678, 0.0123), rounded(1.345678, float("nan")), rounded(2459000.12347, 0.001)
     ('1.346', '1.3457', '2459000.1235')
@@ -30,7 +40,8 @@ def rounded(value: float, unc: float) -> str:
     if not (math.isfinite(unc) and unc > 0.0):
         text = f"{value:.5g}"
     else:
-        # Of the rounded uncertainty: 0.0996 has its first digit where 0.1 has it.
+        # The exponent is that of the rounded uncertainty: 0.0996 rounds to 0.10, and has its first digit where 0.1 has
+        # it.
         places = 1 - int(f"{unc:.1e}".partition("e")[2])
         text = f"{round(value, places):.{max(places, 0)}f}"
         if not -_ROUNDED <= places <= _PLACES:
@@ -40,7 +51,7 @@ def rounded(value: float, unc: float) -> str:
 
 
 def measured(value: float, unc: float) -> str:
-    """A value with its uncertainty, both to the second significant digit of the uncertainty.
+    """Format a value and its uncertainty, both to the second significant digit of the uncertainty.
 
     >>> measured(1.34567, 0.01234), measured(1.34567, float("nan")), measured(6.6743e12, 1.5e8)
     ('1.346 ± 0.012', '1.3457', '6.67430e+12 ± 1.5e+08')
@@ -52,7 +63,8 @@ def measured(value: float, unc: float) -> str:
 
 
 def chance(p_value: float, n_draws: int = 0) -> str:
-    """A p-value behind ``p``: a bound if it is the lowest that so many simulations can give, and if it is very small.
+    """Format a p-value to follow ``p``, as a bound if it is very small or the lowest that `n_draws` simulations can
+    give.
 
     >>> f"p {chance(0.1234)}", f"p {chance(0.005, 199)}", f"p {chance(1e-9)}"
     ('p = 0.12', 'p ≤ 0.005', 'p < 0.0001')
@@ -61,7 +73,7 @@ def chance(p_value: float, n_draws: int = 0) -> str:
 
 
 def probability(p_value: float, floor: float | None, sign: str, form: str) -> str:
-    """A p-value with a sign in front of it, or as a bound: at the lowest that can be found, and if it is very small.
+    """Format a p-value with a sign in front of it, or as a bound if it is very small or the lowest that can be found.
 
     >>> probability(0.2, 0.01, "", "#.2g"), probability(0.01, 0.01, "", "#.2g")
     ('0.20', '≤ 0.010')
@@ -72,7 +84,7 @@ def probability(p_value: float, floor: float | None, sign: str, form: str) -> st
 
 
 def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
-    """A title, a table of numbers whose first row is its header and whose last column is for remarks, and notes below.
+    """Lay out as text a title, a table of numbers with a header row and a last column for remarks, and notes below.
 
     >>> print(as_text("two", [("", "mean", ""), ("1", "0.5", "narrow"), ("2", "10", "")], ["done"]))
     two
@@ -90,7 +102,7 @@ def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = (
 
 
 def as_html(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
-    """The same for a notebook, with everything escaped.
+    """Lay out the same as HTML for a notebook, with all text escaped.
 
     >>> as_html("a < b", [("mean",), ("0.5",)])
     '<table><caption>a &lt; b</caption><tr><th>mean</th></tr><tr><td>0.5</td></tr></table>'

@@ -1,4 +1,4 @@
-"""Catalog files in, table out: formats, units, masks and shards, whole or in blocks; no statistics."""
+"""Reading of catalog files into tables: formats, units, masks and shards, whole or in blocks; no statistics."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["read_catalog"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, imported when it is first used: whoever needs one module of this room needs no other."""
+    """The public name, imported on first use, so that importing one module of this room does not import the others."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

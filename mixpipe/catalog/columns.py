@@ -1,4 +1,4 @@
-"""From a table and a column's settings to values with errors, and counts of the rows that were dropped."""
+"""Conversion of a table, by the settings of a column, to values with errors and counts of the dropped rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mixpipe.model.cells import Cells
     from mixpipe.model.resolution import Resolution
 
-# Why a row is not used; a row with several reasons counts under the first of them.
+# Reasons why a row is not used; a row with several reasons counts under the first of them.
 DROP_REASONS = (
     "cut",
     "missing_value",
@@ -40,10 +40,10 @@ DROP_REASONS = (
     "outside",
 )
 
-# Squares of what is between these are far from overflow, and from losing their digits.
+# Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 
-# Of more rows than this evenly spaced ones tell what the values resolve, before a fit.
+# If there are more rows than this, the resolution of the values is determined before a fit from evenly spaced rows.
 _LOOKED_AT = 200_000
 
 # Power of the value's unit in which an error of each kind is given.
@@ -52,24 +52,24 @@ _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
 
 @dataclass(frozen=True, eq=False)
 class ColumnData:
-    """Values and errors of the rows of a column that can be used, and counts of those that cannot.
+    """Values and errors of the usable rows of a column, and counts of the others.
 
     Parameters
     ----------
     name : str
         Name of the column's entry in the configuration.
     unit : str or None
-        Unit of `x` and `err`, None if unknown.
+        Unit of `x` and `err`; None if unknown.
     x : ndarray, shape (n_used,)
         Values.
     err : ndarray, shape (n_used,)
-        One-sigma errors; zero without errors.
+        One-sigma errors; zero if the column has no errors.
     weights : ndarray, shape (n_used,)
-        Row weights; one without weights.
+        Row weights; one if there are no weights.
     rows : ndarray of int64, shape (n_used,)
-        Indices of these rows in the table.
+        Indices of the used rows in the table.
     n_read : int
-        Rows of the table.
+        Number of rows of the table.
     dropped : mapping of str to int
         Rows dropped for each of `DROP_REASONS`.
     has_errors : bool
@@ -77,13 +77,13 @@ class ColumnData:
     limits : ndarray of int8, shape (n_used,)
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
-        Bounds that observed values had to lie between to be in the sample.
+        Bounds between which an observed value had to lie to enter the sample.
     weight_kind : str
         ``auto``, ``counts`` or ``importance``; see `mixpipe.model.cells.Cells.from_rows`.
     edges : ndarray, shape (n_used, 2), or None
-        Edges of the bins of a histogram; `x` are then their centres and `weights` the rows in them.
+        Edges of the bins of a histogram, in which case `x` are their centres and `weights` the numbers of rows in them.
     files : sequence of mapping
-        ``path`` and ``n_rows`` of the files that the table is read from, and ``first_row`` where it begins later.
+        ``path`` and ``n_rows`` of the files from which the table was read, and ``first_row`` if it begins later.
     """
 
     name: str
@@ -126,28 +126,29 @@ class ColumnData:
         )
 
     def first_below(self, err: float) -> int:
-        """The position of the first value with a weight whose error is smaller than this; -1 if there is none."""
+        """Index of the first value of positive weight whose error is smaller than this; -1 if there is none."""
         small = (self.err < err) & (self.weights > 0.0) & (self.limits == VALUE)
         return int(np.argmax(small)) if small.any() else -1
 
     def row_name(self, position: int, several: bool | None = None) -> str:
-        """What a used row is called, by its number in the file that it came from; nothing for a position below zero.
+        """Name of a used row, by its number in its file; empty for a negative position.
 
-        The file is named where there are several, or as `several` says.
+        The name includes the file if there are several, or as specified by `several`.
         """
         return name_row(self.files, int(self.rows[position]), several) if position >= 0 else ""
 
     @property
     def worth(self) -> float:
-        """Rows of equal weight that the used rows are worth: as many as they count, or ``(sum w)^2 / sum w^2``."""
+        """Effective number of the used rows: the sum of their counts, or ``(sum w)^2 / sum w^2``."""
         if self.account.found_kind == "counts":
             return float(self.weights.sum())
         return float(self.weights.sum() ** 2 / (self.weights @ self.weights))
 
     def resolution(self, sigma_floor: float | None = None) -> tuple[Resolution, float]:
-        """What the values resolve, and how many rows were looked at for it: of many some, evenly spaced.
+        """The resolution of the values, and the number of rows from which it was determined.
 
-        Errors that are too small are looked for among all rows.
+        If there are many rows, evenly spaced ones are used, but errors that are too small are searched for among all
+        rows.
         """
         from mixpipe.model.resolution import Resolution, find_resolution
 
@@ -168,25 +169,25 @@ class ColumnData:
 
     @property
     def n_upper_limits(self) -> int:
-        """Used rows whose value is an upper limit."""
+        """Number of used rows whose value is an upper limit."""
         return int(np.count_nonzero(self.limits == UPPER))
 
     @property
     def n_lower_limits(self) -> int:
-        """Used rows whose value is a lower limit."""
+        """Number of used rows whose value is a lower limit."""
         return int(np.count_nonzero(self.limits == LOWER))
 
     def check_usable(self, where: str) -> None:
-        """Refuse a column that nothing can be fitted to; see `Account.check_usable`."""
+        """Refuse a column to which nothing can be fitted; see `Account.check_usable`."""
         self.account.check_usable(where)
 
     def check_floor(self, sigma_floor: float | None, where: str) -> None:
-        """Refuse a floor of zero where an error is zero: the likelihood would have no bound.
+        """Refuse a floor of zero if an error is zero, since the likelihood would be unbounded.
 
         Raises
         ------
         CatalogError
-            For the first value whose error is zero; `where` says in which column.
+            For the first value whose error is zero; `where` describes the column.
         """
         if sigma_floor != 0.0 or self.edges is not None:
             return
@@ -226,19 +227,19 @@ class Account:
     Parameters
     ----------
     n_read, n_used : int
-        Rows of the files, and those that are fitted; of a histogram these are bins.
+        Numbers of rows in the files and of rows that are fitted; for a histogram these are bins.
     total_weight : float
         Sum of the weights of the rows that are fitted.
     weighted : bool
-        Whether any of these is not one.
+        Whether any of these weights differs from one.
     dropped : mapping of str to int
         Rows dropped for each of `DROP_REASONS`.
     n_upper_limits, n_lower_limits : int
-        Used rows whose value is a limit.
+        Numbers of used rows whose value is a limit.
     unit, has_errors, truncated, weight_kind
         As in `ColumnData`.
     n_fractional : int
-        Used rows whose weight is no whole number.
+        Number of used rows whose weight is not a whole number.
     are_bins : bool
         Whether the rows are bins of a histogram.
     """
@@ -262,13 +263,13 @@ class Account:
 
     @property
     def found_kind(self) -> str:
-        """What the weights are, ``counts`` or ``importance``."""
+        """The kind of the weights, ``counts`` or ``importance``."""
         if self.weight_kind == "auto":
             return "importance" if self.n_fractional else "counts"
         return self.weight_kind
 
     def __add__(self, other: Account) -> Account:
-        """The account of the rows of both."""
+        """The account of the rows of both operands."""
         return replace(
             self,
             n_read=self.n_read + other.n_read,
@@ -282,16 +283,16 @@ class Account:
         )
 
     def dropped_counts(self) -> str:
-        """What was dropped, as text: ``40 cut, 2 missing_value``, or ``none``."""
+        """The dropped rows as text: ``40 cut, 2 missing_value``, or ``none``."""
         return ", ".join(f"{count} {reason}" for reason, count in self.dropped.items() if count) or "none"
 
     def check_usable(self, where: str) -> None:
-        """Refuse a column that nothing can be fitted to.
+        """Refuse a column to which nothing can be fitted.
 
         Parameters
         ----------
         where : str
-            Which column this is, for the error message.
+            Description of the column for the error message.
 
         Raises
         ------
@@ -308,7 +309,7 @@ class Account:
             )
 
     def check_streamable(self, where: str) -> None:
-        """Refuse a column whose rows are not held in memory if there are limits; see `check_usable`."""
+        """Refuse limits in a column whose rows are not held in memory; see `check_usable`."""
         n_limits = self.n_upper_limits + self.n_lower_limits
         if n_limits:
             what = f"{n_limits} limits in {self.n_read:,} rows, which are too many to hold in memory"
@@ -316,10 +317,10 @@ class Account:
 
 
 def combine_errors(upper: Array, lower: Array) -> Array:
-    """One symmetric error for an asymmetric one: the mean of the two.
+    """Replace asymmetric errors by a symmetric one, the mean of the two.
 
-    The likelihood has one Gaussian per row. The mean keeps the length of the published 68 % interval; the root mean
-    square and the geometric mean differ from it only in second order of ``(upper - lower) / (upper + lower)``.
+    The likelihood has a single Gaussian per row. The mean preserves the length of the published 68 % interval; the root
+    mean square and the geometric mean differ from it only to second order in ``(upper - lower) / (upper + lower)``.
 
     >>> combine_errors(np.array([0.3]), np.array([0.1])).tolist()
     [0.2]
@@ -336,37 +337,37 @@ def prepare_column(
     release: str = "",
     negative: frozenset[str] | None = None,
 ) -> ColumnData:
-    """Values, errors and weights of the rows that can be used.
+    """Compute values, errors and weights of the usable rows.
 
     The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
-    (in the target unit) added in quadrature; transform of value and error. Columns of text are taken for numbers if
-    every cell that is not missing is one, or a limit such as ``<0.0017``. An error that is exactly zero is allowed; a
-    limit without error gets the median error of the values.
+    (in the target unit) added in quadrature; transform of value and error. Columns of text are interpreted as numbers
+    if every cell that is not missing is a number, or a limit such as ``<0.0017``. An error that is exactly zero is
+    allowed; a limit without an error gets the median error of the values.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Has the `required_columns`; as `read_catalog` or `read_columns` returns it.
+        Table with the `required_columns`, as returned by `read_catalog` or `read_columns`.
     settings : ColumnSettings
-        The entry. A number as error is in the unit of the value column, as an error column without a unit is.
-        `unit` converts where the file carries a unit, and is only a label where it carries none.
+        The entry. An error that is a number is in the unit of the value column, as is an error column without a unit.
+        If the file has a unit, values are converted to `unit`; otherwise `unit` is only a label.
     where : str, optional
         Row cut.
     catalog, release : str
         Names for error messages.
     negative : frozenset of str, optional
-        Those of a pair of error columns that give errors as negative numbers; found out from the table if None.
+        Those of a pair of error columns that contain negative numbers; determined from the table if None.
 
     Returns
     -------
     ColumnData
-        With empty arrays if no row can be used.
+        The usable rows; its arrays are empty if there are none.
 
     Raises
     ------
     CatalogError
-        For columns that are not there, hold no numbers, or have units that cannot be converted; for limits in a
-        truncated sample.
+        For columns that do not exist, do not contain numbers, or have units that cannot be converted, and for limits in
+        a truncated sample.
     ConfigError
         For a cut that cannot be understood.
     """
@@ -395,7 +396,7 @@ def prepare_column(
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
-    # Most blocks of most catalogs have nothing to drop, and the reasons take longer than all else.
+    # Most blocks of most catalogs have nothing to drop, and determining the reasons takes longer than everything else.
     usable = np.isfinite(x)
     usable &= np.isfinite(err)
     usable &= sigma >= 0.0
@@ -414,7 +415,7 @@ def prepare_column(
             "missing_value": np.isnan(value),
             "infinite_value": np.isinf(value),
             "missing_error": np.isnan(sigma),
-            # Also an error that overflows when it is propagated.
+            # This includes errors that overflow when they are propagated.
             "bad_error": (sigma < 0.0) | np.isinf(sigma) | (positive & np.isinf(err)),
             "missing_weight": np.isnan(weights),
             "bad_weight": (weights < 0.0) | np.isinf(weights),
@@ -453,7 +454,7 @@ def prepare_column(
 
 
 def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
-    """Refuse bins that reach to where there is no logarithm: their rows cannot be left out without a trace."""
+    """Refuse bins that extend to where the logarithm is undefined, since their rows cannot be dropped silently."""
     low = edges[:, 0]
     bad = np.flatnonzero((low <= 0.0) & (True if kept is None else kept) & (True if empty is None else ~empty))
     if bad.size:
@@ -465,7 +466,7 @@ def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, em
 
 
 def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> None:
-    """Refuse numbers of rows that are no whole numbers, and weights whose squares leave the range of doubles."""
+    """Refuse numbers of rows that are not whole numbers, and weights whose squares exceed the range of doubles."""
     settings = entry.settings
     if weights.strides == (0,):
         return
@@ -488,7 +489,7 @@ def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> No
 
 
 def _check_size(entry: _Entry, x: Array, err: Array) -> None:
-    """Refuse numbers whose squares leave the range of double precision."""
+    """Refuse numbers whose squares exceed the range of double precision."""
     largest = max(float(np.max(np.abs(x), initial=0.0)), float(np.max(err, initial=0.0)))
     if largest and not _SMALLEST < largest < _LARGEST:
         raise entry.refuse(
@@ -498,13 +499,13 @@ def _check_size(entry: _Entry, x: Array, err: Array) -> None:
 
 
 def _typical_error(err: Array) -> float:
-    """The error of a limit that comes without one: the median of those of the values, after a transform."""
+    """The error of a limit that has none: the median of the errors of the values, after a transform."""
     known = err[np.isfinite(err)]
     return float(np.median(known)) if known.size else 0.0
 
 
 def _truncation(settings: ColumnSettings, entry: _Entry) -> tuple[float, float] | None:
-    """The bounds of the sample, transformed like the values."""
+    """The bounds of the sample, transformed in the same way as the values."""
     if settings.truncated is None:
         return None
     if settings.transform != "none" and any(bound <= 0.0 for bound in settings.truncated if math.isfinite(bound)):
@@ -527,7 +528,7 @@ def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array
 
 
 def _to_sigma(error: Array, kind: str) -> Array:
-    """One-sigma errors; what can be none becomes -1 where it is negative and infinite where it is unbounded."""
+    """One-sigma errors; an invalid error becomes -1 if it is negative, and infinite if it is unbounded."""
     if kind == "sigma":
         return error
     with np.errstate(all="ignore"):
@@ -536,7 +537,7 @@ def _to_sigma(error: Array, kind: str) -> Array:
 
 
 def count_signs(column: Any) -> tuple[int, int]:
-    """How many numbers of a column are negative, and how many are not zero."""
+    """Count the negative numbers of a column, and the nonzero ones."""
     values = np.ma.filled(np.ma.asarray(column), 0)
     if values.dtype.kind not in "iuf":
         return 0, 0
@@ -546,7 +547,7 @@ def count_signs(column: Any) -> tuple[int, int]:
 
 
 def name_row(files: Sequence[Mapping[str, Any]], index: int, several: bool | None = None) -> str:
-    """A row's number in the file that it came from, counted from one; with the file where there are several.
+    """Name of a row by its number in its file, counted from one, with the file if there are several.
 
     >>> name_row([{"path": "a.csv", "n_rows": 3}, {"path": "b.csv", "n_rows": 2, "first_row": 10}], 4)
     'row 12 of b.csv'
@@ -560,7 +561,7 @@ def name_row(files: Sequence[Mapping[str, Any]], index: int, several: bool | Non
 
 
 class _Entry:
-    """Reads one entry's columns as numbers in the target unit; what is missing is NaN."""
+    """A reader of the columns of one entry as numbers in the target unit; missing values are NaN."""
 
     def __init__(
         self,
@@ -580,14 +581,15 @@ class _Entry:
                 f"unknown unit {excerpt(str(settings.unit))!r}",
                 "a unit that Astropy knows, such as Msun, mas/yr or mag",
             )
-        # A unit set where the file has none is a label. For the value itself the unit must agree. The factor is below
-        # zero from magnitudes to dex and back: upper limits become lower ones, and errors stay lengths.
+        # A unit that is set for a file without units is only a label. For the value itself, the unit must agree. The
+        # factor between magnitudes and dex is negative, so that upper limits become lower ones, while errors stay
+        # positive.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
 
     def value(self) -> tuple[Array, NDArray[np.int8] | None]:
-        """Values, and which of them are limits; None where none can be."""
+        """Values, and flags of those that are limits; the flags are None if there cannot be any limits."""
         settings = self.settings
         values, limits = self._numbers_and_limits(settings.value)
         if limits is None and (settings.limit_flag, settings.upper_limit, settings.lower_limit) == (None, None, None):
@@ -610,7 +612,7 @@ class _Entry:
         return values, limits
 
     def edges(self) -> Array | None:
-        """Lower and upper edge of each bin; None where the column is no histogram."""
+        """Lower and upper edge of each bin; None if the column is not a histogram."""
         if self.settings.bins is None:
             return None
         low, high, _ = self.settings.bins
@@ -625,12 +627,12 @@ class _Entry:
         return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
 
     def weights(self) -> Array | None:
-        """Row weights, or the rows in each bin; None for one each."""
+        """Row weights, or the numbers of rows in the bins; None if all are one."""
         name = self.settings.weight if self.settings.bins is None else self.settings.bins[2]
         return None if name is None else self._numbers(name)
 
     def sigma(self) -> Array:
-        """One-sigma errors before scale and floor; bad ones are negative or infinite."""
+        """One-sigma errors before scale and floor are applied; bad ones are negative or infinite."""
         error, kind = self.settings.error, self.settings.error_kind
         if error is None:
             return np.zeros(len(self.table))
@@ -647,14 +649,14 @@ class _Entry:
             return np.where(bad, -1.0, combine_errors(upper, lower))
 
     def _without_sign(self, name: str, error: Array) -> Array:
-        """Lower (or upper) errors as lengths: some catalogs give them as offsets, negative throughout."""
+        """Lower (or upper) errors as positive numbers; some catalogs give them as offsets that are all negative."""
         if self.negative is None:
             below, signed = count_signs(error)
             return -error if 2 * below > signed else error
         return -error if name in self.negative else error
 
     def _error(self, name: str) -> Array:
-        """An error column in the power of the target unit that belongs to its kind."""
+        """An error column in the power of the target unit that its kind implies."""
         power = _ERROR_POWERS[self.settings.error_kind]
         own = _linear(parse_unit(self._column(name).unit))
         target = _linear(self.target_unit)
@@ -663,7 +665,7 @@ class _Entry:
         return self._numbers(name) * abs(self._factor(name, own, target, power))
 
     def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
-        """What numbers of column `name` in `unit` are multiplied with to be in a power of `target`."""
+        """The factor that converts numbers of column `name` from a power of `unit` to the same power of `target`."""
         if unit is None or target is None or (unit == target and power == 1):
             return 1.0
         expected = f"({target})^{power}" if power != 1 else str(target)
@@ -671,7 +673,7 @@ class _Entry:
             if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
                 raise u.UnitConversionError
             return float(unit.to(target**power))
-        # A unit that Astropy does not know has no powers and no multiples.
+        # Units that Astropy does not know cannot be raised to powers or converted.
         except (u.UnitsError, ValueError, TypeError):
             raise self.refuse(
                 f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
@@ -720,7 +722,7 @@ class _Entry:
         return numbers, limits
 
     def row(self, index: int) -> str:
-        """What a row of the table is called."""
+        """Name of a row of the table."""
         return name_row(self.table.meta.get("files", ()), index)
 
     def refuse(self, what: str, expected: str) -> CatalogError:
@@ -729,5 +731,5 @@ class _Entry:
 
 
 def _linear(unit: u.UnitBase | None) -> u.UnitBase | None:
-    """The unit of a difference: that of mag(AB) is mag."""
+    """The unit of a difference: mag for mag(AB)."""
     return unit.function_unit if isinstance(unit, u.function.FunctionUnitBase) else unit

@@ -1,4 +1,4 @@
-"""Tabulated densities in catalog files: an array a row on a grid, read piece by piece where the format allows."""
+"""Tabulated densities in catalog files: one array per row on a common grid, read in pieces if the format allows it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mixpipe.catalog.formats.arrays import as_column, kind_of, mask_sentinels, p
 from mixpipe.catalog.reading import list_columns, read_catalog
 from mixpipe.catalog.source import Source, expected_name
 
-# Rows in memory at a time: some 30 MB with a grid of 200 points.
+# Rows in memory at a time: about 30 MB for a grid of 200 points.
 BLOCK_ROWS = 1 << 14
 _FEWEST_POINTS = 3
 
@@ -41,13 +41,13 @@ class DensityFile:
     source : Source
         The file.
     value : str
-        Column with an array a row; or with one number a row, which all together are one density.
+        Column with one array per row, or with one number per row, which together form a single density.
     grid : ndarray, shape (n_grid,)
         Increasing abscissae, in `unit`.
     unit : str or None
-        Their unit.
+        Unit of the grid.
     is_one : bool
-        Whether the file is one density, and its rows the points of the grid.
+        Whether the file is a single density, whose rows are the points of the grid.
     """
 
     source: Source
@@ -57,12 +57,12 @@ class DensityFile:
     is_one: bool
 
     def blocks(self) -> Iterator[Array]:
-        """Some densities at a time, shape (n, n_grid), in the file's order; nan for what is missing.
+        """Read the densities in pieces of shape (n, n_grid), in the order of the file; missing values are nan.
 
         Raises
         ------
         CatalogError
-            For arrays that have not the length of the grid.
+            For arrays whose length differs from that of the grid.
         """
         first = 0
         for piece in _pieces(self.source, self.value):
@@ -83,27 +83,28 @@ class DensityFile:
 def open_densities(
     path: str | Path, value: str, grid: str | Sequence[float], *, unit: str | None = None, **options: Any
 ) -> DensityFile:
-    """Look at a file with densities, and read their grid.
+    """Open a file with densities, and read their grid.
 
     Parameters
     ----------
     path : str or Path
         The file.
     value : str
-        Column with one array a row. It may have one number a row where the grid is another column of the same table:
-        the file is then one density.
+        Column with one array per row. It may have one number per row if the grid is another column of the same table;
+        the file is then a single density.
     grid : str or sequence of float
-        Where the abscissae are, see `find_grid`; or the first and the last one of an even grid; or all of them.
+        Location of the abscissae (see `find_grid`), or the first and the last abscissa of an even grid, or all
+        abscissae.
     unit : str, optional
-        Unit of the abscissae: they are converted to it, or labelled where the file gives none.
+        Unit of the abscissae, to which they are converted; only a label if the file gives none.
     **options
         How the file is read: `format` and what follows it in `read_catalog`.
 
     Raises
     ------
     CatalogError
-        For a column that holds no arrays, and for a grid that is not there, is not one for all rows, does not
-        increase, or is of another length than the arrays.
+        For a column that does not contain arrays, and for a grid that does not exist, is not the same for all rows,
+        does not increase, or differs in length from the arrays.
     """
     source = Source(Path(path), **options).resolved()
     source.choose(list(list_columns(path, **options)), [value])
@@ -133,22 +134,22 @@ def open_densities(
 
 
 def find_grid(path: str | Path, grid: str, **options: Any) -> tuple[Source, str]:
-    """Where the abscissae are.
+    """Find the abscissae.
 
     Parameters
     ----------
     path : str or Path
         The file.
     grid : str
-        A column of the table with the densities: all its numbers together, or arrays that are the same in each row.
-        Or ``HDU:COLUMN`` in FITS, with the number or the name of another HDU; or in HDF5 the path of a dataset.
+        A column of the table of densities, which contains either the abscissae as its numbers or the same array in each
+        row; or ``HDU:COLUMN`` in FITS, with the number or the name of another HDU; or the path of a dataset in HDF5.
     **options
         How the file is read: `format` and what follows it in `read_catalog`.
 
     Returns
     -------
     source, column
-        The table that has them, and their column in it.
+        The table that contains the abscissae, and their column in it.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def _one_grid(source: Source, name: str) -> Array:
 
 
 def _grids(source: Source, name: str) -> Iterator[Array]:
-    """Numbers, or of arrays the first one, once it is sure that the others are the same."""
+    """Numbers, or the first of several arrays, after checking that the others are the same."""
     first, n_rows = None, 0
     for piece in _pieces(source, name):
         if piece.ndim == 1:
@@ -212,7 +213,8 @@ def _check_grid(source: Source, grid: Array) -> None:
     bad = np.flatnonzero(~np.isfinite(grid))
     if bad.size:
         raise source.error(f"point {bad[0] + 1} of the grid is no number", "finite abscissae")
-    # Around the middle, as it is used: points that differ in the last digit alone are one point.
+    # The check uses offsets from the middle, as the fits do, in which points that differ only in the last digit
+    # coincide.
     bad = np.flatnonzero(~(np.diff(grid - (0.5 * grid[0] + 0.5 * grid[-1])) > 0.0))
     if bad.size:
         before, after = grid[bad[0] : bad[0] + 2].tolist()
@@ -223,7 +225,7 @@ def _check_grid(source: Source, grid: Array) -> None:
 
 
 def _conversion(source: Source, stored: str | None, wanted: str | None) -> tuple[float, str | None]:
-    """What the abscissae are multiplied with, and the unit that they then have."""
+    """The factor by which to multiply the abscissae, and their unit after this."""
     have, want = parse_unit(stored), parse_unit(wanted)
     if have is None and isinstance(want, u.UnrecognizedUnit):
         raise source.error(f"unknown unit {excerpt(str(wanted))!r}", "a unit that Astropy knows, such as Mpc or km/s")
@@ -236,9 +238,9 @@ def _conversion(source: Source, stored: str | None, wanted: str | None) -> tuple
 
 
 def _pieces(source: Source, name: str) -> Iterator[Array]:
-    """A column in pieces, shape (n,) for numbers and (n, n_values) for arrays; nan for what is missing.
+    """Read a column in pieces, of shape (n,) for numbers and (n, n_values) for arrays; missing values are nan.
 
-    Of a table with numbers there is one piece.
+    A table with numbers is a single piece.
     """
     read = {"fits": _from_fits, "hdf5": _from_hdf5, "parquet": _from_parquet}.get(source.format, _from_table)
     numbers, n_rows, width = [], 0, 0
@@ -283,7 +285,7 @@ def _from_parquet(source: Source, name: str) -> Iterator[Any]:
 
 
 def _from_lists(source: Source, name: str, column: pa.Array) -> NDArray[Any]:
-    """An array of lists, one below the other; of lists of different lengths each by itself."""
+    """Lists stacked into an array, or as separate arrays if their lengths differ."""
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     values = column.flatten().to_numpy(zero_copy_only=False)
     there = lengths > 0
@@ -298,7 +300,7 @@ def _from_lists(source: Source, name: str, column: pa.Array) -> NDArray[Any]:
 
 
 def _from_table(source: Source, name: str) -> Iterator[Any]:
-    """Formats that are read whole."""
+    """Read a column in a format that is read whole."""
     table = read_catalog(source.path, [name], format=source.format, comment=source.comment, delimiter=source.delimiter)
     column = table[name].data
     for start in range(0, len(column), BLOCK_ROWS):
@@ -306,7 +308,7 @@ def _from_table(source: Source, name: str) -> Iterator[Any]:
 
 
 def _as_numbers(source: Source, name: str, values: Any, n_before: int, width: int) -> Array:
-    """A piece as numbers with nan for what is missing; `width` is that of the arrays before it, 0 if none is known."""
+    """A piece as numbers, with nan for missing values; `width` is that of earlier arrays, 0 if it is not known."""
     if np.asarray(values).dtype.kind == "O":
         values = _stacked(source, name, values, n_before, width)
     column = as_column(name, values)
@@ -318,7 +320,7 @@ def _as_numbers(source: Source, name: str, values: Any, n_before: int, width: in
 
 
 def _stacked(source: Source, name: str, values: Any, n_before: int, width: int) -> Any:
-    """Arrays one below the other; a row without one becomes nan. What holds no arrays is left as it is."""
+    """Stack arrays; a row without an array becomes nan. Values that are not arrays are returned unchanged."""
     data, masked = np.ma.getdata(values), np.ma.getmaskarray(values)
     rows = [None if hidden else row for row, hidden in zip(data, masked, strict=True)]
     if not all(row is None or np.ndim(row) for row in rows):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 MAX_LENGTH = 4000
-# Nesting that people write is below ten; the bound keeps the recursion here far from Python's own.
+# Expressions written by hand are nested less than ten deep; this bound keeps the recursion far below Python's limit.
 MAX_DEPTH = 60
 
 _COMPARISONS: dict[type[ast.cmpop], Callable] = {
@@ -43,22 +43,22 @@ _FUNCTIONS: dict[str, Callable] = {"abs": np.abs, "sqrt": np.sqrt, "log10": np.l
 _KNOWN_FUNCTIONS = (*_FUNCTIONS, "isfinite")
 _GRAMMAR = "a condition such as \"mass > 1.4 and kind == 'DNS'\", with column names that are no words in backquotes"
 
-# What is written in other languages, and in place of it here.
+# Operators of other languages, and what to write instead.
 _FOREIGN = {
     "&": "and", "&&": "and", "AND": "and", "|": "or", "||": "or", "OR": "or", "!": "not", "NOT": "not", "IN": "in",
     "=": "==", "<>": "!=", "=<": "<=", "=>": ">=", "^": "**", "´": "'", "‘": "'", "’": "'", "“": "'", "”": "'",
 }  # fmt: skip
-# Words of Python that are none of the language, but may be names of columns.
+# Python keywords that are not part of the language, but may be names of columns.
 _WORDS = frozenset(keyword.kwlist) - {"and", "or", "not", "in", "is", "None", "True", "False"}
 _MARK = re.compile(r"[<>=!]{1,2}|&&?|\|\|?|[\^´‘’“”]|\w+")
 
-# Text in quotes is matched first, so that only backquotes and marks outside of it count.
+# Quoted text is matched first, so that only backquotes and marks outside of it count.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`([^`]+)`|#")
 
 
 @dataclass(frozen=True)
 class _Number:
-    """Numbers, one per row or one for all, and where they are missing."""
+    """Numbers, one per row or one for all, and flags of missing ones."""
 
     values: NDArray | float | int
     missing: NDArray[np.bool_] | bool = False
@@ -66,7 +66,7 @@ class _Number:
 
 @dataclass(frozen=True)
 class _Text:
-    """Texts, one per row or one for all, and where they are missing."""
+    """Texts, one per row or one for all, and flags of missing ones."""
 
     values: NDArray | str
     missing: NDArray[np.bool_] | bool = False
@@ -74,7 +74,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Truth:
-    """Three-valued truth: rows where it holds, rows where it does not; unknown is neither."""
+    """Three-valued truth: rows for which a condition holds, and rows for which it does not; other rows are unknown."""
 
     true: NDArray[np.bool_] | bool
     false: NDArray[np.bool_] | bool
@@ -91,11 +91,11 @@ class Expression:
     Parameters
     ----------
     text : str
-        The condition as it was written.
+        The condition as written.
     names : tuple of str
         Columns that it uses, in order of appearance.
     unquoted : mapping of str to str
-        Those of them that may be text without its quotes, each with the comparison as it is with them.
+        Names that may be text without quotes, each with the comparison as it would be with quotes.
     """
 
     text: str
@@ -105,10 +105,10 @@ class Expression:
 
     @classmethod
     def parse(cls, text: str) -> Expression:
-        """Check the text of a condition and make it ready for use.
+        """Check the text of a condition and compile it.
 
         Comparisons (also chained, also of text), ``and``, ``or``, ``not``, ``in`` a literal list, ``+ - * / % **``,
-        parentheses, numbers, text in quotes, True and False, column names (in backquotes where they are no words:
+        parentheses, numbers, text in quotes, True and False, column names (in backquotes if they are not identifiers:
         ```[Fe/H]` > -1``), and the functions abs, sqrt, log10, ln, exp, isfinite.
 
         Parameters
@@ -119,7 +119,7 @@ class Expression:
         Raises
         ------
         ConfigError
-            For anything else; says what was found, at which position, and what was expected.
+            For anything else; the message contains what was found, at which position, and what was expected.
 
         Examples
         --------
@@ -137,7 +137,7 @@ class Expression:
         Parameters
         ----------
         table : astropy.table.Table
-            Has all columns in `names`.
+            Table with all columns in `names`.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class Expression:
         Raises
         ------
         ConfigError
-            For a column that is not there, or numbers where text is expected and the reverse.
+            For a column that does not exist, numbers where text is expected, or text where numbers are expected.
 
         Examples
         --------
@@ -160,11 +160,11 @@ class Expression:
 
 
 class _Parser:
-    """Turns the syntax tree, of which only known parts pass, into steps that compute on a table."""
+    """A compiler from the syntax tree, of which only known nodes are accepted, to steps that operate on a table."""
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
-        # A placeholder of the same length keeps every position; its name is looked up by position.
+        # A placeholder of the same length preserves all positions; the name is looked up by position.
         self.backquoted: dict[int, str] = {}
         self.names: dict[str, None] = {}
         self.unquoted: dict[str, str] = {}
@@ -173,27 +173,27 @@ class _Parser:
         if not self.text or len(self.text) > MAX_LENGTH:
             found = f"of {len(self.text)} characters" if self.text else "is empty"
             raise ConfigError(f"the condition {found}", "in where", f"1 to {MAX_LENGTH} characters: {_GRAMMAR}")
-        # Conditions may be written over several lines.
+        # Conditions may extend over several lines.
         self.source = re.sub(r"[\r\n\t\f\v]", " ", _QUOTED.sub(self._hide, self.text))
         try:
             with warnings.catch_warnings(action="ignore"):  # on escapes in text that Python does not know
                 tree = ast.parse(self.source, mode="eval")
         except SyntaxError as error:
-            # Python has no position for an end that comes too early.
+            # Python gives no position for an unexpected end.
             position = error.offset - 1 if error.offset else len(self.text)
             why = "" if str(error.msg).startswith("invalid syntax") else f" ({error.msg})"
             word = re.match(r"\w+", self.source[position:])
             if word and word[0] in _WORDS:
                 why = f" ({word[0]} is a word of the language; the column is `{word[0]}`, in backquotes)"
             raise self._error_at(position, f"not understood{why}", self._expected()) from None
-        # What Python's parser raises for nesting beyond its own limits, and for NUL bytes.
+        # Python's parser raises these for nesting beyond its limits, and for NUL bytes.
         except (ValueError, MemoryError, RecursionError):
             raise self._error_at(0, "not understood", _GRAMMAR) from None
         step = self._condition(tree.body, 0)
         return Expression(self.text, tuple(self.names), self.unquoted, step)
 
     def _hide(self, match: re.Match[str]) -> str:
-        # To Python the rest would be a comment, and a part of the cut be lost without a word.
+        # Python would take the rest as a comment, so that part of the cut would be lost silently.
         if match.group() == "#":
             raise self._error_at(match.start(), "found #", _GRAMMAR)
         if match.group(1) is None:
@@ -202,7 +202,7 @@ class _Parser:
         return "_" * len(match.group())
 
     def _position(self, offset: int) -> int:
-        """Place of a character in the text; Python counts in bytes."""
+        """Position of a character in the text, since Python counts in bytes."""
         return len(self.source.encode()[:offset].decode(errors="replace"))
 
     def _error_at(self, position: int, what: str, expected: str) -> ConfigError:
@@ -245,7 +245,7 @@ class _Parser:
                 condition = self._condition(node.operand, depth + 1)
                 return lambda table: _negated(condition(table))
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(value))) if not isinstance(value, bool):
-                # The sign and a long integer as one number, which stays exact.
+                # The sign and a long integer are combined into one number, which stays exact.
                 constant = self._constant(ast.copy_location(ast.Constant(-value), node))
                 return lambda table: constant
             case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
@@ -270,7 +270,7 @@ class _Parser:
         raise self._error(node, f"{_described(node)} is not part of the language", self._expected())
 
     def _expected(self) -> str:
-        """What is written in place of a mark of another language, if there is one outside of quotes."""
+        """What to write instead of an operator of another language, if there is one outside of quotes."""
         marks = _MARK.findall(_QUOTED.sub("_", self.source))
         foreign = next((mark for mark in marks if mark in _FOREIGN), None)
         return f"`{_FOREIGN[foreign]}` in place of `{foreign}`" if foreign else _GRAMMAR
@@ -310,7 +310,7 @@ class _Parser:
         return run
 
     def _note_unquoted(self, node: ast.Compare) -> None:
-        """In ``kind == NS-WD`` there may be no columns NS and WD."""
+        """Note names that may be unquoted text: in ``kind == NS-WD`` there may be no columns NS and WD."""
         names = [part for part in ast.walk(node.comparators[0]) if isinstance(part, ast.Name)]
         if isinstance(node.left, ast.Name) and isinstance(node.ops[0], ast.Eq | ast.NotEq) and names:
             right = node.comparators[0]
@@ -345,7 +345,7 @@ class _Parser:
             raise self._error(left if isinstance(a, _Truth) else right, "a comparison is compared", "numbers or text")
         unknown = np.logical_or(a.missing, b.missing)
         if type(a) is not type(b):
-            # A column without any value may be of any kind.
+            # A column without any values may be of any kind.
             if np.all(unknown):
                 return _Truth(False, False)
             raise self._error(left, f"{_kind(a)} is compared with {_kind(b)}", "numbers on both sides, or text")
@@ -365,7 +365,7 @@ class _Parser:
         return lambda table: _calculated(function, operand(table))
 
     def _name(self, node: ast.Name) -> str:
-        """Python folds some letters of identifiers into others, so the name is taken from the text."""
+        """The name as written in the text, since Python normalises some letters of identifiers."""
         start = self._position(node.col_offset)
         return self.backquoted.get(start, self.text[start : start + len(node.id)])
 
@@ -395,7 +395,7 @@ class _Parser:
         if isinstance(node.value, bool | float):
             return _Number(node.value)
         if isinstance(node.value, int):
-            # Long integers stay exact as far as columns can hold them.
+            # Long integers stay exact as far as columns can represent them.
             try:
                 return _Number(node.value if -(2**63) <= node.value < 2**64 else float(node.value))
             except OverflowError:
@@ -404,7 +404,7 @@ class _Parser:
 
 
 def _as_truth(value: _Value) -> _Truth | None:
-    """A truth from a comparison or a column of truth values, None from anything else."""
+    """The truth value of a comparison or of a column of truth values; None for anything else."""
     if isinstance(value, _Truth):
         return value
     if isinstance(value, _Number) and np.asarray(value.values).dtype == bool:
@@ -425,15 +425,15 @@ def _both(a: _Truth, b: _Truth) -> _Truth:
 
 
 def _calculated(function: Callable, *operands: _Number) -> _Number:
-    """Double precision throughout; what has no value, such as sqrt(-1), is missing."""
+    """Apply a function in double precision; undefined results, such as sqrt(-1), are missing."""
     values = function(*(np.asarray(operand.values, dtype=np.float64) for operand in operands))
     missing = np.logical_or.reduce([np.broadcast_to(operand.missing, values.shape) for operand in operands])
-    # A plain number is compared in the precision of the column beside it, an array of one is not.
+    # A plain number is compared in the precision of the column, whereas an array with one number is not.
     return _Number(values if values.ndim else float(values), missing | np.isnan(values))
 
 
 def _finite(number: _Number) -> _Truth:
-    """The one question about a missing value that has an answer."""
+    """Whether numbers are finite, the only question about a missing value that has an answer."""
     holds = np.logical_and(np.isfinite(number.values), np.logical_not(number.missing))
     return _Truth(holds, np.logical_not(holds))
 

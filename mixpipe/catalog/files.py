@@ -1,4 +1,4 @@
-"""From what a configuration says about files to the files themselves."""
+"""Resolution of the paths and patterns of a configuration to files."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
 
 
 def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
-    """Files that a path, a glob or a list of both stands for.
+    """The files to which a path, a glob pattern or a list of both refers.
 
     Parameters
     ----------
     patterns : str, Path or sequence of these
         Paths, absolute or relative to `base`; ``*``, ``?``, ``[...]`` and ``**`` match files.
     base : Path
-        Folder that relative paths start from.
+        Folder to which relative paths refer.
 
     Returns
     -------
     tuple of Path
-        In the order of the list; the matches of one glob sorted with numbers by value (``part2`` before ``part10``).
+        Files in the order of the list; the matches of a glob pattern are sorted with numbers by value (``part2`` before
+        ``part10``).
 
     Raises
     ------
     ConfigError
-        For a path or glob without a file, a folder, or a file that is named twice.
+        For a path or pattern without a file, a folder, or a file that is named twice.
     """
     entries = [patterns] if isinstance(patterns, str | Path) else list(patterns)
     if any("\0" in str(entry) for entry in entries):
@@ -64,12 +65,12 @@ def place(table: Table) -> str:
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """Refuse a file that changes while it is read here.
+    """Refuse a file that changes while it is read in this context.
 
     Raises
     ------
     PassingError
-        If it did.
+        If the file changed.
     """
     before = _state(path)
     yield
@@ -78,7 +79,7 @@ def unchanged(path: Path) -> Iterator[None]:
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes with a file; None if there is none, which reading it says better."""
+    """A state that changes with the file; None if there is no file, for which reading it gives a better message."""
     try:
         state = path.stat()
     except (OSError, ValueError):
@@ -93,7 +94,7 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
         raise ConfigError(f"{path.name} is a link that leads back to itself", _folder(path), "a file that exists")
     if path.is_dir():
         raise ConfigError(f"{entry} is a folder", _folder(path), "a file, or a pattern such as folder/*.fits")
-    # A name with brackets may be a file as it stands, so look before taking it for a glob.
+    # A name with brackets may itself be a file, so check for this before interpreting it as a pattern.
     if path.exists():
         return [path]
     if not glob.has_magic(text):
@@ -106,7 +107,7 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
 
 
 def _folder(path: Path) -> str:
-    """Where a file was looked for, in full: a relative path is not from where its writer thinks."""
+    """Full path of the folder that was searched, since a relative path may not start where its author thinks."""
     return f"in {path.parent.absolute()}"
 
 
@@ -119,7 +120,7 @@ def _is_loop(path: Path) -> bool:
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that takes runs of digits as numbers; the plain text settles ties such as 1 and 01."""
+    """Sort key that treats runs of digits as numbers; the plain text breaks ties such as 1 and 01."""
     parts = [part for part in re.split(r"([0-9]+)", str(path)) if part]
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], str(path)
 

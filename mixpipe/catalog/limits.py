@@ -1,4 +1,4 @@
-"""Upper and lower limits in a catalog's columns: as `<0.0017`, by a flag, or in columns of their own."""
+"""Upper and lower limits in a catalog's columns: written as `<0.0017`, marked by a flag, or in separate columns."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from astropy.table import MaskedColumn
 from numpy.typing import NDArray
 
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import is_number
 
 UPPER, VALUE, LOWER = -1, 0, 1
 
 _SIGNS = {"<": UPPER, "≤": UPPER, ">": LOWER, "≥": LOWER}
-# What flag columns hold. Numbers as in the NASA Exoplanet Archive: 1 marks an upper limit, -1 a lower one.
+# Values of flag columns. Numbers are those of the NASA Exoplanet Archive: 1 marks an upper limit, -1 a lower limit.
 _FLAGS = {
     **_SIGNS,
     **dict.fromkeys(("1", "u", "ul", "upper", "true", "t", "<="), UPPER),
@@ -24,7 +25,7 @@ EXPECTED_FLAGS = "< or 1 for an upper limit, > or -1 for a lower limit, 0 or bla
 
 
 def split_limits(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.int8]]:
-    """Texts without the sign of a limit, and which limit each is.
+    """Remove the sign of a limit from texts, and return which limit each of them is.
 
     Examples
     --------
@@ -42,21 +43,21 @@ def split_limits(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.
 
 
 def read_flags(column: MaskedColumn, refuse: Callable[[str, str], Exception]) -> NDArray[np.int8]:
-    """Limits from a column of flags; a missing flag is that of a value.
+    """Read limits from a column of flags; a missing flag means a value.
 
     Parameters
     ----------
     column : MaskedColumn
         Texts, numbers or truth values.
     refuse : callable
-        Makes the error to raise from what was found and what was expected.
+        Function that makes the error to raise from what was found and what was expected.
     """
     values, missing = column.data.data, column.data.mask
     limits = np.zeros(len(values), dtype=np.int8)
     for value in np.unique(values[~missing]):
         text = f"{value:g}" if values.dtype.kind in "iuf" and is_number(str(value)) else str(value).strip().lower()
         if text not in _FLAGS:
-            n_bad = np.count_nonzero((values == value) & ~missing)
-            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {n_bad} rows", EXPECTED_FLAGS)
+            rows = plural(int(np.count_nonzero((values == value) & ~missing)), "row")
+            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {rows}", EXPECTED_FLAGS)
         limits[(values == value) & ~missing] = _FLAGS[text]
     return limits

@@ -1,4 +1,4 @@
-"""Read a catalog, or only its header, whatever its format."""
+"""Reading of a catalog, or of its header only, in any format."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mixpipe.catalog.source import Source
 if TYPE_CHECKING:
     from astropy.table import Table
 
-# A megabyte for each column of numbers.
+# A block has a megabyte for each column of numbers.
 BLOCK_ROWS = 1 << 17
 
-# Each format's libraries are imported when a file of that format is met.
+# The libraries of a format are imported only when a file of that format is read.
 _READERS = {
     "fits": "mixpipe.catalog.formats.fits",
     "csv": "mixpipe.catalog.formats.text",
@@ -32,7 +32,7 @@ _READERS = {
 
 
 class _Reader(Protocol):
-    """What each format's module offers."""
+    """The functions that the module of each format has."""
 
     def columns(self, source: Source) -> dict[str, str | None]:
         """Names and units, from the header."""
@@ -53,29 +53,31 @@ def read_catalog(
     missing: Sequence[float | str] = (),
     where_from: str = "",
 ) -> Table:
-    """Read a catalog from one file, or from the files that it is spread over.
+    """Read a catalog from one file, or from several files over which it is distributed.
 
     Parameters
     ----------
     path : str, Path or sequence of these
-        The file, or the shards of one release, whose rows are joined in the order given.
+        The file, or the shards of one release, whose rows are joined in the given order.
     columns : sequence of str, optional
         Names of the columns to read, exactly as in the header; all if None.
     format : str
         ``fits``, ``csv`` (any delimited text with a header line), ``ecsv``, ``votable``, ``mrt`` (machine-readable
-        tables of the CDS and the AAS), ``parquet`` or ``hdf5``; ``auto`` finds out. Gzipped files are read as they are.
+        tables of the CDS and the AAS), ``parquet`` or ``hdf5``; ``auto`` determines the format. Gzipped files can be
+        read directly.
     hdu : int or str, optional
         FITS: number or EXTNAME of the table; the first table if None.
     path_in_file : str, optional
-        HDF5: a compound dataset, or a group with a dataset per column; not needed if there is only one.
+        HDF5: path of a compound dataset, or of a group with a dataset per column; not needed if there is only one.
     comment : str, optional
-        CSV: lines that start with this are skipped. Without it, lines that start with ``#`` in front of the header are.
+        CSV: lines that start with this are skipped. Without it, lines that start with ``#`` before the header are
+        skipped.
     delimiter : str, optional
-        CSV: one character, or ``whitespace`` or ``tab``; found out from the header line if None.
+        CSV: one character, or ``whitespace`` or ``tab``; determined from the header line if None.
     missing : sequence of float or str
-        Sentinels: cells that hold one of these are masked.
+        Sentinels: cells that contain one of these are masked.
     where_from : str
-        Which catalog and release this is, for error messages.
+        Description of the catalog and release for error messages.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def read_catalog(
     Raises
     ------
     CatalogError
-        For a file that is not there, not readable, not of its format, or lacks a column.
+        For a file that does not exist, cannot be read, is not of its format, or lacks a column.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
     if not paths:
@@ -97,7 +99,7 @@ def read_catalog(
             Path(file), format, hdu, path_in_file, comment, delimiter, tuple(missing), where_from
         ).resolved()
         parts = list(_blocks(source, columns, sys.maxsize))
-        # Shards need the same columns whether or not they were asked for by name.
+        # Shards must have the same columns whether or not these were requested by name.
         columns = parts[0].colnames if columns is None else columns
         tables += parts
         sources += [source] * len(parts)
@@ -110,10 +112,11 @@ def read_catalog(
 def read_blocks(
     path: str | Path, columns: Sequence[str] | None = None, *, rows: int = BLOCK_ROWS, **options: Any
 ) -> Iterator[Table]:
-    """Read a catalog file some rows at a time, in memory for these rows only.
+    """Read a catalog file in blocks of rows, with only one block in memory.
 
     FITS, Parquet and HDF5 files are read once. Delimited text of more than one block is read twice, because the type of
-    a column may only show in its last row. VOTable, ECSV and machine-readable tables are in memory as a whole.
+    a column may become apparent only in its last row. VOTable, ECSV and machine-readable tables are held in memory as a
+    whole.
 
     Parameters
     ----------
@@ -122,21 +125,22 @@ def read_blocks(
     columns : sequence of str, optional
         Names of the columns to read, exactly as in the header; all if None.
     rows : int
-        Most rows of a block; of wide tables blocks have fewer.
+        Largest number of rows of a block; blocks of wide tables have fewer.
     **options
         How it is read: `format` and what follows it in `read_catalog`.
 
     Yields
     ------
     astropy.table.Table
-        The next rows, as `read_catalog` gives them, except that texts are only as wide as those of the block. There is
-        at least one table; that of a file without rows is empty. ``meta["files"]`` has one entry, ``{"path", "n_rows",
-        "first_row"}``: the rows of the block, and how many rows of the file are in front of it.
+        The next rows, as `read_catalog` returns them, except that texts are only as wide as those of the block. There
+        is at least one table, which is empty for a file without rows. ``meta["files"]`` has one entry,
+        ``{"path", "n_rows", "first_row"}``: the number of rows of the block, and the number of rows of the file before
+        it.
 
     Raises
     ------
     CatalogError
-        When the block is asked for, as `read_catalog` does.
+        When the block is requested, as for `read_catalog`.
     """
     if rows < 1:
         raise ValueError(f"rows must be positive, not {rows}")
@@ -149,7 +153,7 @@ def read_blocks(
 
 
 def idle_options(path: str | Path, **options: Any) -> dict[str, str]:
-    """Options that say nothing about a file of this format, each with the format that they are for.
+    """Options that do not apply to the format of this file, each with the format to which it applies.
 
     Parameters
     ----------
@@ -164,7 +168,7 @@ def idle_options(path: str | Path, **options: Any) -> dict[str, str]:
 def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
     """Column names and units of one file, from its header.
 
-    Cheap however large the file, except for VOTable, ECSV and machine-readable tables, which are read whole.
+    This is fast for files of any size, except for VOTable, ECSV and machine-readable tables, which are read whole.
 
     Parameters
     ----------
@@ -176,7 +180,7 @@ def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
     Returns
     -------
     dict
-        Unit of each column, None where the file gives none, in the file's order.
+        Unit of each column, or None if the file gives none, in the order of the file.
     """
     source = Source(Path(path), **options).resolved()
     with _quiet(), source.parsing():
@@ -188,12 +192,12 @@ def _reader(source: Source) -> _Reader:
 
 
 def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """Tables of one file, with sentinels masked."""
+    """Blocks of one file, with sentinels masked."""
     from mixpipe.catalog.formats.arrays import mask_sentinels
 
     blocks = _reader(source).blocks(source, columns, rows)
     while True:
-        # Only around the step: what the caller does between two blocks is his.
+        # Only the reading of a block is wrapped, not what the caller does between two blocks.
         with _quiet(), source.parsing():
             table = next(blocks, None)
         if table is None:
@@ -204,14 +208,14 @@ def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterato
 
 
 def _quiet() -> warnings.catch_warnings:
-    """Silence Astropy's remarks on headers; what matters is raised or shows in the counts of dropped rows."""
+    """Silence Astropy's warnings about headers; real problems raise errors or show in the counts of dropped rows."""
     from astropy.utils.exceptions import AstropyWarning
 
     return warnings.catch_warnings(action="ignore", category=AstropyWarning)
 
 
 def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
-    """Rows of all tables; what a column holds, and its unit, must be the same in each."""
+    """Join the rows of all tables; the kind of content and the unit of each column must be the same in all."""
     from astropy.table import MaskedColumn, Table
 
     from mixpipe.catalog.formats.arrays import kind_of
@@ -228,7 +232,7 @@ def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
                 raise source.error(
                     f"column {name!r} has the unit {part.unit}", f"{parts[first].unit} as in {sources[first].path}"
                 )
-        # Rows without a single value may have been taken for another type.
+        # Rows without a single value may have been assigned a different type.
         arrays = [
             part.data if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
             for part, kind in zip(parts, kinds, strict=True)

@@ -1,4 +1,4 @@
-"""Which column of a catalog holds the errors, bounds or limits of which, by the field's habits of naming."""
+"""Recognition of the columns with errors, bounds or limits of other columns, from naming conventions in astronomy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
-# Parts of names. A side of one letter counts only with something between it and the name of the value.
+# Parts of names. A side of a single letter counts only if it is separated from the name of the value.
 _GAP, _GAPS = r"[\s_.-]*", r"[\s_.-]+"
 _ERROR = r"(?:errors?|errs?|uncert(?:ainty|ainties)?|unc|sigma|std(?:dev|err)?|stdev)"
 _IVAR, _VARIANCE = r"(?:ivar|inv_?var|inverse_?variance)", r"(?:variance|var)"
@@ -30,9 +30,9 @@ _ROLES = {
     "ivar": "inverse variance",
     "flag": "limit flag",
 }
-# A unit behind a name, as in `mass [Msun]`; the brackets of [Fe/H] and e_[Fe/H] are the name.
+# A unit that follows a name, as in `mass [Msun]`; the brackets of [Fe/H] and e_[Fe/H] are part of the name.
 _BRACKETS = re.compile(r"(?<=[A-Za-z0-9)\]])\s*[\[(]([^\[\]()]*)[\])]\s*$")
-# E_B-V is no error of B-V.
+# E_B-V is not an error of B-V.
 _COLOUR_EXCESS = re.compile(r"E[_(](?:[A-Za-z]{1,3}|[A-Z]\d?)-[A-Za-z]{1,3}[_)]?")
 _COORDINATE = re.compile(
     r"_?(?:ra|de|dec|decl|alpha|delta|[ge]l(?:on|at)|s[lb]at|s?lon|s?lat|ecl_l(?:on|at)|ll|bb|l|b|sg_?[xyz]{2}|sg[lb])"
@@ -47,24 +47,24 @@ _IDENTIFIER = re.compile(
 _BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
 _BANDS_OF = {role: re.compile(form, re.IGNORECASE) for role, form in (("sigma", _ERROR), ("ivar", _IVAR))}
 _BAND = re.compile("(?P<quantity>.+)_(?P<band>[A-Za-z][A-Za-z0-9]?)")
-# Shares of rows: 90 % of one sign have a mean sign of 0.8.
+# Thresholds for the mean sign (0.8 if 90 % of the rows have the same sign), and for a share of rows.
 _ONE_SIGN, _NEARLY_ALL = 0.8, 0.95
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A column that can be fitted, and the columns that say how well it is known.
+    """A column that can be fitted, with the columns of its errors and limits.
 
     Parameters
     ----------
     value : str
         Column with the values.
     error : str, tuple of (str, str) or None
-        Column with errors, or columns with upper and lower errors.
+        Column of errors, or columns of upper and lower errors.
     kind : str
-        What the errors are: ``sigma``, ``variance`` or ``ivar``.
+        Kind of the errors: ``sigma``, ``variance`` or ``ivar``.
     flag, upper_limit, lower_limit : str or None
-        Columns about limits.
+        Columns that define limits.
     """
 
     value: str
@@ -77,19 +77,19 @@ class Measurement:
 
 @dataclass(frozen=True)
 class _Habit:
-    """A form of names: what a column with such a name is to the column `x`."""
+    """A naming convention: the role for column `x` of a column with a name of this form."""
 
     form: re.Pattern[str]
     role: str
-    # The name is common for other things, too: the numbers have to look like errors of these values.
+    # The name is also common for other quantities, so that the numbers must look like errors of these values.
     weak: bool = False
-    # The value's name exactly as it stands, in capitals and separators.
+    # The name of the value must match exactly, including capitals and separators.
     exact: bool = False
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a column is to another one, and how far down the list of habits that was found."""
+    """The role of a column for another one, and the rank of the naming convention that implies it."""
 
     value: str
     role: str
@@ -122,12 +122,12 @@ def _habits() -> Iterator[_Habit]:
     yield from habit("ivar", f"{x}{_GAP}{_IVAR}", f"{_IVAR}{_GAPS}{x}")
     yield from habit("variance", f"{x}{_GAPS}{_VARIANCE}", f"{_VARIANCE}{_GAPS}{x}")
     yield from habit("sigma", f"{x}{_GAP}{_ERROR}", f"{_ERROR}{_GAPS}{x}", f"er?_{x}")
-    # errX, eTeff: the capital parts them from words that begin with these letters.
+    # errX, eTeff: the capital distinguishes them from words that begin with these letters.
     yield from habit("sigma", r"(?:err|sigma|sig|e)(?P<x>[A-Z].*)", case=True)
     # SDSS psfMagErr_g, SExtractor MAGERR_AUTO, DESI FLUX_IVAR_G.
     yield from habit("sigma", f"{x}{_ERROR}{rest}")
     yield from habit("ivar", f"{x}{_IVAR}{rest}")
-    # WISE w1sigmpro, 2MASS j_msigcom. The suffix _sig alone is as often a significance.
+    # WISE w1sigmpro, 2MASS j_msigcom. A plain suffix _sig is just as often a significance.
     yield from habit("sigma", r"(?P<x>.*[a-z0-9])sigcom", r"(?P<x>.*[a-z0-9])sig(?P<rest>[a-z]+)")
     for side, bound in _BOUNDS.items():
         yield from habit(f"{side} bound", f"{x}{_GAPS}{bound}", f"{bound}{_GAPS}{x}")
@@ -144,20 +144,20 @@ _HABITS = tuple(_habits())
 
 
 def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measurement], dict[str, str]]:
-    """Values with their errors, by the names of the columns and what a sample of their numbers allows.
+    """Find values with their errors, from the names of the columns and a sample of their numbers.
 
     Parameters
     ----------
     columns : mapping of str to (ndarray or None)
-        Names in the order of the file, each with the numbers of the same rows, NaN where one is missing, or None for
-        a column that holds no numbers.
+        Names in the order of the file, each with the numbers of the same rows, which are NaN where missing, or None for
+        a column that does not contain numbers.
 
     Returns
     -------
     measurements : list of Measurement
-        Each column of numbers that says nothing about another one.
+        All columns of numbers that do not describe another column.
     others : dict
-        What each of the others is: ``error of x``, ``upper bound of x``, ...
+        Role of each of the other columns: ``error of x``, ``upper bound of x``, ...
 
     Examples
     --------
@@ -169,7 +169,7 @@ def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measu
     {'e_Plx': 'error of Plx', 'Plx_max': 'upper bound of Plx', 'Plx_min': 'lower bound of Plx'}
     """
     names = _Names(columns)
-    # What a name says first may not hold for want of a partner; then it is taken at its next word.
+    # The first interpretation of a name may fail because it lacks a partner; the next one is then tried.
     possible = {name: list(_readings(name, columns, names)) for name in columns}
     for bands in _errors_by_band(columns):
         # sigma_x and sigma_y beside x, y, v_x and v_y are errors of x and y.
@@ -181,7 +181,7 @@ def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measu
             possible[name].pop(0)
     about = {name: readings[0] for name, readings in possible.items() if readings}
     _tell_bounds(about, columns)
-    # What has an error of its own is a measurement: vlos_sigma beside vlos_sigma_err is a dispersion.
+    # A column that has an error is itself a measurement: vlos_sigma next to vlos_sigma_err is a dispersion.
     for value in {reading.value for reading in about.values() if reading.role in _ERRORS}:
         about.pop(value, None)
     roles: dict[str, dict[str, list[str]]] = {}
@@ -200,7 +200,7 @@ def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measu
 def _bare_error(
     found: list[Measurement], columns: Mapping[str, Numbers | None]
 ) -> tuple[list[Measurement], dict[str, str]]:
-    """A column just called `e` or `error` has the errors of the one other column of the table, if there is one."""
+    """A column called just `e` or `error` contains the errors of the only other column, if there is only one."""
     errors = [entry.value for entry in found if _BARE_ERROR.fullmatch(entry.value) and entry.error is None]
     rest = [
         entry
@@ -219,7 +219,7 @@ def _bare_error(
 
 
 def is_coordinate(name: str) -> bool:
-    """Whether a name is that of a position on the sky.
+    """Whether a name denotes a position on the sky.
 
     >>> is_coordinate("RA_ICRS"), is_coordinate("radius")
     (True, False)
@@ -228,7 +228,7 @@ def is_coordinate(name: str) -> bool:
 
 
 def is_identifier(name: str) -> bool:
-    """Whether a name is that of a column that says which object a row is of.
+    """Whether a name denotes a column that identifies the object of a row.
 
     >>> is_identifier("source_id"), is_identifier("Gmag")
     (True, False)
@@ -237,7 +237,7 @@ def is_identifier(name: str) -> bool:
 
 
 def unit_in(name: str) -> str | None:
-    """What stands in brackets behind a name.
+    """The unit in brackets that follows a name.
 
     >>> unit_in("mass [Msun]"), unit_in("[Fe/H]")
     ('Msun', None)
@@ -247,7 +247,7 @@ def unit_in(name: str) -> str | None:
 
 
 class _Names:
-    """Finds a column by its name, or by one that differs in capitals, separators or a unit in brackets only."""
+    """A lookup of columns by name, or by a name that differs only in capitals, separators or a unit in brackets."""
 
     def __init__(self, columns: Mapping[str, Numbers | None]) -> None:
         self.values = {name for name, numbers in columns.items() if numbers is not None}
@@ -271,7 +271,7 @@ def _spelled(name: str) -> tuple[str, str, str]:
 
 
 def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -> Iterator[_Reading]:
-    """What a column may be to another one, the most telling habit first."""
+    """Possible roles of a column for other columns, the most specific naming convention first."""
     for rank, habit in enumerate(_HABITS):
         for text in dict.fromkeys((name, _BRACKETS.sub("", name))):
             found = habit.form.fullmatch(text)
@@ -282,7 +282,7 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
             if value is None or value == name:
                 continue
             role = habit.role
-            # VizieR has E_x for the upper and e_x for the lower one of two errors.
+            # In VizieR, E_x is the upper and e_x is the lower of two errors.
             if role == "sigma" and text[:2] in ("E_", "e_") and text[0].swapcase() + text[1:] in columns:
                 role = "upper" if text[0] == "E" else "lower"
             if _plausible(role, columns[name], columns[value], habit.weak):
@@ -290,7 +290,7 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
 
 
 def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str, _Reading]]:
-    """Errors that share the ends of their names with one other quantity: ivar_u and ivar_g beside flux_u and flux_g."""
+    """Errors whose names share their ends with one other quantity: ivar_u and ivar_g next to flux_u and flux_g."""
     named: dict[str, dict[str, str]] = {}
     for name, numbers in columns.items():
         if (found := _BAND.fullmatch(name)) and numbers is not None:
@@ -306,19 +306,19 @@ def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str,
 
 
 def _plausible(role: str, numbers: Numbers | None, values: Numbers | None, weak: bool = False) -> bool:
-    """Whether the numbers of a column allow what its name says; of a weak name they have to say so themselves."""
+    """Whether the numbers of a column are consistent with its name; if the name is weak, they must support the role."""
     if role == "flag":
         return numbers is None or bool(np.all(np.isin(numbers[np.isfinite(numbers)], (-1.0, 0.0, 1.0))))
     if numbers is None or values is None:
         return False
-    # Ends of an interval are looked at together.
+    # The two ends of an interval are checked together.
     if role not in _ERRORS or (weak and role in _SIDES):
         return True
     finite = numbers[np.isfinite(numbers)]
     signs = np.sign(finite[finite != 0.0])
     if not signs.size:
         return not finite.size and not weak
-    # Some bad rows are no reason to doubt a name.
+    # A few bad rows are not a reason to doubt a name.
     if abs(signs.mean()) < _ONE_SIGN or (role not in _SIDES and signs.mean() < 0.0):
         return False
     known = values[np.isfinite(values)]
@@ -326,7 +326,7 @@ def _plausible(role: str, numbers: Numbers | None, values: Numbers | None, weak:
 
 
 def _ends(about: Mapping[str, _Reading]) -> dict[tuple[str, str, bool], dict[str, str]]:
-    """Columns that are one of two ends, by value, kind of end, and whether the name is a weak one; then by side."""
+    """Columns that are one of two ends, by value, kind of end, and whether the name is weak; then by side."""
     ends: dict[tuple[str, str, bool], dict[str, str]] = {}
     for name, reading in about.items():
         side, _, kind = reading.role.partition(" ")
@@ -336,12 +336,12 @@ def _ends(about: Mapping[str, _Reading]) -> dict[tuple[str, str, bool], dict[str
 
 
 def _without_partner(about: Mapping[str, _Reading]) -> list[str]:
-    """Upper ends without a lower one, and the reverse."""
+    """Upper ends without a lower end, and lower ends without an upper end."""
     return [name for sides in _ends(about).values() if len(sides) == 1 for name in sides.values()]
 
 
 def _tell_bounds(about: dict[str, _Reading], columns: Mapping[str, Numbers | None]) -> None:
-    """Where names do not say whether two ends are errors or bounds, see whether the values lie between them."""
+    """If names do not show whether two ends are errors or bounds, decide by whether the values lie between them."""
     for (value, kind, weak), sides in _ends(about).items():
         if not weak or kind:
             continue
@@ -355,7 +355,7 @@ def _tell_bounds(about: dict[str, _Reading], columns: Mapping[str, Numbers | Non
 
 
 def _enclose(values: Numbers | None, lower: Numbers | None, upper: Numbers | None) -> bool:
-    """Whether nearly all values lie between two others."""
+    """Whether nearly all values lie between the corresponding lower and upper ones."""
     if values is None or lower is None or upper is None:
         return False
     known = np.isfinite(values) & np.isfinite(lower) & np.isfinite(upper)

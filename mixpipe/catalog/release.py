@@ -1,4 +1,4 @@
-"""A release that was read into several files: its rows in the order of the files that they came from."""
+"""A release that was stored in several files, with its rows in the order of the original files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class StoredRelease:
     Parameters
     ----------
     parts : sequence of Path
-        These files; together they have all files of the release, maybe more.
+        Stored files, which together contain all files of the release, and possibly others.
     files : mapping of str to str
         The release's files in order, each with the SHA-256 of its content.
     place : str
-        Which release this is, for error messages.
+        Description of the release for error messages.
 
     Raises
     ------
     PassingError
-        If a file of the release, with this content, is in none of the parts.
+        If a file of the release, with this content, is not in any of the parts.
     """
 
     def __init__(self, parts: Sequence[Path], files: Mapping[str, str], place: str) -> None:
@@ -64,7 +64,7 @@ class StoredRelease:
         self.files = [held[item][1] for item in files.items()]
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Table]:
-        """These columns, some rows at a time; ``meta["files"]`` as `stored_blocks` gives it.
+        """Read these columns in blocks of rows, with ``meta["files"]`` as in `stored_blocks`.
 
         Raises
         ------
@@ -85,12 +85,12 @@ class StoredRelease:
 
 
 def joined(tables: Sequence[Table]) -> Table:
-    """Blocks of rows as one table, with the rows of a file's blocks added up.
+    """Join blocks of rows into one table, with the numbers of rows of each file added up.
 
     Raises
     ------
     CatalogError
-        If a column holds text in one file and numbers in another, or has another unit.
+        If a column contains text in one file and numbers in another, or has different units.
     """
     entries = [entry for table in tables for entry in table.meta["files"]]
     files = []

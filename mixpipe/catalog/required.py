@@ -1,4 +1,4 @@
-"""Which columns of a catalog its entries need: light, since every job of a run asks."""
+"""The columns of a catalog that its entries need. This module imports little, since every job of a run uses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mixpipe.config.settings import ColumnSettings
 def required_columns(
     columns: Iterable[ColumnSettings], where: str | None = None, key: str | None = None
 ) -> tuple[str, ...]:
-    """Columns of a catalog that have to be read for these entries.
+    """The columns of a catalog that have to be read for these entries.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def required_columns(
     Returns
     -------
     tuple of str
-        Each name once: key, columns of the cut, then value, error and weight of each entry.
+        Distinct names: key, columns of the cut, then value, error and weight of each entry.
 
     Examples
     --------

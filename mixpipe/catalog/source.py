@@ -1,4 +1,4 @@
-"""One catalog file: where it is, what format it has, and how to say what is wrong with it."""
+"""A catalog file: its path, its format, and its error messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXTENSIONS = {
 _MAGIC = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"\x89HDF\r\n\x1a\n": "hdf5", b"# %ECSV": "ecsv"}
 _BOM = b"\xef\xbb\xbf"
 
-# What is taken for a table now and then.
+# Files that users sometimes mistake for tables.
 _NO_TABLES = (
     (rb"PK(\x03\x04|\x05\x06)", "a zip archive or a spreadsheet"),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet"),
@@ -44,24 +44,25 @@ _NO_TABLES = (
     (rb"\s*\{", "JSON"),
 )
 
-# Settings of one format only; others have no use for them.
+# Settings that apply only to one format.
 _ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter": "csv"}
 
-# Bytes of a gzipped file in a format that is read whole: with more, memory could be filled by a small file.
+# Largest decompressed size, in bytes, of a gzipped file in a format that is read whole, since a small file could
+# otherwise fill the memory.
 _MOST_WHOLE = 1 << 30
 
-# Bytes looked at to tell a format: enough for the preamble of a machine-readable table.
+# Bytes that are examined to recognise a format: enough for the preamble of a machine-readable table.
 _HEAD = 1 << 16
 
-# Column names shown in an error message.
+# Largest number of column names in an error message.
 _SHOWN = 20
-# Longer names are not compared with others.
+# Names longer than this are not compared with others.
 _LONG = 100
 
 
 @dataclass(frozen=True)
 class Source:
-    """A catalog file and the settings that say how to read it; see `read_catalog` for each."""
+    """A catalog file and the settings with which it is read; see `read_catalog` for each."""
 
     path: Path
     format: str = "auto"
@@ -74,7 +75,7 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Where an error is, for its message."""
+        """The place of an error, for its message."""
         return f"in {self.where_from}, file {self.path}" if self.where_from else f"in {self.path}"
 
     def error(self, what: str, expected: str) -> CatalogError:
@@ -82,7 +83,7 @@ class Source:
         return CatalogError(what, self.place, expected)
 
     def open(self) -> BinaryIO:
-        """The file's bytes, decompressed if they are gzipped."""
+        """Open the file, decompressing it if it is gzipped."""
         return cast(BinaryIO, gzip.open(self.path)) if self._is_gzipped() else self.path.open("rb")
 
     def _is_gzipped(self) -> bool:
@@ -90,7 +91,7 @@ class Source:
             return stream.read(2) == b"\x1f\x8b"
 
     def content(self) -> bytes:
-        """All bytes, for formats that are read whole."""
+        """All bytes of the file, for formats that are read whole."""
         with self.open() as stream:
             if not self._is_gzipped():
                 return stream.read()
@@ -103,20 +104,20 @@ class Source:
         return content
 
     def idle(self) -> dict[str, str]:
-        """Settings that the file's format has no use for, each with the format that has."""
+        """Settings that do not apply to the format of the file, each with the format to which it applies."""
         given = {name: only for name, only in _ONLY_FOR.items() if getattr(self, name) is not None}
         return {name: only for name, only in given.items() if only != self.format}
 
     def resolved(self) -> Source:
-        """The same source with its format found out.
+        """The same source with its format determined.
 
-        The content decides where it has a signature, as extensions are often wrong; then the extension;
-        text without either is CSV.
+        A signature in the content takes precedence, since extensions are often wrong, followed by the extension; text
+        without either is CSV.
 
         Raises
         ------
         CatalogError
-            For a file that cannot be opened, is empty, or is no table.
+            For a file that cannot be opened, is empty, or is not a table.
         """
         if self.format not in ("auto", *FORMATS):
             raise ConfigError(f"unknown format {self.format!r}", self.place, f"one of auto, {', '.join(FORMATS)}")
@@ -148,16 +149,16 @@ class Source:
 
     @contextmanager
     def parsing(self) -> Iterator[None]:
-        """Turn what a format's library raises about a damaged file into a `CatalogError`."""
+        """Convert the exceptions that a format's library raises for a damaged file to `CatalogError`."""
         try:
             yield
         except (CatalogError, ConfigError):
             raise
-        # Also of a damaged file, which may say that it has any number of rows.
+        # A damaged file may claim any number of rows, and so cause this error, too.
         except MemoryError as error:
             what = "reading the file takes more memory than there is"
             raise self.error(what, "a whole file, or more memory") from error
-        # The libraries raise whatever a damaged file makes them stumble over: KeyError, TypeError, zlib.error, ...
+        # For a damaged file, the libraries raise all kinds of exceptions: KeyError, TypeError, zlib.error, ...
         except Exception as error:
             raise self.error(
                 f"the file cannot be read as {self.format} ({_reason(error)})",
@@ -165,7 +166,7 @@ class Source:
             ) from error
 
     def choose(self, available: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
-        """Check names against the file's header.
+        """Check column names against the header of the file.
 
         Parameters
         ----------
@@ -177,7 +178,7 @@ class Source:
         Returns
         -------
         tuple of str
-            The names to read, each once.
+            The distinct names to read.
 
         Raises
         ------
@@ -198,7 +199,7 @@ class Source:
 
 
 def expected_name(name: str, available: Sequence[str]) -> str:
-    """What to say was expected in place of an unknown name: a part of the list, and near ones.
+    """Describe what was expected instead of an unknown name: part of the list, and similar names.
 
     >>> expected_name("plx", ["Plx", "e_Plx", "Gmag"])
     "one of Plx, e_Plx, Gmag (did you mean 'Plx' or 'e_Plx'?)"
@@ -228,7 +229,7 @@ def _signature(head: bytes) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an exception's text, without the path, which is said elsewhere."""
+    """The first line of an exception's text without the path, which the message contains elsewhere."""
     text = (error.strerror if isinstance(error, OSError) and error.strerror else str(error)) or type(error).__name__
     lines = text.strip().splitlines()
     return excerpt(lines[0], 200) if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The columnar file that a release is read into once, so that every later job reads only its columns."""
+"""The columnar file in which a release is stored once, so that later jobs read only the columns that they need."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from mixpipe.catalog.formats.arrays import as_column, parse_unit, unit_text
 from mixpipe.catalog.formats.parquet import to_masked
 from mixpipe.catalog.source import Source
 
-# Rows that are written and read at a time, whatever the blocks that they come in.
+# Rows that are written and read at a time, whatever the sizes of the blocks that are passed in.
 GROUP_ROWS = 1 << 18
 
-# What a field of a column that cannot be stored says about it; the column has no values then.
+# Key of the field metadata that says why a column cannot be stored, in which case the column has no values.
 _REFUSED = b"refused"
 
-# Rows on their way into the file, and where they are from, for error messages.
+# Rows to be written to the file, and a description of their origin for error messages.
 _Part = tuple[pa.Table, str]
 
 
 def write_blocks(
     blocks: Iterable[Table], path: str | Path, files: Mapping[str, Mapping[str, object]] | None = None
 ) -> None:
-    """Write tables, one below the other, to a Parquet file, whole or not at all.
+    """Write tables, one after the other, to a Parquet file, whole or not at all.
 
-    Only some rows are in memory. The bytes of the file depend on the rows, not on the blocks that they come in.
+    Only some of the rows are in memory at a time. The bytes of the file depend on the rows, but not on their division
+    into blocks.
 
     Parameters
     ----------
     blocks : iterable of astropy.table.Table
-        At least one; all with the same columns, of one number, truth value or text a row. What is masked, NaN or blank
-        becomes null. ``meta["files"]`` is kept, with the rows of all blocks of a file added up.
+        At least one table. All tables have the same columns, with one number, truth value or text per row. Masked, NaN
+        and blank cells become null. ``meta["files"]`` is kept, with the numbers of rows of all blocks of a file added
+        up.
     path : str or Path
         The file to write.
     files : mapping, optional
-        What else to remember about a file, by its path: ``{"a.fits": {"sha256": "..."}}``.
+        Further information to store about a file, by its path: ``{"a.fits": {"sha256": "..."}}``.
 
-    A column with several values a row, and one that holds text in one block and numbers in another, or has another
-    unit, is written without values: reading it raises what is wrong with it, and the other columns are as good as ever.
+    A column that has several values per row, contains text in one block and numbers in another, or changes its unit is
+    written without values. Reading it raises an error that says what is wrong with it; the other columns are not
+    affected.
     """
     entries: list[dict[str, Any]] = []
     parts = _parts(blocks, entries)
@@ -77,7 +80,7 @@ def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Tabl
     Returns
     -------
     astropy.table.Table
-        Masked columns, as they were written, with ``meta["files"]``.
+        Masked columns as they were written, with ``meta["files"]``.
     """
     check_stored(path, columns or stored_columns(path))
     with _opened(path) as (source, file, files):
@@ -89,7 +92,7 @@ def read_columns(path: str | Path, columns: Sequence[str] | None = None) -> Tabl
 def stored_blocks(
     path: str | Path, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None
 ) -> Iterator[Table]:
-    """Read a table that `write_blocks` wrote some rows at a time.
+    """Read a table that `write_blocks` wrote, in blocks of rows.
 
     Parameters
     ----------
@@ -103,9 +106,9 @@ def stored_blocks(
     Yields
     ------
     astropy.table.Table
-        The next `GROUP_ROWS` rows, in the first and last block fewer; of a table without rows one that is empty.
-        Numbers with a fraction are NaN where they are masked, and their arrays are read-only where none is.
-        ``meta["files"]`` says which rows of which files these are: `n_rows` of them, behind `first_row` others.
+        The next `GROUP_ROWS` rows, or fewer in the first and last block; a table without rows gives one empty block.
+        Floating-point numbers are NaN where they are masked, and their arrays are read-only if none is masked.
+        ``meta["files"]`` says which rows of which files these are: `n_rows` rows after the first `first_row` rows.
     """
     check_stored(path, columns or stored_columns(path))
     with _opened(path) as (source, file, files):
@@ -127,7 +130,7 @@ def stored_blocks(
 
 
 def stored_files(path: str | Path) -> list[dict[str, Any]]:
-    """What a file that `write_blocks` wrote remembers of the files that its rows come from, from its footer."""
+    """Information about the original files of the rows, from the footer of a file that `write_blocks` wrote."""
     with _opened(path) as (_, _, files):
         return files
 
@@ -141,7 +144,7 @@ def stored_columns(path: str | Path) -> tuple[str, ...]:
 
 
 def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]]) -> Iterator[_Part]:
-    """The rows of each block; its files are added to the entries."""
+    """The rows of each block, whose files are added to the entries."""
     for block in blocks:
         for entry in block.meta.get("files", []):
             if not entries or entries[-1]["path"] != entry["path"]:
@@ -161,7 +164,7 @@ def _to_arrow(block: Table) -> pa.Table:
             continue
         column = as_column(name, stored, stored.unit)
         mask = column.mask
-        # Rows without a value have no type, so that the other rows decide on it.
+        # Rows without values have the null type, so that the other rows determine the type.
         array = pa.nulls(len(column)) if mask.all() else pa.array(column.data.data, mask=mask if mask.any() else None)
         unit = unit_text(column.unit)
         arrays.append(array)
@@ -170,11 +173,11 @@ def _to_arrow(block: Table) -> pa.Table:
 
 
 def _write(file: Path, schema: pa.Schema, parts: Iterator[_Part], meta: Callable[[], dict[str, str]]) -> None:
-    """Write groups of rows. When a part needs wider types, the file is written anew with what it had in front."""
+    """Write groups of rows. If a part requires wider types, the file is rewritten with the rows before it."""
     waiting: list[pa.Table] = []
     n_waiting = 0
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
-    # Measurements do not get smaller: neither compression nor statistics are worth their time.
+    # Measurements hardly compress, so that neither compression nor statistics are worth their time.
     with pq.ParquetWriter(file, schema, compression="none", use_dictionary=texts, write_statistics=False) as writer:
         for part in parts:
             wider = _wider(schema, *part)
@@ -187,7 +190,7 @@ def _write(file: Path, schema: pa.Schema, parts: Iterator[_Part], meta: Callable
                 n_waiting = waiting[0].num_rows
         else:
             _write_groups(writer, waiting, 1)
-            # Only now all files have been met.
+            # Only now are all files known.
             writer.add_key_value_metadata(meta())
             return
     before = itertools.chain(_groups(file), waiting)
@@ -196,10 +199,10 @@ def _write(file: Path, schema: pa.Schema, parts: Iterator[_Part], meta: Callable
 
 
 def _write_groups(writer: pq.ParquetWriter, tables: Sequence[pa.Table], fewest: int) -> pa.Table:
-    """Write groups as long as there are rows enough for one; the rows that are left."""
+    """Write groups as long as there are enough rows for one; returns the remaining rows."""
     rows = pa.concat_tables(tables)
     while rows.num_rows >= fewest:
-        # Without the seams between blocks, which would show in the bytes.
+        # Combining the chunks removes the boundaries between blocks, which would affect the bytes.
         writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks(), row_group_size=GROUP_ROWS)
         rows = rows.slice(GROUP_ROWS)
     return rows
@@ -212,7 +215,7 @@ def _groups(file: Path) -> Iterator[pa.Table]:
 
 
 def _wider(schema: pa.Schema, table: pa.Table, where: str) -> pa.Schema:
-    """The schema that also holds this table."""
+    """The schema widened such that it can also represent this table."""
     if table.schema.equals(schema, check_metadata=True):
         return schema
     if table.schema.names != schema.names:
@@ -244,7 +247,7 @@ def _is_refused(field: pa.Field) -> bool:
 
 
 def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows in the types of the schema, without the values of columns that are refused."""
+    """The rows converted to the types of the schema, without the values of columns that are refused."""
     for number, field in enumerate(schema):
         if _is_refused(field):
             table = table.set_column(number, field, pa.nulls(table.num_rows))
@@ -266,7 +269,7 @@ def check_storable(table: Table) -> None:
 
 
 def _no_number(block: Table, name: str) -> CatalogError | None:
-    """What is wrong with a column that has not one number, truth value or text a row."""
+    """The error about a column that does not have one number, truth value or text per row; None if it does."""
     stored = block[name]
     if stored.ndim == 1 and stored.dtype.kind not in "Oc":
         return None
@@ -298,7 +301,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
-    """The type that NumPy has for both, of which one may be the null type."""
+    """The common NumPy type of both, one of which may be the null type."""
     if pa.types.is_null(first) or first == second:
         return second
     if pa.types.is_null(second):
@@ -326,7 +329,7 @@ def _to_table(stored: pa.Table) -> Table:
 
 
 def _files_of(files: Sequence[Mapping[str, Any]], start: int, stop: int) -> list[dict[str, Any]]:
-    """The files that rows `start` to `stop` come from, each with the rows that are among them."""
+    """The files from which rows `start` to `stop` come, each with its rows among these."""
     entries, n_before = [], 0
     for entry in files:
         first, last = max(start - n_before, 0), min(stop - n_before, entry["n_rows"])

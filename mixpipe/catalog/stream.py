@@ -1,4 +1,4 @@
-"""A column that need not fit into memory: its table is read in blocks as often as needed."""
+"""A column that need not fit into memory, since its table is read in blocks as often as needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mixpipe.model.rows import Block, Rows
 
 
 def gathered(blocks: Iterator[Table], most: int | None = MEMORY_ROWS) -> Table | None:
-    """All rows in one table; None, and nothing kept, if there are more than `most`."""
+    """All rows in one table, or None, without keeping any, if there are more than `most`."""
     tables, n_rows = [], 0
     for table in blocks:
         tables.append(table)
@@ -35,7 +35,7 @@ class ColumnStream:
     Parameters
     ----------
     tables : callable
-        Each call reads all rows, as tables with the columns that the entry needs.
+        Each call reads all rows as tables with the columns that the entry needs.
     settings : ColumnSettings
         The entry.
     where : str or None
@@ -43,9 +43,9 @@ class ColumnStream:
     catalog, release : str
         Names for error messages.
     place : str
-        Which column this is, for error messages.
+        Description of the column for error messages.
     tell : callable or None
-        Called with the account of the rows, once it is known.
+        Called with the account of the rows as soon as it is known.
     """
 
     tables: Callable[[], Iterator[Table]]
@@ -60,12 +60,12 @@ class ColumnStream:
     _paths: set[str] = field(default_factory=set, init=False)
 
     def blocks(self) -> Iterator[tuple[Table, ColumnData, int]]:
-        """Each table, what can be used of it, and how many rows are in front of it.
+        """Each table, its usable data, and the number of rows before it.
 
         Raises
         ------
         CatalogError
-            At the end of the first pass, if no row can be used, or if there are limits.
+            At the end of the first pass, if no row is usable or if there are limits.
         """
         if self._negative is None:
             self._negative = self._find_negative()
@@ -94,9 +94,9 @@ class ColumnStream:
             self._account = account
 
     def rows(self, n_threads: int | None = None) -> Rows:
-        """The rows that can be used; weights that do not count rows sum to the number of rows that they are worth.
+        """The usable rows; weights that do not count rows sum to the effective number of rows.
 
-        Where there are weights, a pass over the rows tells what they are.
+        If there are weights, their kind is determined by a pass over the rows.
         """
         kind, scale = ("counts", 1.0) if self.settings.weight is None else self._weigh()
 
@@ -111,7 +111,7 @@ class ColumnStream:
         return Rows(blocks, n_threads or available_threads(), kind)
 
     def row_name(self, position: int) -> str:
-        """What the row at this position among the `rows`, which have been read, is called; nothing below zero."""
+        """Name of the row at this position among the `rows`, which must have been read; empty if it is negative."""
         for _, data, _ in self.blocks() if position >= 0 else ():
             used = np.arange(len(data)) if self.settings.weight is None else np.flatnonzero(data.weights > 0.0)
             if position < used.size:
@@ -120,7 +120,7 @@ class ColumnStream:
         return ""
 
     def _weigh(self) -> tuple[str, float]:
-        """The kind of the weights, and what they are multiplied with; the same for any blocks, files and order."""
+        """The kind of the weights, and the factor by which to multiply them; independent of blocks, files and order."""
         total, squares = ExactSum(), ExactSum()
         for _, data, _ in self.blocks():
             total.add(data.weights)
@@ -130,13 +130,13 @@ class ColumnStream:
 
     @property
     def account(self) -> Account:
-        """What became of the rows, once they have been read."""
+        """The account of the rows, once they have been read."""
         if self._account is None:
             raise ValueError("the rows have not been read yet")
         return self._account
 
     def _find_negative(self) -> frozenset[str]:
-        """Which columns of a pair of errors give them as negative numbers, which no block alone can tell."""
+        """Columns of a pair of errors that contain negative numbers throughout, which no single block can show."""
         error = self.settings.error
         if not isinstance(error, tuple) or self.settings.error_kind != "sigma":
             return frozenset()

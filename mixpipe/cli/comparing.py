@@ -14,12 +14,12 @@ import mixpipe
 from mixpipe.assess.comparison.compare import Comparison, differences_table, summary_row
 from mixpipe.assess.comparison.verdict import Difference
 from mixpipe.base.errors import ConfigError
+from mixpipe.base.files import json_text
 from mixpipe.base.presentation import measured
 from mixpipe.cli.display import say
 from mixpipe.cli.outputs import check_folder, check_picture
 from mixpipe.pipeline.compare import StoredFit, compare_stored, draw_comparison, read_stored, write_comparison
 from mixpipe.report.figures import save_figure
-from mixpipe.results.tables import json_text
 
 
 def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | None, out: str | None) -> None:

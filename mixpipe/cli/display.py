@@ -15,7 +15,7 @@ from rich.text import Text
 
 from mixpipe.assess.quality import REJECTED, Quality
 from mixpipe.base.arrays import Array
-from mixpipe.base.presentation import chance, count, measured
+from mixpipe.base.presentation import chance, count, measured, plural
 from mixpipe.catalog.columns import Account, ColumnData
 from mixpipe.cli.options import Request
 from mixpipe.config.settings import ColumnSettings, DensitySettings
@@ -252,7 +252,7 @@ def _in(unit: str | None) -> str:
 
 
 def _rows(number: int) -> str:
-    return f"{number:,} row{'s' if number != 1 else ''}"
+    return plural(number, "row")
 
 
 def _limits(data: Account | ColumnData) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import mixpipe
+from mixpipe.base.files import json_text
 from mixpipe.catalog.files import unchanged
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.required import required_columns
@@ -12,10 +13,10 @@ from mixpipe.cli.options import check_idle, naming_options, read_request
 from mixpipe.cli.progress import fit_progress
 from mixpipe.pipeline.fit import FittedColumn, fit_tables
 from mixpipe.pipeline.plan.texts import reading_options
-from mixpipe.results.tables import fit_document, json_text
+from mixpipe.results.tables import record_components
 
 # What other programs rely on: these keys and no others.
-_FIT_KEYS = ("estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged")
+_FIT_KEYS = ("n_components", "loglik", "bic", "aic", "icl", "converged")
 _COMPONENT_KEYS = ("weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary")
 _QUALITY_KEYS = ("ks", "ks_pvalue", "ad")
 _SELECTION_KEYS = ("n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected")
@@ -78,14 +79,17 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
 
 
 def _document(fitted: FittedColumn) -> dict[str, Any]:
-    document = fit_document(fitted.outcome.selection, fitted.outcome.assessment.quality, fitted.account.unit)
+    selection, quality = fitted.outcome.selection, fitted.outcome.assessment.quality
+    fit = selection.best
     return {
-        "n_data": document["n_data"],
+        "n_data": fit.n_data,
         "n_dropped": dict(fitted.account.dropped),
-        **{key: document[key] for key in _FIT_KEYS},
-        "components": [{key: row[key] for key in _COMPONENT_KEYS} for row in document["components"]],
-        "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in document["selection"]],
-        "quality": {key: document["quality"][key] for key in _QUALITY_KEYS},
-        "warnings": document["warnings"],
+        "estimator": fit.estimator,
+        "criterion": selection.criterion,
+        **{key: getattr(fit, key) for key in _FIT_KEYS},
+        "components": [{key: getattr(row, key) for key in _COMPONENT_KEYS} for row in record_components(fit)],
+        "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in selection.records()],
+        "quality": {key: getattr(quality, key) for key in _QUALITY_KEYS},
+        "warnings": fit.warnings,
         "version": mixpipe.__version__,
     }

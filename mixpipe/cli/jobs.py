@@ -25,6 +25,8 @@ _KNOWN = re.compile(
     r"WorkflowError:\nAt least one job ",
     re.DOTALL,
 )
+# What is counted beside the jobs that do something: their sum, and what can be asked for by name.
+_NO_JOBS = ("total", "all", "fits", "figures", "members", "comparisons")
 # How it ends where a file is not there any more, a while after the beginning of its job.
 _MISSING = re.compile(r"WorkflowError .*Missing files after \d+ seconds.*?:\n(?P<where>[^\n]+?) \(.*", re.DOTALL)
 # How Snakemake ends where it cannot write its own files, or those of a job.
@@ -77,9 +79,9 @@ class LogHandler(LogHandlerBase):
 
     def _text(self, record: logging.LogRecord) -> str:
         event, entry = getattr(record, "event", None), record.__dict__
-        # The target itself is a job to Snakemake, without a message.
+        # A target itself is a job to Snakemake, without a message.
         if event == LogEvent.RUN_INFO:
-            self._n_jobs = entry["stats"]["total"] - entry["stats"].get("all", 0)
+            self._n_jobs = sum(n for rule, n in entry["stats"].items() if rule not in _NO_JOBS)
         elif event == LogEvent.JOB_INFO and entry["rule_msg"]:
             self._begun[entry["jobid"]] = entry["rule_msg"]
             number = list(self._begun).index(entry["jobid"]) + 1

@@ -16,6 +16,7 @@ from mixpipe.cli.options import Request
 from mixpipe.pipeline.fit import FittedColumn, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.provenance import code_hash, sha256
+from mixpipe.results.record import SourceFile
 
 
 def check_picture(path: str) -> Path:
@@ -110,7 +111,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
     paths = {name: folder / file for name, file in FIT_FILES.items()}
     with _writing(folder, "--out"):
         digest = sha256(request.file)
-        file = {"path": str(request.file), "n_rows": fitted.account.n_read, "sha256": digest}
+        file = SourceFile(path=str(request.file), n_rows=fitted.account.n_read, sha256=digest)
         plan = request.plan(request.file.name, digest, code_hash("fit"))
         command = shlex.join(["mixpipe", *sys.argv[1:]])
         write_fit(paths, plan, [file], fitted, command, request.given)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import mixpipe
+from mixpipe.base.files import json_text
 from mixpipe.cli.display import say
 from mixpipe.pipeline.reproduce import Reproduction, reproduce_fit
-from mixpipe.results.tables import json_text
 
 
 def reproduce(path: str, *, as_json: bool) -> bool:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import mixpipe
 from mixpipe.base.errors import MixpipeError
+from mixpipe.base.files import json_text
 from mixpipe.cli.display import say
 from mixpipe.config.settings import load_config
 from mixpipe.pipeline.folder import find_obstacles
 from mixpipe.pipeline.plan.changes import find_changed
 from mixpipe.pipeline.plan.run import find_problems
 from mixpipe.results.provenance import STAGES, code_hash
-from mixpipe.results.tables import json_text
 
 # How messages of jobs begin, in the order of the work.
 _ORDER = "reading taking fitting drawing counting comparing writing"

@@ -1,1 +1,1 @@
-"""The configuration: value types, schema, and the lines of its file."""
+"""The configuration: its value types, its schema, and the line numbers in its file."""

@@ -1,4 +1,4 @@
-"""A YAML file with the line of each key; what is wrong with one, in plain words."""
+"""YAML files with the line of each key, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Lines = dict[KeyPath, str]
 
 DEEPEST = 6  # catalogs, its name, columns, its name, error, upper or lower
 
-# A configuration of ten thousand columns is a tenth of this, which takes minutes to be read.
+# A file of this size would take minutes to read; a configuration of ten thousand columns is a tenth as large.
 _LARGEST = 10 << 20
 
 _QUOTES = "quotes around all of the text"
-# What the parser says -> what that means, what was expected, and whether it is wrong where it began.
+# For each message of the parser: its meaning, what was expected, and whether the mistake is where the construct begins.
 _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
     (r"found character '\\t'", "a tab", "blanks to indent with", False),
     (
@@ -50,7 +50,7 @@ _MEANINGS: tuple[tuple[str, str, str, bool], ...] = (
 
 
 def read_yaml(path: Path) -> tuple[Any, Lines]:
-    """The content of a YAML file, and the place of each key, such as ``config.yaml line 3``.
+    """Read a YAML file: its content, and the place of each key, such as ``config.yaml line 3``.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
     Raises
     ------
     ConfigError
-        For a file that cannot be read, is no YAML, or gives a key twice.
+        For a file that cannot be read, is not valid YAML, or contains a key twice.
     """
     try:
         with path.open("rb") as stream:

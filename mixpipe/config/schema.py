@@ -1,6 +1,6 @@
-"""The schema of the configuration at work: defaults, checks, and the tables of config/README.md.
+"""Uses of the schema of the configuration: defaults, checks, and the tables of config/README.md.
 
-``config.schema.yaml`` beside this module is the one home of every key's meaning, default and range.
+The meaning, default and range of every key are defined only in ``config.schema.yaml``, next to this module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KeyPath = tuple[str | int, ...]
 
 
 class Where(Protocol):
-    """Says in words where in the configuration a section, or one of its keys, is."""
+    """A function that describes in words the place of a section, or of one of its keys, in the configuration."""
 
     def __call__(self, path: KeyPath, key: str | None = None) -> str: ...  # noqa: D102
 
@@ -44,7 +44,7 @@ _TYPE_WORDS = {
 
 
 def defaults(section: str) -> dict[str, Any]:
-    """What holds for the keys of a section that are left out.
+    """The defaults of the keys of a section.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def check(mapping: object, where: Where) -> None:
     mapping : object
         The configuration as loaded.
     where : callable
-        Says in words where in the configuration a section, or one of its keys, is.
+        Describes in words the place of a section, or of one of its keys, in the configuration.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check(mapping: object, where: Where) -> None:
 
 
 def accepted(schema: Mapping[str, Any]) -> str:
-    """What a key accepts, in words.
+    """Describe in words the values that a key accepts.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def key_table(section: str) -> str:
 
 
 def with_key_tables(text: str) -> str:
-    """A text in Markdown with the tables between ``<!-- keys: SECTION -->`` and ``<!-- end -->`` renewed."""
+    """A Markdown text with the tables between ``<!-- keys: SECTION -->`` and ``<!-- end -->`` updated."""
 
     def table(match: re.Match[str]) -> str:
         return f"{match[1]}\n\n{key_table(match[2])}\n\n{match[3]}"
@@ -128,14 +128,14 @@ def with_key_tables(text: str) -> str:
 
 @cache
 def _schema() -> dict[str, Any]:
-    # The loader in C is not part of every PyYAML; the other one takes as long as all else here.
+    # The fast C loader is not part of every PyYAML; the other one takes as long as everything else in this module.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return loader(SCHEMA.read_text(encoding="utf-8")).get_single_data()
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    # JSON knows no NaN and no infinity; YAML does.
+    # Unlike JSON, YAML has NaN and infinity.
     standard = Draft202012Validator.TYPE_CHECKER
     finite = standard.redefine(
         "number", lambda checker, value: standard.is_type(value, "number") and math.isfinite(value)
@@ -144,7 +144,7 @@ def _validator() -> Draft202012Validator:
 
 
 def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a ``$ref`` points to."""
+    """The schema to which a ``$ref`` points."""
     return _schema()["$defs"][schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
 
 

@@ -1,4 +1,4 @@
-"""The configuration as frozen value types. Names, meanings and defaults: config.schema.yaml."""
+"""The configuration as frozen value types, whose names, meanings and defaults are defined in config.schema.yaml."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from mixpipe.config.schema import KeyPath, Where, check, defaults
 
 
 def _default(section: str, key: str) -> Any:
-    """A field whose default is the schema's; lists become tuples."""
+    """A field with the default of the schema; lists become tuples."""
     value = defaults(section)[key]
     return field(default=tuple(value) if isinstance(value, list) else value)
 
 
 @dataclass(frozen=True)
 class ColumnSettings:
-    """How one entry of a catalog's `columns` becomes values, errors and weights.
+    """Settings by which one entry of a catalog's `columns` becomes values, errors and weights.
 
-    Of a histogram `bins` are the columns with the lower edges, the upper edges and the numbers of rows; `value` is the
-    first of them, whose unit is that of the values.
+    For a histogram, `bins` are the columns with the lower edges, the upper edges and the numbers of rows. `value` is
+    then the first of these, whose unit is that of the values.
     """
 
     name: str
@@ -65,12 +65,12 @@ class DensitySettings:
     tolerance: float = _default("column", "tolerance")
 
 
-# What says how densities are read and fitted, and what is for them alone.
+# Keys that define how densities are read and fitted, and keys that apply only to densities.
 _DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
 _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
-# The columns of a histogram.
+# Keys of the columns of a histogram.
 BINS = ("low", "high", "count")
-# What a histogram cannot have: its bins say where the values are, and how many.
+# Keys that a histogram cannot have, since its bins already define the values and their numbers.
 _NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
 
 
@@ -78,7 +78,7 @@ _NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "
 class CatalogSettings:
     """One entry of `catalogs`; releases map a name to files and patterns, oldest release first.
 
-    Its `columns` of values and those of `densities` are apart, each in the order of the file.
+    The `columns` of values and the `densities` are separate, each in the order of the file.
     """
 
     name: str
@@ -95,17 +95,17 @@ class CatalogSettings:
     where: str | None = _default("catalog", "where")
 
     def column(self, name: str) -> ColumnSettings:
-        """The column of values of this name."""
+        """The column of values with this name."""
         return next(column for column in self.columns if column.name == name)
 
     def density(self, name: str) -> DensitySettings:
-        """The column of densities of this name."""
+        """The column of densities with this name."""
         return next(column for column in self.densities if column.name == name)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The `settings` section: what holds for every fit of a run."""
+    """The `settings` section, which applies to all fits of a run."""
 
     max_components: int = _default("settings", "max_components")
     criterion: str = _default("settings", "criterion")
@@ -121,14 +121,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run."""
+    """The configuration of a whole run."""
 
     results: Path
     catalogs: tuple[CatalogSettings, ...]
     settings: Settings
 
     def catalog(self, name: str) -> CatalogSettings:
-        """The catalog of this name."""
+        """The catalog with this name."""
         return next(catalog for catalog in self.catalogs if catalog.name == name)
 
 
@@ -143,22 +143,22 @@ def load_config(path: str | Path) -> Config:
     Raises
     ------
     ConfigError
-        For a file that cannot be read, or the first key that is unknown, missing, given twice or has a value
-        that cannot be used.
+        For a file that cannot be read, or for the first key that is unknown, missing, given twice or has an invalid
+        value.
     """
     return parse_config(read_yaml(Path(path))[0], [path])
 
 
 def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
-    """Check a configuration that is already loaded.
+    """Check a configuration that has been loaded already.
 
     Parameters
     ----------
     mapping : mapping
         Nested keys and values, as from YAML.
     files : sequence of str or Path
-        The files that it came from, to say in which line a mistake is. Where several set the same key the
-        last one counts; files without any of its keys are ignored.
+        The files from which it was loaded, so that errors can name the line of a mistake. If several files set the same
+        key, the last one counts; files without any of the keys are ignored.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
 
     template = lines.get(("__use_yte__",))
     if template and isinstance(mapping, Mapping) and "__use_yte__" not in mapping:
-        # Snakemake takes the key out when it has obeyed it.
+        # Snakemake removes this key after it has acted on it.
         expected = "no such key: `mixpipe check` refuses such a file before anything in it runs"
         raise ConfigError("key '__use_yte__' has let Python run that stands in the file", f"in {template}", expected)
 
@@ -210,7 +210,7 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
 
 
 def _results(given: str, where: Callable[[str], str]) -> Path:
-    """The folder of results; it must hold nothing else, as the working folder does."""
+    """The folder of results, which must not contain anything else, as the working folder would."""
     path = Path(given)
     if Path.cwd().is_relative_to(os.path.realpath(path)):
         raise ConfigError(
@@ -333,7 +333,7 @@ def _bounds(given: list[float | None] | None, key: str, where: Callable[[str], s
 
 
 def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:
-    """Names become folders, and some file systems do not tell `Mass` from `mass`."""
+    """Refuse names that differ only in case, since they become folders, which some file systems do not distinguish."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
@@ -346,7 +346,7 @@ def _distinct(names: Mapping[str, Any], path: KeyPath, where: Where) -> None:
 
 
 def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
-    """Plain mappings with keys of text: a release called 2018 is a number to YAML."""
+    """Plain mappings whose keys are text; YAML reads a release called 2018 as a number."""
     if len(path) > DEEPEST:  # a YAML alias may contain itself
         raise ConfigError("keys are nested too deeply", where(path[:DEEPEST]), f"at most {DEEPEST} levels")
     if isinstance(value, Mapping):
@@ -366,6 +366,6 @@ def _with_text_keys(value: Any, path: KeyPath, where: Where) -> Any:
 
 
 def _shown(path: Path) -> Path:
-    """The path from the working directory if it is below: Snakemake makes all paths absolute."""
+    """The path relative to the working directory if it is below it, since Snakemake makes all paths absolute."""
     full = path.absolute()
     return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else path

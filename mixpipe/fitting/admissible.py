@@ -1,15 +1,17 @@
-"""Components that rest on a few rows or on the grain, and what the choice of the number of components takes off for
-them.
+"""Penalties on components that rest on a few rows or on the grain, for the choice of the number of components.
 
-BIC approximates the logarithm of a Bayes factor, and presumes that the information on each parameter grows with the
-number of rows N: a parameter costs ``ln(N) / 2`` nats. That on the mean of a component on one row with a tiny error, or
-on two that lie close together, is larger without limit, and so is the likelihood. What BIC leaves out is the Occam
-factor of such a component: the part of the prior range R, here the overall width of the data, that its location and its
-width are confined to, ``(sqrt(T) / R)^2`` for a total variance T. And a group of more rows that is hardly wider than
-the grain of the values may be chance: there are so many places for it. BIC takes the information on its location for
-that of all rows, ``N / R^2``, where it is ``w N / T``; what is missing is ``ln(w R^2 / T) / 2``. A component on fewer
-than three rows has to gain, beside its Occam factor, once more what BIC takes for a component: what is left to it are
-rows far from all others.
+BIC approximates the logarithm of a Bayes factor and presumes that the information on each parameter grows with the
+number of rows N: a parameter costs ``ln(N) / 2`` nats. If a component rests on one row with a tiny error, or on two
+rows that lie close together, the information on its mean is unbounded, and so is the likelihood. BIC then omits the
+Occam factor of the component: the fraction of the prior range R, here the overall width of the data, to which its
+location and its width are confined, ``(sqrt(T) / R)^2`` for a total variance T.
+
+A group of more rows that is hardly wider than the grain of the values may also be due to chance, because it could have
+occurred at so many places. BIC takes the information on its location to be that of all rows, ``N / R^2``, whereas it is
+``w N / T``; the missing term is ``ln(w R^2 / T) / 2``.
+
+A component on fewer than three rows has to gain, in addition to its Occam factor, the BIC penalty of a component a
+second time. This leaves such components only for rows that are far from all others.
 """
 
 from __future__ import annotations
@@ -20,17 +22,18 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 
-# Components that rest on fewer than three effective rows are not regular: two rows always have a width, and three tie
-# with chance. Of three rows that belong to a component nearly as a whole a little is missing.
+# Components that rest on fewer than three effective rows are not regular: two rows always have a width, and with three
+# rows the gain can still be due to chance. The limit is slightly below three because rows belong to a component almost,
+# but not quite, entirely.
 MIN_ROWS = 2.9
-# Parameters of a component.
+# Number of parameters of a component.
 _PARAMS = 3
-# Components of less than so many times the grain are hardly wider than it.
+# Components narrower than this many times the grain count as hardly wider than it.
 NEAR_GRAIN = 3.0
 
 
 def count_effective(first: Array, second: Array) -> Array:
-    """Effective rows from the sums of a_i and of a_i^2 over the rows; 0 where there are none.
+    """Effective number of rows, from the sums of a_i and of a_i^2 over the rows; 0 where there are none.
 
     >>> count_effective(np.array([3.0, 1.0, 0.0]), np.array([3.0, 1.0, 0.0]))
     array([3., 1., 0.])
@@ -40,16 +43,16 @@ def count_effective(first: Array, second: Array) -> Array:
 
 
 def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> float:
-    """Nats to be taken off for components on fewer than three effective rows, where fits are compared.
+    """Penalty, in nats, on components that rest on fewer than three effective rows, for the comparison of fits.
 
     Parameters
     ----------
     rows, total_var : ndarray, shape (n_components,)
-        Effective rows of each component, and the total variance that it has for these.
+        Effective number of rows of each component, and its typical total variance for these rows.
     spread : float
         Overall variance of the data.
     n_data : float
-        Rows.
+        Number of rows.
 
     Examples
     --------
@@ -62,14 +65,14 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> f
 
 
 def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float) -> float:
-    """Nats to be taken off for other components that are hardly wider than the grain, where their number is chosen.
+    """Penalty, in nats, on the other components that are hardly wider than the grain, for the choice of their number.
 
     Parameters
     ----------
     weights, rows, total_var, spread
-        Weights of the components, and as in `occam_nats`.
+        Weights of the components; the others as in `occam_nats`.
     grain : float
-        Square of the smallest total width that the values resolve, where errors are smaller; 0 elsewhere.
+        Square of the smallest total width that the values resolve if errors are smaller than it; otherwise 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The public fits: a mixture with a given number of components, and the choice of that number."""
+"""The public functions: fit a mixture with a given number of components, and choose that number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
 
-# A criterion that is higher by less than this hardly speaks against a number of components (Kass & Raftery 1995).
+# A criterion that is higher by less than this is hardly evidence against a number of components (Kass & Raftery 1995).
 _CLOSE_CHOICE = 2.0
 
 
@@ -39,7 +39,7 @@ def fit_mixture(
     sigma_floor: float | None = None,
     n_threads: int | None = None,
 ) -> FitResult:
-    """Maximum-likelihood mixture of values with per-row errors.
+    """Fit a mixture to values with per-row errors by maximum likelihood.
 
     Parameters
     ----------
@@ -56,24 +56,25 @@ def fit_mixture(
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
-        Bounds that observed values had to lie between to be in the sample, infinite on an open side.
+        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
     family : str
-        Of the components: one of `mixpipe.model.families.FAMILIES`.
+        Family of the components, one of `mixpipe.model.families.FAMILIES`.
     background : tuple of (float, float), "uniform" or None
-        Range of a uniform component, which counts as one of the components; ``"uniform"`` is that of the values.
+        Range of a uniform component, which counts as one of the components; ``"uniform"`` means the range of the
+        values.
     start : Mixture or None
-        Climb from here instead of searching for the global maximum. Its families and the ranges of its uniform
-        components are kept, whatever `family` and `background` say.
+        Climb from this mixture instead of searching for the global maximum. Its families and the ranges of its uniform
+        components are kept, and `family` and `background` are ignored.
     algorithm : str
-        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. This and
-        `equal_sigmas` are for Gaussian components and values without limits.
+        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. Plain EM and
+        `equal_sigmas` require Gaussian components and values without limits.
     equal_sigmas : bool
-        Give all components one width.
+        Give all components the same width.
     sigma_floor : float or None
-        Lower bound on the sigmas, in the unit of `x`. By default that of `mixpipe.model.resolution.find_resolution`: 0
-        where every error is larger than the grain of the values.
+        Lower bound on the sigmas, in the unit of `x`. By default, that of `mixpipe.model.resolution.find_resolution`,
+        which is 0 if every error is larger than the grain of the values.
     n_threads : int or None
-        Threads; all cores by default. The result does not depend on it.
+        Number of threads; all cores by default. The result does not depend on it.
 
     Returns
     -------
@@ -133,14 +134,14 @@ def choose_n_components(
     x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads
         As in `fit_mixture`.
     families : sequence of str
-        Families to choose among, all components of a mixture being of one; the criterion compares all fits. With a
-        background those without it are among them.
+        Families among which to choose; all components of a mixture are of the same family. The criterion compares all
+        fits, and with a background also those without it.
     max_components : int
         Largest number of components to try.
     criterion : str
         ``bic``, ``aic`` or ``icl``.
     progress : callable or None
-        Called with a number of components whenever that fit has been found.
+        Called with the number of components whenever a fit has been found.
 
     Returns
     -------
@@ -166,14 +167,14 @@ def choose_n_components(
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     fits: list[FitResult] = []
     certified: Fits | None = None
-    # Fits without the background tell whether it is needed.
+    # Fits without the background show whether it is needed.
     backgrounds = (None,) if background is None else (None, _range_of(background, cells))
     for family, beside in product(dict.fromkeys(families), backgrounds):
         problem = Problem(cells, family, beside, n_threads=n_threads)
-        some = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
-        fits += some.results()
-        if some.sketch is not None or not math.isnan(some.loglik_bound):
-            certified = some
+        family_fits = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
+        fits += family_fits.results()
+        if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
+            certified = family_fits
     return finished(x, cells, _selected(fits, certified, criterion, max_components))
 
 
@@ -187,23 +188,23 @@ def choose_from_rows(
     exact: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Selection, StreamFits]:
-    """The same for rows that need not fit into memory, with Gaussian components.
+    """Choose the number of Gaussian components for rows that need not fit into memory.
 
     Parameters
     ----------
     rows : Rows
-        The data; more than some thousand rows.
+        The data: more than a few thousand rows.
     max_components, criterion, sigma_floor, progress
         As in `choose_n_components`.
     n_components : int or None
         Fit this number of components only.
     exact : bool
-        Finish the fits on the rows; otherwise all numbers are those of a sketch, and a warning says so.
+        Whether to finish the fits on the rows; otherwise all results are those of a sketch, and a warning says so.
 
     Returns
     -------
     Selection, StreamFits
-        The fits, and with them what is known of the sketch.
+        The selection, and the fits with what is known of the sketch.
 
     Examples
     --------
@@ -216,7 +217,7 @@ def choose_from_rows(
     (2, True)
     """
     size = check_count("max_components", max_components if n_components is None else n_components)
-    found = engine_for(Demands()).fits_of_rows(
+    stream_fits = engine_for(Demands()).fits_of_rows(
         rows,
         size,
         last=0 if n_components is None else 1,
@@ -225,48 +226,48 @@ def choose_from_rows(
         exact=exact,
         progress=progress,
     )
-    fits = found.results()
+    fits = stream_fits.results()
     if n_components is not None:
-        return Selection((fits[-1],), criterion), found
-    return _selected(fits, found, criterion, max_components), found
+        return Selection((fits[-1],), criterion), stream_fits
+    return _selected(fits, stream_fits, criterion, max_components), stream_fits
 
 
 def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Fits | None = None) -> Selection:
-    """The selection with a better fit in the place of the one of its size and families, and the choice judged anew.
+    """Replace the fit of the same size and families in a selection by a better one, and choose again.
 
     Parameters
     ----------
     selection : Selection
-        Of `choose_n_components` or `choose_from_rows`.
+        Result of `choose_n_components` or `choose_from_rows`.
     fit : FitResult
-        The better one.
+        The better fit.
     max_components : int
         Largest number of components that was tried.
     found : Fits or None
-        What `choose_from_rows` found.
+        The fits that `choose_from_rows` returned.
     """
     doubts = _doubts(selection, found, max_components)
     bare = replace(selection.best, warnings=tuple(text for text in selection.best.warnings if text not in doubts))
-    fits = [bare if each is selection.best else each for each in selection.fits]
+    fits = [bare if other is selection.best else other for other in selection.fits]
     kind = (fit.n_components, fit.mixture.family)
-    fits = [fit if (each.n_components, each.mixture.family) == kind else each for each in fits]
+    fits = [fit if (other.n_components, other.mixture.family) == kind else other for other in fits]
     return _judged(replace(selection, fits=tuple(fits)), found, max_components)
 
 
-def _selected(fits: list[FitResult], found: Fits | None, criterion: str, max_components: int) -> Selection:
-    """The selection, its best fit with what speaks against it."""
-    bounds = (math.nan, math.nan) if found is None else (found.loglik_bound, found.bound_sigma)
-    return _judged(Selection(tuple(fits), criterion, *bounds), found, max_components)
+def _selected(fits: list[FitResult], engine_fits: Fits | None, criterion: str, max_components: int) -> Selection:
+    """The selection, with warnings on its best fit about reasons to doubt the choice."""
+    bounds = (math.nan, math.nan) if engine_fits is None else (engine_fits.loglik_bound, engine_fits.bound_sigma)
+    return _judged(Selection(tuple(fits), criterion, *bounds), engine_fits, max_components)
 
 
-def _judged(selection: Selection, found: Fits | None, max_components: int) -> Selection:
-    best, doubts = selection.best, _doubts(selection, found, max_components)
+def _judged(selection: Selection, engine_fits: Fits | None, max_components: int) -> Selection:
+    best, doubts = selection.best, _doubts(selection, engine_fits, max_components)
     fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is best else fit for fit in selection.fits)
     return replace(selection, fits=fits)
 
 
-def _doubts(selection: Selection, found: Fits | None, max_components: int) -> tuple[str, ...]:
-    """What speaks against the choice of the number of components."""
+def _doubts(selection: Selection, engine_fits: Fits | None, max_components: int) -> tuple[str, ...]:
+    """Reasons to doubt the choice of the number of components."""
     best, criterion = selection.best, selection.criterion
     doubts = []
     for fit in selection.fits:
@@ -276,15 +277,17 @@ def _doubts(selection: Selection, found: Fits | None, max_components: int) -> tu
             doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
     if best.n_components == max_components > 1:
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
-    if found is not None and found.sketch is not None and not found.sketch.resolved:
-        doubts.append(f"the narrowest component is not resolved: a sketch finer than {found.sketch.base:.3g} is wanted")
+    if engine_fits is not None and engine_fits.sketch is not None and not engine_fits.sketch.resolved:
+        doubts.append(
+            f"the narrowest component is not resolved: a sketch finer than {engine_fits.sketch.base:.3g} is wanted"
+        )
     if not best.exact:
         doubts.append("parameters and log-likelihood are those of a sketch of the rows")
     return tuple(doubts)
 
 
 def _range_of(background: str | tuple[float, float] | None, cells: Cells) -> tuple[float, float] | None:
-    """The range of a background, which may be that of the values."""
+    """The range of a background, which is that of the values if it is given as 'uniform'."""
     if not isinstance(background, str):
         return background
     if background != "uniform":
@@ -293,7 +296,7 @@ def _range_of(background: str | tuple[float, float] | None, cells: Cells) -> tup
 
 
 def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:
-    """The cells with a lower bound on the sigmas that was asked for, if one was.
+    """The cells with the lower bound on the sigmas that the user requested, if any.
 
     Raises
     ------

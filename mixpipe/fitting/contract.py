@@ -1,4 +1,4 @@
-"""What a problem is, and what every engine does: the contract that `mixpipe.fitting.engine` chooses by."""
+"""The contract of the engines: the definition of a problem, and the methods that every engine has."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 from mixpipe.model.rows import Rows, Survey
 
-# A maximum: the mixture, and its log-likelihood.
+# A maximum of the likelihood: the mixture and its log-likelihood.
 Maximum = tuple[Mixture, float]
 
 
 @dataclass(frozen=True)
 class Demands:
-    """What an engine has to be able to do: known before any data are read.
+    """The abilities that a problem demands of an engine, which are known before any data are read.
 
-    The defaults are what every engine and estimator can do: Gaussian components, and nothing but values.
+    The defaults are what every engine and estimator can do: Gaussian components and plain values.
 
     Parameters
     ----------
     families : tuple of str
-        Families of the components, each once; ``uniform`` is a background.
+        Distinct families of the components; ``uniform`` is a background.
     values_only : bool
-        Whether there are no limits, no bounds of the sample and no bins.
+        Whether the data are plain values, without limits, truncation or bins.
     """
 
     families: tuple[str, ...] = ("gaussian",)
@@ -36,26 +36,26 @@ class Demands:
 
     @classmethod
     def of(cls, cells: Cells, mixture: Mixture) -> Demands:
-        """Those of a mixture that describes some cells."""
+        """The demands of a mixture that describes these cells."""
         return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What is to be fitted.
+    """The data and the kind of mixture to be fitted.
 
     Parameters
     ----------
     cells : Cells
         The data.
     family : str
-        Of the components.
+        Family of the components.
     background : tuple of (float, float) or None
-        Range of a uniform component beside them, which counts as one of the components.
+        Range of an additional uniform component, which counts as one of the components.
     equal_sigmas : bool
-        Whether all components have one width.
+        Whether all components have the same width.
     n_threads : int or None
-        Threads; all cores by default. No number depends on them.
+        Number of threads; all cores by default. No result depends on it.
     """
 
     cells: Cells
@@ -66,28 +66,28 @@ class Problem:
 
     @property
     def demands(self) -> Demands:
-        """What its engine has to be able to do."""
+        """The abilities that the problem demands of its engine."""
         background = () if self.background is None else ("uniform",)
         return Demands((self.family, *background), self.cells.are_values)
 
 
 @dataclass(frozen=True)
 class SketchUse:
-    """A sketch, and what it leaves out.
+    """The sketch that was used, and the precision that was lost with it.
 
     Parameters
     ----------
     n_cells, n_points : int
-        Its size.
+        Number of cells and of points of the sketch.
     base : float
-        Smallest total width that it resolves, in the unit of the data.
+        Smallest total width that the sketch resolves, in the unit of the data.
     resolved : bool
-        Whether the narrowest component of the chosen fit is wider than that.
+        Whether the narrowest component of the chosen fit is resolved.
     loglik_error : float
-        By how much the log-likelihood of the chosen fit on the sketch differs from that on the rows, in nats. Where
-        the rows were not looked at, from that on wider cells, which is more.
+        Difference, in nats, between the log-likelihoods of the chosen fit on the sketch and on the rows. If the fit was
+        not finished on the rows, the difference from a sketch with wider cells, which is larger.
     shift : float
-        The largest distance of a parameter between these two maxima, in standard errors, and somewhat more.
+        Largest distance of a parameter between these two maxima, in standard errors; a slight overestimate.
     """
 
     n_cells: int
@@ -99,23 +99,23 @@ class SketchUse:
 
 
 class Fits:
-    """The best fit for each number of components, in increasing order, and what is known beside.
+    """The best fit for each number of components, in increasing order, with what else is known of the data.
 
     Attributes
     ----------
     maxima : list of (Mixture, float)
-        Mixtures with their log-likelihoods: cheaper than whole results.
+        Mixtures with their log-likelihoods, which are cheaper to compute than complete results.
     loglik_bound, bound_sigma : float
-        No mixture whose sigmas are at least `bound_sigma` has a higher log-likelihood than `loglik_bound`; nan where
-        no bound is known.
+        No mixture whose sigmas are at least `bound_sigma` has a higher log-likelihood than `loglik_bound`; nan if no
+        bound is known.
     finished : list of bool
-        Which fits are maxima over all rows; the others are those of a sketch.
+        Whether each fit is a maximum over all rows rather than over a sketch.
     sketch : SketchUse or None
-        What is known of the sketch, where one was used.
+        The precision of the sketch, if one was used.
     points : Cells or None
-        Its points.
+        The points of the sketch.
     survey : Survey or None
-        What is known of the rows.
+        Summary of the rows.
     """
 
     maxima: list[Maximum]
@@ -132,22 +132,22 @@ class Fits:
 
 
 class StreamFits(Fits):
-    """The same of rows that need not fit into memory."""
+    """The best fits of rows that need not fit into memory."""
 
     def points_loglik(self, mixture: Mixture) -> float:
         """Log-likelihood of the points of the sketch."""
         raise NotImplementedError
 
     def climb(self, rows: Rows, start: Mixture) -> FitResult:
-        """The maximum over the rows that a start leads to, near a maximum over the points of their sketch."""
+        """The maximum over the rows that is reached from a start near a maximum over the points of their sketch."""
         raise NotImplementedError
 
 
 class HeldMaxima(Protocol):
-    """Maxima with one parameter held, all in the units of the data.
+    """Maxima of the likelihood with one parameter held, all in the units of the data.
 
-    `part` is the name of an array of the mixture. A maximum comes with where it lies, in whatever way the engine says
-    it: a start for the next.
+    `part` is the name of an array of the mixture. A maximum is returned with its location, in a form that only the
+    engine needs to understand, from which the next climb can start.
     """
 
     loglik: float
@@ -155,23 +155,23 @@ class HeldMaxima(Protocol):
     weights: Array
 
     def climb(self, part: str, component: int, value: float, near: Any | None) -> tuple[float, Any]:
-        """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
+        """Log-likelihood and location of the maximum reached from the start `near`, or from the fit if None."""
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
-        """Of a parameter other than a weight the estimate, a step, and the lowest and highest values.
+        """The estimate, a step, and the lowest and highest values of a parameter other than a weight.
 
-        The step has the size of the interval of a component that stands alone.
+        The step is as large as the interval of an isolated component.
         """
 
 
 class Refit(Protocol):
-    """The fit done again, climbed from where it is: of resampled rows, and of simulated catalogs."""
+    """Refits that climb from a fit: to resampled rows and to simulated catalogs."""
 
     def reweighted(self, weights: Array) -> tuple[Array, bool]:
-        """The parameters under other weights, and whether the climb has converged.
+        """The parameters of the fit with other row weights, and whether the climb converged.
 
-        Parameters are weights, means, sigmas and shapes, shape (4, n_components), matched to the components of the
-        fit; nan for what is not fitted.
+        The parameters are weights, means, sigmas and shapes, an array of shape (4, n_components), matched to the
+        components of the fit; nan for parameters that are not fitted.
         """
 
     def again(self, catalog: Cells) -> Mixture:
@@ -179,21 +179,23 @@ class Refit(Protocol):
 
 
 class Engine(Protocol):
-    """Maximum likelihood of one kind of problem. Everything else asks here, and nobody asks which engine it is.
+    """Maximum-likelihood fits of one kind of problem.
+
+    All other code uses an engine through these methods and does not need to know which engine it is.
 
     Attributes
     ----------
     algorithms : tuple of str
-        Ways to climb, the default first.
+        Names of the algorithms for climbing, the default first.
     reads_blocks : bool
-        Whether the data need not fit into memory: see `fits_of_rows`.
+        Whether the engine can read data in blocks, so that they need not fit into memory; see `fits_of_rows`.
     """
 
     algorithms: tuple[str, ...]
     reads_blocks: bool
 
     def accepts(self, demands: Demands) -> bool:
-        """Whether problems of this kind are its."""
+        """Whether the engine can solve problems with these demands."""
 
     def fits(
         self,
@@ -210,13 +212,13 @@ class Engine(Protocol):
         ----------
         problem : Problem
         max_components : int
-            Largest number of components, a background among them.
+            Largest number of components, including a background.
         last : int
-            How many fits are wanted, those with most components; 0 for all, to choose among them.
+            Number of fits that are wanted, those with most components; 0 for all, to choose among them.
         criterion : str
-            What will choose.
+            Criterion that will choose among the fits.
         progress : callable or None
-            Called with a number of components whenever that fit has been found.
+            Called with the number of components whenever a fit has been found.
         """
 
     def fits_of_rows(
@@ -230,10 +232,10 @@ class Engine(Protocol):
         exact: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> StreamFits:
-        """The same of rows that need not fit into memory; not `exact`: all numbers are those of a sketch."""
+        """The best fits of rows that need not fit into memory; unless `exact`, all results are those of a sketch."""
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
-        """The maximum that a start leads to."""
+        """The maximum reached from a start."""
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
         """Log-likelihood of a mixture."""
@@ -242,7 +244,7 @@ class Engine(Protocol):
         """Maxima with one parameter held, for profiles."""
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
-        """The width that a sketch has to resolve to stand for the rows; None where these are so few as to need none."""
+        """The width that a sketch must resolve to represent the rows; None if these are too few to need a sketch."""
 
     def refit(self, cells: Cells, fit: FitResult) -> Refit:
-        """The fit done again on other weights of these cells, and on catalogs like them."""
+        """Refits with other weights of these cells, and to catalogs like them."""

@@ -1,4 +1,4 @@
-"""The choice among the engines: the only place that asks which of them a problem needs."""
+"""The choice of the engine for a problem, which is made only here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mixpipe.fitting.contract import Demands, Engine
 from mixpipe.fitting.gaussian.engine import GaussianEngine
 from mixpipe.fitting.general.engine import GeneralEngine
 
-# The first that accepts a problem solves it.
+# The first engine that accepts a problem solves it.
 ENGINES: list[Engine] = [GaussianEngine(), GeneralEngine()]
 
 
@@ -16,7 +16,7 @@ def engine_for(demands: Demands) -> Engine:
     Raises
     ------
     ValueError
-        If there is none.
+        If no engine accepts the problem.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""How far a log-likelihood is climbed: until a Newton step promises less than so many nats."""
+"""Tolerances of the climbs: the predicted gain of a Newton step, in nats, below which a climb ends."""
 
-# A fit is converged: a hundredth of what could change a choice by BIC.
+# Fits: a hundredth of what could change a choice by BIC.
 CONVERGED_GAIN = 1e-3
-# Resampled rows: 0.014 standard errors from the maximum.
+# Refits to resampled rows: 0.014 standard errors from the maximum.
 RESAMPLED_GAIN = 1e-4
-# A parameter is held: the maximum of a profile is known to so much.
+# Maxima with one parameter held, and so the points of a profile.
 PROFILE_GAIN = 1e-7

@@ -10,15 +10,15 @@ _Triple = tuple[Array, Array, Array]
 
 
 def matched(reference: _Triple, other: _Triple, total_var: Array) -> list[int]:
-    """For each component of a mixture the index of the component of another one that corresponds to it.
+    """For each component of one mixture, the index of the corresponding component of another.
 
-    The pairs have the smallest sum of squared differences in weight, mean and sigma, each in units of its uncertainty
-    for a component that stands alone: ``w (1 - w)``, ``T / w`` and ``T / 2 w``, over the number of rows.
+    The pairs have the smallest sum of squared differences in weight, mean and sigma, each divided by its variance for
+    an isolated component. These variances are ``w (1 - w)``, ``T / w`` and ``T / 2 w``, divided by the number of rows.
 
     Parameters
     ----------
     reference, other : tuple of ndarray, each of shape (n_components,)
-        Weights, means and sigmas of two mixtures with one number of components, in one unit.
+        Weights, means and sigmas of two mixtures with the same number of components, in the same unit.
     total_var : ndarray, shape (n_components,)
         Observed variances T of the components of `reference`.
     """

@@ -1,4 +1,4 @@
-"""The estimators by name: each takes cells and a number of components, and returns a fit."""
+"""The estimators by name; each takes cells and a number of components, and returns a fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mixpipe.model.results import FitResult, Selection
 
 
 def _moments(cells: Cells, n_components: int) -> FitResult:
-    # Imported by those who ask for it, here and below: few do.
+    # Imported here and below only when needed, which is rarely.
     from mixpipe.fitting.moments.fit import fit_moments
 
     return fit_moments(cells, n_components=n_components)
@@ -30,14 +30,14 @@ ESTIMATORS: dict[str, Callable[[Cells, int], FitResult]] = {
 
 
 def choose_by(estimator: str, cells: Cells, max_components: int, criterion: str) -> Selection:
-    """Fits of 1, 2, ... components by an estimator, and the choice of a criterion among their likelihoods.
+    """Fit 1, 2, ... components by an estimator, and choose among them by a criterion.
 
     Parameters
     ----------
     estimator : str
-        A name of `ESTIMATORS`.
+        A key of `ESTIMATORS`.
     cells : Cells
-        Values of Gaussian errors.
+        Values with Gaussian errors.
     max_components : int
         Largest number of components.
     criterion : str
@@ -46,7 +46,7 @@ def choose_by(estimator: str, cells: Cells, max_components: int, criterion: str)
     fits: list[FitResult] = []
     for size in range(1, max_components + 1):
         fit = ESTIMATORS[estimator](cells, size)
-        # The data may not give as many; more will not come of asking for more.
+        # The data may not support as many components as requested, and then will not support more.
         if fits and fit.n_components <= fits[-1].n_components:
             break
         fits.append(fit)

@@ -1,4 +1,4 @@
-"""What a reader of any fit by maximum likelihood has to know."""
+"""Warnings that the reader of any maximum-likelihood fit needs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mixpipe.fitting.admissible import MIN_ROWS
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.model.results import FitResult
 
-# Components that hold fewer rows are named.
+# A component that contains fewer rows than this is named in a warning.
 _FEW_ROWS = 3.0
-# Rows that repeat others change little where they are fewer than this part of all.
+# Repeated rows have little effect if they are less than this fraction of all rows.
 _REPEATED_SHARE = 0.05
-# A floor is mentioned where a sigma is no more than so many times as large.
+# The floor is mentioned if some sigma is smaller than this many times the floor.
 _NEAR_FLOOR = 2.0
 
 
 def with_remarks(fit: FitResult, extent: float, *, has_errors: bool, counted: bool = True) -> FitResult:
-    """The fit with warnings about convergence, the floor, components on few rows, and what the data do not tell.
+    """The fit with warnings about convergence, the floor, components on few rows, and undetermined parameters.
 
     Parameters
     ----------
@@ -30,15 +30,15 @@ def with_remarks(fit: FitResult, extent: float, *, has_errors: bool, counted: bo
     extent : float
         Range of the data.
     has_errors : bool
-        Whether any row has an error, so that a floor because of rounding is not what the reader expects.
+        Whether any row has an error, in which case the reader does not expect a floor due to rounding.
     counted : bool
-        Whether the weights are shares of the rows: those of a truncated sample are shares of the population.
+        Whether the weights are shares of the rows; for a truncated sample they are shares of the population.
     """
     return replace(fit, warnings=(*fit.warnings, *_remarks(fit, extent, has_errors, counted)))
 
 
 def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> Iterator[str]:
-    # A fit without a maximum is not converged either, and says so by itself.
+    # A fit that did not converge because there is no maximum has a separate warning.
     if not fit.converged and not fit.remaining_gain < CONVERGED_GAIN:
         yield f"not converged: {fit.remaining_gain:.2g} nats remain (converged: {CONVERGED_GAIN:g})"
     if fit.sigma_floor > 0.0 and fit.boundary.any():
@@ -57,7 +57,7 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
     few = fit.mixture.weights * fit.n_data < _FEW_ROWS
     if counted and few.any():
         yield f"fewer than {_FEW_ROWS:g} rows in component {_names(few)}"
-    # Those with fewer rows have been named.
+    # Components that contain few rows have been named already.
     narrow = (fit.effective_rows < MIN_ROWS) & ~few
     if narrow.any() and fit.n_data >= _FEW_ROWS:
         numbers = ", ".join(f"{rows:.2g}" for rows in fit.effective_rows[narrow])

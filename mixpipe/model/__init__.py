@@ -21,7 +21,7 @@ __all__ = ["CRITERIA", "WEIGHT_KINDS", "Cells", "FitResult", "Mixture", "Selecti
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are first used: whoever needs one module of this room needs no other."""
+    """The public names, imported on first use, so that importing one module of this room does not import the others."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Cells: values with errors and weights, the one kind of data that engines take; frozen, with read-only arrays."""
+"""Cells, the only kind of data that engines accept: values with errors and weights, in frozen read-only arrays."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
 if TYPE_CHECKING:
     pass
 
-# What row weights are: whole numbers of rows, or shares that the rows represent, whose scale means nothing.
+# Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
 WEIGHT_KINDS = ("auto", "counts", "importance")
 
-# Part of the range of the central 80 % of the values that a sketch resolves.
+# Width that a sketch resolves by default, as a fraction of the range of the central 80 % of the values.
 _DEFAULT_BASE = 1 / 256
 
 
@@ -35,20 +35,20 @@ class Cells:
     err : array_like, shape (n_cells,)
         One-sigma Gaussian errors, >= 0, in the unit of `x`.
     weights : array_like, shape (n_cells,)
-        Rows that each cell stands for, >= 0; their sum is `n_data`.
+        Number of rows that each cell stands for, >= 0; their sum is `n_data`.
     resolution : Resolution
-        The lower bound that the grain of the values puts on the sigmas, and why.
+        The lower bound that the grain of the values sets on the sigmas, and its cause.
     limits : array_like of int, shape (n_cells,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
     truncated : tuple of (float, float) or None
-        Bounds that observed values had to lie between to be in the sample, infinite on an open side.
+        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
     weight_kind : str
-        ``counts`` if a cell stands for as many rows as its weight says, or ``importance`` if it is one row that
-        represents more or less of the population than others do.
+        ``counts`` if the weight of a cell is the number of rows that it stands for, or ``importance`` if each cell is
+        one row that represents a larger or smaller share of the population than others do.
     edges : array_like, shape (n_cells, 2), or None
-        Lower and upper edge of each bin, between which the observed values lie; None if the cells are no bins.
+        Lower and upper edge of each bin, between which the observed values lie; None if the cells are not bins.
     n_uninformative : int
-        Rows with infinite errors, which say nothing and have weight zero.
+        Number of rows with infinite errors, which carry no information and have weight zero.
 
     Raises
     ------
@@ -129,12 +129,12 @@ class Cells:
 
     @property
     def are_values(self) -> bool:
-        """Whether every cell is a value, and of a sample without bounds."""
+        """Whether every cell is a measured value and the sample is not truncated."""
         return self.limits is None and self.truncated is None and self.edges is None
 
     @property
     def squared_weights(self) -> Array:
-        """What sums over rows scatter by: the weights where they count rows, their squares where they do not."""
+        """Weights in the variance of a sum over rows: the weights if they count rows, and otherwise their squares."""
         return self.weights if self.weight_kind == "counts" else self.weights**2
 
     @classmethod
@@ -155,17 +155,17 @@ class Cells:
         x : array_like, shape (n_data,)
             Values.
         err : array_like, shape (n_data,), float or None
-            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error says nothing:
-            its weight becomes zero.
+            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error carries no
+            information, and its weight becomes zero.
         weights : array_like, shape (n_data,), or None
-            Row weights, one each if None. Rows of weight zero count for nothing.
+            Row weights; 1 for each row if None. Rows of weight zero are ignored.
         limits, truncated
             As in `Cells`.
         weight_kind : str
-            ``counts``: each row stands for so many equal ones. ``importance``: the weights say how much of the
-            population a row represents, as inverse selection probabilities do; their scale means nothing, and they are
-            scaled to sum to the number of rows that they are worth, ``(sum w)^2 / sum w^2`` (Kish 1965). ``auto``:
-            counts if all are whole numbers, importance otherwise.
+            ``counts``: each row stands for as many equal rows as its weight says. ``importance``: a weight is the share
+            of the population that the row represents, such as an inverse selection probability; the overall scale is
+            arbitrary, and the weights are scaled to sum to the effective number of rows, ``(sum w)^2 / sum w^2`` (Kish
+            1965). ``auto``: counts if all weights are whole numbers, importance otherwise.
 
         Examples
         --------
@@ -178,7 +178,7 @@ class Cells:
 
         def like_values(given: ArrayLike | None, default: float) -> Array:
             array = np.asarray(default if given is None else given, dtype=np.float64)
-            # Arrays of another length are left to the check of the class, which names them.
+            # The class itself checks the lengths of arrays, and names those that do not agree.
             return np.broadcast_to(array, values.shape) if array.size == 1 else array
 
         errors, shares = like_values(err, 0.0), like_values(weights, 1.0)
@@ -192,7 +192,7 @@ class Cells:
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
-        """What the values resolve; nothing is known of limits and bins, whose likelihood is bounded without."""
+        """The resolution of the values. Limits and bins have none: their likelihood is bounded without a floor."""
         if self.edges is not None:
             return NO_RESOLUTION
         counts = self.weights if self.weight_kind == "counts" else (self.weights > 0.0).astype(np.float64)
@@ -202,22 +202,22 @@ class Cells:
     def from_histogram(cls, edges: ArrayLike, counts: ArrayLike, err: ArrayLike | None = None) -> Cells:
         """One cell per bin of a histogram.
 
-        The likelihood of a bin is the integral of the density over it, to the power of its count: exact for every width
-        of the bins.
+        The likelihood of a bin is the integral of the density over the bin, raised to the power of its count. This is
+        exact for bins of any width.
 
         Parameters
         ----------
         edges : array_like, shape (n_bins + 1,) or (n_bins, 2)
             Increasing edges, or the lower and the upper edge of each bin.
         counts : array_like, shape (n_bins,)
-            Rows in each bin.
+            Number of rows in each bin.
         err : array_like, shape (n_bins,), float or None
-            One-sigma errors of the values that were counted, in each bin.
+            One-sigma errors of the values that were counted in each bin.
 
         Raises
         ------
         ValueError
-            For edges that do not increase, or whose number does not go with that of the counts.
+            For edges that do not increase, or whose number does not match that of the counts.
 
         Examples
         --------
@@ -245,11 +245,11 @@ class Cells:
         base: float | None = None,
         fineness: float = 0.5,
     ) -> Cells:
-        """Few weighted points that stand for many rows.
+        """A few weighted points that stand for many rows.
 
-        Rows are sorted into cells by error (four steps an octave) and value, and the rows of a cell are
-        replaced by at most four points with the same means, variances and covariance of ``x`` and ``err**2``. Sums of
-        smooth functions over the points equal those over the rows to third order in the width of the cells.
+        Rows are sorted into boxes by error (four steps per octave) and value, and the rows of a box are replaced by at
+        most four points with the same means, variances and covariance of ``x`` and ``err**2``. Sums of smooth functions
+        over the points equal those over the rows to third order in the width of the boxes.
 
         Parameters
         ----------
@@ -259,7 +259,7 @@ class Cells:
             Smallest total width that has to be resolved, in the unit of `x`; 1/256 of the range of the central 80 % of
             the values by default.
         fineness : float
-            Largest width of a cell in units of the total width ``hypot(base, err)``.
+            Largest width of a box in units of the total width ``hypot(base, err)``.
 
         Examples
         --------
@@ -275,9 +275,9 @@ class Cells:
         return rows.sketched(base, fineness)
 
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
-        """The sketch of these cells; see `sketch`. Bins are as few as they can be.
+        """The sketch of these cells; see `sketch`. Bins are returned as they are, since they are few already.
 
-        With `within` no point lies further out than the cells: a background may end there.
+        With `within`, no point lies outside the range of the cells, where a background may end.
         """
         if self.edges is not None:
             return self
@@ -286,10 +286,10 @@ class Cells:
             kinds = [self.of_kind(kind).sketched(base, fineness) for kind in present]
             points = reduce(add, kinds)
             return replace(points, x=np.clip(points.x, self.x.min(), self.x.max())) if within else points
-        # Numba takes a quarter of a second to import, which tables and figures need not wait for.
+        # Importing Numba takes a quarter of a second, which tables and figures need not wait for.
         from mixpipe.model.sketch import Grid, Sketch
 
-        # Measured from a value among them, so that the cells resolve what doubles do.
+        # Positions are measured from one of the values, so that the boxes resolve as much as double precision does.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         grid = Grid(float(base), float(fineness), anchor)
         x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
@@ -305,15 +305,15 @@ class Cells:
         flags = np.zeros(len(self), dtype=np.int8) if self.limits is None else self.limits
         return self[flags == kind]
 
-    def __getitem__(self, some: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Cells:
+    def __getitem__(self, index: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Cells:
         """Some of the cells."""
-        parts: dict[str, Any] = {name: getattr(self, name)[some] for name in ("x", "err", "weights")}
+        parts: dict[str, Any] = {name: getattr(self, name)[index] for name in ("x", "err", "weights")}
         for name in ("limits", "edges"):
-            parts[name] = None if getattr(self, name) is None else getattr(self, name)[some]
+            parts[name] = None if getattr(self, name) is None else getattr(self, name)[index]
         return replace(self, **parts)
 
     def __add__(self, other: Cells) -> Cells:
-        """The cells of both; of two resolutions the coarser one."""
+        """The cells of both operands, with the coarser of their resolutions."""
         for name in ("truncated", "weight_kind"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"the cells differ in {name}: {getattr(self, name)} and {getattr(other, name)}")
@@ -333,8 +333,8 @@ class Cells:
         return Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
 
     def as_points(self) -> Cells:
-        """Bins as measurements at their centres, with the standard deviation of a uniform density over each in their
-        error.
+        """Bins as measurements at their centres, whose errors include the standard deviation of a uniform density over
+        each bin.
 
         For the moments of a smooth density this is Sheppard's correction.
         """
@@ -353,10 +353,10 @@ class Cells:
 
 
 def _with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
-    """Weights as `Cells` has them, and their kind."""
+    """Weights in the form that `Cells` stores, and their kind."""
     if weight_kind not in WEIGHT_KINDS:
         raise ValueError(f"unknown weight_kind {weight_kind!r}: expected one of {', '.join(WEIGHT_KINDS)}")
-    # Bad weights are left to the check of the class, which names them.
+    # The class itself checks the weights, and names those that are invalid.
     if not np.all(np.isfinite(weights)):
         return weights, "counts"
     fractions = np.flatnonzero(weights % 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-# What may choose the number of components.
+# Criteria by which the number of components can be chosen.
 CRITERIA = ("bic", "aic", "icl")
 
 
@@ -38,7 +38,8 @@ def icl(loglik: float, n_params: int, n_data: float, entropy: float) -> float:
 
 
 def n_params(n_components: int, equal_sigmas: bool = False) -> int:
-    """Free parameters of a Gaussian mixture: weights that sum to one, means, and sigmas or one for all.
+    """Number of free parameters of a Gaussian mixture: weights that sum to one, means, and separate sigmas or a common
+    one.
 
     >>> n_params(3), n_params(3, equal_sigmas=True)
     (8, 6)

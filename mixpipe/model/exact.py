@@ -1,4 +1,4 @@
-"""Sums of many doubles without rounding: the same for any order and any blocks that the numbers come in."""
+"""Sums of many doubles without rounding, which do not depend on the order or the blocks in which the numbers arrive."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 
-# A double is a whole number, the mantissa, times a power of two; the mantissa is cut in two, so that the sums of many
-# parts are whole numbers below 2^53, which doubles hold.
+# A double is an integer, the mantissa, times a power of two. The mantissa is split in two, so that the sums of many
+# parts are integers below 2^53, which doubles represent exactly.
 _MANTISSA, _LOWER = 52, 27
-# The smallest double is 2 to the power of minus this.
+# The smallest positive double is 2^-_SMALLEST.
 _SMALLEST = 1074
-# Numbers that are added up at a time, few enough for the cache of a processor.
+# Numbers that are added at a time: few enough to fit into the processor's cache.
 _BLOCK = 1 << 16
 
 
 class ExactSum:
-    """The sum of finite doubles >= 0, as a whole number of the smallest ones.
+    """The exact sum of finite doubles >= 0, held as an integer multiple of the smallest double.
 
     Examples
     --------
@@ -31,13 +31,13 @@ class ExactSum:
         self._units = 0
 
     def add(self, numbers: Array) -> None:
-        """Add some numbers."""
-        # Zeros have a sign, which would be taken for an exponent.
+        """Add an array of numbers."""
+        # The sign bit of a negative zero would be taken for part of the exponent.
         bits = np.abs(np.ascontiguousarray(numbers, dtype=np.float64)).view(np.int64)
         for start in range(0, bits.size, _BLOCK):
             part = bits[start : start + _BLOCK]
             exponents = part >> _MANTISSA
-            # Numbers with the exponent zero have no leading bit that is left out, and the power of those with one.
+            # Subnormal numbers (exponent zero) have no implicit leading bit, and the same power of two as exponent one.
             whole = (part & ((1 << _MANTISSA) - 1)) | ((exponents > 0).astype(np.int64) << _MANTISSA)
             places = np.maximum(exponents - 1, 0)
             first = int(places.min())
@@ -50,5 +50,5 @@ class ExactSum:
         return self._units / (1 << _SMALLEST)
 
     def __truediv__(self, other: ExactSum) -> float:
-        """The quotient of the two sums, each rounded first: as of sums by `math.fsum`."""
+        """The quotient of the two sums, each rounded first, as for sums computed by `math.fsum`."""
         return float(self) / float(other)

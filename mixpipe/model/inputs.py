@@ -1,4 +1,4 @@
-"""What users hold -> cells and counts, checked."""
+"""Conversion of what users pass in to cells and counts, with checks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def as_cells(
     truncated: tuple[float, float] | None = None,
     weight_kind: str = "auto",
 ) -> Cells:
-    """Cells from what users hold: arrays, pandas series, Astropy columns or quantities, or cells.
+    """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
     Errors that carry a unit are converted to the unit of the values.
 
     Raises
     ------
     ValueError
-        For cells together with anything else, missing values, a unit on the errors alone, errors in a unit of
-        something else, errors without a unit beside a Quantity, or pandas series with the same labels in another order.
+        For cells combined with any other argument, missing values, a unit on the errors but not on the values, errors
+        whose unit cannot be converted to that of the values, errors without a unit beside a Quantity, or pandas series
+        with the same labels in a different order.
     """
     if isinstance(x, Cells):
         if any(given is not None for given in (err, weights, limits, truncated)) or weight_kind != "auto":
@@ -58,33 +59,33 @@ def as_cells(
 
 
 def _unit(values: Any) -> Any:
-    """The Astropy unit that values carry; attributes of pandas series may be labels of their rows."""
+    """The Astropy unit of the values, if any. Attributes of a pandas series are ignored: they may be row labels."""
     return None if hasattr(values, "iloc") else getattr(values, "unit", None)
 
 
 def _is_reordered(index: Any, other: Any) -> bool:
-    """Whether two indexes of pandas have the same labels, not in the same order."""
+    """Whether two pandas indexes have the same labels in a different order."""
     return not index.equals(other) and index.sort_values().equals(other.sort_values())
 
 
 def _linear(unit: Any) -> Any:
-    """The unit of a difference: that of mag(AB) and dex(Msun) is mag and dex."""
+    """The unit of a difference: mag for mag(AB), and dex for dex(Msun)."""
     return getattr(unit, "function_unit", unit)
 
 
 def _is_quantity(values: Any) -> bool:
-    """Whether values carry a unit that everything beside them has to have, too; columns of tables carry a label."""
+    """Whether the values are a Quantity, beside which errors need a unit; that of a table column is only a label."""
     return _unit(values) is not None and hasattr(values, "to_value")
 
 
 def with_unit_of(values: Any, result: Result) -> Result:
-    """A fit with the unit that the fitted values carry, if any."""
+    """The fit in the unit of the fitted values, if they have one."""
     unit = _unit(values)
     return result if unit is None else result.with_unit(unit)
 
 
 def finished(values: Any, cells: Cells, result: Result) -> Result:
-    """A fit with the unit that the fitted values carry, if any, and a warning about rows that say nothing."""
+    """The fit in the unit of the fitted values, if any, with a warning about rows that carry no information."""
     result = with_unit_of(values, result)
     if cells.n_uninformative:
         text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
@@ -93,7 +94,7 @@ def finished(values: Any, cells: Cells, result: Result) -> Result:
 
 
 def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
-    """Cells of values that may carry a unit, in another unit."""
+    """Convert the cells of values that may have a unit to another unit."""
     if unit is None or _unit(values) is None or _unit(values) == unit:
         return cells
     factor = _unit(values).to(unit)
@@ -101,7 +102,7 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
 
 
 def _plain(values: Any, unit: Any = None) -> Array:
-    """A float64 array, converted to `unit` if the values carry one; masked values become nan, which `Cells` refuses."""
+    """A float64 array, converted to `unit` if the values have one; masked values become nan, which `Cells` rejects."""
     if hasattr(values, "iloc"):
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
@@ -118,12 +119,12 @@ def _plain(values: Any, unit: Any = None) -> Array:
 
 
 def check_count(name: str, value: Any) -> int:
-    """A number of components as an integer.
+    """Check that a value is a number of components, and return it as an integer.
 
     Raises
     ------
     ValueError
-        For anything but a whole number of at least one.
+        For anything but a positive whole number.
     """
     try:
         count = int(value)

@@ -1,4 +1,4 @@
-"""A mixture of the true values, and what follows from it for observed ones."""
+"""The mixture that describes the true values, and what it implies for observed values."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from mixpipe.base.presentation import as_html
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.behind import behind_limit
 
-# An error so many times the width of a mixture says nothing to the last digit.
+# A value whose error is this many times the width of the mixture carries no information at double precision.
 _VERY_MUCH = 1e8
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def _normalised(log_joint: Array) -> Array:
-    """Responsibilities from ln(w_j N_j); a value on point masses belongs to these alone.
+    """Responsibilities from ln(w_j N_j); a value that coincides with point masses belongs to these alone.
 
-    An impossible value, outside all components that are bounded, belongs to all alike.
+    A value that is impossible, because it lies outside all components and these are bounded, belongs to all of them
+    equally.
     """
     infinite = log_joint == np.inf
     if infinite.any():
@@ -35,7 +36,7 @@ def _normalised(log_joint: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """A one-dimensional mixture of the true values, measurement errors taken out.
+    """A one-dimensional mixture that describes the true values, with the measurement errors removed.
 
     Components are sorted by mean on construction.
 
@@ -46,11 +47,12 @@ class Mixture:
     means : array_like, shape (n_components,)
         Component means.
     sigmas : array_like, shape (n_components,)
-        Intrinsic widths >= 0, in the unit of the means. Zero is a component without intrinsic scatter.
+        Intrinsic widths >= 0, in the unit of the means. A component of width zero has no intrinsic scatter.
     families : sequence of str, shape (n_components,)
-        Names of `mixpipe.model.families.FAMILIES`, which say what means and sigmas are; all Gaussian by default.
+        Names from `mixpipe.model.families.FAMILIES`, which define the meaning of means and sigmas; all Gaussian by
+        default.
     shapes : array_like, shape (n_components,)
-        Third parameters, nan where a family has none.
+        Third parameters; nan where a family has none.
 
     Raises
     ------
@@ -116,7 +118,7 @@ class Mixture:
         return self.weights.size
 
     def doubled(self) -> Mixture:
-        """The same mixture with its heaviest component, a background aside, as two halves."""
+        """The same mixture with its heaviest component, other than a background, split into two equal halves."""
         heaviest = int(np.argmax(np.where([name == "uniform" for name in self.families], 0.0, self.weights)))
         weights = np.where(np.arange(self.n_components) == heaviest, 0.5 * self.weights, self.weights)
         chosen = [*range(self.n_components), heaviest]
@@ -130,35 +132,35 @@ class Mixture:
 
     @property
     def family(self) -> str:
-        """The families of the components, each once: ``gaussian+uniform``."""
+        """The distinct families of the components, such as ``gaussian+uniform``."""
         return "+".join(sorted(set(self.families)))
 
     def component(self, index: int) -> Mixture:
-        """One component as a mixture of its own."""
+        """One component as a mixture by itself."""
         one = slice(index, index + 1)
         return Mixture(np.ones(1), self.means[one], self.sigmas[one], self.families[one], self.shapes[one])
 
     def _log_joint(self, x: ArrayLike, err: ArrayLike) -> Array:
-        """ln(w_j f_j(x)), with a last axis of components."""
+        """ln(w_j f_j(x)); the last axis runs over the components."""
         if not self.is_gaussian:
             with np.errstate(divide="ignore"):
                 return np.asarray(np.log(self.weights) + self._of_families("logpdf", x, err))
         total_var, offset = self._gaussian_terms(x, err)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_joint = np.log(self.weights) - 0.5 * offset**2 / total_var - 0.5 * np.log(total_var) - _LOG_SQRT_2PI
-        # A component of zero width seen without error: a point mass, infinite at its mean and nothing elsewhere.
+        # A component of zero width observed without error is a point mass: infinite at its mean and zero elsewhere.
         point = total_var == 0.0
         if point.any():
             log_joint = np.where(point, np.where(offset == 0.0, np.inf, -np.inf), log_joint)
         return np.asarray(log_joint)
 
     def _gaussian_terms(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
-        """Total variances and offsets, with a last axis of components."""
+        """Total variances and offsets; the last axis runs over the components."""
         values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
         return self.sigmas**2 + errors[..., None] ** 2, values[..., None] - self.means
 
     def _of_families(self, name: str, x: ArrayLike, err: ArrayLike) -> Array:
-        """A function of each component's family, with a last axis of components."""
+        """Evaluate a function of each component's family; the last axis runs over the components."""
         parameters = zip(self.families, self.means, self.sigmas, self.shapes, strict=True)
         return np.stack([getattr(FAMILIES[f], name)(x, err, *others) for f, *others in parameters], axis=-1)
 
@@ -179,7 +181,7 @@ class Mixture:
         return np.exp(self.logpdf(x, err))
 
     def _scores(self, x: ArrayLike, err: ArrayLike) -> Array:
-        """(x - m_j) / sqrt(T_j), with a last axis of components."""
+        """(x - m_j) / sqrt(T_j); the last axis runs over the components."""
         total_var, offset = self._gaussian_terms(x, err)
         total = np.sqrt(total_var)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -191,14 +193,14 @@ class Mixture:
         return np.asarray(below @ self.weights)
 
     def sf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Probability of an observed value above `x`: ``1 - cdf``, exact in the upper tail."""
+        """Probability of an observed value above `x`: ``1 - cdf``, but accurate in the upper tail."""
         above = ndtr(-self._scores(x, err)) if self.is_gaussian else np.exp(self._of_families("logsf", x, err))
         return np.asarray(above @ self.weights)
 
     def share_between(self, low: float, x: ArrayLike, high: float, err: ArrayLike = 0.0) -> tuple[Array, Array]:
-        """Probability of an observed value between `low` and `x`, and between `low` and `high`.
+        """Probabilities of an observed value between `low` and `x`, and between `low` and `high`.
 
-        Each is the difference of probabilities on the side on which they are small.
+        Each is a difference of tail probabilities, taken in the tail where these are small.
         """
         none_below = self.cdf(low, err) if np.isfinite(low) else np.zeros(np.shape(err))
         none_above = self.sf(high, err) if np.isfinite(high) else np.zeros(np.shape(err))
@@ -215,14 +217,14 @@ class Mixture:
         Parameters
         ----------
         x, err : array_like
-            As in `logpdf`. A value with an infinite error says nothing: it belongs to each component by its weight.
+            As in `logpdf`. A value with an infinite error carries no information: its responsibilities are the weights.
         limits : ndarray of int or None
             -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
 
         Returns
         -------
         ndarray, shape (..., n_components)
-            Sums to one over the last axis.
+            Responsibilities, which sum to one over the last axis.
 
         Examples
         --------
@@ -235,13 +237,13 @@ class Mixture:
         values, errors, kinds = np.broadcast_arrays(given, known, limits)
         log_joint = np.empty((*values.shape, self.n_components))
         for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
-            some = kinds == kind
-            if some.any():
-                log_joint[some] = function(values[some], errors[some])
+            of_kind = kinds == kind
+            if of_kind.any():
+                log_joint[of_kind] = function(values[of_kind], errors[of_kind])
         return _normalised(log_joint)
 
     def _with_finite_errors(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
-        """Values and errors; an infinite error, which says nothing, is one that is very much wider than the mixture."""
+        """Values and errors, with each infinite error replaced by one that is very much wider than the mixture."""
         values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
         unknown = np.isposinf(errors)
         if not unknown.any():
@@ -262,8 +264,8 @@ class Mixture:
         """Mean and standard deviation of the true value behind each observed one.
 
         Bovy, Hogg & Roweis (2011), equations 23 to 25: within component j the true value is normal with mean
-        ``m_j + s_j^2 (x - m_j) / T_j`` and variance ``s_j^2 err^2 / T_j``. Behind a limit it is that of the values
-        that the limit allows, each with its density.
+        ``m_j + s_j^2 (x - m_j) / T_j`` and variance ``s_j^2 err^2 / T_j``. For a limit, the moments are those of the
+        true value given that the observed one lies beyond the limit.
 
         Parameters
         ----------
@@ -273,7 +275,7 @@ class Mixture:
         Returns
         -------
         true_mean, true_unc : ndarray
-            Of the broadcast shape of `x` and `err`.
+            Mean and standard deviation, in the broadcast shape of `x` and `err`.
 
         Examples
         --------
@@ -288,13 +290,13 @@ class Mixture:
         kinds = np.broadcast_to(limits, values.shape)
         mean, variance = np.empty(values.shape), np.empty(values.shape)
         for kind in (-1, 0, 1):
-            some = kinds == kind
-            if some.any():
-                mean[some], variance[some] = self._mixed_moments(values[some], errors[some], kind)
+            of_kind = kinds == kind
+            if of_kind.any():
+                mean[of_kind], variance[of_kind] = self._mixed_moments(values[of_kind], errors[of_kind], kind)
         return mean, np.sqrt(variance)
 
     def _mixed_moments(self, x: Array, err: Array, kind: int) -> tuple[Array, Array]:
-        """Mean and variance of the true values behind rows of one kind."""
+        """Mean and variance of the true values for rows of one kind."""
         resp = self.responsibilities(x, err, np.full(x.shape, kind))
         if kind == 0 and self.is_gaussian:
             total_var, offset = self._gaussian_terms(x, err)
@@ -310,7 +312,7 @@ class Mixture:
                 for family, mean, sigma, shape in parameters
             ]
             centres, spread = (np.stack(part, axis=-1) for part in zip(*moments, strict=True))
-        # A component that cannot have the row may have no moments there.
+        # A component to which a row cannot belong may have no finite moments there.
         centres, spread = (np.where(resp > 0.0, part, 0.0) for part in (centres, spread))
         mean = np.sum(resp * centres, axis=-1)
         return np.asarray(mean), np.asarray(np.sum(resp * (spread + (centres - mean[..., None]) ** 2), axis=-1))
@@ -321,7 +323,7 @@ class Mixture:
         Parameters
         ----------
         n : int
-            How many.
+            Number of values.
         rng : numpy.random.Generator
             Source of randomness.
         """

@@ -1,38 +1,42 @@
-"""Numbers of rows at which another way of computing begins: all of them, and why they are there.
+"""All numbers of rows at which the method of computation changes, with the reasons for them.
 
-Results on either side of a threshold agree to the precision that docs/method.md states for it.
+Results on either side of a threshold agree to the precision that docs/method.md states for that threshold.
 """
 
-# Gaussian components, values only.
-# Up to here the search works on the rows themselves, beyond on the points of a sketch.
+# The following thresholds apply to Gaussian components of plain values.
+# Up to this number the search works on the rows themselves; beyond it, on the points of a sketch.
 SEARCH_ROWS = 20_000
-# Up to here the certificate is that of the rows, beyond that of a sketch.
+# Up to this number the certificate is computed on the rows; beyond it, on a sketch.
 CERTIFICATE_ROWS = 4_000
-# Up to here all fits are finished on the rows, not only those that may be chosen, and there is a certificate: of more
-# rows the bound is far above what it would have to tell apart, and takes longer than the search.
+# Up to this number all fits are finished on the rows, not only those that may be chosen, and a certificate is computed.
+# For more rows the bound is much looser than the differences that it would have to decide, and takes longer than the
+# search.
 FINISHED_ROWS = 100_000
-# Up to here rows that fit into no sketch that is much smaller are searched as they are.
+# Up to this number, rows for which no sketch is much smaller are searched without one.
 UNSKETCHED_ROWS = 2_000_000
-# Points of the sketch that is searched, and of the one that fits are brought to.
+# Largest number of points of the sketch that is searched, and of the finer one on which the fits are refined.
 COARSE_POINTS = 30_000
 FINE_POINTS = 60_000
-# Up to here every number of components is searched with the full effort.
+# Up to this number of rows every number of components is searched with full effort.
 FULL_SEARCH_ROWS = 3_000
 
-# Components of any family, limits, bounds and bins; the second number holds where the convolution of a family is a
-# quadrature for each row. Beyond, a sketch is searched, and resampled or profiled.
+# These apply to components of any family, limits, truncated samples and bins; the second number holds where the
+# convolution of a family requires a quadrature for each row. Beyond them, a sketch is searched, and is resampled or
+# profiled.
 GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS = 3_000, 400
 GENERAL_ROWS, QUADRATURE_ROWS = 4_000, 1_000
 
-# Up to here catalogs are simulated for p-values; beyond, their limit for many rows serves.
+# Up to this number of rows catalogs are simulated for p-values; beyond it, their asymptotic limit is used.
 SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE = 4_000, 1_000
-# Rows of a catalog that is simulated for a likelihood ratio.
+# Largest number of rows of a catalog for which a likelihood ratio is simulated.
 MOST_SIMULATED_ROWS = 10_000_000
-# Up to here the likelihood is also climbed from the estimates by moments and by histogram: a check of the search.
+# Up to this number of rows the likelihood is also maximised from the moment and histogram estimates, as a check of the
+# search.
 CHECKED_ROWS = 20_000
-# Up to here a table is held in memory; beyond, its rows are read in blocks, where the engine can.
+# Up to this number of rows a table is held in memory; beyond it, its rows are read in blocks if the engine can do so.
 MEMORY_ROWS = 1_000_000
 
-# Threads begin where handing the work over takes less time than it saves; no number depends on them.
+# Threads are used from the size at which they save more time than handing over the work takes; no result depends on
+# them.
 THREADED_CELLS = 2_000
 THREADED_DENSITIES = 100_000

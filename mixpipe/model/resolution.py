@@ -1,10 +1,11 @@
-"""What the values of a catalog can resolve: the narrowest component that is not its grain.
+"""The resolution of the values of a catalog: the narrowest component that is not an artefact of their grain.
 
 The likelihood has maxima that describe the rounding of a catalog, or a few of its rows, and not the sky: k rows that
-lie within d of each other gain about k ln(k / (N d p)) nats as a component of their own, and the closest k of N rows
-lie d ~ N^(-k / (k - 1)) apart by chance. The information criteria, which presume regular maxima, prefer such
-components. Groups of about 2 + ln N rows and more do not gain by chance: a total width that holds as many is a floor
-that leaves nothing to be found but what is there. Errors that are larger than this floor need no other one.
+lie within d of each other, where the density is p, gain about k ln(k / (N d p)) nats when they become a separate
+component, and the closest k of N rows lie d ~ N^(-k / (k - 1)) apart by chance. The information criteria, which presume
+regular maxima, prefer such components. Groups of about 2 + ln N rows or more do not gain by chance, so that a total
+width that contains as many rows is a floor above which only real components are found. Errors that are larger than this
+width make a floor unnecessary.
 """
 
 from __future__ import annotations
@@ -16,44 +17,46 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import plural
 
-# A comb of components of total width c steps on a grid of values has a density that is higher at the values by
-# 2 exp(-2 pi^2 c^2): with this c it gains less than a nat on a million rows, with a tenth less it does on 10^5.
+# A comb of components of total width c steps on a grid of values has a density that is higher at the values by a
+# fraction 2 exp(-2 pi^2 c^2). With this c the comb gains less than a nat on a million rows; with a c smaller by a
+# tenth, only on up to 10^5 rows.
 _STEPS = 0.6
-# Values are on a grid where those with many ties hold at least this share of the rows, with so many rows each; three
-# such values, if they hold nearly all.
+# Values are on a grid if those with many ties contain at least _TIED_SHARE of the rows, with at least _TIED_ROWS rows
+# each on average; no more than _FEW_VALUES such values have to contain _NEARLY_ALL rows.
 _TIED_SHARE = 0.5
 _TIED_ROWS = 3.0
 _FEW_VALUES, _NEARLY_ALL = 3, 0.8
-# Values have many ties if they have at least this part of those of the values with the most.
+# A value has many ties if it has at least this fraction of the ties of the most frequent values.
 _TIED_PART = 0.05
-# Of the rows at tied values, this share has neighbours at the smallest distance if there is one step, and this share
-# has some that are no farther away than the step if there are several.
+# Quantiles of the distance from tied values to their nearest neighbours, over the rows: the first equals the smallest
+# gap if there is a single step; the second is taken as the step if there are several.
 _COMMON_QUANTILE = 0.7
 _STEP_QUANTILE = 0.9
 
-# Fewer equal rows than this are chance; and so are those that are no more than twice as frequent as pairs of
-# rows that lie 1, 2, ... steps apart.
+# Repeated rows are attributed to chance if there are fewer than _REPEATED of them, or if equal pairs are no more than
+# _MANY_MORE times as frequent as pairs that lie 1, 2, ..., _NEIGHBOURS steps apart.
 _REPEATED = 5.0
 _MANY_MORE = 2.0
 _NEIGHBOURS = 8
 
-# Of a grid with so many gaps or more, half of the gaps differ from the next by less than this in their logarithm.
+# On a grid with at least _REGULAR_GAPS gaps, the logarithms of successive gaps differ by less than this in the median.
 _REGULAR_GAPS, _REGULAR = 4, 0.45
-# A step below this part of what values resolve without one means nothing.
+# A step is ignored if it is smaller than this fraction of the width that the values resolve without it.
 _FINE = 0.2
-# Different values are looked at in blocks of at least so many, at most so many blocks; a block is on a grid if this
-# share of its values is, where a tenth would be by chance, and all values are if this share of the rows is in such
-# blocks.
+# Distinct values are examined in at most _MOST_BLOCKS blocks of at least _BLOCK_VALUES values. A block is on a grid if
+# at least _MOST_OF_BLOCK of its values are, where a tenth would be by chance; all values are if at least _SOME_ROWS of
+# the rows are in such blocks.
 _BLOCK_VALUES, _MOST_BLOCKS = 12, 40
 _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
-# A grid is even if all values are multiples of its step to this part of it.
+# A grid is even if all values are multiples of its step to within this fraction of a step.
 _EVEN = 1e-3
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The lower bound on the sigmas, and where it comes from; lengths are in the unit of the values.
+    """The lower bound on the sigmas and its cause; lengths are in the unit of the values.
 
     Parameters
     ----------
@@ -69,11 +72,11 @@ class Resolution:
     smallest_error : float
         Smallest error of a value.
     n_rows : float
-        Rows whose errors are smaller than the grain, while there is a floor.
+        Number of rows whose errors are smaller than the grain, if there is a floor.
     first : int
-        Position of the first of them among the rows, from 0; -1 where there is none or it is not known.
+        Index of the first of these rows, counted from 0; -1 if there is none or it is not known.
     n_repeated : float
-        Rows that repeat another one exactly, value and error, more often than rounding explains.
+        Number of rows that repeat an earlier one exactly, in value and error, if these are more than rounding explains.
     """
 
     floor: float = 0.0
@@ -86,7 +89,7 @@ class Resolution:
     n_repeated: float = 0.0
 
     def scaled(self, factor: float) -> Resolution:
-        """The same in another unit."""
+        """The same resolution with its lengths multiplied by a factor, as for another unit."""
         lengths = {name: factor * getattr(self, name) for name in ("floor", "grain", "step", "smallest_error")}
         return replace(self, **lengths)
 
@@ -96,7 +99,7 @@ class Resolution:
         Parameters
         ----------
         row : str
-            What to call the first of the rows, such as ``row 17``; its position by default.
+            How to refer to the first of the rows, such as ``row 17``; its position by default.
 
         Examples
         --------
@@ -116,28 +119,32 @@ class Resolution:
             text += f": rows lie as close together by chance, but {errors}"
         first = row or (f"row {self.first + 1}" if self.first >= 0 else "")
         where = f", the first is {first}" if first else ""
-        return f"{text} (smaller than {self.grain:.3g} in {self.n_rows:,.6g} rows{where})"
+        return f"{text} (smaller than {self.grain:.3g} in {plural(self.n_rows, 'row')}{where})"
 
 
-# Where nothing is known of the values, or nothing has to be.
+# For data whose resolution is unknown or irrelevant.
 NO_RESOLUTION = Resolution()
 
 
 def find_resolution(
     x: ArrayLike, err: ArrayLike, counts: ArrayLike | None = None, smallest_error: float | None = None
 ) -> Resolution:
-    """What some values with errors resolve.
+    """Determine what values with errors resolve.
 
     Parameters
     ----------
     x : array_like, shape (n_rows,)
         Values.
     err : array_like, shape (n_rows,) or float
-        Their errors.
+        One-sigma errors, in the unit of `x`.
     counts : array_like, shape (n_rows,), or None
-        Rows that each value stands for; one each by default.
+        Number of rows that each value stands for; 1 each by default.
     smallest_error : float or None
-        The smallest error of all rows, where these are a sample of them.
+        Smallest error of all rows, if those given are only a sample.
+
+    Returns
+    -------
+    Resolution
     """
     values = np.ascontiguousarray(x, dtype=np.float64)
     errors = np.broadcast_to(np.asarray(err, dtype=np.float64), values.shape)
@@ -157,11 +164,11 @@ def find_resolution(
 
 
 def find_grain(x: Array, counts: Array) -> tuple[float, float]:
-    """The smallest total width that values resolve, and the step of their grid, 0 if they are on none.
+    """The smallest total width that values resolve, and the step of their grid, which is 0 if they are not on a grid.
 
-    Values on a grid, which most of them share with others, resolve 0.6 of its step. And values resolve, on a grid or
-    not, the standard deviation of a uniform density over the narrowest interval that holds some ``2 + ln N`` of them,
-    those that are equal counted once or spread over their step.
+    Values on a grid, most of which have ties, resolve 0.6 of its step. On a grid or not, values resolve the standard
+    deviation of a uniform density over the narrowest interval that contains about ``2 + ln N`` of them, where equal
+    values are counted once or are spread over the step.
 
     Examples
     --------
@@ -172,7 +179,7 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
 
 
 def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, float]:
-    """Grain, step, and the rows that repeat others for another reason than rounding."""
+    """Grain, step, and the number of rows that repeat others for a reason other than rounding."""
     distinct, ties = _tied(x, counts)
     noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
     if distinct.size < 2:
@@ -187,14 +194,14 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
         if ties.sum() > distinct.size:
             repeated = count_repeated(x, err, counts, decimal)
         step = 0.0 if repeated else decimal
-    # A step far below what the values resolve by themselves means nothing.
+    # A step far below the width that the values resolve by themselves is irrelevant.
     if step <= max(noise, _FINE * crowd):
         return max(crowd, noise), 0.0, repeated
     return max(_STEPS * step, _spread_crowd(distinct, ties, step, group), noise), step, repeated
 
 
 def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
-    """Different values, and the rows with each."""
+    """Distinct values, and the number of rows with each."""
     if np.all(counts == 1.0):
         distinct, times = np.unique(x, return_counts=True)
         return distinct, times.astype(np.float64)
@@ -205,7 +212,7 @@ def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
 def _spread_crowd(distinct: Array, ties: Array, step: float, group: int) -> float:
     """Standard deviation of a uniform density over the narrowest interval of a group of rows.
 
-    Rows with one value stand for some that were spread over the step.
+    Rows with the same value are taken as spread evenly over the step from which they were rounded.
     """
     low, high = rounded_from(distinct, step)
     after = np.cumsum(ties)
@@ -220,8 +227,8 @@ def _spread_crowd(distinct: Array, ties: Array, step: float, group: int) -> floa
 def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
     """The step of values that were rounded to decimal places, or to significant digits; 0 if there is none.
 
-    Neighbouring values are taken together: where nearly all are multiples of a power of ten, that is their step. The
-    step of all is the largest one that holds for a tenth of the rows.
+    Values are examined in blocks of neighbours: where nearly all of a block are multiples of a power of ten, that is
+    its step. The step of all values is the largest that holds for a tenth of the rows.
     """
     n_blocks = min(distinct.size // _BLOCK_VALUES, _MOST_BLOCKS)
     if n_blocks == 0:
@@ -234,7 +241,7 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
         with np.errstate(over="ignore"):
             multiples = distinct / step
         nearest = np.rint(multiples)
-        # Different values near one multiple are not on the grid.
+        # Of several distinct values near the same multiple, at most one is on the grid.
         on_grid = np.append(True, np.diff(nearest) > 0.0) & (np.abs(multiples - nearest) <= _EVEN + noise / step)
         shares = np.bincount(block, on_grid, minlength=n_blocks)
         if held[shares >= _MOST_OF_BLOCK * sizes].sum() >= _SOME_ROWS * held.sum():
@@ -243,28 +250,29 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
 
 
 def _group(n_rows: float) -> int:
-    """Rows that do not lie close together by chance: 2 + ln N, but at most half of a few, which may be two groups."""
+    """Size of a group that is not dense by chance: 2 + ln N, but at most half of the rows, which may be two groups."""
     return max(min(math.ceil(2.0 + math.log(max(n_rows, 1.0))), math.ceil(0.5 * n_rows)), 2)
 
 
 def _find_step(distinct: Array, ties: Array) -> float:
     """Distance between neighbouring values with many ties; 0 where few rows have any.
 
-    It need not be the same everywhere: rounded values may have been transformed, and values rounded to so many digits
-    have a step for each decade. It is the smallest one where seven tenths of the rows have it, and else as large as it
-    is for nine tenths of them.
+    The distance need not be the same everywhere: rounded values may have been transformed, and values rounded to
+    significant digits have a different step in each decade. The smallest distance is returned if it holds for seven
+    tenths of the rows, and otherwise the distance that nine tenths of the rows do not exceed.
     """
     by_ties = np.argsort(ties, kind="stable")
     rows = np.cumsum(ties[by_ties])
     many = float(ties[by_ties][np.searchsorted(rows, 0.95 * rows[-1])])
     tied = (ties >= _TIED_PART * many) & (ties >= 2.0)
     heavy, weights = distinct[tied], ties[tied]
-    # A few values with many ties among others may be populations of their own.
+    # A few values with many ties among others may be separate populations.
     share = _TIED_SHARE if heavy.size > _FEW_VALUES else _NEARLY_ALL
     if heavy.size < _FEW_VALUES or weights.sum() < share * rows[-1] or weights.mean() < _TIED_ROWS:
         return 0.0
     gaps = np.diff(heavy)
-    # Values that are repeated for another reason lie at random: of two gaps in a row one is three times as large.
+    # Values that are repeated for another reason lie at random: of two successive gaps, one is typically three times
+    # the other.
     if gaps.size >= _REGULAR_GAPS and np.median(np.abs(np.diff(np.log(gaps)))) > _REGULAR:
         return 0.0
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
@@ -277,7 +285,7 @@ def _find_step(distinct: Array, ties: Array) -> float:
 
 
 def rounded_from(distinct: Array, step: float) -> tuple[Array, Array]:
-    """The ends of the intervals that values on a grid have been rounded from.
+    """The ends of the intervals from which values on a grid were rounded.
 
     >>> rounded_from(np.array([0.0, 1.0, 4.0]), 1.0)
     (array([-0.5,  0.5,  3.5]), array([0.5, 1.5, 4.5]))
@@ -288,7 +296,8 @@ def rounded_from(distinct: Array, step: float) -> tuple[Array, Array]:
 
 
 def rounded(values: Array, distinct: Array, step: float) -> Array:
-    """Values rounded as those of a catalog are: to its grid if that is even, else to the nearest of its values.
+    """Round values as those of a catalog are rounded: to its grid if that is even, and otherwise to the nearest of its
+    values.
 
     >>> rounded(np.array([0.4, 2.2, 7.6]), np.array([0.0, 1.0, 2.0, 4.0]), 1.0)
     array([0., 2., 8.])
@@ -303,17 +312,18 @@ def rounded(values: Array, distinct: Array, step: float) -> Array:
 
 
 def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> float:
-    """Rows that are equal to an earlier one in value and error, if these are more than rounding explains.
+    """Number of rows that equal an earlier one in value and error, if these are more than rounding explains; otherwise
+    0.
 
-    Values that were rounded to a step are about as often equal as they are one, or two, or three steps apart, but for
-    the order of a pair.
+    Two values that were rounded to a step are about as often equal as they are one, two or three steps apart in either
+    given direction.
 
     Parameters
     ----------
     x, err, counts : ndarray, shape (n_rows,)
-        Values, errors, and the rows that each stands for.
+        Values, errors, and the number of rows that each stands for.
     step : float
-        Of the values, where it is known; that of all of them by default.
+        Step of the values, if it is known; by default, the step that holds for all of them, if there is one.
 
     Examples
     --------
@@ -335,11 +345,11 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
     pairs = float(np.sum(times * (times - 1.0))) / 2.0
     step = max(step, _lattice(np.unique(values)))
     if step > 0.0:
-        # Pairs of one error that are up to some steps apart: the rows of each error follow one another, far apart.
-        place = (values - values.min()) / step
-        place += np.searchsorted(np.unique(errors), errors) * (place.max() + 2.0 * _NEIGHBOURS)
+        # Only pairs with equal errors count: rows with different errors are placed too far apart to be neighbours.
+        position = (values - values.min()) / step
+        position += np.searchsorted(np.unique(errors), errors) * (position.max() + 2.0 * _NEIGHBOURS)
         after = np.append(0.0, np.cumsum(times))
-        last = np.searchsorted(place, place + _NEIGHBOURS + 0.5, side="right")
+        last = np.searchsorted(position, position + _NEIGHBOURS + 0.5, side="right")
         apart = float(np.sum(times * (after[last] - after[1:])))
         if pairs <= _MANY_MORE * 0.5 * apart / _NEIGHBOURS + _REPEATED:
             return 0.0
@@ -347,7 +357,7 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
 
 
 def _lattice(distinct: Array) -> float:
-    """The step that all values are multiples of, from one of them on; 0 if there is none."""
+    """The step of which all differences between values are multiples; 0 if there is none."""
     if distinct.size < 3:
         return 0.0
     gaps = np.diff(distinct)

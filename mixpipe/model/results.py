@@ -18,13 +18,13 @@ from mixpipe.model.resolution import NO_RESOLUTION, Resolution
 if TYPE_CHECKING:
     import pandas as pd
 
-# Criteria that differ by less are equal: far below what matters, far above rounding.
+# Criteria that differ by less than this count as equal: it is far below what matters and far above rounding.
 _EQUAL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertainties:
-    """One-sigma uncertainties of a mixture's parameters, each of shape (n_components,); nan where there is none."""
+    """One-sigma uncertainties of a mixture's parameters, each of shape (n_components,); nan where unknown."""
 
     weights: Array
     means: Array
@@ -39,7 +39,7 @@ class Uncertainties:
 
     @classmethod
     def unknown(cls, n_components: int) -> Uncertainties:
-        """All nan."""
+        """Unknown uncertainties, all of them nan."""
         return cls(*np.full((3, n_components), np.nan))
 
 
@@ -49,7 +49,7 @@ def _columns(parameters: Mixture | Uncertainties) -> tuple[Array, Array, Array, 
 
 @dataclass(frozen=True, eq=False)
 class FitResult:
-    """A mixture fitted to a column, with what is needed to judge it.
+    """A mixture fitted to a column, with the diagnostics needed to judge it.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class FitResult:
     estimator : str
         ``em``, ``moments`` or ``density``.
     loglik : float
-        Natural log-likelihood, summed over all rows.
+        Natural logarithm of the likelihood, summed over all rows.
     entropy : float
         ``-sum_ij q_ij ln q_ij`` of the responsibilities, for `icl`.
     n_data : float
@@ -66,33 +66,34 @@ class FitResult:
     n_params : int
         Number of free parameters.
     converged : bool
-        Whether the gain that remains is below the tolerance.
+        Whether the remaining gain is below the tolerance.
     remaining_gain : float
-        Nats of total log-likelihood that a further Newton step promises.
+        Gain in total log-likelihood, in nats, that a further Newton step is predicted to bring.
     n_passes : int
-        Passes over the data.
+        Number of passes over the data.
     sigma_floor : float
-        Lower bound that was put on the sigmas, in the unit of the means.
+        Lower bound that was imposed on the sigmas, in the unit of the means.
     boundary : array_like of bool, shape (n_components,)
-        Components whose sigma is at the floor.
+        Whether the sigma of each component is at the floor.
     resolution : Resolution
-        The floor, what causes it, and the rows concerned.
+        The floor, its cause, and the rows concerned.
     effective_rows : array_like, shape (n_components,)
-        Rows that the mean and width of each component rest on: ``(sum a)^2 / sum a^2`` with ``a_i = q_ij / T_ij``. Nan
-        where they were not counted.
+        Effective number of rows that determine the mean and width of each component: ``(sum a)^2 / sum a^2`` with
+        ``a_i = q_ij / T_ij``; nan where it was not computed.
     occam : float
-        Nats that the choice of the number of components takes off the log-likelihood, for components that rest on
-        fewer than three effective rows or are hardly wider than the grain; see `mixpipe.fitting.admissible`.
+        Nats that are subtracted from the log-likelihood when the number of components is chosen, for components that
+        rest on fewer than three effective rows or are hardly wider than the grain; see `mixpipe.fitting.admissible`.
     has_equal_sigmas : bool
         Whether one width was fitted for all components.
     gradient_max : float
-        Maximum of the gradient function, in nats: no mixture is better by more. Nan where it was not looked for.
+        Maximum of the gradient function, in nats, by which no mixture can exceed the log-likelihood of this one; nan
+        where it was not computed.
     exact : bool
-        Whether this is the maximum over all rows; otherwise it is that of a sketch of them.
+        Whether this is the maximum of the likelihood of all rows rather than of a sketch of them.
     uncertainties : Uncertainties
         One-sigma uncertainties.
     warnings : tuple of str
-        What a reader of the result has to know.
+        What readers of the result need to know.
     unit : astropy.units.UnitBase or None
         Unit of means and sigmas, which is that of the values; None if they had none.
     """
@@ -151,11 +152,11 @@ class FitResult:
         return icl(self.loglik, self.n_params, self.n_data, self.entropy)
 
     def with_unit(self, unit: Any) -> FitResult:
-        """The same fit of values that have this unit."""
+        """The same fit, of values that have this unit."""
         return replace(self, unit=unit)
 
     def with_warning(self, text: str) -> FitResult:
-        """The same fit with one warning more."""
+        """The same fit with one more warning."""
         return replace(self, warnings=(*self.warnings, text))
 
     def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Any:
@@ -164,16 +165,16 @@ class FitResult:
         Parameters
         ----------
         x, err, weights
-            What was fitted: a fit does not keep its data. Without it the mixture is drawn alone.
+            The data that were fitted, which a fit does not keep. Without them, only the mixture is drawn.
         label : str
             Name of the values, for the title and the axis.
 
         Returns
         -------
         matplotlib.figure.Figure
-            Shown by a notebook; `savefig` writes it.
+            Notebooks show it; `savefig` writes it to a file.
         """
-        # By its public name: figures stand above this module, and their code is not part of what fits depend on.
+        # Imported through the public name: figures stand above this module, and fits do not depend on their code.
         import mixpipe
 
         return mixpipe.plot_fit(self, x, err, weights, label=label)
@@ -204,7 +205,7 @@ class FitResult:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Fits for 1, 2, ... components and the one that a criterion prefers.
+    """Fits with 1, 2, ... components, and the choice among them by a criterion.
 
     Parameters
     ----------
@@ -213,10 +214,11 @@ class Selection:
     criterion : str
         ``bic``, ``aic`` or ``icl``.
     loglik_bound : float
-        No mixture of any number of components with sigmas of at least `bound_sigma` has a higher log-likelihood. Nan
-        where it was not computed.
+        Upper bound on the log-likelihood of all mixtures, of any number of components, whose sigmas are at least
+        `bound_sigma`; nan where it was not computed.
     bound_sigma : float
-        In the unit of the means: 0 or the floor for small data, and what the points resolve for large data.
+        Smallest sigma for which the bound holds, in the unit of the means: 0 or the floor for small data sets, and the
+        width that the points of the sketch resolve for large ones.
     """
 
     fits: tuple[FitResult, ...]
@@ -232,21 +234,21 @@ class Selection:
 
     @property
     def best(self) -> FitResult:
-        """The fit with the lowest criterion, see `judged`; the smallest one if several are equal but for rounding."""
+        """The fit with the lowest criterion (see `judged`), or the smallest of those that differ only by rounding."""
         lowest = min(self.judged(fit) for fit in self.fits)
         equal = [fit for fit in self.fits if self.judged(fit) <= lowest + _EQUAL]
         return min(equal, key=lambda fit: fit.n_components)
 
     def judged(self, fit: FitResult) -> float:
-        """What the choice compares: the criterion, which presumes regular maxima, and twice the nats of `occam`."""
+        """The number by which fits are compared: the criterion, which presumes regular maxima, plus twice `occam`."""
         return float(getattr(fit, self.criterion)) + 2.0 * fit.occam
 
     def with_unit(self, unit: Any) -> Selection:
-        """The same fits of values that have this unit."""
+        """The same fits, of values that have this unit."""
         return replace(self, fits=tuple(fit.with_unit(unit) for fit in self.fits))
 
     def with_warning(self, text: str) -> Selection:
-        """The same fits, the best one with one warning more."""
+        """The same fits, with one more warning on the best."""
         best = self.best
         return replace(self, fits=tuple(fit.with_warning(text) if fit is best else fit for fit in self.fits))
 
@@ -275,16 +277,16 @@ class Selection:
         -------
         pandas.DataFrame
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
-            bound_sigma, family, bic_weight: the relative weight in BIC, its share of exp(-delta_bic / 2); exact:
-            whether the fit is that of all rows or of a sketch; occam: nats that the choice takes off the
-            log-likelihood for components on a few rows or on the grain of the values.
+            bound_sigma, family, bic_weight (the relative weight by BIC: the fit's share of the sum of exp(-delta_bic /
+            2)), exact (whether the fit is that of all rows rather than of a sketch), and occam (nats that the choice
+            subtracts from the log-likelihood for components that rest on a few rows or on the grain of the values).
         """
         import pandas as pd
 
         return pd.DataFrame(self.records())
 
     def records(self) -> list[dict[str, Any]]:
-        """The rows of `table`, as plain values."""
+        """The rows of `table` as dictionaries of plain Python values."""
         best = self.best
         lowest = min(fit.bic for fit in self.fits)
         shares = np.exp(-0.5 * np.array([fit.bic - lowest for fit in self.fits]))

@@ -1,7 +1,7 @@
-"""All rows of a column, read in blocks as often as needed: for data that need not fit into memory.
+"""All rows of a column, read in blocks as often as needed, for data that need not fit into memory.
 
-What is computed here consists of whole numbers, or of a sample that the rows' contents decide: it does not depend on
-the order of the rows, on the files that they are spread over, or on the threads.
+All results of this module are sums of integers, or rest on a sample that is determined by the contents of the rows.
+They do not depend on the order of the rows, on their distribution over files, or on the number of threads.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ T = TypeVar("T")
 # Values, errors, and weights: one for all rows or one for each.
 Block = tuple[Array, Array, Array]
 
-# Rows that one call of a kernel takes: the sums of four times as many fit into 64 bits.
+# Rows in one call of a kernel; the sums of four times as many fit into 64 bits.
 _PIECE_ROWS = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over the rows finds out.
+    """Summary of the rows from one pass over them.
 
     Parameters
     ----------
     n_rows : int
-        Rows.
+        Number of rows.
     largest_weight : float
         Largest weight of a row.
     low, high : float
         Smallest and largest value.
     sample : Cells
-        Rows with different contents, chosen by a hash of what they are, weighted and with the rows
-        that are like them: all of the data where these have at most 32,768 different rows.
+        A sample of distinct rows, chosen by a hash of their contents, each weighted with the number of its duplicates.
+        It contains all of the data if these have at most 32,768 distinct rows.
     complete : bool
-        Whether the sample has all rows.
+        Whether the sample contains all rows.
     """
 
     n_rows: int
@@ -63,17 +63,17 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows that can be read again and again.
+    """Rows that can be read repeatedly.
 
     Parameters
     ----------
     blocks : callable
-        Each call reads all rows, as blocks of any size: ``(x, err, weights)``, contiguous doubles, finite, errors and
-        weights >= 0, rows of weight zero left out.
+        Each call reads all rows in blocks of any size. A block is ``(x, err, weights)``, arrays of contiguous finite
+        doubles, with errors >= 0 and weights > 0; rows of weight zero are left out.
     n_threads : int
-        Threads that work on blocks; the reading itself is done by one.
+        Number of threads that work on blocks; one thread reads them.
     weight_kind : str
-        What the weights are; see `mixpipe.model.cells.Cells`.
+        Meaning of the weights; see `mixpipe.model.cells.Cells`.
     """
 
     blocks: Callable[[], Iterator[Block]]
@@ -82,7 +82,7 @@ class Rows:
 
     @classmethod
     def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
-        """Rows in memory."""
+        """Rows of cells that are held in memory."""
         used = cells.weights > 0.0
         x, err, weights = (array if used.all() else array[used] for array in (cells.x, cells.err, cells.weights))
         if np.all(weights == 1.0):
@@ -99,7 +99,7 @@ class Rows:
         return replace(self, blocks=blocks)
 
     def pieces(self) -> Iterator[Block]:
-        """The blocks, cut into pieces that one call of a kernel may take."""
+        """The blocks, cut into pieces that are small enough for one call of a kernel."""
         size = _PIECE_ROWS
         for x, err, weights in self.blocks():
             for start in range(0, x.size, size):
@@ -107,7 +107,7 @@ class Rows:
                 yield x[part], err[part], weights if weights.size == 1 else weights[part]
 
     def each(self, task: Callable[[Block], T], pieces: Iterable[Block] | None = None) -> Iterator[T]:
-        """A task done for each piece, on all threads, with few pieces in memory at a time."""
+        """Apply a task to each piece, on all threads, with only a few pieces in memory at a time."""
         pieces = self.pieces() if pieces is None else pieces
         if self.n_threads == 1:
             yield from map(task, pieces)
@@ -122,9 +122,11 @@ class Rows:
                 yield waiting.popleft().result()
 
     def survey(self, grid_for: Callable[[Survey], Grid]) -> tuple[Survey, Sketch]:
-        """Count the rows, of which there is at least one, take a sample, and sketch them on the grid for this sample.
+        """Count the rows, of which there must be at least one, take a sample, and sketch them on the grid for this
+        sample.
 
-        One pass where the first rows already tell the grid, as they do unless they are unlike the others.
+        One pass suffices where the first rows already determine the grid, which they do unless they differ from the
+        others.
         """
         pieces = self.pieces()
         sampler = _Sampler(self.weight_kind)
@@ -136,11 +138,11 @@ class Rows:
         return survey, sketch if grid == right else self.sketch(right)
 
     def sketch(self, grid: Grid) -> Sketch:
-        """One pass: all rows in the cells of a grid."""
+        """Sketch all rows on a grid, in one pass."""
         return self._sketched(grid, self.pieces())
 
     def count_below(self, err: float) -> tuple[float, int]:
-        """One pass: how many rows have smaller errors than this, and the position of the first of them; -1 if none."""
+        """Count, in one pass, the rows with errors below this, and find the index of the first; -1 if there is none."""
         total, first, n_before = 0.0, -1, 0
         for _, errors, weights in self.blocks():
             small = errors < err
@@ -169,7 +171,7 @@ class Rows:
 
 
 class _Sampler:
-    """Counts rows, and keeps those whose contents have the smallest hashes."""
+    """A counter of rows that keeps those whose contents have the smallest hashes."""
 
     def __init__(self, weight_kind: str) -> None:
         self.table = sketching.empty_sample()
@@ -178,7 +180,7 @@ class _Sampler:
         self.low, self.high, self.smallest_error = math.inf, -math.inf, math.inf
 
     def add(self, piece: Block) -> Block:
-        """Look at some rows, and hand them on."""
+        """Take account of the rows of a piece, and return the piece."""
         x, err, weights = piece
         self.n_rows += x.size
         self.smallest_error = min(self.smallest_error, float(err.min(initial=math.inf)))
@@ -188,7 +190,7 @@ class _Sampler:
         return piece
 
     def survey(self) -> Survey:
-        """What is known so far."""
+        """The survey of the rows added so far."""
         x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
         times = weights * counts if self.weight_kind == "counts" else counts
         resolution = find_resolution(x, err, times, self.smallest_error)
@@ -197,7 +199,7 @@ class _Sampler:
 
 
 def concatenated(blocks: Iterable[Block], weight_kind: str = "counts") -> Cells:
-    """Rows that fit into memory."""
+    """All rows of some blocks as cells in memory."""
     parts = [(x, err, np.broadcast_to(weights, x.shape)) for x, err, weights in blocks]
     x, err, weights = (np.concatenate([part[k] for part in parts]) for k in range(3))
     rows = Cells(x, err, weights, weight_kind=weight_kind)

@@ -1,4 +1,4 @@
-"""Sketches: rows sorted into boxes of a fixed grid, which add up over shards and can be kept in files."""
+"""Sketches: rows sorted into the boxes of a fixed grid. Sketches of shards can be added, and kept in files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.base.files import write_file
 from mixpipe.model.kernels import sketching
 
-# In the metadata of a file, under this name.
+# Key of the grid in the metadata of a file.
 _METADATA = b"mixpipe_sketch"
 _VERSION = 1
 _SUMS = ("n", "u", "uu", "t", "tt", "ut")
@@ -23,7 +23,7 @@ _SUMS = ("n", "u", "uu", "t", "tt", "ut")
 
 @dataclass(frozen=True)
 class Grid:
-    """Where boxes begin and end: the same for all shards, whatever their rows.
+    """The boundaries of the boxes, which are the same for all shards, whatever rows they contain.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class Grid:
     fineness : float
         Largest width of a box in units of the total width ``hypot(base, err)``.
     anchor : float
-        Value from which positions are counted: near the values, where these need more digits than their distance
-        from zero leaves.
+        Value from which positions are counted. It has to be near the values if these need more digits than double
+        precision leaves at their distance from zero.
     halvings : int
-        How often boxes have been joined in pairs.
+        Number of times that boxes have been joined in pairs.
 
     Raises
     ------
@@ -59,17 +59,17 @@ class Grid:
 class Sketch:
     """Counts and moments of the rows in each box of a grid.
 
-    The sums are whole numbers, so that those of shards add up to the same bits in any order. A box holds up to 2^33
-    rows; weights count in units of 2^-30.
+    The sums are integers, so that those of shards add up to the same bits in any order. A box can hold up to 2^33 rows;
+    weights are counted in units of 2^-30.
 
     Parameters
     ----------
     grid : Grid
         Where the boxes are.
     keys : ndarray of int64, shape (n_boxes,)
-        Which boxes have rows; sorted.
+        Keys of the boxes that contain rows, sorted.
     sums : ndarray of int64, shape (n_boxes, 6)
-        See `mixpipe.model.kernels.sketching`.
+        Sums over the rows of each box; see `mixpipe.model.kernels.sketching`.
     """
 
     grid: Grid
@@ -102,14 +102,14 @@ class Sketch:
 
     @classmethod
     def of_blocks(cls, grid: Grid, blocks: Iterable[tuple[Array, Array, Array]]) -> Sketch:
-        """The same of rows that come in blocks.
+        """Sort rows that arrive in blocks into the boxes of a grid.
 
         Parameters
         ----------
         grid : Grid
             Where the boxes are.
         blocks : iterable of (x, err, weights)
-            Contiguous arrays of doubles; `weights` has one entry for all rows, or one for each.
+            Contiguous arrays of doubles; `weights` has a single entry for all rows or one entry for each row.
         """
         table = sketching.empty_table()
         for x, err, weights in blocks:
@@ -121,11 +121,11 @@ class Sketch:
 
     @property
     def n_data(self) -> float:
-        """Rows, or the sum of their weights."""
+        """Number of rows, or the sum of their weights."""
         return float(self.sums[:, 0].sum()) * 2.0**-sketching.FRACTION_BITS
 
     def __add__(self, other: Sketch) -> Sketch:
-        """The sketch of the rows of both.
+        """The sketch of the rows of both operands.
 
         Raises
         ------
@@ -146,9 +146,10 @@ class Sketch:
         return cls(grid, keys[starts], np.add.reduceat(sums, starts, axis=0))
 
     def coarser(self) -> Sketch:
-        """The same rows in boxes twice as wide: to the last bit what sketching them there gives.
+        """The same rows in boxes twice as wide.
 
-        But for the rounding of each row, which is that of the narrower boxes.
+        The result equals to the last bit that of sketching the rows on the wider boxes, except for the rounding of each
+        row, which is that of the narrower boxes.
         """
         keys, odd = sketching.halved(self.keys)
         n, u, uu, t, tt, ut = self.sums.T
@@ -157,14 +158,14 @@ class Sketch:
         return self._merged(keys, sums, replace(self.grid, halvings=self.grid.halvings + 1))
 
     def points(self, joined_boxes: int = 0, joined_bins: int = 1) -> tuple[Array, Array, Array]:
-        """Values, errors and weights of points that stand for the rows of the boxes.
+        """Values, errors and weights of the points that stand for the rows of the boxes.
 
         Parameters
         ----------
         joined_boxes : int
-            For fewer points, join boxes to boxes so many factors of two wider.
+            For fewer points, join boxes into ones that are wider by this many factors of two.
         joined_bins : int
-            And so many neighbouring steps of the error.
+            Number of neighbouring error bins to join.
         """
         grid = self.grid
         x, err, weights = sketching.box_points(
@@ -185,12 +186,12 @@ class Sketch:
 
     @classmethod
     def load(cls, path: str | Path) -> Sketch:
-        """Read what `save` wrote.
+        """Read a sketch that `save` wrote.
 
         Raises
         ------
         ValueError
-            For a file that is no sketch, or one of another version.
+            For a file that is not a sketch, or is one of another version.
         """
         import pyarrow.parquet as pq
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from mixpipe.base.files import MARK_IN_PARQUET
 from mixpipe.results.provenance import check_code
+from mixpipe.results.record import FitRecord, Record, load_record
 from mixpipe.results.tables import status_columns, write_csv
 
 
@@ -36,31 +36,31 @@ def account_release(code: str, fits: Sequence[str], table: str, ingest: str, ing
     for file in Path(ingest).glob("*.parquet"):
         if file.name not in ingested and _is_marked(file):
             file.unlink()
-    documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
-    accounts = [document["account"] for document in documents]
-    reasons = dict.fromkeys(reason for account in accounts for reason in account["dropped"])
-    rows = [
-        {
-            "column": account["column"],
-            "n_read": account["n_read"],
-            "n_used": account["n_used"],
-            **{f"dropped_{reason}": account["dropped"].get(reason, 0) for reason in reasons},
-            "n_upper_limits": account.get("n_upper_limits", 0),
-            "n_lower_limits": account.get("n_lower_limits", 0),
-            "normalisation": account.get("normalisation", ""),  # of tabulated densities
-            "unit": account["unit"] or "",
-            "value": _words(account["value"]),
-            "error": _words(account["error"]),
-            "files": _words([entry["path"] for entry in account["files"]]),
-            "sha256": _words([entry["sha256"] for entry in account["files"]]),
-            "weight_kind": account.get("weight_kind") or "",
-            "n_effective": account.get("n_effective", account["n_used"]),
-            **_resolution(document.get("resolution")),
-            **status_columns(document),
-        }
-        for document, account in zip(documents, accounts, strict=True)
-    ]
-    write_csv(pd.DataFrame(rows), Path(table))
+    records = [load_record(fit) for fit in fits]
+    reasons = dict.fromkeys(reason for record in records for reason in record.account.dropped)
+    write_csv(pd.DataFrame([_row(record, reasons) for record in records]), Path(table))
+
+
+def _row(record: Record, reasons: Iterable[str]) -> dict[str, Any]:
+    account = record.account
+    return {
+        "column": account.column,
+        "n_read": account.n_read,
+        "n_used": account.n_used,
+        **{f"dropped_{reason}": account.dropped.get(reason, 0) for reason in reasons},
+        "n_upper_limits": account.n_upper_limits,
+        "n_lower_limits": account.n_lower_limits,
+        "normalisation": account.normalisation or "",  # of tabulated densities
+        "unit": account.unit or "",
+        "value": _words(account.value),
+        "error": _words(account.error),
+        "files": _words(tuple(file.path for file in account.files)),
+        "sha256": _words(tuple(file.sha256 for file in account.files)),
+        "weight_kind": account.weight_kind or "",
+        "n_effective": account.n_used if account.n_effective is None else account.n_effective,
+        **_resolution(record),
+        **status_columns(record),
+    }
 
 
 def _is_marked(file: Path) -> bool:
@@ -70,16 +70,16 @@ def _is_marked(file: Path) -> bool:
         return False
 
 
-def _resolution(found: dict[str, Any] | None) -> dict[str, Any]:
+def _resolution(record: Record) -> dict[str, Any]:
     """Rows with errors smaller than the grain of the values, while there is a floor, and rows that repeat others."""
-    found = found or {"n_rows": 0, "first_row": None, "n_repeated": 0}
+    found = record.resolution if isinstance(record, FitRecord) else None
     return {
-        "n_below_grain": found["n_rows"],
-        "first_below_grain": found["first_row"] or "",
-        "n_repeated": found["n_repeated"],
+        "n_below_grain": found.n_rows if found else 0,
+        "first_below_grain": (found.first_row if found else None) or "",
+        "n_repeated": found.n_repeated if found else 0,
     }
 
 
 def _words(value: object) -> str:
-    """A list with ``; `` between its entries, one value as it is, nothing as ``none``."""
-    return "; ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+    """Texts with ``; `` between them, one value as it is, nothing as ``none``."""
+    return "; ".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +34,8 @@ from mixpipe.report.figures.failure import draw_failure
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.report.figures.style import save_figure
 from mixpipe.results.provenance import check_code
-from mixpipe.results.tables import open_fit, read_bounds, read_fit, write_csv
+from mixpipe.results.record import FitRecord, RecordError, load_record, open_fit
+from mixpipe.results.tables import read_fit, write_csv
 
 # What a row of the summary is about.
 _PLACE = ("catalog", "old", "new", "column", "unit")
@@ -50,25 +49,25 @@ class StoredFit:
     ----------
     path : Path
         Its fit.json; members.parquet stands beside it.
-    document : dict
-        The contents.
+    record : FitRecord
+        What it says.
     fitted : Fitted
         The fit and its rows.
     """
 
     path: Path
-    document: dict[str, Any]
+    record: FitRecord
     fitted: Fitted
 
     @property
     def label(self) -> str:
         """Catalog, release and column, as far as they have names."""
-        return " / ".join(filter(None, (self.document[part] for part in ("catalog", "release", "column"))))
+        return self.record.label
 
     @property
     def unit(self) -> str | None:
         """Unit of the values."""
-        return self.document["unit"]
+        return self.record.unit
 
 
 def compare_releases(
@@ -100,7 +99,8 @@ def compare_releases(
             stored = read_stored(before), read_stored(after)
             comparison = compare_stored(*stored)
         except MixpipeError as error:
-            if not is_lasting(error):
+            # A record that cannot be used is no result: the fit has to be run again.
+            if isinstance(error, RecordError) or not is_lasting(error):
                 raise
             without.append(_not_compared(before, after, error.what))
             print(f"{without[-1]['column']}: {NOT_COMPARED}", error, sep="\n  ")
@@ -112,13 +112,13 @@ def compare_releases(
 
 def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
     """The row of a column that has no fit in one of the releases, or fits that are no two of a kind."""
-    before, after = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (old, new))
+    before, after = load_record(old), load_record(new)
     return {
-        "catalog": after["catalog"],
-        "old": before["release"],
-        "new": after["release"],
-        "column": after["column"],
-        "unit": after["unit"] or "",
+        "catalog": after.catalog,
+        "old": before.release,
+        "new": after.release,
+        "column": after.column,
+        "unit": after.unit or "",
         "verdict": NOT_COMPARED,
         "note": note,
     }
@@ -148,7 +148,7 @@ def write_comparison(
     for old, new, comparison in compared:
         column, unit = column_name(old, new), new.unit or ""
         tables.append(_with_place(differences_table(comparison.differences), column, unit))
-        place = (new.document["catalog"], release_name(old), release_name(new), column, unit)
+        place = (new.record.catalog, release_name(old), release_name(new), column, unit)
         rows.append({**dict(zip(_PLACE, place, strict=True)), **summary_row(comparison)})
     write_csv(pd.concat(tables[1:] or tables), components)
     # As objects whole numbers stay whole beside those that are missing.
@@ -177,7 +177,7 @@ def draw_comparison(compared: Sequence[tuple[StoredFit, StoredFit, Comparison]])
         rows = _in_unit_of(old, new)[0].cells
         panels.append(Panel(column_name(old, new), new.unit, names, comparison, rows, new.fitted.cells))
     old, new, _ = compared[0]
-    catalogs = dict.fromkeys(each.document["catalog"] for each in (old, new))
+    catalogs = dict.fromkeys(each.record.catalog for each in (old, new))
     title = f"{' → '.join(catalogs)}: {release_name(old)} → {release_name(new)}"
     return draw_overlay(panels, label=title)
 
@@ -197,7 +197,7 @@ def compare_stored(old: StoredFit, new: StoredFit) -> Comparison:
 
 def column_name(old: StoredFit, new: StoredFit) -> str:
     """The column that is compared; both where they have different names."""
-    names = (old.document["column"], new.document["column"])
+    names = (old.record.column, new.record.column)
     return names[0] if names[0] == names[1] else " → ".join(names)
 
 
@@ -214,30 +214,16 @@ def read_stored(path: str | Path) -> StoredFit:
     CatalogError
         For what is no fit.
     """
-    expected = "the fit.json of a fit by this version of mixpipe, or its folder"
-    file, document = open_fit(path, expected)
+    file, record = open_fit(path)
     members = file.with_name("members.parquet")
-    if isinstance(document, dict) and document.get("kind") == "densities":
-        raise CatalogError(
-            "fits to tabulated densities, one mixture for each row", f"in {file}", "a fit to a column of values"
-        )
-    try:
-        fit = read_fit(document)
-        upper = [math.nan if row["sigma_upper"] is None else row["sigma_upper"] for row in document["components"]]
-        selection = [
-            (int(row["n_components"]), math.nan if row["bic"] is None else float(row["bic"]))
-            for row in document["selection"]
-        ]
-        bounds = read_bounds(document["truncated"])
-        for part in ("catalog", "release", "column", "unit", "account", "plan"):
-            document[part]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CatalogError("no fit, or one of another version", f"in {file}", expected) from error
+    fit = read_fit(record, file)
+    upper = [math.nan if each.sigma_upper is None else each.sigma_upper for each in record.components]
+    selection = [(row.n_components, math.nan if row.bic is None else row.bic) for row in record.selection]
     try:
         there = pq.read_schema(members).names
         wanted = [name for name in ("value", "err", "low", "high", "weight", "limit", "component") if name in there]
         rows = pq.read_table(members, columns=wanted)
-        cells = _cells_of(rows, bounds, document["account"].get("weight_kind") or "auto")
+        cells = _cells_of(rows, record.bounds, record.account.weight_kind or "auto")
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CatalogError(
@@ -247,7 +233,7 @@ def read_stored(path: str | Path) -> StoredFit:
         raise CatalogError(
             f"{cells.n_data:g} rows for a fit to {fit.n_data:g}", f"in {members}", "members.parquet of the same fit"
         )
-    return StoredFit(file, document, Fitted(fit, cells, component, selection, np.array(upper)))
+    return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper)))
 
 
 def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: str) -> Cells:
@@ -268,7 +254,7 @@ def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: s
 
 def release_name(stored: StoredFit) -> str:
     """The release, or the folder of a fit that has none."""
-    return stored.document["release"] or stored.path.resolve().parent.name
+    return stored.record.release or stored.path.resolve().parent.name
 
 
 def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
@@ -298,7 +284,7 @@ def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
 
 def _split_unit(stored: StoredFit) -> tuple[str, str | None]:
     """Transform of the column, and the unit of what is transformed: `log10(Msun)` is Msun."""
-    transform = stored.document["plan"]["column"]["transform"]
+    transform = stored.record.transform
     unit = stored.unit
     inner = re.fullmatch(rf"{transform}\((.*)\)", unit or "")
     return transform, inner[1] if inner else unit
@@ -336,15 +322,16 @@ def _common_rows(old: StoredFit, new: StoredFit) -> tuple[Common | None, list[st
 
     Row numbers are a key where both fits are of the same files.
     """
-    keys = [each.document["plan"]["key"] for each in (old, new)]
+    keys = [each.record.key for each in (old, new)]
     if keys == [None, None]:
-        files = [[entry["sha256"] for entry in each.document["account"]["files"]] for each in (old, new)]
+        files = [[file.sha256 for file in each.record.account.files] for each in (old, new)]
         if files[0] != files[1]:
             return None, []
         keys = ["row", "row"]
-    if None in keys:
+    names = [key for key in keys if key is not None]
+    if len(names) < len(keys):
         return None, []
-    frames = [_read_key(each, key) for each, key in zip((old, new), keys, strict=True)]
+    frames = [_read_key(each, name) for each, name in zip((old, new), names, strict=True)]
     if len({pd.api.types.is_numeric_dtype(frame["key"]) for frame in frames}) > 1:
         frames = [frame.assign(key=frame["key"].astype("string")) for frame in frames]
     remarks = []

@@ -25,10 +25,10 @@ from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.config.settings import DensitySettings
 from mixpipe.fitting.tabulated.fit import STATUS, DensityTable, fit_densities, row_status
-from mixpipe.pipeline.failure import failure_document, write_no_rows
+from mixpipe.pipeline.failure import record_failure, write_no_rows
 from mixpipe.pipeline.plan.texts import DensityPlan, check_data, open_density_plan
 from mixpipe.results.provenance import COMMAND, sha256, versions
-from mixpipe.results.tables import write_json
+from mixpipe.results.record import AccountRecord, DensityRecord, ExampleRecord, SourceFile, Spread
 
 # Why a row has no mixture; what is missing is called as for columns of values.
 MISSING = "missing_value"
@@ -152,18 +152,19 @@ def fit_density_column(plan: str, densities: str, fit: str, threads: int = 1) ->
         _check_files(todo)
         print(on_one_line(error))
         write_no_rows(Path(densities), todo.key, {"status": pa.string(), "n_components": pa.int32()})
-        write_json(_failed_document(todo, counts, error), Path(fit))
+        files = _files(todo, counts)
+        record_failure(todo, files, error, counts.dropped, _criterion(todo.column)).write(Path(fit))
         return
     print(f"{place}, column {todo.column.name}: {counts.n_read} rows read, {counts.n_fitted} fitted")
-    write_json(_document(todo, counts, examples), Path(fit))
+    _record(todo, counts, examples).write(Path(fit))
 
 
-def _write_densities(todo: DensityPlan, path: Path, counts: Counts, place: str, threads: int) -> list[dict[str, Any]]:
+def _write_densities(todo: DensityPlan, path: Path, counts: Counts, place: str, threads: int) -> list[ExampleRecord]:
     """Write the mixtures and count the rows; examples."""
     pieces = partial(
         read_pieces, [Path(path) for path, _ in todo.files], todo.column, todo.reading, todo.key, todo.where, place
     )
-    examples: list[dict[str, Any]] = []
+    examples: list[ExampleRecord] = []
 
     def write(part: Path) -> None:
         with contextlib.ExitStack() as stack:
@@ -338,7 +339,7 @@ def _rows(plan: DensityPlan, piece: Piece, fitted: DensityTable) -> pa.Table:
     return rows.cast(pa.schema(fields))
 
 
-def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) -> list[dict[str, Any]]:
+def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) -> list[ExampleRecord]:
     """The fits of smallest, largest and median discrepancy, each row once, with their densities."""
     order = counts.fitted[np.argsort(counts.ks[counts.fitted], kind="stable")]
     wanted: dict[int, str] = {}
@@ -351,24 +352,27 @@ def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) 
             chosen = Piece(piece.file, 1, piece.labels[row - start : row - start + 1], density[None])
             mixture = _fit(chosen, column, 1).mixture(0)
             found.append(
-                {
-                    "which": wanted[row],
-                    "row": chosen.labels.tolist()[0],
-                    "ks": counts.ks[row],
-                    "weights": mixture.weights,
-                    "means": mixture.means,
-                    "sigmas": mixture.sigmas,
-                    "grid": piece.file.grid,
-                    "density": density,
-                }
+                (
+                    float(counts.ks[row]),
+                    ExampleRecord(
+                        which=wanted[row],
+                        row=chosen.labels.tolist()[0],
+                        ks=counts.ks[row],
+                        weights=tuple(mixture.weights),
+                        means=tuple(mixture.means),
+                        sigmas=tuple(mixture.sigmas),
+                        grid=tuple(piece.file.grid),
+                        density=tuple(density),
+                    ),
+                )
             )
         start += len(piece.densities)
         if len(found) == len(wanted):
             break
-    return sorted(found, key=lambda example: example["ks"])
+    return [example for _, example in sorted(found, key=lambda each: each[0])]
 
 
-def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def _record(plan: DensityPlan, counts: Counts, examples: list[ExampleRecord]) -> DensityRecord:
     column, used = plan.column, counts.fitted
     n_components, ks = counts.n_components[used], counts.ks[used]
     chosen = column.n_components is None
@@ -379,46 +383,41 @@ def _document(plan: DensityPlan, counts: Counts, examples: list[dict[str, Any]])
     if chosen and n_far:
         warnings.append(f"{n_far} of {counts.n_fitted} mixtures are not within the tolerance of {column.tolerance:g}")
     values, numbers = np.unique(n_components, return_counts=True)
-    return {
-        "kind": "densities",
-        "catalog": plan.catalog,
-        "release": plan.release,
-        "column": column.name,
-        "status": "fitted",
-        "unit": counts.unit,
-        "n_data": counts.n_fitted,
-        "criterion": _criterion(column),
-        "n_components": int(n_components.max()),
-        "n_rows": dict(zip(values.tolist(), numbers.tolist(), strict=True)),
-        "ks": {"median": np.median(ks), "largest": ks.max()},
-        "l2": {"median": np.median(counts.l2[used]), "largest": counts.l2[used].max()},
-        "normalisation": counts.normalisation,
-        "converged": counts.n_not_converged == 0,
-        "n_not_converged": counts.n_not_converged,
-        "warnings": warnings,
-        "examples": examples,
-        "account": {
-            "column": column.name,
-            "n_read": counts.n_read,
-            "n_used": counts.n_fitted,
-            "dropped": counts.dropped,
-            "normalisation": counts.normalisation,
-            "unit": counts.unit,
-            "value": column.value,
-            "error": None,
-            "files": _files(plan, counts),
-        },
-        "plan": asdict(plan),
-        "command": os.environ.get(COMMAND),
-        "versions": versions(),
-    }
+    return DensityRecord(
+        catalog=plan.catalog,
+        release=plan.release,
+        column=column.name,
+        unit=counts.unit,
+        n_data=counts.n_fitted,
+        criterion=_criterion(column),
+        n_components=int(n_components.max()),
+        n_rows=dict(zip(map(str, values.tolist()), numbers.tolist(), strict=True)),
+        ks=_spread(ks),
+        l2=_spread(counts.l2[used]),
+        normalisation=counts.normalisation,
+        converged=counts.n_not_converged == 0,
+        n_not_converged=counts.n_not_converged,
+        warnings=tuple(warnings),
+        examples=tuple(examples),
+        account=AccountRecord(
+            column=column.name,
+            n_read=counts.n_read,
+            n_used=counts.n_fitted,
+            dropped=counts.dropped,
+            normalisation=counts.normalisation,
+            unit=counts.unit,
+            value=column.value,
+            error=None,
+            files=tuple(_files(plan, counts)),
+        ),
+        plan=asdict(plan),
+        command=os.environ.get(COMMAND),
+        versions=versions(),
+    )
 
 
-def _failed_document(plan: DensityPlan, counts: Counts, error: MixpipeError) -> dict[str, Any]:
-    document = failure_document(plan, _files(plan, counts), error, counts.dropped)
-    document |= {"kind": "densities", "criterion": _criterion(plan.column)}
-    document["account"]["normalisation"] = ""
-    return document
+def _spread(numbers: Array) -> Spread:
+    return Spread(median=float(np.median(numbers)), largest=float(numbers.max()))
 
 
 def _criterion(column: DensitySettings) -> str:
@@ -426,5 +425,5 @@ def _criterion(column: DensitySettings) -> str:
     return f"ks < {column.tolerance:g}" if column.n_components is None else "given"
 
 
-def _files(plan: DensityPlan, counts: Counts) -> list[dict[str, Any]]:
-    return [{"path": path, "n_rows": counts.n_rows.get(path, 0), "sha256": digest} for path, digest in plan.files]
+def _files(plan: DensityPlan, counts: Counts) -> list[SourceFile]:
+    return [SourceFile(path=path, n_rows=counts.n_rows.get(path, 0), sha256=digest) for path, digest in plan.files]

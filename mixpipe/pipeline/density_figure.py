@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.report.figures import draw_failure, save_figure
 from mixpipe.report.figures.densities import Example, draw_examples, example_title, heading
 from mixpipe.results.provenance import check_code
-from mixpipe.results.tables import read_failure
+from mixpipe.results.record import DensityRecord, FailedRecord, load_record
 
 
 def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
@@ -28,28 +27,26 @@ def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
         Files to write: PNG and SVG.
     """
     check_code("density_figure", code)
-    document = json.loads(Path(fit).read_text(encoding="utf-8"))
-    label = " / ".join(document[part] for part in ("catalog", "release", "column"))
-    failure = read_failure(document)
-    if failure is not None:
-        save_figure(draw_failure(str(failure), label=label), *densities)
+    record = load_record(fit)
+    if isinstance(record, FailedRecord):
+        save_figure(draw_failure(str(record.error), label=record.label), *densities)
         return
-    key = document["plan"]["key"] or "row"
+    if not isinstance(record, DensityRecord):
+        raise TypeError(f"{fit} is of a column of values")
     examples = [
         Example(
-            example_title(entry["which"], f"{key} {entry['row']}", len(entry["means"]), entry["ks"]),
-            np.array(entry["grid"]),
-            np.array(entry["density"]),
-            Mixture(entry["weights"], entry["means"], entry["sigmas"]),
+            example_title(entry.which, f"{record.key or 'row'} {entry.row}", len(entry.means), entry.ks),
+            np.array(entry.grid),
+            np.array(entry.density),
+            Mixture(np.array(entry.weights), np.array(entry.means), np.array(entry.sigmas)),
         )
-        for entry in document["examples"]
+        for entry in record.examples
     ]
-    dropped = document["account"]["dropped"]
-    n_rejected = sum(number for reason, number in dropped.items() if reason != "cut")
+    n_rejected = sum(number for reason, number in record.account.dropped.items() if reason != "cut")
     figure = draw_examples(
         examples,
-        heading(document["n_data"], document["ks"]["median"], n_rejected),
-        label=label,
-        unit=document["unit"],
+        heading(record.n_data, math.nan if record.ks.median is None else record.ks.median, n_rejected),
+        label=record.label,
+        unit=record.unit,
     )
     save_figure(figure, *densities)

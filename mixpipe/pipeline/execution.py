@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,73 @@ from mixpipe.pipeline.job import is_final, last_error
 # after so much of the time that the run has taken, and once a minute at least.
 _SHARE = 0.02
 _LONGEST_SECONDS = 60
+# How the output of a column is named by wildcards.
+_COLUMN = ("catalog", "release", "column")
+
+
+def share_jobs(rule: Any, jobs: Mapping[tuple[str, ...], Sequence[tuple[str, ...]]]) -> None:
+    """Let a job of a rule make the files of several columns.
+
+    To Snakemake a job has the files that the wildcards of its rule name, and a second job has other wildcards. Here the
+    wildcards are those of the first column of a job, and the job has the files of all its columns. So there is one
+    rule, with one name for all settings, whatever the number of columns.
+
+    Parameters
+    ----------
+    rule : snakemake.rules.Rule
+        A rule with the wildcards ``catalog``, ``release`` and ``column`` in output and log.
+    jobs : mapping
+        The columns that each column shares its job with, itself among them, in order. A column is catalog, release
+        and name.
+    """
+    produces, match = rule.is_producer, rule.get_wildcards
+    expand_output, expand_log = rule.expand_output, rule.expand_log
+
+    def columns_of(wildcards: Mapping[str, str]) -> list[dict[str, str]]:
+        columns = jobs.get(tuple(wildcards[name] for name in _COLUMN), ())
+        return [dict(zip(_COLUMN, column, strict=True)) for column in columns]
+
+    def is_producer(file: str) -> bool:
+        return produces(file) and bool(columns_of(match(file)))
+
+    def get_wildcards(file: str, wildcards_dict: dict[str, str] | None = None) -> dict[str, str]:
+        return columns_of(match(file, wildcards_dict))[0]
+
+    def expand_all_output(wildcards: Mapping[str, str]) -> tuple[Any, dict[Any, Any]]:
+        columns = columns_of(wildcards)
+        outputs, patterns = zip(*map(expand_output, columns), strict=True)
+        for column, output in zip(columns, outputs, strict=True):
+            for file in output:
+                _flag(file, column["column"], shared=len(columns) > 1)
+        return _gathered(outputs), {file: pattern for each in patterns for file, pattern in each.items()}
+
+    def expand_all_logs(wildcards: Mapping[str, str]) -> Any:
+        return _gathered([expand_log(column) for column in columns_of(wildcards)])
+
+    rule.is_producer, rule.get_wildcards = is_producer, get_wildcards
+    rule.expand_output, rule.expand_log = expand_all_output, expand_all_logs
+
+
+def _flag(file: Any, column: str, *, shared: bool) -> None:
+    """Say of a file whose it is, for Snakemake's own report; and that it stays until a job for several writes it."""
+    about = file.flags.get("report")
+    if about is not None:
+        labels = {name: label.replace("{column}", column) for name, label in about.labels.items()}
+        file.flags["report"] = about._replace(labels=labels)
+    if shared:
+        file.flags["update"] = True
+
+
+def _gathered(parts: Sequence[Any]) -> Any:
+    """The files of several columns as one list, those of one name together."""
+    gathered = type(parts[0])()
+    names = list(parts[0]._get_names()) or [(None, (0, len(parts[0])))]
+    for name, (begin, end) in names:
+        first = len(gathered)
+        gathered.extend(file for part in parts for file in part[begin : end or begin + 1])
+        if name is not None:
+            gathered._set_name(name, first, end=len(gathered))
+    return gathered
 
 
 def adapt_executors(scheduler: Any, since: float) -> None:

@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixpipe.base.errors import MixpipeError
 from mixpipe.base.files import write_file
 from mixpipe.catalog.columns import Account
 from mixpipe.pipeline.plan.texts import DensityPlan, FitPlan
 from mixpipe.results.provenance import COMMAND, versions
-from mixpipe.results.tables import COLUMNS, write_csv, write_json
+from mixpipe.results.record import AccountRecord, FailedRecord, Failure, SourceFile, StartRecord
+from mixpipe.results.tables import COLUMNS, write_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,7 @@ _REASON = "column_failed"
 def write_failed_fit(
     paths: Mapping[str, Path],
     plan: FitPlan,
-    files: Sequence[Mapping[str, Any]],
+    files: Sequence[SourceFile],
     error: MixpipeError,
     account: Account | None,
     start: str | None,
@@ -38,8 +39,8 @@ def write_failed_fit(
         The files, by their names in `FIT_FILES`.
     plan : FitPlan
         What was to be done.
-    files : sequence of mapping
-        ``path``, ``n_rows`` and ``sha256`` of the files that the rows come from.
+    files : sequence of SourceFile
+        The files that the rows come from.
     error : MixpipeError
         Why there is no fit.
     account : Account or None
@@ -56,11 +57,8 @@ def write_failed_fit(
     numbers |= {"true_mean": pa.float64(), "true_unc": pa.float64()}
     write_no_rows(paths["members"], plan.key, numbers)
     dropped = {} if account is None else dict(account.dropped)
-    document = failure_document(plan, files, error, dropped)
-    document["criterion"] = plan.criterion
-    document["start"] = None if start is None else {"release": start, "won": False}
-    document["account"] |= {"n_upper_limits": 0, "n_lower_limits": 0, "error": plan.column.error}
-    write_json(document, paths["fit"])
+    climbed = None if start is None else StartRecord(release=start, won=False)
+    record_failure(plan, files, error, dropped, plan.criterion, climbed).write(paths["fit"])
 
 
 def write_no_rows(path: Path, key: str | None, columns: Mapping[str, pa.DataType]) -> None:
@@ -72,36 +70,37 @@ def write_no_rows(path: Path, key: str | None, columns: Mapping[str, pa.DataType
     write_file(path, lambda part: pq.write_table(schema.empty_table(), part))
 
 
-def failure_document(
+def record_failure(
     plan: FitPlan | DensityPlan,
-    files: Sequence[Mapping[str, Any]],
+    files: Sequence[SourceFile],
     error: MixpipeError,
     dropped: Mapping[str, int],
-) -> dict[str, Any]:
-    """What the fit.json of a column without a fit says, whatever its kind; no row of it is used."""
-    n_read = sum(int(file["n_rows"]) for file in files)
-    return {
-        "catalog": plan.catalog,
-        "release": plan.release,
-        "column": plan.column.name,
-        "status": "failed",
-        "failure": {"what": error.what, "where": error.where, "expected": error.expected},
-        "unit": None,
-        "n_data": 0,
-        "n_components": 0,
-        "converged": False,
-        "warnings": [],
-        "account": {
-            "column": plan.column.name,
-            "n_read": n_read,
-            "n_used": 0,
-            "dropped": {**dropped, _REASON: n_read - sum(dropped.values())},
-            "unit": None,
-            "value": plan.column.value,
-            "error": None,
-            "files": [dict(file) for file in files],
-        },
-        "plan": asdict(plan),
-        "command": os.environ.get(COMMAND),
-        "versions": versions(),
-    }
+    criterion: str,
+    start: StartRecord | None = None,
+) -> FailedRecord:
+    """The record of a column without a fit, whatever its kind; no row of it is used."""
+    n_read = sum(file.n_rows for file in files)
+    are_values = isinstance(plan, FitPlan)
+    return FailedRecord(
+        kind="values" if are_values else "densities",
+        catalog=plan.catalog,
+        release=plan.release,
+        column=plan.column.name,
+        failure=Failure(what=error.what, where=error.where, expected=error.expected),
+        criterion=criterion,
+        start=start,
+        account=AccountRecord(
+            column=plan.column.name,
+            n_read=n_read,
+            n_used=0,
+            dropped={**dropped, _REASON: n_read - sum(dropped.values())},
+            normalisation=None if are_values else "",
+            unit=None,
+            value=plan.column.value,
+            error=plan.column.error if isinstance(plan, FitPlan) else None,
+            files=tuple(files),
+        ),
+        plan=asdict(plan),
+        command=os.environ.get(COMMAND),
+        versions=versions(),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from mixpipe.base.files import write_json
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.results.provenance import check_code
-from mixpipe.results.tables import read_bounds, read_estimates, read_failure, read_fit, write_json
+from mixpipe.results.record import DensityRecord, FailedRecord, load_record
+from mixpipe.results.tables import read_estimates, read_fit, records_table
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -43,8 +44,7 @@ def draw_figures(
         JSON file to write: the numbers behind the figures.
     """
     check_code("figures", code)
-    document = json.loads(Path(fit).read_text(encoding="utf-8"))
-    label = " / ".join(document[part] for part in ("catalog", "release", "column"))
+    record = load_record(fit)
     paths = {
         "mixture": mixture,
         "selection": selection,
@@ -52,28 +52,29 @@ def draw_figures(
         "quality": quality,
         "estimators": estimators,
     }
-    failure = read_failure(document)
-    if failure is not None:
-        picture = draw_failure(str(failure), label=label)
+    if isinstance(record, FailedRecord):
+        picture = draw_failure(str(record.error), label=record.label)
         save_figure(picture, *(path for each in paths.values() for path in each))
         write_json({}, Path(curves))
         return
-    result = read_fit(document)
+    if isinstance(record, DensityRecord):
+        raise TypeError(f"{fit} is of a column of densities")
+    result = read_fit(record, fit)
     rows = _drawn_rows(members)
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
-    if document["account"].get("weight_kind") == "importance" and weights is not None:
+    if record.account.weight_kind == "importance" and weights is not None:
         weights = weights * (result.n_data / weights.sum())
     if weights is None and result.n_data != len(x):
         raise ValueError(f"{members} has {len(x)} rows without weights, the fit {result.n_data:g}")
-    table = pd.DataFrame(document["selection"])
+    table = records_table(record.selection)
     drawn: dict[str, Any] = {
         "limits": rows.get("limit"),
-        "truncated": read_bounds(document["truncated"]),
+        "truncated": record.bounds,
         "bins": rows[["low", "high"]] if "low" in rows else None,
     }
-    estimates = read_estimates(document)
+    estimates = read_estimates(record)
     figures = fit_figures(
-        result, table, document["criterion"], estimates, x, err, weights, label=label, unit=document["unit"], **drawn
+        result, table, record.criterion, estimates, x, err, weights, label=record.label, unit=record.unit, **drawn
     )
     for name, figure in figures.items():
         save_figure(figure, *paths[name])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +22,28 @@ from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.results import Array
 from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
 from mixpipe.pipeline.failure import write_failed_fit
-from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, read_document, recorded
+from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, recorded
 from mixpipe.results import tables
 from mixpipe.results.provenance import COMMAND, versions
+from mixpipe.results.record import (
+    AccountRecord,
+    DensityRecord,
+    EstimateRow,
+    FitRecord,
+    IntervalRow,
+    RecordError,
+    SourceFile,
+    StartComponent,
+    StartRecord,
+    find_record,
+    load_records,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import Table
+
+_Row = TypeVar("_Row", EstimateRow, IntervalRow)
 
 
 def fit_column(
@@ -71,6 +85,7 @@ def fit_column(
     release = StoredRelease(list(map(Path, columns)), dict(todo.files), place.removeprefix("in "))
     needed = required_columns([todo.column], todo.where, todo.key)
     climbed = next((read_start(path, todo.column.name) for path in start), None)
+    files = [SourceFile(**file) for file in release.files]
     paths = dict(zip(FIT_FILES, map(Path, (components, selection, estimators, intervals, members, fit)), strict=True))
     accounts: list[Account] = []
 
@@ -88,23 +103,24 @@ def fit_column(
             raise
         print(on_one_line(error))
         account = accounts[0] if accounts else None
-        write_failed_fit(paths, todo, release.files, error, account, None if climbed is None else climbed.release)
+        write_failed_fit(paths, todo, files, error, account, None if climbed is None else climbed.release)
         return
     best = fitted.outcome.fit
     print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
     for estimate in fitted.outcome.estimates:
         print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
-    write_fit(paths, todo, release.files, fitted, os.environ.get(COMMAND))
+    write_fit(paths, todo, files, fitted, os.environ.get(COMMAND))
 
 
 def refit_column(plan: str, start: Sequence[str], fit: str, **arguments: Any) -> None:
     """As `fit_column`, but a fit that is there and as planned is left as it is: one of a job for many columns."""
     outputs = [Path(path) for name, path in arguments.items() if name in FIT_FILES] + [Path(fit)]
-    document = read_document(Path(fit))
+    record = find_record(Path(fit))
     if (
-        document is not None
-        and document["plan"] == recorded(plan)
-        and (document["start"] is None) == (not start)
+        record is not None
+        and not isinstance(record, DensityRecord)
+        and record.plan == recorded(plan)
+        and (record.start is None) == (not start)
         and all(path.is_file() for path in outputs)
     ):
         print(f"{fit}: as planned")
@@ -250,42 +266,41 @@ def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:
 
 def read_start(path: str, column: str) -> Start:
     """The fit of a column in another release, as a start: from a file of one fit.json, or of several in a row."""
-    text, decoder = Path(path).read_text(encoding="utf-8"), json.JSONDecoder()
-    document, end = decoder.raw_decode(text)
-    while document["column"] != column:
-        document, end = decoder.raw_decode(text, text.index("{", end))
-    transform = document["plan"]["column"]["transform"]
-    mixture = None if tables.read_failure(document) else tables.read_fit(document).mixture
-    return Start(document["release"], mixture, document["unit"], transform)
+    record = next((record for record in load_records(path) if record.column == column), None)
+    if record is None:
+        raise RecordError(f"no fit of column {column}", f"in {path}", "the fits of the release before: run them again")
+    mixture = tables.read_mixture(record.components, path) if isinstance(record, FitRecord) else None
+    return Start(record.release, mixture, record.unit, record.transform)
 
 
-def recorded_start(document: Mapping[str, Any]) -> Start | None:
-    """The start that a fit.json says has won: without it the search alone finds less."""
-    start = document["start"]
-    if start is None or not start["won"]:
+def recorded_start(record: FitRecord, file: Path) -> Start | None:
+    """The start that the record in a file says has won: without it the search alone finds less."""
+    start = record.start
+    if start is None or not start.won:
         return None
-    mixture = tables.read_mixture(start["components"])
-    return Start(start["release"], mixture, document["unit"], document["plan"]["column"]["transform"])
+    return Start(start.release, tables.read_mixture(start.components, file), record.unit, record.transform)
 
 
-def _start_document(fitted: FittedColumn) -> dict[str, Any] | None:
-    """What fit.json says of the start: the mixture only where the search alone would have found less."""
+def _start_record(fitted: FittedColumn) -> StartRecord | None:
+    """What is recorded of the start: the mixture only where the search alone would have found less."""
     start, gain = fitted.start, fitted.outcome.gain
     if start is None:
         return None
     mixture = start.mixture
     if gain is None or mixture is None:
-        return {"release": start.release, "won": False}
+        return StartRecord(release=start.release, won=False)
     rows = zip(mixture.weights, mixture.means, mixture.sigmas, mixture.families, mixture.shapes, strict=True)
-    names = ("weight", "mean", "sigma", "family", "shape")
-    components = [dict(zip(names, row, strict=True)) for row in rows]
-    return {"release": start.release, "won": True, "gain": gain, "components": components}
+    components = tuple(
+        StartComponent(weight=weight, mean=mean, sigma=sigma, family=family, shape=shape)
+        for weight, mean, sigma, family, shape in rows
+    )
+    return StartRecord(release=start.release, won=True, gain=gain, components=components)
 
 
 def write_fit(
     paths: Mapping[str, Path],
     plan: FitPlan,
-    files: Sequence[Mapping[str, Any]],
+    files: Sequence[SourceFile],
     fitted: FittedColumn,
     command: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -299,8 +314,8 @@ def write_fit(
         left out is not written.
     plan : FitPlan
         What was to be done.
-    files : sequence of mapping
-        ``path``, ``n_rows`` and ``sha256`` of the files that the rows come from.
+    files : sequence of SourceFile
+        The files that the rows come from.
     fitted : FittedColumn
         The fit.
     command : str, optional
@@ -330,52 +345,57 @@ def write_fit(
             limited=account.n_upper_limits + account.n_lower_limits > 0,
             binned=account.are_bins,
         )
-    tables.write_json(fit_contents(plan, files, fitted, command, options), paths["fit"])
+    record_fit(plan, files, fitted, command, options).write(paths["fit"])
 
 
-def fit_contents(
+def record_fit(
     plan: FitPlan,
-    files: Sequence[Mapping[str, Any]],
+    files: Sequence[SourceFile],
     fitted: FittedColumn,
     command: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The contents of fit.json; the arguments are those of `write_fit`."""
+) -> FitRecord:
+    """The record of a fit; the arguments are those of `write_fit`."""
     outcome, account, assessment = fitted.outcome, fitted.account, fitted.outcome.assessment
-    return {
-        "catalog": plan.catalog,
-        "release": plan.release,
-        "column": plan.column.name,
-        "status": "fitted",
-        **tables.fit_document(
-            outcome.selection, assessment.quality, account.unit, assessment.sigma_upper, outcome.first_row
+    return tables.make_fit_record(
+        outcome.selection,
+        assessment.quality,
+        sigma_upper=assessment.sigma_upper,
+        first_row=outcome.first_row,
+        catalog=plan.catalog,
+        release=plan.release,
+        column=plan.column.name,
+        unit=account.unit,
+        start=_start_record(fitted),
+        sketch=None if outcome.sketch is None else asdict(outcome.sketch),
+        estimators=_rows(EstimateRow, _estimators(outcome).drop(columns="seconds")),
+        intervals=_rows(IntervalRow, assessment.intervals),
+        likelihood_ratio=None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
+        truncated=account.truncated,
+        account=AccountRecord(
+            column=plan.column.name,
+            n_read=account.n_read,
+            n_used=account.n_used,
+            dropped=dict(account.dropped),
+            n_upper_limits=account.n_upper_limits,
+            n_lower_limits=account.n_lower_limits,
+            weight_kind=account.found_kind if account.weighted else None,
+            n_effective=outcome.fit.n_data,
+            unit=account.unit,
+            value=plan.column.value if plan.column.bins is None else plan.column.bins,
+            error=plan.column.error,
+            files=tuple(files),
         ),
-        "start": _start_document(fitted),
-        "sketch": None if outcome.sketch is None else asdict(outcome.sketch),
-        # Without the seconds, which are never the same twice.
-        "estimators": _estimators(outcome).drop(columns="seconds").to_dict("records"),
-        "intervals": assessment.intervals.to_dict("records"),
-        "likelihood_ratio": None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
-        "truncated": account.truncated,
-        "account": {
-            "column": plan.column.name,
-            "n_read": account.n_read,
-            "n_used": account.n_used,
-            "dropped": dict(account.dropped),
-            "n_upper_limits": account.n_upper_limits,
-            "n_lower_limits": account.n_lower_limits,
-            "weight_kind": account.found_kind if account.weighted else None,
-            "n_effective": outcome.fit.n_data,
-            "unit": account.unit,
-            "value": plan.column.value if plan.column.bins is None else list(plan.column.bins),
-            "error": plan.column.error,
-            "files": [dict(file) for file in files],
-        },
-        "plan": asdict(plan),
-        "command": command,
-        **({} if options is None else {"options": dict(options)}),
-        "versions": versions(),
-    }
+        plan=asdict(plan),
+        command=command,
+        options=None if options is None else dict(options),
+        versions=versions(),
+    )
+
+
+def _rows(kind: type[_Row], table: pd.DataFrame) -> tuple[_Row, ...]:
+    """The rows of a table for a record."""
+    return tuple(kind(**{str(name): value for name, value in row.items()}) for row in table.to_dict("records"))
 
 
 def _estimators(outcome: Outcome) -> pd.DataFrame:

@@ -38,36 +38,65 @@ class _Terminated(BaseException):
     """SIGTERM, by which schedulers announce the end: what is half-written is removed on the way out."""
 
 
-def each(task: Callable[..., None], common: Mapping[str, Any], **lists: Sequence[Any]) -> None:
-    """A stage for several columns, one after the other; those that can be done are, whatever the others.
+def each(task: Callable[..., None], logs: Sequence[str], common: Mapping[str, Any], **lists: Sequence[Any]) -> None:
+    """A stage for the columns of a job, one after the other; those that can be done are, whatever the others.
 
     Parameters
     ----------
     task : callable
         A stage, for one column.
+    logs : sequence of str
+        The log of each column.
     common : mapping
         Its arguments that are the same for all.
     **lists
-        Those that each column has of its own.
+        Those that each column has of its own: one after the other, as many for each.
 
     Raises
     ------
-    CatalogError
+    MixpipeError
         At the end, with all that is wrong.
     """
-    problems = []
-    for values in zip(*lists.values(), strict=True):
+    problems: dict[str, MixpipeError] = {}
+    shares = [_shares(values, len(logs)) for values in lists.values()]
+    for log, *values in zip(logs, *shares, strict=True):
         try:
-            task(**common, **dict(zip(lists, values, strict=True)))
+            with _said_in(Path(log)):
+                task(**common, **dict(zip(lists, values, strict=True)))
         except MixpipeError as error:
-            problems.append(error)
-            print(on_one_line(error))
+            problems[log] = error
+    if not problems:
+        return
+    first = next(iter(problems.values()))
     if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        first = problems[0]
-        what = f"{len(problems)} columns fail, the first: {first.what}"
-        raise CatalogError(what, first.where, first.expected) from first
+        raise first
+    for log, problem in problems.items():
+        _append(Path(log), f"{on_one_line(problem)}\n")
+    raise CatalogError(f"{len(problems)} columns fail, the first: {first.what}", first.where, first.expected) from first
+
+
+def _shares(values: Sequence[Any], n_columns: int) -> list[Any]:
+    """What belongs to each column: a value, or a list where there are several for each."""
+    size, rest = divmod(len(values), n_columns)
+    if rest or not size:
+        raise ValueError(f"{len(values)} values for {n_columns} columns")
+    return list(values) if size == 1 else [values[i : i + size] for i in range(0, len(values), size)]
+
+
+@contextlib.contextmanager
+def _said_in(log: Path) -> Iterator[None]:
+    """All that is printed goes to a log, behind what is there."""
+    with (
+        log.open("a", encoding="utf-8") as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        yield
+
+
+def _append(log: Path, text: str) -> None:
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
@@ -75,7 +104,7 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
 
     A mistake that the user can mend ends the log and the terminal with ``mixpipe: error: ...``, without a
     traceback, and so do the ends of memory, time and disk, with the setting to change; any other error with its
-    traceback. All end the process.
+    traceback. All end the process. Of a job for several columns each has a log, and all logs end in this way.
 
     Parameters
     ----------
@@ -86,22 +115,20 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
     **values
         Its arguments.
     """
-    log = Path(job.log[0])
+    logs = list(map(Path, job.log))
     gc.set_threshold(_COLLECTED_AFTER)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with (
-            log.open("w", encoding="utf-8") as stream,
-            contextlib.redirect_stdout(stream),
-            contextlib.redirect_stderr(stream),
-        ):
+        for log in logs:
             # What is killed for its memory cannot say so. Also, a full disk has room for an error behind this line.
-            print(f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}", flush=True)
+            begin = f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}\n"
+            log.write_text(begin, encoding="utf-8")
+        with _said_in(logs[0]):
             stage(**values)
     except (Exception, KeyboardInterrupt, _Terminated) as error:
         message, final = _explain(error, job)
-        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{_FINAL}\n{message}" if final else message)
+        for log in logs:
+            _append(log, f"{_FINAL}\n{message}" if final else message)
         if isinstance(error, KeyboardInterrupt):
             # As programs end on Ctrl-C, so that others see why.
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixpipe.results.provenance import check_code
+from mixpipe.results.record import load_record
 from mixpipe.results.verification import write_manifest
 
 
@@ -30,7 +31,6 @@ def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: st
     inputs: dict[str, str] = {}
     files = set(map(Path, others))
     for fit in map(Path, fits):
-        account = json.loads(fit.read_text(encoding="utf-8"))["account"]
-        inputs |= {file["path"]: file["sha256"] for file in account["files"]}
+        inputs |= {file.path: file.sha256 for file in load_record(fit).account.files}
         files |= {path for path in fit.parent.iterdir() if path.is_file() and not path.name.startswith(".")}
     write_manifest(Path(manifest).parent, sorted(files), inputs, json.loads(config))

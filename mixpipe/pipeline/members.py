@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from mixpipe.base.files import write_file
 from mixpipe.catalog.formats.arrays import parse_unit
 from mixpipe.results.provenance import check_code
+from mixpipe.results.record import load_record
 
 # Columns in the unit of the values; the others are numbers.
 _WITH_UNIT = ("value", "err", "true_mean", "true_unc")
@@ -40,12 +40,12 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
         FITS file to write.
     """
     check_code("members", code)
-    document = json.loads(Path(fit).read_text(encoding="utf-8"))
+    record = load_record(fit)
     source = pq.ParquetFile(members)
     dtype = _record_type(source)
     empty = Table(np.empty(0, dtype=dtype.newbyteorder("=")))
     for name in _WITH_UNIT:
-        unit = parse_unit(document["unit"])
+        unit = parse_unit(record.unit)
         if name in empty.colnames and unit is not None:
             empty[name].unit = unit
     # A header has no other letters, and a key may have any name.
@@ -53,8 +53,8 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
     empty.rename_columns(empty.colnames, names)
     extension = fits.table_to_hdu(empty)
     extension.name = "MEMBERS"
-    for key in ("catalog", "release", "column"):
-        extension.header[key[:8].upper()] = document[key]
+    for key, name in (("CATALOG", record.catalog), ("RELEASE", record.release), ("COLUMN", record.column)):
+        extension.header[key] = name
     extension.header["NAXIS2"] = source.metadata.num_rows
     for number, name in enumerate(source.schema_arrow.names, start=1):
         if dtype[name].kind == "i" and _lacks(source, number - 1):

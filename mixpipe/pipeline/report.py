@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from mixpipe.model.mixture import Mixture
-from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
+from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
 from mixpipe.results.provenance import check_code
-from mixpipe.results.tables import components_table, describe_resolution, read_comparison, read_failure, read_fit
+from mixpipe.results.record import AccountRecord, DensityRecord, ExampleRecord, FailedRecord, Record, load_record
+from mixpipe.results.tables import components_table, describe_resolution, read_comparison, read_fit, records_table
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600
@@ -53,71 +53,85 @@ def render_report(
         HTML file to write.
     """
     check_code("report", code)
-    documents = {Path(fit).parent: _read(fit) for fit in fits}
-    drawn: dict[Path, dict[str, Path]] = {folder: {} for folder in documents}
+    records = {Path(fit).parent: load_record(fit) for fit in fits}
+    drawn: dict[Path, dict[str, Path]] = {folder: {} for folder in records}
     for figure in map(Path, figures):
         drawn[figure.parent][figure.stem] = figure
-    numbers = {Path(path).parent: _read(path) for path in curves}
-    entries = [_entry(document, drawn[folder], numbers.get(folder)) for folder, document in documents.items()]
+    numbers = {Path(path).parent: json.loads(Path(path).read_text(encoding="utf-8")) for path in curves}
+    entries = [_entry(record, drawn[folder], numbers.get(folder)) for folder, record in records.items()]
     text = yaml.safe_dump(json.loads(config), sort_keys=False, allow_unicode=True, width=110)
-    provenance = {"command": command, "config": text, **_provenance(documents.values())}
+    provenance = {"command": command, "config": text, **_provenance(records.values())}
     write_report(page, entries, provenance, [_change(Path(path)) for path in comparisons])
 
 
-def _read(path: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return document
-
-
 def _entry(
-    document: dict[str, Any], figures: dict[str, Path], curves: dict[str, Any] | None
+    record: Record, figures: dict[str, Path], curves: dict[str, Any] | None
 ) -> ReportEntry | DensityEntry | FailedEntry:
     shared: dict[str, Any] = {
-        **{name: document[name] for name in ("catalog", "release", "column", "unit", "account")},
-        "figures": figures,
-        "warnings": tuple(document["warnings"]),
-        "settings": _settings(document["plan"]),
+        "catalog": record.catalog,
+        "release": record.release,
+        "column": record.column,
+        "unit": record.unit,
+        "account": _rows(record.account),
+        "warnings": record.warnings,
+        "settings": {name: _words(value) for name, value in record.settings.items()},
     }
-    failure = read_failure(document)
-    if failure is not None:
-        return FailedEntry(**{**shared, "figures": {}, "summary": {"n_data": 0}}, reason=str(failure))
-    if document.get("kind") == "densities":
+    if isinstance(record, FailedRecord):
+        return FailedEntry(**shared, figures={}, summary={"n_data": 0}, reason=str(record.error))
+    counts = {"n_data": record.n_data, "n_components": record.n_components, "criterion": record.criterion}
+    if isinstance(record, DensityRecord):
         return DensityEntry(
             **shared,
-            n_rows={int(number): rows for number, rows in document["n_rows"].items()},
-            summary={name: document[name] for name in ("n_data", "n_components", "criterion", "ks", "l2")},
-            examples=tuple(_example(example, document["plan"]["key"] or "row") for example in document["examples"]),
+            figures=figures,
+            n_rows={int(number): rows for number, rows in record.n_rows.items()},
+            summary={**counts, "ks": vars(record.ks), "l2": vars(record.l2)},
+            examples=tuple(_example(example, record.key or "row") for example in record.examples),
         )
-    numbers = ("n_data", "n_components", "criterion", "loglik", "bic", "converged")
-    n_draws = document["plan"]["effort"]["quality_draws"]
+    upper = [component.sigma_upper for component in record.components]
     return ReportEntry(
         **shared,
-        components=components_table(
-            read_fit(document),
-            document["unit"],
-            np.array([row["sigma_upper"] for row in document["components"]], dtype=np.float64),
-        ),
-        selection=pd.DataFrame(document["selection"]),
-        summary={name: document[name] for name in numbers}
-        | document["quality"]
-        | {"pvalue_floor": 1.0 / (n_draws + 1) if n_draws else None},
-        estimators=pd.DataFrame(document["estimators"]),
-        intervals=pd.DataFrame(document["intervals"]),
+        figures=figures,
+        components=components_table(read_fit(record), record.unit, np.array(upper, dtype=np.float64)),
+        selection=records_table(record.selection),
+        summary={
+            **counts,
+            "loglik": record.loglik,
+            "bic": record.bic,
+            "converged": record.converged,
+            **vars(record.quality),
+            "pvalue_floor": 1.0 / (record.quality_draws + 1) if record.quality_draws else None,
+        },
+        estimators=records_table(record.estimators),
+        intervals=records_table(record.intervals),
         curves=curves,
-        resolution=describe_resolution(document),
+        resolution=describe_resolution(record),
     )
 
 
-def _example(example: dict[str, Any], key: str) -> dict[str, Any]:
-    grid, density = np.array(example["grid"]), np.array(example["density"])
+def _rows(account: AccountRecord) -> Rows:
+    return Rows(
+        n_read=account.n_read,
+        n_used=account.n_used,
+        dropped=account.dropped,
+        n_upper_limits=account.n_upper_limits,
+        n_lower_limits=account.n_lower_limits,
+        weight_kind=account.weight_kind,
+        n_effective=account.n_effective,
+        normalisation=account.normalisation,
+        are_bins=isinstance(account.value, tuple),
+    )
+
+
+def _example(example: ExampleRecord, key: str) -> dict[str, Any]:
+    grid, density = np.array(example.grid), np.array(example.density)
     fine = np.linspace(grid[0], grid[-1], _POINTS)
     return {
-        "which": example["which"],
-        "row": f"{key} {example['row']}",
+        "which": example.which,
+        "row": f"{key} {example.row}",
         "grid": grid,
         "density": density / np.trapezoid(density, grid),
         "fine": fine,
-        "mixture": Mixture(example["weights"], example["means"], example["sigmas"]).pdf(fine),
+        "mixture": Mixture(np.array(example.weights), np.array(example.means), np.array(example.sigmas)).pdf(fine),
     }
 
 
@@ -129,23 +143,16 @@ def _change(summary: Path) -> ReleaseChange:
     )
 
 
-def _settings(plan: dict[str, Any]) -> dict[str, str]:
-    """How a column was read and fitted: what is set, beside what is the same for the whole run."""
-    given = {**plan["column"], **{name: plan.get(name) for name in ("key", "where")}}
-    del given["name"]
-    return {name: _words(value) for name, value in given.items() if value is not None}
-
-
-def _provenance(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _provenance(records: Iterable[Record]) -> dict[str, Any]:
     """Settings, versions and input files of all fits, each once."""
     settings: dict[str, dict[str, None]] = {}
     versions: dict[str, str] = {}
     files: dict[str, str] = {}
-    for document in documents:
-        for name, value in {"criterion": document["criterion"], **document["plan"].get("effort", {})}.items():
+    for record in records:
+        for name, value in {"criterion": record.criterion, **record.effort}.items():
             settings.setdefault(name, {})[_words(value)] = None
-        versions |= document["versions"]
-        files |= {file["path"]: file["sha256"] for file in document["account"]["files"]}
+        versions |= record.versions
+        files |= {file.path: file.sha256 for file in record.account.files}
     inputs = [{"path": path, "sha256": digest} for path, digest in files.items()]
     return {
         "settings": {name: tuple(words) for name, words in settings.items()},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from astropy.table import Table
 
@@ -17,13 +15,11 @@ from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import write_blocks
-from mixpipe.pipeline.fit import fit_contents, fit_tables, recorded_start
+from mixpipe.pipeline.fit import fit_tables, record_fit, recorded_start
 from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan
 from mixpipe.results.provenance import code_hash, sha256, versions
-from mixpipe.results.tables import json_text, open_fit
+from mixpipe.results.record import ComponentRecord, FitRecord, open_fit
 
-# What a fit.json says of the making of its numbers; everything else are numbers, and words about them.
-_MAKING = ("plan", "versions", "command", "options", "account")
 _PARAMETERS = ("weight", "mean", "sigma")
 
 
@@ -80,11 +76,11 @@ def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
     CatalogError
         For what is no fit to a column of values, and if a file is missing or has changed.
     """
-    file, document, plan = _read(path)
+    file, record = open_fit(path)
+    plan = _plan_of(record, file)
     for name, digest in plan.files:
         _check_file(name, digest, file)
     place = f"in {file}, column {plan.column.name}"
-    size = (document.get("options") or {}).get("n_components")
     needed = required_columns([plan.column], plan.where, plan.key)
 
     with tempfile.TemporaryDirectory(prefix="mixpipe-") as folder:
@@ -92,25 +88,21 @@ def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
             _reader(plan, needed, Path(folder)),
             plan,
             place=place,
-            start=recorded_start(document),
-            n_components=size,
+            start=recorded_start(record, file),
+            n_components=record.n_asked,
             threads=threads,
         )
-    again = json.loads(json_text(fit_contents(plan, document["account"]["files"], fitted)))
-    return _compared(document, again, plan)
+    return _compared(record, record_fit(plan, record.account.files, fitted), plan)
 
 
-def _read(path: str | Path) -> tuple[Path, dict[str, Any], FitPlan]:
-    expected = "the fit.json of a fit to a column of values by this version of mixpipe, or its folder"
-    file, document = open_fit(path, expected)
+def _plan_of(record: FitRecord, file: Path) -> FitPlan:
+    """The plan of a fit, whose settings are those of this version."""
     try:
-        plan = read_fit_plan(document["plan"])
-        recorded_start(document)
-        _components(document)
-        document["account"]["files"], document["versions"].items(), document["unit"]
+        return read_fit_plan(record.plan)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CatalogError("no fit to values, or one by another version", f"in {file}", expected) from error
-    return file, document, plan
+        what = "no fit that can be done again: its plan has other settings than this version of mixpipe"
+        expected = "the fit.json of a fit to a column of values by this version of mixpipe: run the fit again"
+        raise CatalogError(what, f"in {file}", expected) from error
 
 
 def _check_file(name: str, digest: str, file: Path) -> None:
@@ -138,31 +130,24 @@ def _reader(plan: FitPlan, needed: Sequence[str], folder: Path) -> Callable[[], 
     return lambda: release.blocks(needed)
 
 
-def _components(document: Mapping[str, Any]) -> list[dict[str, float]]:
-    names = [name + end for name in _PARAMETERS for end in ("", "_unc")]
-    return [
-        {name: math.nan if row[name] is None else float(row[name]) for name in names} for row in document["components"]
-    ]
+def _distance(before: ComponentRecord, after: ComponentRecord, name: str) -> float:
+    """The difference of a parameter in standard errors of then."""
+    error = getattr(before, f"{name}_unc") or math.nan
+    return abs(getattr(after, name) - getattr(before, name)) / float(error)
 
 
-def _compared(document: dict[str, Any], again: dict[str, Any], plan: FitPlan) -> Reproduction:
-    # A start that has not won is nothing that the numbers come from.
-    making = {*_MAKING, "start"} if recorded_start(document) is None else set(_MAKING)
-    parts = sorted((document.keys() | again.keys()) - making)
-    differs = [part for part in parts if document.get(part) != again.get(part)]
-    counts = [{**each["account"], "files": None} for each in (document, again)]
-    differs += ["account"] if counts[0] != counts[1] else []
-    old, new = _components(document), _components(again)
+def _compared(record: FitRecord, again: FitRecord, plan: FitPlan) -> Reproduction:
+    old, new = record.components, again.components
     largest, parameter = math.nan, ""
     for number, (before, after) in enumerate(zip(old, new, strict=False), start=1):
         for name in _PARAMETERS:
-            distance = abs(after[name] - before[name]) / (before[f"{name}_unc"] or math.nan)
+            distance = _distance(before, after, name)
             if len(old) == len(new) and not distance <= largest and not math.isnan(distance):
                 largest, parameter = distance, f"{name} of component {number}"
-    then, now = document["versions"], versions()
+    then, now = record.versions, versions()
     return Reproduction(
         place=" ".join(filter(None, (plan.catalog, plan.release, plan.column.name))),
-        differs=tuple(differs),
+        differs=tuple(record.differences(again)),
         n_components=(len(old), len(new)),
         largest=largest,
         parameter=parameter,

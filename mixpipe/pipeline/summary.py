@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mixpipe.results.provenance import check_code
+from mixpipe.results.record import DensityRecord, FitRecord, Record, load_record
 from mixpipe.results.tables import read_verdicts, status_columns, write_csv
 
 
@@ -29,40 +29,40 @@ def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table:
         CSV file to write.
     """
     check_code("summary", code)
-    documents = [json.loads(Path(fit).read_text(encoding="utf-8")) for fit in fits]
     verdicts = read_verdicts(comparisons)
-    write_csv(pd.DataFrame([_row(document, verdicts) for document in documents]), Path(table))
+    write_csv(pd.DataFrame([_row(load_record(fit), verdicts) for fit in fits]), Path(table))
 
 
-def _row(document: dict[str, Any], verdicts: dict[tuple[str, str, str], str]) -> dict[str, Any]:
+def _row(record: Record, verdicts: dict[tuple[str, str, str], str]) -> dict[str, Any]:
     # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
-    quality = document["quality"] if "quality" in document else {"ks": document.get("ks", {}).get("median")}
+    fit = record if isinstance(record, FitRecord) else None
+    quality = fit.quality if fit else None
+    median = record.ks.median if isinstance(record, DensityRecord) else None
     return {
-        "catalog": document["catalog"],
-        "release": document["release"],
-        "column": document["column"],
-        "kind": document.get("kind", "values"),
-        "unit": document["unit"] or "",
-        "n_data": document["account"]["n_used"],
-        "n_dropped": sum(document["account"]["dropped"].values()),
-        "n_components": document["n_components"],
-        "criterion": document["criterion"],
-        "loglik": _number(document, "loglik"),
-        "bic": _number(document, "bic"),
-        "converged": document["converged"],
-        "ks": _number(quality, "ks"),
-        "ks_pvalue": _number(quality, "ks_pvalue"),
-        "ad": _number(quality, "ad"),
-        "ad_pvalue": _number(quality, "ad_pvalue"),
-        "quality": quality.get("verdict", "untested"),
-        "verdict": verdicts.get((document["catalog"], document["release"], document["column"]), ""),
-        "warnings": "; ".join(document["warnings"]),
-        "sigma_floor": _number(document, "sigma_floor"),
-        "floor_cause": document.get("resolution", {}).get("cause", ""),
-        **status_columns(document),
+        "catalog": record.catalog,
+        "release": record.release,
+        "column": record.column,
+        "kind": record.kind,
+        "unit": record.unit or "",
+        "n_data": record.account.n_used,
+        "n_dropped": record.account.n_dropped,
+        "n_components": record.n_components,
+        "criterion": record.criterion,
+        "loglik": _number(fit.loglik if fit else None),
+        "bic": _number(fit.bic if fit else None),
+        "converged": record.converged,
+        "ks": _number(quality.ks if quality else median),
+        "ks_pvalue": _number(quality.ks_pvalue if quality else None),
+        "ad": _number(quality.ad if quality else None),
+        "ad_pvalue": _number(quality.ad_pvalue if quality else None),
+        "quality": quality.verdict if quality else "untested",
+        "verdict": verdicts.get((record.catalog, record.release, record.column), ""),
+        "warnings": "; ".join(record.warnings),
+        "sigma_floor": _number(fit.sigma_floor if fit else None),
+        "floor_cause": fit.resolution.cause if fit and fit.resolution else "",
+        **status_columns(record),
     }
 
 
-def _number(numbers: dict[str, Any], name: str) -> float:
-    value = numbers.get(name)
+def _number(value: float | None) -> float:
     return math.nan if value is None else value

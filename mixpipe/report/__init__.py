@@ -1,1 +1,1 @@
-"""The whole run on one page: HTML that needs no network and no other files. Nothing is fitted here."""
+"""The report of a whole run on one HTML page that needs no network and no other files. Nothing is fitted here."""

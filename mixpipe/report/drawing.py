@@ -1,35 +1,36 @@
-"""What figures and plots of the report have in common: colours of components, heights, and the scale of criteria."""
+"""Common elements of the figures and plots of the report: colours of components, heights, and the scale of criteria."""
 
 from __future__ import annotations
 
 import math
 
-# Okabe & Ito (2008): told apart with any colour vision. Black and yellow are left out: the one is the model's
-# colour, the other is faint on white paper. After them they come again, with other lines and fills.
+# The palette of Okabe & Ito (2008), which can be distinguished with any colour vision. Black and yellow are left out:
+# black is the colour of the model, and yellow is faint on white paper. Further components repeat the colours with other
+# lines and fills.
 COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
-# Curves are cut at this many times the height of the histogram beside them.
+# Curves are cut at this many times the height of the histogram next to them.
 HEADROOM = 2.5
 
-# Differences of criteria up to here are on a linear scale, where the largest is so many times as much; the others on a
-# logarithmic one.
+# If the largest difference of criteria is much larger than LINEAR, those up to LINEAR are on a linear scale and those
+# beyond on a logarithmic one.
 LINEAR = 10.0
 _FAR = 6.0
 _DECADES = 4  # marked above the linear part, at most
 
 
 def shown_height(histogram: float, curves: float) -> float:
-    """The highest density that is shown beside the highest bin: that of the curves, as far as they are not cut."""
+    """The highest density that is shown together with the highest bin: that of the curves unless they are cut."""
     return max(histogram, min(HEADROOM * histogram, curves))
 
 
 def squeezed(highest: float) -> bool:
-    """Whether differences of criteria up to the highest ask for a scale that is logarithmic above `LINEAR`."""
+    """Whether the range of differences of criteria requires a scale that is logarithmic above `LINEAR`."""
     return highest > _FAR * LINEAR
 
 
 def criterion_marks(highest: float) -> dict[float, str]:
-    """Marks of a squeezed scale, with their labels: few enough not to run into each other.
+    """Marks of a squeezed scale with their labels, few enough not to overlap.
 
     >>> criterion_marks(3000.0)
     {0.0: '0', 5.0: '5', 10.0: '10', 100.0: '100', 1000.0: '1,000'}

@@ -1,4 +1,4 @@
-"""What the report shows: fits, columns of tabulated densities, and comparisons of releases."""
+"""The entries of the report: fits, columns of tabulated densities, and comparisons of releases."""
 
 from __future__ import annotations
 
@@ -13,15 +13,48 @@ from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS
 from mixpipe.report.numbers import missing, significant
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What became of the rows of a column.
+
+    Parameters
+    ----------
+    n_read, n_used : int
+        Rows of the files, and those that were used; of a histogram these are bins.
+    dropped : mapping of str to int
+        Rows that were not used, for each reason.
+    n_upper_limits, n_lower_limits : int
+        Limits among the rows that were used.
+    weight_kind : str or None
+        What the weights are; None without weights.
+    n_effective : float or None
+        Rows that the weights are worth.
+    normalisation : str or None
+        What densities were normalised to; None for values.
+    are_bins : bool
+        Whether the rows are bins of a histogram.
+    """
+
+    n_read: int
+    n_used: int
+    dropped: Mapping[str, int]
+    n_upper_limits: int = 0
+    n_lower_limits: int = 0
+    weight_kind: str | None = None
+    n_effective: float | None = None
+    normalisation: str | None = None
+    are_bins: bool = False
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Entry:
-    """What all columns have; see `ReportEntry`."""
+    """The fields that all columns have; see `ReportEntry`."""
 
     catalog: str
     release: str
     column: str
     unit: str | None
-    account: dict[str, Any]
+    account: Rows
     summary: dict[str, Any]
     figures: dict[str, Path]
     warnings: tuple[str, ...] = ()
@@ -35,7 +68,7 @@ class _Entry:
     @property
     def n_dropped(self) -> int:
         """Rows that were left out, for any reason."""
-        return sum(self.account["dropped"].values())
+        return sum(self.account.dropped.values())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,28 +82,28 @@ class ReportEntry(_Entry):
     unit : str or None
         Unit of the column.
     components : pandas.DataFrame
-        As in components.csv: component, weight, weight_unc, mean, mean_unc, sigma, sigma_unc, boundary.
+        Table as in components.csv: component, weight, weight_unc, mean, mean_unc, sigma, sigma_unc, boundary.
     selection : pandas.DataFrame
         As in selection.csv: n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected and so on.
-    account : dict
-        ``n_read`` and ``n_used``: rows; ``dropped``: rows for each reason.
+    account : Rows
+        What became of the rows.
     summary : dict
         ``n_data``, ``n_components``, ``criterion``, ``loglik``, ``bic``, ``converged``, and where available ``ks``,
-        ``ks_pvalue``, and ``pvalue_floor``, the lowest that the simulations can give.
+        ``ks_pvalue``, and ``pvalue_floor``, the lowest p-value that the simulations can give.
     figures : dict of str to Path
         SVG or PNG files by name: mixture, selection, classes, quality, estimators.
     warnings : tuple of str
-        What a reader of the result has to know.
+        What readers of the result need to know.
     estimators : pandas.DataFrame or None
-        As in estimators.csv, where several estimators stand side by side.
+        Table as in estimators.csv, if several estimators were used.
     intervals : pandas.DataFrame or None
-        As in intervals.csv.
+        Table as in intervals.csv.
     curves : dict or None
-        As in curves.json, for the plots.
+        Data of the plots, as in curves.json.
     settings : dict
-        How the column was read and fitted.
+        Settings with which the column was read and fitted.
     resolution : str
-        The floor of the sigmas and what causes it, in words; nothing where there is none.
+        The floor of the sigmas and its cause, in words; empty if there is none.
     """
 
     components: pd.DataFrame
@@ -82,26 +115,27 @@ class ReportEntry(_Entry):
 
     @property
     def several_families(self) -> bool:
-        """Whether the choice was among families, too."""
+        """Whether the choice was also among families."""
         return "family" in self.selection and len(set(self.selection["family"])) > 1
 
     @property
     def lowest_pvalue(self) -> float | None:
-        """The smaller of the p-values of the fit's quality, None where there is none."""
+        """The smaller of the p-values of the fit's quality; None if there is none."""
         known = [self.summary[name] for name in ("ks_pvalue", "ad_pvalue") if not missing(self.summary.get(name))]
         return min(known, default=None)
 
     @property
     def shown(self) -> str:
-        """What the figures show, for those who cannot see them."""
+        """Alternative text of the figures, for those who cannot see them."""
         means = ", ".join(significant(mean, 0.0) for mean in self.components["mean"])
         return f"{self.label}, {self.summary['n_components']} components at {means}" + (
             f" {self.unit}." if self.unit else "."
         )
 
     def interval_table(self) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
-        """Levels of the intervals by method; and a row for each parameter of each component, with the ends of its
-        intervals by method and level, and half the width of the shortest.
+        """Levels of the intervals by method, and a row for each parameter of each component.
+
+        A row has the ends of the intervals by method and level, and half the width of the shortest.
         """
         levels: dict[str, list[float]] = {}
         rows: dict[tuple[int, str], dict[str, Any]] = {}
@@ -127,13 +161,13 @@ class DensityEntry(_Entry):
     catalog, release, column, unit, account, figures, warnings, settings
         As in `ReportEntry`.
     n_rows : dict of int to int
-        Rows with each number of components.
+        Number of rows with each number of components.
     summary : dict
         ``n_data``, ``n_components`` (the largest), ``criterion``; ``ks`` and ``l2``, each with ``median`` and
         ``largest``.
     examples : tuple of dict
-        Densities and their mixtures, for the plots: ``which``, ``row``; ``grid`` and ``density``; ``fine``, a finer
-        grid, and the density ``mixture`` on it.
+        Densities and their mixtures for the plots, each with ``which``, ``row``, ``grid``, ``density``, a finer grid
+        ``fine``, and the density of the ``mixture`` on it.
     """
 
     n_rows: dict[int, int]
@@ -141,20 +175,20 @@ class DensityEntry(_Entry):
 
     @property
     def shown(self) -> str:
-        """What the figure shows, for those who cannot see it."""
+        """Alternative text of the figure, for those who cannot see it."""
         return f"{self.label}, {self.summary['n_data']} densities, median KS {self.summary['ks']['median']:.2g}."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FailedEntry(_Entry):
-    """One column that nothing could be fitted to, as the report shows it.
+    """One column to which nothing could be fitted, as the report shows it.
 
     Parameters
     ----------
     catalog, release, column, unit, account, summary, figures, warnings, settings
         As in `ReportEntry`.
     reason : str
-        Why.
+        Reason why there is no fit.
     """
 
     reason: str
@@ -162,16 +196,16 @@ class FailedEntry(_Entry):
 
 @dataclass(frozen=True, eq=False)
 class ReleaseChange:
-    """Two releases of a catalog compared.
+    """The comparison of two releases of a catalog.
 
     Parameters
     ----------
     catalog, old, new : str
         The catalog and its releases.
     summary, components : pandas.DataFrame
-        As in summary.csv and components.csv of the comparison.
+        Tables as in summary.csv and components.csv of the comparison.
     overlay : Path
-        The figure, SVG or PNG.
+        The figure, as an SVG or PNG file.
     """
 
     catalog: str
@@ -188,12 +222,12 @@ class ReleaseChange:
 
     @property
     def verdicts(self) -> dict[str, int]:
-        """Columns with each verdict, the largest change first."""
+        """Number of columns with each verdict, the largest change first."""
         found = self.summary["verdict"].tolist()
         return {verdict: found.count(verdict) for verdict in (*VERDICTS, NOT_COMPARED) if verdict in found}
 
     def of_column(self, column: str) -> dict[str, Any] | None:
-        """The row of a column in the summary, with its rows in the table of components; None if there is none."""
+        """The row of a column in the summary, with its rows in the table of components; None if it is not listed."""
         found = self.summary[self.summary["column"] == column].to_dict("records")
         if not found:
             return None

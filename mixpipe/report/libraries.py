@@ -1,4 +1,4 @@
-"""Scripts that the page carries, from Python packages that bring them: Plotly draws, DataTables sorts and searches."""
+"""Scripts that are embedded in the page, from Python packages: Plotly for plots, DataTables for tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
-# itables brings DataTables with jQuery as a module, whose last statement names what it hands out.
+# itables contains DataTables with jQuery as a module, whose last statement lists its exports.
 _EXPORT = re.compile(r"export\s*\{[^}]*?([\w$]+) as jQuery[^}]*\}")
 
 
@@ -26,7 +26,7 @@ def tables_script() -> str:
     Raises
     ------
     ValueError
-        If the package's bundle does not hand out jQuery.
+        If the package's bundle does not export jQuery.
     """
     bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8")
     found = _EXPORT.search(bundle)
@@ -37,7 +37,7 @@ def tables_script() -> str:
 
 @cache
 def script_hash(script: str) -> str:
-    """What a Content-Security-Policy calls a script that is allowed to run.
+    """The hash by which a Content-Security-Policy allows a script to run.
 
     >>> script_hash("")
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
@@ -46,10 +46,10 @@ def script_hash(script: str) -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the Python packages that the scripts come with."""
+    """Versions of the Python packages that contain the scripts."""
     return {name: version(name) for name in ("plotly", "itables")}
 
 
 def _inside_html(script: str) -> str:
-    """A script that cannot end its element before it is over, nor open a comment."""
+    """The script, changed such that it can neither end its element prematurely nor open a comment."""
     return script.replace("</script", r"<\/script").replace("<!--", r"<\!--").replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: with the digits that mean something."""
+"""Numbers for readers, with only their significant digits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mixpipe.base.presentation import count, measured, probability, rounded
 
 
 def missing(value: Any) -> bool:
-    """Whether there is no number to show."""
+    """Whether a value is missing, so that there is no number to show."""
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def rows(value: float | None) -> str:
-    """A number of rows, or a sum of their weights.
+    """Format a number of rows, or a sum of their weights.
 
     >>> rows(12345.0), rows(2.5), rows(None)
     ('12,345', '2.5', '–')
@@ -24,7 +24,7 @@ def rows(value: float | None) -> str:
 
 
 def decimal(value: float | None, places: int) -> str:
-    """A number with so many places, or a dash.
+    """Format a number with this many decimal places, or as a dash if it is missing.
 
     >>> decimal(1234.567, 2), decimal(float("nan"), 2), decimal(-0.5, 1), decimal(-0.01, 1)
     ('1,234.57', '–', '−0.5', '0.0')
@@ -36,9 +36,9 @@ def decimal(value: float | None, places: int) -> str:
 
 
 def pvalue(value: float | None, floor: float | None = None, sign: str = "") -> str:
-    """A probability with two digits, very small ones as a bound, as is the lowest that so many simulations can give.
+    """Format a probability with two digits, or as a bound if it is very small or the lowest that simulations can give.
 
-    `sign` stands before a value that is no bound.
+    `sign` is put in front of a value that is not a bound.
 
     >>> pvalue(0.1234), pvalue(1e-9), pvalue(0.01, 0.01), pvalue(0.2, 0.01, "= "), pvalue(None)
     ('0.12', '< 0.0001', '≤ 0.010', '= 0.20', '–')
@@ -47,7 +47,7 @@ def pvalue(value: float | None, floor: float | None = None, sign: str = "") -> s
 
 
 def significant(value: float | None, unc: float | None) -> str:
-    """A value with two digits of its uncertainty, or five digits where there is none.
+    """Format a value to two digits of its uncertainty, or with five digits if there is none.
 
     >>> significant(-1.345678, 0.0123), significant(8.27e8, 8.6e7), significant(1.345678, None), significant(None, 1.0)
     ('−1.346', '8.27e8', '1.3457', '–')
@@ -56,7 +56,7 @@ def significant(value: float | None, unc: float | None) -> str:
 
 
 def with_unc(value: float | None, unc: float | None) -> str:
-    """A value and its uncertainty, both to two digits of the latter.
+    """Format a value and its uncertainty, both to two digits of the latter.
 
     >>> with_unc(1.345678, 0.0123), with_unc(0.0, float("nan")), with_unc(1.0, 0.0)
     ('1.346 ± 0.012', '0', '1')
@@ -65,7 +65,7 @@ def with_unc(value: float | None, unc: float | None) -> str:
 
 
 def _minus(text: str) -> str:
-    """With a true minus before each number, and plain exponents.
+    """Replace hyphens before numbers by minus signs, and simplify exponents.
 
     >>> _minus("-1.5e-07 ± 2.0e+03")
     '−1.5e−7 ± 2.0e3'

@@ -1,4 +1,4 @@
-"""The page itself."""
+"""The HTML page of the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mixpipe.report.traces import CONFIG, TEMPLATE
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
-# Order and captions of the known figures; others follow under their own names.
+# Order and captions of the known figures; others follow, with their names as captions.
 _CAPTIONS = {
     "mixture": "Data, the mixture as observed, and its components with the measurement errors removed",
     "quality": "Quality of the fit: integral transform, its quantiles, and the residual of the histogram",
@@ -32,9 +32,9 @@ _CAPTIONS = {
     "densities": "Tabulated densities and their mixtures: the best, the median and the worst fit",
     "estimators": "The estimators side by side, with the chosen number of components",
 }
-# Up to this many fits are open when the page is; a longer page starts folded.
+# Up to this many fits are unfolded when the page opens; on a longer page all are folded.
 _OPEN = 3
-# Bytes of figures that a page takes in: with them it stays below 20 MB.
+# Limit on the bytes of embedded figures, which keeps the page below 20 MB.
 _PICTURES = 8_000_000
 
 
@@ -49,13 +49,13 @@ def write_report(
     Parameters
     ----------
     path : path
-        HTML file to write. It holds everything that it shows.
+        HTML file to write, which contains everything that it shows.
     entries : iterable of ReportEntry, DensityEntry or FailedEntry
         The fits, in the order of the page.
     provenance : mapping
-        What the run was made from: ``command``, how to repeat it; ``config``, the text of its configuration, or None;
-        ``versions`` and ``settings``, names and values; ``inputs``, the catalog files as dictionaries with ``path``
-        and ``sha256``.
+        The inputs of the run: ``command``, which repeats it; ``config``, the text of its configuration, or None;
+        ``versions`` and ``settings``, names and values; ``inputs``, the catalog files as dictionaries with ``path`` and
+        ``sha256``.
     changes : iterable of ReleaseChange
         Comparisons of releases.
     """
@@ -83,7 +83,7 @@ def write_report(
 
 @cache
 def _environment() -> jinja2.Environment:
-    """The templates, with what they call."""
+    """The templates, with the functions that they call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mixpipe.report"),
         autoescape=True,
@@ -141,7 +141,7 @@ def data_uri(path: Path) -> str:
 
 
 def compact_json(value: object) -> Markup:
-    r"""JSON for a script element: nothing in it can end the element.
+    r"""JSON for a script element, which nothing in it can end.
 
     >>> print(compact_json({"name": "</script>"}))
     {"name":"\u003c/script\u003e"}
@@ -153,7 +153,7 @@ def compact_json(value: object) -> Markup:
 
 
 def packed(text: str) -> str:
-    """A text for a script element, compressed, and then in letters."""
+    """A text for a script element, compressed and then encoded as letters."""
     return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
 
 
@@ -163,13 +163,13 @@ _packed_once = cache(packed)
 def _change_of(
     entry: ReportEntry | DensityEntry | FailedEntry, changes: Iterable[ReleaseChange]
 ) -> dict[str, Any] | None:
-    """What has changed in a fit since the release before."""
+    """The changes of a fit since the previous release."""
     found = [each for each in changes if (each.catalog, each.new) == (entry.catalog, entry.release)]
     return found[0].of_column(entry.column) if found else None
 
 
 def _remark(row: Mapping[str, Any]) -> str:
-    """What has to be said of a component beside its numbers."""
+    """Remarks about a component in addition to its numbers."""
     words = []
     family = row.get("family", "gaussian")
     if family != "gaussian":
@@ -185,5 +185,5 @@ def _remark(row: Mapping[str, Any]) -> str:
 
 
 def _sortable(value: float | None) -> str:
-    """A number as tables sort it; nothing where there is none."""
+    """A number in the form by which tables sort it; empty if there is none."""
     return "" if value is None or missing(value) else repr(float(value))

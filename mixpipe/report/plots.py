@@ -1,4 +1,4 @@
-"""Plots that can be zoomed and tell their values: what Plotly is told, as plain data."""
+"""Interactive plots of the report, as plain data for Plotly."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from mixpipe.report.traces import (
 )
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
-# Lines and fills of the first components, of those that have their colours again, and of those after them.
+# Lines and fills of the components in the first cycle of colours, in the second, and in all later ones.
 _CYCLES = (("solid", ""), ("dash", "/"), ("dashdot", "."))
 _MARKERS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
-# Characters of a name.
+# Largest number of characters of a name.
 _NAME = 24
 # Residuals are shown at least this far, in sigma.
 _BROAD = 2.5
 
 
 def fit_plots(entry: ReportEntry) -> list[dict[str, Any]]:
-    """The plots of a fit: caption, alternative text, whether it leads the others, and ``figure`` for Plotly."""
+    """The plots of a fit: caption, alternative text, whether it is the leading plot, and ``figure`` for Plotly."""
     plots = [] if entry.curves is None else _curve_plots(entry, entry.curves)
     caption = "Information criteria above their lowest value, against the number of components"
     plots.insert(1, {"caption": caption, "figure": _selection(entry)})
@@ -47,7 +47,7 @@ def fit_plots(entry: ReportEntry) -> list[dict[str, Any]]:
 
 
 def density_plots(entry: DensityEntry) -> list[dict[str, Any]]:
-    """The plots of some tabulated densities, as those of `fit_plots`."""
+    """The plots of tabulated densities, in the form of `fit_plots`."""
     plots = []
     for example in entry.examples:
         caption = f"The {example['which']} fit, of {example['row']}"
@@ -64,7 +64,7 @@ def density_plots(entry: DensityEntry) -> list[dict[str, Any]]:
 
 
 def axis_title(name: str, unit: str | None) -> str:
-    """A name with its unit, shortened to what a narrow screen has room for, none of it read as markup."""
+    """A name with its unit, shortened to fit a narrow screen and escaped so that none of it is read as markup."""
     name, unit = (_shortened(text, _NAME) for text in (name, unit or ""))
     return _words(f"{name} [{unit}]" if unit else name)
 
@@ -74,7 +74,7 @@ def _shortened(text: str, size: int) -> str:
 
 
 def _words(text: str) -> str:
-    """A text that Plotly shows as it is; quotes are none of its markup."""
+    """A text escaped such that Plotly shows it literally; quotes need no escape."""
     return html.escape(text, quote=False)
 
 
@@ -110,7 +110,7 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     traces = [
         bar_trace(curves["edges"], density, "data", log, customdata=rows, hovertemplate="%{x}: %{customdata:,} rows")
     ]
-    for row, curve in zip(entry.components.to_dict("records"), curves["components"], strict=True):
+    for row, curve in zip(entry.components.to_dict("records"), curves["parts"], strict=True):
         index = int(row["component"]) - 1
         mean = significant(row["mean"], row["sigma"] / 10.0 if log else (high - low) / 100.0)
         style = {
@@ -182,7 +182,7 @@ def _selection(entry: ReportEntry) -> dict[str, Any]:
 
 
 def _squeeze(above: float, highest: float) -> float:
-    """A difference on a scale that is linear at first, for a third of it or more, then logarithmic."""
+    """A difference on a scale that is linear over at least its first third, and logarithmic beyond."""
     if above <= LINEAR:
         return above
     decade = LINEAR * min(1.0, 2.0 / math.log10(highest / LINEAR))

@@ -1,4 +1,4 @@
-"""What the plots consist of, in the words of Plotly: bars, curves, bands and axes."""
+"""The elements of the plots as Plotly describes them: bars, curves, bands and axes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from mixpipe.model.results import Array
 from mixpipe.report.drawing import HEADROOM
 from mixpipe.report.numbers import missing
 
-# The page's style sheet makes this near-black near-white on a dark ground.
+# The style sheet of the page turns this near-black into near-white on a dark background.
 INK = "#010101"
 DATA, DATA_LINE = "rgba(128,128,128,0.35)", "#808080"
 _BAND = "rgba(86,180,233,0.25)"
-# Numbers of this many times the width of the picture have so many digits that few of them fit.
+# Numbers larger than this many times the width of the picture have so many digits that few of them fit on the axis.
 _LONG = 1000.0
-# Below this, numbers on a logarithmic axis are written out.
+# Numbers below this are written out in full on a logarithmic axis.
 _PLAIN = 1e5
-# Curves are drawn by as few points as keep them this close to the truth, in parts of the picture's height.
+# Curves are drawn with as few points as keep them within this distance of the exact curve, as a fraction of the
+# picture's height.
 _TOLERANCE = 0.0025
-# Digits of ordinates.
+# Significant digits of ordinates.
 _DIGITS = 4
 
-# Numbers on an axis are written out: a date has many digits.
+# Numbers on an axis are written out in full, since a date has many digits.
 _AXIS = {"linecolor": "#808080", "exponentformat": "none", "separatethousands": True, "automargin": True}
 
-# What all plots share.
+# Settings that all plots share.
 TEMPLATE: dict[str, Any] = {
     "layout": {
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -63,7 +64,7 @@ CONFIG: dict[str, Any] = {
 
 
 def simplified(x: Array, y: Array, tolerance: float) -> Array:
-    """Places of as few points as draw a curve to within a tolerance (Ramer 1972, Douglas & Peucker 1973).
+    """Indices of the fewest points that reproduce a curve to within a tolerance (Ramer 1972, Douglas & Peucker 1973).
 
     >>> simplified(np.arange(5.0), np.array([0.0, 1.0, 2.0, 1.0, 0.0]), 0.1)
     array([0, 2, 4])
@@ -92,7 +93,7 @@ def axes_layout(
     y_range: Sequence[float] | None = None,
     log: bool = False,
 ) -> dict[str, Any]:
-    """Titles and ranges of two axes, the first of them logarithmic if asked for."""
+    """Titles and ranges of two axes, the first of which may be logarithmic."""
     axes: dict[str, dict[str, Any]] = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
     for axis, limits in (("xaxis", x_range), ("yaxis", y_range)):
         if limits is not None:
@@ -134,7 +135,7 @@ def line_trace(
     fill: str | None = None,
     filled: bool = False,
 ) -> dict[str, Any]:
-    """A curve, where it can be seen, by as few points as show it in a picture of that height."""
+    """The visible part of a curve, with as few points as a picture of this height requires."""
     cut = np.clip(np.nan_to_num(y), 0.0, 2.0 * HEADROOM * height)
     seen = np.convolve(cut > 0.5 * _TOLERANCE * height, np.ones(3), "same") > 0.0
     x, cut = (x[seen], cut[seen]) if seen.any() else (x[[0, -1]], cut[[0, -1]])
@@ -167,13 +168,13 @@ def spike_trace(mean: float, height: float, *, name: str, color: str, dash: str)
 
 
 def band_shape(low: float, high: float) -> dict[str, Any]:
-    """A band between two heights, behind everything."""
+    """A band between two heights, drawn behind everything else."""
     place = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "y0": low, "y1": high}
     return {**place, "fillcolor": _BAND, "line": {"width": 0}, "layer": "below"}
 
 
 def level_shape(height: float) -> dict[str, Any]:
-    """A line from side to side."""
+    """A horizontal line across the plot."""
     place = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": height, "y1": height}
     return {**place, "line": {"color": INK, "width": 1}}
 
@@ -184,18 +185,18 @@ def _faint(colour: str) -> str:
 
 
 def _abscissae(x: Array, whole: Array, log: bool) -> Sequence[float | None]:
-    """Values with the digits that a picture of their range can show."""
+    """Values rounded to the digits that a picture of their range can show."""
     if log:
         return ordinates(x, 5)
     return _places(x, float(np.ptp(whole)) or abs(float(whole[0])) or 1.0)
 
 
 def _places(values: Array, width: float) -> list[float]:
-    """Values to 1e-4 of a width, or better."""
+    """Values rounded to 1e-4 of a width or better."""
     places = 4 - math.floor(math.log10(width))
     return [round(value, places) for value in values.tolist()]
 
 
 def ordinates(y: Array, digits: int = _DIGITS) -> list[float | None]:
-    """Numbers with so many digits, None where there is none."""
+    """Numbers rounded to this many significant digits; None where a number is missing."""
     return [None if missing(value) else float(f"{value:.{digits}g}") for value in y.tolist()]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -13,13 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.assess.quality import Quality
+from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import write_file
-from mixpipe.model.results import Array, FitResult, Selection, Uncertainties
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
-from mixpipe.assess.quality import Quality
 from mixpipe.model.resolution import Resolution
+from mixpipe.model.results import Array, FitResult, Selection, Uncertainties
+from mixpipe.results.record import (
+    EXPECTED_VALUES,
+    FILE,
+    ComponentRecord,
+    EstimateRow,
+    FailedRecord,
+    FitRecord,
+    IntervalRow,
+    QualityRecord,
+    Record,
+    RecordError,
+    ResolutionRecord,
+    SelectionRow,
+    StartComponent,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,43 +85,6 @@ _BLOCK = 1 << 17
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """A CSV file with a header, numbers in full precision, and `nan` for what is not available."""
     write_file(path, lambda temporary: frame.to_csv(temporary, index=False, na_rep="nan", lineterminator="\n"))
-
-
-def json_text(document: dict[str, Any], *, ensure_ascii: bool = False) -> str:
-    """A document as strict JSON: what is not finite becomes null.
-
-    >>> print(json_text({"bic": math.nan, "means": np.array([1.0, 2.5])}))
-    {
-      "bic": null,
-      "means": [
-        1.0,
-        2.5
-      ]
-    }
-    """
-    return json.dumps(_strict(document), indent=2, ensure_ascii=ensure_ascii, allow_nan=False)
-
-
-def write_json(document: dict[str, Any], path: Path) -> None:
-    """A JSON file, with the `json_text` of the document."""
-    text = json_text(document) + "\n"
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _strict(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return _strict(value.tolist())
-    if isinstance(value, np.generic):
-        return _strict(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Path):
-        return str(value)
-    return value
 
 
 def components_table(fit: FitResult, unit: str | None = None, sigma_upper: Array | None = None) -> pd.DataFrame:
@@ -168,154 +145,168 @@ def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def fit_document(
+def make_fit_record(
     selection: Selection,
     quality: Quality,
-    unit: str | None,
+    *,
     sigma_upper: Array | None = None,
     first_row: str = "",
-) -> dict[str, Any]:
-    """The fit as plain values for JSON: what the command line prints and what fit.json is built on.
+    **others: Any,
+) -> FitRecord:
+    """Record a fit.
 
-    `first_row` is what the first row is called whose error is smaller than the grain of the values.
+    Parameters
+    ----------
+    selection : Selection
+        The fits that it was chosen from.
+    quality : Quality
+        How well it describes the data.
+    sigma_upper : array_like, optional
+        Upper limits of the sigmas on the boundary.
+    first_row : str
+        What the first row is called whose error is smaller than the grain of the values.
+    **others
+        The fields of `FitRecord` that these do not say.
     """
     fit = selection.best
-    components = _component_columns(fit, None, sigma_upper)
-    del components["component"], components["unit"]
-    components["effective_rows"] = fit.effective_rows.tolist()
     resolution = asdict(fit.resolution)
     del resolution["first"]
-    return {
-        "n_data": fit.n_data,
-        "unit": unit,
-        "estimator": fit.estimator,
-        "criterion": selection.criterion,
-        "n_components": fit.n_components,
-        "n_params": fit.n_params,
-        "loglik": fit.loglik,
-        "entropy": fit.entropy,
-        "bic": fit.bic,
-        "aic": fit.aic,
-        "icl": fit.icl,
-        "converged": fit.converged,
-        "remaining_gain": fit.remaining_gain,
-        "n_passes": fit.n_passes,
-        "sigma_floor": fit.sigma_floor,
-        "resolution": {**resolution, "first_row": first_row or None},
-        "components": [dict(zip(components, row, strict=True)) for row in zip(*components.values(), strict=True)],
-        "selection": selection.records(),
-        "quality": {**asdict(quality), "verdict": quality.verdict},
-        "warnings": list(fit.warnings),
-    }
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
-    return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-
-
-def read_mixture(rows: Sequence[Mapping[str, Any]]) -> Mixture:
-    """A mixture from one row for each component, after JSON: weight, mean, sigma, family, shape."""
-    weights, means, sigmas = (_column(rows, name) for name in ("weight", "mean", "sigma"))
-    return Mixture(weights, means, sigmas, tuple(row["family"] for row in rows), _column(rows, "shape"))
-
-
-def read_bounds(given: Sequence[float | None] | None) -> tuple[float, float] | None:
-    """Bounds of a sample after JSON, where an infinite one is null."""
-    if given is None:
-        return None
-    low, high = given
-    return -math.inf if low is None else low, math.inf if high is None else high
-
-
-def open_fit(path: str | Path, expected: str) -> tuple[Path, Any]:
-    """A fit.json, or that in a folder, and what it holds.
-
-    Raises
-    ------
-    CatalogError
-        For a file that cannot be read, or is no JSON, and for a column without a fit.
-    """
-    file = Path(path)
-    file = file / "fit.json" if file.is_dir() else file
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(f"no fit ({error.strerror})", f"in {file}", expected) from error
-    except ValueError as error:
-        raise CatalogError("no fit (not JSON)", f"in {file}", expected) from error
-    failure = read_failure(document)
-    if failure is not None:
-        raise CatalogError(f"no fit, the column failed: {failure.what}", f"in {file}", expected)
-    return file, document
-
-
-def read_failure(document: Any) -> CatalogError | None:
-    """Why a fit.json has no fit; None if it has one."""
-    if not isinstance(document, dict) or document.get("status") != "failed":
-        return None
-    told = document.get("failure") or {}
-    return CatalogError(*(str(told.get(part, "unknown")) for part in ("what", "where", "expected")))
-
-
-def status_columns(document: Any) -> dict[str, str]:
-    """What tables of all columns say of each: ``fitted``, or ``failed`` and why."""
-    failure = read_failure(document)
-    return {"status": "fitted", "reason": ""} if failure is None else {"status": "failed", "reason": str(failure)}
-
-
-def read_fit(document: dict[str, Any]) -> FitResult:
-    """The fit from what `fit_document` made of it, after JSON."""
-
-    def column(name: str) -> Array:
-        return _column(document["components"], name)
-
-    def number(name: str) -> float:
-        return math.nan if document[name] is None else float(document[name])
-
-    return FitResult(
-        mixture=read_mixture(document["components"]),
-        estimator=document["estimator"],
-        loglik=number("loglik"),
-        entropy=number("entropy"),
-        n_data=number("n_data"),
-        n_params=document["n_params"],
-        converged=document["converged"],
-        remaining_gain=number("remaining_gain"),
-        n_passes=document["n_passes"],
-        sigma_floor=number("sigma_floor"),
-        boundary=column("boundary").astype(bool),
-        uncertainties=Uncertainties(column("weight_unc"), column("mean_unc"), column("sigma_unc"), column("shape_unc")),
-        warnings=tuple(document["warnings"]),
-        resolution=read_resolution(document),
-        effective_rows=_column([{"effective_rows": None, **row} for row in document["components"]], "effective_rows"),
+    return FitRecord(
+        n_data=fit.n_data,
+        estimator=fit.estimator,
+        criterion=selection.criterion,
+        n_components=fit.n_components,
+        n_params=fit.n_params,
+        loglik=fit.loglik,
+        entropy=fit.entropy,
+        bic=fit.bic,
+        aic=fit.aic,
+        icl=fit.icl,
+        converged=fit.converged,
+        remaining_gain=fit.remaining_gain,
+        n_passes=fit.n_passes,
+        sigma_floor=fit.sigma_floor,
+        resolution=ResolutionRecord(**resolution, first_row=first_row or None),
+        components=record_components(fit, sigma_upper),
+        selection=tuple(SelectionRow(**row) for row in selection.records()),
+        quality=QualityRecord(**asdict(quality), verdict=quality.verdict),
+        warnings=fit.warnings,
+        **others,
     )
 
 
-def read_resolution(document: Mapping[str, Any]) -> Resolution:
-    """What the values resolve, from fit.json; of one that does not say it, the floor alone."""
-    given = {key: value for key, value in (document.get("resolution") or {}).items() if key != "first_row"}
-    return Resolution(**given) if given else Resolution(document["sigma_floor"])
+def record_components(fit: FitResult, sigma_upper: Array | None = None) -> tuple[ComponentRecord, ...]:
+    """The components of a fit for its record."""
+    columns = _component_columns(fit, None, sigma_upper)
+    del columns["component"], columns["unit"]
+    columns["effective_rows"] = fit.effective_rows.tolist()
+    rows = zip(*columns.values(), strict=True)
+    return tuple(ComponentRecord(**dict(zip(columns, row, strict=True))) for row in rows)
 
 
-def describe_resolution(document: Mapping[str, Any]) -> str:
-    """The floor and what causes it in plain words, from fit.json; nothing where there is none."""
-    given = document.get("resolution")
-    return read_resolution(document).note(given["first_row"] or "") if given else ""
-
-
-def read_estimates(document: dict[str, Any]) -> list[tuple[str, Mixture, float]]:
-    """Name, mixture and log-likelihood of each estimator, from fit.json."""
+def records_table(rows: Iterable[SelectionRow | EstimateRow | IntervalRow]) -> pd.DataFrame:
+    """The rows of a record as a table."""
     import pandas as pd
 
-    table = pd.DataFrame(document["estimators"])
-    chosen = read_fit(document)
-    found = []
-    for name, rows in table.groupby("estimator", sort=False):
-        # The chosen fit may have components of other families.
-        parameters = rows[["weight", "mean", "sigma"]].to_numpy(dtype=np.float64).T
-        mixture = chosen.mixture if name == chosen.estimator else Mixture(*parameters)
-        found.append((str(name), mixture, float(rows["loglik"].iloc[0])))
-    return found
+    return pd.DataFrame([vars(row) for row in rows])
+
+
+def _column(rows: Iterable[Any], name: str) -> Array:
+    """An attribute of each row; None is nan."""
+    return np.array([_number(getattr(row, name)) for row in rows], dtype=np.float64)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def read_mixture(components: Sequence[ComponentRecord | StartComponent], file: str | Path = FILE) -> Mixture:
+    """The mixture that a record has.
+
+    Parameters
+    ----------
+    components : sequence of ComponentRecord or StartComponent
+        Its components.
+    file : path
+        The file of the record, for the message.
+
+    Raises
+    ------
+    RecordError
+        If they make no mixture.
+    """
+    weights, means, sigmas, shapes = (_column(components, name) for name in ("weight", "mean", "sigma", "shape"))
+    try:
+        return Mixture(weights, means, sigmas, tuple(component.family for component in components), shapes)
+    except ValueError as error:
+        what = f"no fit, or a damaged one: key components makes no mixture ({error})"
+        raise RecordError(what, f"in {file}", EXPECTED_VALUES) from error
+
+
+def status_columns(record: Record) -> dict[str, str]:
+    """What tables of all columns say of each: ``fitted``, or ``failed`` and why."""
+    return {"status": record.status, "reason": str(record.error) if isinstance(record, FailedRecord) else ""}
+
+
+def read_fit(record: FitRecord, file: str | Path = FILE) -> FitResult:
+    """The fit that a record is of; the arguments and errors are those of `read_mixture`."""
+    components = record.components
+    uncertainties = (_column(components, f"{name}_unc") for name in ("weight", "mean", "sigma", "shape"))
+    return FitResult(
+        mixture=read_mixture(components, file),
+        estimator=record.estimator,
+        loglik=_number(record.loglik),
+        entropy=_number(record.entropy),
+        n_data=_number(record.n_data),
+        n_params=record.n_params,
+        converged=record.converged,
+        remaining_gain=_number(record.remaining_gain),
+        n_passes=record.n_passes,
+        sigma_floor=_number(record.sigma_floor),
+        boundary=np.array([component.boundary for component in components], dtype=bool),
+        uncertainties=Uncertainties(*uncertainties),
+        warnings=record.warnings,
+        resolution=read_resolution(record),
+        effective_rows=_column(components, "effective_rows"),
+    )
+
+
+def read_resolution(record: FitRecord) -> Resolution:
+    """What the values resolve; of a record that does not say it, the floor alone."""
+    if record.resolution is None:
+        return Resolution(_number(record.sigma_floor))
+    found = record.resolution
+    return Resolution(
+        floor=found.floor,
+        cause=found.cause,
+        grain=found.grain,
+        step=found.step,
+        smallest_error=found.smallest_error,
+        n_rows=found.n_rows,
+        n_repeated=found.n_repeated,
+    )
+
+
+def describe_resolution(record: FitRecord) -> str:
+    """The floor and what causes it in plain words; nothing where there is none."""
+    return read_resolution(record).note(record.resolution.first_row or "") if record.resolution else ""
+
+
+def read_estimates(record: FitRecord) -> list[tuple[str, Mixture, float]]:
+    """Name, mixture and log-likelihood of each estimator."""
+    chosen = read_mixture(record.components)
+    rows: dict[str, list[EstimateRow]] = {}
+    for row in record.estimators:
+        rows.setdefault(row.estimator, []).append(row)
+    # The chosen fit may have components of other families.
+    return [
+        (name, chosen if name == record.estimator else _gaussian(found), _number(found[0].loglik))
+        for name, found in rows.items()
+    ]
+
+
+def _gaussian(rows: Sequence[EstimateRow]) -> Mixture:
+    return Mixture(_column(rows, "weight"), _column(rows, "mean"), _column(rows, "sigma"))
 
 
 def read_verdicts(paths: Iterable[str | Path]) -> dict[tuple[str, str, str], str]:

@@ -278,7 +278,7 @@ class TestText:
 
     def test_long_rows_are_refused_before_the_first_block(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("x,e\n" + "1,2\n" * 20 + "1,2,3\n" + "1,2\n" + "1,2,3\n")
-        with pytest.raises(CatalogError, match="2 rows have more fields than the header, the first is row 21"):
+        with pytest.raises(CatalogError, match="2 rows with more fields than the header, the first is row 21"):
             next(read_blocks(tmp_path / "t.csv", rows=7))
 
 

@@ -302,12 +302,12 @@ class TestText:
     @pytest.mark.parametrize("columns", [None, ["x"]])
     @pytest.mark.parametrize("row", ["NGC 1, a galaxy,2,3", "NGC 1,2,3,4"])
     def test_rows_longer_than_the_header(self, tmp_path: Path, row: str, columns: list[str] | None) -> None:
-        with pytest.raises(CatalogError, match=r"1 rows have more fields than the header, the first is row 2"):
+        with pytest.raises(CatalogError, match=r"1 row with more fields than the header, the first is row 2"):
             self.read(tmp_path, f"name,x,e\na,1,2\n{row}\nb,1,2\n", columns)
 
     @pytest.mark.parametrize("word", ["nan", "NA", "..."])
     def test_a_longer_row_that_ends_with_a_word_for_missing(self, tmp_path: Path, word: str) -> None:
-        with pytest.raises(CatalogError, match="1 rows have more fields than the header, the first is row 2"):
+        with pytest.raises(CatalogError, match="1 row with more fields than the header, the first is row 2"):
             self.read(tmp_path, f"name x e\na 1 2\nNGC 1 2 {word}\n", ["x", "e"], missing=["..."])
 
     def test_a_blank_cell_between_white_space(self, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ class TestHdf5:
         with h5py.File(tmp_path / "t.h5", "w") as file:
             file["x"], file["y"] = [1.0, 2.0], [1.0]
         assert read_catalog(tmp_path / "t.h5", ["y"])["y"].tolist() == [1.0]
-        with pytest.raises(CatalogError, match=r"'y' has 1 rows.*2 as in column 'x'"):
+        with pytest.raises(CatalogError, match=r"'y' has 1 row.*2 as in column 'x'"):
             read_catalog(tmp_path / "t.h5")
 
 

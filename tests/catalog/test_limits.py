@@ -151,7 +151,7 @@ def test_every_form_of_a_flag(flags, expected):
     ("flags", "message"),
     [
         (["<", "?", "?"], "column 'flag' has the flag '?' in 2 rows, in"),
-        ([1, 2, 0], "column 'flag' has the flag '2' in 1 rows, in"),
+        ([1, 2, 0], "column 'flag' has the flag '2' in 1 row, in"),
     ],
 )
 def test_an_unknown_flag_is_named_with_what_was_expected(flags, message):
@@ -248,7 +248,7 @@ def test_an_unknown_flag_in_a_file_ends_with_status_2(tmp_path):
     file = write(tmp_path / "c.csv", m=[1, 2, 3], flag=["<", "x", ""])
     result = run("fit", file, "--value", "m", "--limit-flag", "flag")
     assert result.exit_code == 2
-    assert "column 'flag' has the flag 'x' in 1 rows" in result.stderr
+    assert "column 'flag' has the flag 'x' in 1 row" in result.stderr
 
 
 def test_limits_in_a_truncated_sample_end_with_status_2(tmp_path):

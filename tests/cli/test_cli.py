@@ -23,6 +23,7 @@ import mixpipe
 from mixpipe import cli
 from mixpipe.cli.progress import fit_progress
 from mixpipe.config.schema import SCHEMA, defaults
+from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
 
 KEYS = {
@@ -337,7 +338,7 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
     assert members["row"] == [0, 1, 2, 3, 5]
     assert members["value"] == [1.0, 2.0, 4.0, 7.0, 5.0]
     saved = json.loads((folder / "fit.json").read_text())
-    rebuilt = read_fit(saved)
+    rebuilt = read_fit(load_record(folder / "fit.json"))
     assert rebuilt.mixture.logpdf(members["value"], members["err"]).sum() == pytest.approx(document["loglik"])
     assert saved["account"]["n_read"] == 6
     assert saved["account"]["dropped"]["cut"] == 1

@@ -155,7 +155,7 @@ def test_mistake_of_the_user_is_submitted_once(slurm, tmp_path):
     assert run.wait(HOUR) == 1
     assert len(slurm.jobs(project.folder)) == 1
     lines = project.said().splitlines()
-    assert lines[-1].startswith("mixpipe: error: 1 rows have more fields than the header, the first is row ")
+    assert lines[-1].startswith("mixpipe: error: 1 row with more fields than the header, the first is row ")
     assert len(lines) < 10
     assert "sacct" not in project.said()
     assert "account" not in project.said()

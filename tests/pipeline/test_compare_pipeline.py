@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from mixpipe.pipeline.compare import compare_releases, compare_stored, draw_comp
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.results import tables
 from mixpipe.results.provenance import code_hash
+from mixpipe.results.record import load_record
+from tests.records import ACCOUNT, FILE, around, density_record
 
 TWO = Mixture([0.6, 0.4], [1.0, 4.0], [0.4, 0.6])
 
@@ -43,15 +46,14 @@ def store(
     cells = Cells.from_rows(x, err)
     selection = choose_n_components(cells, max_components=3, n_threads=1)
     quality = Quality(**dict.fromkeys(Quality.__dataclass_fields__, math.nan))
-    document = {
+    rest = around(
         **dict(zip(("catalog", "release", "column"), place, strict=True)),
-        **tables.fit_document(selection, quality, unit),
-        "truncated": None,
-        "account": {"files": [{"path": "a.csv", "sha256": sha256}]},
-        "plan": {"key": key, "column": {"transform": transform}},
-    }
+        unit=unit,
+        account=replace(ACCOUNT, files=(replace(FILE, sha256=sha256),)),
+        plan={"key": key, "column": {"transform": transform}},
+    )
     labels = np.arange(len(cells)) if labels is None else np.asarray(labels)
-    tables.write_json(document, folder / "fit.json")
+    tables.make_fit_record(selection, quality, **rest).write(folder / "fit.json")
     tables.write_members(folder / "members.parquet", selection.best.mixture, key or "row", [(labels, cells)])
     return folder
 
@@ -200,8 +202,8 @@ def test_what_is_no_fit(tmp_path, stored):
     (tmp_path / "other.json").write_text('{"components": []}')
     for name in ("text.json", "list.json", "other.json", "nothing.json", "."):
         assert "no fit" in refused(stored["old"], tmp_path / name)
-    densities = edited(stored["old"], tmp_path / "densities", kind="densities")
-    assert "tabulated densities" in refused(densities, stored["new"])
+    density_record().write(tmp_path / "densities.json")
+    assert "tabulated densities" in refused(tmp_path / "densities.json", stored["new"])
     lone = edited(stored["old"], tmp_path / "lone")
     (lone / "members.parquet").unlink()
     assert "members.parquet" in refused(lone, stored["new"])
@@ -243,7 +245,7 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     components = pd.read_csv(paths["components.csv"], keep_default_na=False)
     assert components["parameter"].tolist() == ["weight", "mean", "sigma"] * 2
     assert components["unit"].tolist() == ["", "Msun", "Msun"] * 2
-    fits = [tables.read_fit(json.loads((stored[name] / "fit.json").read_text())) for name in ("old", "new")]
+    fits = [tables.read_fit(load_record(stored[name] / "fit.json")) for name in ("old", "new")]
     means = components[components["parameter"] == "mean"]
     # As the repr of a double: a round trip.
     for side, fit in zip(("old", "new"), fits, strict=True):

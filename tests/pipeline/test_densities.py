@@ -24,7 +24,7 @@ from mixpipe.cli import main
 from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.plan.run import Run, find_problems
-from mixpipe.results.tables import read_failure
+from mixpipe.results.record import load_record
 from tests.workflow.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)
@@ -384,7 +384,7 @@ def test_columns_that_cannot_be_fitted(tmp_path, monkeypatch, settings, densitie
     run = run_of(monkeypatch, tmp_path, "a.fits", value="PDF", grid="GRID:Z", **settings)
     found, document = fit_of(run)
     assert len(found) == 0
-    assert re.match(what, str(read_failure(document)))
+    assert re.match(what, str(load_record("out/fit.json").error))
     account = document["account"]
     assert (account["n_used"], sum(account["dropped"].values())) == (0, account["n_read"])
     # Before the run, too.

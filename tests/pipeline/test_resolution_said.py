@@ -26,6 +26,7 @@ from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.estimate import estimate_column
 from mixpipe.pipeline.summary import summarise
 from mixpipe.results.provenance import code_hash
+from mixpipe.results.record import load_record
 from mixpipe.results.tables import describe_resolution, read_fit
 
 
@@ -161,22 +162,24 @@ class TestBesideTheFit:
         assert (found["step"], found["grain"], found["smallest_error"]) == (0.5, pytest.approx(0.3), 0.01)
         assert found["floor"] == document["sigma_floor"] == pytest.approx(FLOOR)
         assert found["n_repeated"] == 0.0 and "first" not in found
-        assert describe_resolution(document) == NOTE
+        assert describe_resolution(load_record(tmp_path / "out/fit.json")) == NOTE
         # All rows but seven with an error of 0.01 under a width of 1: nearly all of them.
         assert document["components"][0]["effective_rows"] == pytest.approx(400.0, rel=0.02)
 
     def test_it_comes_back(self, tmp_path, rounded):
         _, document = self.document(rounded, tmp_path)
-        fit = read_fit(document)
+        fit = read_fit(load_record(tmp_path / "out/fit.json"))
         assert fit.resolution == Resolution(document["sigma_floor"], "grid", 0.6 * 0.5, 0.5, 0.01, 393.0)
         np.testing.assert_array_equal(fit.effective_rows, [row["effective_rows"] for row in document["components"]])
         # A file of an earlier version.
         del document["resolution"]
         for row in document["components"]:
             del row["effective_rows"]
-        old = read_fit(document)
+        (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
+        record = load_record(tmp_path / "old.json")
+        old = read_fit(record)
         assert old.resolution.floor == old.sigma_floor == document["sigma_floor"]
-        assert np.isnan(old.effective_rows).all() and describe_resolution(document) == ""
+        assert np.isnan(old.effective_rows).all() and describe_resolution(record) == ""
 
     def test_repeated_rows_are_a_warning(self, tmp_path, repeated):
         printed, document = self.document(repeated, tmp_path)

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from mixpipe.fitting.choose import choose_n_components
 from mixpipe.fitting.moments.fit import fit_moments
 from mixpipe.model.mixture import Mixture
-from mixpipe.report.entries import ReleaseChange, ReportEntry
+from mixpipe.report.entries import ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.page import write_report
 from mixpipe.results.tables import components_table
@@ -76,7 +76,7 @@ def fitted(tmp_path_factory):
         unit="Msun",
         components=components_table(fit, "Msun"),
         selection=selection.table(),
-        account={"n_read": 400, "n_used": 400, "dropped": {"missing_value": 0}},
+        account=Rows(400, 400, {"missing_value": 0}),
         summary={
             "n_data": 400.0, "n_components": fit.n_components, "criterion": "bic", "loglik": fit.loglik, "bic": fit.bic,
             "converged": True, "ks_pvalue": 0.3, "verdict": "ok",

@@ -14,7 +14,7 @@ import pytest
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
-from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry
+from mixpipe.report.entries import DensityEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.libraries import script_hash
 from mixpipe.report.page import write_report
@@ -22,6 +22,7 @@ from mixpipe.report.plots import density_plots, fit_plots
 from mixpipe.report.traces import simplified
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.tables import components_table
+from tests.records import fit_record
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
@@ -89,7 +90,7 @@ def entry(tmp_path):
         unit="Msun",
         components=components_table(fit, "Msun"),
         selection=Selection(fits).table(),
-        account={"n_read": 12345, "n_used": 12338, "dropped": {"missing value": 4, "no error": 3}},
+        account=Rows(12345, 12338, {"missing value": 4, "no error": 3}),
         summary={
             "n_data": 12338.0,
             "n_components": 2,
@@ -184,7 +185,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 
 def test_names_from_catalogs_and_settings_are_only_text(tmp_path, entry):
     clean = Page(written(tmp_path, [replace(entry, warnings=("w",))], {**PROVENANCE, "config": "c"}))
-    account = entry.account | {"dropped": {EVIL: 1, "no error": 3}}
+    account = replace(entry.account, dropped={EVIL: 1, "no error": 3})
     bad = replace(
         entry, catalog=EVIL, release=EVIL, column=EVIL, unit=EVIL, warnings=(EVIL,), account=account,
         summary=entry.summary | {"criterion": EVIL},
@@ -382,7 +383,7 @@ def curves(entry):
     return {
         "note": "N = 6", "range": [0.0, 4.0], "edges": [0.5, 1.5, 2.5, 3.5], "counts": [1, 3, 2],
         "density": [0.2, 0.5, 0.3], "x": x, "observed": first + second, "intrinsic": first + second,
-        "components": [first, None], "median_err": 0.1, "classes": [first, second],
+        "parts": [first, None], "median_err": 0.1, "classes": [first, second],
         "estimators": {"moments": first}, "pit": {"edges": [0.0, 0.5, 1.0], "ratio": [0.8, 1.2], "band": [0.5, 1.5]},
         "residual": [-1.0, 2.0, None], "log": False,
     }  # fmt: skip
@@ -430,7 +431,7 @@ def test_a_plot_of_decades_has_a_logarithmic_axis(entry):
     first = np.exp(-0.5 * (np.log(x) - 2.0) ** 2)
     found = {
         **curves(entry), "log": True, "range": [0.1, 1000.0], "edges": [0.1, 1.0, 10.0, 100.0], "x": x,
-        "components": [first, None], "observed": first, "intrinsic": first, "classes": [first, first],
+        "parts": [first, None], "observed": first, "intrinsic": first, "classes": [first, first],
     }  # fmt: skip
     figure = fit_plots(replace(entry, curves=found))[0]["figure"]
     assert figure["layout"]["xaxis"]["type"] == "log" and figure["layout"]["xaxis"]["range"] == [-1.0, 3.0]
@@ -471,7 +472,7 @@ def test_densities_have_a_section_of_their_own(tmp_path):
         column="pdf",
         unit=None,
         n_rows={1: 30, 2: 12},
-        account={"n_read": 50, "n_used": 42, "dropped": {"missing": 8}, "normalisation": "sum"},
+        account=Rows(50, 42, {"missing": 8}, normalisation="sum"),
         summary={
             "n_data": 42, "n_components": 2, "criterion": "tolerance",
             "ks": {"median": 0.01, "largest": 0.2}, "l2": {"median": 0.001, "largest": 0.02},
@@ -501,21 +502,17 @@ def test_curves_are_those_of_the_mixture():
     # Bins add up to the rows in the picture, curves to one: by the trapezium rule on a fine grid, up to the tails.
     assert np.sum(found["density"] * np.diff(found["edges"])) == pytest.approx(found["counts"].sum() / 300)
     np.testing.assert_allclose(np.trapezoid(found["observed"], found["x"]), 1.0, atol=0.02)
-    np.testing.assert_allclose(found["components"][0], 0.5 * np.exp(-0.5 * found["x"] ** 2) / np.sqrt(2 * np.pi))
-    assert found["components"][1] is None and list(found["estimators"]) == ["moments"]
+    np.testing.assert_allclose(found["parts"][0], 0.5 * np.exp(-0.5 * found["x"] ** 2) / np.sqrt(2 * np.pi))
+    assert found["parts"][1] is None and list(found["estimators"]) == ["moments"]
     np.testing.assert_allclose(found["classes"].sum(axis=0), 1.0)
     assert np.mean(found["pit"]["ratio"]) == pytest.approx(1.0)
 
 
 def test_the_summary_has_the_verdict_of_the_comparison(tmp_path):
-    shared = {
-        "column": "mass", "unit": None, "n_components": 2, "criterion": "bic", "loglik": -1.0, "bic": 2.0,
-        "converged": True, "quality": {}, "warnings": [], "account": {"n_used": 5, "dropped": {"missing": 1}},
-    }  # fmt: skip
     fits = []
     for catalog, release in (("stars", "dr1"), ("stars", "dr2"), ("other", "dr2")):
         fits.append(tmp_path / f"{catalog}_{release}.json")
-        fits[-1].write_text(json.dumps({"catalog": catalog, "release": release, **shared}))
+        fit_record(catalog=catalog, release=release).write(fits[-1])
     table = tmp_path / "summary.csv"
     compared = {"catalog": "stars", "old": "dr1", "new": "dr2", "column": "mass", "unit": "", "verdict": "shifted"}
     pd.DataFrame([{**compared, "note": ""}]).to_csv(table, index=False)

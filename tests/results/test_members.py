@@ -1,7 +1,5 @@
 """The rows of a fit as a FITS table: the same numbers as in the Parquet file, with units."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +12,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.pipeline import members
 from mixpipe.results import tables
 from mixpipe.results.provenance import code_hash
+from tests.records import fit_record
 
 MIXTURE = Mixture([0.3, 0.7], [-1.0, 2.0], [0.5, 1.0])
 
@@ -23,8 +22,7 @@ def written(folder, labels, label="name", limits=None):
     x = MIXTURE.sample(labels.size, rng)
     cells = Cells.from_rows(x, 0.3, limits=limits)
     tables.write_members(folder / "members.parquet", MIXTURE, label, [(labels, cells)], limited=limits is not None)
-    document = {"unit": "km/s", "catalog": "stars", "release": "dr1", "column": "rv"}
-    (folder / "fit.json").write_text(json.dumps(document), encoding="utf-8")
+    fit_record(unit="km/s", catalog="stars", release="dr1", column="rv").write(folder / "fit.json")
     paths = [str(folder / name) for name in ("fit.json", "members.parquet", "members.fits")]
     members.write_fits_members(code_hash("members"), *paths)
     return pd.read_parquet(folder / "members.parquet"), folder / "members.fits"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import stat
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +16,12 @@ import pytest
 
 import mixpipe
 from mixpipe.assess.quality import Quality, assess
+from mixpipe.base import files
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.results import tables
+from mixpipe.results.record import load_record
+from tests.records import around
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,7 @@ def test_json_is_strict(tmp_path):
         "path": tmp_path,
         2018: ("é", None),
     }
-    tables.write_json(document, tmp_path / "t.json")
+    files.write_json(document, tmp_path / "t.json")
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -125,8 +129,8 @@ def test_json_is_strict(tmp_path):
         "2018": ["é", None],
     }
     assert text.endswith("}\n")
-    assert text == tables.json_text(document) + "\n"
-    short = tables.json_text(document, ensure_ascii=True)
+    assert text == files.json_text(document) + "\n"
+    short = files.json_text(document, ensure_ascii=True)
     assert short.isascii()
     assert json.loads(short, parse_constant=refuse) == json.loads(text)
 
@@ -165,10 +169,9 @@ def test_estimators_table_has_a_row_for_each_estimator_and_component(fitted):
     assert table.sigma.tolist()[2:] == [0.1, 0.2, 0.3]
 
 
-def test_fit_document_and_back_through_strict_json(fitted, tmp_path):
+def test_fit_and_back_through_its_record(fitted, tmp_path):
     quality = assess(fitted.fit.mixture, fitted.cells)
-    document = tables.fit_document(fitted.selection, quality, "km/s")
-    tables.write_json(document, tmp_path / "fit.json")
+    tables.make_fit_record(fitted.selection, quality, **around()).write(tmp_path / "fit.json")
     read = json.loads((tmp_path / "fit.json").read_text(encoding="utf-8"))
     # What the command line promises.
     assert {"n_data", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged"} <= set(read)
@@ -190,7 +193,7 @@ def test_fit_document_and_back_through_strict_json(fitted, tmp_path):
     assert [row["n_components"] for row in read["selection"]] == [1, 2, 3]
     assert sum(row["selected"] for row in read["selection"]) == 1
     assert read["quality"]["ks"] == quality.ks
-    back, fit = tables.read_fit(read), fitted.fit
+    back, fit = tables.read_fit(load_record(tmp_path / "fit.json")), fitted.fit
     for name in ("loglik", "entropy", "n_data", "n_params", "converged", "estimator", "sigma_floor", "warnings"):
         assert getattr(back, name) == getattr(fit, name)
     assert (back.bic, back.aic, back.icl) == (fit.bic, fit.aic, fit.icl)
@@ -205,11 +208,10 @@ def test_fit_document_and_back_through_strict_json(fitted, tmp_path):
 
 
 def test_nan_survives_json(fitted, tmp_path):
-    document = tables.fit_document(fitted.selection, Quality(0.1, math.nan, 0.2), None)
-    document["components"][0]["sigma_unc"] = math.nan
-    document["remaining_gain"] = math.nan
-    tables.write_json(document, tmp_path / "fit.json")
-    back = tables.read_fit(json.loads((tmp_path / "fit.json").read_text()))
+    record = tables.make_fit_record(fitted.selection, Quality(0.1, math.nan, 0.2), **around())
+    components = (replace(record.components[0], sigma_unc=math.nan), *record.components[1:])
+    replace(record, components=components, remaining_gain=math.nan).write(tmp_path / "fit.json")
+    back = tables.read_fit(load_record(tmp_path / "fit.json"))
     assert math.isnan(back.uncertainties.sigmas[0])
     assert math.isnan(back.remaining_gain)
 

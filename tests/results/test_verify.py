@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.manifest import record_run
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.results.provenance import code_hash
+from mixpipe.results.record import SourceFile
 from mixpipe.results.verification import MANIFEST, verify_results
 from tests.campaign import campaign
+from tests.records import ACCOUNT, fit_record
 
 
 @pytest.fixture
@@ -30,8 +33,8 @@ def run(tmp_path, monkeypatch) -> Path:
     digest = hashlib.sha256(Path("stars.csv").read_bytes()).hexdigest()
     folder = tmp_path / "results/stars/2024/mass"
     folder.mkdir(parents=True)
-    account = {"files": [{"path": "stars.csv", "sha256": digest, "n_rows": 2}]}
-    (folder / "fit.json").write_text(json.dumps({"account": account}))
+    account = replace(ACCOUNT, files=(SourceFile(path="stars.csv", sha256=digest, n_rows=2),))
+    fit_record(account=account).write(folder / "fit.json")
     for name in ("results/stars/2024/mass/mixture.svg", "results/summary.csv", "results/stars/2024/input.csv"):
         Path(name).write_text(f"this is {name}")
     # What jobs need and tell is no result.
@@ -134,7 +137,7 @@ def test_columns_of_other_settings_than_those_of_the_configuration(tmp_path, mon
             fit = Path(f"results/stars/a/{name}/fit.json")
             fit.parent.mkdir(parents=True, exist_ok=True)
             plan = json.loads(Run(parse_config(config)).fit("stars", "a", name))
-            fit.write_text(json.dumps({"plan": plan, "account": {"files": []}}))
+            fit_record(plan=plan, account=replace(ACCOUNT, files=())).write(fit)
             fits.append(str(fit))
         record_run(code_hash("manifest"), fits, [], json.dumps(given), "results/manifest.json")
 

@@ -397,7 +397,7 @@ class TestMistakes:
 
 # What a run then says last.
 MISTAKE = (
-    "mixpipe: error: 1 rows have more fields than the header, the first is row 26, in catalog survey, release dr1, "
+    "mixpipe: error: 1 row with more fields than the header, the first is row 26, in catalog survey, release dr1, "
     "file shard_01.csv, expected 3 fields in each row"
 )
 

@@ -436,14 +436,34 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     done = project.snakemake(*targets, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stderr
     for release, folder in enumerate(folders):
-        log = (project.results / f"logs/fit/wide/r{release + 1}/batch_000.log").read_text(encoding="utf-8")
-        assert f"results/wide/r{release + 1}/a/fit.json: as planned" in log
-        assert "column b: 20 rows read" in log and "column a:" not in log
+        logs = project.results / f"logs/fit/wide/r{release + 1}"
+        said = {name: (logs / f"{name}.log").read_text(encoding="utf-8") for name in ("a", "b")}
+        assert f"results/wide/r{release + 1}/a/fit.json: as planned" in said["a"]
+        assert "column b: 20 rows read" in said["b"] and "column" not in said["a"] and "a/fit.json" not in said["b"]
         # Also the seconds of a fit, which are never the same twice.
         assert contents(folder / "a") == before[release]["a"] and contents(folder / "c") == before[release]["c"]
         assert contents(folder / "b") != before[release]["b"]
     again = project.snakemake(*targets, "--configfile", "mine.yaml", "--dry-run")
     assert again.returncode == 0 and "fitting wide" not in again.stdout + again.stderr
+
+    # A table that is lost.
+    lost = folders[0] / "b/selection.csv"
+    held = lost.read_bytes()
+    lost.unlink()
+    again = project.planned()
+    assert "fitting wide r1 a to b" in again and not again & {"fitting wide r1 c to c", "fitting wide r2 a to b"}
+    lost.write_bytes(held)
+
+    # In Snakemake's own report each is shown as what it is.
+    page = project.folder / "snakemake.html"
+    shown = project.snakemake(*targets, "--configfile", "mine.yaml", "--report", page.name)
+    assert shown.returncode == 0, shown.stderr
+    labels = re.findall(
+        r'"results/wide/r1/(\w)/components\.csv".{0,600}?"labels": \{"column": "(\w)"',
+        page.read_text(),
+        flags=re.DOTALL,
+    )
+    assert sorted(labels) == [("a", "a"), ("b", "b"), ("c", "c")]
 
     # The release before changes: the fits behind it have had their start.
     as_it_was = (tmp_path / "r1.csv").read_bytes()

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -16,11 +16,11 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config.settings import parse_config
 from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
+from mixpipe.pipeline.execution import share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.pipeline.plan.run import (
     Run,
-    batch_name,
     comparison_name,
     find_failure,
     find_problems,
@@ -64,7 +64,11 @@ os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
+MEMBERS = ["members.parquet"] + ["members.fits"] * RUN.config.settings.fits_members
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
+
+# Regular expressions for files of columns.
+ANY_COLUMN = dict.fromkeys(("catalog", "release", "column"), "[^/]+")
 
 # Folders below the results: `catalog/release`, and `catalog/release/column`.
 RELEASES = [f"{catalog}/{release}" for catalog, release in RUN.releases()]
@@ -83,14 +87,15 @@ FITS = [
     for catalog, release in RUN.releases()
     for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
 ]
-# Columns of a release that share a job, where a catalog has many: catalog, release, a number, columns. And the other ones.
-BATCHES = [
-    (catalog, release, number, batch)
+# The columns of values that each of them shares its job with, itself among them: catalog, release and name of each. The
+# job of a column is that of its fit, of its figures and of its members; it has one for itself unless a catalog has many.
+JOBS = {
+    column: columns
     for catalog, release in RUN.releases()
-    for number, batch in enumerate(RUN.batches(catalog))
-]
-BATCHED = {catalog for catalog, *_ in BATCHES}
-SINGLE = [name for name in COLUMNS if name.split("/")[0] not in BATCHED]
+    for names in RUN.jobs(catalog)
+    for columns in [[(catalog, release, name) for name in names]]
+    for column in columns
+}
 # Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
 COMPARISONS = {
     f"{catalog.name}/compare/{comparison_name(old, new)}": (old, new)
@@ -154,54 +159,54 @@ def share_of_cores(wildcards):
         return 1
 
 
-def shown(file, about, catalog, release, column):
-    """A file of a column that the report of Snakemake shows."""
-    return report(
-        f"{RESULTS}/{catalog}/{release}/{column}/{file}",
-        caption=f"../report/{about}.rst",
-        category=catalog,
-        subcategory=release,
-        labels={"column": column, "shows": about},
-    )
+def of_job(wildcards):
+    """The columns of a job, which has the wildcards of the first one."""
+    return JOBS[wildcards.catalog, wildcards.release, wildcards.column]
 
 
-def drawn(figure, catalog="{catalog}", release="{release}", column="{column}"):
-    """A figure of a column as PNG, which the report of Snakemake shows, and as SVG."""
-    return [
-        shown(f"{figure}.png", figure, catalog, release, column),
-        f"{RESULTS}/{catalog}/{release}/{column}/{figure}.svg",
+def job_files(name):
+    """A file of each column of a job."""
+    return lambda wildcards: [
+        "/".join([RESULTS, *column, name]) for column in of_job(wildcards)
     ]
 
 
-def figure_files(*column):
-    """All that the figures of a column leave; its catalog, release and name."""
-    folder = "/".join([RESULTS, *column])
-    return {
-        **{figure: drawn(figure, *column) for figure in FIGURES},
-        "curves": f"{folder}/curves.json",
-    }
+def told(wildcards):
+    """A job in words."""
+    return with_last(wildcards, " ".join(of_job(wildcards)[0]))
 
 
-def fit_files(*column):
-    """All that the fit of a column leaves."""
-    folder = "/".join([RESULTS, *column])
-    return {
-        **{name: f"{folder}/{file}" for name, file in FIT_FILES.items()},
-        "components": shown(FIT_FILES["components"], "components", *column),
-    }
+def with_last(wildcards, first):
+    """What is said of the first column of a job, and the name of the last one where columns share jobs."""
+    names = RUN.columns(wildcards.catalog)
+    shared = len(RUN.jobs(wildcards.catalog)) < len(names)
+    return f"{first} to {of_job(wildcards)[-1][2]}" if shared else first
 
 
-def gathered(columns):
-    """The files of several columns, those of one name together."""
-    columns = list(columns)
-    return {
-        name: list(chain.from_iterable(listed(files[name]) for files in columns))
-        for name in columns[0]
-    }
+def job_runtime(share):
+    """Minutes for a job: more for each column, and so much for each of them and MB that is read."""
+
+    def runtime(wildcards, input, attempt):
+        n_columns = len(of_job(wildcards))
+        return attempt * (8 + 2 * n_columns + int(share * n_columns * input.size_mb))
+
+    return runtime
 
 
-def listed(files):
-    return files if isinstance(files, list) else [files]
+def shown(file, about):
+    """A file of a column that the report of Snakemake shows."""
+    return report(
+        f"{FOLDER}/{file}",
+        caption=f"../report/{about}.rst",
+        category="{catalog}",
+        subcategory="{release}",
+        labels={"column": "{column}", "shows": about},
+    )
+
+
+def drawn(figure):
+    """A figure of a column as PNG, which the report of Snakemake shows, and as SVG."""
+    return [shown(f"{figure}.png", figure), f"{FOLDER}/{figure}.svg"]
 
 
 def compared_files(place, name):
@@ -231,7 +236,7 @@ wildcard_constraints:
     catalog=any_of(name.split("/")[0] for name in FITS),
     release=any_of(name.split("/")[1] for name in FITS),
     column=any_of(name.split("/")[2] for name in FITS),
-    job=any_of(RUN.jobs()),
+    job=any_of(RUN.job_names()),
     content="[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),
     pair=any_of(name.split("/")[2] for name in COMPARISONS),

@@ -1,10 +1,12 @@
 from mixpipe.pipeline.figures import draw_figures
-from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.job import each, run_job
 
 run_job(
     snakemake,
-    draw_figures,
-    code=snakemake.params.code,
+    each,
+    task=draw_figures,
+    logs=snakemake.log,
+    common={"code": snakemake.params.code},
     fit=snakemake.input.fit,
     members=snakemake.input.members,
     mixture=snakemake.output.mixture,

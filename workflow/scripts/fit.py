@@ -1,17 +1,19 @@
-from mixpipe.pipeline.fit import fit_column
-from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.fit import refit_column
+from mixpipe.pipeline.job import each, run_job
 
 run_job(
     snakemake,
-    fit_column,
+    each,
+    task=refit_column,
+    logs=snakemake.log,
+    common={"threads": snakemake.threads},
     plan=snakemake.params.plan,
-    columns=snakemake.input.columns,
-    start=snakemake.input.start,
+    columns=snakemake.params.columns,
+    start=snakemake.params.start,
     components=snakemake.output.components,
     selection=snakemake.output.selection,
     estimators=snakemake.output.estimators,
     intervals=snakemake.output.intervals,
     members=snakemake.output.members,
     fit=snakemake.output.fit,
-    threads=snakemake.threads,
 )

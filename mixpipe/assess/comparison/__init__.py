@@ -1,1 +1,1 @@
-"""Two fits side by side: matched components, joint uncertainties, the verdict."""
+"""The comparison of two fits: matched components, joint uncertainties, the verdict."""

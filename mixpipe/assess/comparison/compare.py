@@ -1,4 +1,4 @@
-"""Two fits side by side: which components are the same, what differs and how significantly, and a verdict."""
+"""The comparison of two fits: which components match, which parameters differ and how significantly, and a verdict."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from mixpipe.model.results import Array, FitResult
 if TYPE_CHECKING:
     import pandas as pd
 
-# Bhattacharyya distance from which two components are different populations: two equal widths 2 widths apart, or one
-# five times as wide as the other.
+# Bhattacharyya distance above which two components are different populations. It is that of two components of equal
+# width that are 2 widths apart, or of two of which one is five times as wide as the other.
 _PRICE = 0.5
-# Nats by which a fit may miss its maximum where it does not say so.
+# Distance, in nats, of a fit from its maximum if its remaining gain is not known.
 _GAIN = 1e-6
-# The sum of what fewer revised rows change is not normally distributed.
+# If fewer rows than this are revised, the sum of their effects is not normally distributed.
 _FEW_ROWS = 10
 
 PARAMETERS = ("weight", "mean", "sigma")
-# What `summary_row` has.
+# Keys of `summary_row`.
 SUMMARY_COLUMNS = (
     "verdict",
     "n_components_old",
@@ -64,11 +64,11 @@ class Fitted:
     cells : Cells
         One cell per row.
     component : ndarray of int, shape (n_rows,)
-        The component that each row most probably belongs to, from 0.
+        The component to which each row most probably belongs, counted from 0.
     selection : sequence of (int, float)
-        Number of components and BIC of each fit that was considered.
+        Number of components and BIC of each fit that was considered for the choice.
     sigma_upper : ndarray, shape (n_components,)
-        Upper limits of the sigmas on the boundary, else nan.
+        Upper limits of the sigmas on the boundary; nan for other sigmas.
     """
 
     fit: FitResult
@@ -78,13 +78,13 @@ class Fitted:
     sigma_upper: Array
 
     def bic_of(self, n_components: int) -> float:
-        """The lowest BIC with a number of components; nan where it was not considered."""
+        """The lowest BIC with this number of components; nan if it was not considered."""
         return min((bic for size, bic in self.selection if size == n_components), default=math.nan)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What became of the rows; nan for what is not known without keys."""
+    """Numbers of rows in the fits, in common, and changed; nan for numbers that are unknown without keys."""
 
     n_old: int
     n_new: int
@@ -97,33 +97,33 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two fits compared.
+    """The comparison of two fits.
 
     Parameters
     ----------
     old, new : FitResult
         The fits, in the same unit.
     pairs : tuple of (int, int)
-        Matched components, from 0.
+        Matched components, counted from 0.
     differences : tuple of Difference
-        Of all parameters.
+        Differences of all parameters.
     verdict : str
         One of `VERDICTS`.
     evidence : float
         BIC of the new data with the old number of components, minus that with the new one; 0 where they are equal.
     evidence_old : float
-        The same for the old data: negative where they preferred the old number.
+        The same for the old data; negative if they favoured the old number.
     gain : float
         Log-likelihood of the new data under the new mixture, minus that under the old one.
     distance : float
         Total variation distance of the intrinsic densities, 0 to 1.
     pvalue : float
-        Probability that chance makes the differences of all parameters together as large; nan where their covariance
-        is not known.
+        Probability that the differences of all parameters together are as large by chance; nan if their covariance is
+        not known.
     rows : Rows
-        What became of the rows.
+        Changes of the rows.
     notes : tuple of str
-        What a reader has to know.
+        Remarks for readers of the result.
     """
 
     old: FitResult
@@ -141,12 +141,12 @@ class Comparison:
 
     @property
     def vanished(self) -> list[int]:
-        """Components of the old fit that the new one has not, from 0."""
+        """Components of the old fit that have no match in the new one, counted from 0."""
         return sorted(set(range(self.old.n_components)) - {j for j, _ in self.pairs})
 
     @property
     def appeared(self) -> list[int]:
-        """Components of the new fit that the old one had not, from 0."""
+        """Components of the new fit that have no match in the old one, counted from 0."""
         return sorted(set(range(self.new.n_components)) - {k for _, k in self.pairs})
 
     @property
@@ -164,9 +164,9 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
     old, new : Fitted
         The fits, in the same unit.
     common : Common or None
-        Rows that they have in common; None if it is not known which, and they are then taken for independent.
+        Rows that the fits have in common. None if these are not known, in which case the fits are taken as independent.
     notes : iterable of str
-        Notes to begin with.
+        Notes that come first.
     """
     found = list(notes)
     pairs = match_components(old.fit, new.fit)
@@ -200,10 +200,11 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
 
 
 def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
-    """Components that are the same population in both fits, from 0.
+    """Pairs of components, counted from 0, that are the same population in both fits.
 
-    The pairs with the smallest sum of Bhattacharyya distances, those of Gaussians with the components' means and
-    widths; the uncertainty of a mean adds to its width. Pairs farther apart than a price are no pairs.
+    The pairs have the smallest sum of Bhattacharyya distances between Gaussians that have the means and widths of the
+    components, where the uncertainty of a mean is added to the width. Components whose distance exceeds a threshold are
+    not paired.
 
     Examples
     --------
@@ -218,9 +219,10 @@ def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
     offset = (first[0][:, None] - second[0]) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = 0.25 * offset / total + 0.5 * np.log(0.5 * total / np.sqrt(first[1][:, None] * second[1]))
-    # Widths of zero whose means have no uncertainty are the same only where they coincide.
+    # Components of zero width whose means have no uncertainty are the same only if they coincide.
     distance = np.where((total == 0.0) & (offset == 0.0), 0.0, np.nan_to_num(distance, nan=np.inf))
-    # With distances capped at the price, the best assignment is the best one among those that may leave any unmatched.
+    # With distances capped at the threshold, the best assignment is also the best of those that may leave components
+    # unmatched.
     found = zip(*linear_sum_assignment(np.minimum(distance, _PRICE)), strict=True)
     return [(int(j), int(k)) for j, k in found if distance[j, k] < _PRICE]
 
@@ -228,12 +230,12 @@ def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
 def total_variation(first: Mixture, second: Mixture) -> float:
     """Total variation distance of two densities, ``1/2 int |f - g| dx``, by quadrature.
 
-    The largest difference that the two give to the probability of any set of values: 0 if they are equal, 1 if they do
-    not overlap. Each cell of the grid counts with its exact probabilities.
+    This is the largest difference between the probabilities that the two densities assign to any set of values: 0 if
+    they are equal, 1 if they do not overlap. The probabilities of each cell of the grid are exact.
 
     Examples
     --------
-    Unit Gaussians two apart: 2 Phi(1) - 1.
+    For unit Gaussians whose means differ by two, it is 2 Phi(1) - 1:
 
     >>> round(total_variation(Mixture([1.0], [0.0], [1.0]), Mixture([1.0], [2.0], [1.0])), 5)
     0.68269
@@ -249,7 +251,7 @@ def total_variation(first: Mixture, second: Mixture) -> float:
 
 
 def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """One row for each parameter of each component."""
+    """A table with one row for each parameter of each component."""
     import pandas as pd
 
     columns = {
@@ -271,7 +273,7 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
 
 
 def summary_row(comparison: Comparison) -> dict[str, object]:
-    """The comparison in one row, of `SUMMARY_COLUMNS`."""
+    """The comparison as one row of a table with `SUMMARY_COLUMNS`."""
     rows, largest = comparison.rows, comparison.largest
     return {
         "verdict": comparison.verdict,
@@ -295,7 +297,7 @@ def summary_row(comparison: Comparison) -> dict[str, object]:
 
 
 def _resolved(fit: FitResult) -> Mixture:
-    """The mixture, components on the boundary as wide as their means are uncertain: their densities are infinite."""
+    """The mixture with finite densities: components on the boundary are as wide as the uncertainty of their means."""
     mixture = fit.mixture
     widths = np.where(fit.boundary, np.hypot(mixture.sigmas, np.nan_to_num(fit.uncertainties.means)), mixture.sigmas)
     return Mixture(mixture.weights, mixture.means, widths, mixture.families, mixture.shapes)
@@ -304,7 +306,7 @@ def _resolved(fit: FitResult) -> Mixture:
 def _joint_uncertainties(
     old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None
 ) -> tuple[Array, Array | None, list[str]]:
-    """Uncertainties of the differences, shape (n_pairs, 3); their covariance, where it is known; and remarks."""
+    """Uncertainties of the differences, shape (n_pairs, 3), their covariance if it is known, and remarks."""
     if not pairs:
         return np.empty((0, 3)), None, []
     sides = zip(zip(*pairs, strict=True), (old.fit, new.fit), strict=True)
@@ -319,7 +321,7 @@ def _joint_uncertainties(
         remarks.append("which rows are in both is not known without a key: the fits are taken for independent")
     elif common.old.size and covariance is not None:
         missed = [max(fit.remaining_gain, _GAIN) for fit in (old.fit, new.fit)]
-        # A fit that misses its maximum by so many nats is off by the root of twice as many uncertainties.
+        # A fit that is g nats below its maximum is off by sqrt(2 g) uncertainties.
         excess = 2.0 * np.nan_to_num(missed[0] * alone[0] ** 2 + missed[1] * alone[1] ** 2)
         variance = np.diag(covariance).reshape(-1, 3) + excess
     elif common.old.size:
@@ -378,7 +380,7 @@ def _account(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Com
     revised = np.zeros(n_common, dtype=bool)
     for name in ("x", "err"):
         before, after = getattr(old.cells, name)[common.old], getattr(new.cells, name)[common.new]
-        # Closer than a conversion of units can tell.
+        # Differences below this may be due to a conversion of units.
         revised |= ~np.isclose(before, after, rtol=1e-9, atol=0.0)
     same = np.full(old.fit.n_components, -1)
     for j, k in pairs:

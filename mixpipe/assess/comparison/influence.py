@@ -1,7 +1,7 @@
-"""What each row contributes to an estimate: the linear response of a fit's parameters to its rows.
+"""The influence of each row on an estimate: the linear response of the parameters of a fit to its rows.
 
-Near its maximum a fit is the sum of what its rows say, ``theta_hat - theta = sum_i A^-1 psi_i`` with the scores psi and
-the information A. From this follows how two fits that have rows in common vary together; see docs/comparison.md.
+Near its maximum, a fit is a sum of contributions of its rows, ``theta_hat - theta = sum_i A^-1 psi_i`` with the scores
+psi and the information A. This determines the covariance of two fits that have rows in common; see docs/comparison.md.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from mixpipe.fitting.contract import Demands
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
-# Rows at a time: bounds the memory to some tens of MB for ten components.
+# Rows that are computed at a time, which limits the memory to some tens of MB for ten components.
 _BLOCK = 1 << 14
-# Different errors for which the expected scores are computed; rows are sorted into as many groups.
+# Number of errors for which the expected scores are computed; rows are sorted into as many groups.
 _ERRORS = 64
-# Abscissae of the expectation for each component, in its total width: the trapezium rule is exact to 1e-6 on smooth
-# functions, and better than 1e-3 where a narrower component puts a bend between two of them.
+# Abscissae of the expectation for each component, in units of its total width. The trapezium rule is accurate to 1e-6
+# for smooth functions, and to 1e-3 if a narrower component causes a bend between two abscissae.
 _NODES = np.linspace(-8.0, 8.0, 161)
 
 
 class NoInfluence(ValueError):
-    """The response of a fit to its rows is not known."""
+    """Raised if the response of a fit to its rows is not known."""
 
 
 class Influence:
-    """How the parameters of a fit by maximum likelihood respond to its rows.
+    """The response of the parameters of a maximum-likelihood fit to its rows.
 
-    Parameters are those of `parameters`: (weight, mean, sigma) of each component in turn. Sigmas on the boundary are
-    held fixed, and so are not moved by any row.
+    The parameters are those of `parameters`: (weight, mean, sigma) of each component in turn. Sigmas on the boundary
+    are held fixed, so that no row changes them.
 
     Parameters
     ----------
     fit : FitResult
         A fit with Gaussian components.
     cells : Cells
-        Its rows: values, neither limits nor truncated.
+        The rows of the fit, which must be plain values without limits or truncation.
 
     Raises
     ------
     NoInfluence
-        If the fit is not of that kind, or its likelihood is flat in some direction.
+        If the fit is not of this kind, or its likelihood is flat in some direction.
     """
 
     def __init__(self, fit: FitResult, cells: Cells) -> None:
@@ -54,12 +54,12 @@ class Influence:
         if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
             raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
-        # Information and scores in units of order one.
+        # Information and scores are computed in units in which they are of order one.
         self._unit = np.hypot(fit.mixture.sigmas, np.median(cells.err))
         self._unit[self._unit == 0.0] = 1.0
         free = np.ones((fit.n_components, 3), dtype=bool)
         free[fit.boundary, 2] = False
-        # Changes that keep the sum of the weights, and the sigmas on the boundary.
+        # Constraints: changes must preserve the sum of the weights, and the sigmas on the boundary.
         kept = np.zeros((1 + int((~free).sum()), free.size))
         kept[0, ::3] = fit.mixture.weights
         kept[np.arange(1, len(kept)), np.flatnonzero(~free)] = 1.0
@@ -69,27 +69,28 @@ class Influence:
             self._root = cholesky(information, lower=True)
         except LinAlgError as error:
             raise NoInfluence("the likelihood is flat in some direction") from error
-        # From (ln w, m / unit, s^2 / unit^2) to (w, m, s).
+        # Convert from (ln w, m / unit, s^2 / unit^2) to (w, m, s).
         with np.errstate(divide="ignore"):
             by_sigma = np.where(free[:, 2], self._unit**2 / (2.0 * fit.mixture.sigmas), 0.0)
         self._jacobian = np.stack([fit.mixture.weights, self._unit, by_sigma], axis=1).ravel()
 
     def of_rows(self, x: Array, err: Array) -> Array:
-        """The change of the parameters by one row each, shape (n_rows, 3 n_components)."""
+        """The change of the parameters that each row causes, shape (n_rows, 3 n_components)."""
         scores = self._scores(x, err).reshape(len(x), -1) @ self._basis
         inner = solve_triangular(self._root, scores.T, lower=True)
         return self._outer(inner).T
 
     def covariance(self, counts: Array) -> Array:
-        """Covariance of the parameters by the sampling of some of the rows, shape (3 n_components, 3 n_components).
+        """Covariance of the parameters due to the sampling of a subset of rows, shape (3 n_components, 3 n_components).
 
-        Rows vary as the mixture says, each with its own error. The information that they hold is taken for the share
-        of theirs in the expected information, applied to the observed one; all rows have all of it.
+        The rows vary as the mixture implies, each with its own error. Their information is taken as the observed one
+        times their share of the expected information; all rows together have all of it.
 
         Parameters
         ----------
         counts : ndarray, shape (n_rows,)
-            How often each row counts, at most its weight; of weights that do not count rows, their squares.
+            Number of times that each row counts, at most its weight; for weights that do not count rows, the squared
+            weights.
         """
         if not counts.any():
             return np.zeros((self._jacobian.size,) * 2)
@@ -103,7 +104,7 @@ class Influence:
         return change @ change.T
 
     def _outer(self, inner: Array) -> Array:
-        """Parameters from standard coordinates, in which the information is the unit matrix."""
+        """Transform to the parameters from standard coordinates, in which the information is the unit matrix."""
         return self._jacobian[:, None] * (self._basis @ solve_triangular(self._root.T, inner, lower=False))
 
     def _scores(self, x: Array, err: Array) -> Array:
@@ -125,7 +126,7 @@ class Influence:
         return resp, slopes, inverse
 
     def _information(self) -> Array:
-        """Minus the matrix of second derivatives of the log-likelihood, less its term for the sum of the weights."""
+        """The negative Hessian of the log-likelihood, without its term for the sum of the weights."""
         size = self.mixture.n_components
         total = np.zeros((3 * size, 3 * size))
         own = np.zeros((size, 3, 3))
@@ -142,7 +143,7 @@ class Influence:
             own[:, 1, 2] -= mixed
             own[:, 2, 1] -= mixed
             own[:, 2, 2] -= np.sum(weighted * inverse * (2.0 * slopes[..., 2] + 0.5 * inverse), axis=0)
-        # The sum of the weights is one: its multiplier is the number of rows.
+        # The multiplier of the constraint that the weights sum to one is the number of rows.
         own[:, 0, 0] -= self.cells.n_data * self.mixture.weights
         for j in range(size):
             total[3 * j : 3 * j + 3, 3 * j : 3 * j + 3] -= own[j]
@@ -150,7 +151,7 @@ class Influence:
 
     @cached_property
     def _groups(self) -> NDArray[np.intp]:
-        """The group of each row; groups have similar errors."""
+        """The group of each row; rows of a group have similar errors."""
         edges = np.unique(np.quantile(self.cells.err, np.linspace(0.0, 1.0, _ERRORS + 1)[1:-1], method="lower"))
         return np.searchsorted(edges, self.cells.err, side="left")
 
@@ -166,7 +167,7 @@ class Influence:
         return cholesky(self._expected(self.cells.weights), lower=True)
 
     def _expected(self, counts: Array) -> Array:
-        """Expected information of so many of each of the rows."""
+        """Expected information of `counts` of each of the rows."""
         total = np.zeros((self._basis.shape[1],) * 2)
         by_group = np.bincount(self._groups, counts, minlength=self._group_errors.size).tolist()
         for count, outer in zip(by_group, self._outer_products, strict=True):
@@ -175,7 +176,7 @@ class Influence:
 
     @cached_property
     def _outer_products(self) -> list[Array]:
-        """Mean outer product of the scores of a row with each of the group errors."""
+        """Mean outer product of the scores of a row, for each of the group errors."""
         products = []
         for err in self._group_errors:
             total = np.hypot(self.mixture.sigmas, err)
@@ -194,7 +195,7 @@ class Common:
     Parameters
     ----------
     old, new : ndarray of int, shape (n_common,)
-        Their places among the rows of each fit.
+        Indices of these rows among the rows of each fit.
     """
 
     old: NDArray[np.intp]
@@ -204,28 +205,28 @@ class Common:
 def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
     """Covariance of the differences of the parameters of matched components.
 
-    A row of weight c counts as c rows, or as one whose scores are c times as large, as its kind says. Rows of one fit
-    only are independent of the other; what a row in both does to the difference is the difference of what it does to
-    each, its values in one and the other being as correlated as they are.
+    A row of weight c counts as c rows, or as one row whose scores are c times as large, according to the kind of the
+    weights. Rows of only one fit are independent of the other fit. The effect of a common row on the difference is the
+    difference of its effects on the two fits, where its values in both fits have their actual correlation.
 
     Parameters
     ----------
     old, new : Influence
         The two fits.
     pairs : list of (int, int)
-        Components of the old and the new fit, matched.
+        Matched components of the old and the new fit.
     common : Common
-        Rows in both.
+        Rows that are in both fits.
 
     Returns
     -------
     ndarray, shape (3 n_pairs, 3 n_pairs)
-        For (weight, mean, sigma) of each pair in turn.
+        Covariance of the differences in (weight, mean, sigma) of each pair in turn.
     """
     first, second = ((3 * np.array([pair[side] for pair in pairs])[:, None] + np.arange(3)).ravel() for side in (0, 1))
     c_old, c_new = old.cells.weights[common.old], new.cells.weights[common.new]
     counted = old.cells.weight_kind == new.cells.weight_kind == "counts"
-    # What each of so many rows does to the fits.
+    # Effects on the two fits of this number of each of the common rows.
     counts = np.minimum(c_old, c_new) if counted else np.ones(c_old.size)
     by_old, by_new = (np.ones(c_old.size),) * 2 if counted else (c_old, c_new)
     total = np.zeros((first.size, first.size))

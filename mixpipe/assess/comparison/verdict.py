@@ -1,4 +1,4 @@
-"""What the differences of two fits come to: one of four verdicts, by the table in docs/comparison.md."""
+"""The verdict on the differences of two fits, one of four, by the table in docs/comparison.md."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from scipy.special import chdtrc, ndtr
 from mixpipe.model.results import Array
 
 CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED = "conclusion changed", "shifted", "sharpened", "unchanged"
-# From the largest change to none.
+# In order from the largest change to none.
 VERDICTS = (CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED)
-# Of a column that has no fit in one of the releases.
+# The verdict on a column that has no fit in one of the releases.
 NOT_COMPARED = "not compared"
 
-# A difference in BIC that is strong evidence (Kass & Raftery 1995).
+# A difference in BIC above this is strong evidence (Kass & Raftery 1995).
 _EVIDENCE = 6.0
-# Probability of calling a column shifted by chance: for each mean by itself, and for all parameters together. A mean is
-# what is asked for most: shifted by 3 joint uncertainties, it has to be called in 85 of 100 cases, which no test of a
-# lower level does where the mean is independent of the other parameters.
+# Probability that a column is called shifted by chance, for each mean individually and for all parameters together.
+# Means matter most: one that is shifted by 3 joint uncertainties must be detected in 85 of 100 cases, which no test of
+# a lower level achieves if the mean is independent of the other parameters.
 _LEVEL = 0.05
-# The same for another parameter by itself, by the bound for as many as there are.
+# The same probability for the other parameters individually, with Bonferroni's bound for their number.
 _RARE = 0.01
-# Directions of the parameters in which the difference varies by less than this share of its variances are left out:
-# what the linear response does not tell is larger there.
+# Directions in parameter space in which the variance of the difference is below this fraction of its variances are
+# omitted, because the error of the linear response is larger there.
 _FLAT = 1e-4
-# Uncertainties smaller by this are clearly smaller: those of 1.6 times as much information.
+# Uncertainties are clearly smaller if they shrink by this factor, which corresponds to 1.6 times as much information.
 _SHARPER = 0.8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One parameter in both fits; nan for what is not there.
+    """One parameter in both fits; nan where a fit does not have it.
 
-    Components count from 1, 0 is none. `significance` is in units of the joint uncertainty; there is none for a sigma
-    on the boundary, whose upper limit (95 %) is given instead.
+    Components are counted from 1, and 0 means none. `significance` is in units of the joint uncertainty; it is
+    undefined for a sigma on the boundary, for which an upper limit (95 %) is given instead.
     """
 
     status: str
@@ -55,7 +55,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """New minus old."""
+        """The new value minus the old one."""
         return self.new - self.old
 
     @property
@@ -72,16 +72,16 @@ def decide(
     differences: Sequence[Difference],
     pvalue: float = math.nan,
 ) -> tuple[str, list[str]]:
-    """The verdict on a column, by the table in docs/comparison.md, and remarks about it.
+    """The verdict on a column, by the table in docs/comparison.md, with remarks about it.
 
     Parameters
     ----------
     size_old, size_new : int
         Numbers of components.
     n_matched : int
-        Components that are in both.
+        Number of components that are in both fits.
     evidence : float
-        See `Comparison`; nan where it is not known.
+        See `Comparison`; nan if it is not known.
     differences : sequence of Difference
         Of all parameters.
     pvalue : float
@@ -113,10 +113,10 @@ def decide(
 
 
 def _significant(differences: Sequence[Difference]) -> list[Difference]:
-    """Differences that chance makes rarely: each mean for itself, the other parameters by Bonferroni's bound."""
+    """Differences that are rare by chance: of each mean individually, and of other parameters by Bonferroni's bound."""
     tested = [each for each in differences if math.isfinite(each.significance)]
     others = [each for each in tested if each.parameter != "mean"]
-    # The weights sum to one: the last one says nothing new.
+    # Because the weights sum to one, the last one is redundant.
     n_others = len(others) - any(each.parameter == "weight" for each in others)
     return [
         each
@@ -126,23 +126,23 @@ def _significant(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def joint_pvalue(differences: Sequence[Difference], covariance: Array) -> float:
-    """Probability that chance makes the differences of all parameters together as large: by chi-square.
+    """Probability, from chi-square, that the differences of all parameters together are as large by chance.
 
     Parameters
     ----------
     differences : sequence of Difference
-        Of all parameters; those without a significance do not count.
+        Differences of all parameters; those without a significance are ignored.
     covariance : ndarray
-        Covariance of those of matched components, in their order.
+        Covariance of the differences of matched components, in the same order.
 
     Returns
     -------
     float
-        nan where nothing varies.
+        The probability; nan if no difference has a variance.
 
     Examples
     --------
-    Two that are independent: exp(-chi^2 / 2).
+    For two independent differences it is exp(-chi^2 / 2):
 
     >>> known = [Difference("matched", j, j, "mean", old=0.0, new=3.0, joint_unc=2.0) for j in (1, 2)]
     >>> round(joint_pvalue(known, 4.0 * np.eye(2)), 6) == round(math.exp(-(1.5**2)), 6)

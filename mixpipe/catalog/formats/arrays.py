@@ -1,4 +1,4 @@
-"""Table columns from what the formats' libraries hand out: one way to be missing, one way to be text."""
+"""Table columns from the arrays of the formats' libraries, with a uniform treatment of missing values and text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from numpy.typing import NDArray
 
-# Stored bytes in memory at a time, so that blocks of wide tables have fewer rows.
+# Stored bytes in memory at a time, which gives blocks of wide tables fewer rows.
 _BLOCK_BYTES = 1 << 25
-# Of a block of texts in memory, where the longest one decides.
+# Largest size of a block of texts in memory, which is determined by the longest text.
 _MOST_TEXT_BYTES = 1 << 31
 
 
 def row_ranges(n_rows: int, rows: int, row_bytes: int = 0) -> Iterator[tuple[int, int]]:
-    """First row and end of each block: at most `rows` rows, and not many bytes; one empty block if there is no row.
+    """First row and end of each block, of at most `rows` rows and limited size; one empty block if there are no rows.
 
     >>> list(row_ranges(5, 2)), list(row_ranges(0, 2))
     ([(0, 2), (2, 4), (4, 5)], [(0, 0)])
@@ -36,7 +36,7 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
     name : str
         Column name.
     values : array_like
-        Values; what is masked in them stays masked, and NaN, None and blank text become masked.
+        Values; masked cells stay masked, and NaN, None and blank text become masked.
     unit : str, astropy Unit or None
         Unit of the values.
     """
@@ -47,7 +47,7 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.dtype.kind in "UT":
         array = np.strings.rstrip(as_text(array))
-    # A copy that owns its memory, whatever the reader does with its own.
+    # Copy the values, so that they do not depend on the memory of the reader.
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
     if native.dtype.kind == "U":
         missing = np.strings.strip(native) == ""
@@ -61,12 +61,12 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
 
 
 def as_text(array: NDArray[Any]) -> NDArray[np.str_]:
-    """Text of one width for all cells, unless that takes more memory than texts of a catalog can be worth.
+    """Text of the same width for all cells, unless this requires more memory than is reasonable.
 
     Raises
     ------
     ValueError
-        If it does.
+        If the texts require too much memory.
     """
     if array.dtype.kind == "O":
         longest = max(map(len, array.flat), default=0)
@@ -76,7 +76,7 @@ def as_text(array: NDArray[Any]) -> NDArray[np.str_]:
 
 
 def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
-    """Text for an array of strings (or bytes) and None; anything else is left as it is."""
+    """Convert an array of strings (or bytes) and None to text; anything else is returned unchanged."""
     present = np.array([value is not None and value is not np.ma.masked for value in array.flat], dtype=bool)
     present = present.reshape(array.shape)
     if array.size and not present.any():
@@ -97,7 +97,7 @@ def parse_unit(unit: object) -> u.UnitBase | None:
     return None if unit is None else _parsed(str(unit).strip())
 
 
-# Spellings are tried one after the other, which is slow for a column of many blocks.
+# Trying one spelling after the other is slow for a column of many blocks, so that results are cached.
 @functools.cache
 def _parsed(text: str) -> u.UnitBase | None:
     if not text or text == "---":
@@ -121,7 +121,7 @@ def unit_text(unit: object) -> str | None:
 
 
 def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> None:
-    """Mask cells that hold a sentinel, in place.
+    """Mask cells that contain a sentinel, in place.
 
     Numbers are compared in the column's own precision, so that -9.99 is found in a single-precision column.
     """
@@ -137,19 +137,19 @@ def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> No
 
 
 def _spellings(texts: NDArray[np.str_], sentinels: Sequence[float | str]) -> set[str]:
-    """The sentinels as they are written in these texts: -99 may be -99.00 where a limit makes numbers text."""
+    """The sentinels as written in these texts: -99 may be -99.00 if a limit turns numbers into text."""
     spellings = {sentinel.strip() for sentinel in sentinels if isinstance(sentinel, str)}
     numbers = {float(sentinel) for sentinel in sentinels if is_number(str(sentinel))}
     if numbers:
         stripped = np.strings.strip(texts)
-        # Of names, which are many and never a number, the first letter is enough.
+        # Names, which are many and never numbers, are excluded by their first letter.
         candidates = np.unique(stripped[np.isin(stripped.astype("U1"), list("+-.0123456789"))]).tolist()
         spellings |= {text for text in candidates if is_number(text) and float(text) in numbers}
     return spellings
 
 
 def kind_of(column: Column) -> str:
-    """What a column holds, in a word: ``numbers``, ``text``, ``nothing`` (no value), or the name of its type.
+    """The content of a column in a word: ``numbers``, ``text``, ``nothing`` (no value), or the name of its type.
 
     >>> kind_of(as_column("x", [1, 2]))
     'numbers'
@@ -161,7 +161,7 @@ def kind_of(column: Column) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number; not with Python's underscores, as 1_5 may be anything.
+    """Whether a text is a number; Python's underscores are not allowed, as 1_5 may be anything.
 
     >>> is_number("-1.5e3"), is_number("--"), is_number("1_5")
     (True, False, False)

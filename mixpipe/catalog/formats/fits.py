@@ -1,4 +1,4 @@
-"""FITS binary and ASCII tables, read some rows at a time."""
+"""FITS binary and ASCII tables, read in blocks of rows."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def columns(source: Source) -> dict[str, str | None]:
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """These columns, or all, some rows at a time."""
+    """Read these columns, or all, in blocks of rows."""
     with _opened(source) as hdus:
         hdu = find(hdus, source)
         wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
         is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
-        # Arrays of variable length are stored behind the rows.
+        # Arrays of variable length are stored after the rows.
         if any(column.format.lstrip("0123456789").startswith(("P", "Q")) for column in wanted):
             records = _slices(hdu, rows)
         elif is_native and isinstance(hdu, fits.BinTableHDU):
@@ -53,14 +53,14 @@ def _opened(source: Source) -> fits.HDUList:
     try:
         return fits.open(source.path, memmap=True)
     except OSError as error:
-        # Astropy advises its own callers here.
+        # The text of this exception is advice to callers of Astropy.
         raise OSError("its first header is damaged or cut short") from error
 
 
 def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU:
     """The table that `hdu` names, by default the first one."""
     if source.hdu is None:
-        # HDUs are looked for as they are asked for, which in a gzipped file takes reading up to them.
+        # HDUs are located only on demand, since locating them in a gzipped file requires reading up to them.
         first = next((hdu for hdu in hdus if _is_table(hdu)), None)
         if first is None:
             raise source.error("no HDU has a table", "a whole FITS file with a binary or ASCII table")
@@ -68,7 +68,7 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
     tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
     listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
     named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == str(source.hdu).strip().upper()]
-    # A command line hands over numbers as text.
+    # Numbers from the command line are text.
     number = int(source.hdu) if str(source.hdu).strip().isdecimal() else -1
     index = named[0] if named else number
     if not 0 <= index < len(hdus):
@@ -83,12 +83,12 @@ def _is_table(hdu: object) -> bool:
 
 
 def _is_native(column: fits.Column) -> bool:
-    """Whether the values are those stored, but for TSCAL and TZERO."""
+    """Whether the values equal the stored ones, except for TSCAL and TZERO."""
     return column.dim is None and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
 
 
 def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]:
-    """Rows as they are in the file; of a memory map, the pages that were used would stay in memory."""
+    """Rows as stored in the file, read without a memory map, whose used pages would stay in memory."""
     place, width, n_rows = hdu.fileinfo(), hdu.header["NAXIS1"], hdu.header["NAXIS2"]
     place["file"].seek(place["datLoc"])
     for start, stop in row_ranges(n_rows, rows, width):
@@ -99,7 +99,7 @@ def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]
 
 
 def _converted(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
-    """Rows as Astropy reads them from a table that has no others."""
+    """Rows as Astropy converts them, from a table that contains only these rows."""
     header, width = hdu.header.copy(), hdu.header["NAXIS1"]
     header["PCOUNT"] = 0
     for stored in _stored(hdu, rows):
@@ -116,16 +116,16 @@ def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.F
 
 def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> MaskedColumn:
     stored = records.view(np.ndarray)[column.name]
-    # Nulls are marks in the stored values, before TSCAL and TZERO.
+    # Nulls are marked in the stored values, before TSCAL and TZERO are applied.
     null = _nulls(column, stored, is_ascii)
-    # Text as bytes: Astropy refuses a whole column for one letter that is not ASCII.
+    # Text is handled as bytes, since Astropy rejects a whole column because of one letter that is not ASCII.
     if stored.dtype.kind == "S" and "A" in column.format:
         values = stored
     elif isinstance(records, fits.FITS_rec) and (is_ascii or not _is_native(column)):
         values = np.asarray(records.field(column.name))
     else:
         values = _scaled(stored, column)
-    # Astropy writes the mark of an unsigned number as that number, and not as it is stored.
+    # Astropy writes the null value of an unsigned column as the number itself rather than as it is stored.
     if null is not None and values.dtype.kind == "u" and stored.dtype.kind == "i" and column.null >= 0:
         null |= values == column.null
     if values.dtype.kind != "O" and null is not None:
@@ -134,25 +134,26 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
 
 
 def _scaled(stored: NDArray[Any], column: fits.Column) -> NDArray[Any]:
-    """Numbers by TSCAL and TZERO; whole ones without a sign, which are stored by half of their range off, stay whole.
+    """Apply TSCAL and TZERO; unsigned integers, which are stored with an offset of half their range, stay integers.
 
-    Not by Astropy, which fails for scaled 64-bit integers, and where the offset is written with a decimal point.
+    Astropy is not used here, because it fails for scaled 64-bit integers and for offsets that are written with a
+    decimal point.
     """
     scale = 1.0 if column.bscale in (None, "") else column.bscale
     zero = 0.0 if column.bzero in (None, "") else column.bzero
     if scale == 1.0 and zero == 0.0:
         return stored
     half = 1 << (8 * stored.dtype.itemsize - 1)
-    # With a decimal point, headers have not all digits of the offset of 64-bit integers.
+    # If it is written with a decimal point, the offset of 64-bit integers does not have all of its digits.
     if stored.dtype.kind == "i" and scale == 1.0 and math.isclose(zero, half, rel_tol=1e-12):
         bits = stored.astype(f"=i{stored.dtype.itemsize}").view(f"=u{stored.dtype.itemsize}")
-        # In two's complement an offset of half the range turns the highest bit.
+        # In two's complement, an offset of half the range flips the highest bit.
         return bits ^ bits.dtype.type(half)
     return stored.astype(np.float64) * scale + zero
 
 
 def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray[np.bool_] | None:
-    """Cells that the file marks as null, None if the format has no such mark for this column."""
+    """Cells that the file marks as null; None if the format has no such mark for this column."""
     if is_ascii:
         text = np.strings.strip(stored)
         mark = str(column.null).strip().encode() if column.null is not None else b""

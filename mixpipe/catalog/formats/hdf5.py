@@ -1,4 +1,4 @@
-"""HDF5: a compound dataset, or a group with one dataset per column."""
+"""HDF5 tables: a compound dataset, or a group with one dataset per column."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import as_column, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
-# Astropy stores the mask of a column x as a column x.mask, and describes a dataset in one beside it.
+# Astropy stores the mask of a column x as a column x.mask, and the description of a dataset in a dataset next to it.
 _MASK = ".mask"
 _DESCRIPTION = ".__table_column_meta__"
 
@@ -26,7 +27,7 @@ def columns(source: Source) -> dict[str, str | None]:
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """These columns, or all, some rows at a time."""
+    """Read these columns, or all, in blocks of rows."""
     with source.open() as stream, h5py.File(stream, "r") as file:
         node = find(file, source)
         units = _columns(source, node)
@@ -34,7 +35,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
         masks = [name + _MASK for name in wanted if name + _MASK in _names(node)]
         for start, stop in row_ranges(_n_rows(source, node, wanted), rows, _row_bytes(node, wanted)):
             stored: Any = (
-                # One pass over the records for all columns.
+                # All columns are read in one pass over the records.
                 node.fields([*wanted, *masks])[start:stop]
                 if isinstance(node, h5py.Dataset)
                 else {name: node[name][start:stop] for name in (*wanted, *masks)}
@@ -49,7 +50,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 
 def find(file: h5py.File, source: Source) -> h5py.Dataset | h5py.Group:
-    """The table that `path_in_file` names, or the only one there is."""
+    """The table that `path_in_file` names, or the only one in the file."""
     tables = [path for path in ("/", *_paths(file)) if _is_table(file[path])]
     listed = f"one of {', '.join(tables[:20])}" if tables else "a compound dataset or a group with a dataset per column"
     if source.path_in_file is not None:
@@ -76,7 +77,7 @@ def _is_table(node: h5py.Dataset | h5py.Group) -> bool:
 
 
 def _names(node: h5py.Dataset | h5py.Group) -> list[str]:
-    """Columns of a compound dataset, or datasets in a group that are columns."""
+    """Columns of a compound dataset, or the datasets in a group that are columns."""
     if isinstance(node, h5py.Dataset):
         return list(node.dtype.names)
     return [
@@ -105,14 +106,14 @@ def _n_rows(source: Source, node: h5py.Dataset | h5py.Group, wanted: Sequence[st
     for name in wanted:
         if len(node[name]) != len(node[wanted[0]]):
             raise source.error(
-                f"column {name!r} has {len(node[name])} rows",
+                f"column {name!r} has {plural(len(node[name]), 'row')}",
                 f"{len(node[wanted[0]])} as in column {wanted[0]!r}",
             )
     return len(node[wanted[0]])
 
 
 def _row_bytes(node: h5py.Dataset | h5py.Group, wanted: Sequence[str]) -> int:
-    """Bytes of a row of these columns."""
+    """Number of bytes of a row of these columns."""
     if isinstance(node, h5py.Dataset):
         return sum(node.dtype[name].itemsize for name in wanted)
     return sum(node[name].dtype.itemsize * math.prod(node[name].shape[1:]) for name in wanted)
@@ -120,13 +121,13 @@ def _row_bytes(node: h5py.Dataset | h5py.Group, wanted: Sequence[str]) -> int:
 
 def _attribute_unit(dataset: h5py.Dataset) -> str | None:
     unit = next((dataset.attrs[key] for key in ("unit", "units") if key in dataset.attrs), None)
-    # Some writers know of arrays only.
+    # Some writers store only arrays.
     unit = unit.item() if isinstance(unit, np.ndarray) and unit.size == 1 else unit
     return unit.decode() if isinstance(unit, bytes) else unit
 
 
 def _described_units(node: h5py.Dataset | h5py.Group) -> dict[str, str]:
-    """Units that Astropy describes in a dataset beside this one."""
+    """Units from the description that Astropy stores in a dataset next to this one."""
     description = node.name + _DESCRIPTION
     if description not in node.file:
         return {}

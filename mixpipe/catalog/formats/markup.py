@@ -14,14 +14,14 @@ from mixpipe.catalog.source import Source
 
 
 def columns(source: Source) -> dict[str, str | None]:
-    """Names and units; takes reading the whole table."""
+    """Names and units, which requires reading the whole table."""
     table = _whole(source)
     source.choose(table.colnames, None)
     return {name: unit_text(table[name].unit) for name in table.colnames if isinstance(table[name], Column)}
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """These columns, or all, some rows at a time; the table is in memory as a whole."""
+    """These columns, or all, in blocks of rows; the whole table is in memory."""
     whole = _whole(source)
     table = Table()
     for name in source.choose(whole.colnames, names):
@@ -47,7 +47,7 @@ def _whole(source: Source) -> Table:
         return table.to_table(use_names_over_ids=True)
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
-        # With quantities as columns.
+        # The columns may be quantities.
         return Table(text_tables.read(text, format="ecsv"), copy=False)
     try:
         return text_tables.read(text, format="mrt")

@@ -1,4 +1,4 @@
-"""Parquet files, read some rows of the wanted columns at a time."""
+"""Parquet files, of which the required columns are read in blocks of rows."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def columns(source: Source) -> dict[str, str | None]:
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """These columns, or all, some rows at a time."""
-    # With a buffer, a row group is not read as a whole.
+    """Read these columns, or all, in blocks of rows."""
+    # With a buffer, row groups are not read as a whole.
     with source.open() as stream, pq.ParquetFile(stream, buffer_size=_BUFFER) as file:
         units = _columns(source, file.schema_arrow)
         wanted = source.choose(list(units), names)
         masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
-        # Names are matched here: pyarrow would take a dot in a name for a path and bring siblings along.
+        # Names are matched here, since pyarrow would interpret a dot in a name as a path and include siblings.
         for data in _tables(file, [*wanted, *masks], rows):
             table = Table()
             for name in wanted:
@@ -50,7 +50,8 @@ def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[p
     if file.metadata.num_rows <= rows:
         yield file.read(columns=names)
         return
-    # What a reader has read of a file it keeps until it is done: it is asked for a few row groups at a time.
+    # A reader keeps everything that it has read until it is finished, so that it is given only a few row groups at a
+    # time.
     groups: list[int] = []
     n_rows = 0
     for group in range(file.num_row_groups):
@@ -63,16 +64,16 @@ def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[p
 
 
 def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
-    """A masked array with nulls masked; long integers stay exact, and nothing is copied where that can be."""
+    """A masked array with nulls masked; long integers stay exact, and data are not copied if possible."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):
-        # By way of text, since PyArrow's own cast is wrong in the last digit.
+        # Convert by way of text, since the direct cast of PyArrow is wrong in the last digit.
         column = column.cast(pa.string()).cast(pa.float64())
     if pa.types.is_null(column.type):
         return np.ma.masked_all(len(column))
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        # A block without any text is text all the same.
+        # A block of a text column that contains only nulls is text, too.
         filled = pc.fill_null(column, "") if column.null_count else column
         return np.ma.MaskedArray(filled.to_numpy().astype(np.str_), mask=_nulls(column))
     if pa.types.is_floating(column.type):
@@ -104,7 +105,7 @@ def _field_unit(field: pa.Field) -> str | None:
 
 
 def _described_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
-    """Units that Astropy describes in the file's metadata."""
+    """Units from the description that Astropy stores in the metadata of the file."""
     text = metadata.get(b"table_meta_yaml")
     header = get_header_from_yaml(text.decode().splitlines()) if text else {}
     return {column["name"]: str(column["unit"]) for column in header.get("datatype", ()) if "unit" in column}

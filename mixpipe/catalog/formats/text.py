@@ -15,17 +15,18 @@ import pandas as pd
 from astropy.table import Table
 
 from mixpipe.base.errors import ConfigError, excerpt
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import as_column, as_text, is_number
 from mixpipe.catalog.source import Source
 
-# Ten thousand columns take some 100 kB.
+# A line with ten thousand columns has about 100 kB.
 _LONGEST_LINE = 1 << 24
 
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "comma": ","}
-# Tried in this order on the header line; a blank stands for any white space.
+# Delimiters in the order in which they are tried on the header line; a blank stands for any white space.
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
-# What stands for no value among numbers.
+# Texts that mark a missing value among numbers.
 _NOT_AVAILABLE = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -34,7 +35,7 @@ _NOT_AVAILABLE = (
 
 @dataclass(frozen=True)
 class _Layout:
-    """Column names, lines in front of the data, and the delimiter."""
+    """Column names, number of lines before the data, and the delimiter."""
 
     names: tuple[str, ...]
     n_skip: int
@@ -48,11 +49,11 @@ def columns(source: Source) -> dict[str, str | None]:
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
-    """These columns, or all, some rows at a time."""
+    """Read these columns, or all, in blocks of rows."""
     layout = _layout(source)
     wanted = source.choose(layout.names, names)
     indices = [layout.names.index(name) for name in wanted]
-    # One place behind the last name holds what is too much.
+    # An additional field after the last name receives surplus cells.
     surplus = len(layout.names)
     frames = _parse(source, layout, [*indices, surplus], rows, {})
     first, second = next(frames), next(frames, None)
@@ -73,12 +74,13 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 def _parse(
     source: Source, layout: _Layout, indices: Sequence[int], rows: int, types: Mapping[int, str]
 ) -> Iterator[pd.DataFrame]:
-    """Columns by their place in a row, some rows at a time; what is text or has fractions is not found out there."""
-    # With a header of numbers pandas need not agree on quotes and blanks in names, and checks no row's length.
+    """Read columns by their index, in blocks of rows; types are not determined here."""
+    # With a header of numbers, pandas need not agree on quotes and blanks in names, and does not check the lengths of
+    # rows.
     header = layout.delimiter.join(map(str, range(len(layout.names) + 1))).encode() + b"\n"
     words = [*_NOT_AVAILABLE, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
-    # NA and None are missing among numbers but may well be names, so text is taken as it stands; what is too much in a
-    # row is too much whatever it says.
+    # NA and None are missing values among numbers but may well be names, so that text is taken literally; surplus cells
+    # are surplus whatever they contain.
     missing = {str(index): [] if types.get(index) == "str" else words for index in indices}
     missing |= {str(len(layout.names)): [""]}
     with source.open() as stream:
@@ -101,7 +103,7 @@ def _parse(
 
 
 def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int], n_fields: int) -> dict[int, str]:
-    """The type that holds all rows of each column."""
+    """The type of each column that can represent all of its rows."""
     kinds: dict[int, set[str]] = {index: set() for index in indices}
     n_rows, n_longer, first_longer = 0, 0, 0
     for frame in frames:
@@ -114,18 +116,18 @@ def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int
             kinds[index].add(_kind(frame[index]))
     if n_longer:
         raise source.error(
-            f"{n_longer} rows have more fields than the header, the first is row {first_longer}",
+            f"{plural(n_longer, 'row')} with more fields than the header, the first is row {first_longer}",
             f"{n_fields} fields in each row, and quotes around text that has a delimiter in it",
         )
     return {index: _common(kinds[index]) for index in indices}
 
 
 def _kind(series: pd.Series) -> str:
-    """What pandas took these rows for."""
+    """The type that pandas assigned to these rows."""
     if series.isna().all():
         return "nothing"
     kind = str(series.dtype)
-    # Integers beyond the range of int64 are numbers only where none is negative or missing.
+    # A column with integers beyond the range of int64 is numeric only if none is negative or missing.
     return "natural" if kind == "Int64" and series.min() >= 0 and not series.hasnans else kind
 
 
@@ -142,7 +144,7 @@ def _common(kinds: set[str]) -> str:
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
-    """Lines behind the header without comments; pandas would also cut a line in two at the marker."""
+    """Lines after the header without comments; pandas would also cut lines at a marker inside them."""
     lines: Iterator[bytes] = itertools.islice(_lines(stream, source), layout.n_skip, None)
     if source.comment is not None:
         marker = source.comment.encode()
@@ -151,7 +153,7 @@ def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
 
 
 def _complete(lines: Iterator[bytes], source: Source, n_fields: int) -> Iterator[bytes]:
-    """Refuse a row with a blank cell, which white space does not show: the cells behind it would move to the left."""
+    """Refuse a row with a blank cell, which is invisible between white space, so that later cells would shift left."""
     n_rows = 0
     for line in lines:
         found = len(_split(line.decode(errors="replace"), " ") if b'"' in line else line.split())
@@ -165,7 +167,7 @@ def _complete(lines: Iterator[bytes], source: Source, n_fields: int) -> Iterator
 
 
 def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
-    """Lines of a bounded length: a small gzipped file may have one that fills the memory."""
+    """Lines of bounded length, since a single line of a small gzipped file could fill the memory."""
     for number in itertools.count(1):
         line = stream.readline(_LONGEST_LINE + 1)
         if not line:
@@ -176,7 +178,7 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
 
 
 def _masked(series: pd.Series, kind: str) -> np.ma.MaskedArray:
-    """A masked array that keeps long integers exact beside blanks."""
+    """A masked array that keeps long integers exact even if cells are blank."""
     if kind == "str":
         return np.ma.MaskedArray(as_text(series.to_numpy(dtype=object, na_value="")))
     dtype = np.dtype(kind)
@@ -202,7 +204,7 @@ class _Lines(io.RawIOBase):
 
 
 def _layout(source: Source) -> _Layout:
-    """Look for the header: the first line that is neither blank nor a comment."""
+    """Find the header, which is the first line that is neither blank nor a comment."""
     marker = source.comment or "#"
     comment, n_skip = "", 0
     with source.open() as stream:
@@ -220,7 +222,7 @@ def _layout(source: Source) -> _Layout:
             raise source.error("the file has nothing but comments", "a header line and rows")
     delimiter = _delimiter(source, line)
     fields, names = _split(line, delimiter), _split(comment, delimiter)
-    # NumPy and TOPCAT write the names as the last comment; a line with numbers in it is then the first row.
+    # NumPy and TOPCAT write the names in the last comment line, after which a line with numbers is the first row.
     if any(map(is_number, fields)) and len(names) == len(fields) and not any(map(is_number, names)):
         return _Layout(_named(names), n_skip, delimiter)
     if all(field == "" or is_number(field) for field in fields):
@@ -243,5 +245,5 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _named(fields: Sequence[str]) -> tuple[str, ...]:
-    """A name for each field: pandas writes an index without one, and lines may end with a delimiter."""
+    """A name for each field: pandas writes an index without a name, and lines may end with a delimiter."""
     return tuple(field or f"unnamed_{number}" for number, field in enumerate(fields, start=1))

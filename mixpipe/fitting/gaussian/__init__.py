@@ -1,1 +1,1 @@
-"""The engine for Gaussian components and plain values: search, ascent, certificate, sketch and rows."""
+"""The engine for Gaussian components and plain values: search, ascent, certificate, and fits on sketches and rows."""

@@ -1,4 +1,5 @@
-"""How much better any mixture could be: the gradient function's maximum, and a bound on the log-likelihood.
+"""Upper limits on the improvement by any mixture: the maximum of the gradient function, and a bound on the
+log-likelihood.
 
 With r(m, s) = N(x | m, s^2 + err^2) / p(x), the gradient function D(m, s) = sum (r - 1) is the rate at which a
 component at (m, s) raises the log-likelihood of p. The log-likelihood is concave in the mixing distribution, so no
@@ -19,20 +20,20 @@ from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.fitting.kernels import newton, passes
 from mixpipe.model.results import Array
 
-# Peaks that are followed to their tops between the candidates: for the bound, whose mixing distribution they join, and
-# for the maximum alone.
+# Number of peaks that are followed from the candidates to their maxima between them: for the bound, where they are
+# added to the mixing distribution, and when only the maximum is needed.
 _N_PEAKS = 20
 _N_HIGHEST = 5
-# The bound is good enough when it lies less than this (nats), or this fraction of what it allows, above the mixture
-# that it was found with.
+# The bound is tight enough when it exceeds the log-likelihood of its mixing distribution by less than _CLOSE_BOUND
+# nats, or by less than _CLOSE_FRACTION of the improvement that it allows.
 _CLOSE_BOUND = 0.2
 _CLOSE_FRACTION = 0.2
-# Where the candidates alone show that the bound is so many times worse than that, no peaks are followed.
+# If the candidates alone show that the bound exceeds this tolerance by more than this factor, no peaks are followed.
 _FAR = 3.0
 _MAX_ROUNDS = 40
-# Mixing distributions with more points than this are those of data whose likelihood hardly has a bound.
+# Mixing distributions with more points than this occur for data whose likelihood is hardly bounded.
 _MAX_POINTS = 150
-# Densities to compute at the most: some seconds.
+# Largest number of densities to compute, which takes a few seconds.
 _MAX_WORK = 3e9
 _MIN_ROUNDS = 8
 # Components with less weight than this in the best mixing distribution are dropped from it.
@@ -42,7 +43,7 @@ _NO_WEIGHT = 1e-12
 def _climbed(
     likelihood: Likelihood, logp: Array, grid: Candidates, gradient: Array, floor: float, n_peaks: int
 ) -> tuple[Array, Array, Array]:
-    """The highest peaks of the gradient function, followed from the candidates to their tops between them."""
+    """The highest peaks of the gradient function, followed from the candidates to their maxima between them."""
     tops = grid.peaks(gradient)[:n_peaks]
     means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
     steps = grid.steps[tops]
@@ -50,7 +51,7 @@ def _climbed(
     for level in range(3):
         if not means.size:
             break
-        # Around each top: means within half a step, and widths within a factor that shrinks with the steps.
+        # Around each peak, try means within half a step, and widths within a factor that shrinks with the steps.
         around = (means[:, None] + shifts * steps[:, None]).ravel()
         scales = np.maximum(variances, steps**2)[:, None]
         widths = np.maximum(variances[:, None] + scales * (4.0 ** (factors * 0.4**level) - 1.0), floor).ravel()
@@ -67,7 +68,7 @@ def _climbed(
 
 
 def steepest(likelihood: Likelihood, params: Params, floor: float, grid: Candidates) -> float:
-    """The maximum of the gradient function of a mixture, in nats; never below zero, its value at a maximum."""
+    """The maximum of the gradient function of a mixture, in nats; at least zero, its value at a maximum likelihood."""
     logp, _, _ = likelihood.logpdf(params)
     gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
     heights = _climbed(likelihood, logp, grid, gradient, floor, _N_HIGHEST)[2]
@@ -75,7 +76,7 @@ def steepest(likelihood: Likelihood, params: Params, floor: float, grid: Candida
 
 
 def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Candidates) -> float:
-    """A log-likelihood that no mixture with variances at or above `floor` exceeds.
+    """An upper bound on the log-likelihood of all mixtures whose variances are at least `floor`.
 
     Parameters
     ----------
@@ -86,12 +87,12 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
     floor : float
         Lower bound on the variances, in scaled units.
     grid : Candidates
-        Where the gradient function is looked at; its peaks are followed between them.
+        Components at which the gradient function is evaluated; its peaks are followed between them.
 
     Returns
     -------
     float
-        The smallest bound found: it holds for any number of rounds, and tightens with them.
+        The smallest bound found. It is valid after any number of rounds, and tightens with their number.
     """
     params = start
     bound = math.inf
@@ -104,7 +105,7 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         wanted = max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first))
         highest = likelihood.n_data * math.log1p(max(float(gradient.max()), 0.0) / likelihood.n_data)
         if highest > _FAR * wanted and remaining > 0:
-            # No bound comes of this round: the candidates themselves will do.
+            # This round does not yield a useful bound, so that the candidates need not be refined.
             tops = grid.peaks(gradient)[:_N_PEAKS]
             means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
             top = float(heights.max(initial=0.0))
@@ -115,9 +116,9 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         if params.n_components > _MAX_POINTS or bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
             break
         new = heights > 0.01 * top
-        # A row far from everything needs its component now: around p = 0 there is nothing to expand.
-        each = min(1.0 / likelihood.n_data, 0.5 / max(int(new.sum()), 1))
-        share = np.where(heights[new] > 10.0 * likelihood.n_data, each, 0.0)
+        # A row far from all components must get one now, because the log-likelihood cannot be expanded around p = 0.
+        new_weight = min(1.0 / likelihood.n_data, 0.5 / max(int(new.sum()), 1))
+        share = np.where(heights[new] > 10.0 * likelihood.n_data, new_weight, 0.0)
         wider = Params(
             np.concatenate([params.weights * (1.0 - share.sum()), share]),
             np.concatenate([params.means, means[new]]),
@@ -133,12 +134,12 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
 
 
 def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params | None:
-    """One constrained Newton step in the weights of given components; None where it does not help."""
+    """One constrained Newton step in the weights of given components; None if it does not raise the log-likelihood."""
     total = params.variances[:, None] + likelihood.var
     exponent = -0.5 * (likelihood.x - params.means[:, None]) ** 2 / total - 0.5 * np.log(2.0 * np.pi * total) - logp
-    # Squares of the ratios are summed: 300 keeps them finite.
+    # The squares of the ratios are summed; a largest exponent of 300 keeps them finite.
     ratios = np.exp(np.minimum(exponent, 300.0))
-    # The log-likelihood less n_data (sum w - 1), to second order around weights with sum w r = 1.
+    # The log-likelihood minus n_data (sum w - 1), to second order around weights with sum w r = 1.
     gram = passes.weighted_gram(ratios, likelihood.counts)
     weights = newton.nonnegative_maximum(gram, 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data)
     if not (np.all(np.isfinite(weights)) and weights.sum() > 0.0):
@@ -146,7 +147,8 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     weights = np.maximum(weights, 0.0) / np.maximum(weights, 0.0).sum()
     with np.errstate(divide="ignore"):
         before = float((likelihood.counts * np.log(params.weights @ ratios)).sum())
-        # The best of the halvings, not the first that gains: a whole step may give up what a far row needs.
+        # Take the best of the halved steps rather than the first that gains: a full step may remove the component that
+        # a distant row needs.
         best, highest = params.weights, 0.0
         for halving in range(12):
             mixed = params.weights + 0.5**halving * (weights - params.weights)

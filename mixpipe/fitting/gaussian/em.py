@@ -1,6 +1,6 @@
-"""Maximum likelihood from a given start: EM steps by name, and the Newton ascent that finishes them.
+"""Maximum likelihood from a given start: the EM steps by name, and the Newton ascent.
 
-Plain EM needs thousands of passes where components overlap and does not arrive where a sigma is zero. `ascend` takes
+Plain EM needs thousands of passes where components overlap, and does not converge to a sigma of zero. `ascend` takes a
 few EM steps and then climbs by a trust-region Newton method with the exact Hessian until the gain that remains is
 negligible in units of the total log-likelihood.
 """
@@ -18,47 +18,48 @@ from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels import newton, passes
 from mixpipe.model.results import Array
 
-# Where the ascent stops trying: parameters are then within some 1e-4 of a standard error of the maximum.
+# The ascent stops at this remaining gain; the parameters are then within about 1e-4 standard errors of the maximum.
 NEGLIGIBLE_GAIN = 1e-9
-# Newton steps, and EM steps, after which a fit gives up and says so.
+# Number of Newton steps, and of EM steps, after which a fit ends without convergence.
 MAX_NEWTON_STEPS = 200
 MAX_EM_STEPS = 100_000
 # Largest step of the ascent, in units of ln w, total widths for the means, and ln of the total width.
 _MAX_RADIUS = 4.0
-# A component with less than this many rows stays where it is.
+# A component that contains fewer rows than this is not moved.
 _NO_DATA = 1e-200
-# A variance that is this part of a component's total variance above its bound is at the bound if the log-likelihood
-# there is no lower than this (nats): steps towards a maximum at the bound get shorter and shorter.
+# A variance whose distance from its bound is below _ALMOST of the component's total variance is set to the bound if
+# this lowers the log-likelihood by no more than _SAME_HEIGHT nats, because steps towards a maximum at the bound become
+# ever shorter.
 _ALMOST = 1e-4
 _SAME_HEIGHT = 1e-6
-# Relative rounding error of a sum over cells; gains below it times the log-likelihood cannot be seen.
+# Relative rounding error of a sum over cells; gains below this fraction of the log-likelihood cannot be detected.
 _ROUNDING = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
 class Ascent:
-    """Where an ascent ended, in scaled units."""
+    """The end of an ascent, in scaled units."""
 
     params: Params
     loglik: float
     remaining_gain: float
-    # Second derivatives there, as `Derivatives` has them; None where they were not looked at.
+    # Second derivatives, as in `Derivatives`; None if they were not computed.
     hessian: Array | None = None
-    # Entropy of the responsibilities; None where it has to be computed.
+    # Entropy of the responsibilities; None if it has yet to be computed.
     entropy: float | None = None
-    # Products of the rows' scores, where they are not minus the Hessian on average: see `likelihood.score_products`.
+    # Sum of products of the rows' scores, if its expectation is not minus the Hessian; see `likelihood.score_products`.
     products: Array | None = None
-    # Nats that count against the fit where fits are compared; see `mixpipe.fitting.admissible`.
+    # Penalty, in nats, for the comparison of fits; see `mixpipe.fitting.admissible`.
     occam: float = 0.0
 
     @property
     def score(self) -> float:
-        """The log-likelihood, less what irregular components owe to their few rows."""
+        """The log-likelihood minus the penalty on irregular components."""
         return self.loglik - self.occam
 
     @property
     def converged(self) -> bool:
-        """Whether less than `CONVERGED_GAIN` is left."""
+        """Whether the remaining gain is below `CONVERGED_GAIN`."""
         return self.remaining_gain < CONVERGED_GAIN
 
 
@@ -72,18 +73,19 @@ def step_xd(likelihood: Climbable, params: Params, floor: float) -> tuple[Params
     s = likelihood.sums(params)
     v, q = params.variances, np.maximum(s.q, _NO_DATA)
     shift = v * s.q_d / q
-    # sum q (b - shift)^2 + sum q B with b = v d / T and B = v e^2 / T, in terms of the sums of the pass.
+    # This is (sum q (b - shift)^2 + sum q B) / sum q with b = v d / T and B = v e^2 / T, in terms of the sums of the
+    # pass.
     variances = v * v * s.q_dd / q - shift**2 + v * (1.0 - v * s.q_inv / q)
     return Params(_weights(s.q), params.means + shift, np.maximum(variances, floor)), s.loglik
 
 
 def step_fixed_point(likelihood: Likelihood, params: Params, floor: float) -> tuple[Params, float]:
-    """One step with the component labels alone as missing data, the variance by one fixed-point iteration."""
+    """One EM step with only the component labels as missing data, and the variances by one fixed-point iteration."""
     deriv = likelihood.component_sums(params)
     q, q_inv, q_d, q_dd, q_inv2, q_d_inv = deriv.sums.T[:6]
     q_inv = np.maximum(q_inv, _NO_DATA)
     shift = q_d / q_inv
-    # The offsets are taken from the new means: sum q (d - shift)^2 / T^2.
+    # The offsets are measured from the new means: sum q (d - shift)^2 / T^2.
     dispersion = q_dd - 2.0 * shift * q_d_inv + shift**2 * q_inv2
     moved = np.where(q > _NO_DATA, params.variances * dispersion / q_inv, params.variances)
     variances = np.maximum(moved, floor)
@@ -91,7 +93,7 @@ def step_fixed_point(likelihood: Likelihood, params: Params, floor: float) -> tu
 
 
 def step_exact(likelihood: Likelihood, params: Params, floor: float) -> tuple[Params, float]:
-    """One EM step with the component labels alone as missing data, the variances by an exact root search."""
+    """One EM step with only the component labels as missing data, and the variances by an exact root search."""
     s = likelihood.sums(params)
     means = params.means + s.q_d / np.maximum(s.q_inv, _NO_DATA)
     variances = np.empty_like(means)
@@ -117,12 +119,12 @@ EM_STEPS: dict[str, Callable[[Likelihood, Params, float], tuple[Params, float]]]
 
 
 def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, max_steps: int = MAX_EM_STEPS) -> Ascent:
-    """Plain EM by one of `EM_STEPS` until the gain that remains is below `CONVERGED_GAIN` nats.
+    """Plain EM by one of `EM_STEPS` until the remaining gain is below `CONVERGED_GAIN` nats.
 
-    For comparison with other codes; `ascend` arrives at the same maximum in a fraction of the passes.
+    This serves for comparison with other codes; `ascend` reaches the same maximum in a fraction of the passes.
     """
     step = EM_STEPS[m_step]
-    # The steps cannot leave a width of zero.
+    # EM steps cannot move away from a width of zero.
     lift = 1e-6 * float(likelihood.counts @ likelihood.var) / likelihood.n_data
     params = Params(start.weights, start.means, np.maximum(start.variances, max(floor, lift)))
     check = 16
@@ -130,7 +132,7 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
     for n_steps in range(1, max_steps + 1):
         params, _ = step(likelihood, params, floor)
         if n_steps == check:
-            # The remaining gain costs a Hessian; it is looked at after 16, 32, 64, ... steps.
+            # Computing the remaining gain requires a Hessian, so that it is checked only after 16, 32, 64, ... steps.
             gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS, False).gain
             check *= 2
             if gain < CONVERGED_GAIN:
@@ -142,7 +144,7 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A trust-region step: where it leads, what the quadratic model promises, and its length."""
+    """A trust-region step: its end point, the gain predicted by the quadratic model, and its length."""
 
     params: Params
     gain: float
@@ -184,21 +186,22 @@ def ascend(
     likelihood : Likelihood, or another with the same derivatives
         Data.
     start : Params
-        Where to begin, in scaled units.
+        Mixture from which to climb, in scaled units.
     floor : float
         Lower bound on the variances, in scaled units.
     equal_sigmas : bool
-        Give all components one width.
+        Give all components the same width.
     gain : float
-        Stop when a further step promises less, in nats of total log-likelihood.
+        Stop when the predicted gain of a further step is smaller, in nats of total log-likelihood.
     n_em : int
-        EM steps before the first Newton step.
+        Number of EM steps before the first Newton step.
     max_steps : int
-        Newton steps at the most.
+        Largest number of Newton steps.
     hessian : ndarray or None
-        A good approximation of the second derivatives, to be used in every step in place of the exact ones.
+        A good approximation of the second derivatives, which is used in every step instead of the exact ones.
     trusted : float
-        A step that promises less than this, in nats, is the last one, and is taken without looking where it leads.
+        A step whose predicted gain is below this, in nats, is the last one, and is taken without evaluating the
+        likelihood at its end.
     """
     params = Params(start.weights, start.means, np.maximum(start.variances, floor))
     for _ in range(n_em):
@@ -213,9 +216,10 @@ def ascend(
         step = replace(
             step, params=replace(step.params, variances=np.minimum(step.params.variances, likelihood.ceiling))
         )
-        # A face of the bounds on which nothing is gained says nothing: look again in a smaller region.
+        # A face of the bounds on which nothing is gained is inconclusive; try again in a smaller region.
         promised = step.gain if step.gain >= 0.0 else np.inf
-        # A short radius hides what is left: the promise counts where the region does not bind.
+        # A small radius hides the remaining gain, so that the prediction counts only if the region does not limit the
+        # step.
         if promised < max(gain, _ROUNDING * abs(deriv.loglik)) and (radius >= 0.5 or step.length < 0.9 * radius):
             break
         if promised < trusted and radius >= 0.5 and step.length < 0.9 * radius:
@@ -236,7 +240,7 @@ def ascend(
     low = (params.variances > floor) & (params.variances - floor < _ALMOST * deriv.total_var)
     if low.any() and not equal_sigmas:
         lowered = replace(params, variances=np.where(low, floor, params.variances))
-        there = likelihood.derivatives(lowered, hessian)
-        if there.loglik > deriv.loglik - _SAME_HEIGHT:
-            params, deriv = lowered, there
+        at_floor = likelihood.derivatives(lowered, hessian)
+        if at_floor.loglik > deriv.loglik - _SAME_HEIGHT:
+            params, deriv = lowered, at_floor
     return Ascent(params, deriv.loglik, promised, deriv.hessian)

@@ -1,4 +1,4 @@
-"""The engine for Gaussian components of values: fast, certified, and for any number of rows."""
+"""The engine for Gaussian components of plain values, which is fast and certified and handles any number of rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mixpipe.model.regimes import SEARCH_ROWS
 from mixpipe.model.results import FitResult
 from mixpipe.model.rows import Rows
 
-# A sketch that is resampled resolves this part of the narrowest component as it is observed.
+# Width that a resampled sketch resolves, as a fraction of the observed width of the narrowest component.
 _RESAMPLED_BASE = 0.5
 
 
 class GaussianFits(StreamFits):
-    """What a search has found."""
+    """The fits that a search has found."""
 
     def __init__(self, found: Found, *, last: int = 0, equal_sigmas: bool = False) -> None:
         self._found, self._last, self._equal_sigmas = found, last, equal_sigmas
@@ -35,7 +35,7 @@ class GaussianFits(StreamFits):
         self.sketch, self.points, self.survey = found.sketch, found.points, found.survey
 
     def results(self) -> list[FitResult]:
-        """The fits with uncertainties and warnings; those that are maxima of a sketch alone are marked as such."""
+        """The fits with uncertainties and warnings; those that are only maxima of a sketch are marked as such."""
         found = self._found
         fits = zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
         return [
@@ -49,7 +49,7 @@ class GaussianFits(StreamFits):
         return float(likelihood.logpdf(likelihood.scaled(mixture))[1])
 
     def climb(self, rows: Rows, start: Mixture) -> FitResult:
-        """The maximum over the rows that a start leads to, near a maximum over the points of their sketch."""
+        """The maximum over the rows that is reached from a start near a maximum over the points of their sketch."""
         found = self._found
         if found.survey is None:
             raise ValueError("the fits were not found on a sketch")
@@ -66,7 +66,7 @@ class GaussianEngine:
     reads_blocks = True
 
     def accepts(self, demands: Demands) -> bool:
-        """Gaussian components, and values only."""
+        """Whether all components are Gaussian and all data are plain values."""
         return demands == Demands()
 
     def fits(
@@ -113,14 +113,14 @@ class GaussianEngine:
         exact: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> GaussianFits:
-        """The same of rows that need not fit into memory."""
+        """The best fits of rows that need not fit into memory."""
         found = best_fits_of_rows(
             rows, sigma_floor, max_components, n_last=last, criterion=criterion, exact=exact, progress=progress
         )
         return GaussianFits(found, last=last)
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
-        """The maximum that a start leads to, by Newton steps or by plain EM."""
+        """The maximum reached from a start, by Newton steps or by plain EM."""
         likelihood = Likelihood(problem.cells, problem.n_threads)
         resolution = problem.cells.resolution
         floor = (resolution.floor / likelihood.scale) ** 2
@@ -131,7 +131,7 @@ class GaussianEngine:
         return result_of(likelihood, ascent, floor, problem.equal_sigmas, resolution)
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
-        """Log-likelihood of a mixture, to the last bit what the other engine gives: families are compared by it."""
+        """Log-likelihood of a mixture, equal to the last bit to that of the other engine, to compare families."""
         return loglik_of(mixture, cells)
 
     def held(self, cells: Cells, fit: FitResult) -> GaussianMaxima:
@@ -139,7 +139,7 @@ class GaussianEngine:
         return GaussianMaxima(cells, fit)
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
-        """The width that a sketch has to resolve to stand for the rows."""
+        """The width that a sketch must resolve to represent the rows."""
         if len(cells) <= SEARCH_ROWS:
             return None
         likelihood = Likelihood(cells)
@@ -147,5 +147,5 @@ class GaussianEngine:
         return _RESAMPLED_BASE * likelihood.scale * math.sqrt(float(total.min()))
 
     def refit(self, cells: Cells, fit: FitResult) -> GaussianRefit:
-        """The fit done again."""
+        """Refits that start from this fit."""
         return GaussianRefit(cells, fit)

@@ -1,8 +1,9 @@
-"""The best fits for 1, 2, ... components: small data on the rows, large data on a sketch and then on the rows.
+"""The best fits for 1, 2, ... components: of small data on the rows, and of large data on a sketch and then on the
+rows.
 
-The search climbs from many starts, and each climb walks over the data in every step. On many rows it therefore works
-on a sketch of some thousand points, and only fits that may be chosen are finished on the rows, which are read in one
-or two passes: what is reported is the maximum over all rows.
+The search climbs from many starts, and every step of a climb is a pass over the data. For many rows the search
+therefore works on a sketch of some thousand points, and only the fits that may be chosen are finished on the rows,
+which takes one or two passes. The reported fit is the maximum over all rows.
 """
 
 from __future__ import annotations
@@ -28,39 +29,39 @@ from mixpipe.model.results import Array
 from mixpipe.model.rows import Rows, Survey, concatenated
 from mixpipe.model.sketch import Grid, Sketch
 
-# The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; the
-# next ones a fraction of that of the one before.
+# The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; each
+# following one resolves _FINER of the width of the one before.
 _FIRST_BASE = 1 / 256
 _FINER = 1 / 16
 _N_SKETCHES = 4
-# Widths of the cells of the sketch, and of those that are searched on, in total widths.
+# Widths of the boxes of the sketch, and of the coarser ones on which the search works, in total widths.
 _FINE = 0.25
 _COARSE = 1.0
-# Positions are counted from a multiple of so many bases: from zero, unless the values are far from it.
+# Positions are counted from a multiple of this many bases, which is zero unless the values are far from it.
 _ANCHOR_STEP = 2.0**20
-# The search joins so many steps of the error; then cells and steps are joined until there are so few points.
+# Number of error bins that are joined for the search; boxes and bins are then joined further until the points are few
+# enough.
 _JOINED_BINS = 8
 _MOST_JOINED = 8
-# Fits that the choice may fall on are finished on the rows: those whose criterion comes within this of the best on
-# the sketch.
+# Fits are finished on the rows if they may be chosen: if their criterion on the sketch is within this of the best.
 _CLOSE = 30.0
-# A step on the rows that promises less than this (nats) is taken without another pass: it leaves less than a
-# thousandth of an uncertainty.
+# A step on the rows whose predicted gain is below this (nats) is taken without another pass; what remains is less than
+# a thousandth of an uncertainty.
 _LAST_GAIN = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What a better mixture could still gain, in nats; nan where unknown.
+    """Upper limits on the gain by a better mixture, in nats; nan where unknown.
 
     Parameters
     ----------
     gradient_max : list of float
         Maximum of the gradient function of each fit.
     loglik_bound : float
-        No mixture of any number of components has a higher log-likelihood.
+        Upper bound on the log-likelihood of mixtures of any number of components.
     bound_sigma : float
-        The sigmas of those mixtures are at least this, in the unit of the data: points of a sketch say nothing of
+        Smallest sigma of those mixtures, in the unit of the data; the points of a sketch contain no information on
         narrower components.
     """
 
@@ -80,23 +81,23 @@ class Found:
     Parameters
     ----------
     likelihood : Likelihood
-        Of the rows, or of the points of their sketch.
+        Likelihood of the rows, or of the points of their sketch.
     ascents : list of Ascent
-        In order of their number of components.
+        Ascents in order of their number of components.
     certificate : Certificate
-        Nan where not asked for.
+        The certificate; nan where it was not requested.
     finished : list of bool
-        Which of the fits are maxima over all rows; the others are those of the sketch.
+        Whether each fit is a maximum over all rows rather than over the sketch.
     sketch : SketchUse or None
-        What is known of the sketch, where one was used.
+        The precision of the sketch, if one was used.
     points : Cells or None
-        Its points.
+        The points of the sketch.
     survey : Survey or None
-        What is known of the rows.
+        Summary of the rows.
     floor : float
         Lower bound on the variances, in the scaled units of `likelihood`.
     resolution : Resolution
-        Where that comes from.
+        The cause of this bound.
     """
 
     likelihood: Likelihood
@@ -127,31 +128,31 @@ def best_fits(
     cells : Cells
         The data.
     likelihood : Likelihood
-        Of these cells.
+        Likelihood of these cells.
     max_components : int
         Largest number of components.
     equal_sigmas : bool
         Give all components one width.
     criterion : str
-        What will choose among the fits.
+        Criterion that will choose among the fits.
     certified : bool
-        Find out, too, how much better any mixture could be.
+        Whether to compute the certificate, too.
     progress : callable or None
-        Called with a number of components whenever that fit has been found.
+        Called with the number of components whenever a fit has been found.
     """
     floor = (cells.resolution.floor / likelihood.scale) ** 2
     crowds = find_crowds(likelihood.x, likelihood.counts)
     grid = candidates(likelihood, floor, crowds)
     finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
-    found = finder.run(max_components)
+    ascents = finder.run(max_components)
     judge = _Judge(likelihood, floor, grid)
     if certified and len(cells) > CERTIFICATE_ROWS:
         low, high = np.quantile(likelihood.x, (0.1, 0.9))
         base = (float(high - low) or 1.0) * _FIRST_BASE
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, crowds)
-    certificate = judge.certificate(found) if certified else _unknown(found)
-    return Found(likelihood, found, certificate, [True] * len(found), floor=floor, resolution=cells.resolution)
+    certificate = judge.certificate(ascents) if certified else _unknown(ascents)
+    return Found(likelihood, ascents, certificate, [True] * len(ascents), floor=floor, resolution=cells.resolution)
 
 
 def best_fits_of_rows(
@@ -167,22 +168,22 @@ def best_fits_of_rows(
 ) -> Found:
     """The best fit found for each number of components, by a search on a sketch.
 
-    The rows are read once for the sketch, again for a finer one where a component proves to be narrower than it
-    resolves, and once or twice for each fit that the choice may fall on.
+    The rows are read once for the sketch, again for a finer sketch if a component proves to be narrower than the first
+    one resolves, and once or twice for each fit that may be chosen.
 
     Parameters
     ----------
     rows : Rows
         The data.
     sigma_floor : float or None
-        Lower bound on the sigmas, in the unit of the data; that of a sample of the rows by default.
+        Lower bound on the sigmas, in the unit of the data; by default that of a sample of the rows.
     max_components, equal_sigmas, criterion, progress
         As in `best_fits`.
     n_last : int
-        So many fits are wanted, those with most components; 0: one will be chosen among all, which get a certificate
-        unless there are more than `FINISHED_ROWS` rows.
+        Number of fits that are wanted, those with most components. If 0, one will be chosen among all fits, which get a
+        certificate unless there are more than `FINISHED_ROWS` rows.
     exact : bool
-        Finish fits on the rows; otherwise all numbers are those of the sketch.
+        Whether to finish fits on the rows; otherwise all results are those of the sketch.
     """
     looks: list[_Look] = []
 
@@ -191,7 +192,7 @@ def best_fits_of_rows(
         return looks[-1].grid()
 
     survey, sketch = rows.survey(grid_for)
-    # The last look was at the survey of all rows.
+    # The last look is based on the survey of all rows.
     sample, crowds, resolution = looks[-1].sample, looks[-1].crowds, looks[-1].resolution
     floor = (resolution.floor / sample.scale) ** 2
     if resolution.floor > 0.0 and resolution.cause != "given":
@@ -226,8 +227,8 @@ def best_fits_of_rows(
             lean=True,
             progress=progress,
         )
-        found = finder.run(max_components)
-        chosen = found[-1] if n_last else found[int(np.argmin(criteria(found, coarse.n_data, criterion)))]
+        ascents = finder.run(max_components)
+        chosen = ascents[-1] if n_last else ascents[int(np.argmin(criteria(ascents, coarse.n_data, criterion)))]
         resolved = _resolved(coarse, chosen.params, base) or (0.5 * base) ** 2 <= floor
         if resolved or attempt == _N_SKETCHES - 1:
             break
@@ -235,7 +236,7 @@ def best_fits_of_rows(
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
         with ThreadPoolExecutor(rows.n_threads) as pool:
-            pools = [[fit, *rivals[1:]] for fit, rivals in zip(found, finder.settled, strict=False)]
+            pools = [[fit, *rivals[1:]] for fit, rivals in zip(ascents, finder.settled, strict=False)]
             fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
@@ -253,14 +254,15 @@ def best_fits_of_rows(
                 start = _off_floor(fits[k].params, judge.floor, floor)
                 ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
                 ascent = replace(ascent, occam=fits[k].occam)
-                # At a maximum means are averages of values; points are known to 2^-31 of a cell.
+                # At a maximum, means are weighted averages of values, so that they lie within the range of the values;
+                # the points are accurate only to 2^-31 of a box.
                 means = np.clip(ascent.params.means, *(np.array([survey.low, survey.high]) - fine.centre) / fine.scale)
                 params = replace(ascent.params, means=means)
                 products = None if scatter is None else score_products(scatter.component_sums(params), params)
                 fits[k] = replace(ascent, params=params, products=products)
                 on_rows[k] = True
         fine.count_passes(likelihood.n_passes)
-        rough = on_sketch[best] if exact else found[best]
+        rough = on_sketch[best] if exact else ascents[best]
         error = float(abs(fits[best].loglik - rough.loglik))
         shift = _shift(fits[best], rough)
         return fits, on_rows, SketchUse(len(sketch), len(points), sketch.grid.base, resolved, error, shift)
@@ -268,18 +270,18 @@ def best_fits_of_rows(
     if n_last or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
         finished = never_falling(finished)
-        return Found(fine, finished, _unknown(found), on_rows, use, points, survey, floor, resolution)
-    # The certificate is about the points and may start from the fits on them.
-    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(found))
+        return Found(fine, finished, _unknown(ascents), on_rows, use, points, survey, floor, resolution)
+    # The certificate concerns the points and may start from the fits on them.
+    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(ascents))
     finished = never_falling(finished)
-    bound = certificate.loglik_bound - found[-1].loglik + finished[-1].loglik
+    bound = certificate.loglik_bound - ascents[-1].loglik + finished[-1].loglik
     certificate = replace(certificate, loglik_bound=bound)
     return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
 
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """What a sample of the rows tells: its likelihood, groups of rows, and the lower bound on the sigmas."""
+    """Information from a sample of the rows: its likelihood, narrow groups of rows, and a lower bound on the sigmas."""
 
     sample: Likelihood
     crowds: tuple[Array, Array]
@@ -287,7 +289,7 @@ class _Look:
 
     @classmethod
     def at(cls, survey: Survey, sigma_floor: float | None) -> _Look:
-        """A look at the sample of a survey."""
+        """The information from the sample of a survey."""
         sample = Likelihood(survey.sample, 1)
         resolution = survey.sample.resolution
         if sigma_floor is not None:
@@ -295,9 +297,9 @@ class _Look:
         return cls(sample, find_crowds(sample.x, sample.counts), resolution)
 
     def grid(self) -> Grid:
-        """A grid whose cells resolve what a component may be like.
+        """A grid whose boxes resolve all plausible components.
 
-        Widths are powers of two, so that almost any sample of the same rows gives the same grid.
+        Its widths are powers of two, so that almost any sample of the same rows gives the same grid.
         """
         sample = self.sample
         low, centre, high = _quantiles(sample, (0.1, 0.5, 0.9))
@@ -310,9 +312,9 @@ class _Look:
 
 
 def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, most: int) -> Cells:
-    """Points of a sketch: at least as coarse as asked for, and few.
+    """Points of a sketch that are at least as coarse as requested, and at most `most`.
 
-    Weights that do not count rows sum to the number of rows that they are worth: the points are taken for as many.
+    Weights that do not count rows sum to the effective number of rows, and so do the weights of the points.
     """
     while True:
         points = Cells(*sketch.points(joined_boxes, joined_bins))
@@ -325,7 +327,7 @@ def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, most: int) -> C
 
 
 def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:
-    """Quantiles of weighted values: each is one of them."""
+    """Quantiles of weighted values, each of which is one of the values."""
     order = np.argsort(likelihood.x, kind="stable")
     cumulative = np.cumsum(likelihood.counts[order])
     at = np.searchsorted(cumulative, np.array(shares) * cumulative[-1])
@@ -333,20 +335,20 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
 
 
 def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
-    """Fits on coarse points, brought to the finer ones: two maxima of almost equal height may change places."""
+    """The best of some fits on coarse points after a climb on the finer points, where nearly equal maxima may swap."""
     ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
     ascents = [replace(ascent, occam=fine.occam(ascent.params, ascent.hessian)) for ascent in ascents]
     return max(ascents, key=lambda ascent: ascent.score)
 
 
 def _off_floor(params: Params, points_floor: float, floor: float) -> Params:
-    """Components that the points did not let become narrower, as narrow as the rows allow."""
+    """Make components at the floor of the points as narrow as the rows allow."""
     at_floor = params.variances <= 1.001 * points_floor
     return replace(params, variances=np.where(at_floor, floor, params.variances))
 
 
 def _shift(fit: Ascent, other: Ascent) -> float:
-    """Distance of two fits in standard errors: the largest over their parameters."""
+    """Distance between two fits: the largest difference of a parameter, in standard errors."""
     if fit.hessian is None or fit.params.n_components != other.params.n_components:
         return math.nan
     curvature = -np.diag(fit.hessian).reshape(-1, 3)
@@ -358,20 +360,20 @@ def _shift(fit: Ascent, other: Ascent) -> float:
         ],
         axis=1,
     )
-    # The diagonal of the information gives errors that are too small, and so distances that are too large.
+    # Standard errors from the diagonal of the information are too small, which overestimates the distance.
     return float(np.sqrt(np.max(difference**2 * np.maximum(curvature, 0.0))))
 
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """What certificates are made from: rows or points, the lower bound on the variances, and candidates."""
+    """The ingredients of certificates: rows or points, the lower bound on the variances, and candidates."""
 
     points: Likelihood
     floor: float
     grid: Candidates
 
     def certificate(self, ascents: list[Ascent]) -> Certificate:
-        """The certificate of some fits; on a sketch the bound is how far above the largest fit it lies."""
+        """The certificate of a list of fits; on a sketch, the bound is given relative to the largest fit."""
         points, floor, grid = self.points, self.floor, self.grid
         bound = loglik_bound(points, ascents[-1].params, floor, grid)
         bound += ascents[-1].loglik - points.logpdf(ascents[-1].params)[1]
@@ -380,11 +382,11 @@ class _Judge:
 
 
 def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, Array]) -> _Judge:
-    # Narrower than half the width that the points resolve, a component would only follow the points.
+    # A component narrower than half the width that the points resolve would only follow individual points.
     points_floor = max(floor, (0.5 * base) ** 2)
     return _Judge(points, points_floor, candidates(points, points_floor, crowds))
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:
-    """Whether the points of a sketch lie densely within the narrowest component as it is observed."""
+    """Whether the points of a sketch lie densely within the observed width of the narrowest component."""
     return bool(np.sqrt(likelihood.derivatives(params).total_var.min()) >= 1.5 * base)

@@ -17,19 +17,19 @@ from mixpipe.model.results import FitResult
 
 
 class _HeldLikelihood(Likelihood):
-    """A likelihood with one parameter held, for `ascend`: it offers no gain along that parameter."""
+    """A likelihood with one parameter held, for `ascend`: its gradient along that parameter is zero."""
 
     def __init__(self, likelihood: Likelihood, held: Held) -> None:
         vars(self).update(vars(likelihood))
         self.held = held
 
     def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
-        """As `Likelihood.derivatives`, of the mixture with the parameter held."""
+        """As `Likelihood.derivatives`, for the mixture with the parameter held."""
         params = self.held.put(params)
         deriv = super().derivatives(params, hessian)
         gradient, curvature = deriv.gradient.copy(), deriv.hessian.copy()
         if self.held.part == "weights":
-            # `Derivatives` has the constraint on all weights in it: the likelihood alone.
+            # `Derivatives` includes the constraint on all weights; remove it to obtain those of the likelihood alone.
             logs = np.arange(0, 3 * params.n_components, 3)
             gradient[logs] += self.n_data * params.weights
             curvature[logs, logs] += self.n_data * params.weights
@@ -37,7 +37,7 @@ class _HeldLikelihood(Likelihood):
                 gradient, curvature, logs, params.weights, self.held.component, self.n_data
             )
         k = 3 * self.held.component + ("weights", "means", "variances").index(self.held.part)
-        # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
+        # Decouple the held parameter and give it the curvature of an ordinary one, so that the step along it is zero.
         unit = (1.0, deriv.total_var[self.held.component], deriv.total_var[self.held.component] ** 2)[k % 3]
         gradient[k], curvature[k, :], curvature[:, k] = 0.0, 0.0, 0.0
         curvature[k, k] = -self.n_data / unit
@@ -56,7 +56,7 @@ class GaussianMaxima:
         self.loglik, self.n_data, self.weights = self.fit.loglik, self.likelihood.n_data, self.fit.params.weights
 
     def climb(self, part: str, component: int, value: float, near: Params | None) -> tuple[float, Params]:
-        """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
+        """Log-likelihood and location of the maximum reached from the start `near`, or from the fit if None."""
         scale = self.likelihood.scale
         if part == "means":
             held = Held(part, component, (value - self.likelihood.centre) / scale)
@@ -69,7 +69,7 @@ class GaussianMaxima:
         return ascent.loglik, held.put(ascent.params)
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
-        """A mean's or sigma's estimate, a step of the size of its interval, and its lowest and highest values."""
+        """The estimate of a mean or sigma, a step as large as its interval, and its lowest and highest values."""
         params, scale = self.fit.params, self.likelihood.scale
         total = self.likelihood.derivatives(params).total_var[component]
         rows = max(self.n_data * self.weights[component], 1.0)

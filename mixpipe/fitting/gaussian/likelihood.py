@@ -1,7 +1,7 @@
-"""The likelihood of a Gaussian mixture over cells: a thin rim around the kernels.
+"""The likelihood of a Gaussian mixture over cells: a thin layer around the kernels.
 
-Values are shifted and scaled before any arithmetic, so that 2459000.5 +- 1e-6 is as good as 0 +- 1. The scale is a
-power of two and the shift a data value: both are exact.
+Values are shifted and scaled before any arithmetic, so that 2459000.5 +- 1e-6 is treated as accurately as 0 +- 1. The
+scale is a power of two and the shift is a data value, so that both operations are exact.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Params:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What one pass over the cells leaves for an EM step; arrays of shape (n_components,)."""
+    """The sums over the cells that an EM step needs; arrays of shape (n_components,)."""
 
     loglik: float
     q: Array
@@ -57,7 +57,7 @@ class Sums:
 
 @dataclass(frozen=True, eq=False)
 class ComponentSums:
-    """Log-likelihood and sums of a Newton pass: shape (n_components, N_EM + N_NEWTON), and the scores' products."""
+    """Log-likelihood, sums of a Newton pass, shape (n_components, N_EM + N_NEWTON), and products of the scores."""
 
     loglik: float
     sums: Array
@@ -69,34 +69,36 @@ class Derivatives:
     """Value, gradient and Hessian of the log-likelihood at one point.
 
     The parameters are (ln w, m, s^2) of the first component, then of the second, and so on. The constraint on the
-    weights enters as ``- n_data (sum w - 1)``: the multiplier is known, the maximum is the same, no weight is
-    singled out, and the Hessian has no null direction from the constraint.
+    weights enters as ``- n_data (sum w - 1)``: the multiplier is known, the maximum is unchanged, no weight is singled
+    out, and the constraint causes no null direction of the Hessian.
     """
 
     loglik: float
     gradient: Array
     hessian: Array
-    # sqrt(sum q / sum(q / T^2)): the total variance that a component typically has.
+    # Typical total variance of each component: sqrt(sum q / sum(q / T^2)).
     total_var: Array
 
 
 def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian: Array | None = None) -> Derivatives:
-    """Value, gradient and Hessian from the sums of a pass, or with a Hessian that is known."""
+    """Value, gradient and Hessian from the sums of a pass; a known Hessian is used as it is."""
     excess = n_data * (params.weights.sum() - 1.0)
-    gradient, own, total_var = newton.derivatives(total.sums, total.outer, params.weights, params.variances, n_data)
-    return Derivatives(total.loglik - excess, gradient, own if hessian is None else hessian, total_var)
+    gradient, exact_hessian, total_var = newton.derivatives(
+        total.sums, total.outer, params.weights, params.variances, n_data
+    )
+    return Derivatives(total.loglik - excess, gradient, exact_hessian if hessian is None else hessian, total_var)
 
 
 def score_products(total: ComponentSums, params: Params) -> Array:
-    """Sum of the products of the scores in (ln w, m, s^2), each times the weight of its row, at a maximum.
+    """Sum of products of the scores in (ln w, m, s^2), each times the weight of its row, at a maximum.
 
-    With squared weights it is what the scores of weighted rows scatter by.
+    With squared weights it is the covariance of the sum of the scores of weighted rows.
     """
     q, q_inv, q_d, q_dd = total.sums.T[:4]
     slopes = np.stack([q, q_d, 0.5 * (q_dd - q_inv)], axis=1).ravel()
     lower = np.tril(total.outer)
     products = lower + np.tril(lower, -1).T
-    # The weights sum to one: the score in ln w_j is q_j less w_j.
+    # Because the weights sum to one, the score in ln w_j is q_j - w_j.
     shares = np.zeros(slopes.size)
     shares[::3] = params.weights
     crossed = np.outer(shares, slopes)
@@ -110,7 +112,7 @@ def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float
     with np.errstate(over="ignore", under="ignore"):
         spread = math.sqrt(float(np.average(squares, weights=counts)))
     if not 1e-150 < spread < 1e150:
-        # Squares leave the range of doubles: the same of the values in units of the largest.
+        # If squares exceed the range of doubles, compute the scale in units of the largest value.
         largest = float(np.max(np.hypot(x - centre, err)))
         spread = largest and largest * math.sqrt(
             float(np.average(np.hypot((x - centre) / largest, err / largest) ** 2, weights=counts))
@@ -119,7 +121,7 @@ def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float
 
 
 class Climbable(Protocol):
-    """What an ascent needs of a likelihood; see `Likelihood`."""
+    """The methods of a likelihood that an ascent needs; see `Likelihood`."""
 
     ceiling: float
 
@@ -138,9 +140,9 @@ class Likelihood:
     cells : Cells
         The data.
     n_threads : int or None
-        Threads to use; all cores by default. The numbers do not depend on it.
+        Number of threads; all cores by default. The results do not depend on it.
     like : Likelihood or None
-        Shift and scale as this one does, so that parameters have the same units.
+        A likelihood whose shift and scale are adopted, so that parameters have the same units.
     """
 
     def __init__(self, cells: Cells, n_threads: int | None = None, like: Likelihood | None = None) -> None:
@@ -156,7 +158,7 @@ class Likelihood:
         self.var = (err / self.scale) ** 2
         self.counts = np.array(counts)
         self.n_data = float(self.counts.sum())
-        # Wider than this a component has no maximum; without data it could widen for ever.
+        # No maximum has a component wider than this; a component without data could otherwise widen without limit.
         self.ceiling = 1e4 * float(np.ptp(self.x) ** 2 + self.var.max() + 1.0)
         # The density of x is that of the scaled value divided by the scale.
         self.log_jacobian = -self.n_data * float(np.log(self.scale))
@@ -167,7 +169,7 @@ class Likelihood:
         self._lock = threading.Lock()
 
     def count_passes(self, number: int = 1) -> None:
-        """Passes over the data have been made, by any thread."""
+        """Count passes over the data that were made by any thread."""
         with self._lock:
             self.n_passes += number
 
@@ -184,7 +186,7 @@ class Likelihood:
         return Mixture(params.weights, self.centre + self.scale * params.means, self.scale * np.sqrt(params.variances))
 
     def together(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-        """The results of two tasks, done at the same time where there are threads."""
+        """The results of two tasks, which run concurrently if there are threads."""
         if self.n_threads == 1:
             return first(), second()
         with ThreadPoolExecutor(1) as pool:
@@ -192,7 +194,7 @@ class Likelihood:
             return first(), ahead.result()
 
     def _run(self, task: Callable[[int, int], None], n_items: int, n_densities: int) -> None:
-        """Split a range of chunks or candidates over the threads; each writes to its own place."""
+        """Split a range of chunks or candidates over the threads; each writes to a separate part of the output."""
         n_threads = min(self.n_threads, n_items) if n_densities > THREADED_DENSITIES else 1
         if n_threads == 1:
             task(0, n_items)
@@ -225,7 +227,7 @@ class Likelihood:
         return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
 
     def component_sums(self, params: Params) -> ComponentSums:
-        """One pass: the sums that value, gradient and Hessian are made of."""
+        """One pass: the sums from which value, gradient and Hessian are computed."""
         size, n_sums = params.n_components, passes.N_EM + passes.N_NEWTON
         out = np.empty((self.n_chunks, 1 + n_sums * size))
         outer = np.empty((self.n_chunks, 3 * size, 3 * size))
@@ -250,9 +252,9 @@ class Likelihood:
         return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
 
     def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
-        """One pass: value, gradient and Hessian; see `Derivatives` for the order of the parameters.
+        """One pass: value, gradient and Hessian. See `Derivatives` for the order of the parameters.
 
-        A known approximation of the Hessian halves the work.
+        Passing a known approximation of the Hessian halves the work.
         """
         if hessian is not None:
             s = self.sums(params)
@@ -278,12 +280,12 @@ class Likelihood:
 
     @cached_property
     def squares(self) -> Array:
-        """Squares of the rows' weights, summed over the rows of each cell."""
+        """Squared weights of the rows, summed over the rows of each cell."""
         return self.counts if self.weight_kind == "counts" else self.counts**2
 
     @cached_property
     def spread(self) -> float:
-        """Variance of the data, errors included."""
+        """Variance of the data, including the errors."""
         mean = float(np.sum(self.counts * self.x)) / self.n_data
         return float(np.sum(self.counts * ((self.x - mean) ** 2 + self.var))) / self.n_data
 
@@ -294,7 +296,7 @@ class Likelihood:
         return other
 
     def effective_rows(self, params: Params) -> tuple[Array, Array]:
-        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
         logp, _, _ = self.logpdf(params)
         first, second, shares = np.zeros((3, params.n_components))
         with np.errstate(under="ignore"):
@@ -313,9 +315,9 @@ class Likelihood:
         return count_effective(first, second), total_var
 
     def occam(self, params: Params, hessian: Array | None = None) -> float:
-        """Nats that the choice takes off for components on few rows; the Hessian saves a pass where it can."""
+        """Penalty, in nats, on components that rest on few rows; passing the Hessian may save a pass."""
         if hessian is not None and self.weight_kind == "counts":
-            # At a maximum the diagonal holds minus the sum of q^2.
+            # At a maximum the diagonal elements of the ln w are minus the sums of q^2.
             squares = -np.diag(hessian)[::3]
             rows = self.n_data * params.weights
             low, high = (params.variances + self._var_range[k] for k in (0, 1))
@@ -325,7 +327,7 @@ class Likelihood:
 
     @property
     def grain(self) -> float:
-        """Square of the grain of the values in scaled units, where errors are smaller than it."""
+        """Square of the grain of the values in scaled units, if errors are smaller than it."""
         return 0.0 if self.resolution.floor == 0.0 else (self.resolution.grain / self.scale) ** 2
 
     @cached_property
@@ -335,8 +337,8 @@ class Likelihood:
     def gradient_function(self, logp: Array, means: Array, variances: Array) -> tuple[Array, Array]:
         """Gradient function D of candidate components, and the curvature along each.
 
-        Adding a component with a small weight w changes the log-likelihood by ``w D - w^2 C / 2``. No mixture is
-        better by more than the largest D (Lindsay 1983).
+        Adding a component with a small weight w changes the log-likelihood by ``w D - w^2 C / 2``. No mixture exceeds
+        the log-likelihood by more than the largest D (Lindsay 1983).
 
         Returns
         -------

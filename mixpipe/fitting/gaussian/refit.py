@@ -1,4 +1,4 @@
-"""A Gaussian fit done again: on resampled rows, and on catalogs that were drawn from it."""
+"""Refits of a Gaussian fit: to resampled rows, and to catalogs that were drawn from the fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GaussianRefit:
         self.total_var = self.likelihood.derivatives(self.start).total_var
 
     def reweighted(self, weights: Array) -> tuple[Array, bool]:
-        """The parameters under other weights, and whether the climb has converged."""
+        """The parameters of the fit with other row weights, and whether the climb converged."""
         likelihood, start = self.likelihood, self.start
         ascent = self._climb(Likelihood(Cells(self.cells.x, self.cells.err, weights), 1, like=likelihood), start)
         params = ascent.params
@@ -34,7 +34,7 @@ class GaussianRefit:
         return parts[:, matched(_triple(start), _triple(params), self.total_var)], ascent.converged
 
     def again(self, catalog: Cells) -> Mixture:
-        """The maximum of the likelihood of a catalog, climbed from the fit."""
+        """The maximum of the likelihood of a catalog that is reached from the fit."""
         likelihood = Likelihood(catalog, 1)
         return likelihood.mixture(self._climb(likelihood, likelihood.scaled(self.fit.mixture)).params)
 

@@ -1,4 +1,4 @@
-"""Maxima of the Gaussian likelihood as results: with uncertainties and warnings, in the units of the data."""
+"""Maxima of the Gaussian likelihood as results with uncertainties and warnings, in the units of the data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def result_of(
     """The fit in the units of the data, with entropy, uncertainties and warnings."""
     params = ascent.params
     size = params.n_components
-    # In the order that the mixture has, which rounding of far means may change.
+    # Use the order of the components in the mixture, which the rounding of means far from zero may change.
     order = np.lexsort(
         (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
     )

@@ -1,4 +1,4 @@
-"""The likelihood of rows that are read in blocks: sums of whole numbers, whatever the blocks and the threads."""
+"""The likelihood of rows that are read in blocks, from sums of integers that depend on neither blocks nor threads."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from mixpipe.fitting.gaussian.likelihood import ComponentSums, Derivatives, Like
 from mixpipe.fitting.kernels import passes
 from mixpipe.model.rows import Block, Rows, Survey
 
-# A bound on the terms of a sum is so many times the largest term among the points of a sketch; where a chunk of rows
-# does not fit into it, the bounds grow by this factor and the pass is done again.
+# The bound on the terms of a sum is this many times the largest term among the points of a sketch. If a chunk of rows
+# exceeds it, the bounds grow by this factor and the pass is repeated.
 _HEADROOM = 4.0
 _MORE_ROOM = 2.0**8
-# Sums whose terms are all below this are zero; products of two such bounds are still normal numbers.
+# Sums whose terms are all below this are set to zero; products of two such bounds are still normal numbers.
 _TINY = 2.0**-300
 
 
 class RowLikelihood:
-    """The likelihood of all rows, for the last steps of an ascent: a pass over them is a sum of whole numbers.
+    """The likelihood of all rows, for the last steps of an ascent; a pass over the rows yields sums of integers.
 
     Parameters
     ----------
     rows : Rows
         The rows.
     points : Likelihood
-        Of a sketch of them, which gives the shift, the scale, and how large the terms of the sums can be.
+        Likelihood of a sketch of the rows, which provides the shift, the scale, and the size of the terms of the sums.
     survey : Survey
-        Of the rows.
+        Survey of the rows.
     """
 
     def __init__(self, rows: Rows, points: Likelihood, survey: Survey) -> None:
@@ -40,7 +40,7 @@ class RowLikelihood:
         self.n_passes = 0
 
     def component_sums(self, params: Params) -> ComponentSums:
-        """One pass: the sums that value, gradient and Hessian are made of."""
+        """One pass: the sums from which value, gradient and Hessian are computed."""
         room = _HEADROOM
         while True:
             units, score_units = self._units(params, room)
@@ -83,16 +83,16 @@ class RowLikelihood:
             )
             return out, outer, fits
 
-        # Python's whole numbers have no largest one.
+        # Python's integers are unbounded.
         sums, outer, fits = np.zeros(units.size, object), np.zeros((size, size), object), True
-        for some, square, good in self.rows.each(task):
-            sums += some.astype(object)
+        for part, square, exact in self.rows.each(task):
+            sums += part.astype(object)
             outer += square.astype(object)
-            fits = fits and good
+            fits = fits and exact
         return sums, outer, fits
 
     def _units(self, params: Params, room: float) -> tuple[Array, Array]:
-        """Powers of two that the terms of each sum are rounded to."""
+        """Powers of two to whose multiples the terms of each sum are rounded."""
         points = self.points
         logp, _, _ = points.logpdf(params)
         total = params.variances[:, None] + points.var
@@ -100,7 +100,7 @@ class RowLikelihood:
         offset = np.abs(points.x - params.means[:, None])
         with np.errstate(under="ignore"):
             q = np.exp(np.log(params.weights)[:, None] - 0.5 * (offset**2 * inv + np.log(2.0 * math.pi * total)) - logp)
-        # Rows lie around their point, and doubles may not resolve how near they are to a mean.
+        # Rows lie around their point, and their distance from a mean may be smaller than the rounding of doubles.
         rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x).max())
         d = (offset + 0.5 * np.sqrt(total) + rounding) * inv
         terms = [

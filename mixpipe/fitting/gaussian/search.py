@@ -1,8 +1,9 @@
 """Deterministic global search for the maximum of the likelihood with 1, 2, ... components.
 
-Local maxima are the rule. From the best fit with M components the search starts M + 1 by inserting a component where
-the gradient function says that it raises the likelihood most, and by splitting each component; then it goes back
-down, removing and merging components, wherever that beats what the way up has found. No random number is drawn.
+The likelihood usually has many local maxima. From the best fit with M components, the search makes starts with M + 1 by
+inserting a component where, according to the gradient function, it raises the likelihood most, and by splitting each
+component. It then goes back down by removing and merging components, and keeps the fits that are better than those
+found on the way up. No random numbers are used.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from mixpipe.model.regimes import FULL_SEARCH_ROWS, THREADED_CELLS
 
 @dataclass(frozen=True)
 class Breadth:
-    """How widely to search for one number of components.
+    """The breadth of the search for one number of components.
 
     Parameters
     ----------
     n_insertions : int
-        Insertions that are climbed from, for each fit of the pool below.
+        Number of insertions from which to climb, for each fit in the pool of the next smaller size.
     race : tuple of (int, int)
-        So many Newton steps, after which so many starts go on.
+        For each round, the number of Newton steps and the number of starts that continue after them.
     n_pool : int
-        Different fits that are kept, to grow from and to reduce to.
+        Number of distinct fits to keep, from which larger and smaller fits are started.
     gain : float
-        Climb until a step promises less than this, in nats.
+        Predicted gain of a step, in nats, below which a climb ends.
     """
 
     n_insertions: int
@@ -47,31 +48,31 @@ class Breadth:
 
 
 FULL = Breadth(n_insertions=10, race=((4, 12), (8, 6), (16, 4)), n_pool=3, gain=NEGLIGIBLE_GAIN)
-# Where the data are many: good starts stand out.
+# For many data, where good starts stand out.
 LEAN = Breadth(n_insertions=8, race=((3, 8), (8, 4)), n_pool=2, gain=NEGLIGIBLE_GAIN)
-# And there for numbers of components that the criterion has left behind.
+# For many data and numbers of components beyond those that the criterion may still choose.
 BRIEF = Breadth(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
-# How far above the criterion's choice the lean effort goes.
+# Number of components above the criterion's choice up to which LEAN is used.
 _BEYOND = 2
 
-# Fits that end closer than this (nats) are the same one; on the way, those closer than _MET are.
+# Fits whose log-likelihoods end within this (nats) are the same; during the race, those within _MET are.
 _SAME = 1e-3
 _MET = 1e-2
-# A start whose next step promises less than this (nats) waits for the end of the race.
+# A start whose next step has a predicted gain below this (nats) is not advanced until the end of the race.
 _QUICK_GAIN = 0.01
-# A fit counts as better than another when it gains more than this (nats).
+# A fit counts as better than another if its score is higher by more than this (nats).
 _BETTER = 1e-4
-# Rounds of going back down and up again, at the most; and from how many more components they begin.
+# Largest number of rounds down and up again, and the number of additional components from which they begin.
 _N_ROUNDS = 4
 _AHEAD = 2
-# Scores that differ by less are equal but for rounding.
+# Scores that differ by less than this differ only by rounding.
 _ROUNDED = 1e-9
 
 
 def moments_start(likelihood: Likelihood) -> Params:
     """One component with the mean and the error-corrected variance of the data."""
     counts = likelihood.counts / likelihood.n_data
-    # Not by BLAS, whose last digits depend on its threads.
+    # Not computed by BLAS, whose last digits depend on its number of threads.
     mean = float(np.sum(counts * likelihood.x))
     variance = float(np.sum(counts * ((likelihood.x - mean) ** 2 - likelihood.var)))
     typical = float(np.sum(counts * likelihood.var))
@@ -79,7 +80,7 @@ def moments_start(likelihood: Likelihood) -> Params:
 
 
 def criteria(ascents: list[Ascent], n_data: float, criterion: str) -> list[float]:
-    """AIC of some fits, or else BIC, which goes for ICL before the entropies are known; of their scores."""
+    """AIC or BIC of the scores of some fits; BIC also stands in for ICL, whose entropies are not yet known."""
     sizes = [n_params(ascent.params.n_components) for ascent in ascents]
     if criterion == "aic":
         return [aic(ascent.score, size) for ascent, size in zip(ascents, sizes, strict=True)]
@@ -96,15 +97,15 @@ class Search:
     floor : float
         Lower bound on the variances, in scaled units.
     grid : Candidates or None
-        Components to insert; looked for in the data by default.
+        Components to insert; by default they are derived from the data.
     equal_sigmas : bool
-        Give all components one width.
+        Give all components the same width.
     criterion : str
-        What will choose among the fits; those that it leaves behind may get less effort.
+        Criterion that will choose among the fits; those that it cannot choose any more may get less effort.
     lean : bool
-        The cells are points of a sketch: there are many data, however few cells.
+        Whether the cells are points of a sketch, in which case the data are many even if the cells are few.
     progress : callable or None
-        Called with a number of components whenever that fit has been found.
+        Called with the number of components whenever a fit has been found.
     """
 
     def __init__(
@@ -127,27 +128,27 @@ class Search:
         self.grid = grid or candidates(likelihood, floor)
         self.workers: ThreadPoolExecutor | None = None
         self.pools: list[list[Ascent]] = []
-        # The pools as they were when the fits were taken from them.
+        # The pools at the time when the fits were taken from them.
         self.settled: list[list[Ascent]] = []
-        # Fits from which starts have been made: the same starts would end at the same places.
+        # Fits from which starts have been made already; the same starts would lead to the same maxima.
         self.grown: set[Ascent] = set()
         self.reduced: set[Ascent] = set()
 
     def run(self, max_components: int) -> list[Ascent]:
         """The best fit found for each number of components, in order.
 
-        The way back down from the next `_AHEAD` numbers serves each of them, and nothing that is found beyond: the fit
-        for a number of components does not depend on the largest one that is looked at.
+        Each of them uses the way back down from the next `_AHEAD` numbers of components, and nothing found beyond
+        these. The fit for a number of components therefore does not depend on the largest number that is tried.
         """
         self.pools = [self._climb([moments_start(self.likelihood)], FULL)]
         self.progress(1)
         self.settled = []
-        # With equal errors a single component has one maximum.
+        # With equal errors, the likelihood of a single component has only one maximum.
         ahead = 0 if max_components == 1 and np.ptp(self.likelihood.var) == 0.0 else _AHEAD
         for size in range(2, max_components + 1 + ahead):
             effort = self._effort(size)
             if effort is BRIEF:
-                # What the criterion has left behind changes nothing of what is before it.
+                # Fits that the criterion cannot choose any more do not affect those before them.
                 self.settled += self.pools[len(self.settled) :]
             if size > max_components and (effort is BRIEF or len(self.settled) >= max_components):
                 break
@@ -162,7 +163,7 @@ class Search:
         return never_falling([pool[0] for pool in self.settled[:max_components]])
 
     def _settle(self, first: int, last: int) -> None:
-        """Go down from the last number of components to the first, and up again, while anything becomes better."""
+        """Go down from the last number of components to the first and up again, as long as any fit improves."""
         for _ in range(_N_ROUNDS):
             if not self._revise(list(range(first, last + 1))):
                 break
@@ -174,7 +175,7 @@ class Search:
         return LEAN if size <= int(np.argmin(values)) + 1 + _BEYOND else BRIEF
 
     def _revise(self, sizes: list[int]) -> bool:
-        """One round down and up among these numbers of components; whether anything became better."""
+        """One round down and up among these numbers of components; returns whether any fit improved."""
         fresh: set[int] = set()
         for size in reversed(sizes):
             effort = self._effort(size)
@@ -187,14 +188,14 @@ class Search:
                 fresh.add(size)
         return bool(fresh)
 
-    def _add(self, size: int, found: list[Ascent]) -> bool:
-        """Add fits to a pool; whether its best became better."""
+    def _add(self, size: int, ascents: list[Ascent]) -> bool:
+        """Add fits to a pool; returns whether its best fit improved."""
         pool = self.pools[size - 1]
-        self.pools[size - 1] = _distinct([*pool, *found], FULL.n_pool, _SAME)
+        self.pools[size - 1] = _distinct([*pool, *ascents], FULL.n_pool, _SAME)
         return self.pools[size - 1][0].score > pool[0].score + _BETTER
 
     def _climb(self, starts: Iterable[Params], effort: Breadth) -> list[Ascent]:
-        """Race the starts, a few steps at a time, and climb to the end with the best: distinct fits, highest first."""
+        """Race the starts, a few steps at a time, and finish the best; returns distinct fits, highest first."""
         runners = list(starts)
         if not runners:
             return []
@@ -206,7 +207,7 @@ class Search:
         return _distinct(self._ascend(runners, gain=effort.gain, n_em=0), effort.n_pool, _SAME)
 
     def _ascend(self, starts: list[Params], **options: Any) -> list[Ascent]:
-        """Climb from each start; on several threads where a pass takes long enough to be worth it."""
+        """Climb from each start, on several threads if a pass takes long enough to be worth it."""
 
         def climb(start: Params) -> Ascent:
             ascent = ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
@@ -218,7 +219,7 @@ class Search:
         return list(self.workers.map(climb, starts))
 
     def _grown(self, size: int, effort: Breadth) -> list[Params]:
-        """Starts with one component more than the fits with `size`."""
+        """Starts with one more component than the fits with `size`."""
         starts: list[Params] = []
         if effort is FULL and not self.pools[size:]:
             starts += partitions(self.likelihood, size + 1)
@@ -230,7 +231,7 @@ class Search:
         return starts
 
     def _reduced(self, larger: list[Ascent]) -> list[Params]:
-        """Starts with one component less than these fits."""
+        """Starts with one component fewer than these fits."""
         starts: list[Params] = []
         for ascent in larger:
             if ascent not in self.reduced:
@@ -239,14 +240,14 @@ class Search:
         return starts
 
     def _insertions(self, params: Params, n_insertions: int) -> list[Params]:
-        """Starts with one component more, at the peaks of the gradient function."""
+        """Starts with one more component, inserted at the peaks of the gradient function."""
         grid = self.grid
         logp, _, _ = self.likelihood.logpdf(params)
         gradient, curvature = self.likelihood.gradient_function(logp, grid.means, grid.variances)
         weight = np.clip(gradient / np.maximum(curvature, np.finfo(np.float64).tiny), 0.0, 0.5)
         gain = np.where(gradient > 0.0, gradient * weight - 0.5 * curvature * weight**2, 0.0)
         chosen = grid.apart(grid.peaks(gain), n_insertions)
-        # The highest peaks may all be hardly wider than the grain of the values.
+        # All of the highest peaks may be hardly wider than the grain of the values.
         wide = grid.variances > NEAR_GRAIN**2 * self.likelihood.grain
         if not np.all(wide[chosen]):
             chosen += grid.apart(grid.peaks(np.where(wide, gain, 0.0)), n_insertions // 2)
@@ -262,7 +263,7 @@ class Search:
 
 
 def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Ascent]:
-    """The fits with the highest scores, those that met at one place once."""
+    """The fits with the highest scores, without duplicates that reached the same maximum."""
     chosen: list[Ascent] = []
     for ascent in sorted(ascents, key=lambda ascent: -ascent.score):
         if len(chosen) < n_kept and all(abs(ascent.loglik - other.loglik) > apart for other in chosen):
@@ -271,7 +272,7 @@ def _distinct(ascents: Iterable[Ascent], n_kept: int, apart: float) -> list[Asce
 
 
 def partitions(likelihood: Likelihood, size: int) -> list[Params]:
-    """Starts that know nothing of smaller fits: the sorted values cut into equal numbers, and at wide gaps."""
+    """Starts that are independent of smaller fits: the sorted values divided into equal numbers, and at wide gaps."""
     order = np.argsort(likelihood.x, kind="stable")
     x, counts = likelihood.x[order], likelihood.counts[order]
     after = np.cumsum(counts)
@@ -299,7 +300,7 @@ def partitions(likelihood: Likelihood, size: int) -> list[Params]:
 
 
 def splits(params: Params) -> list[Params]:
-    """Starts with one component more: each component as two halves, side by side or one inside the other."""
+    """Starts with one more component: each component split into two, side by side or one inside the other."""
     starts = []
     for j in range(params.n_components):
         sigma = math.sqrt(params.variances[j])
@@ -315,7 +316,7 @@ def splits(params: Params) -> list[Params]:
 
 
 def removed(params: Params) -> list[Params]:
-    """Starts with one component less: each one removed."""
+    """Starts with one component fewer: each component removed in turn."""
     starts = []
     for j in range(params.n_components):
         keep = np.arange(params.n_components) != j
@@ -326,7 +327,7 @@ def removed(params: Params) -> list[Params]:
 
 
 def merged(params: Params) -> list[Params]:
-    """Starts with one component less: each pair of neighbours merged."""
+    """Starts with one component fewer: each pair of neighbours merged in turn."""
     starts = []
     order = np.argsort(params.means, kind="stable")
     for a, b in pairwise(order.tolist()):
@@ -345,7 +346,7 @@ def merged(params: Params) -> list[Params]:
 
 
 def never_falling(ascents: list[Ascent]) -> list[Ascent]:
-    """The fits for 1, 2, ... components; one below the smaller one is that one, with a component counted twice."""
+    """The fits for 1, 2, ... components, each worse than the one before replaced by that with a component split."""
     kept: list[Ascent] = []
     for ascent in ascents:
         falls = bool(kept) and ascent.loglik < kept[-1].loglik
@@ -357,7 +358,7 @@ def never_falling(ascents: list[Ascent]) -> list[Ascent]:
 
 
 def doubled(params: Params) -> Params:
-    """The same mixture with its heaviest component counted as two halves."""
+    """The same mixture with its heaviest component split into two equal halves."""
     j = int(np.argmax(params.weights))
     weights = params.weights.copy()
     weights[j] *= 0.5

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.model.results import Array, Uncertainties
 
-# A component of fewer rows than this is empty.
+# A component with fewer rows than this counts as empty.
 _NO_ROWS = 1e-6
 
 
@@ -21,38 +21,39 @@ def information_uncertainties(
 ) -> Uncertainties:
     """One-sigma uncertainties from the inverse of the negative Hessian.
 
-    Where weights do not count rows it is A^-1 B A^-1, with A the negative Hessian and B the sum of the products of the
-    scores with squared weights (Huber 1967).
+    For weights that do not count rows, the covariance is A^-1 B A^-1, where A is the negative Hessian and B is the sum
+    of products of the scores with squared weights (Huber 1967).
 
-    A sigma at its lower bound has no two-sided uncertainty: it is held fixed and gets nan. All are nan where the
-    likelihood is flat in some direction.
+    A sigma at its lower bound has no two-sided uncertainty: it is held fixed, and its uncertainty is nan. All
+    uncertainties are nan if the likelihood is flat in some direction.
 
     Parameters
     ----------
     likelihood : Likelihood
         Data.
     params : Params
-        The maximum, in scaled units.
+        Parameters at the maximum, in scaled units.
     hessian : ndarray, shape (3 n_components, 3 n_components)
-        Second derivatives there, as in `mixpipe.fitting.gaussian.likelihood.Derivatives`.
+        Second derivatives at the maximum, as in `mixpipe.fitting.gaussian.likelihood.Derivatives`.
     boundary : ndarray of bool, shape (n_components,)
-        Components whose sigma is at its lower bound.
+        Whether the sigma of each component is at its lower bound.
     products : ndarray, shape (3 n_components, 3 n_components), or None
-        B, for weights that do not count rows.
+        The matrix B, for weights that do not count rows.
 
     Returns
     -------
     Uncertainties
-        In the units of the data and the order of `params`.
+        Uncertainties in the units of the data and in the order of `params`.
     """
     size = params.n_components
     free = np.ones((size, 3), dtype=bool)
     free[boundary, 2] = False
-    # A component without data has no uncertainties, and takes none from the others.
+    # A component without data has no uncertainties, and does not affect those of the others.
     free[params.weights * likelihood.n_data < _NO_ROWS] = False
     indices = np.flatnonzero(free)
     information = -hessian[np.ix_(indices, indices)]
-    # The same in units of order one: a curvature below rounding there means that the data say nothing.
+    # In units in which the diagonal is one, a curvature at the level of rounding means that the data do not constrain
+    # the direction.
     diagonal = np.diag(information)
     if not (np.all(np.isfinite(information)) and np.all(diagonal > 0.0)):
         return Uncertainties.unknown(size)
@@ -66,7 +67,7 @@ def information_uncertainties(
     variances = np.full(3 * size, np.nan)
     variances[indices] = np.diag(covariance)
     ln_weight, mean, square = variances.reshape(size, 3).T
-    # The Hessian holds the weights' sum by a term whose inverse adds 1 / n_data to the variance of each ln w.
+    # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
     if products is None:
         ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0)
     ln_weight = ln_weight if size > 1 else np.zeros(1)

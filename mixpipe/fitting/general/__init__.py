@@ -1,1 +1,1 @@
-"""Mixtures of any family, fitted to values, limits and truncated samples."""
+"""The engine for mixtures of any family, fitted to values, limits, bins and truncated samples."""

@@ -1,4 +1,4 @@
-"""Derivatives of Gaussian components in closed form: of densities, and of probabilities between two bounds."""
+"""Closed-form derivatives of Gaussian components: of densities, and of probabilities between two bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """Derivatives of a logarithm by the mean and by ln sigma, each of shape (n_rows,)."""
+    """Derivatives of a logarithm with respect to the mean and to ln sigma, each of shape (n_rows,)."""
 
     mean: Array
     width: Array
@@ -26,13 +26,13 @@ class Slopes:
 def _by_log_sigma(
     by_total: Array, twice: Array, mixed: Array, total: Array, sigma: float
 ) -> tuple[Array, Array, Array]:
-    """From derivatives by T, the root of sigma^2 + err^2, to those by ln sigma: first, second, mixed with the mean."""
+    """Convert derivatives with respect to T = sqrt(sigma^2 + err^2) to ln sigma: first, second, mixed with the mean."""
     chain = sigma**2 / total
     return by_total * chain, twice * chain**2 + by_total * chain * (2.0 - chain / total), mixed * chain
 
 
 def of_density(x: Array, err: Array, mean: float, sigma: float) -> Slopes:
-    """Of ln N(x | mean, T^2)."""
+    """Derivatives of ln N(x | mean, T^2)."""
     total = np.hypot(sigma, err)
     score = (x - mean) / total
     width, twice, mixed = _by_log_sigma(
@@ -42,7 +42,7 @@ def of_density(x: Array, err: Array, mean: float, sigma: float) -> Slopes:
 
 
 def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: float, log_probability: Array) -> Slopes:
-    """Of ln P with ``P = Phi((high - mean) / T) - Phi((low - mean) / T)``, from its value; bounds may be infinite."""
+    """Derivatives of ln P for ``P = Phi((high - mean) / T) - Phi((low - mean) / T)``; bounds may be infinite."""
     total = np.hypot(sigma, err)
     sides = []
     for bound in (low, high):
@@ -52,7 +52,7 @@ def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: floa
             ratio = np.exp(np.minimum(-0.5 * score**2 - _LOG_SQRT_2PI - log_probability, 300.0))
         sides.append((score, np.where(finite, ratio, 0.0)))
     (a, at_low), (b, at_high) = sides
-    # Derivatives of P by the mean and by T, over P.
+    # Derivatives of P with respect to the mean and to T, divided by P.
     mean_1 = -(at_high - at_low) / total
     total_1 = -(b * at_high - a * at_low) / total
     mean_2 = total_1 / total

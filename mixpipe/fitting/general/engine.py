@@ -1,4 +1,4 @@
-"""The engine for components of any family, limits, bounds of the sample, and bins."""
+"""The engine for components of any family, limits, truncated samples and bins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GeneralEngine:
     reads_blocks = False
 
     def accepts(self, demands: Demands) -> bool:
-        """Whatever there is."""
+        """True: this engine accepts every problem."""
         return True
 
     def fits(
@@ -69,11 +69,11 @@ class GeneralEngine:
         exact: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> StreamFits:
-        """Refused: this engine needs the rows in memory."""
+        """Not supported: this engine needs the rows in memory."""
         raise ValueError("components of other families, limits, bounds and bins need the rows in memory")
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
-        """The maximum that a start leads to."""
+        """The maximum reached from a start."""
         _check(problem)
         return climb(problem.cells, start, problem.n_threads or available_threads())
 
@@ -93,12 +93,12 @@ class GeneralEngine:
         return GeneralMaxima(cells, fit.mixture)
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
-        """The width that a sketch has to resolve to stand for the rows."""
+        """The width that a sketch must resolve to represent the rows."""
         point = Point.of(fit.mixture)
         return None if are_few(cells, point) else base_for(cells, point)
 
     def refit(self, cells: Cells, fit: FitResult) -> GeneralRefit:
-        """The fit done again."""
+        """Refits that start from this fit."""
         return GeneralRefit(cells, fit)
 
 

@@ -1,4 +1,4 @@
-"""Fits of the general likelihood: search on few points, finish on all rows, results with uncertainties."""
+"""Fits of the general likelihood: a search on few points, a climb on all rows, and results with uncertainties."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
 
-# Families that may be asked for; a uniform component is a background, with a range of its own.
+# Families that users can request. A uniform component is a background, whose range is given separately.
 NAMES = tuple(name for name in FAMILIES if name != "uniform")
-# The sketch resolves this part of the range of the central 80 % of the values, with cells of so many total widths.
+# Width that the sketch resolves, as a fraction of the range of the central 80 % of the values, and width of its boxes
+# in total widths.
 _SKETCH = (1 / 64, 0.5)
 _SKETCH_QUADRATURE = (1 / 8, 2.0)
 
@@ -40,27 +41,28 @@ def fit_family(
     Parameters
     ----------
     cells : Cells
-        The data, limits and a window among them.
+        The data, which may include limits and a window.
     family : str
         One of `NAMES`.
     max_components : int
-        Largest number of components, the background included.
+        Largest number of components, including the background.
     background : tuple of (float, float) or None
-        Range of a uniform background; the fits then begin with one component beside it.
+        Range of a uniform background; the smallest fit then has the background and one other component.
     n_threads : int
-        Threads; no number depends on them.
+        Number of threads, on which no result depends.
     progress : callable or None
-        Called with a number of components whenever that fit has been found.
+        Called with the number of components whenever a fit has been found.
 
     Returns
     -------
     list of FitResult
-        In order of their number of components.
+        Fits in order of their number of components.
 
     Raises
     ------
     ValueError
-        For an unknown family, a background without room for a component, or values that the family cannot have.
+        For an unknown family, a background if `max_components` leaves no room for another component, or values outside
+        the range of the family.
     """
     if family not in NAMES:
         raise ValueError(f"unknown family {family!r}: expected one of {', '.join(NAMES)}")
@@ -79,24 +81,24 @@ def fit_family(
         sketch = cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
             points = GeneralLikelihood(sketch, smooth=smooth, n_threads=n_threads)
-    found = GeneralSearch(points, family, background, rough=slow, progress=progress).run(max_components)
+    ascents = GeneralSearch(points, family, background, rough=slow, progress=progress).run(max_components)
     if points is not rows or slow:
-        found = [ascend_general(rows, ascent.point) for ascent in found]
-        found = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in found]
-    return [_result(rows, ascent) for ascent in never_falling(rows, found)]
+        ascents = [ascend_general(rows, ascent.point) for ascent in ascents]
+        ascents = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in ascents]
+    return [_result(rows, ascent) for ascent in never_falling(rows, ascents)]
 
 
 def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
-    """The maximum that a start leads to.
+    """The maximum reached from a start.
 
     Parameters
     ----------
     cells : Cells
-        The data, limits and a window among them.
+        The data, which may include limits and a window.
     start : Mixture
-        Components of any family; uniform ones keep their range.
+        Mixture of components of any family; uniform ones keep their range.
     n_threads : int
-        Threads; no number depends on them.
+        Number of threads, on which no result depends.
 
     Returns
     -------
@@ -116,7 +118,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
     boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
-    # The likelihood at a floor that is not one of the grain is that of no width at all.
+    # At a floor that is not due to the grain, the likelihood is that of a component of zero width.
     none = boundary & (point.sigmas <= likelihood.none)
     loglik = ascent.loglik
     if none.any():
@@ -153,12 +155,12 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         occam=math.inf if runaway.any() else likelihood.occam(point, choosing=True),
     )
     extent = float(np.ptp(likelihood.x))
-    # In a truncated sample weights are those of the population, not of the rows.
+    # In a truncated sample, weights are shares of the population, not of the rows.
     return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None)
 
 
 def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
-    """Components of a truncated sample whose means are as far outside as the search lets them go."""
+    """Whether the mean of each component of a truncated sample is at the bound of the search, far from the sample."""
     low, high = likelihood.bounds_of_means()
     with np.errstate(invalid="ignore"):
         near = 1e-3 * (high - low)
@@ -166,9 +168,11 @@ def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
 
 
 def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
-    """One-sigma uncertainties from the inverse of the negative Hessian; nan for what is fixed or at a bound.
+    """One-sigma uncertainties from the inverse of the negative Hessian; nan for parameters that are fixed or at a
+    bound.
 
-    Where weights do not count rows it is A^-1 B A^-1, B the sum of the products of the scores with squared weights.
+    For weights that do not count rows, the covariance is A^-1 B A^-1, where A is the negative Hessian and B is the sum
+    of products of the scores with squared weights.
     """
     point = ascent.point
     size = point.n_components
@@ -183,17 +187,17 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
         covariance = covariance @ likelihood.score_products(point)[np.ix_(free, free)] @ covariance
     variances = np.full(ascent.free.size, np.nan)
     variances[free] = np.diag(covariance)
-    found = np.full((4, size), np.nan)
+    result = np.full((4, size), np.nan)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
-        own = np.sqrt(variances[start : start + unit.size]) * unit
-        # The Hessian holds the sum of the weights by a term that adds 1 / n_data to the variance of each ln w.
+        component_unc = np.sqrt(variances[start : start + unit.size]) * unit
+        # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
         held = 0.0 if weighted else 1.0 / likelihood.n_data
-        found[0, j] = point.weights[j] * math.sqrt(max(own[0] ** 2 - held, 0.0)) if size > 1 else 0.0
+        result[0, j] = point.weights[j] * math.sqrt(max(component_unc[0] ** 2 - held, 0.0)) if size > 1 else 0.0
         if unit.size > 1:
-            found[1, j], found[2, j] = own[1], point.sigmas[j] * own[2]
+            result[1, j], result[2, j] = component_unc[1], point.sigmas[j] * component_unc[2]
         if unit.size > 3:
-            found[3, j] = own[3] * (point.shapes[j] if point.families[j].log_shape else 1.0)
+            result[3, j] = component_unc[3] * (point.shapes[j] if point.families[j].log_shape else 1.0)
         start += unit.size
-    weights, means, sigmas, shapes = found[:, order]
+    weights, means, sigmas, shapes = result[:, order]
     return Uncertainties(weights, means, sigmas, shapes)

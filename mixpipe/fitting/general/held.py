@@ -14,26 +14,26 @@ from mixpipe.model.mixture import Mixture
 
 # The order of a component's variables.
 _PARTS = ("weights", "means", "sigmas", "shapes")
-# A positive family has no mean of zero: where its intervals end, as a part of the estimate.
+# The mean of a positive family cannot be zero; its intervals end at this fraction of the estimate.
 _SMALLEST_MEAN = 1e-6
 
 
 class HeldGeneralLikelihood(GeneralLikelihood):
-    """A likelihood with one parameter held, for `ascend_general`: it offers no gain along that parameter."""
+    """A likelihood with one parameter held, for `ascend_general`: its gradient along that parameter is zero."""
 
     def __init__(self, likelihood: GeneralLikelihood, held: Held) -> None:
         vars(self).update(vars(likelihood))
         self.held = held
 
     def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
-        """As `GeneralLikelihood.expansion`, of the mixture with the parameter held."""
+        """As `GeneralLikelihood.expansion`, for the mixture with the parameter held."""
         point = self.held.put(point)
         here = super().expansion(point, rough=rough)
         gradient, hessian = here.gradient.copy(), here.hessian.copy()
         logs = places(self.units(point))
         if self.held.part == "weights":
             gradient, hessian = at_held_weight(gradient, hessian, logs, point.weights, self.held.component, self.n_data)
-        # A row of its own with the curvature of an ordinary parameter: the step along it is zero.
+        # Decouple the held parameter and give it the curvature of an ordinary one, so that the step along it is zero.
         k = logs[self.held.component] + _PARTS.index(self.held.part)
         gradient[k], hessian[k, :], hessian[:, k] = 0.0, 0.0, 0.0
         hessian[k, k] = -self.n_data
@@ -46,9 +46,9 @@ class GeneralMaxima:
     Parameters
     ----------
     cells : Cells
-        The data; points of a sketch are taken where they are many.
+        The data; if they are many, they are replaced by the points of a sketch.
     mixture : Mixture
-        Their fit.
+        Mixture fitted to the data.
     """
 
     def __init__(self, cells: Cells, mixture: Mixture) -> None:
@@ -59,7 +59,7 @@ class GeneralMaxima:
         self.n_data, self.weights = self.likelihood.n_data, fit.point.weights
 
     def climb(self, part: str, component: int, value: float, near: Point | None) -> tuple[float, Point]:
-        """The log-likelihood of the maximum found from a start, the fit if None, and where it lies."""
+        """Log-likelihood and location of the maximum reached from the start `near`, or from the fit if None."""
         if part == "sigmas":
             value = max(value, self.likelihood.floor)
         held = Held(part, component, value)
@@ -69,9 +69,9 @@ class GeneralMaxima:
         return ascent.loglik, held.put(ascent.point)
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
-        """Of a parameter other than a weight the estimate, a step, and the lowest and highest values.
+        """The estimate, a step, and the lowest and highest values of a parameter other than a weight.
 
-        The step has the size of the interval of a component that stands alone.
+        The step is as large as the interval of an isolated component.
         """
         point, family = self.point, self.point.families[component]
         total = math.hypot(point.sigmas[component], self.likelihood.typical_err)
@@ -83,7 +83,7 @@ class GeneralMaxima:
         if part == "shapes":
             step = target * (estimate if family.log_shape else 1.0) / math.sqrt(rows)
             return estimate, 3.0 * step, *family.shape_bounds
-        # With an error on every row the likelihood at the floor is that of no width at all.
+        # If every row has an error, the likelihood at the floor is that of a component of zero width.
         lowest = 0.0 if self.likelihood.none > 0.0 else self.likelihood.floor
         if estimate <= self.likelihood.floor * (1.0 + 1e-9):
             estimate = lowest

@@ -1,13 +1,14 @@
-"""The likelihood where a component is not Gaussian, a row is a limit or a bin, or the sample was cut at known bounds.
+"""The likelihood for components that are not Gaussian, rows that are limits or bins, and samples truncated at known
+bounds.
 
 Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
-value, the probability below x_i for an upper limit, that above it for a lower one, and that between the edges for a
-bin; less ``ln sum_j w_j P_j`` for a
-sample of observed values within a window, P_j the probability that a value with this row's error lies inside.
+value, the probability below x_i for an upper limit, that above it for a lower limit, and that between the edges for a
+bin. For a sample of observed values within a window, ``ln sum_j w_j P_j`` is subtracted, where P_j is the probability
+that a value with this row's error lies inside the window.
 
-The derivatives of each ln f_j and ln P_j with respect to the component's own parameters are in closed form for Gaussian
-components, and come from central differences for the others; value, gradient and Hessian of the log-likelihood are
-composed of them exactly.
+The derivatives of each ln f_j and ln P_j with respect to the parameters of component j are computed in closed form for
+Gaussian components, and by central differences for the others. The gradient and Hessian of the log-likelihood are
+composed exactly from these derivatives.
 """
 
 from __future__ import annotations
@@ -32,33 +33,35 @@ from mixpipe.model.results import Array
 
 T = TypeVar("T")
 
-# Steps of the differences, in the units of `GeneralLikelihood.units`: the truncation error of a gradient is some 1e-8
-# of it, the rounding error of a curvature some 1e-7.
+# Step of the differences, in the units of `GeneralLikelihood.units`. The relative truncation error of a gradient is
+# about 1e-8, and the rounding error of a curvature about 1e-7.
 _STEP = 2e-4
-# Log-densities below this are as good as impossible; finite, and so are squares of their derivatives.
+# Log densities are raised to at least this, which is practically impossible but finite, as are the squares of its
+# derivatives.
 _IMPOSSIBLE = -1e100
-# A width of this part of the smallest errors, those at this quantile, cannot be told from none.
+# A width below _SMALL_SHARE of the smallest errors, defined by the quantile _SMALL_QUANTILE, cannot be distinguished
+# from zero.
 _SMALL_SHARE = 0.02
 _SMALL_QUANTILE = 0.01
-# Where no row has an error, and none needs a floor, this part of the range is no width.
+# If no row has an error and none needs a floor, widths below this fraction of the range count as zero.
 _NOTHING = 1e-6
-# Means of a truncated sample are looked for up to so many of its widths beyond its bounds: farther out a Gaussian is an
-# exponential to a tenth of a per cent.
+# The means for a truncated sample are searched for up to this many of its widths beyond its bounds; the tail of a
+# Gaussian farther out is an exponential to a tenth of a per cent.
 _REACH = 10.0
-# Rows that are worked on at a time.
+# Rows that are computed at a time.
 _BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A mixture of some families; each array has shape (n_components,), in the units of the data.
+    """A mixture of components of any families; each array has shape (n_components,), in the units of the data.
 
     Parameters
     ----------
     families : tuple of Family
-        Of each component.
+        Family of each component.
     fixed : tuple of bool
-        Components that keep their mean, sigma and shape.
+        Whether each component keeps its mean, sigma and shape.
     weights, means, sigmas, shapes : ndarray
         Parameters; a shape is nan where the family has none.
     """
@@ -94,12 +97,12 @@ class Point:
 
     @property
     def n_params(self) -> int:
-        """Free parameters: those of the components, and all weights but one."""
-        own = sum(
+        """Number of free parameters: those of the components, and all weights but one."""
+        n_component_params = sum(
             0 if fixed else 2 + (family.shape_name is not None)
             for family, fixed in zip(self.families, self.fixed, strict=True)
         )
-        return own + self.n_components - 1
+        return n_component_params + self.n_components - 1
 
     def without(self, index: int) -> Point:
         """The mixture without one component."""
@@ -114,7 +117,7 @@ class Point:
         )
 
     def with_component(self, family: Family, weight: float, mean: float, sigma: float, shape: float) -> Point:
-        """The mixture with one component more, in front, and the others lighter."""
+        """The mixture with one more component, which comes first, and the weights of the others reduced."""
         return Point(
             (family, *self.families),
             (False, *self.fixed),
@@ -127,7 +130,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """Log-likelihood to second order in the variables of `GeneralLikelihood.variables`."""
+    """The log-likelihood to second order in the variables, which are in the units of `GeneralLikelihood.units`."""
 
     loglik: float
     gradient: Array
@@ -136,7 +139,7 @@ class Expansion:
 
 @dataclass(frozen=True, eq=False)
 class _Component:
-    """One component at all rows: a logarithm, and its first and second derivatives in (ln w, variables)."""
+    """One component for all rows: a logarithm, and its first and second derivatives in (ln w, variables)."""
 
     value: Array
     first: Array
@@ -149,11 +152,12 @@ class GeneralLikelihood:
     Parameters
     ----------
     cells : Cells
-        The data, in any units: nothing is shifted, since families of positive values have a natural zero.
+        The data, in any units. They are not shifted, since families of positive values have a natural zero.
     smooth : bool
-        Give rows without error one of the data's resolution: a density with an edge has no derivatives without.
+        Give rows without errors an error as large as the resolution of the data, without which the likelihood of a
+        density with an edge has no derivatives.
     n_threads : int
-        Threads; no number depends on them.
+        Number of threads, on which no result depends.
     """
 
     def __init__(self, cells: Cells, *, smooth: bool = False, n_threads: int = 1) -> None:
@@ -170,25 +174,27 @@ class GeneralLikelihood:
         self.edges = None if cells.edges is None else cells.edges[used]
         self.n_data = float(self.counts.sum())
         self.resolution = cells.resolution
-        # What a row is known to: its error, and that its value lies in a bin.
+        # The precision to which each row is known: its error, combined with the width of its bin.
         self.widths = self.err
         if self.edges is not None:
             self.widths = np.hypot(self.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
         known = self.widths[self.widths > 0]
         self.typical_err = float(np.median(known)) if known.size else 0.0
-        # A width of this is none: the component looks as wide as the errors.
+        # A width below this counts as zero, since the component appears as wide as the errors.
         smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * float(np.ptp(self.x) or 1.0)
         self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
         self.n_passes = 0
 
     @property
     def none(self) -> float:
-        """Up to this a sigma is none at all; -inf where the grain of the values does not let it become as small."""
+        """Largest sigma that counts as zero; -inf if the grain of the values does not allow such small sigmas."""
         return -math.inf if self.resolution.floor > 0.0 else self.floor * (1.0 + 1e-6)
 
     def bounds_of_means(self) -> tuple[float, float]:
-        """How far out the means are looked for: of a truncated sample that is a mere tail of it, a component may be at
-        any distance, each a little more likely than all smaller ones.
+        """The range in which the means are searched for.
+
+        If a truncated sample is only the tail of a component, the likelihood may increase with the distance of its mean
+        without reaching a maximum.
         """
         if self.truncated is None:
             return -math.inf, math.inf
@@ -197,7 +203,7 @@ class GeneralLikelihood:
         return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
 
     def reweighted(self, counts: Array) -> GeneralLikelihood:
-        """The likelihood of the same rows with other weights; what is measured from the rows stays what it was."""
+        """The likelihood of the same rows with other weights; quantities measured from the rows are unchanged."""
         other = copy.copy(self)
         used = counts > 0
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
@@ -211,7 +217,7 @@ class GeneralLikelihood:
         return other
 
     def untruncated(self) -> GeneralLikelihood:
-        """The likelihood of the same rows as if there were no bounds."""
+        """The likelihood of the same rows as if the sample were not truncated."""
         other = copy.copy(self)
         other.truncated = None
         return other
@@ -221,25 +227,27 @@ class GeneralLikelihood:
     def component(self, point: Point, index: int, rows: slice, *, inside: bool = False) -> Array:
         """Log of the density (or of the probability of lying inside the window) of rows in one component."""
         family = point.families[index]
-        own = point.means[index], point.sigmas[index], point.shapes[index]
+        parameters = point.means[index], point.sigmas[index], point.shapes[index]
         x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
         if inside:
-            return np.maximum(log_between(family, self.truncated or (-math.inf, math.inf), err, *own), _IMPOSSIBLE)
+            return np.maximum(
+                log_between(family, self.truncated or (-math.inf, math.inf), err, *parameters), _IMPOSSIBLE
+            )
         if self.edges is not None:
-            return np.maximum(log_between(family, (*self.edges[rows].T,), err, *own), _IMPOSSIBLE)
+            return np.maximum(log_between(family, (*self.edges[rows].T,), err, *parameters), _IMPOSSIBLE)
         if not limits.any():
-            return np.maximum(family.logpdf(x, err, *own), _IMPOSSIBLE)
+            return np.maximum(family.logpdf(x, err, *parameters), _IMPOSSIBLE)
         out = np.empty_like(x)
         for limit, function in ((0, family.logpdf), (-1, family.logcdf), (1, family.logsf)):
-            some = limits == limit
-            if some.any():
-                out[some] = function(x[some], err[some], *own)
+            selected = limits == limit
+            if selected.any():
+                out[selected] = function(x[selected], err[selected], *parameters)
         return np.maximum(out, _IMPOSSIBLE)
 
     # ----- the mixture
 
     def log_rows(self, point: Point) -> Array:
-        """What each row contributes to the log-likelihood."""
+        """The contribution of each row to the log-likelihood."""
         self.n_passes += 1
         return np.concatenate(self._over_blocks(lambda rows: self._log_block(point, rows)))
 
@@ -248,7 +256,7 @@ class GeneralLikelihood:
         return total - self._mixed(point, rows, inside=True)[0] if self.truncated else total
 
     def entropy(self, point: Point) -> float:
-        """-sum q ln q of the responsibilities."""
+        """Entropy of the responsibilities, -sum q ln q."""
 
         def block(rows: slice) -> float:
             q = self._mixed(point, rows, inside=False)[1]
@@ -257,7 +265,7 @@ class GeneralLikelihood:
         return sum(self._over_blocks(block))
 
     def _mixed(self, point: Point, rows: slice, *, inside: bool) -> tuple[Array, Array]:
-        """Log of the sum over the components, and their shares, shape (n_components, n_rows)."""
+        """Log of the sum over the components, and the share of each component, shape (n_components, n_rows)."""
         parts = [self.component(point, j, rows, inside=inside) for j in range(point.n_components)]
         logs = np.log(point.weights)[:, None] + np.stack(parts)
         total = logsumexp(logs, axis=0)
@@ -271,7 +279,7 @@ class GeneralLikelihood:
             return list(pool.map(task, self.blocks))
 
     def effective_rows(self, point: Point) -> tuple[Array, Array]:
-        """Rows that each component rests on, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
         inverse = 1.0 / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + self.widths**2)
         shares = [self._mixed(point, rows, inside=False)[1] for rows in self.blocks]
         a = np.concatenate(shares, axis=1) * inverse
@@ -281,20 +289,20 @@ class GeneralLikelihood:
         return count_effective(first, second), total_var
 
     def occam(self, point: Point, *, choosing: bool = False) -> float:
-        """Nats that are taken off for components on few rows, and in the choice for those hardly wider than the
-        grain.
-        """
+        """Penalty, in nats, on components on few rows and, if `choosing`, on those hardly wider than the grain."""
         rows, total_var = self.effective_rows(point)
         mean = float(self.counts @ self.x) / self.n_data
         spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
-        own = ~np.array(point.fixed)
-        nats = occam_nats(rows[own], total_var[own], spread, self.n_data)
+        movable = ~np.array(point.fixed)
+        nats = occam_nats(rows[movable], total_var[movable], spread, self.n_data)
         if choosing and self.resolution.floor > 0.0:
-            nats += location_nats(point.weights[own], rows[own], total_var[own], spread, self.resolution.grain**2)
+            nats += location_nats(
+                point.weights[movable], rows[movable], total_var[movable], spread, self.resolution.grain**2
+            )
         return nats
 
     def score_products(self, point: Point) -> Array:
-        """Sum over the rows of the products of their scores, each times its squared weight: what they scatter by."""
+        """Sum over the rows of products of their scores times the squared weight: the covariance of the total score."""
         units = self.units(point)
         logs = places(units)
 
@@ -311,17 +319,17 @@ class GeneralLikelihood:
     # ----- derivatives
 
     def units(self, point: Point) -> list[Array]:
-        """For each component, the change of (ln w, mean, ln sigma, shape) by one unit of its variables."""
+        """For each component, the change of (ln w, mean, ln sigma, shape) that one unit of its variables stands for."""
         units = []
         for family, fixed, sigma in zip(point.families, point.fixed, point.sigmas, strict=True):
-            own = [] if fixed else [math.hypot(sigma, self.typical_err), 1.0]
+            component_units = [] if fixed else [math.hypot(sigma, self.typical_err), 1.0]
             if not fixed and family.shape_name is not None:
-                own.append(1.0)
-            units.append(np.array([1.0, *own]))
+                component_units.append(1.0)
+            units.append(np.array([1.0, *component_units]))
         return units
 
     def moved(self, point: Point, index: int, change: Array) -> Point:
-        """The mixture with one component changed by so much in (mean, ln sigma, shape or its logarithm)."""
+        """The mixture with one component changed by `change` in (mean, ln sigma, shape or its logarithm)."""
         family = point.families[index]
         means, sigmas, shapes = point.means.copy(), point.sigmas.copy(), point.shapes.copy()
         if change.size:
@@ -358,7 +366,7 @@ class GeneralLikelihood:
             second[a + 1, a + 1] = (up - 2.0 * value + down) / _STEP**2
         for a in range(n):
             for b in range(a):
-                # The mixed difference from two corners and the four sides.
+                # The mixed difference is computed from two corners and the four sides.
                 both = at((a, 1), (b, 1)) + at((a, -1), (b, -1))
                 mixed = (both - sum(sides[a]) - sum(sides[b]) + 2.0 * value) / (2.0 * _STEP**2)
                 second[a + 1, b + 1] = second[b + 1, a + 1] = mixed
@@ -367,17 +375,17 @@ class GeneralLikelihood:
     def _slopes(self, point: Point, index: int, rows: slice, value: Array, *, inside: bool) -> Slopes:
         """Derivatives of a Gaussian component in closed form."""
         x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
-        own = float(point.means[index]), float(point.sigmas[index])
+        parameters = float(point.means[index]), float(point.sigmas[index])
         if inside:
             bounds = self.truncated or (-math.inf, math.inf)
-            return of_probability(np.full(x.size, bounds[0]), np.full(x.size, bounds[1]), err, *own, value)
+            return of_probability(np.full(x.size, bounds[0]), np.full(x.size, bounds[1]), err, *parameters, value)
         if self.edges is not None:
             low, high = self.edges[rows].T
-            return of_probability(low, high, err, *own, value)
-        slopes = of_density(x, err, *own)
+            return of_probability(low, high, err, *parameters, value)
+        slopes = of_density(x, err, *parameters)
         if limits.any():
             low, high = np.where(limits > 0, x, -np.inf), np.where(limits < 0, x, np.inf)
-            behind = of_probability(low, high, err, *own, value)
+            behind = of_probability(low, high, err, *parameters, value)
             slopes = Slopes(
                 *(np.where(limits == 0, *pair) for pair in zip(astuple(slopes), astuple(behind), strict=True))
             )
@@ -386,9 +394,10 @@ class GeneralLikelihood:
     def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
         """Value, gradient and Hessian in the variables (ln w, mean, ln sigma, shape), each in its unit.
 
-        The sum of the weights enters through ``n_data ln(sum w) - n_data (sum w - 1)`` beside a likelihood that does
-        not depend on it, so that the Hessian has no null direction. A rough expansion takes a third of the time: it
-        has one-sided differences, and the outer products of the rows' gradients in place of the Hessian.
+        The likelihood itself does not depend on the sum of the weights, which enters through
+        ``n_data ln(sum w) - n_data (sum w - 1)``, so that the Hessian has no null direction. A rough expansion takes a
+        third of the time: it uses one-sided differences, and the outer products of the rows' gradients instead of the
+        Hessian.
         """
         self.n_passes += 1
         units = self.units(point)
@@ -418,9 +427,9 @@ class GeneralLikelihood:
             hessian = -(scores / counts) @ scores.T
             start = 0
             for j, part in enumerate(parts):
-                own = slice(start, start + part.first.shape[0])
-                hessian[own, own] += (part.first * q[j]) @ part.first.T + part.second @ q[j]
-                start = own.stop
+                variables = slice(start, start + part.first.shape[0])
+                hessian[variables, variables] += (part.first * q[j]) @ part.first.T + part.second @ q[j]
+                start = variables.stop
             return float(counts @ total), scores.sum(axis=1), hessian
 
         logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
@@ -452,8 +461,8 @@ class GeneralLikelihood:
             values.append(math.log(point.weights[j]) + value)
             slope = np.ones((unit.size, value.size))
             if unit.size > 1 and point.families[j].name == "gaussian":
-                own = self._slopes(point, j, rows, value, inside=inside)
-                slope[1], slope[2] = own.mean * unit[1], own.width
+                closed = self._slopes(point, j, rows, value, inside=inside)
+                slope[1], slope[2] = closed.mean * unit[1], closed.width
                 slopes.append(slope)
                 continue
             for a in range(1, unit.size):
@@ -469,7 +478,7 @@ class GeneralLikelihood:
 
 
 def places(units: list[Array]) -> NDArray[np.intp]:
-    """Places of the ln w among the variables."""
+    """Indices of the ln w among the variables."""
     return np.cumsum([0, *(unit.size for unit in units[:-1])])
 
 

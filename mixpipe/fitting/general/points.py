@@ -1,4 +1,4 @@
-"""Few points in place of many rows, where a mixture that has been fitted is climbed again and again."""
+"""Few points that replace many rows, for repeated climbs from a fitted mixture."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
 from mixpipe.model.regimes import GENERAL_ROWS, QUADRATURE_ROWS
 
-# Part of the narrowest component that the points resolve.
+# Width that the points resolve, as a fraction of that of the narrowest component.
 _BASE = 0.5
 _N_QUANTILES, _N_VALUES, _WIDTHS = 400, 61, 3.0
 
 
 def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> GeneralLikelihood:
-    """The likelihood of some cells for mixtures of these families."""
+    """The likelihood of these cells for mixtures of the same families as `point`."""
     smooth = any(family.has_edge for family in point.families)
     return GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
 
 
 def are_few(cells: Cells, point: Point) -> bool:
-    """Whether there are so few rows that they need no sketch."""
+    """Whether the rows are few enough to need no sketch."""
     slow = any(family.by_quadrature for family in point.families)
     return len(cells) <= (QUADRATURE_ROWS if slow else GENERAL_ROWS)
 
 
 def base_for(cells: Cells, point: Point) -> float:
-    """The width that a sketch has to resolve for a mixture: half of its narrowest component as it is observed.
+    """The width that a sketch must resolve for a mixture: half the observed width of its narrowest component.
 
-    A component is as narrow as the Gaussian with the same peak, and an edge as narrow as the errors.
+    The width of a component is that of the Gaussian with the same peak density, and the width of an edge is that of the
+    errors.
     """
     likelihood = likelihood_like(cells, point)
     err = likelihood.typical_err
@@ -48,7 +49,7 @@ def base_for(cells: Cells, point: Point) -> float:
 
 
 def few_points(cells: Cells, point: Point) -> Cells:
-    """Points that stand for the rows in the neighbourhood of a mixture; the rows where they are few."""
+    """Points that represent the rows for climbs near a mixture, or the rows themselves if they are few."""
     if are_few(cells, point):
         return cells
     points = cells.sketched(base_for(cells, point), within=True)

@@ -1,4 +1,4 @@
-"""A fit of the general likelihood done again: on resampled rows, and on catalogs that were drawn from it."""
+"""Refits of the general likelihood: to resampled rows, and to catalogs that were drawn from a fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 
-# A refit of a catalog ends when a step promises less than this (nats): far below what moves a statistic of the quality.
+# A refit to a catalog ends when the predicted gain of a step is below this (nats), which is far too little to affect a
+# statistic of the quality.
 _CATALOG_GAIN = 1e-2
 
 
@@ -28,21 +29,21 @@ class GeneralRefit:
         self.total_var = np.hypot(self.start.sigmas, self.likelihood.typical_err)[self.free] ** 2
 
     def reweighted(self, weights: Array) -> tuple[Array, bool]:
-        """The parameters under other weights, and whether the climb has converged."""
+        """The parameters of the fit with other row weights, and whether the climb converged."""
         ascent = ascend_general(self.likelihood.reweighted(weights), self.start, gain=RESAMPLED_GAIN)
         point, free = ascent.point, self.free
         order = np.arange(free.size)
         order[free] = order[free][matched(self._moving(self.start), self._moving(point), self.total_var)]
-        # At the floor a width is none where every row has an error, as in the fit.
+        # As in the fit, a width at the floor counts as zero if every row has an error.
         sigmas = np.where(point.sigmas <= self.likelihood.none, 0.0, point.sigmas)
         parts = np.stack([point.weights, point.means, sigmas, point.shapes])
         parts[1:3, ~free] = np.nan
         return parts[:, order], ascent.remaining_gain < CONVERGED_GAIN
 
     def again(self, catalog: Cells) -> Mixture:
-        """The maximum of the likelihood of a catalog, climbed from the fit."""
+        """The maximum of the likelihood of a catalog that is reached from the fit."""
         return ascend_general(likelihood_like(catalog, self.start), self.start, gain=_CATALOG_GAIN).point.mixture()
 
     def _moving(self, point: Point) -> tuple[Array, Array, Array]:
-        """Weights, means and sigmas of the components that may move."""
+        """Weights, means and sigmas of the components that are not fixed."""
         return point.weights[self.free], point.means[self.free], point.sigmas[self.free]

@@ -1,4 +1,4 @@
-"""From starts to the best mixture of a family: a trust-region Newton ascent, and a deterministic search over M."""
+"""Search for the best mixtures of a family: a trust-region Newton ascent, and a deterministic search over M."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Poi
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.model.families import FAMILIES, Family
 
-# A step that promises less than this (nats) ends an ascent; and one on the way to the best start.
+# Predicted gain of a step (nats) below which an ascent ends, and below which a climb ends while the best start is
+# sought.
 _SMALL_GAIN = 1e-6
 _QUICK_GAIN = 0.02
 _MAX_STEPS = 100
 _QUICK_STEPS = 12
 # Longest step, in the units of the variables.
 _MAX_RADIUS = 2.0
-# Weights below this are those of components without data.
+# A component whose weight is below this contains no data.
 _NO_WEIGHT = 1e-12
-# Starts with one component more that are climbed from, and those that are climbed to the end.
+# Number of insertions among the starts with one more component, and of starts that are climbed to the end.
 _N_INSERTIONS = 6
 _N_FINALISTS = 2
-# Candidates to insert: means at so many quantiles, widths in these parts of the overall one.
+# Candidates to insert have means at this many quantiles, and widths that are these fractions of the overall width.
 _N_MEANS = 24
 _WIDTHS = (0.5, 0.2, 0.08, 0.03)
 _SAME = 1e-3
-# Nats below the best start from which none climbs past it.
+# A start this many nats below the best start is dropped, since it will not overtake it.
 _FAR_BEHIND = 20.0
 
 
 @dataclass(frozen=True, eq=False)
 class GeneralAscent:
-    """Where an ascent ended, with the expansion there and what a further step promises."""
+    """The end of an ascent, with the expansion at this point and the predicted gain of a further step."""
 
     point: Point
     expansion: Expansion
     free: NDArray[np.bool_]
     remaining_gain: float
-    # Nats that count against the fit where fits are compared; see `mixpipe.fitting.admissible`.
+    # Penalty, in nats, for the comparison of fits; see `mixpipe.fitting.admissible`.
     occam: float = 0.0
 
     @property
@@ -53,7 +54,7 @@ class GeneralAscent:
 
     @property
     def score(self) -> float:
-        """The log-likelihood, less what irregular components owe to their few rows."""
+        """The log-likelihood minus the penalty on irregular components."""
         return self.loglik - self.occam
 
 
@@ -72,13 +73,13 @@ def ascend_general(
     likelihood : GeneralLikelihood
         Data.
     start : Point
-        Where to begin.
+        Mixture from which to climb.
     gain : float
-        Stop when a further step promises less, in nats of total log-likelihood.
+        Stop when the predicted gain of a further step is smaller, in nats of total log-likelihood.
     max_steps : int
-        Steps at the most.
+        Largest number of steps.
     rough : bool
-        Climb by rough expansions; see `GeneralLikelihood.expansion`.
+        Use rough expansions; see `GeneralLikelihood.expansion`.
     """
     point = replace(start, sigmas=np.maximum(start.sigmas, likelihood.floor))
     here = likelihood.expansion(point, rough=rough)
@@ -92,28 +93,28 @@ def ascend_general(
         if promised < gain and (radius > 0.05 or promised < 1e-3 * gain):
             break
         trial = _stepped(likelihood, point, step)
-        there = likelihood.expansion(trial, rough=rough)
-        achieved = there.loglik - here.loglik
+        trial_expansion = likelihood.expansion(trial, rough=rough)
+        achieved = trial_expansion.loglik - here.loglik
         length = float(np.linalg.norm(step))
         if not achieved >= 0.25 * promised:
             radius = 0.3 * min(length, radius)
         elif achieved > 0.75 * promised and length > 0.8 * radius:
             radius = min(2.0 * radius, _MAX_RADIUS)
         if achieved > 0.0:
-            point, here = trial, there
+            point, here = trial, trial_expansion
         elif radius < 1e-9:
             break
     return GeneralAscent(point, here, _free(likelihood, point, here), max(promised, 0.0))
 
 
 def _free(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> NDArray[np.bool_]:
-    """Variables that may move: no sigma at the floor that would shrink, and nothing of an empty component."""
+    """Variables that may change: not a sigma at the floor that would shrink, nor any of an empty component."""
     free = np.ones(here.gradient.size, dtype=bool)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
-        own = slice(start, start + unit.size)
+        variables = slice(start, start + unit.size)
         if point.weights[j] < _NO_WEIGHT:
-            free[own] = False
+            free[variables] = False
         elif unit.size > 2:
             at_floor = point.sigmas[j] <= likelihood.floor * (1.0 + 1e-9)
             free[start + 2] = not (at_floor and here.gradient[start + 2] <= 0.0)
@@ -121,7 +122,7 @@ def _free(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> NDArr
                 low, high = point.families[j].shape_bounds
                 rises = here.gradient[start + 3] > 0.0
                 free[start + 3] = not ((point.shapes[j] >= high and rises) or (point.shapes[j] <= low and not rises))
-        start = own.stop
+        start = variables.stop
     low, high = likelihood.bounds_of_means()
     if math.isfinite(low):
         for j, k in enumerate(places(likelihood.units(point))):
@@ -152,26 +153,27 @@ def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
 
 
 def _largest(unit: Array) -> tuple[Array, Array]:
-    """Largest change of a component's own variables in one step."""
+    """Largest change of the variables of one component in one step."""
     most = _MAX_RADIUS * unit[1:]
     return -most, most
 
 
 class GeneralSearch:
-    """Best mixtures of 1, 2, ... components of one family, with a fixed background beside them if there is one.
+    """Best mixtures of 1, 2, ... components of one family, with a fixed background if one is given.
 
     Parameters
     ----------
     likelihood : GeneralLikelihood
         Data.
     family : str
-        A name of `mixpipe.model.families.FAMILIES`.
+        A key of `mixpipe.model.families.FAMILIES`.
     background : tuple of (float, float) or None
         Range of a uniform background.
     rough : bool
-        Race by rough expansions and leave a thousandth of a nat to climb: for families that take long.
+        Use rough expansions during the race, and stop climbs at a remaining gain of a thousandth of a nat, for slow
+        families.
     progress : callable or None
-        Called with a number of components whenever that fit has been found.
+        Called with the number of components whenever a fit has been found.
     """
 
     def __init__(
@@ -200,11 +202,11 @@ class GeneralSearch:
         self.width = max(0.5 * float(high - low), likelihood.floor) or 1.0
 
     def run(self, max_components: int) -> list[GeneralAscent]:
-        """The best fit found for each number of components, background included, in order.
+        """The best fit found for each number of components, including the background, in order.
 
-        The first one is for a single component, or for one beside the background. In a truncated sample that may run
-        away to where the sample is a mere tail of it, and all larger ones with it: fits that know nothing of the
-        bounds are among the starts.
+        The first fit has a single component, apart from the background. In a truncated sample this component may run
+        away until the sample is only its tail, and take all larger fits with it; the starts therefore include fits that
+        ignore the truncation.
         """
         whole: list[Point] = []
         if self.likelihood.truncated is not None:
@@ -216,7 +218,7 @@ class GeneralSearch:
         while fits[-1].point.n_components < max_components:
             fits.append(self._best(self._larger(fits[-1].point) + whole[len(fits) : len(fits) + 1]))
             self._tell(fits)
-            # Back down: a smaller fit may lie below what is left when a component is removed.
+            # Go back down: removing a component from a larger fit may lead to a better smaller fit.
             for size in range(len(fits) - 2, -1, -1):
                 larger = fits[size + 1].point
                 starts = [larger.without(j) for j in range(larger.n_components) if not larger.fixed[j]]
@@ -254,7 +256,7 @@ class GeneralSearch:
             return point
         low, high = self.background
         middle = 0.5 * (low + high)
-        # Not narrower by rounding: a value at the very end belongs to the background.
+        # Rounding must not make the background narrower, since a value at its very edge belongs to it.
         sigma = max(high - middle, middle - low) / math.sqrt(3.0) * (1.0 + 4.0 * np.finfo(np.float64).eps)
         return Point(
             (*point.families, FAMILIES["uniform"]),
@@ -266,7 +268,7 @@ class GeneralSearch:
         )
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
-        """Climb from all starts a little, and from the best to the end."""
+        """Climb a little from all starts, and to the end from the best."""
         ahead: list[GeneralAscent] = []
         race = [
             ascend_general(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
@@ -284,7 +286,7 @@ class GeneralSearch:
         return max(finals, key=lambda ascent: ascent.score)
 
     def _larger(self, point: Point) -> list[Point]:
-        """Starts with one component more: inserted where the gradient function is largest, and by splitting."""
+        """Starts with one more component: inserted where the gradient function is largest, or made by splitting."""
         starts = self._insertions(point)
         for j in range(point.n_components):
             if point.fixed[j]:
@@ -307,11 +309,11 @@ class GeneralSearch:
         return first.with_component(self.family, 0.5 * weight, means[1], sigmas[1], shape)
 
     def _insertions(self, point: Point) -> list[Point]:
-        """The gradient function of Gaussian candidates tells where; the component is then one of the family."""
+        """Starts with one more component of the family, placed by the gradient function of Gaussian candidates."""
         likelihood = self.likelihood
         log_rows = likelihood.log_rows(point)
         means = np.unique(self._quantiles((np.arange(_N_MEANS) + 0.5) / _N_MEANS))
-        found: list[tuple[float, float, float, float]] = []
+        candidates: list[tuple[float, float, float, float]] = []
         for width in _WIDTHS:
             sigma = max(width * self.width * 2.0, likelihood.floor)
             for mean in means:
@@ -322,10 +324,10 @@ class GeneralSearch:
                 slope = float(likelihood.counts @ ratio)
                 curvature = float(likelihood.counts @ ratio**2)
                 weight = min(max(slope / max(curvature, 1e-300), 0.0), 0.5)
-                found.append((slope * weight - 0.5 * curvature * weight**2, float(mean), sigma, weight))
+                candidates.append((slope * weight - 0.5 * curvature * weight**2, float(mean), sigma, weight))
         starts: list[Point] = []
         kept: list[tuple[float, float]] = []
-        for gain, mean, sigma, weight in sorted(found, key=lambda entry: (-entry[0], entry[1], entry[2])):
+        for gain, mean, sigma, weight in sorted(candidates, key=lambda entry: (-entry[0], entry[1], entry[2])):
             if gain <= 0.0 or len(starts) == _N_INSERTIONS:
                 break
             if self.family.positive and mean <= 0.0:
@@ -339,13 +341,13 @@ class GeneralSearch:
 
 
 def never_falling(likelihood: GeneralLikelihood, fits: list[GeneralAscent]) -> list[GeneralAscent]:
-    """The fits; one below the smaller one is that one, with its heaviest component counted as two halves."""
+    """The fits, each worse than the one before replaced by that with its heaviest component split in two."""
     kept: list[GeneralAscent] = []
     for ascent in fits:
         if kept and ascent.score < kept[-1].score:
             last = kept[-1]
-            own = np.where(last.point.fixed, 0.0, last.point.weights)
-            places_of = [int(np.argmax(own)), *range(last.point.n_components)]
+            movable_weights = np.where(last.point.fixed, 0.0, last.point.weights)
+            places_of = [int(np.argmax(movable_weights)), *range(last.point.n_components)]
             weights = last.point.weights[places_of]
             weights[[0, 1 + places_of[0]]] *= 0.5
             point = Point(

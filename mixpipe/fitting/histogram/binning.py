@@ -1,4 +1,4 @@
-"""Observed densities of a column as shares of bins: histograms, Bayesian blocks, kernel densities, groups of errors."""
+"""Observed densities as shares of bins: histograms, Bayesian blocks and kernel densities; and groups of errors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy.special import ndtr
 
 from mixpipe.base.arrays import Array
 
-# Bins beyond this number are merged where they hold least; a smooth density needs fewer.
+# If there are more bins than this, those with the fewest rows are merged; a smooth density needs fewer.
 _MAX_BINS = 512
-# Cells between which Bayesian blocks may change: their search takes the square of this.
+# Largest number of cells whose boundaries may become edges of Bayesian blocks; the cost of the search is its square.
 _MAX_BLOCK_CELLS = 2000
-# Chance of a change point too many in data without any (Scargle et al. 2013).
+# Probability of a spurious change point in data without any (Scargle et al. 2013).
 _FALSE_ALARM = 0.05
-# Points in a bandwidth by which a kernel density sees the rows: their own spread is 0.1 % of the kernel's variance.
+# Points per bandwidth to which a kernel density assigns the rows; their spacing adds 0.1 % to the kernel's variance.
 _KERNEL_POINTS = 8
-# Groups of errors, two points for each: the expected shares are then exact to some 1e-5.
+# Number of groups of errors, each represented by two points, with which the expected shares are accurate to about 1e-5.
 _N_GROUPS = 16
 
 
@@ -31,13 +31,13 @@ class Binned:
     Parameters
     ----------
     edges : ndarray, shape (n_bins - 1,)
-        Inner edges; the first and the last bin reach to infinity.
+        Inner edges; the first and the last bin extend to infinity.
     shares : ndarray, shape (n_bins,)
         Fraction of the rows in each bin.
     covariance : ndarray, shape (n_bins, n_bins)
         Covariance of the shares, times the number of rows.
     blur : float
-        Variance of the kernel by which the data were smoothed.
+        Variance of the kernel with which the data were smoothed.
     """
 
     edges: Array
@@ -53,7 +53,7 @@ class Binned:
 
 @dataclass(frozen=True, eq=False)
 class Sorted:
-    """Distinct values in ascending order, the rows of each, and the rows below each (one more, the last is all)."""
+    """Distinct values in ascending order, the rows of each, and the rows below each, with the total appended."""
 
     x: Array
     counts: Array
@@ -61,7 +61,7 @@ class Sorted:
 
     @classmethod
     def of(cls, x: Array, counts: Array) -> Sorted:
-        """From values in any order and the rows of each."""
+        """Sort values in any order, with the rows of each."""
         if np.all(counts == counts[0]):
             ordered = np.sort(x)
             below = np.concatenate([[0.0], np.cumsum(np.full(x.size, counts[0]))])
@@ -74,14 +74,14 @@ class Sorted:
         return cls(ordered[new[:-1]], np.diff(below), below)
 
     def quantile(self, share: float) -> float:
-        """Middle of the values that have `share` of the rows below them; the same from either side."""
+        """Middle of the values that have `share` of the rows below them; the same if the axis is reversed."""
         rank = share * self.below[-1]
         first = np.searchsorted(self.below[1:], rank * (1.0 - 1e-12))
         last = np.searchsorted(self.below[1:], rank * (1.0 + 1e-12), side="right")
         return 0.5 * float(self.x[first] + self.x[min(last, self.x.size - 1)])
 
     def shares(self, edges: Array) -> Array:
-        """Fraction of the rows between edges, and beyond the first and the last."""
+        """Fraction of the rows between successive edges, and beyond the first and the last."""
         below = self.below[np.searchsorted(self.x, edges)]
         return np.diff(below, prepend=0.0, append=self.below[-1]) / self.below[-1]
 
@@ -103,7 +103,7 @@ class Sorted:
         return 1.349 * math.sqrt(float(self.counts @ (self.x - mean) ** 2) / self.below[-1])
 
     def gap(self) -> float:
-        """Distance from a typical row to the next other value: the step of rounded values."""
+        """Distance from a typical row to the next distinct value, which is the step of rounded values."""
         if self.x.size < 2:
             return 0.0
         gaps = np.diff(self.x)
@@ -116,14 +116,14 @@ class Sorted:
 
 
 def _first_of_groups(amounts: Array, n_groups: int) -> NDArray[np.intp]:
-    """Index of the first item of each group, groups holding about equal amounts."""
+    """Index of the first item of each group, such that groups contain about equal amounts."""
     total = float(amounts.sum())
     group = np.floor((np.cumsum(amounts) - amounts) * (n_groups / total))
     return np.flatnonzero(np.diff(group, prepend=-1.0))
 
 
 def _regular_edges(data: Sorted, step: float, margin: int) -> Array:
-    """Edges of bins of equal width where there are data, with `margin` bins around; one bin for each empty stretch."""
+    """Edges of equal bins where there are data, with `margin` bins around them; each empty stretch is one bin."""
     anchor = data.quantile(0.5)
     index = np.floor((data.x - anchor) / step + 0.5)
     occupied = index[np.diff(index, prepend=-np.inf) > 0.0]
@@ -133,9 +133,10 @@ def _regular_edges(data: Sorted, step: float, margin: int) -> Array:
 
 
 def _adapted(data: Sorted, edges: Array) -> Array:
-    """These edges, moved off rounded values, and not too many.
+    """The edges, moved away from rounded values and reduced in number if there are too many.
 
-    An edge between neighbouring values lies half-way: a bin holds what was rounded to the values inside.
+    An edge between neighbouring values is moved half-way between them, so that a bin contains what was rounded to the
+    values inside.
     """
     widths = np.diff(edges)
     narrower = np.minimum(np.append(widths, widths[-1]), np.insert(widths, 0, widths[0]))
@@ -153,7 +154,7 @@ def _adapted(data: Sorted, edges: Array) -> Array:
 
 
 def _counted(data: Sorted, edges: Array) -> Binned:
-    """The shares of bins, and the covariance of multinomial counts."""
+    """The shares of bins, with the covariance of multinomial counts."""
     shares = data.shares(edges)
     return Binned(edges, shares, np.diag(shares) - np.outer(shares, shares))
 
@@ -166,7 +167,7 @@ def histogram(data: Sorted, fallback: float) -> Binned:
 
 
 def kernel_density(data: Sorted, fallback: float) -> Binned:
-    """The same for a Gaussian kernel with the bandwidth of Silverman (1986), which is also the step of the bins."""
+    """Shares of bins of a kernel density with the bandwidth of Silverman (1986), which is also the bin width."""
     n_data = max(data.below[-1], 1.0)
     bandwidth = max(0.9 * data.spread() / 1.349 * n_data ** (-1.0 / 5.0), data.gap()) or fallback
     edges = _regular_edges(data, bandwidth, 4)
@@ -186,12 +187,12 @@ def kernel_density(data: Sorted, fallback: float) -> Binned:
 def blocks(data: Sorted, fallback: float) -> Binned:
     """Shares of the blocks of `bayesian_blocks`, each divided by the rule of Freedman & Diaconis.
 
-    Within a block the density is constant, so that the rule gives as many bins as the cube root of its rows.
+    Within a block the density is constant, so that the number of bins given by the rule is the cube root of its rows.
     """
     if data.x.size < 2:
         return histogram(data, fallback)
     ends = bayesian_blocks(data.x, data.counts)
-    # The outermost values are inside.
+    # The outermost values lie inside the bins.
     ends[0] -= 0.5 * (data.x[1] - data.x[0])
     ends[-1] += 0.5 * (data.x[-1] - data.x[-2])
     widths, rows = np.diff(ends), data.shares(ends)[1:-1] * data.below[-1]
@@ -208,17 +209,18 @@ METHODS: dict[str, Callable[[Sorted, float], Binned]] = {
 
 
 def bayesian_blocks(x: ArrayLike, counts: ArrayLike) -> Array:
-    """Edges of the piecewise constant density that is most probable for these values.
+    """Edges of the most probable piecewise constant density of these values.
 
-    Scargle et al. (2013), events with the fitness of their equation 19 and the prior of equation 21, by their dynamic
-    programme. More than 2000 values are first put into 2000 cells with about equal numbers of rows.
+    The edges are found by the dynamic programme of Scargle et al. (2013) for events, with the fitness of their equation
+    19 and the prior of equation 21. More than 2000 values are first grouped into 2000 cells with about equal numbers of
+    rows.
 
     Parameters
     ----------
     x : array_like, shape (n_values,)
-        Two or more different values, ascending.
+        Two or more distinct values in ascending order.
     counts : array_like, shape (n_values,)
-        Rows at each.
+        Number of rows at each value.
 
     Returns
     -------
@@ -250,17 +252,17 @@ def bayesian_blocks(x: ArrayLike, counts: ArrayLike) -> Array:
 
 
 def error_groups(var: Array, counts: Array, softening: float, n_groups: int = _N_GROUPS) -> tuple[Array, Array]:
-    """Few error variances that stand for all: two for each group of similar errors.
+    """A few error variances that represent all: two for each group of similar errors.
 
-    They keep mean and variance of the squared errors in the group, so that the averages of smooth functions are exact
-    to third order in its width.
+    They preserve the mean and variance of the squared errors in the group, so that the averages of smooth functions are
+    exact to third order in its width.
 
     Parameters
     ----------
     var, counts : ndarray, shape (n_data,)
-        Squared errors and rows of each.
+        Squared errors, and the number of rows with each.
     softening : float
-        Variance below which errors need not be told apart.
+        Variance below which errors need not be distinguished.
     n_groups : int
         Largest number of groups.
 
@@ -278,7 +280,8 @@ def error_groups(var: Array, counts: Array, softening: float, n_groups: int = _N
     used = rows > 0.0
     rows, position = rows[used], np.flatnonzero(used) / n_fine
     means = np.bincount(fine, counts * var, n_fine)[used] / rows
-    # Half of the groups go by rows and half by size: neither the bulk nor the tails may be coarse.
+    # Half of the groups divide the rows and half divide the sizes of the errors, so that both the bulk and the tails
+    # are resolved.
     rank = (np.cumsum(rows) - 0.5 * rows) / rows.sum()
     group = np.floor(0.5 * (rank + position) * n_groups) if rows.size > n_groups else np.arange(rows.size)
     first = np.flatnonzero(np.diff(group, prepend=-1.0))
@@ -286,7 +289,7 @@ def error_groups(var: Array, counts: Array, softening: float, n_groups: int = _N
     total = np.add.reduceat(rows, first)
     centres = np.add.reduceat(rows * means, first) / total
     squares = np.add.reduceat(rows * (means - np.repeat(centres, sizes)) ** 2, first) / total
-    # A skew group can have a spread above its mean; variances stay positive.
+    # A skewed group can have a spread larger than its mean, but variances must stay positive.
     spread = np.minimum(np.sqrt(squares), 0.9 * centres)
     wide = spread > 0.0
     nodes = np.concatenate([centres[~wide], (centres - spread)[wide], (centres + spread)[wide]])

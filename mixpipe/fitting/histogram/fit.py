@@ -1,7 +1,7 @@
-"""A mixture fitted to the density of a column: least squares between observed and expected shares of bins.
+"""Mixtures fitted to the density of a column, by least squares between observed and expected shares of bins.
 
-The observed shares are those of a histogram, of Bayesian blocks, or of a kernel density. The expected ones are
-integrals over the same bins of the components convolved with the errors that the catalog has.
+The observed shares are those of a histogram, of Bayesian blocks, or of a kernel density. The expected shares are
+integrals, over the same bins, of the components convolved with the errors of the catalog.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from mixpipe.model.inputs import as_cells, check_count
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult, Uncertainties
 
-# A fit is converged when a further step promises less than this, in units of chi-square / 2, which are those of the
-# log-likelihood; the descent goes on until it promises `_NEGLIGIBLE`.
+# A fit has converged when the predicted gain of a further step is below this, in units of chi-square / 2, which are
+# those of the log-likelihood; the descent continues until it is below `_NEGLIGIBLE`.
 _CONVERGED = 1e-3
 _NEGLIGIBLE = 1e-8
 _MAX_STEPS = 200
-# Starts that are tried for each fit with one component less, the steps of their race, and how many fits are kept.
+# Number of starts that race for each number of components, the steps of the race, and the number of fits that are kept.
 _N_RACE = 10
 _RACE_STEPS = 6
 _N_KEPT = 3
-# Fits with the variances that the fit before expects.
+# Number of repeated fits, each with the variances that the previous fit implies.
 _N_REWEIGHTED = 4
-# Means and widths at which a new component is looked for.
+# Numbers of means and widths at which a new component is tried.
 _N_MEANS = 64
 _N_WIDTHS = 7
-# A component that holds fewer rows than this is named in the warnings.
+# A component that contains fewer rows than this is named in a warning.
 _FEW_ROWS = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """From one component to many, without random numbers."""
+    """A deterministic search from one component to many."""
 
     problem: Projection
     lower_var: float
@@ -56,7 +56,7 @@ class _Search:
         return lower, self.problem.variables(np.full(n_components, high), np.full(n_components, widest))
 
     def refine(self, starts: list[Array]) -> list[Solution]:
-        """The best different fits from these starts: all are looked at, some race, the leaders arrive."""
+        """The best distinct fits from these starts: all are evaluated, the best race, and the leaders are finished."""
         lower, upper = self.bounds(starts[0].size // 2)
         looked = sorted((self.problem.solve(np.clip(s, lower, upper)) for s in starts), key=self.problem.misfit)
         raced = [descend(self.problem, fit, lower, upper, _RACE_STEPS, _CONVERGED)[0] for fit in looked[:_N_RACE]]
@@ -70,9 +70,9 @@ class _Search:
         return sorted(kept, key=self.problem.misfit)
 
     def run(self, n_components: int) -> list[Solution]:
-        """The best fits with so many components."""
+        """The best fits with this number of components."""
         means, variances = self.candidates()
-        # One typical error is good enough for a start.
+        # A single typical error is accurate enough for a start.
         seen = variances + self.problem.softening + self.problem.binned.blur
         shares = bin_integrals(self.problem.binned.edges, means, seen, np.zeros(1), np.ones(1))[0]
         kept = self.refine([self.problem.variables(np.array([self.centre]), np.array([self.variance]))])
@@ -87,7 +87,7 @@ class _Search:
         """Components to insert: widths in equal ratios, and means where the bins are."""
         edges = self.problem.binned.edges
         centres = 0.5 * (edges[1:] + edges[:-1])
-        # By number of bins, not by distance: narrow bins are where the rows are.
+        # Means are spaced by the number of bins rather than by distance, since bins are narrow where the rows are.
         means = np.unique(centres[np.linspace(0, centres.size - 1, _N_MEANS).astype(int)])
         narrowest = max(self.problem.binned.width**2 / 12.0, self.lower_var)
         variances = np.geomspace(max(self.variance, narrowest), narrowest, _N_WIDTHS)
@@ -131,12 +131,12 @@ def fit_histogram(
     weights: Any = None,
     method: str = "histogram",
 ) -> FitResult:
-    """Gaussian mixture whose density, convolved with the errors, is closest to the observed one.
+    """Fit the Gaussian mixture whose density, convolved with the errors, is closest to the observed one.
 
     The sum of squared differences between observed and expected shares of bins, each divided by its variance, is
-    minimised over means, widths and weights. The variances are those that the fit before expects, with a small part of
-    a row added, so that there is a limit to what a row in an empty place can do. Errors are taken to be independent of
-    the true values.
+    minimised over means, widths and weights. The variances are those that the previous fit implies, with a small
+    fraction of a row added, which limits the influence of a row where none is expected. Errors are assumed to be
+    independent of the true values.
 
     Parameters
     ----------
@@ -149,13 +149,13 @@ def fit_histogram(
     weights : array_like, shape (n_data,), or None
         Row weights.
     method : str
-        The observed density: ``histogram`` with bins after Freedman & Diaconis, Bayesian ``blocks``, or a Gaussian
-        ``kernel`` whose variance is added to the components'.
+        The observed density: a ``histogram`` with bins by the rule of Freedman & Diaconis, Bayesian ``blocks``, or a
+        Gaussian ``kernel``, whose variance is added to those of the components.
 
     Returns
     -------
     FitResult
-        With the log-likelihood of this mixture for the rows themselves. Sigmas have a lower bound where bins are
+        The fit, with the log-likelihood of the mixture for the rows themselves. Sigmas have a lower bound if bins are
         wider than the errors.
 
     Raises
@@ -178,9 +178,9 @@ def fit_histogram(
     data = Sorted.of(likelihood.x, likelihood.counts)
     exact_width = cells.resolution.floor / likelihood.scale
     typical_err = math.sqrt(float(np.median(likelihood.var)))
-    # The width of bins where all values are equal: any that the errors or the digits of the value resolve.
+    # If all values are equal, bins may have any width that the errors or the digits of the value resolve.
     binned = METHODS[method](data, typical_err or math.sqrt(12.0) * (exact_width or 1.0))
-    # What bins do not resolve, most errors have to.
+    # Widths that the bins do not resolve must be resolved by most errors.
     smallest_var = float(np.quantile(likelihood.var, 0.1))
     floor_var = max(exact_width**2, binned.width**2 / 12.0 - smallest_var, 0.0)
     fit, problem, promised = _minimise(likelihood, binned, floor_var, int(n_components))
@@ -190,7 +190,7 @@ def fit_histogram(
 def _minimise(
     likelihood: Likelihood, binned: Binned, floor_var: float, n_components: int
 ) -> tuple[Solution, Projection, float]:
-    """Search with variances from the smoothed shares, then each of the best fits again with its own."""
+    """Search with variances from the smoothed shares, then repeat the best fits with the variances that they imply."""
     n_data = likelihood.n_data
     softening = binned.width**2 / 12.0
     groups = error_groups(likelihood.var, likelihood.counts, softening)
@@ -210,16 +210,16 @@ def _minimise(
             problem = problem.reweighted(fit.expected)
             fit, promised = descend(problem, problem.solve(fit.variables), *bounds, _MAX_STEPS, _NEGLIGIBLE)
         arrived.append((fit, problem, promised))
-    return min(arrived, key=lambda found: problem.misfit(found[0]))
+    return min(arrived, key=lambda outcome: problem.misfit(outcome[0]))
 
 
 def _uncertainties(
     problem: Projection, fit: Solution, sigmas: Array, boundary: NDArray[np.bool_], n_data: float
 ) -> Array:
-    """One-sigma uncertainties of weights, means and sigmas, a row for each.
+    """One-sigma uncertainties of weights, means and sigmas, one row each.
 
-    The covariance of the shares is carried to the parameters:
-    ``A^-1 J' V S V J A^-1`` with ``A = J' V J``, S the covariance of the shares and V the weights of the fit.
+    The covariance of the shares is propagated to the parameters as ``A^-1 J' V S V J A^-1`` with ``A = J' V J``, where
+    S is the covariance of the shares and V are the weights of the fit.
     """
     size = fit.weights.size
     unc = np.full((3, size), np.nan)

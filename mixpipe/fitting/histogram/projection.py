@@ -1,4 +1,4 @@
-"""Least squares between observed and expected shares of bins, with the weights of the components projected out."""
+"""Least squares between observed and expected shares of bins, with the component weights eliminated."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from scipy.special import ndtr
 from mixpipe.fitting.histogram.binning import Binned
 from mixpipe.model.results import Array
 
-# Rows that are added to the expected number of a bin for its variance: limits what a row in an empty place can do.
+# Number of rows added to the expected number in a bin for its variance, which limits the influence of a row where none
+# is expected.
 _LEAST_ROWS = 0.03
 
 
 def bin_integrals(
     edges: Array, means: Array, variances: Array, group_var: Array, group_prob: Array
 ) -> tuple[Array, Array, Array]:
-    """Share of each bin in each component, averaged over the errors, and its derivatives.
+    """Share of each component that lies in each bin, averaged over the errors, and its derivatives.
 
     Parameters
     ----------
@@ -49,8 +50,8 @@ def bin_integrals(
 class Projection:
     """The weighted least squares with the component weights eliminated.
 
-    The variables are the means and then ``u = ln(s^2 + softening) / 2`` of each component: widths far below a bin or
-    the errors do not matter, and zero is a finite value of u.
+    The variables are the means and then ``u = ln(s^2 + softening) / 2`` of each component: widths far below that of a
+    bin or the errors are then irrelevant, and a width of zero has a finite u.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class Projection:
     root_precision : ndarray, shape (n_bins,)
         Square roots of the weights of the residuals.
     softening : float
-        See above.
+        Constant in the definition of u above.
     n_data : float
         Number of rows.
     """
@@ -74,16 +75,16 @@ class Projection:
     n_data: float
 
     def misfit(self, fit: Solution) -> float:
-        """Negative log-likelihood of the shares: what fits with different precisions are compared by."""
+        """Negative log-likelihood of the shares, by which fits with different precisions are compared."""
         rows = self.n_data * fit.expected + _LEAST_ROWS
         return -self.n_data * float(self.binned.shares @ np.log(rows))
 
     def reweighted(self, expected: Array) -> Projection:
-        """With the precisions of these expected shares."""
+        """The same projection with the precisions of these expected shares."""
         return replace(self, root_precision=np.sqrt(self.n_data / (expected + _LEAST_ROWS / self.n_data)))
 
     def variances(self, u: Array) -> Array:
-        """s^2 of u."""
+        """Variances s^2 that belong to u."""
         return np.asarray(np.maximum(np.exp(2.0 * u) - self.softening, 0.0))
 
     def variables(self, means: Array, variances: Array) -> Array:
@@ -91,7 +92,7 @@ class Projection:
         return np.concatenate([means, 0.5 * np.log(variances + self.softening)])
 
     def integrals(self, variables: Array) -> tuple[Array, Array, Array]:
-        """`bin_integrals` of the components, convolved with errors and kernel; derivatives by mean and by u."""
+        """The `bin_integrals` of the components convolved with errors and kernel; derivatives are by mean and by u."""
         means, u = np.split(variables, 2)
         variances = self.variances(u)
         shares, d_mean, d_variance = bin_integrals(
@@ -100,29 +101,30 @@ class Projection:
         return shares, d_mean, d_variance * 2.0 * (variances + self.softening)
 
     def solve(self, variables: Array) -> Solution:
-        """The best weights for given means and widths, the residuals and their exact Jacobian.
+        """The best weights for given means and widths, with the residuals and their exact Jacobian.
 
-        Weights sum to one, so that the residuals are a combination ``C w`` of those of single components, and
-        ``|C w|^2 + (sum w - 1)^2`` over w >= 0 has its minimum at a multiple of the wanted w.
+        Because the weights sum to one, the residuals are a combination ``C w`` of those of single components, and the
+        minimum of ``|C w|^2 + (sum w - 1)^2`` over w >= 0 is at a multiple of the required w.
         """
         shares, d_mean, d_u = self.integrals(variables)
         scale = self.root_precision[:, None]
         columns = scale * (shares - self.binned.shares[:, None])
         weights = simplex_weights(columns)
         support = np.flatnonzero(weights)
-        # Directions in which the weights can move: from each component to the heaviest.
+        # Directions in which the weights can change: from each component to the heaviest.
         heaviest = int(np.argmax(weights[support]))
         basis = np.delete(np.eye(support.size), heaviest, axis=1)
         basis[heaviest] = -1.0
         q, r = np.linalg.qr(columns[:, support] @ basis)
         inverse = np.linalg.pinv(r, rcond=1e-12)
-        # Polished: what the active set left, by rounding, along the free directions.
+        # Remove the rounding errors that the active set left along the free directions.
         trial = weights.copy()
         trial[support] -= basis @ (inverse @ (q.T @ (columns @ weights)))
         if trial.min() >= 0.0:
             weights = trial
         residuals = columns @ weights
-        # Golub & Pereyra (1973): the weights move, too. Components without weight have no part in it.
+        # The weights change with the variables, too (Golub & Pereyra 1973). Components without weight do not
+        # contribute.
         jacobian = np.zeros((residuals.size, variables.size))
         for row, j in enumerate(support):
             for index, derivative in ((j, d_mean[:, j]), (weights.size + j, d_u[:, j])):
@@ -149,7 +151,7 @@ class Solution:
 
 
 def simplex_weights(columns: Array) -> Array:
-    """The w >= 0 with sum one for which ``|columns @ w|`` is smallest."""
+    """The w >= 0 with sum one that minimises ``|columns @ w|``."""
     from scipy.optimize import nnls
 
     n_columns = columns.shape[1]
@@ -162,16 +164,16 @@ def simplex_weights(columns: Array) -> Array:
     target = np.zeros(columns.shape[0] + 1)
     target[-1] = 1.0
     try:
-        found, _ = nnls(np.vstack([columns / unit, np.ones(n_columns)]), target, maxiter=100 * n_columns)
+        solution, _ = nnls(np.vstack([columns / unit, np.ones(n_columns)]), target, maxiter=100 * n_columns)
     except RuntimeError:  # Columns that are equal but for rounding can send the active set round in circles.
-        found = (np.arange(n_columns) == np.argmin(norms)).astype(np.float64)
-    return np.asarray(found / found.sum())
+        solution = (np.arange(n_columns) == np.argmin(norms)).astype(np.float64)
+    return np.asarray(solution / solution.sum())
 
 
 def descend(
     problem: Projection, start: Solution, lower: Array, upper: Array, n_steps: int, enough: float
 ) -> tuple[Solution, float]:
-    """Levenberg-Marquardt steps within bounds; also half of what a further Gauss-Newton step promises."""
+    """Levenberg-Marquardt descent within bounds; also returns half the predicted gain of another Gauss-Newton step."""
     here, damping, promised = start, 1e-3, np.inf
     for _ in range(n_steps):
         gradient = here.jacobian.T @ here.residuals
@@ -187,7 +189,7 @@ def descend(
             break
         step = np.zeros(here.variables.size)
         step[free] = np.linalg.solve(inner + damping * unit, -slope)
-        # A width that hardly matters wants to go far; it must not shorten the steps of the others.
+        # A width with little effect may have a very long step, which must not shorten the steps of the others.
         step[step.size // 2 :] = np.clip(step[step.size // 2 :], -1.0, 1.0)
         trial = problem.solve(np.clip(here.variables + step, lower, upper))
         if trial.loss < here.loss:

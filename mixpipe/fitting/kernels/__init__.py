@@ -1,1 +1,1 @@
-"""Every jitted function. They take arrays and numbers, import math, numpy and numba only, and trust their caller."""
+"""The jitted functions: they take arrays and numbers, import only math, numpy and numba, and trust their callers."""

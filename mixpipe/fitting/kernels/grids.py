@@ -1,15 +1,15 @@
-"""Gaussian mixtures for tabulated densities: least squares with the weights projected out, and the search for starts.
+"""Gaussian mixtures for tabulated densities: least squares with the weights eliminated, and the search for starts.
 
-Imports math, numpy and numba only, and trusts its caller: float64 arrays, C-contiguous and finite. This file is
-complete in itself because Numba's on-disk cache does not notice edits in another module that a kernel calls.
+This module imports only math, numpy and numba, and relies on its caller to pass finite, C-contiguous float64 arrays. It
+is self-contained because Numba's on-disk cache does not notice edits in another module that a kernel calls.
 
-Notation: t_k is the grid, root_k the square root of the width of cell k, y_k = root_k f_k the density, column j is
-phi_jk = root_k N(t_k | m_j, s_j^2). For given means and sigmas the weights are those of non-negative least squares,
-and the residual r = y - sum_j w_j phi_j depends on means and sigmas alone (variable projection; Golub & Pereyra 1973).
-A fit is an array of shape (3, n_components): weights, means, sigmas.
+Notation: t_k is the grid, root_k is the square root of the width of cell k, y_k = root_k f_k is the density, and column
+j is phi_jk = root_k N(t_k | m_j, s_j^2). For given means and sigmas the weights are those of non-negative least
+squares, so that the residual r = y - sum_j w_j phi_j depends only on means and sigmas (variable projection; Golub &
+Pereyra 1973). A fit is an array of shape (3, n_components): weights, means, sigmas.
 
 Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
-functions that only add up need it to vectorise. Each has the flags it needs.
+functions that only compute sums need this flag in order to vectorise. Each function has the flags that it needs.
 """
 
 import math
@@ -18,36 +18,38 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Smallest sigma in units of the grid step at the component's mean: a component that narrow at a point is at 1 % of its
-# height at the next ones. Of a narrower one a single value is seen, which is not enough for weight and sigma; and
-# between two points it would hardly be seen at all, whatever its weight.
+# Smallest sigma in units of the grid step at the component's mean. A component of this width that is centred on a point
+# has 1 % of its height at the adjacent points. A narrower one would contribute to only a single value, which does not
+# determine both weight and sigma, and between two points it would hardly contribute at all, whatever its weight.
 FLOOR_STEPS = 1.0 / 3.0
 OK, NEGATIVE, ALL_ZERO, NOT_FINITE = 0, 1, 2, 3
-# A fit has converged when an undamped step promises to lower the squared error by less than this, relatively: the
-# model would change by 1 % of what it misses.
+# A fit has converged when an undamped step is predicted to lower the squared error by less than this fraction, so that
+# the model would change by 1 % of its residual.
 CONVERGED = 1e-4
 
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
 _LOG2E = 1.4426950408889634
 _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
-# Beyond these exp() leaves the normal numbers.
+# Outside this range the result of exp() is not a normal number.
 _EXP_MIN = -708.0
 _EXP_MAX = 709.0
-# Below this a Gaussian is nothing, and its square is still a normal number: others are a hundred times slower.
+# Exponents below this are raised to it: the Gaussian is negligible, but its square is still a normal number, since
+# arithmetic with subnormal numbers is a hundred times slower.
 _FAINTEST = -300.0
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
-# A column whose part outside the span of the others is smaller than this counts as one of them.
+# A column whose component outside the span of the others is smaller than this counts as linearly dependent.
 _DEPENDENT = 1e-9
-# Residuals below this, relative to the density, are rounding errors, here as a sum of squares.
+# A sum of squared residuals below this, relative to that of the density, consists of rounding errors.
 _NOTHING = 1e-25
-# The two efforts of a search: fits kept of each size, insertions tried for each, times up; evaluations from each start,
-# from the best starts, and of the last descent, and where that one ends.
+# The two levels of effort of a search: the number of fits kept of each size, of insertions tried for each, and of times
+# going up; the number of evaluations from each start, from the best starts, and in the last descent; and the tolerance
+# of the last descent.
 _QUICK = (1, 2, 1, 4, 12, 100)
 _THOROUGH = (4, 8, 4, 8, 40, 500)
 _QUICK_END, _THOROUGH_END = CONVERGED, 1e-10
-# Longest step of a descent, in sigmas for the means and in ln sigma.
+# Longest step of a descent, in units of sigma for the means, and in ln sigma.
 _LONGEST = 1.5
 _LARGEST_DAMPING = 1e10
 
@@ -104,7 +106,7 @@ def fast_exp(x):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _column(t, root, mean, sigma, out):
-    """root N(t | mean, sigma^2)."""
+    """A column: root N(t | mean, sigma^2)."""
     inv = 1.0 / sigma
     height = _INV_SQRT_2PI * inv
     for k in range(t.size):
@@ -114,7 +116,7 @@ def _column(t, root, mean, sigma, out):
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _slope(t, mean, sigma, column, of_sigma, out):
-    """Derivative of a column by its mean in units of sigma, or by ln sigma."""
+    """Derivative of a column with respect to its mean in units of sigma, or to ln sigma."""
     inv = 1.0 / sigma
     if of_sigma:
         for k in range(t.size):
@@ -139,7 +141,7 @@ def _add(a, factor, out):
         out[k] += factor * a[k]
 
 
-# Loops instead of slices on the left-hand side, which take long to compile.
+# Loops are used because assignments to slices take long to compile.
 @njit(cache=True)
 def _copy(a, out):
     for k in range(a.size):
@@ -148,7 +150,7 @@ def _copy(a, out):
 
 @njit(cache=True)
 def _copy_fit(fit, out):
-    """Into the first places."""
+    """Copy a fit into the first columns of `out`."""
     for row in range(3):
         for j in range(fit.shape[1]):
             out[row, j] = fit[row, j]
@@ -156,9 +158,9 @@ def _copy_fit(fit, out):
 
 @njit(cache=True)
 def _basis(columns, active, basis, upper):
-    """Orthonormal basis of the active columns by Gram and Schmidt, columns = upper^T basis.
+    """Orthonormal basis of the active columns by the Gram-Schmidt process, with columns = upper^T basis.
 
-    Returns the place of the first column that depends on those before it, or -1.
+    Returns the index of the first column that depends linearly on those before it, or -1.
     """
     for a in range(active.size):
         vector = basis[a]
@@ -167,7 +169,7 @@ def _basis(columns, active, basis, upper):
         whole = before
         for b in range(a):
             upper[b, a] = 0.0
-        # A second time where the first has cancelled digits.
+        # Repeat the projection if the previous one has cancelled digits.
         for _ in range(3):
             for b in range(a):
                 part = _dot(basis[b], vector)
@@ -188,15 +190,15 @@ def _basis(columns, active, basis, upper):
 
 @njit(cache=True)
 def project(columns, y, weights, active, basis, upper, residual):
-    """Non-negative least squares for the weights (Lawson & Hanson 1974), from all columns down.
+    """Non-negative least squares for the weights (Lawson & Hanson 1974), starting with all columns active.
 
     Parameters
     ----------
     columns : ndarray, shape (n_components, n_grid)
     y : ndarray, shape (n_grid,)
     weights, active, basis, upper, residual : ndarray
-        Overwritten: weights; the columns with a positive weight, an orthonormal basis of them and its upper
-        triangular factor; y less the weighted columns.
+        Overwritten by the weights, the columns with a positive weight, an orthonormal basis of these and its upper
+        triangular factor, and y minus the weighted columns.
 
     Returns
     -------
@@ -235,7 +237,7 @@ def project(columns, y, weights, active, basis, upper, residual):
             for b in range(a + 1, n_active):
                 solution[a] -= upper[a, b] * solution[b]
             solution[a] /= upper[a, a]
-        # As far towards the solution as all weights stay positive.
+        # Step towards the solution only as far as all weights stay positive.
         step = 1.0
         for a in range(n_active):
             if solution[a] <= 0.0:
@@ -249,13 +251,13 @@ def project(columns, y, weights, active, basis, upper, residual):
                 weights[j] = 0.0
                 free[j] = False
                 dropped = True
-                # Its slope was positive by rounding only.
+                # The slope of the added column was positive only by rounding.
                 barred[j] = barred[j] or j == added
             else:
                 weights[j] += step * (solution[a] - held)
         if dropped:
             continue
-        # A column that was dropped comes back where it lowers the squares.
+        # A column that was dropped is added again if it lowers the sum of squares.
         best = -1
         steepest = 0.0
         for j in range(size):
@@ -274,10 +276,11 @@ def project(columns, y, weights, active, basis, upper, residual):
 
 @njit(cache=True)
 def evaluate(t, root, y, fit, active, work, upper):
-    """Best weights for the means and sigmas of a fit; see `project` for what is overwritten and returned.
+    """Best weights for the means and sigmas of a fit; see `project` for the arrays that are overwritten and the
+    results.
 
-    `work` has the columns in its first n_components rows, then the basis, then two rows of the Jacobian for each
-    component, then the residual.
+    `work` contains the columns in its first n_components rows, then the basis, then two rows of the Jacobian for each
+    component, and finally the residual.
     """
     size = fit.shape[1]
     for j in range(size):
@@ -287,15 +290,17 @@ def evaluate(t, root, y, fit, active, work, upper):
 
 @njit(cache=True)
 def jacobian(t, fit, active, n_active, work, upper, gradient):
-    """Derivatives of the residual by the means in units of sigma, and by ln sigma (Golub & Pereyra 1973, eq. 4.8).
+    """Derivatives of the residual with respect to means in units of sigma, and ln sigma (Golub & Pereyra 1973, eq.
+    4.8).
 
-    After `evaluate`. With P the projector out of the span of the columns and b_j row j of their pseudo-inverse,
-    dr = -w_j P dphi_j - (dphi_j . r) b_j. Components without weight have zeros.
+    Must be called after `evaluate`. With the projector P onto the complement of the span of the columns, and row b_j of
+    their pseudo-inverse, dr = -w_j P dphi_j - (dphi_j . r) b_j. The derivatives are zero for components without weight.
 
     Parameters
     ----------
     gradient : ndarray, shape (2 n_components,)
-        Overwritten: half the derivative of the sum of squares, by mean and ln sigma of each component in turn.
+        Overwritten by half the derivative of the sum of squares with respect to mean and ln sigma of each component in
+        turn.
     """
     size = fit.shape[1]
     basis = work[size : 2 * size]
@@ -309,7 +314,7 @@ def jacobian(t, fit, active, n_active, work, upper, gradient):
     for a in range(n_active):
         j = active[a]
         weight = fit[0, j]
-        # b_j = basis^T inverse, upper^T inverse = unit vector a.
+        # b_j = basis^T inverse, where upper^T inverse is unit vector a.
         for b in range(n_active):
             if b < a:
                 inverse[b] = 0.0
@@ -333,7 +338,7 @@ def jacobian(t, fit, active, n_active, work, upper, gradient):
 
 @njit(cache=True)
 def _solve(matrix, damping, vector, lower, out):
-    """(matrix + damping diag(matrix)) out = vector by Cholesky's method; False where that is not definite."""
+    """Solve (matrix + damping diag(matrix)) out = vector by Cholesky's method; False if that is not definite."""
     n = vector.size
     for i in range(n):
         rest = vector[i]
@@ -361,7 +366,7 @@ def _solve(matrix, damping, vector, lower, out):
 
 @njit(cache=True)
 def lowest_sigma(t, steps, mean):
-    """`FLOOR_STEPS` grid steps, interpolated to the mean."""
+    """Lower bound on sigma: `FLOOR_STEPS` grid steps, interpolated to the mean."""
     k = 0
     end = t.size - 1
     while end - k > 1:
@@ -376,14 +381,14 @@ def lowest_sigma(t, steps, mean):
 
 @njit(cache=True)
 def _clip(t, steps, fit, j):
-    """Mean within the grid, sigma between the floor and the grid's length."""
+    """Clip the mean to the grid, and sigma to between the floor and the length of the grid."""
     fit[1, j] = min(max(fit[1, j], t[0]), t[-1])
     fit[2, j] = min(max(fit[2, j], lowest_sigma(t, steps, fit[1, j])), t[-1] - t[0])
 
 
 @njit(cache=True)
 def _normal_equations(t, steps, fit, rows, gradient, matrix):
-    """Products of the Jacobian's rows; variables at a bound that want to go beyond it are taken out."""
+    """Products of the rows of the Jacobian; variables that would cross a bound at which they are, are removed."""
     n = gradient.size
     for a in range(n):
         for b in range(a + 1):
@@ -404,16 +409,16 @@ def _normal_equations(t, steps, fit, rows, gradient, matrix):
 
 @njit(cache=True)
 def descend(t, root, y, steps, fit, work, tolerance, max_steps):
-    """Levenberg's and Marquardt's descent over means and sigmas, the weights projected out.
+    """Levenberg-Marquardt descent over means and sigmas, with the weights eliminated.
 
     Parameters
     ----------
     fit : ndarray, shape (3, n_components)
-        Means and sigmas where to start; overwritten by the fit.
+        Starting means and sigmas; overwritten by the fit.
     work : ndarray, shape (4 n_components + 1, n_grid)
-        Overwritten; see `evaluate`. Of the last trial, which need not be the fit.
+        Overwritten as in `evaluate`, with the values of the last trial, which need not be the fit.
     tolerance : float
-        The descent ends where an undamped step promises to lower the sum of squares by less than this, relatively.
+        The descent ends when an undamped step is predicted to lower the sum of squares by less than this fraction.
 
     Returns
     -------
@@ -474,7 +479,7 @@ def descend(t, root, y, steps, fit, work, tolerance, max_steps):
         n_steps += 1
         moved = square_trial < square
         if moved:
-            # Nielsen (1999): the damping follows how well the linear model predicted the decrease.
+            # The damping depends on how well the linear model predicted the decrease (Nielsen 1999).
             ratio = (square - square_trial) / max(expected, 1e-300)
             damping = max(damping * max(0.1, 1.0 - (2.0 * min(ratio, 1.0) - 1.0) ** 3), 1e-12)
             growth = 2.0
@@ -488,12 +493,12 @@ def descend(t, root, y, steps, fit, work, tolerance, max_steps):
 
 @njit(cache=True)
 def insertions(t, root, steps, residual, out):
-    """Components that match the residual best: the peaks of (phi . r)^2 / (phi . phi) over means and sigmas.
+    """Components that best match the residual: the peaks of (phi . r)^2 / (phi . phi) over means and sigmas.
 
     Parameters
     ----------
     out : ndarray, shape (n_wanted, 2)
-        Overwritten: mean and sigma of each, the best first.
+        Overwritten by mean and sigma of each component, the best first.
 
     Returns
     -------
@@ -508,13 +513,13 @@ def insertions(t, root, steps, residual, out):
     column = np.empty(n)
     for _ in range(n_widths):
         first = last = 0
-        # Gains of the last two places: a peak is known when the next place is lower.
+        # Gains at the last two points; a peak is recognised when the next point is lower.
         gain_before = gain = -1.0
         place = -1
         k = 0
         while k <= n:
             gain_next = -1.0
-            # A component that helps has its mean where something is missing.
+            # A useful component has its mean where the residual is positive.
             if k < n and residual[k] > 0.0 and sigma >= FLOOR_STEPS * steps[k]:
                 while t[first] < t[k] - 3.0 * sigma:
                     first += 1
@@ -549,7 +554,7 @@ def insertions(t, root, steps, residual, out):
         out[n_found, 0] = mean
         out[n_found, 1] = sigma
         n_found += 1
-        # The same peak seen with half, the same and twice the width is one candidate.
+        # The same peak at half, the same or twice the width is a single candidate.
         for p in range(n_peaks):
             if abs(peaks[p, 1] - mean) < max(sigma, peaks[p, 2]) and 0.4 < peaks[p, 2] / sigma < 2.5:
                 peaks[p, 0] = 0.0
@@ -558,7 +563,7 @@ def insertions(t, root, steps, residual, out):
 
 @njit(cache=True)
 def _starts_above(t, root, y, steps, fit, work, n_insertions, starts):
-    """Starts with one component more, insertions and components split in two; their number."""
+    """Starts with one more component, from insertions and from components split in two; returns their number."""
     n_starts = 0
     size = fit.shape[1]
     if size == 0:
@@ -588,7 +593,7 @@ def _starts_above(t, root, y, steps, fit, work, n_insertions, starts):
 
 @njit(cache=True)
 def _starts_below(fit, starts):
-    """Starts with one component less, each removed in turn; their number."""
+    """Starts with one component fewer, each removed in turn; returns their number."""
     size = fit.shape[1]
     for j in range(size):
         start = starts[j]
@@ -600,11 +605,12 @@ def _starts_below(fit, starts):
 
 @njit(cache=True)
 def _race(t, root, y, steps, starts, work, laps, max_steps, fits, squares):
-    """Few steps from each start, the best go on; what beats the known fits of that size takes their places.
+    """Take a few steps from each start and continue with the best; better fits than those known of that size replace
+    them.
 
-    `fits`, of shape (n_kept, 3, n_components), and `squares` are sorted, and hold different fits only.
+    `fits`, of shape (n_kept, 3, n_components), and `squares` are sorted and contain only distinct fits.
 
-    Returns how many evaluations were made.
+    Returns the number of evaluations.
     """
     n_starts = len(starts)
     n_kept = squares.size
@@ -649,7 +655,7 @@ def largest_difference(t, cdf, fit):
 
 @njit(cache=True)
 def _normalised(fit):
-    """The components with a positive weight, their weights divided by their sum; and that sum."""
+    """The components with a positive weight, with weights divided by their sum, and this sum."""
     size = fit.shape[1]
     total = 0.0
     n_present = 0
@@ -674,7 +680,7 @@ def _normalised(fit):
 
 @njit(cache=True)
 def squared_error(t, root, y, fit, work):
-    """Integrated squared error of a fit with the weights as they are."""
+    """Integrated squared error of a fit whose weights are not normalised."""
     residual = work[0]
     _copy(y, residual)
     for j in range(fit.shape[1]):
@@ -685,14 +691,14 @@ def squared_error(t, root, y, fit, work):
 
 @njit(cache=True)
 def _kept(store, n_kept, size):
-    """The fits with `size` components among those of all sizes."""
+    """View of the fits with `size` components in the array of fits of all sizes."""
     first = n_kept * 3 * size * (size - 1) // 2
     return store[first : first + n_kept * 3 * size].reshape((n_kept, 3, size))
 
 
 @njit(cache=True)
 def search(t, root, steps, y, cdf, n_components, enough, thorough, work):
-    """The best fit with `n_components` components, or the first going up whose distribution is close enough.
+    """The best fit with `n_components` components, or the smallest fit whose distribution is close enough.
 
     Parameters
     ----------
@@ -702,19 +708,19 @@ def search(t, root, steps, y, cdf, n_components, enough, thorough, work):
         root times the density, and the cumulative distribution.
     n_components : int
     enough : float
-        The search ends where the cumulative distributions differ by less; 0 for the number of components as given.
+        The search ends when the cumulative distributions differ by less than this; 0 for exactly `n_components`.
     thorough : bool
-        Go one component further, keep several fits of each size, and go down and up again until nothing changes; with
-        `enough` = 0 only.
+        Go one component further, keep several fits of each size, and go down and up again until nothing changes.
+        Requires `enough` = 0.
     work : ndarray, shape (4 n_components + 5, n_grid)
         Overwritten.
 
     Returns
     -------
     fit : ndarray, shape (3, n_found)
-        Only components with a positive weight, sorted by mean; weights sum to one.
+        Components with a positive weight, sorted by mean; the weights sum to one.
     mass : float
-        What the weights summed to.
+        Sum of the weights before normalisation.
     difference : float
         Largest difference of the cumulative distributions.
     converged : bool
@@ -758,7 +764,7 @@ def search(t, root, steps, y, cdf, n_components, enough, thorough, work):
             if n_starts > 0:
                 n_steps += _race(t, root, y, steps, starts[:n_starts], work, laps, between, fits, squares[size])
             if squares[size, 0] == np.inf:
-                # Nothing is left to add.
+                # No component is left to add.
                 chosen = min(chosen, size - 1)
                 break
             if enough > 0.0:
@@ -782,7 +788,7 @@ def search(t, root, steps, y, cdf, n_components, enough, thorough, work):
 
 @njit(cache=True)
 def _prepare(density, t, widths, y, cdf):
-    """Status, sum and integral of a tabulated density; its normalised copies for `search`."""
+    """Status, sum and integral of a tabulated density; writes the normalised copies for `search`."""
     peak = 0.0
     status = OK
     for value in density:
@@ -798,7 +804,7 @@ def _prepare(density, t, widths, y, cdf):
     total = 0.0
     integral = 0.0
     for k in range(density.size):
-        # Divided by the peak first, so that the largest and smallest numbers have sums.
+        # Dividing by the peak first keeps the sums of very large and very small numbers finite and positive.
         y[k] = density[k] / peak
         total += y[k]
         integral += widths[k] * y[k]
@@ -820,12 +826,12 @@ def fit_rows(t, widths, steps, densities, n_components, enough, thorough, fits, 
         Grid, widths of its cells, and grid steps for `lowest_sigma`.
     densities : ndarray, shape (n, n_grid)
     fits : ndarray, shape (n, 3, n_components)
-        Written for the components that are found: weights, means, sigmas.
+        Overwritten by weights, means and sigmas of the components that are found.
     numbers : ndarray, shape (n, 6)
-        Written for status `OK`: sum and integral of the density, sum of the weights of the fit, integrated squared
-        error, largest difference of the cumulative distributions, evaluations.
+        Overwritten, for status `OK`, by the sum and integral of the density, the sum of the weights of the fit, the
+        integrated squared error, the largest difference of the cumulative distributions, and the number of evaluations.
     codes : ndarray of int64, shape (n, 3)
-        Status; for status `OK` number of components found, and whether the fit converged.
+        Overwritten by the status and, for status `OK`, the number of components found and whether the fit converged.
     """
     root = np.sqrt(widths)
     work = np.empty((4 * n_components + 5, t.size))

@@ -1,11 +1,11 @@
-"""The trust-region Newton step, jitted: small dense algebra between two passes over the data.
+"""The jitted trust-region Newton step: small dense linear algebra between two passes over the data.
 
-Complete in itself, like the other file of kernels: Numba's on-disk cache does not notice edits in another module.
-Imports numpy and numba only, and trusts its caller.
+Like every file of kernels, this one is self-contained, because Numba's on-disk cache does not notice edits in another
+module. It imports only math, numpy and numba, and trusts its callers.
 
 The variables of a step are, for each component, ln w, the mean in units of the component's total width, and
-u = ln(s^2 + c) / 2 with c the error variance that the component typically sees. At s = 0 the likelihood is smooth in
-u, and u is then at a bound.
+u = ln(s^2 + c) / 2, where c is the typical error variance of the component's rows. At s = 0 the likelihood is smooth in
+u, and u is at a bound.
 """
 
 import math
@@ -34,7 +34,7 @@ def derivatives(sums, outer, weights, variances, n_data):
         minus ``n_data (sum w - 1)``.
     hessian : ndarray, shape (3 n_components, 3 n_components)
     total : ndarray, shape (n_components,)
-        sqrt(sum q / sum(q / T^2)): the total variance that a component typically has.
+        Typical total variance of each component: sqrt(sum q / sum(q / T^2)).
     """
     size = weights.size
     gradient = np.empty(3 * size)
@@ -60,14 +60,15 @@ def derivatives(sums, outer, weights, variances, n_data):
         hessian[k + 1, k + 2] += mixed
         hessian[k + 2, k + 1] += mixed
         hessian[k + 2, k + 2] += 0.25 * q_d4 - 1.5 * q_dd_inv + 0.75 * q_inv2
-        # A component that no row can belong to has no such scale: that of the data, which is of order one, serves.
+        # A component to which no row can belong has no such scale; that of the data, which is of order one, is used
+        # instead.
         total[j] = max(math.sqrt(q / q_inv2) if q > 0.0 and q_inv2 > 0.0 else 1.0, variances[j])
     return gradient, hessian, total
 
 
 @njit(cache=True)
 def _solve_definite(matrix, vector):
-    """Solution of a positive definite system by Cholesky's method; False where the matrix is not safely definite."""
+    """Solve a positive definite system by Cholesky's method; False if the matrix is not safely definite."""
     n = vector.size
     lower = np.empty((n, n))
     solution = np.empty(n)
@@ -97,7 +98,7 @@ def _solve_definite(matrix, vector):
 
 @njit(cache=True)
 def nonnegative_maximum(gram, target):
-    """The w >= 0 that maximises ``target w - w gram w / 2``, by an active set (Bro & de Jong 1997).
+    """The w >= 0 that maximises ``target w - w gram w / 2``, by an active-set method (Bro & de Jong 1997).
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def nonnegative_maximum(gram, target):
             for a in range(index.size):
                 for b in range(index.size):
                     part[a, b] = gram[index[a], index[b]]
-                # Nearly equal components leave the weights between them open: a small ridge decides.
+                # The division of weight between nearly equal components is undetermined; a small ridge settles it.
                 part[a, a] += 1e-10 * part[a, a] + 1e-14 * scale
             definite, solution = _solve_definite(part, target[index])
             if not definite:
@@ -138,7 +139,7 @@ def nonnegative_maximum(gram, target):
                 w[:] = 0.0
                 w[index] = solution
                 break
-            # Back to where the first weight reaches zero.
+            # Go back to the point where the first weight reaches zero.
             fraction = 1.0
             for a in range(index.size):
                 if solution[a] <= 0.0 and w[index[a]] > solution[a]:
@@ -185,7 +186,8 @@ def trust_region(hessian, gradient, radius):
                 break
         z = g / np.maximum(curvature + high, tiny)
     elif curvature[0] < -tiny:
-        # A saddle whose gradient has nothing along the steepest rise: go there, to the edge of the region.
+        # At a saddle whose gradient has no component along the direction of largest curvature, step along this
+        # direction to the edge of the region.
         z[0] = 0.0
         z[0] = math.copysign(math.sqrt(max(radius * radius - np.sum(z * z), 0.0)), g[0])
     p = np.zeros(g.size)
@@ -203,25 +205,25 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
     gradient, hessian, total
         As `derivatives` returns them.
     weights, means, variances : ndarray, shape (n_components,)
-        Where the step begins.
+        Parameters from which the step is taken.
     floor : float
         Lower bound on the variances.
     radius : float
-        Longest step, in the variables of this module.
+        Largest length of the step, in the variables of this module.
     equal_sigmas : bool
-        All components have one variance.
+        Whether all components have the same variance.
 
     Returns
     -------
     weights, means, variances : ndarray, shape (n_components,)
-        Where it leads; the weights sum to one.
+        Parameters after the step; the weights sum to one.
     gain : float
-        What the quadratic model promises.
+        Gain predicted by the quadratic model.
     length : float
         Length of the step.
     """
     size = weights.size
-    # Where each parameter of the mixture goes among the variables; one width is one variable.
+    # Index of the variable of each parameter of the mixture; a common width is a single variable.
     n_variables = 2 * size + 1 if equal_sigmas else 3 * size
     slot = np.empty(3 * size, dtype=np.int64)
     unit = np.ones(3 * size)
@@ -239,7 +241,7 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
         g[slot[a]] += gradient[a] * unit[a]
         for b in range(3 * size):
             h[slot[a], slot[b]] += hessian[a, b] * unit[a] * unit[b]
-    # The lowest that each u can go in this step.
+    # Lower bound on the change of each u in this step.
     bound = np.full(n_variables, -np.inf)
     for j in range(size):
         a = 3 * j + 2
@@ -256,7 +258,7 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
     while True:
         n_free = np.sum(free)
         index = np.flatnonzero(free)
-        # The model in the free variables, the others being where `step` has them.
+        # The quadratic model in the free variables, with the others fixed at their values in `step`.
         slope = g + h @ step
         part_g = np.empty(n_free)
         part_h = np.empty((n_free, n_free))
@@ -273,7 +275,7 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
         for a in range(n_free):
             k = index[a]
             if p[a] < bound[k]:
-                # To the bound and no further; the other variables are then solved for again.
+                # Stop at the bound, and solve again for the other variables.
                 free[k] = False
                 step[k] = bound[k]
                 outside = True

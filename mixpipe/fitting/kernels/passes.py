@@ -1,21 +1,22 @@
 """Block-wise passes over cells (`x`, `var` = err^2, `counts`) for a Gaussian mixture.
 
-Imports math, numpy and numba only, and trusts its caller: float64 arrays, C-contiguous, finite, `var` >= 0,
-`counts` >= 0, weights > 0, and `variances + var` > 0 for each component and cell. This file is complete in itself
+This module imports only math, numpy and numba, and relies on its caller to pass finite, C-contiguous float64 arrays
+with `var` >= 0, `counts` >= 0, weights > 0, and `variances + var` > 0 for each component and cell. It is self-contained
 because Numba's on-disk cache does not notice edits in another module that a kernel calls.
 
-Notation: T = v_j + var_i is the total variance, d = x_i - m_j, q the responsibility w_j N(x_i | m_j, T) / p(x_i).
+Notation: T = v_j + var_i is the total variance, d = x_i - m_j is the offset, and q is the responsibility w_j N(x_i |
+m_j, T) / p(x_i).
 
-Sums are taken per chunk of `CHUNK` cells into one row of `out` each, and added by the caller in the order of the
-chunks: which thread computes which chunk does not change a bit. Within a chunk the work goes in blocks of `BLOCK`
-cells that stay in the first-level cache.
+The sums over each chunk of `CHUNK` cells are written to one row of `out`, and the caller adds the rows in the order of
+the chunks, so that not a single bit depends on which thread computes which chunk. Within a chunk, the work is done in
+blocks of `BLOCK` cells that stay in the first-level cache.
 
 Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
-functions that only add up need it to vectorise. Each has the flags it needs.
+functions that only compute sums need this flag in order to vectorise. Each function has the flags that it needs.
 
-Helpers are inlined by force. Otherwise each kernel holds a copy of its own, compiled in its surroundings, and the
-linker takes the first that it meets: last digits would depend on whether a kernel was compiled just now or loaded from
-the cache.
+Helpers are always inlined. Otherwise each kernel would contain a separate copy of them, compiled in its context, and
+the linker would use the first copy that it finds, so that last digits would depend on whether a kernel was just
+compiled or was loaded from the cache.
 """
 
 import math
@@ -26,8 +27,8 @@ from numba.extending import intrinsic
 
 BLOCK = 256
 CHUNK = 64 * BLOCK
-# `whole_pass` adds terms of at most 2^WHOLE_BITS units, and products of two scores of 2^SCORE_BITS each, in chunks of
-# so many rows: their sums stay below 2^52, and are exact. Sums of WHOLE_ROWS rows fit into 64 bits.
+# `whole_pass` adds terms of at most 2^WHOLE_BITS units, and products of two scores of at most 2^SCORE_BITS units each,
+# over chunks of WHOLE_CHUNK rows, whose sums stay below 2^52 and are exact. Sums over WHOLE_ROWS rows fit into 64 bits.
 WHOLE_CHUNK = 16 * BLOCK
 WHOLE_BITS = 40
 SCORE_BITS = 20
@@ -45,7 +46,7 @@ _LOG2E = 1.4426950408889634
 _LN2_HI = 6.93147180369123816490e-01
 _LN2_LO = 1.90821492927058770002e-10
 _SQRT2 = math.sqrt(2.0)
-# Beyond these exp() leaves the normal numbers.
+# Outside this range the result of exp() is not a normal number.
 _EXP_MIN = -708.0
 _EXP_MAX = 709.0
 
@@ -108,7 +109,8 @@ def fast_log(x):
     """
     bits = _bits(x)
     m = _from_bits((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
-    # The exponent as a float by the same magic number: integer to float conversion does not vectorise everywhere.
+    # The exponent is converted to a float by the same magic number, since integer to float conversion is not vectorised
+    # on all processors.
     e = _from_bits(((bits >> 52) & 0x7FF) + 0x4338000000000000) - _MAGIC - 1023.0
     large = m > _SQRT2
     m = 0.5 * m if large else m
@@ -131,7 +133,7 @@ def fast_log(x):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
-    """One block: 1/T, w_j N(x | m_j, T) sqrt(2 pi) exp(-shift), the shift, and the sum over components."""
+    """For one block: 1/T, w_j N(x | m_j, T) sqrt(2 pi) exp(-shift), the shift, and the sum over components."""
     n = x.size
     for i in range(n):
         shift[i] = -np.inf
@@ -160,7 +162,7 @@ def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _logs(total, shift, logp):
-    """One block: ln p(x) from the shifted sum."""
+    """For one block: ln p(x) from the shifted sum."""
     for i in range(total.size):
         logp[i] = shift[i] + fast_log(total[i]) - 0.5 * _LOG_2PI
 
@@ -175,7 +177,7 @@ def _dot(a, b):
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _em_sums(x, m, joint, inv_var, scale, out):
-    """One block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
+    """For one block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
@@ -195,7 +197,7 @@ def _em_sums(x, m, joint, inv_var, scale, out):
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
-    """One block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
+    """For one block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
@@ -238,7 +240,7 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
 def _outer(score, n, out):
-    """Add the sums of products of all pairs of rows of `score`, lower triangle, to `out`; 2 x 2 rows at a time."""
+    """Add the sums of products of all pairs of rows of `score` to the lower triangle of `out`, 2 x 2 rows at a time."""
     rows = score.shape[0]
     a = 0
     while a + 1 < rows:
@@ -275,7 +277,7 @@ def _outer(score, n, out):
 
 @njit(nogil=True, cache=True)
 def weighted_gram(columns, counts):
-    """Sums over cells of counts times the products of all pairs of rows of `columns`, shape (n, n_cells)."""
+    """Sums over cells of counts times the products of all pairs of rows of `columns`, which has shape (n, n_cells)."""
     n, n_cells = columns.shape
     out = np.zeros((n, n))
     block = np.zeros((n, BLOCK))
@@ -302,7 +304,7 @@ def em_pass(x, var, counts, weights, means, variances, first, last, out):
     first, last : int
         Range of chunks.
     out : ndarray, shape (n_chunks, 1 + N_EM * n_components)
-        Row by row overwritten: loglik, then the N_EM sums of each component.
+        The row of each chunk is overwritten by loglik and the N_EM sums of each component.
     """
     n_components = means.size
     inv_var = np.empty((n_components, BLOCK))
@@ -330,17 +332,17 @@ def em_pass(x, var, counts, weights, means, variances, first, last, out):
 
 @njit(nogil=True, cache=True)
 def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
-    """Log-likelihood, sums of an EM step, and what the Hessian needs, for the chunks `first` to `last` - 1.
+    """Log-likelihood, sums of an EM step, and sums for the Hessian, for the chunks `first` to `last` - 1.
 
     Parameters
     ----------
     x, var, counts, weights, means, variances, first, last
         As in `em_pass`.
     out : ndarray, shape (n_chunks, 1 + (N_EM + N_NEWTON) * n_components)
-        Row by row overwritten: loglik, then the sums of each component.
+        The row of each chunk is overwritten by loglik and the sums of each component.
     outer : ndarray, shape (n_chunks, 3 * n_components, 3 * n_components)
-        Overwritten in 2 x 2 tiles on and below the diagonal: sums of products of the scores q (1, d / T,
-        (d^2 / T^2 - 1 / T) / 2), in the order of the components.
+        Overwritten, in 2 x 2 tiles on and below the diagonal, by sums of products of the scores q (1, d / T, (d^2 / T^2
+        - 1 / T) / 2), in the order of the components.
     """
     n_components = means.size
     n_sums = N_EM + N_NEWTON
@@ -385,7 +387,7 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _scaled_block(x, err, counts, centre, per_scale, xs, var, cs):
-    """One block of rows in scaled units, filled up with rows that count for nothing."""
+    """One block of rows in scaled units, padded with rows of zero counts."""
     n = x.size
     for i in range(n):
         xs[i] = (x[i] - centre) * per_scale
@@ -402,14 +404,14 @@ def _scaled_block(x, err, counts, centre, per_scale, xs, var, cs):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _round_logs(logp, counts, magic, out):
-    """One block: counts times ln p, rounded."""
+    """For one block: counts times ln p, rounded."""
     for i in range(logp.size):
         out[i] = (counts[i] * logp[i] + magic) - magic
 
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _round_terms(x, m, joint, inv_var, scale, root, magic, score_magic, terms, score):
-    """One block and component: what `_newton_sums` adds up, rounded to the units that belong to the magic numbers."""
+    """For one block and component: the terms of `_newton_sums`, rounded to the units that the magic numbers imply."""
     for i in range(x.size):
         q = joint[i] * scale[i]
         inv = inv_var[i]
@@ -442,7 +444,7 @@ def _sum(a):
 
 @njit(forceinline=True, cache=True)
 def _collect(sums, units, out):
-    """Add sums as whole numbers of their units; False where one is too large to be exact."""
+    """Add sums as integer multiples of their units; False if one is too large to be exact."""
     fits = True
     for k in range(sums.size):
         whole = sums[k] / units[k]
@@ -455,9 +457,9 @@ def _collect(sums, units, out):
 
 @njit(nogil=True, cache=True)
 def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, units, score_units, out, outer):
-    """The sums of `newton_pass` over rows, as whole numbers: they do not depend on the order of the rows.
+    """The sums of `newton_pass` over rows, as integers, which do not depend on the order of the rows.
 
-    Each term is rounded to a multiple of a unit, and as many of them as are added up in doubles stay exact.
+    Each term is rounded to a multiple of a unit, and only so many terms are added as doubles that the sums are exact.
 
     Parameters
     ----------
@@ -465,22 +467,22 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
         In the unit of the data; at most `WHOLE_ROWS` rows.
     counts : ndarray, shape (n_data,) or (1,)
     centre, per_scale : float
-        Shift, and one over the scale, a power of two.
+        Shift, and the inverse of the scale, which is a power of two.
     weights, means, variances : ndarray, shape (n_components,)
         In scaled units.
     units : ndarray, shape (1 + (N_EM + N_NEWTON) * n_components,)
-        Powers of two, 2^-WHOLE_BITS times a bound on the terms of ln p and of each of the sums.
+        Powers of two: 2^-WHOLE_BITS times a bound on the terms of ln p and of each of the sums.
     score_units : ndarray, shape (3 * n_components,)
-        Powers of two, 2^-SCORE_BITS times a bound on the scores.
+        Powers of two: 2^-SCORE_BITS times a bound on the scores.
     out : ndarray of int64, as `units`
-        Added to: the sums in these units.
+        The sums in these units are added to it.
     outer : ndarray of int64, shape (3 * n_components, 3 * n_components)
-        Added to: sums of products of the scores, in the products of their units; on and below the diagonal.
+        The sums of products of the scores, in the products of their units, are added to it on and below the diagonal.
 
     Returns
     -------
     bool
-        False where a sum was too large for its unit; `out` and `outer` are then of no use.
+        False if a sum was too large for its unit, in which case `out` and `outer` are invalid.
     """
     n_components = means.size
     n_sums = N_EM + N_NEWTON
@@ -548,7 +550,7 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _entropies(joint, total, entropy):
-    """One block and component: subtract q ln q, which is 0 for q = 0."""
+    """For one block and component: subtract q ln q, which is 0 for q = 0."""
     for i in range(total.size):
         q = joint[i] / total[i]
         entropy[i] -= q * fast_log(max(q, 1e-300))
@@ -556,7 +558,7 @@ def _entropies(joint, total, entropy):
 
 @njit(nogil=True, cache=True)
 def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
-    """ln p(x) of each cell, and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
+    """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
     n_components = means.size
     inv_var = np.empty((n_components, BLOCK))
     joint = np.empty((n_components, BLOCK))
@@ -574,7 +576,7 @@ def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _ratio_scales(var, logp, variance, inv_var, log_scale):
-    """One block: 1/T and ln(1 / (sqrt(2 pi T) p)) for candidates of one variance."""
+    """For one block: 1/T and ln(1 / (sqrt(2 pi T) p)) for candidates of equal variance."""
     for i in range(var.size):
         inv = 1.0 / (variance + var[i])
         inv_var[i] = inv
@@ -583,10 +585,10 @@ def _ratio_scales(var, logp, variance, inv_var, log_scale):
 
 @njit(fastmath=_EXACT, forceinline=True, cache=True)
 def _ratios(x, mean, inv_var, log_scale, ratio):
-    """One block: N(x | mean, T) / p(x)."""
+    """For one block: N(x | mean, T) / p(x)."""
     for i in range(x.size):
         d = x[i] - mean
-        # Squares of the ratios are summed: 300 keeps them finite.
+        # The squares of the ratios are summed; a largest exponent of 300 keeps them finite.
         ratio[i] = fast_exp(min(log_scale[i] - 0.5 * (d * d * inv_var[i]), 300.0))
 
 
@@ -604,7 +606,7 @@ def _ratio_sums(ratio, counts, out):
 
 @njit(nogil=True, cache=True)
 def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
-    """Gradient function at candidate components `first` to `last` - 1.
+    """Gradient function at the candidate components `first` to `last` - 1.
 
     Parameters
     ----------
@@ -612,11 +614,11 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
     logp : ndarray, shape (n_cells,)
         ln p(x) of the current mixture.
     means, variances : ndarray, shape (n_candidates,)
-        Quickest when candidates of one variance follow each other.
+        Candidates; the pass is fastest if those of equal variance follow each other.
     first, last : int
         Range of candidates.
     out : ndarray, shape (n_candidates, 2)
-        Overwritten: sums over cells of counts (r - 1) and of counts (r - 1)^2, r = N(x | m, v + var) / p(x).
+        Overwritten by the sums over cells of counts (r - 1) and counts (r - 1)^2, where r = N(x | m, v + var) / p(x).
     """
     ratio = np.empty(BLOCK)
     inv_var = np.empty(BLOCK)
@@ -634,10 +636,11 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
 
 @njit(nogil=True, cache=True)
 def exact_variances(x, var, counts, weights, means, variances, new_means, floor, out):
-    """The exact M-step's variances: responsibilities at the old parameters, offsets from `new_means`.
+    """Variances of the exact M-step, with responsibilities at the old parameters and offsets from `new_means`.
 
-    Maximises -sum q (ln T + d^2 / T) / 2 over the variance v of each component, v >= `floor`. There may be several
-    maxima: the best of a grid in ln v is bracketed by its neighbours, and there the score's root is bisected.
+    The variance v >= `floor` of each component maximises -sum q (ln T + d^2 / T) / 2. There may be several maxima; the
+    best point of a grid in ln v is bracketed by its neighbours, between which the root of the score is found by
+    bisection.
     """
     n = x.size
     n_components = means.size
@@ -655,7 +658,7 @@ def exact_variances(x, var, counts, weights, means, variances, new_means, floor,
             d = x[i] - new_means[j]
             high = max(high, d * d)
             smallest = min(smallest, var[i] + floor)
-        # Below the smallest total variance the score hardly changes; at zero error the floor is above zero.
+        # Below the smallest total variance the score hardly changes; if an error is zero, the floor is positive.
         lowest = max(1e-6 * smallest, floor, 1e-30 * high)
         grid[0] = floor
         for k in range(n_grid):

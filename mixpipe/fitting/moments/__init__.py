@@ -1,1 +1,1 @@
-"""Mixtures from the moments of the true values."""
+"""The estimator `moments`: mixtures from the moments of the true values."""

@@ -1,6 +1,7 @@
-"""Point masses with given moments, and the largest normal noise that can be taken out of moments before.
+"""Point masses with given moments, and the largest normal variance that can be removed from moments beforehand.
 
-The two steps of the denoised method of moments (Wu & Yang 2020), for moments about their mean with unit variance.
+These are the two steps of the denoised method of moments (Wu & Yang 2020), for moments about the mean with unit
+variance.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from mixpipe.model.results import Array
 
 
 def largest_variance(values: Array, size: int) -> float | None:
-    """The largest common variance that leaves the moments 0 ... 2 `size` those of a density.
+    """The largest common variance after whose removal the moments 0 ... 2 `size` are still those of a density.
 
-    The matrix of the sharpened moments m_{j+k} is positive definite below the first root of its determinant (Wu & Yang
-    2020, algorithm 2), a lower bound of which is also one of all larger variances: bisection. None where it is not
+    The matrix of the sharpened moments m_{j+k} is positive definite up to the first root of its determinant (Wu & Yang
+    2020, algorithm 2), and for no larger variance, so that the root is found by bisection. None if the matrix is not
     positive definite to begin with.
 
     Parameters
@@ -36,7 +37,7 @@ def largest_variance(values: Array, size: int) -> float | None:
 
     if not positive(0.0):
         return None
-    # The values have unit variance.
+    # The values have unit variance, which is therefore an upper bound.
     low, high = 0.0, 1.0
     while low < 0.5 * (low + high) < high:
         middle = 0.5 * (low + high)
@@ -45,14 +46,14 @@ def largest_variance(values: Array, size: int) -> float | None:
 
 
 def atoms(values: Array, variance: float, size: int) -> tuple[Array, Array] | None:
-    """`quadrature` of the distribution that has these moments when it is convolved with a normal one.
+    """Apply `quadrature` to the distribution that has these moments after a convolution with a normal one.
 
     Parameters
     ----------
     values : ndarray, shape (order,)
         Moments 1, 2, ...; `order` is at least 2 `size` - 1.
     variance : float
-        Of the normal density.
+        Variance of the normal density.
     size : int
         Number of point masses.
     """
@@ -60,19 +61,19 @@ def atoms(values: Array, variance: float, size: int) -> tuple[Array, Array] | No
 
 
 def quadrature(moments: Array, size: int) -> tuple[Array, Array] | None:
-    """The point masses that have the first moments (Golub & Welsch 1969).
+    """The point masses that have the given first moments (Golub & Welsch 1969).
 
     Parameters
     ----------
     moments : ndarray, shape (n_moments,)
-        Moments 0 ... 2 `size` - 1, and more that are not looked at.
+        Moments 0 ... 2 `size` - 1; any further ones are ignored.
     size : int
         Number of point masses.
 
     Returns
     -------
     nodes, weights : ndarray, shape (size,)
-        None where no such distribution has these moments.
+        Positions and weights of the point masses; None if no such distribution has these moments.
     """
     index = np.arange(size)[:, None] + np.arange(size)
     try:
@@ -81,14 +82,14 @@ def quadrature(moments: Array, size: int) -> tuple[Array, Array] | None:
         return None
     last = solve_triangular(lower, moments[size : 2 * size], lower=True)
     diagonal = np.diag(lower)
-    # Ratios of neighbouring entries of the Cholesky factor, the last of them in the column that follows it.
+    # Ratios of neighbouring entries of the Cholesky factor; the last one needs an entry of the following column.
     ratios = np.append(np.diag(lower, -1), last[-1]) / diagonal
     nodes, vectors = eigh_tridiagonal(np.diff(ratios, prepend=0.0), diagonal[1:] / diagonal[:-1])
     return np.asarray(nodes), np.asarray(vectors[0] ** 2)
 
 
 def _sharpened(values: Array, variance: float) -> Array:
-    """Moments 0, 1, ... of the density that gives these when it is convolved with a normal one."""
+    """Moments 0, 1, ... of the density that has the given moments after a convolution with a normal one."""
     order = values.size
     polynomials = np.zeros((order + 1, order + 1))
     polynomials[0, 0] = 1.0

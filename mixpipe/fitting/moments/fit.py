@@ -1,7 +1,7 @@
 """Gaussian mixtures from the moments of the true values: Pearson's nonic, quadrature, and weighted matching.
 
-No starting guess and one pass over the data; the likelihood then judges between several solutions. Everything is
-solved with the moments about their mean in units of their standard deviation.
+The estimate needs no starting guess and one pass over the data; the likelihood then decides between several solutions.
+All equations are solved for moments about the mean in units of the standard deviation.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mixpipe.model.inputs import as_cells, check_count, with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Uncertainties
 
-# Rounds of the width by which rows are weighted: it need not be known well.
+# Rounds of estimating the width by which rows are weighted, which need not be accurate.
 _WIDTH_ROUNDS = 4
 
 
 def _order(size: int, equal_sigmas: bool) -> int:
-    """Moments that an estimate takes: where they are matched or judged by, one more than there are parameters."""
+    """Highest moment that an estimate needs: one more than there are parameters if moments are matched or compared."""
     return max(2, 2 * size if equal_sigmas or size == 1 else 3 * size)
 
 
@@ -42,16 +42,17 @@ def fit_moments(
     equal_sigmas: bool = False,
     by_precision: bool = True,
 ) -> FitResult:
-    """Gaussian mixture with the moments of the true values, errors taken out.
+    """Gaussian mixture with the moments of the true values, which are free of the measurement errors.
 
-    One component is in closed form, two are a root of Pearson's (1894) nonic. More, and two where no root makes a
-    mixture, match ``3 n_components`` moments as their covariance asks (generalised method of moments). A common width
-    comes from the denoised method of moments (Wu & Yang 2020).
+    The estimate of one component has a closed form, and that of two is given by a root of Pearson's (1894) nonic. For
+    more components, or if no root yields a mixture, ``3 n_components`` moments are matched with weights from their
+    covariance (generalised method of moments). With equal sigmas, the denoised method of moments is used (Wu & Yang
+    2020).
 
     Parameters
     ----------
     x : array_like, shape (n_data,), Cells or Moments
-        Values; or their moments alone, in which case there is no log-likelihood.
+        Values, or only their moments, in which case there is no log-likelihood.
     err : array_like, shape (n_data,), float or None
         One-sigma errors in the unit of `x`.
     n_components : int
@@ -59,16 +60,16 @@ def fit_moments(
     weights : array_like, shape (n_data,), or None
         Row weights.
     equal_sigmas : bool
-        Give all components one width.
+        Give all components the same width.
     by_precision : bool
-        Rows with large errors count less in the moments; false where errors depend on the true values.
+        Whether rows with large errors get less weight in the moments. Use False if errors depend on the true values.
 
     Returns
     -------
     FitResult
-        ``converged`` says whether a mixture with these moments was found; ``warnings`` name the other solutions, or
-        what was done instead. Where the data have fewer rows than the estimate needs moments, or no scatter beyond the
-        errors, there are fewer components than asked for.
+        ``converged`` says whether a mixture with these moments was found; ``warnings`` list the other solutions, or
+        what was done instead. There are fewer components than requested if the data have fewer rows than the estimate
+        needs moments, or no scatter beyond the errors.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def fit_moments(
 
 
 def _intrinsic_width(cells: Cells) -> float:
-    """Roughly the standard deviation of the true values, from rows by their precision; infinite for equal errors."""
+    """Rough standard deviation of the true values, from rows weighted by precision; infinite for equal errors."""
     used = cells.weights > 0
     x, square, counts = cells.x[used], cells.err[used] ** 2, cells.weights[used]
     if square.min() == square.max():
@@ -154,7 +155,7 @@ def _single(scaled: Standardised) -> Found:
 
 
 def _pearson(scaled: Standardised, starts: list[Params]) -> Found:
-    """Pearson's mixtures; where there is none, the one whose moments are nearest."""
+    """Pearson's mixtures, or if there is none, the mixture with the nearest moments."""
     candidates, refused = [], []
     for p, params, reason in pairs(scaled):
         name = f"p = {p * scaled.scale**2:.6g}"
@@ -165,7 +166,7 @@ def _pearson(scaled: Standardised, starts: list[Params]) -> Found:
         if scaled.order > 5:
             sixth = mixture_moments(params.weights, params.means, params.variances, 6)[0][5]
             misfit = float((sixth - scaled.values[5]) ** 2 / scaled.covariance[5, 5])
-        # Equal means take the sixth moment, since the odd ones say nothing of the widths.
+        # Equal means require the sixth moment, since the odd moments do not depend on the widths.
         candidates.append(Candidate(params, 5 if p < 0.0 else 6, misfit, name))
     if candidates:
         return Found(candidates, True)
@@ -176,7 +177,7 @@ def _pearson(scaled: Standardised, starts: list[Params]) -> Found:
 
 
 def _common_width(scaled: Standardised, size: int, starts: list[Params]) -> Found:
-    """Denoised method of moments; where the moments belong to no density, the mixture with the nearest ones."""
+    """Denoised method of moments, or if the moments belong to no density, the mixture with the nearest moments."""
     variance = largest_variance(scaled.values, size)
     if variance is not None and (points := atoms(scaled.values, variance, size)) is not None:
         return Found([Candidate(Params(points[1], points[0], np.full(size, variance)), 2 * size)], True)
@@ -186,14 +187,14 @@ def _common_width(scaled: Standardised, size: int, starts: list[Params]) -> Foun
 
 
 def _mixture(scaled: Standardised, params: Params) -> Mixture:
-    """In the unit of the data."""
+    """The mixture in the unit of the data."""
     return Mixture(
         params.weights, scaled.centre + scaled.scale * params.means, scaled.scale * np.sqrt(params.variances)
     )
 
 
 class _Judge:
-    """The likelihood of the data, on which a width of zero may need a floor."""
+    """The likelihood of the data, for which a width of zero may have to be raised to a floor."""
 
     def __init__(self, cells: Cells) -> None:
         self.likelihood = Likelihood(cells)
@@ -208,7 +209,7 @@ class _Judge:
 def _choose(
     candidates: list[Candidate], scaled: Standardised, judge: _Judge | None
 ) -> tuple[Candidate, float, float, tuple[str, ...]]:
-    """The most likely mixture, or without data the one that fits the moments best, and notes on the others."""
+    """The most likely mixture, or without data the one that fits the moments best, with notes on the others."""
     mixtures = [_mixture(scaled, candidate.params) for candidate in candidates]
     judged = [(math.nan, math.nan) if judge is None else judge(mixture) for mixture in mixtures]
     losses = [c.misfit if judge is None else -j[0] for c, j in zip(candidates, judged, strict=True)]
@@ -242,7 +243,7 @@ def _result(
     chosen, loglik, entropy, choice = _choose(found.candidates, scaled, judge)
     params = chosen.params
     mixture = _mixture(scaled, params)
-    # In the order that the mixture has, which rounding of far means may change.
+    # Use the order of the components in the mixture, which the rounding of means far from zero may change.
     order = np.lexsort((scaled.scale * np.sqrt(params.variances), scaled.centre + scaled.scale * params.means))
     uncertainties = _uncertainties(scaled, chosen, equal_sigmas, order)
     notes = (*notes, *found.notes, *choice)
@@ -272,17 +273,18 @@ def _result(
 def _uncertainties(
     scaled: Standardised, chosen: Candidate, equal_sigmas: bool, order: NDArray[np.int_]
 ) -> Uncertainties:
-    """Delta method: the estimate is a function of the moments, whose covariance is known.
+    """One-sigma uncertainties by the delta method: the estimate is a function of the moments, whose covariance is
+    known.
 
-    With the derivatives J of the model's moments and the whitening L, a small change of the moments moves the
-    parameters by ``pinv(L J) L``. A sigma at zero is held there; all are nan where the moments do not determine the
-    parameters.
+    With the derivatives J of the model's moments and the whitening L, a small change of the moments changes the
+    parameters by ``pinv(L J) L`` times it. A sigma of zero is held fixed; all uncertainties are nan if the moments do
+    not determine the parameters.
     """
     params, size = chosen.params, chosen.params.n_components
     if not scaled.sampled:
         return Uncertainties.unknown(size)
     jacobian = mixture_moments(params.weights, params.means, params.variances, chosen.order)[1]
-    # The free parameters behind weights, means and variances: the weights sum to one, a common width is one.
+    # Derivatives by the free parameters: the weights sum to one, and a common width is a single parameter.
     weights = np.vstack([np.eye(size - 1), np.full((1, size - 1), -1.0)])
     widths = np.ones((size, 1)) if equal_sigmas else np.eye(size)
     widths = widths[:, (widths * params.variances[:, None]).sum(axis=0) > 0.0]
@@ -294,7 +296,7 @@ def _uncertainties(
         return Uncertainties.unknown(size)
     effect = free / units @ np.linalg.pinv(response / units) @ whitening
     variances = np.diag(effect @ scaled.covariance[: chosen.order, : chosen.order] @ effect.T)
-    # Rows that are all alike show no scatter that could be an uncertainty.
+    # Rows that are all alike have no scatter from which an uncertainty could be derived.
     errors = np.sqrt(np.where(variances > 0.0, variances, np.nan)).reshape(3, size)[:, order]
     sigmas = np.sqrt(params.variances[order])
     sigma_errors = np.divide(errors[2], 2.0 * sigmas, out=np.full(size, np.nan), where=sigmas > 0.0)

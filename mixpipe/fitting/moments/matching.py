@@ -1,4 +1,4 @@
-"""Mixtures whose moments are nearest to given ones: the generalised method of moments."""
+"""The generalised method of moments: mixtures whose moments are nearest to given ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 # Solutions whose misfit is within this of the smallest match the moments equally well (two standard errors).
 _EQUALLY_WELL = 4.0
-# A misfit that is less probable than this says that the data are no such mixture.
+# If the misfit is less probable than this, the data do not follow such a mixture.
 _IMPROBABLE = 1e-3
-# Given moments, in standard errors of one normal value, are met to within this.
+# Given moments count as matched if they are met to within this, in standard errors of one normal value.
 _MET = 1e-6
 # Component weights are between exp(-range) and one when moments are matched.
 _LOG_WEIGHT_RANGE = 15.0
-# Starts of the matching: fractions of the largest possible common variance, and the ratio of one component's variance
-# to the others'.
+# Starts of the matching have these fractions of the largest possible common variance, or these ratios of the variance
+# of one component to that of the others.
 _START_FRACTIONS = (1.0, 0.5)
 _START_RATIOS = (4.0, 0.25)
-# All starts race with this tolerance and number of steps, and the best few go on with the other.
+# All starts are descended with the tolerance and number of steps of _COARSE, and the best few then with those of _FINE.
 _COARSE = 1e-6, 50
 _FINE = 1e-14, 1000
 _FINALISTS = 4
@@ -39,10 +39,10 @@ _FINALISTS = 4
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A mixture in scaled units, and what there is to say about it."""
+    """A mixture in scaled units, with its origin and misfit."""
 
     params: Params
-    # Number of moments that it was made from.
+    # Number of moments from which it was computed.
     order: int
     # Squared distance of its moments from those of the data, in units of their covariance.
     misfit: float = 0.0
@@ -51,7 +51,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The mixtures that the moments leave to choose from."""
+    """The mixtures that are consistent with the moments."""
 
     candidates: list[Candidate]
     converged: bool
@@ -68,12 +68,12 @@ def match_moments(scaled: Standardised, size: int, starts: list[Params], equal_s
     size : int
         Number of components.
     starts : list of Params
-        Where to begin, beside what the moments themselves suggest.
+        Starts in addition to those that are derived from the moments.
     equal_sigmas : bool
-        Give all components one width.
+        Give all components the same width.
     """
     whitening = scaled.whitening(scaled.order)
-    # Bounds far outside: some multiple of the typical distance that the highest even moment speaks of.
+    # Generous bounds: a multiple of the typical distance that the highest even moment implies.
     even = scaled.order // 2 * 2
     reach = 4.0 * max(1.0, abs(float(scaled.values[even - 1])) ** (1.0 / even))
     n_widths = 1 if equal_sigmas else size
@@ -135,12 +135,13 @@ def match_moments(scaled: Standardised, size: int, starts: list[Params], equal_s
     if not met:
         unit = "standard errors" if scaled.sampled else "standard errors of one normal value"
         notes = (f"no mixture of {size} components with these moments: the nearest is {nearest:.3g} {unit} off",)
-    # A compromise between moments that cannot be met is an estimate for rows, and a failure for given moments.
+    # If the moments cannot be met, the compromise between them is an estimate for rows, but a failure for given
+    # moments.
     return Found(candidates, bool(minima[0].success and (met or scaled.sampled)), notes)
 
 
 def quantile_start(cells: Cells, scaled: Standardised, size: int) -> Params:
-    """Components of equal weight side by side, cut from the sorted values."""
+    """Components of equal weight, from the sorted values divided into equal parts."""
     order = np.argsort(cells.x, kind="stable")
     x, err, counts = cells.x[order], cells.err[order], cells.weights[order]
     group = np.minimum((np.cumsum(counts) - 0.5 * counts) / counts.sum() * size, size - 1).astype(int)
@@ -153,9 +154,10 @@ def quantile_start(cells: Cells, scaled: Standardised, size: int) -> Params:
 
 
 def _starts(scaled: Standardised, size: int) -> list[Params]:
-    """Mixtures with the first moments of the data and a common width, or one component wider or narrower than the rest.
+    """Mixtures with the first moments of the data, with a common width or one component wider or narrower than the
+    rest.
 
-    And one in the shape of a normal density, for moments that belong to no density.
+    A further start resembles a normal density, for moments that belong to no density.
     """
     widest = largest_variance(scaled.values, size) or 0.0
     starts = []
@@ -170,6 +172,6 @@ def _starts(scaled: Standardised, size: int) -> list[Params]:
 
 
 def _same(one: Params, other: Params) -> bool:
-    """Whether two solutions differ by no more than the tolerance of the search, or in the order of components."""
+    """Whether two solutions differ only by the tolerance of the search or in the order of components."""
     a, b = (np.array([p.weights, p.means, p.variances])[:, np.argsort(p.means)] for p in (one, other))
     return bool(np.allclose(a, b, rtol=1e-3, atol=1e-3))

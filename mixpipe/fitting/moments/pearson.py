@@ -12,28 +12,29 @@ from mixpipe.fitting.moments.denoising import quadrature
 from mixpipe.fitting.moments.statistics import ROUNDING, Moments, Standardised, mixture_moments
 from mixpipe.model.results import Array
 
-# Roots of the nonic whose imaginary parts are below this fraction are real: double roots lose half the digits.
+# Roots of the nonic whose imaginary parts are below this fraction count as real, since double roots lose half of the
+# digits.
 _REAL = 1e-6
-# Given moments count as those of a symmetric density where v3 and v5, in units of the standard deviation, are below
-# this: rounding of the moments. Sampled ones where they are within so many standard errors of zero.
+# Given moments count as those of a symmetric density if v3 and v5, in units of the standard deviation, are below
+# _SYMMETRIC, which allows for rounding. Sampled moments do if v3 and v5 are zero within a number of standard errors.
 _SYMMETRIC = 1e-7
 _SYMMETRIC_ERRORS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """A solution of Pearson's equations, components sorted by mean.
+    """A solution of Pearson's equations, with the components sorted by mean.
 
     Parameters
     ----------
     p : float
-        Product of the offsets of the two component means from the mean of all; zero for equal means.
+        Product of the offsets of the two component means from the overall mean; zero for equal means.
     weights, means, variances : ndarray, shape (2,)
         The components that have the given first five moments.
     admissible : bool
-        Whether they make a mixture.
+        Whether the components form a valid mixture.
     reason : str
-        Why not, or empty.
+        Reason why they do not; empty if they do.
     """
 
     p: float
@@ -45,22 +46,22 @@ class Root:
 
 
 def pearson_roots(moments: Moments) -> list[Root]:
-    """Every pair of normal components that has the first five moments, without a starting guess.
+    """All pairs of normal components that have the given first five moments, without a starting guess.
 
-    Pearson (1894): the product p of the offsets of the two means from the mean of all is a real negative root of a
-    polynomial of ninth degree in the third to fifth cumulant, and the rest follows from it. Where the density is
-    symmetric, or within the sampling errors of that, and more peaked than a normal one, the two means may be equal:
-    then p = 0 and the widths come from the even moments up to the sixth.
+    The product p of the offsets of the two means from the overall mean is a real negative root of a polynomial of ninth
+    degree, whose coefficients depend on the third to fifth cumulants, and all parameters follow from it (Pearson 1894).
+    If the density is symmetric, at least within the sampling errors, and more peaked than a normal one, the two means
+    may be equal; then p = 0, and the widths follow from the even moments up to the sixth.
 
     Parameters
     ----------
     moments : Moments
-        Of order 5 at least; 6 for the pair with equal means.
+        Moments of order 5 at least; order 6 for the pair with equal means.
 
     Returns
     -------
     list of Root
-        In the unit of the data, in order of p. Empty where the variance is not positive.
+        Solutions in the unit of the data, in order of p. Empty if the variance is not positive.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def pearson_roots(moments: Moments) -> list[Root]:
 
 
 def pairs(scaled: Standardised) -> list[tuple[float, Params, str]]:
-    """All roots in scaled units: p, the components in order of their means, and why they are no mixture."""
+    """All roots in scaled units: p, the components in order of their means, and why they are not a mixture, if so."""
     found = [(float(p), *_pair(float(p), scaled.values)) for p in _nonic_roots(scaled.values)]
     if (peaked := _equal_means(scaled)) is not None:
         found.append((0.0, peaked, ""))
@@ -113,14 +114,14 @@ def _nonic_roots(values: Array) -> Array:
         ]
     )
     roots = np.roots(nonic)
-    # Those at zero belong to symmetric moments, whose even ones `_equal_means` looks at.
+    # Roots at zero belong to symmetric moments, which are the subject of `_equal_means`.
     real = np.sort(roots.real[(np.abs(roots.imag) <= _REAL * np.abs(roots)) & (roots.real < -ROUNDING)])
-    # The two halves of a double root are one.
+    # The two halves of a double root are a single solution.
     return np.asarray(real[np.diff(real, append=np.inf) > 2.0 * _REAL * np.abs(real)])
 
 
 def _pair(p: float, values: Array) -> tuple[Params, str]:
-    """The two components that belong to a root, and why they are no mixture."""
+    """The two components that belong to a root, and why they are not a mixture, if so."""
     v3, v4, v5 = values[2:5]
     l4, l5 = 9.0 - 3.0 * v4, 30.0 * v3 - 3.0 * v5
     # Pearson's rational expression for p times the sum of the offsets.
@@ -130,7 +131,7 @@ def _pair(p: float, values: Array) -> tuple[Params, str]:
     total = (2.0 * v3**3 - 2.0 * v3 * l4 * p - l5 * p**2 - 8.0 * v3 * p**3) / below / p
     half = 0.5 * math.sqrt(total**2 - 4.0 * p)
     offsets = np.array([0.5 * total - half, 0.5 * total + half])
-    # The variances are linear in the offsets: v2 and v3 give the line.
+    # The variances are linear in the offsets; v2 and v3 determine the line.
     params = Params(
         np.array([offsets[1], -offsets[0]]) / (2.0 * half), offsets, 1.0 + p - (v3 / p + total) / 3.0 * offsets
     )
@@ -145,7 +146,7 @@ def _pair(p: float, values: Array) -> tuple[Params, str]:
 
 
 def _polished(params: Params, values: Array) -> Params:
-    """A Newton step on the five moment equations, which takes out the rounding of the nonic; kept where it helps."""
+    """A Newton step on the five moment equations, which removes the rounding of the nonic; used only if it helps."""
     model, jacobian = mixture_moments(params.weights, params.means, params.variances, 5)
     matrix = np.column_stack([jacobian[:, 0, 0] - jacobian[:, 0, 1], jacobian[:, 1], jacobian[:, 2]])
     try:
@@ -160,7 +161,7 @@ def _polished(params: Params, values: Array) -> Params:
 
 
 def _equal_means(scaled: Standardised) -> Params | None:
-    """Two components with one mean: the variances have a two-point distribution with moments v2, v4 / 3, v6 / 15."""
+    """Two components with equal means; their variances have a two-point distribution of moments v2, v4 / 3, v6 / 15."""
     if scaled.order < 6:
         return None
     odd = np.abs(scaled.values[[2, 4]])

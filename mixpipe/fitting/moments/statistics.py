@@ -1,4 +1,4 @@
-"""Moments of the true values behind noisy ones: unbiased, with their sampling covariance, and mergeable."""
+"""Unbiased moments of the true values from noisy ones, with their sampling covariance; they can be merged."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from scipy.special import comb
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array
 
-# A variance that is negative by less than this fraction of the whole is a zero with rounding errors.
+# A variance that is negative by less than this fraction of the total is zero within rounding errors.
 ROUNDING = 1e-9
-# Smallest eigenvalue of the correlation matrix of the moments, relative to the largest, that is taken at its word: high
-# moments are nearly functions of each other, and a matrix estimated from rows is too sure of how.
+# Smallest eigenvalue of the correlation matrix of the moments, relative to the largest, that is trusted. High moments
+# are nearly functions of each other, and a matrix that is estimated from rows overstates how precisely.
 _RIDGE = 1e-4
-# Rows at a time: the polynomials of a block stay in the cache.
+# Rows that are computed at a time, few enough for their polynomials to stay in the cache.
 _BLOCK = 8192
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums over rows that give the moments of the true values, measurement errors taken out.
+    """Sums over rows that yield the moments of the true values, free of the measurement errors.
 
     With ``x = z + e eps`` and ``eps`` standard normal, the polynomials ``H_{k+1} = x H_k - k e^2 H_{k-1}`` with
-    ``H_0 = 1`` and ``H_1 = x`` have the expectation ``E H_k = E z^k``: their means over rows are unbiased whatever the
-    errors are. The sums are held about a fixed centre and scale, so that merging two sets of rows is addition.
+    ``H_0 = 1`` and ``H_1 = x`` have the expectation ``E H_k = E z^k``: their means over rows are unbiased for any
+    errors. The sums refer to a fixed centre and scale, so that two sets of rows are merged by addition.
 
-    Rows may count by their precision p, which depends on their error alone: the means are then still unbiased as long
-    as errors do not depend on the true values, and rows with large errors do not drown the others.
+    Rows may be weighted by their precision p, which depends only on their errors. The means are then still unbiased as
+    long as errors do not depend on the true values, and rows with large errors do not dominate the others.
 
     Parameters
     ----------
     centre, scale : float
-        The sums are those of ``(x - centre) / scale`` and ``e / scale``.
+        The sums are computed from ``(x - centre) / scale`` and ``e / scale``.
     n_data : float
         Number of rows, or the sum of their weights.
     sums : array_like, shape (order + 1,)
         Weighted sums of p H_0, p H_1, p H_2, ...
     products : array_like, shape (order + 1, order + 1)
-        Weighted sums of p^2 H_j H_k; nan where they are not known.
+        Weighted sums of p^2 H_j H_k; nan if they are not known.
     width : float
-        That the precisions were made with, in the unit of `scale`; infinite where all rows count the same.
+        Width from which the precisions were computed, in the unit of `scale`; infinite if all rows have equal
+        precision.
 
     Raises
     ------
     ValueError
-        For shapes that do not fit together, a scale or a number of rows that is not positive.
+        For inconsistent shapes, and for a scale or a number of rows that is not positive.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Moments:
         scale: float | None = None,
         width: float = math.inf,
     ) -> Moments:
-        """Moments of the true values behind cells.
+        """Moments of the true values of cells.
 
         Parameters
         ----------
@@ -94,11 +95,11 @@ class Moments:
         order : int
             Highest moment.
         centre, scale : float or None
-            Fixed for all parts that are to be merged. By default the value nearest to the mean, and the root mean
-            square of values and errors about it.
+            Centre and scale, which must be the same for all parts that are to be merged. By default, the value nearest
+            to the mean, and the root mean square of values and errors about it.
         width : float
-            Of the population, roughly: rows count by ``p = (1 + e^2 / width^2)^(-order / 2)``, and all the same by
-            default. Fixed for all parts that are to be merged.
+            Approximate width of the population. Rows have the precision ``p = (1 + e^2 / width^2)^(-order / 2)``, which
+            is equal for all by default. It must be the same for all parts that are to be merged.
         """
         if order < 1:
             raise ValueError(f"order must be at least 1, found {order}")
@@ -122,7 +123,7 @@ class Moments:
 
     @classmethod
     def from_raw(cls, raw: ArrayLike) -> Moments:
-        """Given moments ``[E z, E z^2, ...]``, without covariance; they count as one row.
+        """Moments that are given as ``[E z, E z^2, ...]``, without a covariance; they count as one row.
 
         Examples
         --------
@@ -135,7 +136,7 @@ class Moments:
         return cls(0.0, 1.0, 1.0, sums, np.full((sums.size, sums.size), np.nan))
 
     def __add__(self, other: Moments) -> Moments:
-        """The moments of the rows of both."""
+        """The moments of the rows of both operands."""
         mine, theirs = ((part.centre, part.scale, part.order, part.width) for part in (self, other))
         if mine != theirs:
             raise ValueError(
@@ -159,7 +160,7 @@ class Moments:
 
     @property
     def has_covariance(self) -> bool:
-        """Whether the moments come from rows."""
+        """Whether the covariance is known, because the moments come from rows."""
         return bool(np.all(np.isfinite(self.products)))
 
     @property
@@ -174,25 +175,25 @@ class Moments:
 
     @property
     def central(self) -> Array:
-        """Moments about the mean, the first of them zero; shape (order,)."""
+        """Moments about the mean, the first of which is zero; shape (order,)."""
         return self._moved(self._mean, self.scale)
 
     def about(self, centre: float, scale: float = 1.0) -> Array:
-        """Moments ``E ((z - centre) / scale)^k``, k = 1 ... order."""
+        """Moments ``E ((z - centre) / scale)^k`` for k = 1 ... order."""
         return self._moved((centre - self.centre) / self.scale, self.scale / scale)
 
     def covariance(self, centre: float = 0.0, scale: float = 1.0) -> Array:
-        """Sampling covariance of `about`, shape (order, order), for a centre and scale that are fixed numbers.
+        """Sampling covariance of `about`, shape (order, order), for a fixed centre and scale.
 
-        That of independent rows, each counted as often as its weight says; nan for given moments.
+        The rows are taken as independent, and each counts as often as its weight says; nan for given moments.
         """
         return self._moved_covariance((centre - self.centre) / self.scale, self.scale / scale)
 
     def standardised(self, order: int | None = None) -> Standardised:
-        """The moments up to an order, all by default, about their mean and in units of their standard deviation.
+        """The moments up to an order, all by default, about the mean and in units of the standard deviation.
 
-        Errors can make the estimate of the variance negative: then the unit is `scale`. The mean is not rounded to what
-        a number of its size resolves.
+        Errors can make the estimate of the variance negative, in which case the unit is `scale`. The mean is not
+        rounded to the resolution of a number of its size.
         """
         order = self.order if order is None else order
         variance = float(self._moved(self._mean, 1.0)[1]) if self.order > 1 else 0.0
@@ -217,14 +218,14 @@ class Moments:
         return float(self.sums[1] / self.sums[0])
 
     def _moved(self, offset: float, ratio: float) -> Array:
-        """Moments of ``ratio (u - offset)``, u the variable of the sums."""
+        """Moments of ``ratio (u - offset)``, where u is the variable of the sums."""
         shift = _binomial(self.order, offset, ratio)
         return np.asarray(shift @ (self.sums / self.sums[0]))
 
     def _moved_covariance(self, offset: float, ratio: float) -> Array:
         shift = _binomial(self.order, offset, ratio)
         means = self.sums / self.sums[0]
-        # Of p (H - mean), row by row: the mean of H_0 is one, and without scatter.
+        # Covariance of p (H - mean) over the rows; H_0 is always one and has no scatter.
         cross = np.outer(self.products[:, 0], means)
         within = (self.products - cross - cross.T + self.products[0, 0] * np.outer(means, means)) / self.sums[0] ** 2
         return np.asarray(shift @ within @ shift.T)
@@ -232,18 +233,18 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Standardised:
-    """Moments about their mean, in units of their standard deviation.
+    """Moments about the mean, in units of the standard deviation.
 
     Parameters
     ----------
     centre, scale : float
         The mean, and the unit.
     values : ndarray, shape (order,)
-        E u, E u^2, ... of ``u = (z - centre) / scale``.
+        Moments E u, E u^2, ... of ``u = (z - centre) / scale``.
     covariance : ndarray, shape (order, order)
         Sampling covariance of `values`.
     sampled : bool
-        Whether the covariance is that of rows. For given moments it is that of one normal value, and only sets their
+        Whether the covariance comes from rows. For given moments it is that of one normal value, and only sets their
         relative weights.
     """
 
@@ -259,9 +260,9 @@ class Standardised:
         return self.values.size
 
     def whitening(self, order: int) -> Array:
-        """L with L' L the regularised inverse of the covariance of the first moments."""
+        """A matrix L such that L' L is the regularised inverse of the covariance of the first moments."""
         covariance = self.covariance[:order, :order]
-        # Values that are all +-1 have a second moment without scatter: that of the mean is a unit as good as any.
+        # If all values are +-1, the second moment has no scatter, and that of the mean is used as its unit.
         squares = np.diag(covariance)
         errors = np.sqrt(np.where(squares > ROUNDING * squares[0], squares, squares[0] or 1.0))
         curvature, basis = np.linalg.eigh(covariance / np.outer(errors, errors))
@@ -269,7 +270,7 @@ class Standardised:
 
 
 def _binomial(order: int, offset: float, ratio: float) -> Array:
-    """The matrix from the powers 0 ... order of u to the powers 1 ... order of ``ratio (u - offset)``."""
+    """The matrix that maps the powers 0 ... order of u to the powers 1 ... order of ``ratio (u - offset)``."""
     k, j = np.arange(1, order + 1)[:, None], np.arange(order + 1)
     return np.asarray(comb(k, j) * (-offset) ** np.maximum(k - j, 0) * ratio**k)
 
@@ -293,7 +294,7 @@ def mixture_moments(weights: Array, means: Array, variances: Array, order: int) 
     -------
     moments : ndarray, shape (order,)
     jacobian : ndarray, shape (order, 3, n_components)
-        Derivatives by the weights, the means and the variances, each component's own.
+        Derivatives with respect to the weight, the mean and the variance of each component.
 
     Examples
     --------

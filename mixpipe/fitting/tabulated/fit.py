@@ -1,7 +1,8 @@
-"""Gaussian mixtures for densities that are tabulated on a grid, one by one and in batches.
+"""Gaussian mixtures for densities that are tabulated on a grid, individually and in batches.
 
-Least squares in the density, with the weights projected out; no starting guess and no random number. Two efforts of
-one search: `fit_density` looks longer, `fit_densities` is for millions of photometric-redshift PDFs.
+The fits are least squares in the density, with the weights eliminated, and need no starting guess and no random
+numbers. There are two levels of effort: `fit_density` searches longer, and `fit_densities` is for millions of
+photometric-redshift PDFs.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from mixpipe.model.inputs import with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
 
-# A row gets the fewest components whose cumulative distribution is nowhere off by more: no probability of an interval
-# is then wrong by more than twice this, 0.04.
+# A row gets the fewest components whose cumulative distribution differs nowhere by more than this, so that the
+# probability of any interval is wrong by at most twice as much, 0.04.
 CLOSE_ENOUGH = 0.02
 STATUS = ("ok", "negative", "all zero", "not finite")
 
-# A sum or an integral that close to one is meant to be one.
+# A sum or an integral this close to one is taken as one.
 _UNITY = 0.01
-# Rows that a thread fits at a time.
+# Number of rows that a thread fits at a time.
 _CHUNK = 256
-# Three parameters of a component need as many points.
+# The three parameters of a component need as many points.
 _POINTS_PER_COMPONENT = 3
 
 
@@ -41,22 +42,22 @@ class DensityTable:
     Parameters
     ----------
     n_components : ndarray of int, shape (n,)
-        Components of each row; 0 where the row was rejected.
+        Number of components of each row; 0 where the row was rejected.
     weights, means, sigmas : ndarray, shape (n, max_components)
         Components of each row, sorted by mean; nan beyond their number.
     mass : ndarray, shape (n,)
-        What the fitted weights summed to before they were divided by it, for a density of integral one: far from one
-        where the grid does not hold the density.
+        Sum of the fitted weights before normalisation, for a density of integral one. It is far from one if the grid
+        does not contain the whole density.
     l2 : ndarray, shape (n,)
         Integrated squared error; see `discrepancy`.
     ks : ndarray, shape (n,)
         Largest difference of the cumulative distributions; see `discrepancy`.
     converged : ndarray of bool, shape (n,)
-        Whether a further step would change the fit by less than 1 % of what it misses.
+        Whether a further step would change the fit by less than 1 % of its residual.
     status : ndarray of int, shape (n,)
         Index into ``("ok", "negative", "all zero", "not finite")``.
     normalisation : str
-        What most of the densities were normalised to: ``integral`` 1, ``sum`` 1 or ``neither``.
+        Normalisation of most of the densities: ``integral`` 1, ``sum`` 1 or ``neither``.
     """
 
     n_components: NDArray[np.int64]
@@ -80,7 +81,7 @@ class DensityTable:
         return self.status.size
 
     def counts(self) -> dict[str, int]:
-        """Rows of each status."""
+        """Number of rows with each status."""
         return dict(zip(STATUS, np.bincount(self.status, minlength=len(STATUS)).tolist(), strict=True))
 
     def mixture(self, row: int) -> Mixture:
@@ -89,7 +90,7 @@ class DensityTable:
         Raises
         ------
         ValueError
-            Where the row was rejected.
+            If the row was rejected.
         """
         if self.status[row] != grids.OK:
             raise ValueError(f"row {row} was rejected: its density is {STATUS[self.status[row]]}")
@@ -99,7 +100,7 @@ class DensityTable:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """A grid in units of about half its length, around its middle."""
+    """A grid in units of about half its length, relative to its middle."""
 
     t: Array
     widths: Array
@@ -123,7 +124,7 @@ class _Grid:
         if bad.size:
             raise ValueError(f"grid must increase, found {values[bad[0]]} before {values[bad[0] + 1]}")
         centre = 0.5 * values[0] + 0.5 * values[-1]
-        # A power of two, so that nothing is rounded.
+        # The scale is a power of two, so that nothing is rounded.
         scale = 2.0 ** np.round(np.log2(0.5 * values[-1] - 0.5 * values[0]))
         t = (values - centre) / scale
         gaps = np.diff(t)
@@ -135,7 +136,7 @@ class _Grid:
         return cls(t, widths, steps, float(centre), float(scale))
 
     def fit(self, densities: Array, n_components: int, enough: float, thorough: bool) -> dict[str, Array]:
-        """Call the kernel, and convert to the unit of the grid. `densities` is a contiguous table."""
+        """Call the kernel, and convert the result to the unit of the grid; `densities` is a contiguous table."""
         n = len(densities)
         fits, numbers = np.full((n, 3, n_components), np.nan), np.full((n, 6), np.nan)
         codes = np.zeros((n, 3), dtype=np.int64)
@@ -157,7 +158,7 @@ class _Grid:
 
 
 def _normalisation(total: Array, integral: Array) -> str:
-    """What most rows are normalised to; rejected rows have nan."""
+    """The normalisation of most rows; rejected rows have nan."""
     known = np.count_nonzero(integral > 0.0)
     for name, values in (("integral", integral), ("sum", total)):
         if known and 2 * np.count_nonzero(np.abs(values - 1.0) <= _UNITY) > known:
@@ -166,10 +167,11 @@ def _normalisation(total: Array, integral: Array) -> str:
 
 
 def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitResult:
-    """Fit a Gaussian mixture to a density that is tabulated on a grid, by least squares, without a guess.
+    """Fit a Gaussian mixture to a density that is tabulated on a grid, by least squares and without a starting guess.
 
-    The density is divided by its integral (trapezium rule), the weights of the result sum to one. Means stay within the
-    grid. No sigma is below a third of the grid step at its mean: a narrower component stands on a single point.
+    The density is divided by its integral (trapezium rule), and the weights of the result sum to one. Means stay within
+    the grid. No sigma is below a third of the grid step at its mean, since a narrower component would rest on a single
+    point.
 
     Parameters
     ----------
@@ -178,20 +180,20 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     density : array_like, shape (n_grid,)
         Densities >= 0 in any normalisation.
     n_components : int
-        Number of components. Fewer are returned, with a warning, where further ones do not lower the squared error.
+        Number of components. Fewer are returned, with a warning, if further ones do not lower the squared error.
 
     Returns
     -------
     FitResult
-        `loglik` is the expected log-likelihood of one object, the integral of the density times the log of the
-        mixture; `n_passes` counts evaluations; entropy and uncertainties are unknown. The warnings say which
-        normalisation was found.
+        `loglik` is the expected log-likelihood of one object, which is the integral of the density times the log of the
+        mixture. `n_passes` counts evaluations; entropy and uncertainties are unknown. The warnings report the
+        normalisation of the density.
 
     Raises
     ------
     ValueError
-        For a density with negative or no positive values or values that are not finite, a grid that does not
-        increase or has less than three points per component, and lengths that differ.
+        For a density with negative values, without positive values, or with values that are not finite; a grid that
+        does not increase or has fewer than three points per component; and lengths that differ.
 
     Examples
     --------
@@ -202,9 +204,9 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     """
     scaled = _Grid.of(grid, n_components)
     values = _density(scaled, density)
-    found = {name: value[0] for name, value in scaled.fit(values[None], n_components, 0.0, True).items()}
-    size = int(found["n_components"])
-    mixture = Mixture(*(found[part][:size] for part in ("weights", "means", "sigmas")))
+    fit = {name: value[0] for name, value in scaled.fit(values[None], n_components, 0.0, True).items()}
+    size = int(fit["n_components"])
+    mixture = Mixture(*(fit[part][:size] for part in ("weights", "means", "sigmas")))
     shares = scaled.widths * (values / values.max())
     seen = shares > 0.0
     loglik = float(shares[seen] / shares.sum() @ mixture.logpdf(np.asarray(grid, dtype=np.float64)[seen]))
@@ -218,41 +220,39 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
         entropy=np.nan,
         n_data=1.0,
         n_params=n_params(mixture.n_components),
-        converged=bool(found["converged"]),
-        n_passes=int(found["n_passes"]),
+        converged=bool(fit["converged"]),
+        n_passes=int(fit["n_passes"]),
         sigma_floor=float(grids.FLOOR_STEPS * scaled.scale * scaled.steps.min()),
         boundary=mixture.sigmas <= floors * (1.0 + 1e-9),
-        warnings=_warnings(found, n_components),
+        warnings=_warnings(fit, n_components),
     )
     return with_unit_of(grid, result)
 
 
-def _warnings(found: dict[str, Any], n_components: int) -> tuple[str, ...]:
-    normalisation = _normalisation(found["sum"][None], found["integral"][None])
+def _warnings(fit: dict[str, Any], n_components: int) -> tuple[str, ...]:
+    normalisation = _normalisation(fit["sum"][None], fit["integral"][None])
     texts = [
         {
             "integral": "the density integrates to 1",
-            "sum": f"the density sums to 1 and integrates to {found['integral']:.4g}, by which it was divided",
-            "neither": f"the density sums to {found['sum']:.4g} and integrates to {found['integral']:.4g}, by which it "
+            "sum": f"the density sums to 1 and integrates to {fit['integral']:.4g}, by which it was divided",
+            "neither": f"the density sums to {fit['sum']:.4g} and integrates to {fit['integral']:.4g}, by which it "
             "was divided",
         }[normalisation]
     ]
-    if abs(found["mass"] - 1.0) > _UNITY:
+    if abs(fit["mass"] - 1.0) > _UNITY:
         texts.append(
-            f"the fitted weights summed to {found['mass']:.4g} and were divided by it: the mixture does not have the "
+            f"the fitted weights summed to {fit['mass']:.4g} and were divided by it: the mixture does not have the "
             "integral that the density has on its grid"
         )
-    if found["n_components"] < n_components:
-        texts.append(
-            f"{found['n_components']} of {n_components} components: further ones do not lower the squared error"
-        )
-    if not found["converged"]:
+    if fit["n_components"] < n_components:
+        texts.append(f"{fit['n_components']} of {n_components} components: further ones do not lower the squared error")
+    if not fit["converged"]:
         texts.append("the fit has not converged")
     return tuple(texts)
 
 
 def _density(scaled: _Grid, density: ArrayLike) -> Array:
-    """A checked density."""
+    """Check a density and return it as an array."""
     values = np.ascontiguousarray(density, dtype=np.float64)
     if values.shape != scaled.t.shape:
         raise ValueError(f"grid and density must be of one length, found shapes {scaled.t.shape} and {values.shape}")
@@ -280,7 +280,7 @@ def row_status(densities: Array) -> NDArray[np.int64]:
 
 
 def discrepancy(mixture: Mixture, grid: ArrayLike, density: ArrayLike) -> tuple[float, float]:
-    """How far a mixture is from a tabulated density that is divided by its integral.
+    """The differences between a mixture and a tabulated density that is divided by its integral.
 
     Parameters
     ----------
@@ -321,37 +321,38 @@ def fit_densities(
     n_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DensityTable:
-    """Fit a Gaussian mixture to each row of a table of densities on one grid.
+    """Fit a Gaussian mixture to each row of a table of densities on a common grid.
 
     Parameters
     ----------
     grid : array_like, shape (n_grid,)
         Increasing abscissae; steps may differ.
     densities : array_like, shape (n, n_grid)
-        Densities >= 0; each is divided by its integral. Converted piece by piece, so that it may be a memory map.
+        Densities >= 0; each is divided by its integral. The table is converted piece by piece, so that it may be a
+        memory map.
     n_components : int or None
-        Number of components of each row; fewer where further ones do not lower the squared error. None chooses it
-        row by row: the smallest number for which `ks` is below `tolerance`, or the one of smallest `ks` up to
-        `max_components`.
+        Number of components of each row; fewer if further ones do not lower the squared error. If None, it is chosen
+        for each row: the smallest number for which `ks` is below `tolerance`, or else the one with the smallest `ks` up
+        to `max_components`.
     max_components : int
-        Largest number that is chosen.
+        Largest number of components that may be chosen.
     tolerance : float
-        Largest difference of the cumulative distributions that is close enough.
+        Largest acceptable difference of the cumulative distributions.
     n_threads : int or None
-        Threads to use; all cores by default. The numbers do not depend on it.
+        Number of threads; all cores by default. The results do not depend on it.
     progress : callable or None
-        Called as ``progress(rows_done, n)`` now and then.
+        Called as ``progress(rows_done, n)`` from time to time.
 
     Returns
     -------
     DensityTable
-        One entry for each row; rows that cannot be fitted have a `status` that says why.
+        One entry for each row; the `status` of a row that cannot be fitted says why.
 
     Raises
     ------
     ValueError
-        For a grid that does not increase or has less than three points per component, a table of another width, and
-        settings out of range.
+        For a grid that does not increase or has fewer than three points per component, a table whose width differs from
+        that of the grid, and settings out of range.
 
     Examples
     --------
@@ -368,7 +369,7 @@ def fit_densities(
     most = max_components if n_components is None else n_components
     enough = tolerance if n_components is None else 0.0
     scaled = _Grid.of(grid, most)
-    # What has a shape is left where it is: a memory map is read piece by piece.
+    # Arrays are not copied here, since a memory map is to be read piece by piece.
     table: Any = densities if hasattr(densities, "shape") else np.asarray(densities, dtype=np.float64)
     if len(table.shape) != 2 or table.shape[1] != scaled.t.size:
         raise ValueError(f"densities must have a row of {scaled.t.size} values each, found the shape {table.shape}")
@@ -384,7 +385,7 @@ def fit_densities(
             pieces.append(piece)
             if progress is not None:
                 progress(min((len(pieces) - 1) * _CHUNK, n), n)
-    found: dict[str, Any] = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    normalisation = _normalisation(found.pop("sum"), found.pop("integral"))
-    del found["n_passes"]
-    return DensityTable(**found, normalisation=normalisation)
+    columns: dict[str, Any] = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    normalisation = _normalisation(columns.pop("sum"), columns.pop("integral"))
+    del columns["n_passes"]
+    return DensityTable(**columns, normalisation=normalisation)

@@ -1,8 +1,8 @@
-"""Component families beside the Gaussian, each convolved with the Gaussian error of every row.
+"""Families of components, each convolved with the Gaussian error of every row.
 
-Every function of a family has one signature, ``(x, err, mean, sigma, shape)``. `mean` and `sigma` are the mean and the
-standard deviation of the component's true values; for ``student_t``, whose standard deviation may be infinite, they are
-its location and its scale.
+Every function of a family has the same signature, ``(x, err, mean, sigma, shape)``. `mean` and `sigma` are the mean and
+the standard deviation of the component's true values; for ``student_t``, whose standard deviation may be infinite, they
+are its location and its scale.
 
 ========== ==================================================== =========================
 name       true values                                          `shape`
@@ -18,7 +18,7 @@ lognormal  positive
 
 Examples
 --------
-The density of an observed value that has an error as wide as its component:
+The density of two observed values, one with an error as large as the width of its component and one without error:
 
 >>> import numpy as np
 >>> from mixpipe.model.families import FAMILIES

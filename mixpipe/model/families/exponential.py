@@ -1,4 +1,4 @@
-"""Exponential components from mean - sigma up: with errors, the exponentially modified Gaussian."""
+"""Exponential components that start at mean - sigma; convolved with errors, exponentially modified Gaussians."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mixpipe.model.families.family import Family, moments_of_rows, of_rows
 from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp, mills, tail_integral, tail_moments
 from mixpipe.model.families.quadrature import legendre
 
-# Mills' ratios at both ends of a short step nearly cancel, while 16 nodes of the derivative are exact to rounding, up
-# to this score; above it, one minus the probability above is accurate.
+# Mills' ratios at both ends of a short step nearly cancel, whereas a quadrature of the derivative with 16 nodes is
+# exact to rounding up to this score; above it, one minus the probability above is accurate.
 _SHORT, _SCORE, _NODES = 0.5, 6.0, 16
 
 
 def log_tail(score: Array, rate: Array) -> Array:
-    """Log of ``exp(rate^2 / 2 - rate score) Phi(score - rate)``, in the form that does not cancel."""
+    """Log of ``exp(rate^2 / 2 - rate score) Phi(score - rate)``, computed without cancellation."""
     u = rate - score
     near = -0.5 * score**2 + np.log(0.5 * erfcx(np.maximum(u, 0.0) / math.sqrt(2.0)))
     return np.where(u > 0.0, near, rate * (0.5 * rate - score) + log_ndtr(-u))
 
 
 def _scaled(x: Array, err: Array, mean: float, sigma: float) -> tuple[Array, Array]:
-    """Offset from the start of the exponential and its rate, in errors."""
+    """Offset from the start of the exponential, and its rate, in units of the error."""
     return (x - mean + sigma) / err, err / sigma
 
 
@@ -53,7 +53,7 @@ def plain_logsf(x: Array, err: Array, mean: float, sigma: float, shape: float | 
 
 
 def logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
-    """Log probability of an observed value below: phi(score) [R(-score) - R(rate - score)], R Mills' ratio."""
+    """Log probability of an observed value below: phi(score) [R(-score) - R(rate - score)], where R is Mills' ratio."""
     score, rate = _scaled(x, err, mean, sigma)
     out = log1mexp(np.minimum(np.logaddexp(log_ndtr(-score), log_tail(score, rate)), 0.0))
     short = (rate < _SHORT * (1.0 + np.maximum(-score, 0.0))) & (score < _SCORE)
@@ -74,7 +74,7 @@ def plain_logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float |
 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
-    """Mean and variance of a normal truncated below."""
+    """Mean and variance of the true value, which is a normal variate truncated from below."""
     score, rate = _scaled(x, err, mean, sigma)
     excess, variance = tail_moments(rate - score)
     return mean - sigma + err * excess, err**2 * variance

@@ -1,4 +1,4 @@
-"""The type of a component family, and the split of rows by whether they have an error."""
+"""The type of a component family, and the separate treatment of rows with and without errors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from mixpipe.base.arrays import Array
 
-# An error or a width of this fraction of the other one, or of the offset, is nothing: no square of a ratio overflows.
+# An error or a width below this fraction of the other, or of the offset, counts as zero, so that no squared ratio
+# overflows.
 _NOTHING = 1e-100
 
-# RowFunction at a time: some families use fifty numbers for each.
+# Rows that are computed at a time: some families use fifty numbers for each.
 _BLOCK = 1 << 14
 
 # A function of (x, err, mean, sigma, shape) with one-dimensional x and err.
@@ -49,34 +50,34 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """Components of one shape, seen through Gaussian errors.
+    """A family of components observed with Gaussian errors.
 
     In all functions `x` and `err` are arrays that broadcast, the component's `mean`, `sigma` and `shape` are scalars,
-    and ``err = 0`` gives the plain density. A component with ``sigma = 0`` is a point: its observed values have the
-    density of the errors.
+    and ``err = 0`` gives the plain density. A component with ``sigma = 0`` is a point mass: its observed values are
+    distributed like the errors.
 
     Parameters
     ----------
     name : str
-        As in `FAMILIES`.
+        Key in `FAMILIES`.
     shape_name : str or None
-        What the third parameter is; None where there is none, and `shape` is not looked at.
+        Name of the third parameter; None if there is none, in which case `shape` is ignored.
     shape_bounds : tuple of float
         Smallest and largest shape for an optimiser.
     shape_starts : tuple of float
-        Where an optimiser may begin.
+        Shapes at which an optimiser may start.
     positive : bool
         Whether true values, and so the mean, are positive.
     has_edge : bool
-        Whether the density jumps: the likelihood of rows without errors then has no derivatives.
+        Whether the density is discontinuous, so that the likelihood of rows without errors has no derivatives.
     by_quadrature : bool
-        Whether the convolution with the errors is a quadrature for each row, which is slow.
+        Whether the convolution with the errors requires a quadrature for each row, which is slow.
     logpdf : callable
         ``logpdf(x, err, mean, sigma, shape)``, log of the density of observed values.
     logcdf, logsf : callable
-        Log of the probability of an observed value below and above `x`, each exact in its tail.
+        Log of the probability of an observed value below and above `x`, each accurate in its own tail.
     posterior : callable
-        Mean and variance of the true value behind each observed one; `x` and 0 where ``err = 0``.
+        Mean and variance of the true value given each observed one; `x` and 0 where ``err = 0``.
     sample : callable
         ``sample(n, mean, sigma, shape, rng)``, `n` true values.
     """
@@ -96,12 +97,12 @@ class Family:
 
     @property
     def log_shape(self) -> bool:
-        """Whether an optimiser varies the shape in its logarithm."""
+        """Whether an optimiser varies the logarithm of the shape."""
         return self.shape_name is not None and self.shape_bounds[0] > 0.0
 
 
 def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRows:
-    """One function of all rows from those with an error, those without, and the limit of ``sigma = 0``."""
+    """Combine the functions for rows with an error, rows without, and the limit ``sigma = 0`` into one for all rows."""
 
     def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
         return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))[0]
@@ -110,7 +111,7 @@ def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRow
 
 
 def moments_of_rows(noisy: RowFunction, point: RowFunction) -> MomentsOfRows:
-    """As `of_rows`, for the mean and the variance of the true value; a value without error is the true one."""
+    """As `of_rows`, for the mean and the variance of the true value; a value without error is the true value."""
 
     def known(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
         return x, np.zeros_like(x)
@@ -127,7 +128,7 @@ def moments_of_rows(noisy: RowFunction, point: RowFunction) -> MomentsOfRows:
 def _by_row(
     noisy: RowFunction, plain: RowFunction, point: RowFunction, x: ArrayLike, err: ArrayLike, component: tuple
 ) -> Array:
-    """Values of the function that belongs to each row, with a first axis of results."""
+    """Evaluate for each row the function that applies to it; the first axis runs over the results."""
     values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
     rows, row_errors = values.ravel(), errors.ravel()
     blocks = [

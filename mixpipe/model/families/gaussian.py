@@ -1,4 +1,4 @@
-"""Gaussian components: a Gaussian of the total variance."""
+"""Gaussian components, whose observed values are Gaussian with the total variance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixpipe.model.families.normal import LOG_SQRT_2PI
 
 
 def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
-    """Log density; a point seen without error is infinite at its mean and nothing elsewhere."""
+    """Log density; that of a point mass observed without error is infinite at its mean, and -infinite elsewhere."""
     total = np.hypot(sigma, err)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_density = -0.5 * ((x - mean) / total) ** 2 - np.log(total) - LOG_SQRT_2PI
@@ -20,12 +20,12 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
 
 
 def logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
-    """Log probability below."""
+    """Log probability of an observed value below."""
     return _log_probability(x - mean, np.hypot(sigma, err), x >= mean)
 
 
 def logsf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
-    """Log probability above."""
+    """Log probability of an observed value above."""
     return _log_probability(mean - x, np.hypot(sigma, err), x < mean)
 
 

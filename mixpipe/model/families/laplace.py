@@ -1,4 +1,4 @@
-"""Laplace components of scale sigma / sqrt(2): with errors, two exponentially modified Gaussians back to back."""
+"""Laplace components of scale sigma / sqrt(2); with errors, two exponentially modified Gaussians back to back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SQRT_2 = math.sqrt(2.0)
 
 
 def _log_tails(x: Array, err: Array, mean: float, sigma: float) -> tuple[Array, Array, Array, Array]:
-    """|offset| and rate in errors, and the logs of the near and the far exponential's part."""
+    """|offset| and rate in units of the error, and the logs of the parts of the near and the far exponential."""
     score, rate = np.abs(x - mean) / err, _SQRT_2 * err / sigma
     return score, rate, log_tail(score, rate), log_tail(-score, rate)
 
@@ -35,7 +35,7 @@ def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float |
 
 
 def _log_beyond(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
-    """Log probability of an observed value further out on the side of `x`: Q + (near - far) / 2."""
+    """Log probability of an observed value farther out than `x` on the same side: Q + (near - far) / 2."""
     score, _, near, far = _log_tails(x, err, mean, sigma)
     return np.logaddexp(log_ndtr(-score), near + log1mexp(np.minimum(far - near, 0.0)) - math.log(2.0))
 
@@ -45,7 +45,7 @@ def _plain_log_beyond(x: Array, err: Array, mean: float, sigma: float, shape: fl
 
 
 def _side(log_beyond: Callable, below: bool) -> Callable:
-    """Log probability below or above from that of the nearer tail."""
+    """Log probability below or above, computed from that of the nearer tail."""
 
     def function(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
         beyond = log_beyond(x, err, mean, sigma, shape)
@@ -55,7 +55,7 @@ def _side(log_beyond: Callable, below: bool) -> Callable:
 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
-    """Mean and variance of two half-normals, one on each side of the mean."""
+    """Mean and variance of the true value: a mixture of two truncated normals, one on each side of the mean."""
     score, rate, near, far = _log_tails(x, err, mean, sigma)
     share = np.exp(near - np.logaddexp(near, far))
     near_excess, near_variance = tail_moments(rate - score)

@@ -1,8 +1,8 @@
-"""Lognormal components, ``ln z`` normal, of mean > 0 and standard deviation sigma.
+"""Lognormal components of mean > 0 and standard deviation sigma: ``ln z`` is normal.
 
-With errors the integral over ``ln z`` is done by the trapezoid rule, in a window of its own for each row. Positions are
-kept as ``r = ln(z / base)``, with the observed value as base where its error is small, the error where both are far
-below the median, and the median otherwise, so that neither ``z - x`` nor the prior loses digits.
+With errors, the integral over ``ln z`` is computed by the trapezoid rule, with a separate window for each row.
+Positions are stored as ``r = ln(z / base)``, with the observed value as base where its error is small, the error where
+both are far below the median, and the median otherwise, so that neither ``z - x`` nor the prior loses digits.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp
 from mixpipe.model.families.quadrature import CUTOFF, log_integral, moments
 
 _SQRT_2 = math.sqrt(2.0)
-# Step in units of the narrowest curvature, with a constant for the double-exponential decline in ln z.
+# Step in units of the width at the sharpest curvature, with a constant for the double-exponential decline in ln z.
 _STEP, _DECLINE = 0.6, 20.0
-# Points between the bounds on the peak, for a lower bound on its height.
+# Points between the bounds on the position of the peak, from which a lower bound on its height is computed.
 _N_POINTS = 16
-# Far enough above `top`: a factor exp(9) in z, or 9 errors more.
+# Margin above `top` that is always sufficient: a factor exp(9) in z, or 9 more errors.
 _SLACK = 9.0
-# Widths of ln z that are lost in the rounding of x.
+# Smaller widths of ln z are lost in the rounding of x.
 _NARROWEST = 1e-12
-# Windows of more steps than this, as those of outliers are at first, are narrowed by grids of so many points.
+# Windows of more than _MANY steps, as outliers have at first, are narrowed with grids of _N_NARROW points.
 _MANY, _N_NARROW, _MOST_ROUNDS = 400, 64, 20
 
 
@@ -45,11 +45,12 @@ def _median_width(mean: float, sigma: float) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows and the integrand over ``v = ln(z / median)``: a factor that knows the prior and one that knows the error.
+    """Rows and the integrand over ``v = ln(z / median)``, which is the product of a prior factor and an error factor.
 
-    For the density of `x` they are the prior in v and the error's density at x - z. For the probability below (-1) or
-    above (1) one of them becomes a probability: that of the error to be that far, given z (`error_side`), or, by parts,
-    that of the true value to be below or above z, where the factor z of dz stands (`prior_side`).
+    For the density of `x`, these are the prior density of v and the density of the error at x - z. For the probability
+    below (-1) or above (1), one of them becomes a probability: either that the error is so large, given z
+    (`error_side`), or, after integration by parts, that the true value lies below or above z, with the factor z from dz
+    (`prior_side`).
     """
 
     x: Array
@@ -71,25 +72,25 @@ class _Rows:
 
     @cached_property
     def top(self) -> Array:
-        """Largest v that matters, which keeps the factor z below about one."""
+        """Largest relevant v, so that the factor z stays below about one."""
         return np.log(np.maximum(self.median, np.maximum(self.x, 0.0) + 9.0 * self.err) / self.median)
 
     @cached_property
     def log_limit(self) -> Array:
-        """Log of the error's factor for z = 0, but for its constant; the upper bound of this factor where x < 0."""
+        """Log of the error factor at z = 0, up to a constant; an upper bound on this factor where x < 0."""
         if self.error_side:
             return np.where(self.x < 0.0, log_ndtr(-self.error_side * self.x / self.err), 0.0)
         return -0.5 * (np.minimum(self.x, 0.0) / self.err) ** 2
 
     def log_integrand(self, rows: NDArray[np.intp], r: Array) -> Array:
-        """Log of the integrand but for its constants."""
+        """Log of the integrand, up to a constant."""
         base, x, err = self.base[rows, None], self.x[rows, None], self.err[rows, None]
         v = self.anchor[rows, None] + r
         score = ((base - x) + base * np.expm1(r)) / err
         log_error = log_ndtr(self.error_side * score) if self.error_side else -0.5 * score * score
         below = x[:, 0] < 0.0
         if below.any():
-            # The ratio to `log_limit`, which may be exp(-10^20).
+            # Computed relative to `log_limit`, which may be -10^20.
             start, z = -x[below] / err[below], base[below] * np.exp(r[below]) / err[below]
             log_error[below] = -(start + 0.5 * z) * z
             if self.error_side:
@@ -99,14 +100,15 @@ class _Rows:
         return log_error - 0.5 * (v / self.width) ** 2
 
     def away_from_base(self, rows: NDArray[np.intp], r: Array) -> Array:
-        """True value less the base."""
+        """True value minus the base."""
         return self.base[rows, None] * np.expm1(r)
 
     def window(self) -> tuple[Array, Array, Array]:
-        """Interval in r that holds the integrand down to exp(-CUTOFF) of its peak, and the step."""
+        """Interval in r that contains the integrand down to exp(-CUTOFF) of its peak, and the step."""
         x, err, s, base = self.x, self.err, self.width, self.base
         positive, negative = np.maximum(x, 0.0), np.maximum(-x, 0.0)
-        # The peaks lie between these, by the slope of the log integrand (and log1p(a) > W(a), Lambert's function).
+        # The slope of the log integrand, and log1p(a) > W(a) for Lambert's function W, bound the peaks from below and
+        # above.
         sunk = np.log1p((s / err) ** 2 * self.median * (self.median + negative))
         with np.errstate(divide="ignore"):
             at_x = np.log(positive / self.median)
@@ -114,7 +116,7 @@ class _Rows:
         highest = self.top if self.prior_side else np.maximum(at_x, 0.0)
         grid = lowest[:, None] + (highest - lowest)[:, None] * np.linspace(0.0, 1.0, _N_POINTS) - self.anchor[:, None]
         heights = self.log_integrand(np.arange(x.size), grid)
-        # Neither factor may cost more than this, since both are at most about one.
+        # Neither factor may be smaller than exp(-budget), since both are at most about one.
         budget = CUTOFF - heights.max(axis=1)
         prior, noise = s * np.sqrt(2.0 * budget), err * np.sqrt(2.0 * budget)
         low = (self.top - budget if self.prior_side > 0 else -prior) - self.anchor
@@ -136,17 +138,17 @@ class _Rows:
     def _step(self, peak: Array, high: Array) -> Array:
         """The step for a window up to `high`.
 
-        At a peak below the median the slope of the prior, -v / s^2, is that of the error's density, whose curvature is
-        up to twice its slope there.
+        At a peak below the median, the slope of the prior, -v / s^2, balances that of the error density, whose
+        curvature is up to twice its slope there.
         """
         z = np.minimum(self.base * np.exp(high), np.maximum(self.x, 0.0))
         prior = (1.0 + 2.0 * np.maximum(-peak, 0.0)) / self.width**2
         return _STEP / np.sqrt(prior + (z / self.err) ** 2 + _DECLINE)
 
     def _narrowed(self, rows: NDArray[np.intp], low: Array, high: Array) -> tuple[Array, Array]:
-        """The window cut to the points of a grid that may be next to a value within CUTOFF of the peak.
+        """The window, narrowed to the grid points next to which the integrand may come within CUTOFF of its peak.
 
-        A point half a step from a peak is lower by at most curvature x step^2 / 8.
+        The integrand half a step from a peak is lower by at most curvature x step^2 / 8.
         """
         grid = np.linspace(low, high, _N_NARROW, axis=1)
         heights = self.log_integrand(rows, grid)
@@ -159,7 +161,7 @@ class _Rows:
 
 
 def _log_ratio(z: Array, difference: Array, base: Array) -> Array:
-    """``ln(z / base)`` with ``difference = z - base``, exact for z close to the base; -inf for z <= 0."""
+    """``ln(z / base)`` with ``difference = z - base``, accurate for z close to the base; -inf for z <= 0."""
     ratio = z / base
     out = np.log(ratio, out=np.full_like(z, -np.inf), where=ratio > 0.0)
     return np.log1p(difference / base, out=out, where=ratio > 0.5)
@@ -189,11 +191,12 @@ def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float |
 
 
 def _log_probability(x: Array, err: Array, mean: float, sigma: float, side: int) -> Array:
-    """Log probability below or above: that on the side of x directly, the other one as the rest."""
+    """Log probability below or above: the one on the side of x is computed directly, the other as its complement."""
     median, width = _median_width(mean, sigma)
     out = np.empty_like(x)
     for nearer, on_side in ((-1, x <= median), (1, x > median)):
-        # By parts where the error is narrower than the prior: the factors are then smooth in the narrow window.
+        # Integrate by parts where the error is narrower than the prior, so that both factors are smooth in the narrow
+        # window.
         narrow = x * width > err
         for chosen, by_parts in ((on_side & narrow, True), (on_side & ~narrow, False)):
             if chosen.any():
@@ -208,7 +211,7 @@ def _log_nearer(x: Array, err: Array, median: float, width: float, side: int, by
     if not by_parts:
         return log_sum - math.log(width)
     log_sum += rows.top + np.log(median / err)
-    # Every true value is above the z <= 0 that the error may ask for.
+    # For errors so large that z would have to be <= 0, every true value lies above.
     return np.logaddexp(log_sum, log_ndtr(-x / err)) if side > 0 else log_sum
 
 
@@ -246,7 +249,7 @@ def sample(n: int, mean: float, sigma: float, shape: float | None, rng: np.rando
 
 
 def _or_gaussian(function: RowFunction, gaussian_function: RowFunction) -> RowFunction:
-    """The Gaussian of the same mean and width where the rounding of x outweighs what the two differ by."""
+    """Use the Gaussian of the same mean and width where the two differ by less than the rounding of x."""
 
     def chosen(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Any:
         return (gaussian_function if 0.0 < sigma < _NARROWEST * mean else function)(x, err, mean, sigma, shape)

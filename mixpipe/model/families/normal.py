@@ -11,8 +11,8 @@ from mixpipe.base.arrays import Array
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
-# The closed forms of `tail_integral` lose a factor u^2 or u^4 to cancellation; from here on the divergent series is
-# exact to rounding before its terms grow.
+# The closed forms of `tail_integral` lose a factor u^2 or u^4 of precision to cancellation. From this u on, the
+# divergent series reaches rounding precision before its terms grow.
 _SERIES_FROM = 12.0
 _SERIES_TERMS = 20
 
@@ -52,7 +52,7 @@ def tail_moments(u: Array) -> tuple[Array, Array]:
     above = np.maximum(u, -37.0)
     mass = mills(above)
     excess = tail_integral(1, above) / mass
-    # Far below zero the excess is nearly -u: the condition means nothing.
+    # Far below zero the excess is nearly -u, since the truncation has no effect.
     low = 1.0 / mass - u
     variance = tail_integral(2, above) / mass - excess**2
     return np.where(u < 0.0, low, excess), np.where(u < 0.0, 1.0 - low / mass, variance)

@@ -1,4 +1,4 @@
-"""Gauss-Legendre nodes, and the trapezoid rule with a window for each row."""
+"""Gauss-Legendre nodes, and the trapezoid rule with a separate window for each row."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from mixpipe.base.arrays import Array
 
 # Integrands are followed down to exp(-CUTOFF) of their peak.
 CUTOFF = 40.0
-# Values in one block of rows and nodes: half a megabyte, so that a block and what is computed from it stay in cache.
+# Values in one block of rows and nodes: half a megabyte, so that a block and its intermediate results stay in cache.
 _BLOCK = 1 << 16
 
-# log of the integrand at nodes of some rows: (rows, nodes) -> array of the shape of the nodes, (n_rows, n_nodes)
+# Log of the integrand at the nodes of a subset of rows: (rows, nodes) -> array of the shape of the nodes, (n_rows,
+# n_nodes).
 LogIntegrand = Callable[[NDArray[np.intp], Array], Array]
 
 
@@ -27,7 +28,7 @@ def legendre(n: int) -> tuple[Array, Array]:
 
 
 def log_integral(log_integrand: LogIntegrand, low: Array, high: Array, step: Array) -> Array:
-    """Log of an integral from `low` to `high` for each row by the trapezoid rule.
+    """Log of an integral from `low` to `high` for each row, computed by the trapezoid rule.
 
     The rule converges exponentially for analytic integrands that vanish at both ends.
     """
@@ -42,7 +43,7 @@ def log_integral(log_integrand: LogIntegrand, low: Array, high: Array, step: Arr
 def moments(
     log_integrand: LogIntegrand, value: LogIntegrand, low: Array, high: Array, step: Array
 ) -> tuple[Array, Array]:
-    """Mean and variance of a value with the integrand as weight, for each row."""
+    """Mean and variance of a quantity weighted by the integrand, for each row."""
     mean, variance = np.empty_like(low), np.empty_like(low)
     for rows, nodes, _ in _blocks(low, high, step):
         log_values = log_integrand(rows, nodes)

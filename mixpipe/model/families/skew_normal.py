@@ -24,7 +24,7 @@ def _location_scale(mean: float, sigma: float, shape: float) -> tuple[float, flo
 
 
 def _scaled(x: Array, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array, Array]:
-    """Score, scale and skewness parameter of the observed values: the location stays."""
+    """Score, scale and skewness parameter of the observed values; their location is that of the true ones."""
     location, scale = _location_scale(mean, sigma, shape)
     total = np.hypot(scale, err)
     return (x - location) / total, total, shape * scale / np.hypot(scale, err * math.hypot(1.0, shape))
@@ -37,9 +37,9 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float) -> Arr
 
 
 def _log_thin_tail(h: Array, skew: Array) -> Array:
-    """Log probability below -h, h >= 0, for a skew >= 0: twice the integral of phi(s) Phi(-skew s) over s > h.
+    """Log probability below -h for h >= 0 and a skew >= 0: twice the integral of phi(s) Phi(-skew s) over s > h.
 
-    The integrand falls faster than exp(-(1 + skew^2) (s^2 - h^2) / 2), which gives the window.
+    The integrand falls faster than exp(-(1 + skew^2) (s^2 - h^2) / 2), which determines the window.
     """
     steep = 1.0 + skew**2
     width = 2.0 * CUTOFF / steep / (h + np.sqrt(h * h + 2.0 * CUTOFF / steep))
@@ -51,10 +51,10 @@ def _log_thin_tail(h: Array, skew: Array) -> Array:
 
 
 def _log_below(score: Array, skew: Array) -> Array:
-    """Log probability below, from the tail on the side of the score."""
+    """Log probability below, computed from the tail on the side of the score."""
     h = np.abs(score)
     log_tail = _log_thin_tail(h, np.abs(skew))
-    # The thick and the thin tail add up to twice a normal tail, and the thick one is at least half of that.
+    # The heavy and the light tail add up to twice a normal tail, and the heavy one is at least half of that.
     both = math.log(2.0) + log_ndtr(-h)
     log_tail = np.where((skew >= 0.0) == (score < 0.0), log_tail, both + log1mexp(np.minimum(log_tail - both, 0.0)))
     return np.where(score < 0.0, log_tail, log1mexp(np.minimum(log_tail, 0.0)))
@@ -73,7 +73,7 @@ def logsf(x: Array, err: Array, mean: float, sigma: float, shape: float) -> Arra
 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array]:
-    """Mean and variance of a normal density times a normal distribution function."""
+    """Mean and variance of the true value, whose density is a normal density times a normal distribution function."""
     location, scale = _location_scale(mean, sigma, shape)
     total = np.hypot(scale, err)
     width = scale * err / total

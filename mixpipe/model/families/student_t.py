@@ -1,7 +1,7 @@
 """Student's t with location `mean` and scale `sigma`: Gaussians of variance sigma^2 / lambda, lambda ~ Gamma(dof / 2).
 
-The integral over y = ln(lambda) is done by the trapezoid rule. Its integrand falls exponentially on the left and double
-exponentially on the right; it may have two peaks where an error and a tail compete for a row.
+The integral over y = ln(lambda) is computed by the trapezoid rule. Its integrand falls exponentially on the left and
+double exponentially on the right; it may have two peaks where a row can be explained both by its error and by the tail.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from mixpipe.model.families.family import Family, moments_of_rows, of_rows
 from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp
 from mixpipe.model.families.quadrature import CUTOFF, LogIntegrand, log_integral, moments
 
-# With a = (dof + 1) / 2 and no error, the relative error of a step h is 2 |Gamma(a + 2 pi i / h) / Gamma(a)|, below
-# 2e-14 for h = _STEP / sqrt(a + _SMALL) at any a > 0. Errors only make the integrand smoother.
+# With a = (dof + 1) / 2 and no measurement error, the relative error of a step h is 2 |Gamma(a + 2 pi i / h) /
+# Gamma(a)|, below 2e-14 for h = _STEP / sqrt(a + _SMALL) at any a > 0. Measurement errors only make the integrand
+# smoother.
 _STEP, _SMALL = 0.68, 5.0
 
 
 def _log_gamma_norm(a: float) -> float:
-    """``a ln(a) - a - ln Gamma(a)``, by Stirling's series where the terms would cancel."""
+    """``a ln(a) - a - ln Gamma(a)``, computed by Stirling's series where the terms would cancel."""
     if a < 15.0:
         return a * math.log(a) - a - float(gammaln(a))
     series = (1.0 - (1.0 / 30.0 - (1.0 / 105.0 - 1.0 / 140.0 / a**2) / a**2) / a**2) / (12.0 * a)
@@ -32,17 +33,17 @@ def _log_gamma_norm(a: float) -> float:
 
 
 def _reach(rate: float) -> float:
-    """U with ``rate (U + exp(-U) - 1) >= CUTOFF``, by ``U + exp(-U) - 1 >= U^2 / (2 + U)``."""
+    """A U with ``rate (U + exp(-U) - 1) >= CUTOFF``, from ``U + exp(-U) - 1 >= U^2 / (2 + U)``."""
     q = CUTOFF / rate
     return 0.5 * (q + math.sqrt(q * q + 8.0 * q))
 
 
 def _window(offset: Array, err: Array, sigma: float, dof: float) -> tuple[Array, Array, Array]:
-    """Interval in y that holds the integrand down to exp(-CUTOFF) of its peak, and the step.
+    """Interval in y that contains the integrand down to exp(-CUTOFF) of its peak, and the step.
 
     With f the intrinsic fraction of the variance T, the slope of the log integrand of the density is
     ``dof (1 - e^y) / 2 + f (1 - offset^2 / T) / 2``, and ``f offset^2 / T`` is at most ``e^y offset^2 / sigma^2`` and
-    at most ``offset^2 / (4 err^2)``: each bounds the peaks from below.
+    at most ``offset^2 / (4 err^2)``; each of these bounds the peaks from below.
     """
     low = -np.log1p((offset / sigma) ** 2 / dof) - _reach(0.5 * dof)
     pull = np.divide(offset, 2.0 * err, out=np.full_like(offset, np.inf), where=err > 0.0) ** 2 / dof
@@ -55,7 +56,7 @@ def _window(offset: Array, err: Array, sigma: float, dof: float) -> tuple[Array,
 
 
 def _log_gamma(y: Array, dof: float) -> Array:
-    """Log density of y, the log of a gamma variate of mean 1, but for its constant."""
+    """Log density, up to a constant, of y, the logarithm of a gamma variate of mean 1."""
     return 0.5 * dof * (y - np.expm1(y))
 
 
@@ -86,7 +87,7 @@ def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float) 
 
 
 def _log_beyond(offset: Array, err: Array, sigma: float, dof: float) -> Array:
-    """Log probability of an observed value further out."""
+    """Log probability of an observed value farther out."""
 
     def log_integrand(rows: NDArray[np.intp], y: Array) -> Array:
         return _log_gamma(y, dof) + log_ndtr(-np.abs(offset[rows, None]) / np.sqrt(_total_var(y, err[rows], sigma)))
@@ -106,7 +107,7 @@ def logsf(x: Array, err: Array, mean: float, sigma: float, shape: float) -> Arra
 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array]:
-    """Mean and variance of the true value, from those of the intrinsic fraction of the variance."""
+    """Mean and variance of the true value, computed from those of the intrinsic fraction of the variance."""
     offset = x - mean
 
     def fraction(rows: NDArray[np.intp], y: Array) -> Array:

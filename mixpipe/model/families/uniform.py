@@ -1,4 +1,4 @@
-"""Uniform components between mean -+ sqrt(3) sigma: a difference of normal distribution functions."""
+"""Uniform components between mean -+ sqrt(3) sigma; with errors, differences of normal distribution functions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp, tail_integral
 from mixpipe.model.families.quadrature import CUTOFF, legendre
 
 _SQRT_3 = math.sqrt(3.0)
-# Where the half-width in errors and the exponent across it are smaller, the two edges nearly cancel, and 16 nodes
-# between them are exact to rounding.
+# Where the half-width in units of the error and the exponent across it are below _NARROW and _FLAT, the contributions
+# of the two edges nearly cancel, and _FEW_NODES nodes between them are exact to rounding.
 _NARROW, _FLAT, _FEW_NODES = 0.5, 5.0, 16
-# Exact to rounding for a Gaussian out to exp(-CUTOFF) on both sides.
+# This many nodes are exact to rounding for a Gaussian out to exp(-CUTOFF) on both sides.
 _NODES = 48
 
 
@@ -39,7 +39,7 @@ def _log_normal(s: Array) -> Array:
 
 
 def _log_ndtr_integral(s: Array) -> Array:
-    """Log of the integral of the normal distribution function up to `s`, ``max(s, 0) + phi(s) I_1(|s|)``."""
+    """Log of the integral of the normal distribution function up to `s`, which is ``max(s, 0) + phi(s) I_1(|s|)``."""
     out = _log_normal(s) + np.log(tail_integral(1, np.abs(s)))
     above = s > 0.0
     out[above] = np.log(s[above] + np.exp(out[above]))
@@ -71,11 +71,11 @@ def plain_logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float |
 
 
 def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
-    """Mean and variance of a normal truncated at both edges, by nodes where it is above exp(-CUTOFF) of its peak."""
+    """Mean and variance of a normal truncated at both edges, by quadrature where it exceeds exp(-CUTOFF) x peak."""
     low, high = (mean - _SQRT_3 * sigma - x) / err, (mean + _SQRT_3 * sigma - x) / err
     peak = np.clip(0.0, low, high)
     reach = np.sqrt(peak * peak + 2.0 * CUTOFF)
-    # The distance from the peak to `reach`, without cancellation where the peak is far out.
+    # The distance from the peak to `reach`, computed without cancellation where the peak is far out.
     excess = 2.0 * CUTOFF / (reach + np.abs(peak))
     first = np.where(peak > 0.0, peak, np.maximum(low, peak - np.where(peak < 0.0, excess, reach)))
     last = np.where(peak < 0.0, peak, np.minimum(high, peak + np.where(peak > 0.0, excess, reach)))
@@ -94,7 +94,7 @@ def sample(n: int, mean: float, sigma: float, shape: float | None, rng: np.rando
 
 
 def _reflected(function: Callable) -> Callable:
-    """The probability above from that below: the density is symmetric."""
+    """The probability above, obtained from that below, since the density is symmetric."""
     return lambda x, err, mean, sigma, shape: function(-x, err, -mean, sigma, shape)
 
 

@@ -1,6 +1,6 @@
 """The pass that sorts rows into the boxes of a sketch.
 
-Complete in itself, like the other files of kernels. Imports math, numpy and numba only.
+Like every file of kernels, this one is self-contained: it imports only math, numpy and numba.
 """
 
 import math
@@ -9,25 +9,26 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-# Sums per box: of weights, and weighted of u, u^2, t, t^2 and u t, where u is the offset from the box's left edge in
-# units of its width, and t = err^2 in units of the square of the box's reference error, less one. Whole numbers, in
-# units of 2^-FRACTION_BITS: their sums do not depend on the order of the rows. 2^33 rows fit into a box.
+# Sums kept for each box: the sum of the weights, and the weighted sums of u, u^2, t, t^2 and u t. Here u is the offset
+# from the left edge of the box in units of its width, and t is err^2 in units of the square of the box's reference
+# error, minus one. The sums are integers in units of 2^-FRACTION_BITS, so that they do not depend on the order of the
+# rows. A box can hold 2^33 rows.
 N_SUMS = 6
 FRACTION_BITS = 30
-# Bins of the error, so many to a factor of two and evenly spaced within it: the high bits of the double. Bin zero is
-# that of the rows without errors.
+# The bin of an error consists of the high bits of the double: there are STEPS evenly spaced bins to a factor of two.
+# Bin zero contains the rows without errors.
 _STEP_BITS = 4
 STEPS = 1 << _STEP_BITS
 _N_BINS = 2048 * STEPS
 _POSITION_BITS = 44
 _LEVEL_BITS = 4
-# Values too far out for the positions have boxes that are wider by this factor for each level.
+# Values that are too far out for _POSITION_BITS go into boxes that are wider by this factor for each level.
 _LEVEL_FACTOR = 256.0
 _LAST_LEVEL = 15
-# Squared offsets below this, and offsets of err^2, are none: their sums are rounded to 1e-9.
+# Squared offsets and offsets of err^2 below these count as zero, since their sums are rounded to 1e-9.
 _NO_SPREAD = 1e-8
 _NO_CROSS = 1e-4
-# Rows in a sample.
+# Largest number of rows in a sample.
 SAMPLE_ROWS = 1 << 15
 _EMPTY = np.int64(-(2**63) + 1)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52
@@ -47,7 +48,7 @@ def _bits(typingctx, value):
 
 @njit(forceinline=True, cache=True)
 def _rounded(value):
-    """The nearest whole number: adding the magic number leaves it in the low bits."""
+    """The nearest integer, which adding the magic number leaves in the low bits."""
     if abs(value) < _MAGIC_LIMIT:
         return _bits(value + _MAGIC) - _MAGIC_BITS
     return np.int64(value)
@@ -55,7 +56,7 @@ def _rounded(value):
 
 @njit(forceinline=True, cache=True)
 def _find(keys, key):
-    """Slot of a key in an open-addressing table whose size is a power of two: the key's own or a free one."""
+    """Slot that holds a key in an open-addressing table whose size is a power of two, or a free slot for it."""
     mask = keys.size - 1
     slot = (key ^ (key >> 29)) * np.int64(0x1E3779B97F4A7C15)
     slot = (slot ^ (slot >> 32)) & mask
@@ -66,7 +67,7 @@ def _find(keys, key):
 
 @njit(cache=True)
 def box_geometry(error_bin, level, base, fineness):
-    """Reference error of an error bin, its lower end, and the width of its boxes at a level: a power of two."""
+    """Reference error of an error bin, which is its lower end, and its box width at a level: a power of two."""
     exponent = error_bin // STEPS - 1023.0
     reference = 0.0 if error_bin == 0 else 2.0**exponent * (1.0 + (error_bin % STEPS) / STEPS)
     width = 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
@@ -75,13 +76,13 @@ def box_geometry(error_bin, level, base, fineness):
 
 @njit(cache=True)
 def empty_table():
-    """A table for `sketch_rows`: keys, sums and the number of boxes in use."""
+    """An empty table for `sketch_rows`: keys, sums and the number of boxes in use."""
     return np.full(1 << 12, _EMPTY), np.zeros((1 << 12, N_SUMS), dtype=np.int64), 0
 
 
 @njit(cache=True)
 def _larger(keys, sums):
-    """The same table with four times the room."""
+    """The same table with four times the capacity."""
     new_keys = np.full(4 * keys.size, _EMPTY)
     new_sums = np.zeros((4 * keys.size, N_SUMS), dtype=np.int64)
     for k in range(keys.size):
@@ -100,15 +101,15 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
     ----------
     x, err : ndarray, shape (n_data,)
     weights : ndarray, shape (n_data,) or (1,)
-        One for all, or one for each row.
+        A single weight for all rows, or one for each row.
     anchor : float
-        Value that positions are counted from.
+        Value from which positions are counted.
     base : float
         Smallest total width that the boxes have to resolve, in the unit of `x`; > 0.
     fineness : float
         Largest width of a box in units of the total width ``hypot(base, err)``.
     keys, sums, used
-        A table from `empty_table`, or from here; overwritten.
+        A table from `empty_table` or from an earlier call; it is overwritten.
 
     Returns
     -------
@@ -120,7 +121,8 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    # Of each bin that has been met: width of its boxes, one over it, and one over the reference error.
+    # For each error bin that has occurred: the width of its boxes, and the inverses of this width and of the reference
+    # error.
     narrow = np.zeros(_N_BINS)
     inverse = np.zeros(_N_BINS)
     per_error = np.zeros(_N_BINS)
@@ -165,32 +167,32 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
 
 @njit(cache=True)
 def empty_sample():
-    """A table for `sample_rows`: keys, contents, the number of rows in it, and the largest key that is let in."""
+    """An empty table for `sample_rows`: keys, contents, the number of rows in it, and the largest key to be kept."""
     return np.full(4 * SAMPLE_ROWS, _EMPTY), np.empty((4 * SAMPLE_ROWS, 4)), 0, np.int64(2**63 - 1)
 
 
 @njit(nogil=True, cache=True)
 def sample_rows(x, err, weights, keys, contents, used, threshold):
-    """Add rows to a table of those whose contents have the smallest hashes: the same in any order.
+    """Add rows to a table that keeps those whose contents have the smallest hashes, whatever the order of the rows.
 
     Parameters
     ----------
     x, err : ndarray, shape (n_data,)
     weights : ndarray, shape (n_data,) or (1,)
     keys, contents, used, threshold
-        A table from `empty_sample`, or from here; overwritten.
+        A table from `empty_sample` or from an earlier call; it is overwritten.
 
     Returns
     -------
     keys : ndarray of int64, shape (4 * SAMPLE_ROWS,)
         Hashes, from 0 to 2^63 - 1.
     contents : ndarray, shape (4 * SAMPLE_ROWS, 4)
-        x, err, weight, and how many rows are like this.
+        x, err, weight, and the number of rows with these contents.
     used, threshold : int
     """
     each = 0 if weights.size == 1 else 1
     for i in range(x.size):
-        # Adding zero makes one of the two zeros; the mixing is that of splitmix64 (Steele, Lea & Flood 2014).
+        # Adding zero turns -0 into +0. The mixing is that of splitmix64 (Steele, Lea & Flood 2014).
         h = np.uint64(_bits(x[i] + 0.0)) * np.uint64(0x9E3779B97F4A7C15)
         h = (h ^ (h >> np.uint64(32))) + np.uint64(_bits(err[i] + 0.0))
         h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -216,7 +218,7 @@ def sample_rows(x, err, weights, keys, contents, used, threshold):
 
 @njit(cache=True)
 def _smallest(keys, contents):
-    """A table with the `SAMPLE_ROWS` smallest keys of another."""
+    """A table of the `SAMPLE_ROWS` smallest keys of another table."""
     low, threshold = np.int64(0), np.int64(2**63 - 1)
     while low < threshold:
         middle = low + ((threshold - low) >> 1)
@@ -238,7 +240,7 @@ def _smallest(keys, contents):
 
 
 def sampled_rows(keys, contents, used):
-    """Contents of the rows of a sample, at most `SAMPLE_ROWS`, in the order of their keys."""
+    """Contents of the at most `SAMPLE_ROWS` rows of a sample, in the order of their keys."""
     if used > SAMPLE_ROWS:
         keys, contents, used, _ = _smallest(keys, contents)
     filled = np.flatnonzero(keys != _EMPTY)
@@ -248,7 +250,8 @@ def sampled_rows(keys, contents, used):
 def filled_boxes(keys, sums):
     """The boxes of a table, sorted by key.
 
-    Sorted by NumPy: a sort that Numba had compiled and cached was seen to leave the keys in the order of the table.
+    NumPy does the sorting: a sort that Numba had compiled and cached was observed to leave the keys in the order of the
+    table.
     """
     filled = np.flatnonzero(keys != _EMPTY)
     order = filled[np.argsort(keys[filled])]
@@ -257,7 +260,7 @@ def filled_boxes(keys, sums):
 
 @njit(cache=True)
 def halved(keys):
-    """Keys of boxes twice as wide, and which of the narrow boxes are the right halves of them."""
+    """Keys of boxes twice as wide, and whether each narrow box is the right half of its wide box."""
     half = np.int64(1) << (_POSITION_BITS - 1)
     mask = (np.int64(1) << _POSITION_BITS) - 1
     joined = np.empty_like(keys)
@@ -273,8 +276,8 @@ def halved(keys):
 def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     """Weighted points with the same means, variances and covariance of x and err^2 as the rows of boxes.
 
-    Two points where the errors within a box are equal, one where there is one row, and four otherwise: along each
-    conjugate direction one on either side. Third moments vanish, so that sums over the points equal sums over the
+    A box gives one point if it contains one row, two points if its errors are equal, and otherwise four: one on either
+    side along each of two conjugate directions. Third moments vanish, so that sums over the points equal sums over the
     rows to third order in the width of the boxes.
 
     Parameters
@@ -282,9 +285,9 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     keys, sums, base, fineness, halvings
         A sketch.
     joined_boxes : int
-        Join boxes to boxes so many factors of two wider, for fewer points.
+        For fewer points, join boxes into ones that are wider by this many factors of two.
     joined_bins : int
-        And so many neighbouring bins of the error.
+        Number of neighbouring error bins to join.
 
     Returns
     -------
@@ -296,7 +299,7 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     unit = 2.0**-FRACTION_BITS
     wider = 2.0**halvings
     n_boxes = keys.size
-    # Each box: the group that it joins, and the left edge of that in units of the group's width.
+    # For each box: the group that it joins, given by its error bin, level and position in units of the group's width.
     group = np.empty((n_boxes, 3), dtype=np.int64)
     moments = np.zeros((n_boxes, N_SUMS))
     scales = np.empty((n_boxes, 3))
@@ -312,11 +315,12 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
         reference, width = box_geometry(error_bin, level, base, fineness)
         width *= wider
         place = (keys[c] & mask) - half
-        # Errors below the smallest normal number stay by themselves: their bins have no common reference.
+        # Bins of errors below the smallest normal number are not joined, since they have no common reference.
         joined = error_bin if error_bin < STEPS else joined_bins * (error_bin // joined_bins)
         _, joint_width = box_geometry(joined, level, base, fineness)
         joint_width *= wider * 2.0**joined_boxes
-        # Widths are powers of two: boxes lie within the groups, those of a joined bin that are wider but for one.
+        # Widths are powers of two, so that each box lies within one group; a box that is wider than its group widens
+        # the group.
         joint_width = max(joint_width, width)
         position = np.int64(math.floor(place * (width / joint_width)))
         slot = (position * np.int64(0x1E3779B97F4A7C15) ^ (joined * 31 + level) * np.int64(0x3F58476D1CE4E5B9)) >> 7
@@ -335,12 +339,12 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
             group[g] = (joined, level, position)
             scales[g, 0], scales[g, 1], scales[g, 2] = reference, joint_width, float(position)
             n_groups += 1
-        # Means and second moments of the box, in the units of the group.
+        # Means and second moments of the box in the units of the group.
         ratio = width / joint_width
         square = 1.0 if reference == 0.0 else (reference / scales[g, 0]) ** 2
         u = sums[c, 1] * unit / wider / count
         t = sums[c, 3] * unit / count
-        # What is left of a variance is the rounding of its sums.
+        # The smallest variances are the rounding errors of their sums.
         uu = max(sums[c, 2] * unit / wider / wider / count - u * u, 0.0) * ratio * ratio
         tt = max(sums[c, 4] * unit / count - t * t, 0.0) * square * square
         ut = (sums[c, 5] * unit / wider / count - u * t) * ratio * square
@@ -384,5 +388,5 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
                 x[n], var[n], weights[n] = centre + sign * root * dx, square + sign * root * dv, 0.25 * count
                 x[n + 1], var[n + 1], weights[n + 1] = centre, square + sign * root * dw, 0.25 * count
                 n += 2
-    # No point can come near zero but by rounding, and none may lie below it where many bins are joined.
+    # A variance can come near zero only by rounding, and must not fall below it where many bins are joined.
     return x[:n], np.sqrt(np.maximum(var[:n], 0.0)), weights[:n]

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mixpipe.base.errors import CatalogError
 from mixpipe.config.settings import Config
 from mixpipe.pipeline.plan.run import Run
-from mixpipe.pipeline.plan.texts import FIT_FILES, read_document, recorded, to_text
+from mixpipe.pipeline.plan.texts import FIT_FILES, recorded, to_text
+from mixpipe.results.record import DensityRecord, LaterRecordError, RecordError, load_record
 
 # Keys of a plan that the configuration has under another name.
 _NAMES = {"path_in_file": "path", "exact": "exact_finish"}
@@ -25,14 +27,17 @@ def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
         columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
         for column, names in columns.items():
             file = run.fit_file(catalog, release, column)
-            document = read_document(file)
-            if document is None:
+            try:
+                record = load_record(file)
+            except RecordError as error:
+                reasons = [error.what]
+            except CatalogError:
                 reasons = [_why_missing(file.parent)]
             else:
                 planned = run.fit if names is _VALUES else run.density_fit
-                reasons = list(compare_plans(document["plan"], recorded(planned(catalog, release, column))))
+                reasons = list(compare_plans(record.plan, recorded(planned(catalog, release, column))))
                 files = [file.with_name(name) for name in names]
-                if document.get("start") is not None:
+                if not isinstance(record, DensityRecord) and record.start is not None:
                     files.append(run.start_file(catalog, release, column))
                 reasons += [f"{path} is missing" for path in files if not path.is_file()]
             if reasons:
@@ -50,6 +55,11 @@ def find_other_settings(config: Config, results: Path) -> Iterator[str]:
         The configuration; its own folder of results does not matter.
     results : Path
         The folder.
+
+    Raises
+    ------
+    LaterRecordError
+        For a fit of a later version, whose settings are not known here.
     """
     run = Run(replace(config, results=results))
     for catalog, release in run.releases():
@@ -57,11 +67,14 @@ def find_other_settings(config: Config, results: Path) -> Iterator[str]:
             run.densities(catalog), run.density_plan
         )
         for column, plan in plans.items():
-            document = read_document(run.fit_file(catalog, release, column))
-            if document is None:
+            try:
+                record = load_record(run.fit_file(catalog, release, column))
+            except LaterRecordError:
+                raise
+            except CatalogError:  # its hash tells that it is missing or has changed
                 continue
             planned = recorded(to_text(plan(catalog, release, column, {})))
-            changes = list(compare_settings(document["plan"], planned))
+            changes = list(compare_settings(record.plan, planned))
             if changes:
                 yield f"{catalog} {release} {column}: {'; '.join(changes)}"
 

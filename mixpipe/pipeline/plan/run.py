@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
 
 from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, excerpt, merged
 from mixpipe.catalog.files import expand_files
@@ -26,12 +25,12 @@ from mixpipe.pipeline.plan.texts import (
     FitPlan,
     IngestPlan,
     effort_of,
-    read_document,
     reading_options,
     recorded,
     to_text,
 )
 from mixpipe.results.provenance import FileHashes, code_hash
+from mixpipe.results.record import DensityRecord, FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
 READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "delimiter": "delimiter"}
@@ -46,7 +45,7 @@ _LONGEST_NAME = 80
 # On Linux.
 _LONGEST_PATH = 4096
 _RECORDS = ".snakemake/metadata"
-# Catalogs of more columns than this are fitted so many columns at a time.
+# In catalogs of more columns than this a job is for so many of them.
 _MANY_COLUMNS = 50
 _BATCH_COLUMNS = 10
 
@@ -89,11 +88,6 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def batch_name(number: int) -> str:
-    """What the files of a job for several columns are called."""
-    return f"batch_{number:03d}"
-
-
 class Run:
     """What a configuration means for the catalogs as they are now.
 
@@ -109,7 +103,7 @@ class Run:
         self.config = config
         self._files: dict[tuple[str, str], dict[str, str]] = {}
         self._made: dict[tuple[str, str], dict[str, list[_Ingested]]] = {}
-        self._fitted: dict[tuple[str, str, str], dict[str, Any] | None] = {}
+        self._fitted: dict[tuple[str, str, str], FitRecord | FailedRecord | None] = {}
 
     @cached_property
     def _hashes(self) -> FileHashes:
@@ -123,31 +117,28 @@ class Run:
         """Names of the columns of values that are fitted in a catalog."""
         return [column.name for column in self.config.catalog(catalog).columns]
 
-    def batches(self, catalog: str) -> list[list[str]]:
-        """The columns that share a job, where a catalog has many: the start of a job takes longer than many a fit.
+    def jobs(self, catalog: str) -> list[list[str]]:
+        """The columns of values that each job of a catalog is for: one, or several where a catalog has many.
 
-        In the order of the configuration, so that a column that is added behind the others touches one batch.
+        The start of a job takes longer than many a fit. Jobs follow the order of the configuration, so that a column
+        that is added behind the others touches one of them.
         """
         names = self.columns(catalog)
-        if len(names) <= _MANY_COLUMNS:
-            return []
-        return [names[start : start + _BATCH_COLUMNS] for start in range(0, len(names), _BATCH_COLUMNS)]
+        size = 1 if len(names) <= _MANY_COLUMNS else _BATCH_COLUMNS
+        return [names[start : start + size] for start in range(0, len(names), size)]
 
-    def jobs(self) -> set[str]:
-        """Names of the jobs that fit columns of values: a column, or several that share one."""
-        return set(self._jobs.values())
+    def job_names(self) -> set[str]:
+        """What the files that belong to a whole job are called."""
+        return set(self._job_names.values())
 
     @cached_property
-    def _jobs(self) -> dict[tuple[str, str], str]:
-        """The job of each catalog and column."""
-        alone = {
-            (catalog.name, column): column for catalog in self.config.catalogs for column in self.columns(catalog.name)
-        }
-        return alone | {
-            (catalog.name, column): batch_name(number)
+    def _job_names(self) -> dict[tuple[str, str], str]:
+        """The name of the job of each catalog and column: a column that has a job of its own gives it its name."""
+        return {
+            (catalog.name, column): f"batch_{number:03d}" if len(catalog.columns) > _MANY_COLUMNS else column
             for catalog in self.config.catalogs
-            for number, batch in enumerate(self.batches(catalog.name))
-            for column in batch
+            for number, job in enumerate(self.jobs(catalog.name))
+            for column in job
         }
 
     def densities(self, catalog: str) -> list[str]:
@@ -259,7 +250,7 @@ class Run:
         A fit that is there and as planned keeps what it had, wherever its release stands in the list now.
         """
         fitted = self._up_to_date(catalog, release, column)
-        started = self._before(catalog, release) if fitted is None else fitted["start"]
+        started = self._before(catalog, release) if fitted is None else fitted.start
         return [] if started is None else [self.start_file(catalog, release, column).as_posix()]
 
     def start_sources(self, catalog: str, release: str, job: str) -> list[str]:
@@ -268,7 +259,7 @@ class Run:
         With it the job waits for the fits of the release before, and only if it has something to do itself.
         """
         before = self._before(catalog, release)
-        columns = [column for column in self.columns(catalog) if self._jobs[catalog, column] == job]
+        columns = [column for column in self.columns(catalog) if self._job_names[catalog, column] == job]
         if before is None or all(self._up_to_date(catalog, release, column) is not None for column in columns):
             return []
         return [self.fit_file(catalog, before, column).as_posix() for column in columns]
@@ -279,7 +270,7 @@ class Run:
 
     def start_file(self, catalog: str, release: str, column: str) -> Path:
         """What a fit was climbed from: each fit.json of the release before, as it was then, of the columns of a job."""
-        return self.config.results / catalog / release / "starts" / f"{self._jobs[catalog, column]}.json"
+        return self.config.results / catalog / release / "starts" / f"{self._job_names[catalog, column]}.json"
 
     def _before(self, catalog: str, release: str) -> str | None:
         """The release before this one."""
@@ -287,14 +278,15 @@ class Run:
         place = releases.index(release)
         return releases[place - 1] if place else None
 
-    def _up_to_date(self, catalog: str, release: str, column: str) -> dict[str, Any] | None:
-        """The fit.json of a fit that is as planned, its start still there."""
+    def _up_to_date(self, catalog: str, release: str, column: str) -> FitRecord | FailedRecord | None:
+        """The record of a fit that is as planned, its start still there."""
         place = (catalog, release, column)
         if place not in self._fitted:
-            document = read_document(self.fit_file(*place)) or {"plan": None}
-            same = document["plan"] == recorded(self.fit(*place)) and "start" in document
-            kept = same and (document["start"] is None or self.start_file(*place).is_file())
-            self._fitted[place] = document if kept else None
+            record = find_record(self.fit_file(*place))
+            self._fitted[place] = None
+            if not isinstance(record, DensityRecord | None) and record.plan == recorded(self.fit(*place)):
+                kept = record.start is None or self.start_file(*place).is_file()
+                self._fitted[place] = record if kept else None
         return self._fitted[place]
 
     def density_fit(self, catalog: str, release: str, column: str) -> str:
@@ -344,16 +336,14 @@ def find_problems(config: Config) -> list[MixpipeError]:
 
 def find_failure(config: Config) -> CatalogError | None:
     """What there is to say at the end of a run of columns that nothing could be fitted to; None if there are none."""
-    from mixpipe.results.tables import read_failure
-
     run = Run(config)
     columns = [
         (catalog, release, column)
         for catalog, release in run.releases()
         for column in [*run.columns(catalog), *run.densities(catalog)]
     ]
-    found = {column: read_failure(read_document(run.fit_file(*column))) for column in columns}
-    failures = {" ".join(column): failure for column, failure in found.items() if failure is not None}
+    found = {" ".join(column): find_record(run.fit_file(*column)) for column in columns}
+    failures = {name: record.failure for name, record in found.items() if isinstance(record, FailedRecord)}
     if not failures:
         return None
     name, first = next(iter(failures.items()))

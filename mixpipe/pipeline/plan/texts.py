@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
@@ -101,15 +100,6 @@ def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
     """
     text = json.dumps(asdict(plan), sort_keys=True, separators=(",", ":"))
     return re.sub("[<>&]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
-
-
-def read_document(path: Path) -> dict[str, Any] | None:
-    """The contents of a fit.json; None if there is none that can be read."""
-    with contextlib.suppress(OSError, ValueError):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document, dict) and isinstance(document.get("plan"), dict):
-            return document
-    return None
 
 
 def recorded(plan: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Figures of a fit: values in, a Matplotlib figure out; nothing is fitted here."""
+"""Figures of a fit: functions that turn values into Matplotlib figures. Nothing is fitted here."""
 
 from mixpipe.report.figures.classes import draw_classes
 from mixpipe.report.figures.curves import fit_curves

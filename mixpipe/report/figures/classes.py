@@ -1,4 +1,4 @@
-"""The picture of membership: which component a value belongs to."""
+"""The figure of membership: the component to which a value belongs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw_classes(
     bins: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Figure:
-    """Probability of each component against the value, for a row with the median error.
+    """Draw the probability of each component against the value, for a row with the median error.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def draw_classes(
     share, truncated, bins
         As in `draw_mixture`.
     weights : array_like or None
-        Rows in each of the bins; not needed for rows.
+        Number of rows in each bin; not needed for data that are rows.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def fit_curves(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """What the figures of a fit show, as arrays.
+    """The content of the figures of a fit, as arrays.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def fit_curves(
         ``note``: N, M, and what is not shown; ``range`` of the picture, and whether its axis is logarithmic, ``log``:
         densities are then per decade; ``edges``, ``counts`` and ``density`` of the
         histogram; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density of the mixture as
-        observed and with the errors removed, ``components``, the intrinsic density of each component (None if it is too
+        observed and with the errors removed, ``parts``, the intrinsic density of each component (None if it is too
         narrow to draw), ``classes``, the probability of each component for a row with the ``median_err``, and
         ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges`` and ``ratio``, rows
         over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios of a right fit;
@@ -65,7 +65,7 @@ def fit_curves(
         "x": grid,
         "observed": _observed(mixture, seen, scene, grid),
         "intrinsic": intrinsic[broad].sum(axis=0),
-        "components": [intrinsic[j] if j in broad else None for j in range(fit.n_components)],
+        "parts": [intrinsic[j] if j in broad else None for j in range(fit.n_components)],
         "median_err": scene.median_err,
         "classes": mixture.responsibilities(grid, np.hypot(scene.median_err, 0.3 * scene.finest(grid))).T,
         "estimators": {

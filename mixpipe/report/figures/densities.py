@@ -1,4 +1,4 @@
-"""The picture of tabulated densities and their mixtures."""
+"""The figure of tabulated densities and their mixtures."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from mixpipe.report.figures.style import (
     style,
 )
 
-# Shown is where the density is above this part of its peak, and a margin of this part of that on either side.
+# The range in which the density exceeds _FAINT of its peak is shown, with margins of _MARGIN of this range on either
+# side.
 _FAINT, _MARGIN = 1e-3, 0.15
 _POINTS = 400
-# Inches of a panel, and of what stands below the last one.
+# Heights, in inches, of a panel and of the axis labels below the last one.
 _PANEL_HEIGHT, _AXIS_HEIGHT = 1.4, 0.4
 
 
@@ -40,11 +41,11 @@ class Example:
     Parameters
     ----------
     title : str
-        What stands above it.
+        Text above the panel.
     grid, density : ndarray
-        The density, in any normalisation.
+        Grid and density, in any normalisation.
     mixture : Mixture
-        What was fitted to it.
+        Mixture fitted to the density.
     """
 
     title: str
@@ -54,7 +55,7 @@ class Example:
 
 
 def example_title(word: str, name: object, n_components: int, ks: float) -> str:
-    """What stands above an example.
+    """The text above an example.
 
     >>> example_title("best", "row 7", 2, 0.0123)
     'best: row 7, M = 2, KS = 0.012'
@@ -63,14 +64,14 @@ def example_title(word: str, name: object, n_components: int, ks: float) -> str:
 
 
 def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: str | None) -> Figure:
-    """Densities with their mixtures and components.
+    """Draw densities with their mixtures and components.
 
     Parameters
     ----------
     examples : sequence of Example
-        One panel each, one above the other.
+        Examples, one panel each, one below the other.
     notes : str
-        What stands below the title; see `heading`.
+        Text below the title; see `heading`.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
@@ -93,7 +94,7 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
 
 
 def heading(n_fitted: int, median_ks: float, n_rejected: int) -> str:
-    """How many densities there are, and how well they are fitted.
+    """The number of densities, and how well they are fitted.
 
     >>> heading(12345, 0.0123, 1)
     '12,345 densities, median KS 0.012 · 1 rejected'

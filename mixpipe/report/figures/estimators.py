@@ -1,4 +1,4 @@
-"""The picture of the estimators side by side."""
+"""The figure that compares the estimators."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def draw_estimators(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
-    """Histogram of the data, and each estimator's mixture as observed, with its components' means and widths below.
+    """Draw a histogram of the data and the observed mixture of each estimator, with means and widths of components
+    below.
 
     Parameters
     ----------
     estimates : sequence of (str, Mixture, float)
-        Name, mixture, and its log-likelihood on the data, the reference first.
+        Name, mixture, and log-likelihood for the data, the reference first.
     x, err, weights, label, unit, share, truncated, bins
         As in `mixpipe.report.figures.draw_mixture`.
 

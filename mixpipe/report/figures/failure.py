@@ -1,4 +1,4 @@
-"""The picture of a column that has no fit."""
+"""The figure of a column that has no fit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _WIDTH, _LINES = 70, 6
 
 
 def draw_failure(reason: str, *, label: str) -> Figure:
-    """Say why there is no fit, where its pictures would be.
+    """Draw a figure that says why there is no fit.
 
     Parameters
     ----------
     reason : str
-        Why.
+        Reason why there is no fit.
     label : str
         Title, ``catalog / release / column``.
     """

@@ -1,4 +1,4 @@
-"""All pictures of one fit."""
+"""All figures of one fit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fit_figures(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Figure]:
-    """Draw a fit: see the ``draw_`` function of each name, and `Cells` for `limits`, `truncated` and edges of bins.
+    """Draw all figures of a fit; see the ``draw_`` functions of the same names, and `Cells` for the data.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def drawn_rows(
     limits: ArrayLike | None,
     truncated: tuple[float, float] | None,
 ) -> tuple[tuple[Array, Array, Array | None], float]:
-    """The rows that can be drawn, values, errors and weights, and which part of the mixture's rows they are."""
+    """Values, errors and weights of the rows that can be drawn, and their fraction of the mixture's rows."""
     x = np.asarray(rows[0], dtype=np.float64)
     err = np.broadcast_to(np.asarray(0.0 if rows[1] is None else rows[1], dtype=np.float64), x.shape)
     weights = None if rows[2] is None else np.asarray(rows[2], dtype=np.float64)

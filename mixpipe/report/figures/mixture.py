@@ -1,4 +1,4 @@
-"""The picture of a fit: data, the mixture as observed, and the mixture with the errors taken out."""
+"""The figure of a fit: data, the mixture as observed, and the mixture with the errors removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from mixpipe.base.presentation import count
+from mixpipe.base.presentation import count, plural
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
 from mixpipe.report.drawing import shown_height
@@ -25,13 +25,12 @@ from mixpipe.report.figures.style import (
     component_style,
     finish,
     new_figure,
-    plural,
     short,
     style,
     value_text,
 )
 
-# Components narrower than this many picture details are drawn as arrows.
+# Components narrower than this many of the finest details are drawn as arrows.
 _SPIKE_PIXELS = 3.0
 _FILL = 0.18  # opacity
 
@@ -48,29 +47,29 @@ def draw_mixture(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
-    """Histogram of the data with the mixture as observed, the intrinsic mixture and its components.
+    """Draw a histogram of the data with the mixture as observed, the intrinsic mixture and its components.
 
     Parameters
     ----------
     fit : FitResult
         The fit to draw.
     x, err, weights : array_like
-        The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
+        The data that were fitted: values, one-sigma errors and row weights; errors may be a scalar or None.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
     share : float
-        Part of the mixture's rows that the data are: less than one where others are limits, or were cut off.
+        Fraction of the mixture's rows that the data are: less than one if others are limits, or were truncated.
     truncated : tuple of (float, float) or None
         Bounds of the sample.
     bins : array_like, shape (n_bins, 2), or None
-        Edges of the bins, where the data are a histogram: it is drawn as it is.
+        Edges of the bins if the data are a histogram, which is then drawn as it is.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Values far from the bulk of the data are left out of the picture, and counted in its heading.
+        The figure. Values far from the bulk of the data are not shown, but counted in the heading.
     """
     scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
     with style():
@@ -86,7 +85,7 @@ def draw_mixture(
 
 
 def heading(fit: FitResult, scene: Scene) -> str:
-    """The line below a title: N, M, and what the picture does not show."""
+    """The line below the title: N, M, and what the figure does not show."""
     parts = [f"N = {count(fit.n_data)}, M = {fit.n_components}"]
     if not fit.converged:
         parts.append("not converged")
@@ -103,7 +102,7 @@ def heading(fit: FitResult, scene: Scene) -> str:
 
 
 def density_label(unit: str | None, scene: Scene | None = None) -> str:
-    """Label of the axis of a density."""
+    """Label of the density axis."""
     if scene is not None and scene.log:
         return "density per decade"
     if not unit:
@@ -158,27 +157,27 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
 
 
 def resolved_components(mixture: Mixture, scene: Scene) -> tuple[list[int], list[int]]:
-    """The components that are wide enough to be drawn as curves: with the errors removed, and as observed."""
+    """The components that are wide enough to be drawn as curves, with the errors removed and as observed."""
     narrowest = _SPIKE_PIXELS * scene.finest(mixture.means)
     broad = np.flatnonzero(mixture.sigmas >= narrowest).tolist()
     return broad, np.flatnonzero(np.hypot(mixture.sigmas, scene.median_err) >= narrowest).tolist()
 
 
 def draw_histogram(axes: Axes, heights: Array, edges: Array) -> Artist:
-    """The data as bars; their entry in the legend."""
+    """Draw the data as bars; returns their entry in the legend."""
     axes.stairs(heights, edges, fill=True, color=DATA_FILL)
     axes.stairs(heights, edges, color=DATA_COLOUR, linewidth=0.5)
     return Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="data")
 
 
 def draw_rug(axes: Axes, scene: Scene, height: float) -> None:
-    """One tick for each row."""
+    """Draw one tick for each row."""
     rows = np.full(scene.x.size, height)
     axes.plot(scene.x, rows, "|", color=NOTE_COLOUR, markersize=4.5, markeredgewidth=0.6)
 
 
 def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) -> None:
-    """An arrow at the mean of a component too narrow to have a visible width; its height shows the weight."""
+    """Draw an arrow at the mean of a component too narrow to have a visible width; its height shows the weight."""
     mean, weight = float(fit.mixture.means[j]), float(fit.mixture.weights[j])
     if not scene.low <= mean <= scene.high:
         return
@@ -201,7 +200,7 @@ def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, top: float) ->
 
 
 def _draw_error_bar(strip: Axes, scene: Scene) -> None:
-    """The median error to the scale of the x axis, in a strip of its own above the data."""
+    """Draw the median error to the scale of the x axis, in a separate strip above the data."""
     strip.set_ylim(-1.0, 1.0)
     strip.axis("off")
     size = scene.median_err
@@ -225,7 +224,7 @@ def _draw_error_bar(strip: Axes, scene: Scene) -> None:
 
 
 def parameters(fit: FitResult, j: int, scene: Scene) -> str:
-    """Mean and sigma of a component, with the digits that the picture can show."""
+    """Mean and sigma of a component, with the digits that the figure can show."""
     mean, sigma = float(fit.mixture.means[j]), float(fit.mixture.sigmas[j])
     even = not scene.log and scene.low <= mean <= scene.high
     place = value_text(mean, scene.width) if even else short(mean)

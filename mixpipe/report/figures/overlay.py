@@ -1,4 +1,4 @@
-"""Two fits of each column in one picture: data, intrinsic densities and components, old and new."""
+"""The figure that compares two fits of each column: data, intrinsic densities and components, old and new."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 
 from mixpipe.assess.comparison.compare import Comparison
 from mixpipe.assess.comparison.verdict import VERDICTS
+from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
@@ -23,45 +24,45 @@ from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.mixture import density_label
 from mixpipe.report.figures.scene import Scene
-from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, plural, style, wrap
+from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, style, wrap
 
-# Colour and line of the old and of the new fit.
+# Colour and line style of the old or the new fit.
 _Style = tuple[str, Literal["--", "-"]]
 _OLD: _Style = (COMPONENT_COLOURS[0], "--")
 _NEW: _Style = (COMPONENT_COLOURS[1], "-")
 _MOST = 6
-# Up to so many panels stand in one column.
+# Up to this many panels are placed in a single column.
 _ONE_COLUMN = 3
-# Places of the old and of the new components in their strip.
+# Heights of the old and of the new components in their strip.
 _LEVELS = (1.0, 0.0)
-# Differences of less than this are not written below a pair of components.
+# Differences less significant than this are not written below a pair of components.
 _MARKED = 2.0
-# Lines of such remarks in the strip, and the height of one.
+# Largest number of lines of these remarks in the strip, and the height of a line.
 _LINES, _LINE = 3, 0.9
-# Ends of the strip without remarks, and inches of one from the old components to the new ones.
+# Ends of the strip without remarks, and the distance in inches from the old components to the new ones.
 _TOP, _LOWEST, _UNIT = 1.6, 0.8, 0.17
-# Inches of the densities of one column, if it is alone, and of one among others; of the words around them.
+# Heights, in inches, of the densities of a column that is alone, of one among others, and of the text around them.
 _ALONE, _MAIN, _LABELS = 1.75, 1.4, 0.72
-# Characters of the remarks, and of the headings, that fit across a panel of the whole width and of half of it.
+# Numbers of characters of remarks, and of headings, that fit across a panel of full width and of half width.
 _REMARK_WIDTHS, _HEADING_WIDTHS = (72, 32), (76, 34)
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One column of the picture.
+    """One column of the catalog in the figure.
 
     Parameters
     ----------
     label : str
         Name of the column.
     unit : str or None
-        Its unit.
+        Unit of the column.
     names : tuple of (str, str)
-        What the old and the new fit are called.
+        Names of the old and the new fit.
     comparison : Comparison
-        The two fits.
+        The comparison of the two fits.
     old, new : Cells
-        The rows of each, in the same unit.
+        The rows of each fit, in the same unit.
     """
 
     label: str
@@ -73,17 +74,17 @@ class Panel:
 
     @property
     def change(self) -> tuple[int, float]:
-        """For sorting: the most changed column is the smallest."""
+        """Sort key, which is smallest for the most changed column."""
         return VERDICTS.index(self.comparison.verdict), -self.comparison.distance
 
 
 def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
-    """Draw two fits of each column over each other.
+    """Draw two fits of each column on top of each other.
 
     Parameters
     ----------
     panels : sequence of Panel
-        Columns; of more than six those that changed most are drawn.
+        Columns; if there are more than six, those that changed most are drawn.
     label : str
         Title.
     """
@@ -121,7 +122,7 @@ def _legend(names: tuple[str, str]) -> list[Artist]:
 
 
 def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
-    """Draw a column; the number of lines of the remarks in its strip."""
+    """Draw a column; returns the number of lines of the remarks in its strip."""
     comparison = panel.comparison
     sides = (
         (comparison.old, panel.old, _OLD),
@@ -130,7 +131,7 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
     scenes = _common(*(_scene(fit.mixture, cells) for fit, cells, _ in sides))
     heights, tops = [], []
     for scene, (fit, _, (colour, dashes)) in zip(scenes, sides, strict=True):
-        # The same bins for both: those of the larger release.
+        # Both releases use the bins of the larger one.
         edges = max(scenes, key=lambda each: each.x.size).edges(comparison.new.mixture)
         histogram = scene.histogram(edges)
         axes.stairs(histogram, edges, fill=True, color=colour, alpha=0.18, linewidth=0.0)
@@ -161,13 +162,13 @@ def _scene(mixture: Mixture, cells: Cells) -> Scene:
 
 
 def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
-    """Both scenes on one axis, logarithmic if both are."""
+    """Both scenes on a common axis, which is logarithmic if both are."""
     place: dict[str, Any] = {"low": min(old.low, new.low), "high": max(old.high, new.high), "log": old.log and new.log}
     return replace(old, **place), replace(new, **place)
 
 
 def _heading(panel: Panel, width: int) -> str:
-    """The verdict, and in a second line what it rests on."""
+    """The verdict, and on a second line the evidence for it."""
     comparison, rows = panel.comparison, panel.comparison.rows
     name = wrap(panel.label, width - len(comparison.verdict) - 2, 1)
     parts = [
@@ -182,7 +183,7 @@ def _heading(panel: Panel, width: int) -> str:
 
 
 def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
-    """Weighted densities, none narrower than the picture shows."""
+    """Weighted densities, none of them narrower than the figure can show."""
     narrow = mixture.sigmas <= scene.finest(mixture.means)
     blur = np.where(narrow[:, None], 2.0 * scene.finest(points), 0.0)
     densities = [mixture.component(j).pdf(points, blur[j]) for j in range(mixture.n_components)]
@@ -190,9 +191,9 @@ def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
 
 
 def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -> int:
-    """Means of the components, old above new; below, what is significant, has appeared or vanished.
+    """Draw the means of the components, old above new, and below them remarks on significant changes.
 
-    `width` is the number of characters that fit across. Returned is the number of lines below.
+    `width` is the number of characters that fit across. Returns the number of lines of remarks.
     """
     remarks = []
     for j, k in comparison.pairs:
@@ -225,9 +226,9 @@ def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -
 
 
 def _write_remarks(strip: Axes, remarks: Sequence[tuple[float, float, str]], scene: Scene, width: int) -> int:
-    """Remarks below their places, on lines on which they do not run into each other; the number of lines.
+    """Write remarks below their positions, on separate lines where they would overlap; returns the number of lines.
 
-    What finds no place is left out: the last ones, which matter least.
+    Remarks that do not fit are omitted; these are the last ones, which matter least.
     """
     taken: list[list[tuple[float, float]]] = [[] for _ in range(_LINES)]
     for _, mean, text in remarks:

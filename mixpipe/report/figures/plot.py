@@ -1,4 +1,4 @@
-"""The figure of a fit as Python hands it out: with its data, or the mixture alone."""
+"""The figure of a fit that the Python interface returns: with its data, or of the mixture alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from mixpipe.model.results import FitResult
 from mixpipe.report.figures.mixture import density_label, draw_mixture
 from mixpipe.report.figures.style import MODEL_COLOUR, axis_label, component_style, finish, new_figure, style
 
-# How far the mixture is drawn without data, and the smallest width that is then drawn, as a fraction of the picture.
+# Without data, the extent to which the mixture is drawn, in sigmas, and the smallest width that is drawn, as a fraction
+# of the picture.
 _REACH, _NARROWEST = 4.0, 1.0 / 300.0
 
 
@@ -27,7 +28,7 @@ def plot_fit(fit: FitResult, x: Any = None, err: Any = None, weights: Any = None
     fit : FitResult
         The fit.
     x, err, weights
-        What was fitted, as for `fit_mixture`; without it the mixture is drawn alone.
+        The data that were fitted, as for `fit_mixture`. Without them, only the mixture is drawn.
     label : str
         Name of the values, for the title and the axis.
 
@@ -44,7 +45,7 @@ def plot_fit(fit: FitResult, x: Any = None, err: Any = None, weights: Any = None
 
 
 def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
-    """The mixture with the errors removed, and its components; those without a width are lines at their means."""
+    """Draw the mixture with the errors removed, and its components; those without a width are lines at their means."""
     mixture = fit.mixture
     ends = np.concatenate([mixture.means + side * _REACH * mixture.sigmas for side in (-1.0, 1.0)])
     margin = 0.05 * float(np.ptp(ends)) or 1.0

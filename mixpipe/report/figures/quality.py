@@ -1,4 +1,4 @@
-"""The picture of a fit's quality: is each row where the mixture says it should be?"""
+"""The figure of a fit's quality, which compares the distribution of the rows with the mixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-# scipy.stats has beta and binomial quantiles, too, and takes as long to import as two figures to draw.
+# scipy.stats also has beta and binomial quantiles, but importing it takes as long as drawing two figures.
 from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
 
 from mixpipe.model.resolution import rounded_from
@@ -37,17 +37,17 @@ def draw_quality(
     truncated: tuple[float, float] | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
-    """Probability integral transform, its quantiles, and the residual of the histogram.
+    """Draw the probability integral transform, its quantiles, and the residual of the histogram.
 
-    The transform of a row is ``fit.mixture.cdf(x, err)``, uniform between 0 and 1 where the fit is right.
-    Weights count as numbers of rows.
+    The transform of a row is ``fit.mixture.cdf(x, err)``, which is uniform between 0 and 1 if the fit is correct.
+    Weights are taken as numbers of rows.
 
     Parameters
     ----------
     fit : FitResult
         The fit to draw.
     x, err, weights : array_like
-        The data that were fitted: values, one-sigma errors (a scalar or None will do), row weights.
+        The data that were fitted: values, one-sigma errors and row weights; errors may be a scalar or None.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
@@ -55,15 +55,15 @@ def draw_quality(
     share : float
         As in `draw_mixture`.
     truncated : tuple of (float, float) or None
-        Bounds of the sample: the transform is then that among the values between them.
+        Bounds of the sample; the transform is then conditional on values between them.
     bins : array_like, shape (n_bins, 2), or None
-        Edges of the bins, where the data are a histogram: the transform is then known at the edges, and the rows of a
-        bin are spread evenly between its values there.
+        Edges of the bins if the data are a histogram. The transform is then known at the edges, and the rows of a bin
+        are spread evenly between its values at both edges.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Three panels; bands hold 95 % of what a right fit would give, each bin or quantile by itself.
+        Three panels; bands contain 95 % of the outcomes of a correct fit, for each bin or quantile individually.
     """
     scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
     transform = integral_transform(fit, scene)
@@ -80,10 +80,10 @@ def draw_quality(
 
 
 def integral_transform(fit: FitResult, scene: Scene) -> Array:
-    """The probability integral transform of each row, among the values within the bounds of the sample.
+    """The probability integral transform of each row, conditional on values within the bounds of the sample.
 
-    Of bins it is that of their edges, and of values that were rounded to a grid that of the ends of the intervals which
-    they have been rounded from: shape (n_rows, 2).
+    For bins it is the transform of their edges, and for values that were rounded to a grid that of the ends of the
+    intervals from which they were rounded; its shape is then (n_rows, 2).
     """
     if scene.bins is not None:
         return np.asarray(fit.mixture.cdf(scene.bins, scene.err[:, None]))
@@ -95,7 +95,7 @@ def integral_transform(fit: FitResult, scene: Scene) -> Array:
 
 
 def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
-    """The transform of some values in the place of those of the rows."""
+    """The transform of other values with the errors of the rows."""
     transform = np.empty(x.size)
     low, high = scene.truncated
     for start in range(0, transform.size, _BLOCK):
@@ -106,7 +106,7 @@ def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
 
 
 def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, tuple[float, float]]:
-    """Rows over those expected in each bin of the transform, the edges, and the band of a right fit."""
+    """Ratio of observed to expected rows in each bin of the transform, the edges, and the band of a correct fit."""
     n_rows = scene.n_data
     n_bins = int(min(max(n_rows / 8.0, 4.0), 40.0))
     if transform.ndim == 1:
@@ -120,7 +120,7 @@ def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, t
 
 
 def binomial_quantile(q: float, n: int, p: float) -> int:
-    """The smallest number of n with a chance of at least q for no more than it.
+    """The smallest number k of n for which the probability of at most k successes is at least q.
 
     >>> binomial_quantile(0.5, 4, 0.5), binomial_quantile(0.025, 4, 0.25), binomial_quantile(0.975, 4, 0.25)
     (2, 0, 3)
@@ -144,12 +144,12 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
 
 
 def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
-    """Normal scores of the ordered transform against a uniform sample's, thinned; whether one is off the frame."""
+    """Draw thinned normal scores of the ordered transform against uniform ones; returns whether any is cut off."""
     n_rows = scene.n_data
     if scene.bins is None and transform.ndim == 2:
         transform = transform.mean(axis=1)
     if scene.bins is not None:
-        # The rows below the upper edge of each bin.
+        # Number of rows below the upper edge of each bin.
         order = np.argsort(transform[:, 1], kind="stable")
         ordered, position = transform[order, 1], np.cumsum(scene.weights[order]) / n_rows
         inner = position < 1.0 - 0.5 / n_rows
@@ -182,7 +182,7 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
 
 
 def _thinned_ranks(size: int) -> np.ndarray:
-    """At most _QQ_POINTS ranks of 0 .. size - 1, first and last among them, even in the normal score."""
+    """At most _QQ_POINTS ranks of 0 .. size - 1, including first and last, evenly spaced in the normal score."""
     if size <= _QQ_POINTS:
         return np.arange(size)
     edge = -ndtri(0.5 / size)
@@ -190,7 +190,7 @@ def _thinned_ranks(size: int) -> np.ndarray:
 
 
 def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
-    """Signed root of the deviance of each bin: (rows - expected) / sqrt(expected), but right for few rows too."""
+    """Signed root of the deviance of each bin: like (rows - expected) / sqrt(expected), but also valid for few rows."""
     observed = scene.counts(edges)
     shares = np.diff(scene.observed_cdf(fit.mixture, edges)) / scene.share
     expected = scene.n_data * np.maximum(shares, 1e-300)
@@ -200,7 +200,7 @@ def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
 
 
 def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> bool:
-    """Deviance of the bins with its sign; whether some is off the frame."""
+    """Draw the signed root deviance of the bins; returns whether any is off the frame."""
     edges = scene.edges(fit.mixture)
     residual = histogram_residual(fit, scene, edges)
     limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
@@ -215,7 +215,7 @@ def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> bool:
 
 
 def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> bool:
-    """Points within the limits, and triangles at the frame for those beyond; whether there are such."""
+    """Draw points within the limits, and triangles at the frame for those beyond; returns whether there are any."""
     inside = np.abs(y) <= limit
     size = 2.0 if marker == "o" else 4.0
     axes.plot(x[inside], y[inside], marker, color=MODEL_COLOUR, markersize=size, markeredgewidth=0.0)

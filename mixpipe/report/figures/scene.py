@@ -1,4 +1,4 @@
-"""What a picture shows: rows, a range that outliers do not stretch, bins, and typical errors."""
+"""The content of a figure: rows, a range that outliers do not stretch, bins, and typical errors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from numpy.typing import ArrayLike
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
 
-# The picture's core is the middle 90 % of the rows. Rows within _NEAR core widths of it are shown; beyond that
-# only a component that holds _SHARE of the rows is followed, up to _FAR core widths.
+# The core of the figure is the middle 90 % of the rows. Rows within _NEAR_FEW or _NEAR_MANY core widths of it are
+# shown; beyond that, the range is extended only to components that contain _SHARE of the rows, up to _FAR core widths.
 _TAIL, _SHARE, _FAR = 0.05, 0.01, 10.0
 _FEW = 200  # rows that can be drawn one by one
 _NEAR_FEW, _NEAR_MANY = 3.0, 1.0
-# Values over this ratio, the middle half of them on less than this part of an even axis, get a logarithmic one: with
-# all rows but this share on either side.
+# The axis is logarithmic if the values span a ratio of more than _RATIO and their middle half takes less than _CROWDED
+# of a linear axis. It then shows all rows but a fraction _BEYOND on either side.
 _RATIO, _CROWDED, _BEYOND = 10.0**2.5, 0.1, 0.001
 _MAX_BINS = 120
-_REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that stand for all, and rows that they are found from
-_PLAIN = (1e-4, 1e5)  # a logarithmic axis within these has plain numbers
-_PIXELS = 1000  # finest detail of a picture, as a fraction of its width
+_REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that represent all, and rows from which they are derived
+_PLAIN = (1e-4, 1e5)  # a logarithmic axis within this range has plain numbers
+_PIXELS = 1000  # finest detail of a figure, as a fraction of its width
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Rows of positive weight and the range [low, high] in which they are drawn, on an even or a logarithmic axis.
+    """Rows of positive weight and the range [low, high] in which they are drawn, on a linear or a logarithmic axis.
 
-    Densities are per unit of x, and per decade where the axis is logarithmic. `share` is the part of the mixture's rows
-    that these are: less than one where others are limits, or were cut off at the bounds `truncated`. Rows may be bins
-    of a histogram, `x` their centres and `bins` their edges: this histogram is then drawn as it is.
+    Densities are per unit of x, or per decade if the axis is logarithmic. `share` is the fraction of the mixture's rows
+    that these are: less than one if others are limits, or were removed by the bounds `truncated`. Rows may be bins of a
+    histogram, where `x` are their centres and `bins` their edges; this histogram is then drawn as it is.
     """
 
     x: Array
@@ -86,13 +86,13 @@ class Scene:
         return self.high - self.low
 
     def finest(self, at: ArrayLike) -> Array:
-        """Width of the finest detail that can be seen at a value."""
+        """Width of the finest visible detail at a value."""
         inside = np.clip(at, self.low, self.high)
         width = inside * math.log(self.high / self.low) if self.log else np.full_like(inside, self.width)
         return np.asarray(width / _PIXELS)
 
     def frame(self, axes: Axes) -> None:
-        """Give axes the range of the picture."""
+        """Set the range of the axes to that of the figure."""
         if self.log:
             axes.set_xscale("log")
             if _PLAIN[0] < self.low and self.high < _PLAIN[1]:
@@ -100,17 +100,17 @@ class Scene:
         axes.set_xlim(self.low, self.high)
 
     def middles(self, edges: Array) -> Array:
-        """The middle of each bin, as drawn."""
+        """The middle of each bin on the axis."""
         return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if self.log else 0.5 * (edges[1:] + edges[:-1]))
 
     def place(self, values: ArrayLike) -> Array:
-        """How far along the axis values are, from 0 to 1."""
+        """Positions of values along the axis, from 0 to 1."""
         scale = np.log if self.log else np.asarray
         low, high = float(scale(self.low)), float(scale(self.high))
         return np.asarray((scale(values) - low) / (high - low))
 
     def stretch(self, grid: Array) -> Array:
-        """What turns a density per unit of x into one per unit of the axis: a decade, where it is logarithmic."""
+        """The factor from a density per unit of x to one per unit of the axis, a decade if it is logarithmic."""
         return math.log(10.0) * grid if self.log else np.ones_like(grid)
 
     def histogram(self, edges: Array) -> Array:
@@ -120,12 +120,12 @@ class Scene:
 
     @cached_property
     def median_err(self) -> float:
-        """Median error, in rows."""
+        """Median error of the rows."""
         return float(np.median(self.err))
 
     @property
     def drawn_singly(self) -> bool:
-        """Whether the rows are few and alike enough to be drawn one by one."""
+        """Whether the rows are few and similar enough to be drawn individually."""
         return self.x.size <= _FEW and self.equal and self.bins is None
 
     @property
@@ -134,7 +134,7 @@ class Scene:
         return self.weights.strides == (0,)
 
     def outside(self) -> tuple[int, int]:
-        """Rows left and right of the picture."""
+        """Numbers of rows to the left and right of the figure."""
         if self.bins is not None:
             left, right = (
                 round(float(self.weights[beyond].sum())) for beyond in (self.x < self.low, self.x > self.high)
@@ -143,11 +143,12 @@ class Scene:
         return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
 
     def edges(self, mixture: Mixture) -> Array:
-        """Bin edges after Freedman & Diaconis (1981), within the bounds and never finer than rounded values allow.
+        """Bin edges by the rule of Freedman & Diaconis (1981), within the bounds and never finer than rounded values
+        allow.
 
-        Where the data are bins these are theirs, gaps between them bins without rows.
-        Their rule is for one peak; where there are several, it is applied to each component that holds enough
-        rows, and the finest bins are taken.
+        If the data are bins, their edges are used, and gaps between them are bins without rows. The rule is for a
+        single peak; if there are several, it is applied to each component that contains enough rows, and the finest
+        bins are used.
         """
         if self.bins is not None:
             ends = np.unique(self.bins)
@@ -163,7 +164,7 @@ class Scene:
             if weight * n_rows >= max(10.0, 0.05 * n_rows)
         ]
         step = max(min(steps, default=0.0), self.width / _PIXELS)
-        # An odd number, so that the middle of the picture, where a lone value sits, is no edge.
+        # The number of bins is odd, so that the middle of the figure, where a single value lies, is not an edge.
         n_bins = min(max(math.ceil(self.width / step), 8), most) | 1
         distinct = np.unique(self.x[inside])
         if distinct.size > 1 and 3 * distinct.size < n_rows:
@@ -190,17 +191,17 @@ class Scene:
         return np.geomspace(first, last, n_bins + 1)
 
     def counts(self, edges: Array) -> Array:
-        """Rows, or their weights, in each bin."""
+        """Number of rows, or sum of their weights, in each bin."""
         if self.bins is not None:
             return spread(self.weights, self.bins, edges)
         return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
 
     def typical_errors(self, mixture: Mixture) -> tuple[Array, Array]:
-        """A few errors that stand for all of them, and which share of each component's rows has each of them.
+        """A few errors that represent all of them, and the share of the rows of each component that has each of them.
 
-        Rows are grouped by error, each group is replaced by its root mean square: the mixture averaged over the
-        rows' errors then costs the same for a hundred rows and for ten million. Rows count for a component with
-        their probability to belong to it, since errors often grow with the values.
+        Rows are grouped by error, and each group is replaced by its root mean square error. Averaging the mixture over
+        the errors then costs the same for a hundred rows as for ten million. Each row counts for a component with its
+        probability of belonging to it, since errors often grow with the values.
         """
         if self.err.strides == (0,) or self.err.size == 1:
             return np.asarray(self.err[:1]), np.ones((1, mixture.n_components))
@@ -209,12 +210,12 @@ class Scene:
         members = rows[:, None] * mixture.responsibilities(self.x[order], errors)
         starts = np.unique(np.linspace(0, errors.size, _REPRESENTATIVES + 1).astype(int)[:-1])
         totals = np.add.reduceat(rows, starts)
-        # A component without rows, far outside, has errors like all of them.
+        # A component without rows, far outside, is given the errors of all rows.
         shares = np.add.reduceat(members, starts) + 1e-12 * totals[:, None]
         return np.sqrt(np.add.reduceat(rows * errors**2, starts) / totals), shares / shares.sum(axis=0)
 
     def grid(self, mixture: Mixture) -> Array:
-        """Abscissae for curves: even, and closer where a component is narrow."""
+        """Abscissae of curves, evenly spaced, and closer where a component is narrow."""
         widths = np.clip(mixture.sigmas, self.finest(mixture.means), 0.05 * self.width)
         near = (mixture.means + widths * np.linspace(-5.0, 5.0, 41)[:, None]).ravel()
         even = np.geomspace if self.log else np.linspace
@@ -222,14 +223,16 @@ class Scene:
         return np.unique(points[(points >= self.low) & (points <= self.high)])
 
     def intrinsic(self, mixture: Mixture, grid: Array) -> Array:
-        """Weighted density of each component, a row each, with the errors removed."""
+        """Weighted density of each component, one row each, with the errors removed."""
         parts = [mixture.weights[j] * mixture.component(j).pdf(grid) for j in range(mixture.n_components)]
         return np.array(parts) * self.stretch(grid)
 
     def observed(self, mixture: Mixture, grid: Array) -> Array:
-        """Weighted density of each component's observed values, a row each, averaged over the errors of its rows.
+        """Weighted density of the observed values of each component, one row each, averaged over the errors of its
+        rows.
 
-        Never sharper than the picture: a component without width and errors still has a finite curve.
+        The density is never sharper than the figure can show, so that a component without width and errors still has a
+        finite curve.
         """
         errors, shares = self.typical_errors(mixture)
         blurred = np.hypot(errors, 0.3 * self.finest(grid)[:, None])
@@ -240,7 +243,7 @@ class Scene:
         return np.array(parts) * self.stretch(grid)
 
     def observed_cdf(self, mixture: Mixture, grid: Array) -> Array:
-        """Probability of an observed value below each point, averaged likewise."""
+        """Probability of an observed value below each point, averaged in the same way."""
         errors, shares = self.typical_errors(mixture)
         parts = [
             mixture.weights[j] * (mixture.component(j).cdf(grid[:, None], errors) @ shares[:, j])
@@ -250,7 +253,8 @@ class Scene:
 
 
 def spread(counts: Array, bins: Array, edges: Array) -> Array:
-    """Rows between edges, where each bin's rows are spread evenly over it; a bin without width has them at its place.
+    """Rows between edges if the rows of each bin are spread evenly over it; those of a bin without width lie at its
+    position.
 
     >>> spread(np.array([4.0, 6.0]), np.array([[0.0, 2.0], [2.0, 5.0]]), np.array([0.0, 1.0, 5.0]))
     array([2., 8.])
@@ -258,7 +262,8 @@ def spread(counts: Array, bins: Array, edges: Array) -> Array:
     low, high = bins.T
     wide = high > low
     below = np.zeros(edges.size)
-    # The rows below x are a sum of n (clip(x, low, high) - low) / (high - low), whose terms change at the bins' edges.
+    # The number of rows below x is a sum of n (clip(x, low, high) - low) / (high - low), whose terms change at the
+    # edges of bins.
     slopes = counts[wide] / (high[wide] - low[wide])
     for ends, sign in ((low[wide], 1.0), (high[wide], -1.0)):
         order = np.argsort(ends, kind="stable")
@@ -270,7 +275,7 @@ def spread(counts: Array, bins: Array, edges: Array) -> Array:
 
 
 def _range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple[float, float, bool]:
-    """First and last value of the picture, and whether its axis is logarithmic."""
+    """First and last value of the figure, and whether its axis is logarithmic."""
     low, high = _even_range(mixture, x, err, weights)
     if x.min() > 0.0:
         shares = [_BEYOND, 0.25, 0.75, 1.0 - _BEYOND]
@@ -285,7 +290,7 @@ def _even_range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple
     median_err = float(np.median(err))
     reaches = 2.0 * np.hypot(mixture.sigmas, median_err)
     low, high = _core(mixture, reaches, x, weights)
-    # Values that are all equal, or closer than numbers can tell: room for the errors, or for the axis itself.
+    # If values are all equal, or indistinguishable numerically, leave room for the errors, or for the axis itself.
     least = max(6.0 * median_err, 1e-11 * max(abs(low), abs(high)) if high > low else 0.2 * abs(low) or 2.0)
     if high - low < least:
         low, high = 0.5 * (low + high - least), 0.5 * (low + high + least)
@@ -301,7 +306,7 @@ def _even_range(mixture: Mixture, x: Array, err: Array, weights: Array) -> tuple
 
 
 def _core(mixture: Mixture, reaches: Array, x: Array, weights: Array) -> tuple[float, float]:
-    """The middle 90 % of the rows, but no more than where the fit has most rows if errors spread the others."""
+    """The middle 90 % of the rows, but no more than the range of most rows of the fit if errors spread the others."""
     tail = max(_TAIL, 1.01 / x.size) if x.size >= 5 else 0.0
     low, high = (float(q) for q in _quantiles(x, [tail, 1.0 - tail], weights))
     heavy = mixture.weights >= _TAIL

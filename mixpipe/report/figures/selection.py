@@ -1,4 +1,4 @@
-"""The picture of a choice: information criteria against the number of components."""
+"""The figure of the choice: information criteria against the number of components."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _LINES = {"bic": ("#0072B2", "o"), "aic": ("#D55E00", "s"), "icl": ("#8A8A8A", "
 
 
 def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str) -> Figure:
-    """Information criteria above their minimum, against the number of components.
+    """Draw the information criteria above their minimum, against the number of components.
 
     Parameters
     ----------
     selection_table : pandas.DataFrame
-        As `Selection.table` gives it: n_components, bic, aic, icl, converged, selected, and, for the note on how much
-        better any mixture could be, loglik, loglik_bound and bound_sigma.
+        Table as returned by `Selection.table`: n_components, bic, aic, icl, converged, selected, and, for the note on
+        the possible improvement, loglik, loglik_bound and bound_sigma.
     criterion : str
-        The one that chose: ``bic``, ``aic`` or ``icl``.
+        The criterion that chose: ``bic``, ``aic`` or ``icl``.
     label : str
         Title, ``catalog / release / column``.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Linear where all differences are small, else linear up to ten and logarithmic above.
+        The scale is linear if all differences are small, and otherwise linear up to ten and logarithmic above.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
 
 
 def _set_scale(axes: Axes, highest: float) -> str:
-    """Give the axis of the criteria its range; what has to be said of it."""
+    """Set the range of the axis of the criteria, and return a remark about it."""
     if not squeezed(highest):
         axes.set_ylim(-0.04 * highest, 1.08 * highest)
         return ""
@@ -102,7 +102,7 @@ def _set_scale(axes: Axes, highest: float) -> str:
 
 
 def _bound_note(table: pd.DataFrame) -> str:
-    """How much better than the chosen fit any mixture could be, where that is known."""
+    """A note on how much better than the chosen fit any mixture could be, if that is known."""
     best = table.loc[table["selected"].astype(bool)]
     numbers = {
         name: float(best[name].astype(np.float64).iloc[0])
@@ -118,7 +118,7 @@ def _bound_note(table: pd.DataFrame) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """One line of the picture: a criterion, or one family of components by the criterion that chose."""
+    """One line of the figure: a criterion, or a family of components with the criterion that chose."""
 
     label: str
     sizes: NDArray[np.int_]
@@ -130,7 +130,7 @@ class _Line:
 
 
 def _lines(table: pd.DataFrame, criterion: str) -> list[_Line]:
-    """What to draw, the last one on top."""
+    """The lines to draw, the last one on top."""
     sizes = table["n_components"].to_numpy(dtype=int)
     converged = table["converged"].to_numpy(dtype=bool)
     families = table["family"].to_numpy() if "family" in table else np.full(sizes.size, "gaussian")

@@ -1,4 +1,4 @@
-"""One look for every figure, and files whose bytes depend on the figure alone."""
+"""The common style of all figures, and files whose bytes depend only on the figure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mixpipe.base.files import write_file
-from mixpipe.base.presentation import count
 from mixpipe.report.drawing import COMPONENT_COLOURS
 
-# The line and the hatch of the first so many components, of the next, and of those after them.
+# Line style and hatch of the components in the first cycle of colours, in the second, and in all later ones.
 _CYCLES: tuple[tuple[Literal["-", "--", "-."], str | None], ...] = (("-", None), ("--", "////"), ("-.", "...."))
 MODEL_COLOUR = "#000000"
 DATA_COLOUR = "#8A8A8A"
 DATA_FILL = "#D9D9D9"
 NOTE_COLOUR = "#4D4D4D"
 
-# Formats that a figure is saved in, by the ending of the path, and what each is told to leave out dates and versions.
+# Formats in which a figure can be saved, by the suffix of the path, and the metadata that each must leave out, such as
+# dates and versions.
 PICTURE_FORMATS: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
-WIDTH = 12.0 / 2.54  # inches: a figure of 12 cm prints with the font sizes below as they are
+WIDTH = 12.0 / 2.54  # inches: a figure of 12 cm is printed with the font sizes below unscaled
 _DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
 _TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across the figure
@@ -65,12 +65,12 @@ _RC: dict[str, Any] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """The house style as a context; starts from Matplotlib's defaults, not from a user's matplotlibrc."""
+    """The style as a context manager; it starts from Matplotlib's defaults and ignores a user's matplotlibrc."""
     return matplotlib.style.context(["default", _RC])
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the common width whose axes take `height` inches. Call inside `style`."""
+    """An empty figure of the common width whose axes take `height` inches; to be called inside `style`."""
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
     return figure
@@ -79,8 +79,8 @@ def new_figure(height: float) -> Figure:
 def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (), columns: int = 3) -> Figure:
     """Add title, notes and legend above and below the axes, and fix the layout.
 
-    The figure grows by what they need, so that many components or a long name do not shrink the axes. Text
-    that comes from a user is never read as markup.
+    The figure grows by the space that these need, so that many components or a long name do not shrink the axes. Text
+    from users is never read as markup.
     """
     title = wrap(label, _TITLE_WIDTH, _TITLE_LINES)
     note = wrap(notes, _NOTE_WIDTH, 3)
@@ -94,18 +94,18 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
     figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
     figure.text(0.01, top - title_height / height, note, fontsize=_NOTE_SIZE, color=NOTE_COLOUR, **common)
-    # Laid out once: a figure that keeps its engine is drawn twice whenever it is saved.
+    # The layout is computed once, because a figure that keeps its layout engine is drawn twice whenever it is saved.
     layout = ConstrainedLayoutEngine(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
     for _ in range(2):  # the second pass sees the tick labels of the first
         layout.execute(figure)
-    # The solver's last digits change from run to run, and the names inside an SVG depend on all of them.
+    # The last digits of the solver vary from run to run, and the names inside an SVG file depend on all digits.
     for axes in figure.axes:
         axes.set_position(tuple(round(part, 6) for part in axes.get_position().bounds))
     return figure
 
 
 def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> int:
-    """Draw the legend in as many columns as fit, at most so many; their number."""
+    """Draw the legend in as many columns as fit, up to `columns`; returns their number."""
     while True:
         legend = figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=2.6, columnspacing=1.4)
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
@@ -115,14 +115,14 @@ def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> int
 
 
 def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | None]:
-    """Colour, line style and hatch of a component; the seventh has the first colour, dashed."""
+    """Colour, line style and hatch of a component; the seventh has the first colour and a dashed line."""
     cycle, place = divmod(index, len(COMPONENT_COLOURS))
     dashes, hatch = _CYCLES[cycle % len(_CYCLES)]
     return COMPONENT_COLOURS[place], dashes, hatch
 
 
 def wrap(text: str, width: int, lines: int) -> str:
-    """`text` on at most `lines` lines of `width` characters; what does not fit is replaced by an ellipsis."""
+    """Wrap `text` to at most `lines` lines of `width` characters; what does not fit is replaced by an ellipsis."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …") or [""])
 
 
@@ -132,17 +132,8 @@ def axis_label(label: str, unit: str | None) -> str:
     return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
 
 
-def plural(number: float, noun: str) -> str:
-    """A counted noun.
-
-    >>> plural(1, "row"), plural(2, "row")
-    ('1 row', '2 rows')
-    """
-    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
-
-
 def short(value: float) -> str:
-    """Three digits of a number, for reading.
+    """Format a number with three digits.
 
     >>> short(0.012345), short(1874.4), short(3.571e6)
     ('0.0123', '1874', '3.57e6')
@@ -151,7 +142,7 @@ def short(value: float) -> str:
 
 
 def value_text(value: float, width: float) -> str:
-    """`value` with the digits that matter in a picture that is `width` wide.
+    """Format `value` with the digits that matter in a figure that is `width` wide.
 
     >>> value_text(1.3456789, 2.0), value_text(2459000.12345, 0.01), value_text(1.5e-12, 1e-9)
     ('1.346', '2459000.12345', '1.500e-12')
@@ -167,19 +158,20 @@ def value_text(value: float, width: float) -> str:
 
 
 def save_figure(figure: Figure, *paths: str | Path) -> None:
-    """Write a figure to files; the same figure gives the same bytes, and a file is whole or not there.
+    """Write a figure to files. The same figure gives the same bytes, and files are written whole or not at all.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        From one of the ``draw_`` functions.
+        Figure from one of the ``draw_`` functions.
     *paths : path
-        Files to write, each in the format that its ending names: one of `PICTURE_FORMATS`. Missing folders are made.
+        Files to write, each in the format of its suffix, which must be in `PICTURE_FORMATS`. Missing folders are
+        created.
 
     Raises
     ------
     ValueError
-        For another ending.
+        For any other suffix.
     """
     kinds = {Path(path): Path(path).suffix.lower() for path in paths}
     for path, kind in kinds.items():

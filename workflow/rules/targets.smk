@@ -1,0 +1,21 @@
+# What can be asked for by name, of all columns: `snakemake fits`.
+rule fits:
+    input:
+        expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
+        expand(f"{RESULTS}/{{column}}/{{table}}", column=COLUMNS, table=TABLES),
+
+
+rule figures:
+    input:
+        expand(f"{RESULTS}/{{column}}/{{figure}}.png", column=COLUMNS, figure=FIGURES),
+        expand(f"{RESULTS}/{{column}}/densities.png", column=DENSITIES),
+
+
+rule members:
+    input:
+        expand(f"{RESULTS}/{{column}}/{{table}}", column=COLUMNS, table=MEMBERS),
+
+
+rule comparisons:
+    input:
+        expand(f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS),
