@@ -34,10 +34,8 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     console, selection, best = Console(), outcome.selection, outcome.fit
     quality = outcome.assessment.quality
     _line(console, f"{request.file}: {describe_value(request.column)}{_in(data.unit)}", "bold")
-    _line(
-        console,
-        f"{_rows(data.n_read)} read, {len(data):,} used{_limits(data)}, dropped: {describe_dropped(data.dropped)}",
-    )
+    used = f"{plural(data.n_read, 'row')} read, {len(data):,} used{_limits(data)}"
+    _line(console, f"{used}, dropped: {describe_dropped(data.dropped)}")
     if data.weighted:
         _line(console, f"{describe_weights(data, best.n_data)}")
     asked = "as asked for" if request.n_components is not None else f"chosen by {selection.criterion.upper()}"
@@ -96,7 +94,7 @@ def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]
     for column, data in columns:
         _line(console, f"  {column.name}: {describe_value(column)}{_in(data.unit)}, errors {describe_error(column)}")
         dropped = describe_dropped(data.dropped)
-        used = f"{_rows(len(data))} used{_limits(data)}"
+        used = f"{plural(len(data), 'row')} used{_limits(data)}"
         _line(console, f"    {used}, dropped: {dropped}; 1 to {column.max_components} components")
         for note in describe_rows(data, column.sigma_floor):
             _line(console, f"    note: {note}")
@@ -115,7 +113,7 @@ def show_densities(title: str, columns: Sequence[tuple[DensitySettings, DensityF
         if column.n_components is not None:
             number = f"{column.n_components} component{'s' if column.n_components > 1 else ''}"
         dropped = describe_dropped(counts.dropped)
-        _line(console, f"    {_rows(counts.n_read)} read, dropped before fitting: {dropped}; {number}")
+        _line(console, f"    {plural(counts.n_read, 'row')} read, dropped before fitting: {dropped}; {number}")
     console.print()
 
 
@@ -144,11 +142,11 @@ def describe_weights(data: Account, worth: float) -> str:
         return f"{count(worth)} rows in {count(len(data))} bins"
     if data.found_kind == "importance":
         return (
-            f"weights are importance weights, whose scale means nothing: {_rows(len(data))} are worth "
+            f"weights are importance weights, whose scale means nothing: {plural(len(data), 'row')} are worth "
             f"n_eff = {count(worth)} of equal weight"
         )
     whole = "whole numbers and taken as " if data.weight_kind == "auto" else ""
-    return f"weights are {whole}counts: {_rows(len(data))} stand for {count(worth)}"
+    return f"weights are {whole}counts: {plural(len(data), 'row')} stand for {count(worth)}"
 
 
 def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterator[str]:
@@ -251,15 +249,11 @@ def _in(unit: str | None) -> str:
     return f" [{unit}]" if unit else ""
 
 
-def _rows(number: int) -> str:
-    return plural(number, "row")
-
-
 def _limits(data: Account | ColumnData) -> str:
     """How many of the used rows are limits."""
     limits = [
-        f"{count:,} {kind} limit{'s' if count != 1 else ''}"
-        for count, kind in ((data.n_upper_limits, "upper"), (data.n_lower_limits, "lower"))
-        if count
+        plural(number, f"{kind} limit")
+        for number, kind in ((data.n_upper_limits, "upper"), (data.n_lower_limits, "lower"))
+        if number
     ]
     return f" ({', '.join(limits)} among them)" if limits else ""

@@ -108,8 +108,6 @@ class Fits:
     loglik_bound, bound_sigma : float
         No mixture whose sigmas are at least `bound_sigma` has a higher log-likelihood than `loglik_bound`; nan if no
         bound is known.
-    finished : list of bool
-        Whether each fit is a maximum over all rows rather than over a sketch.
     sketch : SketchUse or None
         The precision of the sketch, if one was used.
     points : Cells or None
@@ -121,7 +119,6 @@ class Fits:
     maxima: list[Maximum]
     loglik_bound: float = math.nan
     bound_sigma: float = math.nan
-    finished: list[bool]
     sketch: SketchUse | None = None
     points: Cells | None = None
     survey: Survey | None = None

@@ -81,7 +81,6 @@ class _OfOneWidth(Fits):
     def __init__(self, fits):
         self.fits = fits
         self.maxima = [(fit.mixture, fit.loglik) for fit in fits]
-        self.finished = [True] * len(fits)
 
     def results(self):
         return self.fits

@@ -30,7 +30,6 @@ class GaussianFits(StreamFits):
     def __init__(self, found: Found, *, last: int = 0, equal_sigmas: bool = False) -> None:
         self._found, self._last, self._equal_sigmas = found, last, equal_sigmas
         self.maxima = [(found.likelihood.mixture(ascent.params), ascent.loglik) for ascent in found.ascents[-last:]]
-        self.finished = found.finished[-last:]
         self.loglik_bound, self.bound_sigma = found.certificate.loglik_bound, found.certificate.bound_sigma
         self.sketch, self.points, self.survey = found.sketch, found.points, found.survey
 

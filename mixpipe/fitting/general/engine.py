@@ -21,7 +21,6 @@ class _GeneralFits(Fits):
     def __init__(self, fits: list[FitResult]) -> None:
         self._fits = fits
         self.maxima = [(fit.mixture, fit.loglik) for fit in fits]
-        self.finished = [True] * len(fits)
 
     def results(self) -> list[FitResult]:
         return self._fits

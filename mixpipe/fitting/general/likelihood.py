@@ -26,6 +26,7 @@ from scipy.special import logsumexp
 
 from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
 from mixpipe.fitting.general.closed import Slopes, of_density, of_probability
+from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES, Family, log_between
 from mixpipe.model.mixture import Mixture
@@ -79,7 +80,7 @@ class Point:
         return cls(
             tuple(FAMILIES[name] for name in mixture.families),
             tuple(name == "uniform" for name in mixture.families),
-            np.maximum(mixture.weights, 1e-100),
+            np.maximum(mixture.weights, WEIGHT_FLOOR),
             mixture.means,
             mixture.sigmas,
             mixture.shapes,

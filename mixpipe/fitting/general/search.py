@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
+from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.model.families import FAMILIES, Family
 
@@ -141,7 +142,7 @@ def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
         weights[j] *= math.exp(min(max(change[0], -30.0), 30.0))
         point = likelihood.moved(point, j, np.clip(change[1:], *_largest(unit)))
         start += unit.size
-    weights = np.maximum(weights, 1e-100)
+    weights = np.maximum(weights, WEIGHT_FLOOR)
     bounds = np.array([family.shape_bounds for family in point.families])
     return replace(
         point,
