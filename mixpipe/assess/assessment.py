@@ -13,13 +13,14 @@ import numpy as np
 from mixpipe.assess.bootstrap import bootstrap
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.intervals import Intervals
-from mixpipe.assess.profile import profile_intervals, sigma_upper_limit
-from mixpipe.assess.quality import REJECTED, Quality, assess, assess_sample
+from mixpipe.assess.profile import profile_intervals, sigma_upper_limit, worth_in_rows
+from mixpipe.assess.quality import REJECTED, Quality, assess, describe_distance
 from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import chance
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.regimes import FEW_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 LEVELS = (0.68, 0.95)
 _PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
+# Methods of the intervals, the preferred first: the profile allows for few rows.
+_METHODS = ("profile", "bootstrap", "information")
+# A sigma within this many uncertainties of zero has an upper limit.
+_NEAR_ZERO = 2.0
 # A sample that is less than this fraction of the population says little about the rest.
 _SMALL_SHARE = 0.2
 
@@ -44,7 +49,9 @@ class Assessment:
     interval_rows : tuple of dict
         The rows of the table `intervals`.
     sigma_upper : ndarray, shape (n_components,)
-        95 % upper limit of each sigma on the boundary; nan for the others.
+        95 % upper limit of each sigma on the boundary or within two uncertainties of zero; nan for the others.
+    worth : ndarray, shape (n_components,)
+        Number of rows on which each component rests; see `mixpipe.assess.profile.worth_in_rows`.
     likelihood_ratio : LikelihoodRatio or None
         The test against one more component.
     """
@@ -53,18 +60,19 @@ class Assessment:
     quality: Quality
     interval_rows: tuple[dict[str, object], ...]
     sigma_upper: Array = field(default_factory=lambda: np.empty(0))
+    worth: Array = field(default_factory=lambda: np.empty(0))
     likelihood_ratio: LikelihoodRatio | None = None
 
     @property
     def intervals(self) -> pd.DataFrame:
-        """Intervals as a table with columns method, component, parameter, estimate, level, lower, upper."""
+        """Intervals as a table with columns method, component, parameter, estimate, level, lower, upper, preferred."""
         import pandas as pd
 
         return pd.DataFrame(list(self.interval_rows))
 
 
 def assess_fit(
-    cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, sample: Cells | None = None
+    cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, quality: Quality | None = None
 ) -> Assessment:
     """Compute the diagnostics of a fit that `effort` requests.
 
@@ -78,9 +86,9 @@ def assess_fit(
         The diagnostics to compute.
     n_threads : int or None
         Number of threads; all cores by default. The result does not depend on it.
-    sample : Cells or None
-        A small sample of the rows, if `cells` are points. The quality is then that of the sample, which hardly
-        influenced the fit, and no catalogs are simulated.
+    quality : Quality or None
+        The quality, if `cells` are points for rows that are not in memory; see `mixpipe.assess.pass_quality`. No
+        catalogs are then simulated.
 
     Examples
     --------
@@ -88,9 +96,11 @@ def assess_fit(
     >>> cells = Cells.from_rows([1.0, 1.2, 0.7, 1.1, 0.9], err=0.5)
     >>> found = assess_fit(cells, fit_mixture(cells), Effort(quality_draws=99))
     >>> found.fit.boundary, found.sigma_upper.round(2)
-    (array([ True]), array([0.45]))
+    (array([ True]), array([0.75]))
     """
-    quality = _quality(cells, fit, effort, n_threads) if sample is None else assess_sample(fit.mixture, sample)
+    in_memory = quality is None
+    if quality is None:
+        quality = _quality(cells, fit, effort, n_threads)
     parts = list(
         _rows(
             "information",
@@ -99,12 +109,17 @@ def assess_fit(
         )
     )
     upper = np.full(fit.n_components, np.nan)
+    movable = np.array([name != "uniform" for name in fit.mixture.families])
     ratio = None
     warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
-    warnings += _rejection(quality, effort.quality_draws if sample is None else 0)
-    for j in np.flatnonzero(fit.boundary):
+    warnings += _rejection(quality, effort.quality_draws)
+    with np.errstate(invalid="ignore"):
+        near_zero = fit.boundary | (fit.mixture.sigmas < _NEAR_ZERO * fit.uncertainties.sigmas)
+    worth = worth_in_rows(cells, fit)
+    for j in np.flatnonzero(near_zero & movable):
         upper[j] = sigma_upper_limit(cells, fit, int(j))
-    if effort.profile:
+    few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS and not fit.has_equal_sigmas
+    if effort.profile is True or (effort.profile == "auto" and few):
         parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
     if effort.bootstrap:
         draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
@@ -113,7 +128,7 @@ def assess_fit(
         fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
         if draws.n_unconverged:
             warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
-    if effort.likelihood_ratio and sample is not None:
+    if effort.likelihood_ratio and not in_memory:
         warnings.append("no likelihood_ratio: it simulates catalogs, which takes too long for so many rows")
     elif effort.likelihood_ratio:
         family, background = _kind(fit)
@@ -131,7 +146,9 @@ def assess_fit(
                 "one component more is better than chance allows: "
                 f"likelihood-ratio test p {chance(ratio.p_value, ratio.n_draws)}"
             )
-    return Assessment(replace(fit, warnings=tuple(warnings)), quality, tuple(parts), upper, ratio)
+    best = next(name for name in _METHODS if any(row["method"] == name for row in parts))
+    rows = tuple({**row, "preferred": row["method"] == best} for row in parts)
+    return Assessment(replace(fit, warnings=tuple(warnings)), quality, rows, upper, worth, ratio)
 
 
 def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:
@@ -178,8 +195,9 @@ def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
     )
     if quality.verdict == "rejected":
         yield (
-            f"the mixture does not describe the data ({name} p {chance(value, n_draws)}): try more components, other "
-            "families, a background, or a floor for errors that are too small"
+            f"the mixture does not describe the data ({name} p {chance(value, n_draws)}; "
+            f"{describe_distance(quality.ks, quality.verdict)}): try more components, other families, a background, or a floor for "
+            "errors that are too small"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
 
 from mixpipe.assess.censoring import censored
 from mixpipe.base.arrays import Array
@@ -36,7 +37,10 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     x: Array = np.empty(err.size)
     waiting = np.arange(err.size)
     for _ in range(_MAX_ROUNDS):
-        values = mixture.sample(waiting.size, rng) + err[waiting] * rng.standard_normal(waiting.size)
+        if like.truncated is not None and mixture.is_gaussian:
+            values = _draw_between(mixture, low, high, err[waiting], rng)
+        else:
+            values = mixture.sample(waiting.size, rng) + err[waiting] * rng.standard_normal(waiting.size)
         if step > 0.0:
             values = rounded(values, distinct, step)
         inside = (values >= low) & (values <= high)
@@ -50,6 +54,26 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     if like.limits is not None:
         x, limits = censored(x, like.x, like.limits, like.weights, rng)
     return replace(like, x=x, limits=limits)
+
+
+def _draw_between(mixture: Mixture, low: float, high: float, err: Array, rng: np.random.Generator) -> Array:
+    """Draw observed values between two bounds, be they ever so far in the tail of the mixture."""
+    total = np.hypot(mixture.sigmas, err[:, None])
+    total = np.where(total > 0.0, total, np.finfo(np.float64).tiny)
+    ends = (low - mixture.means) / total, (high - mixture.means) / total
+    # In the upper tail, probabilities are those of the reflected values, which keep their digits.
+    upper = ends[0] > -ends[1]
+    left, right = np.where(upper, -ends[1], ends[0]), np.where(upper, -ends[0], ends[1])
+    below, inside = log_ndtr(left), log_ndtr(right)
+    inside += np.log1p(-np.exp(np.minimum(below - inside, -np.finfo(np.float64).eps)))
+    shares = np.log(np.maximum(mixture.weights, np.finfo(np.float64).tiny)) + inside
+    shares = np.cumsum(np.exp(shares - shares.max(axis=1, keepdims=True)), axis=1)
+    rows = np.arange(err.size)
+    j = np.argmax(shares >= rng.random((err.size, 1)) * shares[:, -1:], axis=1)
+    z = ndtri_exp(np.minimum(np.logaddexp(below[rows, j], inside[rows, j] + np.log1p(-rng.random(err.size))), 0.0))
+    z = np.clip(z, left[rows, j], right[rows, j])
+    values = mixture.means[j] + total[rows, j] * np.where(upper[rows, j], -z, z)
+    return np.clip(values, low, high)
 
 
 def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:

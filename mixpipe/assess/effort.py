@@ -15,8 +15,8 @@ class Effort:
         Number of draws for bootstrap uncertainties and intervals.
     quality_draws : int
         Number of simulated catalogs for the p-values of the quality.
-    profile : bool
-        Whether to compute profile-likelihood intervals.
+    profile : bool or str
+        Whether to compute profile-likelihood intervals; ``auto`` computes them if a component rests on few rows.
     likelihood_ratio : int
         Number of simulated catalogs for the test against one more component.
     exact : bool
@@ -27,7 +27,7 @@ class Effort:
 
     bootstrap: int = 0
     quality_draws: int = 0
-    profile: bool = False
+    profile: bool | str = "auto"
     likelihood_ratio: int = 0
     exact: bool = True
     seed: int = 1

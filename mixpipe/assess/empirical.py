@@ -15,8 +15,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import expit, logsumexp
 
+from mixpipe.assess.catalogs import draw_catalog
+from mixpipe.assess.quality import interval_transforms
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
 
 # Rows are sorted by error into this many bins to a factor of two, with which the quantiles of the statistics are
@@ -40,14 +43,18 @@ _NO_ROWS = 1e-3
 # Directions with less information than this (the largest is of order one) are omitted, since nothing is fitted along
 # them.
 _NO_INFORMATION = 1e-10
+# Fraction of the fit between the bounds of a sample below which the sample counts as a far tail.
+_SMALL_SHARE = 1e-3
+# Largest number of rows that are simulated for the covariance.
+_MOST_ROWS = 20_000
 
 
 def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Kolmogorov-Smirnov and Anderson-Darling statistics of a correct model with fitted parameters, for many rows.
 
     Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights, the
-    scatter of the rows depends on the squared weights, and errors may be correlated with weights. One pass sorts the
-    rows by error; the remaining cost does not depend on their number.
+    scatter of the rows depends on the squared weights, and errors may be correlated with weights. If rows are limits,
+    or if the sample is the far tail of the fit, the covariance is that of 20,000 simulated rows.
 
     Parameters
     ----------
@@ -66,12 +73,33 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
         Statistics on the scale of `mixpipe.assess.quality.assess`.
     """
     point = Point.of(fit.mixture)
+    columns = _free_columns(fit, point)
+    logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
+    t = expit(logits)
     if any(family.has_edge for family in point.families):
         cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution.floor))
+    if cells.limits is not None or share_inside(fit.mixture, cells) < _SMALL_SHARE:
+        covariance, scatter = _of_simulated_rows(fit.mixture, point, columns, cells, t, rng)
+    else:
+        covariance, scatter = _of_error_bins(point, columns, cells, logits)
+    return _statistics(covariance, scatter, logits[1] - logits[0], float(cells.weights.sum()), n_draws, rng)
+
+
+def share_inside(mixture: Mixture, cells: Cells) -> float:
+    """Fraction of the values of the mixture that lie within the bounds of the sample."""
+    if cells.truncated is None:
+        return 1.0
+    low, high = cells.truncated
+    return float(np.mean(mixture.share_between(low, cells.x, high, cells.err)[1]))
+
+
+def _of_error_bins(point: Point, columns: Array, cells: Cells, logits: Array) -> tuple[Array, Array]:
+    """Covariance of the process at some probabilities, and its variance between them, from integrals over the values.
+
+    One pass sorts the rows by error; the remaining cost does not depend on their number.
+    """
     err, first, second = _error_bins(cells)
-    logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
     window = cells.truncated or (-math.inf, math.inf)
-    columns = _free_columns(fit, point)
     # Sums of g and I over the rows, with the weights, which determine the fit, and with their squares, which determine
     # the scatter.
     n_free = columns.shape[1]
@@ -90,7 +118,28 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     crossed = response @ g2.T
     covariance = scatter * (np.minimum(t[:, None], t) - t[:, None] * t) - crossed - crossed.T
     covariance += response @ info2 @ response.T
-    return _statistics(covariance, scatter, t, logits[1] - logits[0], first.sum(), n_draws, rng)
+    return covariance, scatter * np.diff(t, prepend=0.0, append=1.0)
+
+
+def _of_simulated_rows(
+    mixture: Mixture, point: Point, columns: Array, cells: Cells, t: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """The same from rows that are drawn from the mixture, which may be limits.
+
+    The distribution function of a row that lies in an interval rises evenly between the transforms of its ends. What
+    the parameters absorb is its regression on the scores of the rows.
+    """
+    order = np.lexsort((cells.weights, cells.err, cells.x))
+    some = cells[order[np.linspace(0, len(cells) - 1, min(len(cells), _MOST_ROWS)).astype(np.int64)]]
+    drawn = draw_catalog(mixture, some, rng)
+    scores = columns.T @ GeneralLikelihood(drawn).scores(point, slice(None))
+    below, above = interval_transforms(mixture, drawn)
+    risen = np.clip((t - below[:, None]) / (above - below)[:, None], 0.0, 1.0) - t
+    absorbed = (scores * drawn.weights) @ scores.T
+    rest = risen - scores.T @ (_inverse(absorbed) @ ((scores * drawn.weights) @ risen))
+    squares = drawn.squared_weights * (cells.squared_weights.sum() / drawn.squared_weights.sum())
+    steps = np.diff(rest, prepend=0.0, append=0.0, axis=1)
+    return (rest.T * squares) @ rest, squares @ steps**2
 
 
 def _error_bins(cells: Cells) -> tuple[Array, Array, Array]:
@@ -222,18 +271,17 @@ def _inverse(information: Array) -> Array:
 
 
 def _statistics(
-    covariance: Array, scatter: float, t: Array, step: float, n_data: float, n_draws: int, rng: np.random.Generator
+    covariance: Array, variance: Array, step: float, n_data: float, n_draws: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Suprema and integrals of Gaussian processes that have this covariance at t."""
+    """Suprema and integrals of Gaussian processes with this covariance, and with this variance from point to point."""
     values, basis = np.linalg.eigh(covariance)
     factor = basis * np.sqrt(np.maximum(values, 0.0))
-    process = rng.standard_normal((n_draws, t.size)) @ factor.T
+    process = rng.standard_normal((n_draws, len(covariance))) @ factor.T
     # dt / (t (1 - t)) is the differential of the logit.
     ad = np.sum(process**2, axis=1) * step / n_data
     process = np.pad(process, ((0, 0), (1, 1)))
     left, right = process[:, :-1], process[:, 1:]
     # Between two points the process is a Brownian bridge, whose maximum has a distribution in closed form (Doob).
-    variance = scatter * np.diff(t, prepend=0.0, append=1.0)
     ks = np.zeros(n_draws)
     for sign in (-1.0, 1.0):
         excess = np.sqrt((right - left) ** 2 + 2.0 * variance * rng.standard_exponential(left.shape))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
@@ -67,6 +69,22 @@ class Intervals:
         shapes = np.where(positive, in_log, mixture.shapes + z * unc.shapes)
         certain = unc.weights == 0.0
         return cls(np.where(certain, mixture.weights, weights), mixture.means + z * unc.means, sigmas, shapes)
+
+
+def of_few_rows(rows: Iterable[Mapping[str, Any]], component: int) -> dict[str, tuple[float, float]]:
+    """The 95 % profile intervals of the mean and sigma of a component, from rows of intervals.csv; empty if the
+    uncertainties say enough.
+
+    >>> row = {"method": "profile", "component": 1, "parameter": "mean", "level": 0.95, "lower": 1.0, "upper": 3.0}
+    >>> of_few_rows([row], 1), of_few_rows([row], 2)
+    ({'mean': (1.0, 3.0)}, {})
+    """
+    return {
+        row["parameter"]: (row["lower"], row["upper"])
+        for row in rows
+        if (row["method"], row["component"], row["level"]) == ("profile", component, 0.95)
+        and row["parameter"] in ("mean", "sigma")
+    }
 
 
 def check_level(level: float) -> float:

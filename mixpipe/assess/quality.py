@@ -22,6 +22,8 @@ _UPPER_TAIL = 0.999
 # truncated.
 _STEP_WIDTH = 1e-9
 _LOGITS = np.linspace(-25.0, 25.0, 201)
+# Sizes of the largest difference of the distribution functions, in words.
+_SIZES = ((0.01, "tiny"), (0.03, "small"), (0.1, "clear"), (math.inf, "large"))
 # A fit is rejected if the probability that a catalog drawn from it deviates as much is at most this.
 REJECTED = 0.01
 
@@ -59,6 +61,18 @@ class Quality:
         return "untested" if math.isnan(lowest) else "rejected" if lowest <= REJECTED else "ok"
 
 
+def describe_distance(ks: float, verdict: str) -> str:
+    """How wrong a mixture is, other than how surely it is wrong: the Kolmogorov-Smirnov statistic in words.
+
+    >>> describe_distance(0.0182, "rejected")
+    'off by at most 1.8 % of the rows: small'
+    >>> describe_distance(0.0182, "ok")
+    'off by at most 1.8 % of the rows: as much as by chance'
+    """
+    size = "as much as by chance" if verdict == "ok" else next(name for end, name in _SIZES if ks < end)
+    return f"off by at most {100.0 * ks:.2g} % of the rows: {size}"
+
+
 def pit(mixture: Mixture, cells: Cells) -> Array:
     """Probability integral transform: the probability, under the model, of a value below each one, given its error.
 
@@ -92,18 +106,15 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
 
     With sorted values u_k and cumulative weight fractions F_k, KS is the largest distance of F from u, and AD is
     ``N integral (F - u)^2 / (u (1 - u)) du`` (Anderson & Darling 1954), which is integrated exactly between the steps.
-    Both are nan if some rows are limits, because it is unknown which values might have been limits, too. Values that
-    were rounded to a grid, and bins, represent intervals; F is then the mean over the rows of the distribution
-    functions that are uniform between the transforms of both ends (Czado, Gneiting & Held 2009).
+    Values that were rounded to a grid, bins and limits represent intervals; F is then the mean over the rows of the
+    distribution functions that are uniform between the transforms of both ends (Czado, Gneiting & Held 2009).
 
     Examples
     --------
     >>> assess(Mixture([1.0], [0.0], [1.0]), Cells.from_rows([0.0], 0.5)).ks
     0.5
     """
-    if cells.limits is not None:
-        return Quality(math.nan, math.nan, math.nan)
-    if cells.edges is not None or cells.resolution.step > 0.0:
+    if cells.limits is not None or cells.edges is not None or cells.resolution.step > 0.0:
         return _assess_intervals(mixture, cells)
     u = pit(mixture, cells)
     tail = u > (_UPPER_TAIL if cells.truncated is None else 1.0)
@@ -134,19 +145,28 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     return Quality(ks, float("nan"), ad)
 
 
-def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
-    """The statistics of values each of which is known to lie in an interval."""
-    cells = cells[cells.weights > 0.0]
+def interval_transforms(mixture: Mixture, cells: Cells) -> tuple[Array, Array]:
+    """The transforms of both ends of the interval in which each value is known to lie; almost equal if it is known."""
+    low = high = cells.x
     if cells.edges is not None:
         low, high = cells.edges.T
-    else:
+    elif cells.resolution.step > 0.0:
         distinct, inverse = np.unique(cells.x, return_inverse=True)
         low, high = (side[inverse] for side in rounded_from(distinct, cells.resolution.step))
         if cells.truncated is not None:
             low, high = np.clip(low, *cells.truncated), np.clip(high, *cells.truncated)
     below, above = (pit(mixture, replace(cells, x=side, edges=None)) for side in (low, high))
+    if cells.limits is not None:
+        below = np.where(cells.limits < 0, 0.0, below)
+        above = np.where(cells.limits > 0, 1.0, above)
     # Intervals that are narrower than this are treated as steps.
-    above = np.maximum(above, below + _STEP_WIDTH)
+    return below, np.maximum(above, below + _STEP_WIDTH)
+
+
+def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
+    """The statistics of values each of which is known to lie in an interval."""
+    cells = cells[cells.weights > 0.0]
+    below, above = interval_transforms(mixture, cells)
     pairs, inverse = np.unique(np.stack([below, above], axis=1), axis=0, return_inverse=True)
     shares = np.bincount(inverse.ravel(), cells.weights) / cells.n_data
     slopes = shares / (pairs[:, 1] - pairs[:, 0])
@@ -163,39 +183,3 @@ def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:
     at = expit(0.5 * (ends[1:] + ends[:-1])[:, None] + half[:, None] * nodes)
     distance = np.interp(at, u, cumulative, left=0.0, right=1.0) - at
     return Quality(ks, math.nan, cells.n_data * float(np.sum(half[:, None] * weights * distance**2)))
-
-
-def assess_sample(mixture: Mixture, sample: Cells) -> Quality:
-    """The statistics, with p-values, of a small sample of the rows that were fitted.
-
-    Parameters that were fitted to many more rows are practically known, so that the textbook p-values for many rows
-    hold, with the effective number of rows of the weights.
-
-    Examples
-    --------
-    >>> from scipy.special import ndtri
-    >>> quantiles = Cells.from_rows(ndtri((np.arange(1000) + 0.5) / 1000))
-    >>> assess_sample(Mixture([1.0], [0.0], [1.0]), quantiles).verdict
-    'ok'
-    """
-    from scipy.special import kolmogorov
-
-    quality = assess(mixture, sample)
-    worth = sample.n_data**2 / float(sample.weights @ sample.weights)
-    ad = quality.ad * worth / sample.n_data
-    return Quality(quality.ks, float(kolmogorov(math.sqrt(worth) * quality.ks)), ad, _anderson_darling_tail(ad))
-
-
-def _anderson_darling_tail(statistic: float) -> float:
-    """Tail probability of the statistic for many values of a known distribution, to 2e-6 (Marsaglia & Marsaglia 2004).
-
-    >>> round(_anderson_darling_tail(2.492), 4)  # the 5 % point of the tables
-    0.05
-    """
-    z = statistic
-    if z < 2.0:
-        series = 2.00012 + z * (0.247105 - z * (0.0649821 - z * (0.0347962 - z * (0.0116720 - z * 0.00168691))))
-        return 1.0 - math.exp(-1.2337141 / z) / math.sqrt(z) * series if z > 0.0 else 1.0
-    exponent = 1.0776 - z * (2.30695 - z * (0.43424 - z * (0.082433 - z * (0.008056 - z * 0.0003146))))
-    # Beyond the range of the series, the tail falls like exp(-z).
-    return -math.expm1(-math.exp(exponent)) if z < 8.0 else _anderson_darling_tail(7.999) * math.exp(7.999 - z)

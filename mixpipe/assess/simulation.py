@@ -22,9 +22,6 @@ from mixpipe.model.results import Array, FitResult
 
 # Precision of twice a difference of log-likelihoods; smaller differences are indistinguishable from no gain.
 _SAME = 1e-3
-# If the fraction of a mixture between the bounds of a sample is smaller than this, the sample is only a tail and is not
-# simulated.
-_MIN_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class LikelihoodRatio:
     n_draws: int
 
 
-def _p_value(observed: float, simulated: Array) -> float:
+def p_value(observed: float, simulated: Array) -> float:
     """The share of catalogs, including the observed one, that deviate at least as much (Davison & Hinkley 1997)."""
     return (1 + int(np.count_nonzero(simulated >= observed))) / (simulated.size + 1)
 
@@ -77,14 +74,6 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
         return cells, n_rows
     rows = merged[np.repeat(np.arange(first.size), np.rint(times).astype(np.int64))]
     return replace(rows, weights=np.ones(n_rows)), n_rows
-
-
-def _share_inside(mixture: Mixture, cells: Cells) -> float:
-    """Fraction of the values of the mixture that lie within the bounds of the sample."""
-    if cells.truncated is None:
-        return 1.0
-    low, high = cells.truncated
-    return float(np.mean(mixture.share_between(low, cells.x, high, cells.err)[1]))
 
 
 def quality_pvalues(
@@ -122,8 +111,8 @@ def quality_pvalues(
     Returns
     -------
     ks_pvalue, ad_pvalue : float
-        The p-values; nan if they cannot be computed: if rows are limits, if the sample is the far tail of the fit, or
-        if more than 4000 rows without errors are fitted by exponential components, whose edge the first row fixes.
+        The p-values; nan if they cannot be computed: if more than 4000 rows without errors are fitted by exponential
+        components, whose edge the first row fixes.
 
     Raises
     ------
@@ -140,8 +129,6 @@ def quality_pvalues(
     families = [FAMILIES[name] for name in fit.mixture.families]
     most = SIMULATED_ROWS_QUADRATURE if any(family.by_quadrature for family in families) else SIMULATED_ROWS
     rows, n_rows = _one_by_one(cells, most)
-    if cells.limits is not None or _share_inside(fit.mixture, cells) < _MIN_SHARE:
-        return math.nan, math.nan
     exact = np.any(cells.err[cells.weights > 0] == 0.0)
     if n_rows > most and exact and any(family.has_edge for family in families):
         return math.nan, math.nan
@@ -150,7 +137,7 @@ def quality_pvalues(
     else:
         ks, ad = simulated_statistics(fit, rows, n_draws, seed, n_threads=n_threads)
     quality = assess(fit.mixture, cells) if observed is None else observed()
-    return _p_value(quality.ks, ks), _p_value(quality.ad, ad)
+    return p_value(quality.ks, ks), p_value(quality.ad, ad)
 
 
 def simulated_statistics(
@@ -219,7 +206,7 @@ def likelihood_ratio_test(
     Returns
     -------
     LikelihoodRatio
-        The result of the test. Its p-value is nan if the sample is the far tail of the fit, which cannot be simulated.
+        The result of the test.
 
     Raises
     ------
@@ -241,10 +228,8 @@ def likelihood_ratio_test(
         return mixture, 2.0 * (more - fewer)
 
     mixture, observed = gain(cells, n_threads)
-    if _share_inside(mixture, cells) < _MIN_SHARE:
-        return LikelihoodRatio(observed, math.nan, 0)
     rows = _one_by_one(cells, MOST_SIMULATED_ROWS)[0]
     statistics = np.array(
         repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
     )
-    return LikelihoodRatio(observed, _p_value(observed - _SAME, statistics), n_draws)
+    return LikelihoodRatio(observed, p_value(observed - _SAME, statistics), n_draws)

@@ -13,17 +13,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mixpipe.assess.quality import REJECTED, Quality
+from mixpipe.assess.intervals import of_few_rows
+from mixpipe.assess.quality import REJECTED, Quality, describe_distance
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import chance, count, measured, plural
 from mixpipe.catalog.columns import Account, ColumnData
 from mixpipe.cli.options import Request
 from mixpipe.config.settings import ColumnSettings, DensitySettings
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.regimes import FEW_ROWS
 from mixpipe.model.results import FitResult, Selection
 
 if TYPE_CHECKING:
     # What stands behind them is slow to import, and not all of it is used by every command.
+    from mixpipe.assess.assessment import Assessment
     from mixpipe.catalog.densities import DensityFile
     from mixpipe.pipeline.densities import Counts
     from mixpipe.pipeline.estimate import Outcome
@@ -43,6 +46,8 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     console.print()
     _line(console, f"{size} ({asked}), {'converged' if best.converged else 'NOT CONVERGED'}", "bold")
     console.print(_components(best, data.unit, outcome.assessment.sigma_upper))
+    for line in _few_rows(outcome.assessment):
+        _line(console, line)
     resolution = best.resolution.note(outcome.first_row)
     if resolution and resolution not in best.warnings:
         _line(console, f"resolution: {resolution}")
@@ -70,9 +75,10 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
 def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
     """The verdict on a fit, and what it is judged by."""
     limit = {"ok": f", p-values above {REJECTED:g}", "rejected": f", a p-value of {REJECTED:g} or less"}
-    limit["untested"] = ", rows are limits" if math.isnan(quality.ks) else ""
+    limit["untested"] = ""
     yield f"goodness of fit: {quality.verdict}{limit[quality.verdict]}"
     if math.isfinite(quality.ks):
+        yield f"  {describe_distance(quality.ks, quality.verdict)}"
         statistics = (
             (f"Kolmogorov-Smirnov {quality.ks:.4f}", quality.ks_pvalue),
             (f"Anderson-Darling {quality.ad:.4g}", quality.ad_pvalue),
@@ -203,14 +209,25 @@ def _components(fit: FitResult, unit: str | None, sigma_upper: Array) -> Table:
     return table
 
 
+def _few_rows(assessment: Assessment) -> Iterator[str]:
+    """Intervals of components on few rows, for which the uncertainties are too small."""
+    for j, worth in enumerate(assessment.worth):
+        ends = of_few_rows(assessment.interval_rows, j + 1)
+        if ends and worth < FEW_ROWS:
+            said = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ends.items())
+            yield f"95 % intervals of {j + 1}, which rests on some {worth:.0f} rows: {said}"
+
+
 def _remarks(fit: FitResult, j: int, sigma_upper: float) -> Iterator[str]:
     family, shape = fit.mixture.families[j], fit.mixture.shapes[j]
     if family != "gaussian":
         name = FAMILIES[family].shape_name
         third = "" if name is None else f", {name} {measured(shape, fit.uncertainties.shapes[j])}"
         yield family.replace("_", " ") + third
-    if fit.boundary[j]:
-        yield f"sigma < {sigma_upper:.3g} (95 %)" if math.isfinite(sigma_upper) else "sigma at its lower bound"
+    if math.isfinite(sigma_upper):
+        yield f"sigma < {sigma_upper:.3g} (95 %)"
+    elif fit.boundary[j]:
+        yield "sigma at its lower bound"
 
 
 def _selection(selection: Selection) -> Table:

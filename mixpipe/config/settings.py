@@ -112,7 +112,7 @@ class Settings:
     estimators: tuple[str, ...] = _default("settings", "estimators")
     bootstrap: int = _default("settings", "bootstrap")
     quality_draws: int = _default("settings", "quality_draws")
-    profile: bool = _default("settings", "profile")
+    profile: bool | str = _default("settings", "profile")
     likelihood_ratio: int = _default("settings", "likelihood_ratio")
     exact_finish: bool = _default("settings", "exact_finish")
     fits_members: bool = _default("settings", "fits_members")

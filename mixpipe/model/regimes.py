@@ -28,6 +28,9 @@ GENERAL_ROWS, QUADRATURE_ROWS = 4_000, 1_000
 
 # Up to this number of rows catalogs are simulated for p-values; beyond it, their asymptotic limit is used.
 SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE = 4_000, 1_000
+# If a component rests on fewer rows than the first number, in catalogs of up to the second, intervals are computed from
+# the profile likelihood.
+FEW_ROWS, PROFILED_ROWS = 100, 4_000
 # Largest number of rows of a catalog for which a likelihood ratio is simulated.
 MOST_SIMULATED_ROWS = 10_000_000
 # Up to this number of rows the likelihood is also maximised from the moment and histogram estimates, as a check of the

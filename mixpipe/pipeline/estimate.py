@@ -10,6 +10,7 @@ import numpy as np
 
 from mixpipe.assess.assessment import Assessment, assess_fit
 from mixpipe.assess.effort import Effort
+from mixpipe.assess.pass_quality import assess_rows
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings
@@ -201,7 +202,8 @@ def estimate_stream(
 ) -> Outcome:
     """The same for a column whose rows are not held in memory: Gaussian components, values without limits or bounds.
 
-    The other estimators, bootstrap and profiles work on the points of the sketch, the quality on a sample of the rows.
+    The other estimators, bootstrap and profiles work on the points of the sketch, the quality on all rows, which are
+    read once more.
 
     Parameters
     ----------
@@ -258,9 +260,8 @@ def estimate_stream(
         seconds = time.perf_counter() - began
     best = selection.best
     others = [_estimate(name, points, best.n_components) for name in column.estimators if name != first]
-    assessment = assess_fit(
-        points, best, effort, n_threads, sample=None if found.survey is None else found.survey.sample
-    )
+    quality = None if found.survey is None else assess_rows(best, rows, found.survey.sample, effort)
+    assessment = assess_fit(points, best, effort, n_threads, quality=quality)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
     outcome = Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)

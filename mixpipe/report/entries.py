@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS
+from mixpipe.assess.intervals import of_few_rows
 from mixpipe.report.numbers import missing, significant
 
 
@@ -123,6 +124,13 @@ class ReportEntry(_Entry):
         """The smaller of the p-values of the fit's quality; None if there is none."""
         known = [self.summary[name] for name in ("ks_pvalue", "ad_pvalue") if not missing(self.summary.get(name))]
         return min(known, default=None)
+
+    def few_rows(self, component: int) -> dict[str, tuple[float, float]]:
+        """The 95 % intervals of a component for which uncertainties do not say enough."""
+        if self.intervals is None:
+            return {}
+        rows: list[dict[str, Any]] = self.intervals.to_dict("records")  # type: ignore[assignment]
+        return of_few_rows(rows, component)
 
     @property
     def shown(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mixpipe.assess.quality import REJECTED
+from mixpipe.assess.quality import REJECTED, describe_distance
 from mixpipe.base.files import write_file
 from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
@@ -96,6 +96,7 @@ def _environment() -> jinja2.Environment:
         with_unc=with_unc,
         decimal=decimal,
         pvalue=pvalue,
+        distance=describe_distance,
         rows=rows,
         sortable=_sortable,
         compact=compact_json,
@@ -168,19 +169,25 @@ def _change_of(
     return found[0].of_column(entry.column) if found else None
 
 
-def _remark(row: Mapping[str, Any]) -> str:
-    """Remarks about a component in addition to its numbers."""
+def _remark(row: Mapping[str, Any], ends: Mapping[str, tuple[float, float]]) -> str:
+    """Remarks about a component in addition to its numbers, and its intervals."""
     words = []
     family = row.get("family", "gaussian")
     if family != "gaussian":
         third = "" if missing(row["shape"]) else f", shape {with_unc(row['shape'], row['shape_unc'])}"
         words.append(family.replace("_", " ") + third)
-    if row["boundary"]:
-        limit = row.get("sigma_upper")
-        known = not missing(limit)
-        words.append(
-            f"σ < {significant(limit, None)} (95 %)" if known else "σ at its lower bound: no width is resolved"
+    limit = row.get("sigma_upper")
+    if not missing(limit):
+        words.append(f"σ < {significant(limit, None)} (95 %)")
+    elif row["boundary"]:
+        words.append("σ at its lower bound: no width is resolved")
+    if ends:
+        symbols = {"mean": "mean", "sigma": "σ"}
+        unc = min((0.5 * (high - low) for low, high in ends.values() if high > low), default=0.0)
+        said = (
+            f"{symbols[name]} {significant(low, unc)} to {significant(high, unc)}" for name, (low, high) in ends.items()
         )
+        words.append(f"{', '.join(said)} (95 %)")
     return "; ".join(words)
 
 

@@ -206,6 +206,7 @@ class IntervalRow(_Part):
     level: float
     lower: float | None
     upper: float | None
+    preferred: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ COLUMNS = {
         "occam",
     ),
     "estimators": ("estimator", "component", "weight", "mean", "sigma", "loglik", "seconds"),
-    "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper"),
+    "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper", "preferred"),
 }
 
 # Rows per block of the members table: bounds its memory to some MB.

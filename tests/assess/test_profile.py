@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 
 import mixpipe
 from mixpipe.assess.intervals import Intervals
-from mixpipe.assess.profile import profile_intervals, sigma_upper_limit
+from mixpipe.assess.profile import profile_intervals, sigma_upper_limit, worth_in_rows
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Uncertainties
@@ -37,7 +37,7 @@ def test_one_component_with_equal_errors_in_closed_form(level):
     n, err = 60, 0.7
     x = np.random.default_rng(1).normal(3.0, 2.0, n)
     cells = Cells.from_rows(x, err)
-    found = profile_intervals(cells, mixpipe.fit_mixture(cells), level)
+    found = profile_intervals(cells, mixpipe.fit_mixture(cells), level, calibrated=False)
     quantile, variance = chi2.ppf(level, 1), x.var()
     # At the mean x.mean() + d the best total variance is variance + d^2: the fall is n ln(1 + d^2 / variance) / 2.
     d = math.sqrt(variance * math.expm1(quantile / n))
@@ -80,7 +80,7 @@ def test_at_the_ends_of_two_components_an_independent_optimiser_finds_the_fall(p
     x, err = two()
     cells = Cells.from_rows(x, err)
     fit = mixpipe.fit_mixture(cells, n_components=2)
-    intervals = getattr(profile_intervals(cells, fit, 0.9), part)
+    intervals = getattr(profile_intervals(cells, fit, 0.9, calibrated=False), part)
     assert np.all(intervals[0] < getattr(fit.mixture, part))
     assert np.all(getattr(fit.mixture, part) < intervals[1])
     for component in (0, 1):
@@ -97,7 +97,7 @@ def test_three_components_hold_the_proportions_free():
     x = Mixture([0.4, 0.3, 0.3], [0.0, 2.5, 5.0], [0.8, 0.8, 0.8]).sample(120, rng) + err * rng.standard_normal(120)
     cells = Cells.from_rows(x, err)
     fit = mixpipe.fit_mixture(cells, n_components=3)
-    ends = profile_intervals(cells, fit, 0.5).weights
+    ends = profile_intervals(cells, fit, 0.5, calibrated=False).weights
     for component in range(3):
         for end in ends[:, component]:
             drop = 2.0 * (fit.loglik - best_loglik(x, err, fit, "weights", component, end))
@@ -124,10 +124,10 @@ def test_a_sigma_of_zero_has_an_interval_from_zero():
     cells = Cells.from_rows(x, 1.0)
     fit = mixpipe.fit_mixture(cells)
     assert fit.boundary.tolist() == [True]
-    low, high = profile_intervals(cells, fit, 0.9).sigmas.ravel()
+    low, high = profile_intervals(cells, fit, 0.9, calibrated=False).sigmas.ravel()
     assert low == 0.0
     # At the boundary the two-sided 90 % end is the one-sided 95 % limit.
-    assert high == pytest.approx(sigma_upper_limit(cells, fit, 0, 0.95), rel=END)
+    assert high == pytest.approx(sigma_upper_limit(cells, fit, 0, 0.95, calibrated=False), rel=END)
     # T = 1 + s^2; twice the fall from s = 0 is 50 (ln T + (1 / T - 1) v).
     expected = brentq(lambda t: 50 * (math.log(t) + (1.0 / t - 1.0) * x.var()) - norm.ppf(0.95) ** 2, 1.0, 3.0)
     assert high == pytest.approx(math.sqrt(expected - 1.0), rel=END)
@@ -200,7 +200,7 @@ def test_ends_of_a_censored_normal_by_an_independent_optimiser():
         found = minimize_scalar(lambda v: -function(v), bounds=bounds, method="bounded", options={"xatol": 1e-8})
         return -found.fun
 
-    found = profile_intervals(cells, fit, 0.95)
+    found = profile_intervals(cells, fit, 0.95, calibrated=False)
     for end in found.means[:, 0]:
         drop = 2.0 * (fit.loglik - best(lambda sigma, end=end: loglik(end, sigma), (1e-3, 5.0)))
         # An error of 1e-4 in the distance of the end is one of 2e-4 in the drop.
@@ -214,7 +214,7 @@ def test_ends_of_a_shape_by_an_independent_optimiser():
     x = student_t.ppf((np.arange(150) + 0.5) / 150, 4)
     cells = Cells.from_rows(x, 1e-6)
     fit = mixpipe.fit_mixture(cells, family="student_t")
-    found = profile_intervals(cells, fit, 0.68)
+    found = profile_intervals(cells, fit, 0.68, calibrated=False)
     for end in found.shapes[:, 0]:
         drop = minimize(
             lambda p, end=end: -student_t.logpdf(x, end, p[0], math.exp(p[1])).sum(), [0.0, 0.0], options={"gtol": 1e-7}
@@ -226,7 +226,7 @@ def test_a_background_has_a_weight_and_no_more():
     x = np.append(two(120)[0], np.linspace(-9.5, 9.5, 40))
     cells = Cells.from_rows(x, 0.3)
     fit = mixpipe.fit_mixture(cells, n_components=3, background=(-10.0, 10.0))
-    found = profile_intervals(cells, fit)
+    found = profile_intervals(cells, fit, calibrated=False)
     j = fit.mixture.families.index("uniform")
     assert np.isnan(found.means[:, j]).all() and np.isnan(found.sigmas[:, j]).all() and np.isnan(found.shapes).all()
     assert found.weights[0, j] < fit.mixture.weights[j] < found.weights[1, j]
@@ -255,8 +255,50 @@ def test_the_upper_limit_of_a_sigma_among_limits():
     assert fit.boundary.tolist() == [True]
     total = brentq(lambda t: 50 * (math.log(t) + (1.0 / t - 1.0) * x.var()) - norm.ppf(0.95) ** 2, 1.0, 3.0)
     # The general likelihood has a width of 0.02 errors in place of none: 4e-4 in a variance of 0.06.
-    assert sigma_upper_limit(cells, fit, 0, 0.95) == pytest.approx(math.sqrt(total - 1.0), rel=4e-3)
-    assert profile_intervals(cells, fit, 0.9).sigmas[0, 0] == 0.0
+    assert sigma_upper_limit(cells, fit, 0, 0.95, calibrated=False) == pytest.approx(math.sqrt(total - 1.0), rel=4e-3)
+    assert profile_intervals(cells, fit, 0.9, calibrated=False).sigmas[0, 0] == 0.0
+
+
+def test_intervals_of_a_single_gaussian_without_errors_are_exact():
+    """Those of Student and of chi-squared, however few the rows; the plain ones are shorter."""
+    x = np.random.default_rng(2).normal(3.0, 2.0, 6)
+    cells = Cells.from_rows(x)
+    fit = mixpipe.fit_mixture(cells)
+    for level in (0.68, 0.95):
+        found, plain = profile_intervals(cells, fit, level), profile_intervals(cells, fit, level, calibrated=False)
+        half = student_t.ppf(0.5 + 0.5 * level, 5) * x.std(ddof=1) / math.sqrt(6)
+        np.testing.assert_allclose(found.means.ravel(), [x.mean() - half, x.mean() + half], atol=END * half)
+        sums = chi2.ppf([0.5 + 0.5 * level, 0.5 - 0.5 * level], 5)
+        np.testing.assert_allclose(found.sigmas.ravel(), np.sqrt(6 * x.var() / sums), rtol=END)
+        assert np.ptp(plain.means) < np.ptp(found.means)
+    limit = math.sqrt(6 * x.var() / chi2.ppf(0.1, 5))
+    assert sigma_upper_limit(cells, fit, 0, 0.9) == pytest.approx(limit, rel=END)
+
+
+def test_a_component_rests_on_as_many_rows_as_its_width_is_known_by():
+    x, err = two()
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    worth = worth_in_rows(cells, fit)
+    # Errors, and neighbours, leave less than the rows of each.
+    assert np.all(worth < fit.mixture.weights * x.size)
+    assert np.all(worth > 0.3 * fit.mixture.weights * x.size)
+    exact = Cells.from_rows(np.concatenate([norm.ppf((np.arange(40) + 0.5) / 40), 50.0 + x[:30]]))
+    np.testing.assert_allclose(worth_in_rows(exact, mixpipe.fit_mixture(exact, n_components=2)), [40, 30], rtol=1e-6)
+
+
+def test_the_interval_survives_maxima_beside_the_held_one():
+    """Ten and ten rows, of which the profile has several maxima: each end is found, and none lies inside out."""
+    rng = np.random.default_rng(20)
+    for _ in range(15):
+        x = np.where(rng.random(20) < 0.6, rng.normal(0.0, 1.0, 20), rng.normal(4.0, 0.7, 20))
+        cells = Cells.from_rows(x + 0.3 * rng.standard_normal(20), 0.3)
+        fit = mixpipe.fit_mixture(cells, n_components=2)
+        found = profile_intervals(cells, fit, 0.95)
+        for part in PARTS:
+            low, high = getattr(found, part)
+            assert np.all(low <= getattr(fit.mixture, part) + 1e-9)
+            assert np.all(high >= getattr(fit.mixture, part) - 1e-9)
 
 
 def test_mistakes_are_named():

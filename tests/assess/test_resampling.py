@@ -366,12 +366,6 @@ def test_assessment_leaves_nothing_out():
     assert np.isfinite(found.fit.uncertainties.shapes).all()
 
 
-def test_quality_of_limits_has_no_p_values():
-    x, err = draw(50)
-    limited = Cells.from_rows(x, err, limits=np.arange(50) == 0)
-    assert np.isnan(quality_pvalues(mixpipe.fit_mixture(x, err, 2), limited, n_draws=3)).all()
-
-
 @campaign
 def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
     """24 samples of each; the mean of uniform p-values is 0.5 with a standard deviation of 0.06."""

@@ -221,7 +221,7 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ("mass:", "mass:\n      Mass:", 8, "catalogs.stars.columns", "differ"),
         ("\ncatalogs", "\nsettings: {bootstrap: -1}\ncatalogs", 2, "settings.bootstrap", ">= 2"),
         ("\ncatalogs", "\nsettings: {bootstrap: 1}\ncatalogs", 2, "settings.bootstrap", ">= 2"),
-        ("\ncatalogs", "\nsettings: {profile: maybe}\ncatalogs", 2, "settings.profile", "true or false"),
+        ("\ncatalogs", "\nsettings: {profile: maybe}\ncatalogs", 2, "settings.profile", "auto, true or false"),
         ("mass:", "mass: {truncated: [3, 2]}", 7, "catalogs.stars.columns.mass", "two increasing numbers"),
         ("mass:", "mass: {background: [3]}", 7, "catalogs.stars.columns.mass.background", "two increasing numbers"),
         ("mass:", "mass: {kind: pdfs}", 7, "catalogs.stars.columns.mass.kind", "values or densities"),

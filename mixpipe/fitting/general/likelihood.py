@@ -304,18 +304,21 @@ class GeneralLikelihood:
 
     def score_products(self, point: Point) -> Array:
         """Sum over the rows of products of their scores times the squared weight: the covariance of the total score."""
-        units = self.units(point)
-        logs = places(units)
 
         def block(rows: slice) -> Array:
-            scores = self._scores(point, units, rows, inside=False)[1]
-            if self.truncated:
-                scores = scores - self._scores(point, units, rows, inside=True)[1]
-            else:
-                scores[logs] -= point.weights[:, None]
+            scores = self.scores(point, rows)
             return (scores * self.squares[rows]) @ scores.T
 
         return np.asarray(np.sum(self._over_blocks(block), axis=0))
+
+    def scores(self, point: Point, rows: slice) -> Array:
+        """Derivatives of the log-likelihoods of rows by the variables in their `units`, shape (n_variables, n_rows)."""
+        units = self.units(point)
+        scores = self._scores(point, units, rows, inside=False)[1]
+        if self.truncated:
+            return scores - self._scores(point, units, rows, inside=True)[1]
+        scores[places(units)] -= point.weights[:, None]
+        return scores
 
     # ----- derivatives
 

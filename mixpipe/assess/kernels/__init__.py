@@ -1,0 +1,1 @@
+"""The jitted functions of the quality; see `mixpipe.fitting.kernels`."""

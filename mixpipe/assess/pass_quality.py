@@ -1,0 +1,104 @@
+"""The quality of a fit to all rows of a column, from one pass over them, however many there are."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from mixpipe.assess.effort import Effort
+from mixpipe.assess.empirical import limit_statistics
+from mixpipe.assess.kernels import transforms
+from mixpipe.assess.quality import Quality
+from mixpipe.assess.simulation import p_value
+from mixpipe.model.cells import Cells
+from mixpipe.model.results import FitResult
+from mixpipe.model.rows import Block, Rows
+
+# Bins of the transform, evenly spaced in the inverse hyperbolic sine of its logit, out to the smallest double: in the
+# middle they are narrower than 2e-5, so that the largest distance is missed by less than the fraction 0.003 of its
+# scatter for 10^8 rows.
+_N_BINS = 1 << 18
+_LARGEST_LOGIT = 710.0
+_PER_UNIT = 0.5 * _N_BINS / math.asinh(_LARGEST_LOGIT)
+# Rounded values whose transform is known to this count as steps.
+_NARROWEST = 1e-5
+# Sums of whole numbers stay below this, in 63 bits; weights are rounded to this part of their sum.
+_LARGEST_SUM = 2.0**61
+_WEIGHT_PARTS = 2.0**40
+
+
+def assess_rows(fit: FitResult, rows: Rows, sample: Cells, effort: Effort) -> Quality:
+    """The quality of a fit to all rows, with p-values from its limit for many rows if catalogs are asked for.
+
+    Parameters
+    ----------
+    fit : FitResult
+        A fit of Gaussian components.
+    rows : Rows
+        The rows that were fitted.
+    sample : Cells
+        Some of the rows, which say how the errors and the weights are distributed.
+    effort : Effort
+        Number of draws of the limit (`limit_statistics`), and their seed.
+    """
+    quality = statistics_of_rows(fit, rows)
+    if not effort.quality_draws:
+        return quality
+    ks, ad = limit_statistics(fit, sample, effort.quality_draws, np.random.default_rng(effort.seed))
+    # The limit scales with the effective number of rows.
+    first, second = float(sample.weights.sum()), float(sample.squared_weights.sum())
+    ks *= first / math.sqrt(second * fit.n_data)
+    ad *= first / second
+    return replace(quality, ks_pvalue=p_value(quality.ks, ks), ad_pvalue=p_value(quality.ad, ad))
+
+
+def statistics_of_rows(fit: FitResult, rows: Rows) -> Quality:
+    """Kolmogorov-Smirnov and Anderson-Darling statistics of all rows, without p-values.
+
+    The same as `mixpipe.assess.quality.assess` but for the width of the bins in which the transforms are counted.
+    Sums are of whole numbers, so that they do not depend on the order of the rows or on the threads.
+
+    Examples
+    --------
+    >>> from mixpipe.assess.quality import assess
+    >>> from mixpipe.fitting.choose import fit_mixture
+    >>> cells = Cells.from_rows(np.linspace(-1.0, 1.0, 5000) ** 3, err=0.1)
+    >>> fit = fit_mixture(cells)
+    >>> one, other = statistics_of_rows(fit, Rows.of(cells)), assess(fit.mixture, cells)
+    >>> abs(one.ks - other.ks) < 2e-4, abs(one.ad / other.ad - 1.0) < 1e-3
+    (True, True)
+    """
+    parts = _WEIGHT_PARTS / fit.n_data
+    unit = _LARGEST_SUM * _NARROWEST / _WEIGHT_PARTS
+    model = fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas**2
+    tables = [np.zeros((3, _N_BINS), dtype=np.int64) for _ in range(rows.n_threads)]
+    free = deque(tables)
+
+    def add(piece: Block) -> None:
+        x, err, weights = piece
+        table = free.popleft()
+        shares = np.rint(weights * parts).astype(np.int64)
+        half_step = 0.5 * fit.resolution.step
+        transforms.count_transforms(x, err, shares, half_step, *model, _PER_UNIT, _NARROWEST, unit, *table)
+        free.append(table)
+
+    for _ in rows.each(add):
+        pass
+    return _quality(np.sum(tables, axis=0), unit, fit.n_data)
+
+
+def _quality(table: NDArray[np.int64], unit: float, n_data: float) -> Quality:
+    """The statistics, from the distribution function of the transforms at the edges of the bins."""
+    edges = np.sinh((np.arange(_N_BINS + 1) - 0.5 * _N_BINS) / _PER_UNIT)
+    t = expit(edges)
+    counts, slopes, offsets = np.cumsum(table, axis=1).astype(np.float64)
+    total = counts[-1] + offsets[-1] / unit
+    below = np.append(0.0, (counts + (slopes * t[1:] + offsets) / unit) / total)
+    distance = below - t
+    # dt / (t (1 - t)) is the differential of the logit.
+    return Quality(float(np.abs(distance).max()), math.nan, n_data * float(np.trapezoid(distance**2, edges)))
