@@ -6,10 +6,11 @@ Needs scikit-learn: ``pip install "mixpipe[sklearn]"``.
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -19,12 +20,17 @@ from mixpipe.model.criteria import aic, bic
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 
+# Rounding of what a scaler leaves.
+_SCALED = 1e-9
+
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
     """Mixture of one feature with a measurement error for each row.
 
     Like `sklearn.mixture.GaussianMixture`, with errors taken out, the global maximum instead of a start to choose, and
-    no random number. `err` is metadata: ``set_fit_request(err=True)`` hands it on in pipelines and cross-validation.
+    no random number. `err` is metadata, which ``set_fit_request(err=True)`` hands on in cross-validation, or a column
+    of X. A step of a pipeline that scales X leaves metadata as they are; errors that are a column of X are scaled by
+    `MeasurementScaler`.
 
     Parameters
     ----------
@@ -36,6 +42,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         ``bic``, ``aic`` or ``icl``.
     family : str
         Of the components: one of `mixpipe.model.families.FAMILIES`.
+    err_column : int or None
+        The column of X that contains the errors of the other one, 0 or 1; None if X has values only.
     n_threads : int or None
         Threads; all cores by default. The result does not depend on it.
 
@@ -67,12 +75,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         max_components: int = 10,
         criterion: str = "bic",
         family: str = "gaussian",
+        err_column: int | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.n_components = n_components
         self.max_components = max_components
         self.criterion = criterion
         self.family = family
+        self.err_column = err_column
         self.n_threads = n_threads
 
     def fit(
@@ -83,7 +93,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         Parameters
         ----------
         X : array_like, shape (n_samples, 1)
-            Values.
+            Values; with a second column for the errors if there is an `err_column`.
         y : object
             Not used.
         err : array_like, shape (n_samples,), float or None
@@ -91,7 +101,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         sample_weight : array_like, shape (n_samples,), or None
             Row weights.
         """
-        x = self._values(X, reset=True)
+        table = validate_data(self, X, reset=True, dtype=np.float64)
+        x, err = self._measured(table, err)
+        scaled = "" if self.err_column is not None or err is None else _scaled_to(x)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
             if not np.any(sample_weight):
@@ -111,6 +123,13 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             self.result_ = fit_mixture(
                 x, err, self.n_components, weights=sample_weight, family=self.family, n_threads=self.n_threads
             )
+        if scaled:
+            text = (
+                f"X has {scaled}, as a scaler leaves it, which does not scale err: pass the errors as a column of X "
+                "(err_column) through MeasurementScaler"
+            )
+            warnings.warn(text, stacklevel=2)
+            self.result_ = self.result_.with_warning(text)
         return self
 
     def predict(self, X: ArrayLike, err: ArrayLike | None = None) -> NDArray[np.int64]:
@@ -120,12 +139,12 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike, err: ArrayLike | None = None) -> Array:
         """Probability that each row belongs to each component, shape ``(n_samples, n_components_)``."""
         check_is_fitted(self)
-        return self._mixture.responsibilities(self._values(X), _errors(err))
+        return self._mixture.responsibilities(*self._values(X, err))
 
     def score_samples(self, X: ArrayLike, err: ArrayLike | None = None) -> Array:
         """Natural logarithm of the density of each row, as observed with its error."""
         check_is_fitted(self)
-        return self._mixture.logpdf(self._values(X), _errors(err))
+        return self._mixture.logpdf(*self._values(X, err))
 
     def score(self, X: ArrayLike, y: object = None, err: ArrayLike | None = None) -> float:
         """Mean of the log-densities of the rows."""
@@ -170,16 +189,104 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     def _mixture(self) -> Mixture:
         return self.result_.mixture
 
-    def _values(self, X: ArrayLike, *, reset: bool = False) -> Array:
-        """The one feature, checked; `reset` where it is learnt what is to be expected."""
-        return _only_column(validate_data(self, X, reset=reset, dtype=np.float64))
+    def _values(self, X: ArrayLike, err: ArrayLike | None) -> tuple[Array, ArrayLike]:
+        """Values and errors, checked; zero for errors that are not given."""
+        x, err = self._measured(validate_data(self, X, reset=False, dtype=np.float64), err)
+        return x, 0.0 if err is None else err
+
+    def _measured(self, table: Array, err: ArrayLike | None) -> tuple[Array, ArrayLike | None]:
+        """Values and errors, from one or two columns."""
+        if self.err_column is None:
+            return _only_column(table), err
+        if self.err_column not in (0, 1):
+            raise ValueError(f"err_column must be 0, 1 or None, found {self.err_column!r}")
+        if err is not None:
+            raise ValueError("err beside an err_column; expected one of them")
+        if table.shape[1] != 2:
+            raise ValueError(f"X has {table.shape[1]} features; expected two, values and errors")
+        return table[:, 1 - self.err_column], table[:, self.err_column]
+
+
+class MeasurementScaler(TransformerMixin, BaseEstimator):
+    """Standardise a column of values together with the column of their errors.
+
+    Values lose their mean and are divided by their standard deviation, by which errors are divided, too.
+
+    Parameters
+    ----------
+    err_column : int
+        The column of the errors, 0 or 1; the other one contains the values.
+
+    Attributes
+    ----------
+    mean_, scale_ : float
+        Mean and standard deviation of the values; the scale is 1 for equal values.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> X = np.array([[10.0, 1.0], [20.0, 1.0], [60.0, 1.0]])
+    >>> MeasurementScaler().fit_transform(X).round(2).tolist()
+    [[-0.93, 0.05], [-0.46, 0.05], [1.39, 0.05]]
+    >>> pipeline = make_pipeline(MeasurementScaler(), MixtureEstimator(1, err_column=1)).fit(X)
+    >>> scaler, estimator = pipeline[0], pipeline[-1]
+    >>> (scaler.mean_ + scaler.scale_ * estimator.means_).round(1).tolist()
+    [30.0]
+    """
+
+    def __init__(self, err_column: int = 1) -> None:
+        self.err_column = err_column
+
+    def fit(self, X: ArrayLike, y: object = None) -> MeasurementScaler:
+        """Find the mean and the standard deviation of the values."""
+        x = self._table(X, reset=True)[:, 1 - self.err_column]
+        self.mean_ = float(x.mean())
+        self.scale_ = float(x.std()) or 1.0
+        return self
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Scale values and errors, shape ``(n_samples, 2)``."""
+        check_is_fitted(self)
+        return (self._table(X) - self._shift()) / self.scale_
+
+    def inverse_transform(self, X: ArrayLike) -> Array:
+        """Values and errors in their former unit, shape ``(n_samples, 2)``."""
+        check_is_fitted(self)
+        return self._table(X) * self.scale_ + self._shift()
+
+    def _shift(self) -> Array:
+        shift = np.full(2, self.mean_)
+        shift[self.err_column] = 0.0
+        return shift
+
+    def _table(self, X: ArrayLike, *, reset: bool = False) -> Array:
+        if self.err_column not in (0, 1):
+            raise ValueError(f"err_column must be 0 or 1, found {self.err_column!r}")
+        table: Array = validate_data(self, X, reset=reset, dtype=np.float64)
+        if table.shape[1] != 2:
+            raise ValueError(f"X has {table.shape[1]} features; expected two, values and errors")
+        if np.any(table[:, self.err_column] < 0.0):
+            raise ValueError(f"column {self.err_column} of X has negative numbers; expected errors")
+        return table
+
+
+def _scaled_to(x: Array) -> str:
+    """What a scaler of scikit-learn has made of the values, in words; empty if they look as they were measured."""
+    if x.size < 3:
+        return ""
+    low, middle, high = np.quantile(x, (0.25, 0.5, 0.75))
+    for said, numbers, expected in (
+        ("mean 0 and standard deviation 1", (x.mean(), x.std()), (0.0, 1.0)),
+        ("values from 0 to 1", (x.min(), x.max()), (0.0, 1.0)),
+        ("values up to 1 or -1", (np.abs(x).max(), 1.0), (1.0, 1.0)),
+        ("median 0 and interquartile range 1", (middle, high - low), (0.0, 1.0)),
+    ):
+        if np.allclose(numbers, expected, rtol=0.0, atol=_SCALED):
+            return said
+    return ""
 
 
 def _only_column(table: Array) -> Array:
     if table.shape[1] != 1:
         raise ValueError(f"X has {table.shape[1]} features; expected one, a column of values")
     return table[:, 0]
-
-
-def _errors(err: ArrayLike | None) -> ArrayLike:
-    return 0.0 if err is None else err

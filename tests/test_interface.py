@@ -27,7 +27,7 @@ def test_every_public_name_is_there():
 
 
 def test_units_come_out_as_they_go_in():
-    plain = mixpipe.fit_mixture(X, ERR)
+    plain = mixpipe.fit_mixture(X, ERR, n_components=1)
     assert plain.unit is None
     for x, err in (
         (X * u.mas, ERR * u.mas),
@@ -36,7 +36,7 @@ def test_units_come_out_as_they_go_in():
         (MaskedColumn(X, unit="mas"), ERR),
         (Masked(X * u.mas), ERR * u.mas),
     ):
-        fit = mixpipe.fit_mixture(x, err)
+        fit = mixpipe.fit_mixture(x, err, n_components=1)
         assert fit.unit == u.mas
         # A factor of a thousand, back and forth.
         assert fit.mixture.means == pytest.approx(plain.mixture.means, rel=1e-14)
@@ -49,7 +49,7 @@ def test_units_come_out_as_they_go_in():
         lambda x, err: mixpipe.choose_n_components(x, err, max_components=2).best,
         lambda x, err: mixpipe.choose_n_components(x, err, max_components=2).fits[0],
         mixpipe.fit_moments,
-        lambda x, err: mixpipe.fit_mixture(x, err, family="laplace"),
+        lambda x, err: mixpipe.fit_mixture(x, err, n_components=1, family="laplace"),
         lambda x, err: mixpipe.fit_mixture(x, err, start=Mixture([1.0], [7.4], [0.1])),
         lambda x, err: mixpipe.fit_density(np.linspace(0, 1, 20) * x.unit, np.ones(20), 1),
     ],
@@ -69,7 +69,7 @@ def test_every_fit_knows_its_unit(fit):
 )
 def test_errors_without_the_unit_of_a_quantity_are_refused(err, message):
     with pytest.raises(ValueError, match=message):
-        mixpipe.fit_mixture(X * u.mas, err)
+        mixpipe.fit_mixture(X * u.mas, err, n_components=1)
 
 
 def fits(unit: object = None) -> Selection:
@@ -146,7 +146,7 @@ def bounds(figure) -> tuple[float, float]:
 
 
 def test_plots():
-    fit = mixpipe.fit_mixture(X * u.mas, ERR * u.mas)
+    fit = mixpipe.fit_mixture(X * u.mas, ERR * u.mas, n_components=1)
     with_data = fit.plot(X * u.mas, ERR * u.mas, label="parallax")
     assert with_data.axes[-1].get_xlabel() == "parallax [mas]"
     # The same data in another unit, or as cells, are drawn in the unit of the fit.

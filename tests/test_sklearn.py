@@ -4,32 +4,22 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mixpipe
-from mixpipe import sklearn as adapter
-from mixpipe.sklearn import MixtureEstimator
+from mixpipe.sklearn import MeasurementScaler, MixtureEstimator
 
 
 class OfFirstColumn(MixtureEstimator):
     """Scikit-learn's checks come with tables of several columns, which the estimator would refuse."""
 
-    def _values(self, X, *, reset=False):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(adapter, "_only_column", lambda table: table[:, 0])
-            return super()._values(X, reset=reset)
+    def _measured(self, table, err):
+        return table[:, 0], err
 
 
-def cannot_pass(estimator) -> dict[str, str]:
-    return {
-        # Repeated rows are ties, and ties of values without errors raise the lower bound of the sigmas.
-        "check_sample_weight_equivalence_on_dense_data": "a repeated value without error says how values are rounded"
-    }
-
-
-@parametrize_with_checks(
-    [OfFirstColumn(2, n_threads=1), OfFirstColumn(max_components=3, n_threads=1)], expected_failed_checks=cannot_pass
-)
+@parametrize_with_checks([OfFirstColumn(2, n_threads=1), OfFirstColumn(max_components=3, n_threads=1)])
 def test_conventions_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -101,3 +91,51 @@ def test_more_than_one_feature_is_refused(data):
     X, err = data
     with pytest.raises(ValueError, match="X has 2 features; expected one"):
         MixtureEstimator(2).fit(np.hstack([X, X]), err=err)
+
+
+def test_a_pipeline_that_scales_values_and_errors_finds_the_same_mixture(data):
+    X, err = data
+    fit = mixpipe.fit_mixture(X[:, 0], err, 2)
+    for order in ((X, err[:, None]), (err[:, None], X)):
+        table, column = np.hstack(order), 1 if order[0] is X else 0
+        scaler, estimator = MeasurementScaler(column), MixtureEstimator(2, err_column=column)
+        pipeline = make_pipeline(scaler, estimator).fit(table)
+        assert scaler.mean_ + scaler.scale_ * estimator.means_ == pytest.approx(fit.mixture.means, abs=1e-4)
+        assert scaler.scale_ * estimator.sigmas_ == pytest.approx(fit.mixture.sigmas, rel=1e-4)
+        proba = fit.mixture.responsibilities(X[:, 0], err)
+        np.testing.assert_allclose(pipeline.predict_proba(table), proba, atol=1e-4)
+        # A density has the inverse unit of the values.
+        assert pipeline.score(table) == pytest.approx(fit.loglik / len(X) + np.log(scaler.scale_), abs=1e-6)
+        np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(table)), table, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler()])
+def test_errors_that_cannot_have_been_scaled_are_warned_of(data, scaler):
+    X, err = data
+    estimator = MixtureEstimator(2)
+    with pytest.warns(UserWarning, match="as a scaler leaves it, which does not scale err"):
+        estimator.fit(scaler.fit_transform(X), err=err)
+    assert any("MeasurementScaler" in text for text in estimator.result_.warnings)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_where_nothing_was_scaled(data):
+    X, err = data
+    MixtureEstimator(2).fit(X, err=err)
+    MixtureEstimator(2).fit(StandardScaler().fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda X, err: MixtureEstimator(2, err_column=2).fit(X), "err_column must be 0, 1 or None, found 2"),
+        (lambda X, err: MixtureEstimator(2, err_column=1).fit(X), "X has 1 features; expected two"),
+        (lambda X, err: MixtureEstimator(2, err_column=1).fit(np.hstack([X, X]), err=err), "expected one of them"),
+        (lambda X, err: MeasurementScaler(3).fit(np.hstack([X, X])), "err_column must be 0 or 1, found 3"),
+        (lambda X, err: MeasurementScaler().fit(X), "X has 1 features; expected two"),
+        (lambda X, err: MeasurementScaler().fit(np.hstack([X, X])), "column 1 of X has negative numbers"),
+    ],
+)
+def test_mistakes_with_columns_are_named(data, make, message):
+    with pytest.raises(ValueError, match=message):
+        make(*data)

@@ -94,7 +94,7 @@ def assess_fit(
     --------
     >>> from mixpipe.fitting.choose import fit_mixture
     >>> cells = Cells.from_rows([1.0, 1.2, 0.7, 1.1, 0.9], err=0.5)
-    >>> found = assess_fit(cells, fit_mixture(cells), Effort(quality_draws=99))
+    >>> found = assess_fit(cells, fit_mixture(cells, n_components=1), Effort(quality_draws=99))
     >>> found.fit.boundary, found.sigma_upper.round(2)
     (array([ True]), array([0.75]))
     """
@@ -196,8 +196,8 @@ def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
     if quality.verdict == "rejected":
         yield (
             f"the mixture does not describe the data ({name} p {chance(value, n_draws)}; "
-            f"{describe_distance(quality.ks, quality.verdict)}): try more components, other families, a background, or a floor for "
-            "errors that are too small"
+            f"{describe_distance(quality.ks, quality.verdict)}): try more components, other families, a background, or "
+            "a floor for errors that are too small"
         )
 
 

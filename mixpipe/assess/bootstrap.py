@@ -184,7 +184,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     --------
     >>> from mixpipe.fitting.choose import fit_mixture
     >>> cells = Cells.from_rows(np.linspace(-1.0, 1.0, 100), err=0.1)
-    >>> unc = bootstrap(cells, fit_mixture(cells), n_draws=400, seed=1).uncertainties()
+    >>> unc = bootstrap(cells, fit_mixture(cells, n_components=1), n_draws=400, seed=1).uncertainties()
     >>> bool(abs(unc.means[0] - cells.x.std() / 10.0) < 0.01)
     True
     """

@@ -91,7 +91,7 @@ def worth_in_rows(cells: Cells, fit: FitResult) -> Array:
     --------
     >>> from mixpipe.fitting.choose import fit_mixture
     >>> cells = Cells.from_rows([1.0, 2.0, 4.0, 7.0, 11.0], err=0.5)
-    >>> worth_in_rows(cells, fit_mixture(cells)).round(2)
+    >>> worth_in_rows(cells, fit_mixture(cells, n_components=1)).round(2)
     array([5.])
     """
     mixture = fit.mixture
@@ -191,7 +191,7 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68, *, cali
     --------
     >>> from mixpipe.fitting.choose import fit_mixture
     >>> cells = Cells.from_rows([1.0, 2.0, 4.0, 7.0, 11.0], err=0.5)
-    >>> profile_intervals(cells, fit_mixture(cells)).means.ravel().round(2)
+    >>> profile_intervals(cells, fit_mixture(cells, n_components=1)).means.ravel().round(2)
     array([2.94, 7.06])
     """
     tail = float(ndtr(-check_level(level)))
@@ -243,7 +243,7 @@ def sigma_upper_limit(
     --------
     >>> from mixpipe.fitting.choose import fit_mixture
     >>> cells = Cells.from_rows([1.0, 1.1, 0.9, 1.05, 0.95], err=0.1)
-    >>> fit = fit_mixture(cells)
+    >>> fit = fit_mixture(cells, n_components=1)
     >>> fit.mixture.sigmas, round(sigma_upper_limit(cells, fit, 0), 2)
     (array([0.]), 0.18)
     """

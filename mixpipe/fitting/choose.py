@@ -25,7 +25,7 @@ _CLOSE_CHOICE = 2.0
 def fit_mixture(
     x: Any,
     err: Any = None,
-    n_components: int = 1,
+    n_components: int | None = None,
     *,
     weights: Any = None,
     weight_kind: str = "auto",
@@ -48,7 +48,7 @@ def fit_mixture(
     err : array_like, shape (n_data,), float or None
         One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors.
     n_components : int
-        Number of components, M.
+        Number of components, M; it has to be given, unless it is that of `start`.
     weights : array_like, shape (n_data,), or None
         Row weights.
     weight_kind : str
@@ -64,7 +64,7 @@ def fit_mixture(
         values.
     start : Mixture or None
         Climb from this mixture instead of searching for the global maximum. Its families and the ranges of its uniform
-        components are kept, and `family` and `background` are ignored.
+        components are kept.
     algorithm : str
         ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. Plain EM and
         `equal_sigmas` require Gaussian components and values without limits.
@@ -82,6 +82,8 @@ def fit_mixture(
 
     Raises
     ------
+    TypeError
+        Without a number of components.
     ValueError
         For values that are not finite, negative errors, or options that contradict each other.
 
@@ -94,6 +96,10 @@ def fit_mixture(
     >>> fit_mixture(x, 0.6, n_components=2).mixture
     Mixture(weights=[0.5 0.5], means=[0. 9.], sigmas=[0.798 0.798])
     """
+    if n_components is None:
+        if start is None:
+            raise TypeError("fit_mixture needs n_components, a number of components; choose_n_components chooses it")
+        n_components = start.n_components
     n_components = check_count("n_components", n_components)
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     problem = Problem(cells, family, _range_of(background, cells), equal_sigmas, n_threads)
@@ -108,6 +114,10 @@ def fit_mixture(
         return finished(x, cells, engine.fits(problem, n_components, last=1).results()[-1])
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
+    if family not in ("gaussian", *start.families):
+        raise ValueError(
+            f"family {family!r} with a start of {', '.join(dict.fromkeys(start.families))}: expected the same"
+        )
     return finished(x, cells, engine.climb(problem, start, algorithm))
 
 

@@ -103,12 +103,16 @@ class Cells:
     def _check_window(self) -> None:
         if self.truncated is None:
             return
-        low, high = (float(bound) for bound in self.truncated)
+        try:
+            low, high = self.truncated
+            low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+        except (TypeError, ValueError):
+            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated!r}") from None
         object.__setattr__(self, "truncated", (low, high))
         if self.limits is not None:
             raise ValueError("limits and a window together: expected one of them")
         if not low < high:
-            raise ValueError(f"the window must be two increasing bounds, found {self.truncated}")
+            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated}")
         outside = np.count_nonzero((self.x < low) | (self.x > high))
         if outside:
             raise ValueError(f"{outside} values lie outside the window from {low} to {high}")

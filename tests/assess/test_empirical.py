@@ -26,7 +26,7 @@ def draw(n, mixture=TRUTH, seed=1):
 
 def test_a_normal_with_fitted_mean_and_width_has_the_published_distribution():
     cells = Cells.from_rows(np.random.default_rng(2).normal(3.0, 2.0, 5000), 0.5)
-    ks, ad = limit_statistics(mixpipe.fit_mixture(cells), cells, 10_000, np.random.default_rng(3))
+    ks, ad = limit_statistics(mixpipe.fit_mixture(cells, n_components=1), cells, 10_000, np.random.default_rng(3))
     # Stephens (1974), case 3. Upper tails of 10,000 draws: the shares are known to 0.003, 0.0022 and 0.001.
     for value, share, unc in ((0.631, 0.10, 0.003), (0.752, 0.05, 0.0022), (1.035, 0.01, 0.001)):
         assert np.mean(ad > value) == pytest.approx(share, abs=4 * unc)
@@ -46,7 +46,7 @@ def test_a_sigma_on_the_boundary_is_no_parameter():
     """All scatter is noise: the mean alone is fitted."""
     x = 0.9 * np.random.default_rng(5).standard_normal(5000)
     cells = Cells.from_rows(x, 1.0)
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     assert fit.boundary.tolist() == [True]
     _, ad = limit_statistics(fit, cells, 10_000, np.random.default_rng(6))
     # Stephens (1974), case 1.
@@ -149,7 +149,7 @@ def test_a_window_that_cuts_nothing_and_many_degrees_of_freedom_change_nothing()
     """Student's t with 1000 degrees of freedom, the bound, is a Gaussian, and so is one with two far bounds."""
     x, err = draw(5000, Mixture([1.0], [0.0], [1.0]))
     cells = Cells.from_rows(x, err)
-    gaussian = mixpipe.fit_mixture(cells)
+    gaussian = mixpipe.fit_mixture(cells, n_components=1)
     student = replace(gaussian, mixture=Mixture([1.0], [0.0], [1.0], ("student_t",), [1000.0]))
     bounded = Cells.from_rows(x, err, truncated=(-100.0, 100.0))
     expected = limit_statistics(replace(gaussian, mixture=Mixture([1.0], [0.0], [1.0])), cells, 500, rng_of(17))
@@ -181,11 +181,11 @@ def test_p_values_of_many_rows_of_other_families_tell_right_from_wrong():
     rng = np.random.default_rng(18)
     x = rng.laplace(0.0, 1.0, 20_000) + 0.3 * rng.standard_normal(20_000)
     cells = Cells.from_rows(x, 0.3)
-    right, wrong = (mixpipe.fit_mixture(cells, family=family) for family in ("laplace", "skew_normal"))
+    right, wrong = (mixpipe.fit_mixture(cells, n_components=1, family=family) for family in ("laplace", "skew_normal"))
     assert min(quality_pvalues(right, cells)) > 0.01
     assert max(quality_pvalues(wrong, cells)) < 0.01
     cut = Cells.from_rows(x[x > -1.0], 0.3, truncated=(-1.0, np.inf))
-    assert min(quality_pvalues(mixpipe.fit_mixture(cut, family="laplace"), cut)) > 0.01
+    assert min(quality_pvalues(mixpipe.fit_mixture(cut, n_components=1, family="laplace"), cut)) > 0.01
     # The edge of exact exponential values is where the first of them lies: no limit describes that.
     exact = Cells.from_rows(rng.exponential(1.0, 5000))
-    assert np.isnan(quality_pvalues(mixpipe.fit_mixture(exact, family="exponential"), exact)).all()
+    assert np.isnan(quality_pvalues(mixpipe.fit_mixture(exact, n_components=1, family="exponential"), exact)).all()

@@ -37,7 +37,7 @@ def test_one_component_with_equal_errors_in_closed_form(level):
     n, err = 60, 0.7
     x = np.random.default_rng(1).normal(3.0, 2.0, n)
     cells = Cells.from_rows(x, err)
-    found = profile_intervals(cells, mixpipe.fit_mixture(cells), level, calibrated=False)
+    found = profile_intervals(cells, mixpipe.fit_mixture(cells, n_components=1), level, calibrated=False)
     quantile, variance = chi2.ppf(level, 1), x.var()
     # At the mean x.mean() + d the best total variance is variance + d^2: the fall is n ln(1 + d^2 / variance) / 2.
     d = math.sqrt(variance * math.expm1(quantile / n))
@@ -122,7 +122,7 @@ def test_intervals_end_where_the_parameters_do():
 def test_a_sigma_of_zero_has_an_interval_from_zero():
     x = 0.5 * np.linspace(-1.0, 1.0, 50)
     cells = Cells.from_rows(x, 1.0)
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     assert fit.boundary.tolist() == [True]
     low, high = profile_intervals(cells, fit, 0.9, calibrated=False).sigmas.ravel()
     assert low == 0.0
@@ -140,7 +140,7 @@ def test_the_upper_limit_of_sigma_covers(sigma, most):
     below, limits = 0, []
     for _ in range(400):
         cells = Cells.from_rows(rng.normal(0.0, math.hypot(sigma, 1.0), 50), 1.0)
-        limits.append(sigma_upper_limit(cells, mixpipe.fit_mixture(cells), 0))
+        limits.append(sigma_upper_limit(cells, mixpipe.fit_mixture(cells, n_components=1), 0))
         below += limits[-1] >= sigma
     assert 0.95 - 3 * math.sqrt(0.05 * 0.95 / 400) <= below / 400 <= most
     # s^2 has an uncertainty of T sqrt(2 / 50) = 0.2 T: the limit says something.
@@ -190,7 +190,7 @@ def test_ends_of_a_censored_normal_by_an_independent_optimiser():
     hidden = x < limit
     x = np.where(hidden, limit, x)
     cells = Cells.from_rows(x, 0.3, limits=np.where(hidden, -1, 0))
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
 
     def loglik(mean, sigma):
         total = math.hypot(sigma, 0.3)
@@ -213,7 +213,7 @@ def test_ends_of_a_censored_normal_by_an_independent_optimiser():
 def test_ends_of_a_shape_by_an_independent_optimiser():
     x = student_t.ppf((np.arange(150) + 0.5) / 150, 4)
     cells = Cells.from_rows(x, 1e-6)
-    fit = mixpipe.fit_mixture(cells, family="student_t")
+    fit = mixpipe.fit_mixture(cells, n_components=1, family="student_t")
     found = profile_intervals(cells, fit, 0.68, calibrated=False)
     for end in found.shapes[:, 0]:
         drop = minimize(
@@ -251,7 +251,7 @@ def test_the_upper_limit_of_a_sigma_among_limits():
     """Half of the rows are upper limits far above all values: they say nothing, and the closed form is that without."""
     x = 0.5 * np.linspace(-1.0, 1.0, 50)
     cells = Cells.from_rows(np.append(x, np.full(50, 30.0)), 1.0, limits=np.append(np.zeros(50), np.full(50, -1)))
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     assert fit.boundary.tolist() == [True]
     total = brentq(lambda t: 50 * (math.log(t) + (1.0 / t - 1.0) * x.var()) - norm.ppf(0.95) ** 2, 1.0, 3.0)
     # The general likelihood has a width of 0.02 errors in place of none: 4e-4 in a variance of 0.06.
@@ -263,7 +263,7 @@ def test_intervals_of_a_single_gaussian_without_errors_are_exact():
     """Those of Student and of chi-squared, however few the rows; the plain ones are shorter."""
     x = np.random.default_rng(2).normal(3.0, 2.0, 6)
     cells = Cells.from_rows(x)
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     for level in (0.68, 0.95):
         found, plain = profile_intervals(cells, fit, level), profile_intervals(cells, fit, level, calibrated=False)
         half = student_t.ppf(0.5 + 0.5 * level, 5) * x.std(ddof=1) / math.sqrt(6)

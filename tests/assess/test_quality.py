@@ -208,7 +208,7 @@ def test_pvalues_with_limits_are_uniform(how, n):
 
 def test_a_wrong_fit_is_rejected_among_limits():
     cells = limited(300, np.random.default_rng(7), "many depths")
-    assert max(quality_pvalues(mixpipe.fit_mixture(cells), cells, n_draws=99)) == 0.01
+    assert max(quality_pvalues(mixpipe.fit_mixture(cells, n_components=1), cells, n_draws=99)) == 0.01
 
 
 @pytest.mark.parametrize("n", [300, 5000])

@@ -49,7 +49,7 @@ def test_row_weights_scatter_as_their_squares(n):
     x = np.random.default_rng(2).normal(0.0, 1.0, n)
     weights = 0.1 + np.abs(x) + np.random.default_rng(3).uniform(0.0, 1.0, n)
     cells = Cells.from_rows(x, 0.01, weights)
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     unc = bootstrap(cells, fit, 600, seed=1).uncertainties().means[0]
     expected = math.sqrt(np.sum((weights * (x - fit.mixture.means[0])) ** 2)) / weights.sum()
     # 600 draws: 2.9 %, four of them.
@@ -151,10 +151,10 @@ def test_p_values_are_uniform_under_the_model():
 def test_heavy_tails_are_no_gaussian(n):
     x = np.random.default_rng(9).standard_t(3, n)
     cells = Cells.from_rows(x, 0.1)
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     assert max(quality_pvalues(fit, cells, n_draws=199)) < 0.01
     gaussian = Cells.from_rows(np.random.default_rng(10).standard_normal(n), 0.1)
-    assert min(quality_pvalues(mixpipe.fit_mixture(gaussian), gaussian, n_draws=199)) > 0.01
+    assert min(quality_pvalues(mixpipe.fit_mixture(gaussian, n_components=1), gaussian, n_draws=199)) > 0.01
 
 
 def test_simulated_statistics_do_not_depend_on_threads():
@@ -192,7 +192,7 @@ def test_likelihood_ratio_is_uniform_under_the_model():
 
 def test_mistakes_are_named():
     cells = Cells.from_rows(*draw(50))
-    fit = mixpipe.fit_mixture(cells)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
     with pytest.raises(ValueError, match="n_draws must be at least 1, found 0"):
         bootstrap(cells, fit, 0, seed=1)
     draws = bootstrap(cells, fit, 3, seed=1)
@@ -259,7 +259,7 @@ def test_draws_of_other_fits_scatter_as_their_information_says(kind, n):
         else:
             expected = information(censored_normal, [1.0, 1.0], NORMAL)
             cells = Cells.from_rows(np.maximum(x, 0.0), 0.01, limits=np.where(x < 0.0, -1, 0))
-    fit = mixpipe.fit_mixture(cells, family=family)
+    fit = mixpipe.fit_mixture(cells, n_components=1, family=family)
     if expected is None:
         # That of a shape goes with its square: for the fitted one.
         values = fit.mixture.means[0], fit.mixture.sigmas[0], fit.mixture.shapes[0]
@@ -311,7 +311,7 @@ def test_intervals_of_censored_samples_cover():
         rng = np.random.default_rng([21, seed])
         x, limit = rng.normal(0.0, math.hypot(1.0, 0.3), 120), rng.normal(0.0, 0.7, 120)
         cells = Cells.from_rows(np.maximum(x, limit), 0.3, limits=np.where(x < limit, -1, 0))
-        fit = mixpipe.fit_mixture(cells, n_threads=1)
+        fit = mixpipe.fit_mixture(cells, n_components=1, n_threads=1)
         intervals = bootstrap(cells, fit, 60, seed=seed).intervals(0.68)
         covered.append(
             [low <= truth <= high for truth, (low, high) in ((0.0, intervals.means), (1.0, intervals.sigmas))]
@@ -357,7 +357,7 @@ def test_assessment_leaves_nothing_out():
     x, err = draw(60, Mixture([1.0], [0.0], [1.0]))
     cells = Cells.from_rows(np.maximum(x, -0.5), err, limits=np.where(x < -0.5, -1, 0))
     effort = Effort(bootstrap=10, profile=True, likelihood_ratio=2)
-    found = assess_fit(cells, mixpipe.fit_mixture(cells, family="skew_normal"), effort)
+    found = assess_fit(cells, mixpipe.fit_mixture(cells, n_components=1, family="skew_normal"), effort)
     assert found.likelihood_ratio.n_draws == 2
     rows = found.intervals.groupby(["method", "parameter"]).size()
     for method in ("information", "profile", "bootstrap"):
@@ -376,7 +376,9 @@ def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
         err = rng.uniform(0.1, 0.4, 200)
         x = rng.laplace(0.0, 1.0, 200) + err * rng.standard_normal(200)
         cells = Cells.from_rows(x, err)
-        families.append(quality_pvalues(mixpipe.fit_mixture(cells, family="laplace"), cells, n_draws=19))
+        families.append(
+            quality_pvalues(mixpipe.fit_mixture(cells, n_components=1, family="laplace"), cells, n_draws=19)
+        )
         err = rng.uniform(0.1, 0.4, 300)
         x = mixture.sample(300, rng) + err * rng.standard_normal(300)
         cut = Cells.from_rows(x[x > 0.0], err[x > 0.0], truncated=(0.0, np.inf))
@@ -387,4 +389,4 @@ def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
         assert np.isfinite(found).mean() > 0.8
     # And a wrong family is told from the right one: a uniform sample is not Laplace.
     cells = Cells.from_rows(np.linspace(-1.0, 1.0, 300), 0.05)
-    assert max(quality_pvalues(mixpipe.fit_mixture(cells, family="laplace"), cells, n_draws=99)) == 0.01
+    assert max(quality_pvalues(mixpipe.fit_mixture(cells, n_components=1, family="laplace"), cells, n_draws=99)) == 0.01

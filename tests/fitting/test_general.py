@@ -211,7 +211,9 @@ def test_pulls_of_every_family_are_standard_normal(name):
         rng = np.random.default_rng([7, seed])
         err = 0.3 * np.exp(0.3 * rng.standard_normal(n))
         x = draw(name, n, rng) + err * rng.standard_normal(n)
-        fit = mixpipe.fit_mixture(x, err, family=name, truncated=None if name != "gaussian" else (-1e9, 1e9))
+        fit = mixpipe.fit_mixture(
+            x, err, n_components=1, family=name, truncated=None if name != "gaussian" else (-1e9, 1e9)
+        )
         unc = fit.uncertainties
         own = [(fit.mixture.means[0] - 3.0) / unc.means[0], math.log(fit.mixture.sigmas[0] / 1.2) * 1.2 / unc.sigmas[0]]
         if name in SHAPES:
@@ -359,9 +361,11 @@ def test_limits_and_windows_of_other_families():
     mean, sigma = math.exp(0.125), math.exp(0.125) * math.sqrt(math.expm1(0.25))
     hidden = x < 0.8
     censored = mixpipe.fit_mixture(
-        np.where(hidden, 0.8, x), err, family="lognormal", limits=np.where(hidden, -1, 0), n_threads=1
+        np.where(hidden, 0.8, x), err, n_components=1, family="lognormal", limits=np.where(hidden, -1, 0), n_threads=1
     )
-    cut = mixpipe.fit_mixture(x[~hidden], err[~hidden], family="lognormal", truncated=(0.8, np.inf), n_threads=1)
+    cut = mixpipe.fit_mixture(
+        x[~hidden], err[~hidden], n_components=1, family="lognormal", truncated=(0.8, np.inf), n_threads=1
+    )
     truth = Mixture([1.0], [mean], [sigma], ("lognormal",))
     for fit in (censored, cut):
         ok, deviations = within(fit, truth, 4.0)
@@ -372,7 +376,7 @@ def test_exact_exponentials_have_an_edge():
     rng = np.random.default_rng(17)
     n = 2000
     x = 5.0 + rng.exponential(2.0, n)
-    fit = mixpipe.fit_mixture(x, family="exponential")
+    fit = mixpipe.fit_mixture(x, n_components=1, family="exponential")
     assert fit.converged
     # The edge is the smallest value to some sigma / n; the scale is known to sigma / sqrt(n).
     assert fit.mixture.means[0] - fit.mixture.sigmas[0] == pytest.approx(5.0, abs=0.02)
@@ -382,11 +386,11 @@ def test_exact_exponentials_have_an_edge():
 def test_a_shape_at_its_bound_and_widths_at_the_floor_are_named():
     rng = np.random.default_rng(18)
     x = np.clip(rng.standard_normal(400), -2.0, 2.0)
-    fit = mixpipe.fit_mixture(x, 0.2, family="student_t")
+    fit = mixpipe.fit_mixture(x, 0.2, n_components=1, family="student_t")
     assert any("dof of component 1 is at its bound" in warning for warning in fit.warnings)
     assert np.isnan(fit.uncertainties.shapes[0])
     assert np.isfinite(fit.uncertainties.means[0])
-    narrow = mixpipe.fit_mixture(0.3 * rng.standard_normal(200), 0.5, family="laplace")
+    narrow = mixpipe.fit_mixture(0.3 * rng.standard_normal(200), 0.5, n_components=1, family="laplace")
     assert narrow.boundary.tolist() == [True]
     assert narrow.mixture.sigmas[0] == 0.0
     assert np.isnan(narrow.uncertainties.sigmas[0])

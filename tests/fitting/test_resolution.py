@@ -64,7 +64,7 @@ def is_one_population(x, err):
     assert f"errors are zero (smaller than {best.resolution.grain:.3g} in 1 row" in note
     assert f"the first is row {exact[0] + 1}" in note
     # The row changes the fit by what one of 501 may.
-    without = mixpipe.fit_mixture(x[err > 0.0], err[err > 0.0])
+    without = mixpipe.fit_mixture(x[err > 0.0], err[err > 0.0], n_components=1)
     for name in ("means", "sigmas"):
         change = getattr(best.mixture, name) - getattr(without.mixture, name)
         assert abs(change[0]) < 0.2 * getattr(without.uncertainties, name)[0]
@@ -185,7 +185,7 @@ def test_a_few_values_that_are_quoted_alike_are_no_grid():
 @pytest.mark.parametrize("family", ["laplace", "student_t", "lognormal"])
 def test_other_families_have_the_same_floor(family):
     x = np.random.default_rng(3).normal(20.0, 2.0, 150).round(0)
-    fit = mixpipe.fit_mixture(x, 0.1, family=family)
+    fit = mixpipe.fit_mixture(x, 0.1, n_components=1, family=family)
     assert fit.sigma_floor == pytest.approx(math.sqrt(0.36 - 0.01), rel=1e-6)
     assert any("multiples of 1 but errors are as small as 0.1" in warning for warning in fit.warnings)
 
@@ -384,7 +384,7 @@ def test_the_scale_of_importance_weights_means_nothing(scale):
 def test_a_sandwich_for_one_component_in_closed_form():
     rng = np.random.default_rng(11)
     x, weights = rng.normal(2.0, 1.5, 300), rng.uniform(0.1, 4.0, 300)
-    fit = mixpipe.fit_mixture(x, weights=weights)
+    fit = mixpipe.fit_mixture(x, n_components=1, weights=weights)
     mean = np.average(x, weights=weights)
     square = np.average((x - mean) ** 2, weights=weights)
     assert fit.mixture.means[0] == pytest.approx(mean, abs=1e-5)
@@ -492,7 +492,7 @@ def truncated_loglik(x, err, low, high, mean, sigma):
 
 def is_without_maximum(x, err, low, high):
     highest = supremum(x, low, high)
-    fit = mixpipe.fit_mixture(x, err, truncated=(low, high))
+    fit = mixpipe.fit_mixture(x, err, n_components=1, truncated=(low, high))
     assert not fit.converged
     assert any("no maximum" in warning for warning in fit.warnings)
     # It rises towards the supremum, and has come near: the bend that is left at ten widths is worth some nats.
@@ -522,7 +522,7 @@ def test_a_truncated_sample_without_a_maximum_is_said_to_have_none():
     fit = is_without_maximum(x, err, -3.0, 3.0)
     # In any order of the rows.
     order = np.random.default_rng(0).permutation(x.size)
-    again = mixpipe.fit_mixture(x[order], err[order], truncated=(-3.0, 3.0))
+    again = mixpipe.fit_mixture(x[order], err[order], n_components=1, truncated=(-3.0, 3.0))
     assert again.loglik == pytest.approx(fit.loglik, abs=1e-6)
     np.testing.assert_allclose(again.mixture.means, fit.mixture.means, rtol=1e-6)
     np.testing.assert_allclose(again.mixture.sigmas, fit.mixture.sigmas, rtol=1e-4)
@@ -559,7 +559,7 @@ def test_a_truncated_sample_with_a_maximum_has_none_of_this():
     rng = np.random.default_rng(15)
     x = rng.normal(0.0, 1.0, 400)
     x = x[np.abs(x) < 1.5]
-    fit = mixpipe.fit_mixture(x, 1e-6, truncated=(-1.5, 1.5), sigma_floor=0.0)
+    fit = mixpipe.fit_mixture(x, 1e-6, n_components=1, truncated=(-1.5, 1.5), sigma_floor=0.0)
     assert fit.converged
     assert not any("no maximum" in warning for warning in fit.warnings)
     best = minimize(

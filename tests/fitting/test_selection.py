@@ -139,11 +139,29 @@ def test_cells_bring_their_own_errors():
         ({"err": [0.1, -0.2, 0.3]}, "err has 1 bad values, the first at index 1"),
         ({"weights": [1.0, -1.0, 1.0]}, "weights has 1 bad values, the first at index 1"),
         ({"x": []}, "no data"),
+        ({"truncated": (0.0,)}, r"^truncated must be two increasing numbers, found \(0.0,\)$"),
+        ({"truncated": (0.0, 5.0, 9.0)}, "^truncated must be two increasing numbers"),
+        ({"truncated": 5.0}, "^truncated must be two increasing numbers, found 5.0$"),
+        ({"truncated": ("low", "high")}, "^truncated must be two increasing numbers"),
+        ({"truncated": (9.0, 0.0)}, "^truncated must be two increasing numbers"),
+        ({"family": "laplace", "start": Mixture([1], [0], [1])}, "family 'laplace' with a start of gaussian"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        mixpipe.fit_mixture(**{"x": X, "err": 0.1, **options})
+        mixpipe.fit_mixture(**{"x": X, "err": 0.1, "n_components": 1, **options})
+
+
+def test_a_number_of_components_is_required_unless_a_start_has_it():
+    with pytest.raises(TypeError, match="needs n_components, a number of components; choose_n_components chooses it"):
+        mixpipe.fit_mixture(X, 0.1)
+    start = Mixture([0.5, 0.5], [1.5, 4.0], [0.5, 0.5])
+    assert mixpipe.fit_mixture(X, 0.1, start=start).n_components == 2
+
+
+def test_an_open_bound_may_be_none():
+    fit = mixpipe.fit_mixture(X, 0.1, 1, truncated=(0.0, None))
+    assert fit.loglik == mixpipe.fit_mixture(X, 0.1, 1, truncated=(0.0, math.inf)).loglik
 
 
 def test_impossible_selections_are_refused():
@@ -168,7 +186,7 @@ def test_a_number_of_components_that_is_none_is_refused_by_name(count):
 
 
 def test_a_row_of_weight_zero_needs_no_floor():
-    fit = mixpipe.fit_mixture(X, [0.1, 0.1, 0.0], weights=[1.0, 1.0, 0.0], sigma_floor=0.0)
+    fit = mixpipe.fit_mixture(X, [0.1, 0.1, 0.0], n_components=1, weights=[1.0, 1.0, 0.0], sigma_floor=0.0)
     assert fit.mixture.means[0] == pytest.approx(1.5)
 
 
@@ -268,7 +286,7 @@ def test_small_and_degenerate_data_are_fitted(x, err, n_components):
 
 
 def test_zeros_without_errors_are_fitted():
-    fit = mixpipe.fit_mixture([0.0, 0.0, 0.0])
+    fit = mixpipe.fit_mixture([0.0, 0.0, 0.0], n_components=1)
     assert is_sound(fit)
     assert fit.mixture.means[0] == 0.0
 
@@ -341,7 +359,7 @@ def test_errors_over_nine_decades():
     rng = np.random.default_rng(5)
     err = 10.0 ** rng.uniform(-7.0, 2.0, 500)
     x = rng.normal(10.0, 1.0, 500) + err * rng.standard_normal(500)
-    fit = mixpipe.fit_mixture(x, err)
+    fit = mixpipe.fit_mixture(x, err, n_components=1)
     assert fit.converged
     assert abs(fit.mixture.means[0] - 10.0) < 4 * fit.uncertainties.means[0]
     assert abs(fit.mixture.sigmas[0] - 1.0) < 4 * fit.uncertainties.sigmas[0]

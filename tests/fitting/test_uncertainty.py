@@ -56,7 +56,7 @@ def oracle_uncertainties(x, err, mixture, row_weights=None, importance=False):
 @pytest.mark.parametrize("error", [0.0, 0.7])
 def test_one_component_with_equal_errors_in_closed_form(error):
     x = np.random.default_rng(1).normal(3.0, 2.0, 200)
-    fit = mixpipe.fit_mixture(x, error)
+    fit = mixpipe.fit_mixture(x, error, n_components=1)
     total = x.var()  # s^2 + e^2 at the maximum
     sigma = math.sqrt(total - error**2)
     unc = fit.uncertainties

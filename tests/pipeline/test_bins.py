@@ -261,7 +261,9 @@ class TestFit:
 
     def test_all_that_is_known_of_rows_is_known_of_bins(self):
         cells = Cells.from_histogram([-2.0, -1.0, 0.0, 1.0, 2.0], [5, 20, 22, 6])
-        found = assess_fit(cells, fit_mixture(cells), Effort(profile=True, likelihood_ratio=9, quality_draws=9))
+        found = assess_fit(
+            cells, fit_mixture(cells, n_components=1), Effort(profile=True, likelihood_ratio=9, quality_draws=9)
+        )
         # Half of the catalogs drawn from one normal distribution fit it better.
         assert 0.1 < found.quality.ks_pvalue <= 1.0 and 0.1 < found.quality.ad_pvalue <= 1.0
         assert found.likelihood_ratio is not None and found.likelihood_ratio.p_value > 0.1
@@ -278,7 +280,7 @@ class TestFit:
     def test_bootstrap_of_bins(self):
         edges = np.linspace(-4.0, 4.0, 33)
         cells = Cells.from_histogram(edges, np.round(2000.0 * np.diff(norm.cdf(edges))))
-        found = assess_fit(cells, fit_mixture(cells), Effort(bootstrap=100, quality_draws=0))
+        found = assess_fit(cells, fit_mixture(cells, n_components=1), Effort(bootstrap=100, quality_draws=0))
         # The standard error of a mean of 2000 rows of width 1; that of 100 draws has 7 %.
         assert found.fit.uncertainties.means[0] == pytest.approx(1.0 / math.sqrt(2000.0), rel=0.25)
 
