@@ -16,11 +16,11 @@ from mixpipe.assess.intervals import Intervals
 from mixpipe.assess.profile import profile_intervals, sigma_upper_limit, worth_in_rows
 from mixpipe.assess.quality import REJECTED, Quality, assess, describe_distance
 from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
-from mixpipe.base.arrays import Array
+from mixpipe.base.arrays import Array, describe_decades
 from mixpipe.base.presentation import chance
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
-from mixpipe.model.regimes import FEW_ROWS, PROFILED_ROWS
+from mixpipe.model.regimes import FEW_ROWS, FINISHED_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ LEVELS = (0.68, 0.95)
 _PARAMETERS = (("weight", "weights"), ("mean", "means"), ("sigma", "sigmas"), ("shape", "shapes"))
 # Methods of the intervals, the preferred first: the profile allows for few rows.
 _METHODS = ("profile", "bootstrap", "information")
+# Errors are unlike if their medians differ by this factor and their mean logarithms by this many standard errors, in
+# components with enough rows.
+_UNLIKE, _BEYOND_CHANCE, _ENOUGH_ROWS = 1.3, 4.0, 10.0
+_SCRAMBLE = np.int64(0x1E3779B97F4A7C15)
 # A sigma within this many uncertainties of zero has an upper limit.
 _NEAR_ZERO = 2.0
 # A sample that is less than this fraction of the population says little about the rest.
@@ -72,7 +76,13 @@ class Assessment:
 
 
 def assess_fit(
-    cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None = None, *, quality: Quality | None = None
+    cells: Cells,
+    fit: FitResult,
+    effort: Effort,
+    n_threads: int | None = None,
+    *,
+    quality: Quality | None = None,
+    sample: Cells | None = None,
 ) -> Assessment:
     """Compute the diagnostics of a fit that `effort` requests.
 
@@ -89,6 +99,8 @@ def assess_fit(
     quality : Quality or None
         The quality, if `cells` are points for rows that are not in memory; see `mixpipe.assess.pass_quality`. No
         catalogs are then simulated.
+    sample : Cells or None
+        Some of these rows.
 
     Examples
     --------
@@ -112,10 +124,12 @@ def assess_fit(
     movable = np.array([name != "uniform" for name in fit.mixture.families])
     ratio = None
     warnings = [*fit.warnings, *_beyond_bounds(cells, fit)]
-    warnings += _rejection(quality, effort.quality_draws)
+    warnings += _rejection(quality, effort.quality_draws, cells)
+    warnings += _unlike_errors(cells if sample is None else sample, fit)
     with np.errstate(invalid="ignore"):
         near_zero = fit.boundary | (fit.mixture.sigmas < _NEAR_ZERO * fit.uncertainties.sigmas)
-    worth = worth_in_rows(cells, fit)
+    # For many rows, only the profiles would need it, and are not computed.
+    worth = worth_in_rows(cells, fit) if len(cells) <= PROFILED_ROWS else fit.mixture.weights * fit.n_data
     for j in np.flatnonzero(near_zero & movable):
         upper[j] = sigma_upper_limit(cells, fit, int(j))
     few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS and not fit.has_equal_sigmas
@@ -188,7 +202,41 @@ def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
         yield f"beyond the bounds of the sample: the mean of component {names}, seen by its tail alone"
 
 
-def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
+def _unlike_errors(cells: Cells, fit: FitResult) -> Iterator[str]:
+    """A warning if errors differ between components, although the likelihood takes them as independent of the values.
+
+    The difference of the mean logarithms of the errors has to be clear, beyond chance, and one of the medians, too.
+    """
+    known = cells.err > 0.0
+    if fit.n_components == 1 or not known.any() or cells.edges is not None:
+        return
+    rows = cells[known]
+    if len(rows) > FINISHED_ROWS:
+        # Some rows suffice for medians; which ones, their contents say, and not their order.
+        scrambled = (rows.x.view(np.int64) * _SCRAMBLE) >> 32 & 0xFFFF
+        rows = rows[scrambled < 0x10000 * FINISHED_ROWS // len(rows)]
+    shares = fit.mixture.responsibilities(rows.x, rows.err, rows.limits).T * rows.weights
+    log_err = np.log(rows.err)
+    n_rows = np.maximum(shares.sum(axis=1), np.finfo(np.float64).tiny)
+    mean = shares @ log_err / n_rows
+    variance = (shares @ log_err**2 / n_rows - mean**2) / n_rows
+    order = np.argsort(rows.err)
+    below = np.cumsum(shares[:, order], axis=1)
+    medians = rows.err[order][[int(np.searchsorted(each, 0.5 * each[-1])) for each in below]]
+    usable = np.flatnonzero(n_rows >= _ENOUGH_ROWS)
+    if usable.size < 2:
+        return
+    low, high = usable[np.argmin(medians[usable])], usable[np.argmax(medians[usable])]
+    beyond = mean[high] - mean[low] > _BEYOND_CHANCE * math.sqrt(max(variance[high] + variance[low], 0.0))
+    if medians[high] > _UNLIKE * medians[low] and beyond:
+        yield (
+            f"errors differ between components: their median is {medians[low]:.2g} in component {low + 1} and "
+            f"{medians[high]:.2g} in component {high + 1}, but the fit takes errors as independent of the values: "
+            "check the weights with a cut in the error"
+        )
+
+
+def _rejection(quality: Quality, n_draws: int, cells: Cells) -> Iterator[str]:
     """A warning that the mixture does not describe the data, with advice."""
     name, value = min(
         ("Kolmogorov-Smirnov", quality.ks_pvalue), ("Anderson-Darling", quality.ad_pvalue), key=lambda entry: entry[1]
@@ -198,6 +246,7 @@ def _rejection(quality: Quality, n_draws: int) -> Iterator[str]:
             f"the mixture does not describe the data ({name} p {chance(value, n_draws)}; "
             f"{describe_distance(quality.ks, quality.verdict)}): try more components, other families, a background, or "
             "a floor for errors that are too small"
+            + (f", or transform log10: {decades}" if (decades := describe_decades(cells.x)) else "")
         )
 
 

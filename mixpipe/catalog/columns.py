@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.errors import CatalogError, excerpt
+from mixpipe.catalog.doubts import RELATIVE, UNEVEN, Doubt
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.files import place
 from mixpipe.catalog.formats.arrays import as_column, is_number, parse_unit, unit_text
@@ -45,6 +46,9 @@ _SMALLEST, _LARGEST = 1e-140, 1e140
 
 # If there are more rows than this, the resolution of the values is determined before a fit from evenly spaced rows.
 _LOOKED_AT = 200_000
+
+# The error of a decimal logarithm in units of the relative error.
+_PER_DECADE = 1.0 / math.log(10.0)
 
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
@@ -84,6 +88,8 @@ class ColumnData:
         Edges of the bins of a histogram, in which case `x` are their centres and `weights` the numbers of rows in them.
     files : sequence of mapping
         ``path`` and ``n_rows`` of the files from which the table was read, and ``first_row`` if it begins later.
+    doubtful : mapping of str to ndarray of bool
+        For each kind of doubt (`mixpipe.catalog.doubts`), which of the used rows raise it.
     """
 
     name: str
@@ -100,6 +106,7 @@ class ColumnData:
     weight_kind: str = "auto"
     edges: Array | None = None
     files: Sequence[Mapping[str, Any]] = ()
+    doubtful: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
@@ -217,6 +224,10 @@ class ColumnData:
             weight_kind=self.weight_kind,
             n_fractional=0 if one_each else int(np.count_nonzero(self.weights % 1.0)),
             are_bins=self.edges is not None,
+            doubts={
+                kind: Doubt(int(rows.sum()), self.row_name(int(np.argmax(rows))) if rows.any() else "")
+                for kind, rows in self.doubtful.items()
+            },
         )
 
 
@@ -242,6 +253,8 @@ class Account:
         Number of used rows whose weight is not a whole number.
     are_bins : bool
         Whether the rows are bins of a histogram.
+    doubts : mapping of str to Doubt
+        Rows that raise doubts, by kind.
     """
 
     n_read: int
@@ -257,6 +270,7 @@ class Account:
     weight_kind: str = "auto"
     n_fractional: int = 0
     are_bins: bool = False
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.n_used
@@ -280,6 +294,7 @@ class Account:
             n_upper_limits=self.n_upper_limits + other.n_upper_limits,
             n_lower_limits=self.n_lower_limits + other.n_lower_limits,
             n_fractional=self.n_fractional + other.n_fractional,
+            doubts={kind: doubt + other.doubts[kind] for kind, doubt in self.doubts.items()},
         )
 
     def dropped_counts(self) -> str:
@@ -407,6 +422,11 @@ def prepare_column(
     usable &= True if empty is None else ~empty
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
+    doubtful = {} if entry.uneven is None else {"uneven_errors": entry.uneven}
+    if positive is not None:
+        with np.errstate(invalid="ignore"):
+            # The error of a natural logarithm is the relative one.
+            doubtful["large_relative_errors"] = err > RELATIVE * (1.0 if settings.transform == "ln" else _PER_DECADE)
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
     if not usable.all():
         positive = everything if positive is None else positive
@@ -428,6 +448,7 @@ def prepare_column(
             dropped[reason] = int(hit.sum())
             used = used & ~hit
         x, err, weights, limits = x[used], err[used], weights[used], limits[used]
+        doubtful = {kind: rows[used] for kind, rows in doubtful.items()}
         edges = None if edges is None else edges[used]
     rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
@@ -450,6 +471,7 @@ def prepare_column(
         weight_kind="counts" if settings.bins is not None else settings.weight_kind,
         edges=edges,
         files=table.meta.get("files", ()),
+        doubtful=doubtful,
     )
 
 
@@ -523,7 +545,7 @@ def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array
     if transform == "none":
         return value, err
     if transform == "log10":
-        return np.log10(value), err / value / math.log(10.0)
+        return np.log10(value), err / value * _PER_DECADE
     return np.log(value), err / value
 
 
@@ -572,6 +594,7 @@ class _Entry:
         negative: frozenset[str] | None = None,
     ) -> None:
         self.table, self.settings, self.negative = table, settings, negative
+        self.uneven: NDArray[np.bool_] | None = None
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         self.stored_unit = parse_unit(self._column(settings.value).unit)
@@ -646,6 +669,7 @@ class _Entry:
         )
         bad = ((upper < 0.0) | (lower < 0.0)) & ~np.isnan(upper) & ~np.isnan(lower)
         with np.errstate(invalid="ignore"):  # of two infinite ones with different signs
+            self.uneven = np.maximum(upper, lower) > UNEVEN * np.minimum(upper, lower)
             return np.where(bad, -1.0, combine_errors(upper, lower))
 
     def _without_sign(self, name: str, error: Array) -> Array:

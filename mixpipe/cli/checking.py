@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from mixpipe.base.errors import MixpipeError, excerpt, merged
+from mixpipe.base.errors import MixpipeError, merged
 from mixpipe.catalog.columns import ColumnData, prepare_column
 from mixpipe.catalog.densities import DensityFile
+from mixpipe.catalog.doubts import describe_keys
 from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
@@ -104,7 +105,8 @@ def _check_values(
     if shown:
         show_release(f"{catalog.name} {release}: {n_rows:,} rows in {listed}", shown)
     if table is not None and catalog.key is not None and np.ndim(table[catalog.key]) == 1:
-        _note_key(np.ma.asarray(table[catalog.key]), catalog.key)
+        for note in describe_keys(table[catalog.key], catalog.key):
+            say(f"note: {note}")
     return problems
 
 
@@ -120,18 +122,6 @@ def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettin
     else:
         check_estimable(data.cells(), limited(column, len(data)), place)
     return data
-
-
-def _note_key(keys: np.ma.MaskedArray, name: str) -> None:
-    """Say what is wrong with names of rows; fits do not need them, comparisons of releases do."""
-    names, counts = np.unique(keys.compressed(), return_counts=True)
-    repeated = counts > 1
-    if repeated.any():
-        first = excerpt(repr(names[repeated][0].item()))
-        rows = f"{counts[repeated].sum():,} of {len(keys):,} rows"
-        say(f"note: key {name!r} is the same in several rows: {rows}, the first is {first}")
-    if keys.size > keys.count():
-        say(f"note: key {name!r} is missing in {keys.size - keys.count():,} of {len(keys):,} rows")
 
 
 def _look_at(

@@ -18,6 +18,7 @@ from mixpipe.assess.quality import REJECTED, Quality, describe_distance
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import chance, count, measured, plural
 from mixpipe.catalog.columns import Account, ColumnData
+from mixpipe.catalog.doubts import describe_doubts
 from mixpipe.cli.options import Request
 from mixpipe.config.settings import ColumnSettings, DensitySettings
 from mixpipe.model.families import FAMILIES
@@ -166,6 +167,7 @@ def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterato
         note = resolution.note(data.row_name(resolution.first))
         if note:
             yield note
+    yield from describe_doubts(account.doubts, account.n_used)
     if resolution.n_repeated:
         yield (
             f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "

@@ -154,7 +154,8 @@ def find_resolution(
         return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
     grain, step, repeated = _find_grain(values[used], errors[used], times[used])
-    floor = math.sqrt(max((grain - smallest) * (grain + smallest), 0.0))
+    # A lower bound is no measurement: three digits say all that it has to say.
+    floor = float(f"{math.sqrt(max((grain - smallest) * (grain + smallest), 0.0)):.2e}")
     if floor == 0.0:
         return Resolution(0.0, "errors", grain, step, smallest, n_repeated=repeated)
     small = used & (errors < grain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,16 +99,22 @@ class Outcome:
 
     def with_first_row(self, row: str) -> Outcome:
         """The same, with the name of the first row whose error is smaller than the grain of the values."""
-        fit = self.fit
-        notes = {fit.resolution.note(): fit.resolution.note(row)}
-        named = replace(fit, warnings=tuple(notes.get(text, text) for text in fit.warnings))
-        fits = tuple(named if each is fit else each for each in self.selection.fits)
+        notes = {self.fit.resolution.note(): self.fit.resolution.note(row)}
+        named = tuple(notes.get(text, text) for text in self.fit.warnings)
+        return replace(self._with_fit(replace(self.fit, warnings=named)), first_row=row)
+
+    def with_warnings(self, texts: Iterable[str]) -> Outcome:
+        """The same, with more warnings."""
+        return self._with_fit(replace(self.fit, warnings=(*self.fit.warnings, *texts)))
+
+    def _with_fit(self, fit: FitResult) -> Outcome:
+        """The same, with the chosen fit replaced everywhere."""
+        old = self.fit
         return replace(
             self,
-            selection=replace(self.selection, fits=fits),
-            assessment=replace(self.assessment, fit=named),
-            estimates=tuple(replace(each, fit=named) if each.fit is fit else each for each in self.estimates),
-            first_row=row,
+            selection=replace(self.selection, fits=tuple(fit if each is old else each for each in self.selection.fits)),
+            assessment=replace(self.assessment, fit=fit),
+            estimates=tuple(replace(each, fit=fit) if each.fit is old else each for each in self.estimates),
         )
 
 
@@ -260,8 +266,9 @@ def estimate_stream(
         seconds = time.perf_counter() - began
     best = selection.best
     others = [_estimate(name, points, best.n_components) for name in column.estimators if name != first]
-    quality = None if found.survey is None else assess_rows(best, rows, found.survey.sample, effort)
-    assessment = assess_fit(points, best, effort, n_threads, quality=quality)
+    sample = None if found.survey is None else found.survey.sample
+    quality = None if sample is None else assess_rows(best, rows, sample, effort)
+    assessment = assess_fit(points, best, effort, n_threads, quality=quality, sample=sample)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
     outcome = Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
+from mixpipe.catalog.doubts import describe_doubts, describe_keys
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.stream import ColumnStream, gathered
@@ -242,7 +243,8 @@ def fit_tables(
         )
         first = data.first_below(outcome.fit.resolution.grain)
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
-        return FittedColumn(outcome, data.account, lambda: [(table, data, 0)], start)
+        doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
+        return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
         stream,
@@ -255,7 +257,14 @@ def fit_tables(
         n_threads=threads,
         progress=progress,
     )
-    return FittedColumn(outcome, stream.account, stream.blocks, start)
+    counted = describe_doubts(stream.account.doubts, stream.account.n_used)
+    return FittedColumn(outcome.with_warnings(counted), stream.account, stream.blocks, start)
+
+
+def _repeated_keys(table: Table, data: ColumnData, key: str | None) -> Iterator[str]:
+    """What is wrong with the names of the rows that were used; nothing if they have none."""
+    if key is not None and np.ndim(table[key]) == 1:
+        yield from describe_keys(np.ma.asarray(table[key])[data.rows], key)
 
 
 def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:

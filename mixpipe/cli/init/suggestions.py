@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from mixpipe.base.arrays import describe_decades
 from mixpipe.base.errors import CatalogError, MixpipeError
 from mixpipe.catalog.columns import ColumnData, prepare_column
 from mixpipe.catalog.formats.arrays import parse_unit, unit_text
@@ -123,4 +124,6 @@ def _described(entry: Measurement, data: Sequence[ColumnData]) -> str:
     values = f"{x.min():.4g} to {x.max():.4g} in {x.size:,} rows"
     n_limits = sum(each.n_upper_limits + each.n_lower_limits for each in data)
     limits = f", {n_limits:,} of them limits" if n_limits else ""
+    decades = describe_decades(x)
+    limits += f"; {decades}: consider transform: log10" if decades else ""
     return f"{values}{limits}" + (f"; median error {np.median(err):.2g}" if entry.error is not None else "")

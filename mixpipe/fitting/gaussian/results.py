@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,8 +43,11 @@ def result_of(
             products = score_products(likelihood.squared().component_sums(params), params)
         uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
     rows, total_var = likelihood.effective_rows(params)
+    mixture = likelihood.mixture(params)
+    if resolution.floor > 0.0:
+        mixture = replace(mixture, sigmas=np.where(boundary[order], resolution.floor, mixture.sigmas))
     fit = FitResult(
-        mixture=likelihood.mixture(params),
+        mixture=mixture,
         estimator="em",
         loglik=float(ascent.loglik),
         entropy=entropy,

@@ -136,6 +136,8 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         name = point.families[k].shape_name
         if name is not None and point.shapes[k] in point.families[k].shape_bounds:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
+    if likelihood.resolution.floor > 0.0:
+        point = replace(point, sigmas=np.where(boundary & ~none, likelihood.resolution.floor, point.sigmas))
     fit = FitResult(
         mixture=point.mixture(),
         estimator="em",

@@ -1,0 +1,73 @@
+"""What a referee would ask about the rows of a column, counted so that it can be said before and beside a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixpipe.base.errors import excerpt
+from mixpipe.base.presentation import count
+
+# Two errors of a value that differ by more than this factor, and errors above this fraction of a value, are doubtful.
+UNEVEN, RELATIVE = 2.0, 0.3
+# Doubts about a smaller fraction of the rows are not worth a word.
+_LEAST_SHARE = 0.01
+
+_SAID = {
+    "uneven_errors": (
+        f"the upper and the lower error differ by more than a factor of {UNEVEN:g}",
+        "their mean stands for both, although the centre of so skewed an error lies half an error off the value",
+    ),
+    "large_relative_errors": (
+        f"errors are above {100 * RELATIVE:.0f} % of the value",
+        "the logarithm of such a value is biased and its error skewed; fit the values themselves, as with family "
+        "lognormal, or cut these rows",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Number of doubtful rows, and the name of the first."""
+
+    count: int = 0
+    first: str = ""
+
+    def __add__(self, other: Doubt) -> Doubt:
+        """The doubt about the rows of both operands."""
+        return Doubt(self.count + other.count, self.first or other.first)
+
+
+def describe_doubts(doubts: Mapping[str, Doubt], n_rows: int) -> Iterator[str]:
+    """Doubts about a column, in words.
+
+    >>> list(describe_doubts({"large_relative_errors": Doubt(321, "row 7")}, 2037))[0][:75]
+    'errors are above 30 % of the value in 321 of 2,037 rows, the first is row 7'
+    """
+    for kind, doubt in doubts.items():
+        if doubt.count > _LEAST_SHARE * n_rows:
+            what, so = _SAID[kind]
+            yield f"{what} in {count(doubt.count)} of {count(n_rows)} rows, the first is {doubt.first}: {so}"
+
+
+def describe_keys(keys: Any, name: str) -> Iterator[str]:
+    """What is wrong with the names of rows: the same one for several rows, or none.
+
+    >>> list(describe_keys(["a", "b", "a"], "id"))[0][:68]
+    "key 'id' is the same in several rows: 2 of 3 rows, the first is 'a':"
+    """
+    keys = np.ma.asarray(keys)
+    names, counts = np.unique(keys.compressed(), return_counts=True)
+    repeated = counts > 1
+    if repeated.any():
+        first = excerpt(repr(names[repeated][0].item()))
+        rows = f"{counts[repeated].sum():,} of {len(keys):,} rows"
+        yield (
+            f"key {name!r} is the same in several rows: {rows}, the first is {first}: an object that is counted twice "
+            "makes uncertainties too small"
+        )
+    if keys.size > keys.count():
+        yield f"key {name!r} is missing in {keys.size - keys.count():,} of {len(keys):,} rows"
