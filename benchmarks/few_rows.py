@@ -79,9 +79,9 @@ def page(result: list[dict[str, Any]]) -> str:
         [
             f"{n_catalogs:,} simulated catalogs a line. {truths}; errors of {ERROR:g}. Each catalog is fitted from "
             "scratch with the true number of components. Per cent of the 95 % intervals that hold the truth, averaged "
-            f"over components; uncertain by {100 * np.sqrt(0.95 * 0.05 / n_catalogs):.1f}. *Preferred*: the intervals that "
-            "mixpipe prefers at this size, from the calibrated profile likelihood where a component rests on less than "
-            "100 rows. *Information*: those from the uncertainties, on the scales of logit w and ln sigma.",
+            f"over components; uncertain by {100 * np.sqrt(0.95 * 0.05 / n_catalogs):.1f}. *Preferred*: the intervals "
+            "that mixpipe prefers at this size, from the calibrated profile likelihood where a component rests on less "
+            "than 100 rows. *Information*: those from the uncertainties, on the scales of logit w and ln sigma.",
             table(["truth", "rows", *(f"{method}, {part}" for method in METHODS for part in PARTS)], body),
         ]
     )

@@ -52,6 +52,8 @@ _BLOCK_VALUES, _MOST_BLOCKS = 12, 40
 _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
 # A grid is even if all values are multiples of its step to within this fraction of a step.
 _EVEN = 1e-3
+# Significant digits of the lower bound on the sigmas.
+_FLOOR_DIGITS = 7
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,8 @@ def find_resolution(
         return NO_RESOLUTION
     smallest = float(errors[used].min()) if smallest_error is None else smallest_error
     grain, step, repeated = _find_grain(values[used], errors[used], times[used])
-    # A lower bound is no measurement: three digits say all that it has to say.
-    floor = float(f"{math.sqrt(max((grain - smallest) * (grain + smallest), 0.0)):.2e}")
+    # A lower bound is no measurement, and has fewer digits in all files.
+    floor = float(f"{math.sqrt(max((grain - smallest) * (grain + smallest), 0.0)):.{_FLOOR_DIGITS - 1}e}")
     if floor == 0.0:
         return Resolution(0.0, "errors", grain, step, smallest, n_repeated=repeated)
     small = used & (errors < grain)
