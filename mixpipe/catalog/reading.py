@@ -83,7 +83,8 @@ def read_catalog(
     -------
     astropy.table.Table
         Masked columns with units and the values as stored. NaN, blanks, nulls and sentinels are masked.
-        ``meta["files"]`` lists ``{"path", "n_rows"}`` of each file.
+        ``meta["files"]`` lists ``{"path", "n_rows"}`` of each file, with ``doubts``, texts about what was found in it,
+        if there are any.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def read_catalog(
         columns = parts[0].colnames if columns is None else columns
         tables += parts
         sources += [source] * len(parts)
-        entries.append({"path": str(source.path), "n_rows": sum(map(len, parts))})
+        entries.append(_entry(source, sum(map(len, parts))))
     joined = tables[0] if len(tables) == 1 else join(tables, sources)
     joined.meta = {"files": entries}
     return joined
@@ -147,9 +148,15 @@ def read_blocks(
     source = Source(Path(path), **options).resolved()
     first = 0
     for table in _blocks(source, columns, rows):
-        table.meta = {"files": [{"path": str(source.path), "n_rows": len(table), "first_row": first}]}
+        table.meta = {"files": [{**_entry(source, len(table)), "first_row": first}]}
         first += len(table)
         yield table
+
+
+def _entry(source: Source, n_rows: int) -> dict[str, Any]:
+    """What is known of a file that was read."""
+    entry = {"path": str(source.path), "n_rows": n_rows}
+    return {**entry, "doubts": list(source.doubts)} if source.doubts else entry
 
 
 def idle_options(path: str | Path, **options: Any) -> dict[str, str]:

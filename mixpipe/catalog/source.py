@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import gzip
 import re
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -51,6 +52,8 @@ _ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter
 # otherwise fill the memory.
 _MOST_WHOLE = 1 << 30
 
+_DESCRIPTION = re.compile(r"(?im)^Byte-(?:by|per)-byte Description of file:([^\n]*)$")
+
 # Bytes that are examined to recognise a format: enough for the preamble of a machine-readable table.
 _HEAD = 1 << 16
 
@@ -62,7 +65,10 @@ _LONG = 100
 
 @dataclass(frozen=True)
 class Source:
-    """A catalog file and the settings with which it is read; see `read_catalog` for each."""
+    """A catalog file and the settings with which it is read; see `read_catalog` for each.
+
+    `doubts` collects what was found while reading that its owner should know.
+    """
 
     path: Path
     format: str = "auto"
@@ -72,6 +78,7 @@ class Source:
     delimiter: str | None = None
     missing: tuple[float | str, ...] = ()
     where_from: str = ""
+    doubts: list[str] = field(default_factory=list, compare=False)
 
     @property
     def place(self) -> str:
@@ -81,6 +88,11 @@ class Source:
     def error(self, what: str, expected: str) -> CatalogError:
         """An error about this file."""
         return CatalogError(what, self.place, expected)
+
+    def doubt(self, text: str) -> None:
+        """Note something about the file that its owner should know; once, however often the file is read."""
+        if text not in self.doubts:
+            self.doubts.append(text)
 
     def open(self) -> BinaryIO:
         """Open the file, decompressing it if it is gzipped."""
@@ -102,6 +114,20 @@ class Source:
                 "a smaller file, or one in fits, parquet, hdf5 or csv format, which are read in blocks",
             )
         return content
+
+    def readme(self) -> str | None:
+        """The description of this file in a ReadMe of the CDS beside it, with the bytes of its columns, if any."""
+        try:
+            text = (self.path.parent / "ReadMe").read_text("utf-8", "replace")
+        except OSError:
+            return None
+        name = self.path.name.removesuffix(".gz")
+        for found in _DESCRIPTION.finditer(text):
+            if any(fnmatch.fnmatch(name, pattern) for pattern in re.split(r"[\s,]+", found[1].strip())):
+                # The description ends with the third line of dashes.
+                rules = list(re.finditer(r"(?m)^-{20,}[ \t]*$", text[found.start() :]))
+                return text[found.start() : found.start() + rules[2].end()] + "\n" if len(rules) > 2 else None
+        return None
 
     def idle(self) -> dict[str, str]:
         """Settings that do not apply to the format of the file, each with the format to which it applies."""
@@ -142,6 +168,8 @@ class Source:
         if self.format == "auto":
             suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"]
             kind = kind or _EXTENSIONS.get(suffixes[-1] if suffixes else "") or "csv"
+            if kind == "csv" and self.readme() is not None:
+                kind = "mrt"
             if kind == "csv" and b"\0" in head:
                 raise self.error("the file is in no known format", f"one of {', '.join(FORMATS)}")
             return replace(self, format=kind)
@@ -221,11 +249,11 @@ def _signature(head: bytes) -> str | None:
             return kind
     start = head.removeprefix(_BOM).lstrip()[:4096].lower()
     if start.startswith(b"<"):
-        if b"<votable" in start:
+        if re.search(rb"<(\w+:)?votable\b", head.lower()):
             return "votable"
         if b"<html" in start or b"<!doctype html" in start:
             return "html"
-    return "mrt" if b"Byte-by-byte Description" in head else None
+    return "mrt" if _DESCRIPTION.search(head.decode("latin-1").replace("\r", "")) else None
 
 
 def _reason(error: BaseException) -> str:

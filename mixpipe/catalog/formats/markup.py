@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 from astropy.io import ascii as text_tables
 from astropy.io.votable import parse
-from astropy.table import Column, Table
+from astropy.table import Column, MaskedColumn, Table
 
-from mixpipe.catalog.formats.arrays import as_column, row_ranges, unit_text
+from mixpipe.base.errors import excerpt
+from mixpipe.catalog.formats.arrays import as_column, is_number, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
 
@@ -24,6 +28,9 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
     """These columns, or all, in blocks of rows; the whole table is in memory."""
     whole = _whole(source)
     table = Table()
+    if names is None:
+        # Times and coordinates are no numbers, and nobody asked for them.
+        names = [name for name in whole.colnames if isinstance(whole[name], Column)]
     for name in source.choose(whole.colnames, names):
         column = whole[name]
         if not isinstance(column, Column):
@@ -35,21 +42,105 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 def _whole(source: Source) -> Table:
     if source.format == "votable":
-        document = parse(io.BytesIO(source.content()), verify="ignore")
-        tables = [table for table in document.iter_tables() if len(table.fields)]
-        if not tables:
-            raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
-        full = [table for table in tables if len(table.array)]
-        if len(full) > 1:
-            raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
-        table = (full or tables)[0]
-        source.choose([field.name for field in table.fields], None)
-        return table.to_table(use_names_over_ids=True)
+        return _votable(source)
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
         # The columns may be quantities.
         return Table(text_tables.read(text, format="ecsv"), copy=False)
+    return _machine_readable(source, text.replace("\r\n", "\n"))
+
+
+def _votable(source: Source) -> Table:
+    document = parse(io.BytesIO(source.content()), verify="ignore")
+    for info in _infos(document.resources):
+        if info.name == "QUERY_STATUS" and str(info.value).upper() not in ("OK", "COMPLETED"):
+            said = f" ({excerpt(info.content.strip())})" if info.content and info.content.strip() else ""
+            if str(info.value).upper() != "OVERFLOW":
+                raise source.error(
+                    f"the query ended with status {info.value}{said}", "the table of a query that succeeded"
+                )
+            source.doubt(f"{source.path}: the table is cut short: the query reached its limit of rows (OVERFLOW){said}")
+    tables = [table for table in document.iter_tables() if len(table.fields)]
+    if not tables:
+        raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
+    full = [table for table in tables if len(table.array)]
+    if len(full) > 1:
+        raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
+    table = (full or tables)[0]
+    source.choose([field.name for field in table.fields], None)
+    return table.to_table(use_names_over_ids=True)
+
+
+def _infos(resources: Iterable[Any]) -> Iterator[Any]:
+    """The INFO elements of resources and of all in them, before and behind their tables."""
+    for resource in resources:
+        yield from resource.infos
+        for table in resource.tables:
+            yield from table.infos
+        yield from _infos(resource.resources)
+
+
+# A line of a byte-by-byte description: label, and the explanation with limits and the mark of missing values in front.
+_LINE = re.compile(r"^\s*(?:\d+\s*-\s*)?\d+\s+[AIFEDG]\d*(?:\.\d+)?\s+\S+\s+(?P<label>\S+)\s+(?P<rest>\S.*)$")
+_MARK = re.compile(r"^(?P<limits>[\[\]][^\[\]]*[\[\]]\s*)?\?(?P<order>[-+]*)(?:=(?P<null>[^\s;,]+))?[;,]?")
+
+
+def _machine_readable(source: Source, text: str) -> Table:
+    """A machine-readable table of the AAS or the CDS, with the description in front or in a ReadMe beside it."""
+    text = re.sub("(?i)byte-per-byte description", "Byte-by-byte Description", text)
+    described = re.findall(r"(?im)^Byte-by-byte Description", text)
+    if len(described) > 1:
+        raise source.error(f"the file describes {len(described)} tables", "one table in a file; save each in one")
+    if not described:
+        description = source.readme()
+        if description is None:
+            raise source.error(
+                "no byte-by-byte description", "one in front of the rows, or in a ReadMe beside the file"
+            )
+        text = re.sub("(?i)byte-per-byte description", "Byte-by-byte Description", description) + text
+    rules = list(re.finditer(r"(?m)^[-=]{20,}[ \t]*$", text))
+    end = rules[-1].end() if rules else 0
+    header, nulls = _without_order_signs(text[:end])
     try:
-        return text_tables.read(text, format="mrt")
+        table = text_tables.read(header + text[end:], format="mrt")
     except text_tables.InconsistentTableError:
-        return text_tables.read(text, format="cds")
+        table = text_tables.read(header + text[end:], format="cds")
+    for name, null in nulls.items():
+        if name in table.colnames:
+            _mask(table, name, null)
+    return table
+
+
+def _without_order_signs(header: str) -> tuple[str, dict[str, str]]:
+    """The description with plain marks of missing values, as ``?=-9.99`` for ``?=-9.99+``, and these marks by column.
+
+    A sign of the standard says that the column is sorted, and is no part of the mark.
+    """
+    lines, nulls = header.split("\n"), {}
+    for i, line in enumerate(lines):
+        found = _LINE.match(line)
+        mark = _MARK.match(found["rest"]) if found else None
+        if found is None or mark is None:
+            continue
+        null = mark["null"]
+        if null is not None and not is_number(null) and is_number(null.rstrip("+-")):
+            null = null.rstrip("+-")
+        plain = f"{mark['limits'] or ''}?" + ("" if null is None else f"={null}")
+        lines[i] = f"{line[: found.start('rest')]}{plain} {found['rest'][mark.end() :].lstrip()}"
+        if null is not None:
+            nulls[found["label"]] = null
+    return "\n".join(lines), nulls
+
+
+def _mask(table: Table, name: str, null: str) -> None:
+    """Mask the cells of a column that have the mark, compared as numbers among numbers."""
+    column = table[name]
+    if column.dtype.kind in "iuf" and is_number(null):
+        missing = np.ma.getdata(column) == float(null)
+    elif column.dtype.kind == "U":
+        missing = np.strings.strip(np.ma.getdata(column)) == null
+    else:
+        return
+    if missing.any():
+        values = np.ma.MaskedArray(np.ma.getdata(column), mask=np.ma.getmaskarray(column) | missing)
+        table.replace_column(name, MaskedColumn(values, name=name, unit=column.unit))
