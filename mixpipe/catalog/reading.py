@@ -50,6 +50,7 @@ def read_catalog(
     path_in_file: str | None = None,
     comment: str | None = None,
     delimiter: str | None = None,
+    decimal: str | None = None,
     missing: Sequence[float | str] = (),
     where_from: str = "",
 ) -> Table:
@@ -74,6 +75,8 @@ def read_catalog(
         skipped.
     delimiter : str, optional
         CSV: one character, or ``whitespace`` or ``tab``; determined from the header line if None.
+    decimal : str, optional
+        CSV: the decimal mark, ``,`` for numbers such as 9,81; a point by default.
     missing : sequence of float or str
         Sentinels: cells that contain one of these are masked.
     where_from : str
@@ -97,7 +100,7 @@ def read_catalog(
     tables, sources, entries = [], [], []
     for file in paths:
         source = Source(
-            Path(file), format, hdu, path_in_file, comment, delimiter, tuple(missing), where_from
+            Path(file), format, hdu, path_in_file, comment, delimiter, decimal, tuple(missing), where_from
         ).resolved()
         parts = list(_blocks(source, columns, sys.maxsize))
         # Shards must have the same columns whether or not these were requested by name.

@@ -46,7 +46,7 @@ _NO_TABLES = (
 )
 
 # Settings that apply only to one format.
-_ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter": "csv"}
+_ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter": "csv", "decimal": "csv"}
 
 # Largest decompressed size, in bytes, of a gzipped file in a format that is read whole, since a small file could
 # otherwise fill the memory.
@@ -76,6 +76,7 @@ class Source:
     path_in_file: str | None = None
     comment: str | None = None
     delimiter: str | None = None
+    decimal: str | None = None
     missing: tuple[float | str, ...] = ()
     where_from: str = ""
     doubts: list[str] = field(default_factory=list, compare=False)

@@ -13,10 +13,11 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 from astropy.table import Table
+from astropy.units import UnrecognizedUnit
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import as_column, as_text, is_number
+from mixpipe.catalog.formats.arrays import as_column, as_text, is_number, parse_unit, unit_text
 from mixpipe.catalog.source import Source
 
 # A line with ten thousand columns has about 100 kB.
@@ -30,22 +31,40 @@ _DELIMITERS = (",", "\t", ";", "|", " ")
 _NOT_AVAILABLE = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+    "-", "--", "---", "..", "...", "\u2026", "INDEF", r"\nodata",
 )  # fmt: skip
+# Numbers as Fortran writes them in double precision.
+_D_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
+# Lines below the header that say whether those that begin with # are rows.
+_LOOKED_AT = 200
+# Rows that have to agree with the header on the number of fields.
+_FEW_LINES = 20
+# Second line of an RDB table, and third line of a table of VizieR.
+_RDB_TYPE, _DASHES = re.compile(r"\d*[SNM][<>]?"), re.compile("-+")
+# A line in front of a SExtractor catalog: number, name, and perhaps a description and a unit.
+_NUMBERED = re.compile(r"\s*(\d+)\s+([A-Za-z]\S*)(?:\s.*?)?(?:\[([^\]]+)\])?\s*")
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Column names, number of lines before the data, and the delimiter."""
+    """Column names and units, number of lines before the data, the delimiter, and what marks a line that is no row."""
 
     names: tuple[str, ...]
     n_skip: int
     delimiter: str
+    units: tuple[str | None, ...] = ()
+    marker: str | None = None
+
+    def unit(self, index: int) -> str | None:
+        """The unit of a column; None if the file gives none."""
+        return self.units[index] if self.units else None
 
 
 def columns(source: Source) -> dict[str, str | None]:
-    """Names from the header line; there are no units."""
+    """Names from the header, and units if it has them."""
     layout = _layout(source)
-    return dict.fromkeys(source.choose(layout.names, None))
+    names = source.choose(layout.names, None)
+    return {name: unit_text(layout.unit(layout.names.index(name))) for name in names}
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
@@ -58,7 +77,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
     frames = _parse(source, layout, [*indices, surplus], rows, {})
     first, second = next(frames), next(frames, None)
     types = _types(source, itertools.chain([first], [] if second is None else [second], frames), indices, surplus)
-    texts = [index for index in indices if types[index] == "str"]
+    texts = [index for index in indices if types[index] in ("str", "spelled")]
     if second is not None:
         frames = _parse(source, layout, indices, rows, types)
     else:
@@ -67,7 +86,11 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
         frames = iter([first])
     for frame in frames:
         yield Table(
-            [as_column(name, _masked(frame[i], types[i])) for name, i in zip(wanted, indices, strict=True)], copy=False
+            [
+                as_column(name, _masked(frame[i], types[i], source), layout.unit(i))
+                for name, i in zip(wanted, indices, strict=True)
+            ],
+            copy=False,
         )
 
 
@@ -81,7 +104,7 @@ def _parse(
     words = [*_NOT_AVAILABLE, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
     # NA and None are missing values among numbers but may well be names, so that text is taken literally; surplus cells
     # are surplus whatever they contain.
-    missing = {str(index): [] if types.get(index) == "str" else words for index in indices}
+    missing = {str(index): [] if types.get(index) in ("str", "spelled") else words for index in indices}
     missing |= {str(len(layout.names)): [""]}
     with source.open() as stream:
         frames = pd.read_csv(
@@ -92,7 +115,11 @@ def _parse(
             skipinitialspace=True,
             low_memory=False,
             chunksize=rows,
-            dtype={str(index): kind for index, kind in types.items() if kind in ("str", "float64")},
+            dtype={
+                str(index): "str" if kind == "spelled" else kind
+                for index, kind in types.items()
+                if kind in ("str", "spelled", "float64")
+            },
             dtype_backend="numpy_nullable",
             na_values=missing,
             keep_default_na=False,
@@ -113,7 +140,7 @@ def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int
         n_longer += int(longer.sum())
         n_rows += len(frame)
         for index in indices:
-            kinds[index].add(_kind(frame[index]))
+            kinds[index].add(_kind(frame[index], source))
     if n_longer:
         raise source.error(
             f"{plural(n_longer, 'row')} with more fields than the header, the first is row {first_longer}",
@@ -122,11 +149,13 @@ def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int
     return {index: _common(kinds[index]) for index in indices}
 
 
-def _kind(series: pd.Series) -> str:
-    """The type that pandas assigned to these rows."""
+def _kind(series: pd.Series, source: Source) -> str:
+    """The type that pandas assigned to these rows; ``spelled`` for texts that are numbers all the same."""
     if series.isna().all():
         return "nothing"
     kind = str(series.dtype)
+    if kind == "string":
+        return kind if _spelled_numbers(series, source) is None else "spelled"
     # A column with integers beyond the range of int64 is numeric only if none is negative or missing.
     return "natural" if kind == "Int64" and series.min() >= 0 and not series.hasnans else kind
 
@@ -139,17 +168,59 @@ def _common(kinds: set[str]) -> str:
         return "uint64"
     if kinds <= {"nothing", "boolean"}:
         return "bool"
-    is_number = kinds <= {"nothing", "natural", "Int64", "UInt64", "Float64"}
-    return "float64" if is_number and "Float64" in kinds else "str"
+    numbers = {"nothing", "natural", "Int64", "UInt64", "Float64"}
+    if kinds <= numbers and "Float64" in kinds:
+        return "float64"
+    return "spelled" if kinds <= {*numbers, "spelled"} and "spelled" in kinds else "str"
+
+
+def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | None:
+    """Numbers from texts with blanks around them, with D for the exponent or with a decimal comma; None if any is none.
+
+    Only cells that are empty or mark a missing value are masked.
+    """
+    texts = series.to_numpy(dtype=object, na_value="")
+    values, missing = np.zeros(texts.size), np.zeros(texts.size, dtype=bool)
+    known: dict[str, float | None] = dict.fromkeys(
+        [*_NOT_AVAILABLE, *(word.strip() for word in source.missing if isinstance(word, str))]
+    )
+    for i, text in enumerate(texts):
+        word = text.strip()
+        if word in known:
+            missing[i] = True
+            continue
+        word = _D_EXPONENT.sub(r"\1e\2", word)
+        word = word.replace(",", ".") if source.decimal == "," else word
+        if not is_number(word):
+            return None
+        values[i] = float(word)
+    return None if missing.all() else np.ma.MaskedArray(values, mask=missing)
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
     """Lines after the header without comments; pandas would also cut lines at a marker inside them."""
     lines: Iterator[bytes] = itertools.islice(_lines(stream, source), layout.n_skip, None)
-    if source.comment is not None:
-        marker = source.comment.encode()
-        lines = (line for line in lines if not line.lstrip().startswith(marker))
+    if layout.marker is not None:
+        lines = _without_comments(lines, source, layout)
     return _complete(lines, source, len(layout.names)) if layout.delimiter == " " else lines
+
+
+def _without_comments(lines: Iterator[bytes], source: Source, layout: _Layout) -> Iterator[bytes]:
+    """Leave out lines that begin with a comment marker, and doubt those that look like rows unless it was given."""
+    marker = str(layout.marker).encode()
+    n_rows, first = 0, 0
+    for number, line in enumerate(lines, start=layout.n_skip + 1):
+        if not line.lstrip().startswith(marker):
+            yield line
+            continue
+        text = line.lstrip().removeprefix(marker).decode(errors="replace")
+        if source.comment is None and len(_split(text, layout.delimiter)) == len(layout.names) > 1:
+            n_rows, first = n_rows + 1, first or number
+    if n_rows:
+        source.doubt(
+            f"{source.path}: {plural(n_rows, 'row')} left out as commented out with {layout.marker}, the first in line "
+            f"{first}"
+        )
 
 
 def _complete(lines: Iterator[bytes], source: Source, n_fields: int) -> Iterator[bytes]:
@@ -177,8 +248,11 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
         yield line
 
 
-def _masked(series: pd.Series, kind: str) -> np.ma.MaskedArray:
+def _masked(series: pd.Series, kind: str, source: Source) -> np.ma.MaskedArray:
     """A masked array that keeps long integers exact even if cells are blank."""
+    if kind == "spelled":
+        numbers = _spelled_numbers(series, source)
+        return np.ma.masked_all(len(series)) if numbers is None else numbers
     if kind == "str":
         return np.ma.MaskedArray(as_text(series.to_numpy(dtype=object, na_value="")))
     dtype = np.dtype(kind)
@@ -204,9 +278,11 @@ class _Lines(io.RawIOBase):
 
 
 def _layout(source: Source) -> _Layout:
-    """Find the header, which is the first line that is neither blank nor a comment."""
-    marker = source.comment or "#"
-    comment, n_skip = "", 0
+    """Find the header, which is the first line that is neither blank nor a comment, or a comment in front of it."""
+    given = source.comment or "#"
+    comments: list[str] = []
+    lines: list[str] = []
+    n_skip, delimiter = 0, source.delimiter
     with source.open() as stream:
         for raw in _lines(stream, source):
             line = raw.decode("utf-8", "backslashreplace").removeprefix("\ufeff").strip("\r\n")
@@ -214,29 +290,118 @@ def _layout(source: Source) -> _Layout:
                 raise source.error("lines end with a carriage return alone", "line ends of Unix or Windows")
             if "\0" in line:
                 raise source.error("the file is no text", "text with a header line")
-            if line.strip() and not line.lstrip().startswith(marker):
+            if not lines:
+                separator = re.fullmatch(r"sep=(.)", line.strip()) if not n_skip else None
+                if separator is not None:
+                    delimiter = delimiter or separator[1]
+                elif line.lstrip().startswith(given):
+                    comments.append(line.lstrip()[len(given) :])
+                elif line.strip() and not line.startswith("NVAR:"):
+                    lines.append(line)
+                n_skip += not lines
+            elif line.strip():
+                lines.append(line)
+            if len(lines) > _LOOKED_AT:
                 break
-            comment = line.lstrip()[len(marker) :] if line.strip() else comment
-            n_skip += 1
-        else:
-            raise source.error("the file has nothing but comments", "a header line and rows")
-    delimiter = _delimiter(source, line)
-    fields, names = _split(line, delimiter), _split(comment, delimiter)
-    # NumPy and TOPCAT write the names in the last comment line, after which a line with numbers is the first row.
-    if any(map(is_number, fields)) and len(names) == len(fields) and not any(map(is_number, names)):
-        return _Layout(_named(names), n_skip, delimiter)
+    if not lines:
+        raise source.error("the file has nothing but comments", "a header line and rows")
+    mark = _delimiter(source, delimiter, lines)
+    # Below the header, lines are comments if some of them begin with # and not nearly all.
+    begin = sum(line.lstrip().startswith("#") for line in lines[1:])
+    marker = source.comment or ("#" if 2 * begin < max(len(lines) - 1, 1) else None)
+    fields = _split(lines[0], mark)
+    named = _named_in_comments(comments, fields, mark)
+    if named is not None:
+        return _Layout(*named[:1], n_skip, mark, named[1], marker)
+    _check_header(source, fields, _split(lines[1], mark) if len(lines) > 1 else [], lines[0])
+    units: tuple[str | None, ...] = ()
+    below = [_split(line, mark) for line in lines[1:3]]
+    if len(below) == 2 and len(below[1]) == len(fields) > 1 and all(map(_DASHES.fullmatch, below[1])):
+        # VizieR writes units, which may all be blank, and dashes below the names.
+        units = tuple(field or None for field in _padded(below[0], len(fields)))
+        n_skip += 2
+    elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
+        n_skip += 1
+    return _Layout(_named(fields), n_skip + 1, mark, units, marker)
+
+
+def _named_in_comments(
+    comments: Sequence[str], fields: Sequence[str], delimiter: str
+) -> tuple[tuple[str, ...], tuple[str | None, ...]] | None:
+    """Names and units from the comments in front of a first line that is a row; None if it is the header."""
+    if not any(map(is_number, fields)):
+        return None
+    numbered = [found for found in map(_NUMBERED.fullmatch, comments) if found]
+    if numbered and [int(found[1]) for found in numbered] == sorted({int(found[1]) for found in numbered}):
+        names: list[str] = []
+        units: list[str | None] = []
+        ends = [*(int(found[1]) for found in numbered[1:]), len(fields) + 1]
+        for found, end in zip(numbered, ends, strict=True):
+            # An array has the number of its first column.
+            for k in range(end - int(found[1])):
+                names.append(found[2] if not k else f"{found[2]}_{k}")
+                units.append(found[3])
+        if len(names) == len(fields) and int(numbered[0][1]) == 1:
+            return tuple(names), tuple(units)
+    # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
+    candidates = []
+    for comment in comments:
+        for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
+            names = _split(comment.lstrip("#"), mark)
+            if len(names) == len(fields) and all(names) and not any(map(is_number, names)):
+                candidates.append(tuple(names))
+                break
+    if not candidates:
+        return None
+    if len(candidates) > 1 and all(word in ("-", "--", "---") or _is_unit(word) for word in candidates[-1]):
+        units_below = tuple(None if word.startswith("-") else word.strip("[]()") for word in candidates[-1])
+        return candidates[-2], units_below
+    return candidates[-1], ()
+
+
+def _is_unit(word: str) -> bool:
+    """Whether a word is a unit that Astropy knows, perhaps in brackets."""
+    unit = parse_unit(word.strip("[]()"))
+    return unit is not None and not isinstance(unit, UnrecognizedUnit)
+
+
+def _check_header(source: Source, fields: Sequence[str], row: Sequence[str], line: str) -> None:
+    """Refuse a first line that is a row, and doubt one that looks like one."""
+    numbers = [field for field in fields if is_number(field)]
     if all(field == "" or is_number(field) for field in fields):
         raise source.error(f"no header line, the first line is {excerpt(line)!r}", "a line of column names")
-    return _Layout(_named(fields), n_skip + 1, delimiter)
+    if not numbers:
+        return
+    alike = len(row) == len(fields) and all(is_number(row[i]) for i, field in enumerate(fields) if is_number(field))
+    # Years and wavelengths may be names; numbers with a decimal point above others with one are not.
+    if alike and any(re.search(r"[.eE]", field) for field in numbers):
+        raise source.error(
+            f"no header line: the first line looks like a row, {excerpt(line)!r}",
+            "a line of column names, or a comment with them in front",
+        )
+    source.doubt(
+        f"{source.path}: the names of {len(numbers)} columns are numbers, the first is {numbers[0]!r}: is this a row?"
+    )
 
 
-def _delimiter(source: Source, header: str) -> str:
-    if source.delimiter is None:
-        return next((mark for mark in _DELIMITERS if mark in header.strip()), ",")
-    delimiter = _NAMED_DELIMITERS.get(source.delimiter, source.delimiter)
-    if len(delimiter) != 1:
-        raise ConfigError(f"delimiter {source.delimiter!r}", source.place, "one character, whitespace or tab")
-    return delimiter
+def _padded(fields: Sequence[str], size: int) -> list[str]:
+    return [*fields, *[""] * (size - len(fields))][:size]
+
+
+def _delimiter(source: Source, given: str | None, lines: Sequence[str]) -> str:
+    """The delimiter that was given, or the first that cuts the header and the rows into as many fields."""
+    if given is not None:
+        delimiter = _NAMED_DELIMITERS.get(given, given)
+        if len(delimiter) != 1:
+            raise ConfigError(f"delimiter {source.delimiter!r}", source.place, "one character, whitespace or tab")
+        return delimiter
+    present = [mark for mark in _DELIMITERS if mark in lines[0].strip()]
+    rows = [line for line in lines[1:] if not line.lstrip().startswith("#")][:_FEW_LINES]
+    for mark in present:
+        sizes = {len(_split(line, mark)) for line in rows}
+        if sizes == {len(_split(lines[0], mark))}:
+            return mark
+    return present[0] if present else ","
 
 
 def _split(line: str, delimiter: str) -> list[str]:
