@@ -301,7 +301,14 @@ def _from_lists(source: Source, name: str, column: pa.Array) -> NDArray[Any]:
 
 def _from_table(source: Source, name: str) -> Iterator[Any]:
     """Read a column in a format that is read whole."""
-    table = read_catalog(source.path, [name], format=source.format, comment=source.comment, delimiter=source.delimiter)
+    table = read_catalog(
+        source.path,
+        [name],
+        format=source.format,
+        comment=source.comment,
+        delimiter=source.delimiter,
+        decimal=source.decimal,
+    )
     column = table[name].data
     for start in range(0, len(column), BLOCK_ROWS):
         yield column[start : start + BLOCK_ROWS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,11 @@ def describe_doubts(doubts: Mapping[str, Doubt], n_rows: int) -> Iterator[str]:
         if doubt.count > _LEAST_SHARE * n_rows:
             what, so = _SAID[kind]
             yield f"{what} in {count(doubt.count)} of {count(n_rows)} rows, the first is {doubt.first}: {so}"
+
+
+def file_doubts(files: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was found in files while they were read; `files` as in ``meta["files"]`` of a table."""
+    return list(dict.fromkeys(text for file in files for text in file.get("doubts", ())))
 
 
 def describe_keys(keys: Any, name: str) -> Iterator[str]:

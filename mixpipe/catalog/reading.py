@@ -26,6 +26,9 @@ _READERS = {
     "ecsv": "mixpipe.catalog.formats.markup",
     "votable": "mixpipe.catalog.formats.markup",
     "mrt": "mixpipe.catalog.formats.markup",
+    "ipac": "mixpipe.catalog.formats.markup",
+    "daophot": "mixpipe.catalog.formats.markup",
+    "latex": "mixpipe.catalog.formats.markup",
     "parquet": "mixpipe.catalog.formats.parquet",
     "hdf5": "mixpipe.catalog.formats.hdf5",
 }
@@ -63,9 +66,9 @@ def read_catalog(
     columns : sequence of str, optional
         Names of the columns to read, exactly as in the header; all if None.
     format : str
-        ``fits``, ``csv`` (any delimited text with a header line), ``ecsv``, ``votable``, ``mrt`` (machine-readable
-        tables of the CDS and the AAS), ``parquet`` or ``hdf5``; ``auto`` determines the format. Gzipped files can be
-        read directly.
+        ``fits``, ``csv`` (any delimited text with a header, also of SExtractor, RDB and VizieR), ``ecsv``, ``votable``,
+        ``mrt`` (machine-readable tables of the CDS and the AAS), ``ipac``, ``daophot``, ``latex`` (AASTeX too),
+        ``parquet`` or ``hdf5``; ``auto`` determines the format. Gzipped files can be read directly.
     hdu : int or str, optional
         FITS: number or EXTNAME of the table; the first table if None.
     path_in_file : str, optional

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 
-FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "parquet", "hdf5")
+FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "ipac", "daophot", "latex", "parquet", "hdf5")
 
 _EXTENSIONS = {
     ".fits": "fits", ".fit": "fits", ".fts": "fits",
@@ -24,6 +24,7 @@ _EXTENSIONS = {
     ".ecsv": "ecsv",
     ".vot": "votable", ".votable": "votable", ".xml": "votable",
     ".mrt": "mrt", ".cds": "mrt",
+    ".tex": "latex",
     ".parquet": "parquet", ".pq": "parquet",
     ".h5": "hdf5", ".hdf5": "hdf5", ".hdf": "hdf5",
 }  # fmt: skip
@@ -254,7 +255,14 @@ def _signature(head: bytes) -> str | None:
             return "votable"
         if b"<html" in start or b"<!doctype html" in start:
             return "html"
-    return "mrt" if _DESCRIPTION.search(head.decode("latin-1").replace("\r", "")) else None
+    text = head.decode("latin-1")
+    if re.match(r"(\\[^\n]*\n)*\|[^\n]*\|\s*\n\|[^\n]*\|", text):
+        return "ipac"
+    if re.match(r"#K IRAF\b|(#[^\n]*\n)*#N [A-Z]", text):
+        return "daophot"
+    if re.search(r"\\begin\{(deluxetable\*?|tabular)\}", text[:4096]):
+        return "latex"
+    return "mrt" if _DESCRIPTION.search(text.replace("\r", "")) else None
 
 
 def _reason(error: BaseException) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -57,7 +58,7 @@ class ColumnStream:
     tell: Callable[[Account], None] | None = None
     _account: Account | None = field(default=None, init=False)
     _negative: frozenset[str] | None = field(default=None, init=False)
-    _paths: set[str] = field(default_factory=set, init=False)
+    _files: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)
 
     def blocks(self) -> Iterator[tuple[Table, ColumnData, int]]:
         """Each table, its usable data, and the number of rows before it.
@@ -83,7 +84,7 @@ class ColumnStream:
             data.check_floor(self.settings.sigma_floor, self.place)
             own = data.account
             account = own if account is None else account + own
-            self._paths.update(file["path"] for file in data.files)
+            self._files = {**{file["path"]: file for file in data.files}, **self._files}
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:
@@ -92,6 +93,11 @@ class ColumnStream:
             account.check_usable(self.place)
             account.check_streamable(self.place)
             self._account = account
+
+    @property
+    def files(self) -> list[Mapping[str, Any]]:
+        """The files that have been read."""
+        return list(self._files.values())
 
     def rows(self, n_threads: int | None = None) -> Rows:
         """The usable rows; weights that do not count rows sum to the effective number of rows.
@@ -115,7 +121,7 @@ class ColumnStream:
         for _, data, _ in self.blocks() if position >= 0 else ():
             used = np.arange(len(data)) if self.settings.weight is None else np.flatnonzero(data.weights > 0.0)
             if position < used.size:
-                return data.row_name(int(used[position]), several=len(self._paths) > 1)
+                return data.row_name(int(used[position]), several=len(self._files) > 1)
             position -= used.size
         return ""
 

@@ -188,13 +188,14 @@ def main() -> None:
 @click.option(
     "--format",
     metavar="F",
-    type=_Word("fits|csv|ecsv|votable|mrt|parquet|hdf5"),
-    help="File format: fits, csv, ecsv, votable, mrt, parquet or hdf5.",
+    type=_Word("fits|csv|ecsv|votable|mrt|ipac|daophot|latex|parquet|hdf5"),
+    help="File format: fits, csv, ecsv, votable, mrt, ipac, daophot, latex, parquet or hdf5.",
 )
 @click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
 @click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
 @click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")
 @click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
+@click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option("--figure", metavar="PATH", type=_FILE, help="Draw the data and the mixture: .png, .svg or .pdf.")
 @click.option("--out", metavar="DIR", type=_FILE, help="Write all tables and figures of the fit into this folder.")

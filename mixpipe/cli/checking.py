@@ -13,7 +13,7 @@ from astropy.table import Table
 from mixpipe.base.errors import MixpipeError, merged
 from mixpipe.catalog.columns import ColumnData, prepare_column
 from mixpipe.catalog.densities import DensityFile
-from mixpipe.catalog.doubts import describe_keys
+from mixpipe.catalog.doubts import describe_keys, file_doubts
 from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
@@ -104,6 +104,8 @@ def _check_values(
             problems.append(placed(error, place))
     if shown:
         show_release(f"{catalog.name} {release}: {n_rows:,} rows in {listed}", shown)
+        for note in file_doubts([] if table is None else table.meta["files"]):
+            say(f"note: {note}")
     if table is not None and catalog.key is not None and np.ndim(table[catalog.key]) == 1:
         for note in describe_keys(table[catalog.key], catalog.key):
             say(f"note: {note}")

@@ -17,7 +17,7 @@ from mixpipe.config.settings import BINS, CatalogSettings, ColumnSettings, Setti
 from mixpipe.pipeline.plan.texts import FitPlan, effort_of, reading_options
 
 # Options that a configuration has under the same name.
-_CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "missing", "where")
+_CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "decimal", "missing", "where")
 _COLUMN_KEYS = (
     "value",
     "error",

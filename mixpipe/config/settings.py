@@ -91,6 +91,7 @@ class CatalogSettings:
     path: str | None = _default("catalog", "path")
     comment: str | None = _default("catalog", "comment")
     delimiter: str | None = _default("catalog", "delimiter")
+    decimal: str | None = _default("catalog", "decimal")
     missing: tuple[float | str, ...] = _default("catalog", "missing")
     where: str | None = _default("catalog", "where")
 
@@ -174,7 +175,7 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
     >>> parse_config({"catalogs": {"stars": {**stars, "colums": {}}}})
     Traceback (most recent call last):
     mixpipe.base.errors.ConfigError: unknown key 'colums', in the configuration (catalogs.stars), expected one of
-    releases, columns, key, format, hdu, path, comment, delimiter, missing, where (did you mean 'columns'?)
+    releases, columns, key, format, hdu, path, comment, delimiter, decimal, missing, where (did you mean 'columns'?)
     """
     lines: Lines = {}
     shown: list[str] = []

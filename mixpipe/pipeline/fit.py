@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
-from mixpipe.catalog.doubts import describe_doubts, describe_keys
+from mixpipe.catalog.doubts import describe_doubts, describe_keys, file_doubts
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.stream import ColumnStream, gathered
@@ -86,7 +86,7 @@ def fit_column(
     release = StoredRelease(list(map(Path, columns)), dict(todo.files), place.removeprefix("in "))
     needed = required_columns([todo.column], todo.where, todo.key)
     climbed = next((read_start(path, todo.column.name) for path in start), None)
-    files = [SourceFile(**file) for file in release.files]
+    files = [SourceFile(**{name: file[name] for name in ("path", "n_rows", "sha256")}) for file in release.files]
     paths = dict(zip(FIT_FILES, map(Path, (components, selection, estimators, intervals, members, fit)), strict=True))
     accounts: list[Account] = []
 
@@ -244,6 +244,7 @@ def fit_tables(
         first = data.first_below(outcome.fit.resolution.grain)
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
+        doubts += file_doubts(data.files)
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, data, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
@@ -257,8 +258,8 @@ def fit_tables(
         n_threads=threads,
         progress=progress,
     )
-    counted = describe_doubts(stream.account.doubts, stream.account.n_used)
-    return FittedColumn(outcome.with_warnings(counted), stream.account, stream.blocks, start)
+    doubts = [*describe_doubts(stream.account.doubts, stream.account.n_used), *file_doubts(stream.files)]
+    return FittedColumn(outcome.with_warnings(doubts), stream.account, stream.blocks, start)
 
 
 def _repeated_keys(table: Table, data: ColumnData, key: str | None) -> Iterator[str]:

@@ -42,8 +42,16 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             records = (np.frombuffer(stored, dtype=layout) for stored in _stored(hdu, rows))
         else:
             records = _converted(hdu, rows)
+        lies = _lies(hdu)
         for part in records:
-            yield Table([_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted], copy=False)
+            columns = [_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted]
+            if not lies:
+                yield Table(columns, copy=False)
+                continue
+            standing = [MaskedColumn(column.ravel(), name=column.name, unit=column.unit) for column in columns]
+            table = Table(standing, copy=False)
+            for start, stop in row_ranges(len(table), rows):
+                yield table[start:stop]
 
 
 def _opened(source: Source) -> fits.HDUList:
@@ -61,10 +69,16 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
     """The table that `hdu` names, by default the first one."""
     if source.hdu is None:
         # HDUs are located only on demand, since locating them in a gzipped file requires reading up to them.
-        first = next((hdu for hdu in hdus if _is_table(hdu)), None)
+        first = next((i for i, hdu in enumerate(hdus) if _is_table(hdu)), None)
         if first is None:
             raise source.error("no HDU has a table", "a whole FITS file with a binary or ASCII table")
-        return first
+        if hdus[first].header["NAXIS2"] == 1 and not _lies(hdus[first]):
+            # A single row is about the file; the catalog may follow.
+            larger = next((i for i, hdu in enumerate(hdus) if _is_table(hdu) and hdu.header["NAXIS2"] > 1), None)
+            if larger is not None:
+                source.doubt(f"{source.path}: HDU {larger} is read, since the table in HDU {first} has a single row")
+                first = larger
+        return _checked(hdus[first], source)
     tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
     listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
     named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == str(source.hdu).strip().upper()]
@@ -75,7 +89,26 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
         raise source.error(f"no HDU {source.hdu}", f"one of {listed}")
     if index not in tables:
         raise source.error(f"HDU {source.hdu} has no table", f"one of {listed}")
-    return hdus[index]
+    return _checked(hdus[index], source)
+
+
+def _checked(hdu: fits.BinTableHDU | fits.TableHDU, source: Source) -> fits.BinTableHDU | fits.TableHDU:
+    """A table in which every column has a name, which the standard does not require."""
+    if hdu.header.get("ZTABLE"):
+        raise source.error("the table is compressed by fpack", "a table that funpack has unpacked")
+    for number in range(1, hdu.header["TFIELDS"] + 1):
+        if not str(hdu.header.get(f"TTYPE{number}", "")).strip():
+            hdu.header[f"TTYPE{number}"] = f"col{number}"
+    return hdu
+
+
+def _lies(hdu: fits.BinTableHDU | fits.TableHDU) -> bool:
+    """Whether a table lies on its side: its only row has an array for each column, all of one length (colfits)."""
+    if hdu.header["NAXIS2"] != 1 or not isinstance(hdu, fits.BinTableHDU):
+        return False
+    formats = [re.match(r"\s*(\d*)([BIJKED])", str(hdu.header[f"TFORM{k + 1}"])) for k in range(hdu.header["TFIELDS"])]
+    sizes = {int(found[1] or 1) if found else 0 for found in formats}
+    return len(sizes) == 1 and sizes.pop() > 1
 
 
 def _is_table(hdu: object) -> bool:
@@ -128,6 +161,13 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
     # Astropy writes the null value of an unsigned column as the number itself rather than as it is stored.
     if null is not None and values.dtype.kind == "u" and stored.dtype.kind == "i" and column.null >= 0:
         null |= values == column.null
+    # An array of one element is a number.
+    if values.dtype.kind == "O" and all(np.size(value) <= 1 for value in values):
+        known = np.array([np.size(value) for value in values], dtype=bool)
+        numbers = [np.ravel(value)[0] if size else 0 for value, size in zip(values, known, strict=True)]
+        return as_column(column.name, np.ma.MaskedArray(np.array(numbers), mask=~known), column.unit)
+    if values.ndim > 1 and math.prod(values.shape[1:]) == 1:
+        values, null = values.reshape(len(values)), None if null is None else np.reshape(null, len(values))
     if values.dtype.kind != "O" and null is not None:
         values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
     return as_column(column.name, values, column.unit)

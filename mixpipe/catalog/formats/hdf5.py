@@ -1,9 +1,13 @@
-"""HDF5 tables: a compound dataset, or a group with one dataset per column."""
+"""HDF5 tables: a compound dataset, a group with one dataset per column, or a table of vaex or pandas."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import h5py
@@ -23,12 +27,19 @@ _DESCRIPTION = ".__table_column_meta__"
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the attributes."""
     with source.open() as stream, h5py.File(stream, "r") as file:
+        frame = find_frame(file, source)
+        if frame is not None:
+            return {name: unit_text(frame.units.get(name)) for name in source.choose(list(frame.read), None)}
         return _columns(source, find(file, source))
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
     """Read these columns, or all, in blocks of rows."""
     with source.open() as stream, h5py.File(stream, "r") as file:
+        frame = find_frame(file, source)
+        if frame is not None:
+            yield from _frame_blocks(source, frame, names, rows)
+            return
         node = find(file, source)
         units = _columns(source, node)
         wanted = source.choose(list(units), names)
@@ -47,6 +58,118 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
                     values = np.ma.MaskedArray(values.data, mask=np.asarray(stored[name + _MASK], dtype=bool))
                 table.add_column(as_column(name, values, units[name]), copy=False)
             yield table
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A table whose columns lie in datasets of another shape: how each is read, its units, and the number of rows."""
+
+    read: dict[str, Callable[[int, int], Any]]
+    units: dict[str, str | None]
+    n_rows: int
+
+
+def find_frame(file: h5py.File, source: Source) -> Frame | None:
+    """A table that vaex or pandas wrote: the one that `path_in_file` names, or the only one; None if there is none."""
+    found = {}
+    for path in ("/", *_paths(file)):
+        node = file[path]
+        if not _is_group(node):
+            continue
+        if path.rpartition("/")[2] == "columns" and _has_data(node):
+            found[path] = _vaex
+        elif _attribute(node, "pandas_type") == "frame_table":
+            found[path] = _pandas_table
+        elif _attribute(node, "pandas_type") == "frame":
+            found[path] = _pandas_fixed
+    wanted = None if source.path_in_file is None else source.path_in_file.strip("/")
+    for path, kind in found.items():
+        if wanted in (path, path.removesuffix("/columns")) or (wanted is None and len(found) == 1):
+            return kind(file[path])
+    return None
+
+
+def _frame_blocks(source: Source, frame: Frame, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    wanted = source.choose(list(frame.read), names)
+    for start, stop in row_ranges(frame.n_rows, rows, 8 * len(wanted)):
+        yield Table(
+            [as_column(name, frame.read[name](start, stop), frame.units.get(name)) for name in wanted], copy=False
+        )
+
+
+def _has_data(group: h5py.Group) -> bool:
+    """Whether all members are groups with data, as vaex writes columns."""
+    return len(group) > 0 and all(_is_group(item) and "data" in item for item in group.values())
+
+
+def _is_group(node: Any) -> bool:
+    return isinstance(node, h5py.Group)
+
+
+def _attribute(node: h5py.Group | h5py.Dataset, name: str) -> str:
+    value = node.attrs.get(name, "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _vaex(group: h5py.Group) -> Frame:
+    """Groups with the data of a column each; texts are bytes one after the other, with the ends of each."""
+
+    def reader(item: h5py.Group) -> Callable[[int, int], Any]:
+        data, ends, mask = item["data"], item.get("indices"), item.get("mask")
+
+        def texts(start: int, stop: int) -> Any:
+            bounds = ends[start : stop + 1] - ends[0]
+            joined = data[bounds[0] : bounds[-1]].tobytes()
+            cuts = (bounds - bounds[0]).tolist()
+            return np.array([joined[a:b].decode(errors="replace") for a, b in itertools.pairwise(cuts)], dtype=np.str_)
+
+        def values(start: int, stop: int) -> Any:
+            stored = data[start:stop]
+            return stored if mask is None else np.ma.MaskedArray(stored, mask=mask[start:stop].astype(bool))
+
+        return values if ends is None else texts
+
+    sizes = {name: len(item.get("indices", item["data"])) - ("indices" in item) for name, item in group.items()}
+    return Frame(
+        {name: reader(item) for name, item in group.items()},
+        {name: _attribute_unit(item) for name, item in group.items()},
+        max(sizes.values(), default=0),
+    )
+
+
+# Names of columns, which pandas pickles; they are never unpickled, since that may run code.
+_PICKLED_NAME = re.compile(r"V([^\n]*)\n")
+
+
+def _pandas_table(group: h5py.Group) -> Frame:
+    """A compound dataset whose fields are the index and blocks of columns of one type."""
+    table = group["table"]
+    read: dict[str, Callable[[int, int], Any]] = {}
+    for field in table.dtype.names:
+        names = _PICKLED_NAME.findall(_attribute(table, f"{field}_kind"))
+        block = table.dtype[field].shape
+        for k, name in enumerate(names if block else [field]):
+            read[name] = partial(_of_block, table, field, k if block else None)
+    return Frame(read, {}, len(table))
+
+
+def _of_block(table: h5py.Dataset, field: str, k: int | None, start: int, stop: int) -> Any:
+    values = table.fields(field)[start:stop]
+    return values if k is None else values[:, k]
+
+
+def _pandas_fixed(group: h5py.Group) -> Frame:
+    """Blocks of columns of one type, with their names; those of text are pickled, and left out."""
+    read: dict[str, Callable[[int, int], Any]] = {}
+    for name in group:
+        if name.endswith("_values") and group[name].ndim == 2 and group[name].dtype.kind in "biuf":
+            for k, item in enumerate(group[name.replace("_values", "_items")][:]):
+                read[item.decode(errors="replace")] = partial(_of_columns, group[name], k)
+    return Frame(read, {}, len(group["axis1"]))
+
+
+def _of_columns(values: h5py.Dataset, k: int, start: int, stop: int) -> Any:
+    return values[start:stop, k]
 
 
 def find(file: h5py.File, source: Source) -> h5py.Dataset | h5py.Group:

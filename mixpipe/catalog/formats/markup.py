@@ -46,7 +46,13 @@ def _whole(source: Source) -> Table:
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
         # The columns may be quantities.
-        return Table(text_tables.read(text, format="ecsv"), copy=False)
+        # Gaia writes null for a missing value.
+        missing = [("", "0"), ("null", "0")]
+        return Table(text_tables.read(text, format="ecsv", fill_values=missing), copy=False)
+    if source.format in ("ipac", "daophot"):
+        return text_tables.read(text, format=source.format)
+    if source.format == "latex":
+        return _latex(text)
     return _machine_readable(source, text.replace("\r\n", "\n"))
 
 
@@ -78,6 +84,36 @@ def _infos(resources: Iterable[Any]) -> Iterator[Any]:
         for table in resource.tables:
             yield from table.infos
         yield from _infos(resource.resources)
+
+
+# Cells of a table in LaTeX: a number, perhaps with one error or two.
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_WITH_ERROR = re.compile(rf"({_NUMBER})\s*(?:\\pm|±)\s*({_NUMBER})")
+_WITH_ERRORS = re.compile(rf"({_NUMBER})\s*\^\{{\+?({_NUMBER})\}}\s*_\{{-?({_NUMBER})\}}")
+
+
+def _latex(text: str) -> Table:
+    """A table of AASTeX or LaTeX; a value with its errors in one cell becomes columns x, e_x, or x, E_x and e_x."""
+    found = re.search(r"\\begin\{deluxetable\*?\}", text)
+    table = text_tables.read(text.replace("deluxetable*", "deluxetable"), format="aastex" if found else "latex")
+    columns: dict[str, Any] = {}
+    for name in table.colnames:
+        cells = [str(cell).replace("$", "").replace("{}", "").strip() for cell in table[name]]
+        cells = ["" if cell in ("\\nodata", "\\ldots", "\\dots", "...", "--") else cell for cell in cells]
+        columns[name] = cells
+        for pattern, parts in ((_WITH_ERROR, (name, f"e_{name}")), (_WITH_ERRORS, (name, f"E_{name}", f"e_{name}"))):
+            matches = [pattern.fullmatch(cell) for cell in cells]
+            if any(matches) and all(match or not cell for match, cell in zip(matches, cells, strict=True)):
+                for k, part in enumerate(parts, start=1):
+                    columns[part] = [match[k] if match else "" for match in matches]
+    return Table({name: _as_numbers(cells) for name, cells in columns.items()})
+
+
+def _as_numbers(cells: Sequence[str]) -> MaskedColumn | Column:
+    """Numbers, if all cells that are not empty are."""
+    if not all(cell == "" or is_number(cell) for cell in cells):
+        return Column(list(cells))
+    return MaskedColumn([float(cell or 0.0) for cell in cells], mask=[cell == "" for cell in cells])
 
 
 # A line of a byte-by-byte description: label, and the explanation with limits and the mark of missing values in front.

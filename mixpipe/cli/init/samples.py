@@ -34,7 +34,7 @@ class FitsTables:
 
 
 def find_tables(file: Path) -> FitsTables:
-    """Choose among the tables of a file: that with the most columns.
+    """Choose among the tables of a file: that with the most columns, if it has more than one row.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def find_tables(file: Path) -> FitsTables:
             i: hdu.name if hdu.name and not hdu.name.isdecimal() and named.count(hdu.name.upper()) == 1 else i
             for i, hdu in tables.items()
         }
-        widest = max(tables, key=lambda i: len(tables[i].columns))
+        # A single row is about the file.
+        widest = max(tables, key=lambda i: (tables[i].header["NAXIS2"] > 1, len(tables[i].columns)))
         columns: dict[int, list[str]] = {}
         for i, hdu in tables.items():
             if i != widest:

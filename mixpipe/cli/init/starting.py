@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 from mixpipe.base.files import write_file
+from mixpipe.catalog.doubts import file_doubts
 from mixpipe.catalog.formats.arrays import mask_sentinels
 from mixpipe.catalog.reading import list_columns
 from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
@@ -141,7 +142,7 @@ class _Catalog:
             raise self._error("no column that can be fitted", f"a column with {FEWEST_ROWS} different numbers or more")
         return Findings(
             group=self.group,
-            lines=[*self._reading(), *self._key(), *_missing_lines(missing)],
+            lines=[*self._doubts(), *self._reading(), *self._key(), *_missing_lines(missing)],
             note=note,
             fitted=fitted,
             left_out={reason: listed for reason, listed in entries.items() if listed},
@@ -166,6 +167,11 @@ class _Catalog:
                 keys = {"kind": "densities", "value": name, "grid": grid}
                 why = f"a density a row on {file.grid.size} points from {file.grid[0]:.3g} to {file.grid[-1]:.3g}"
                 yield name, Suggestion(entry, short_keys(entry, keys), why)
+
+    def _doubts(self) -> Iterator[str]:
+        for table in self.tables.values():
+            for text in file_doubts(table.meta.get("files", ())):
+                yield f"# {excerpt(text, 200)}"
 
     def _reading(self) -> Iterator[str]:
         if self.hdus.hdu is not None:

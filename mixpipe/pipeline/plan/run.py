@@ -33,7 +33,13 @@ from mixpipe.results.provenance import FileHashes, code_hash
 from mixpipe.results.record import DensityRecord, FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
-READING_KEYS = {"hdu": "hdu", "path_in_file": "path", "comment": "comment", "delimiter": "delimiter"}
+READING_KEYS = {
+    "hdu": "hdu",
+    "path_in_file": "path",
+    "comment": "comment",
+    "delimiter": "delimiter",
+    "decimal": "decimal",
+}
 
 # Files are read in jobs of at least so many bytes, which take some seconds at least.
 _BATCH_BYTES = 1 << 29

@@ -34,6 +34,7 @@ def reading_options(settings: CatalogSettings) -> dict[str, Any]:
         "path_in_file": settings.path,
         "comment": settings.comment,
         "delimiter": settings.delimiter,
+        "decimal": settings.decimal,
         "missing": list(settings.missing),
     }
 
