@@ -738,16 +738,12 @@ class _Entry:
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
             commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
+            expected = "`decimal` for a comma" if commas else "`missing` lists texts that stand for no value"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self.row(int(bad[0]))}",
-                "numbers; "
-                + (
-                    "`decimal` says that they have a comma"
-                    if commas
-                    else "`missing` lists texts that stand for no value"
-                ),
+                f"numbers; {expected}",
             ) from None
         return numbers, limits
 

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 
+# A sample of the rows that HATS keeps beside them.
+_THUMBNAIL = "data_thumbnail.parquet"
+
+
 def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
     """The files to which a path, a glob pattern or a list of both refers.
 
     Parameters
     ----------
     patterns : str, Path or sequence of these
-        Paths, absolute or relative to `base`; ``*``, ``?``, ``[...]`` and ``**`` match files.
+        Paths, absolute or relative to `base`; ``*``, ``?``, ``[...]`` and ``**`` match files. A folder stands for the
+        Parquet files in it, as of a HATS catalog.
     base : Path
         Folder to which relative paths refer.
 
@@ -36,7 +41,7 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
     Raises
     ------
     ConfigError
-        For a path or pattern without a file, a folder, or a file that is named twice.
+        For a path or pattern without a file, a folder without Parquet files, or a file that is named twice.
     """
     entries = [patterns] if isinstance(patterns, str | Path) else list(patterns)
     if any("\0" in str(entry) for entry in entries):
@@ -55,6 +60,31 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
             also = "" if other == file else f", also as {other}"
             raise ConfigError(f"file {file} is named twice{also}", f"in {_shown(entries)}", "each file once")
     return tuple(files)
+
+
+def folder_files(path: Path) -> tuple[Path, ...]:
+    """The files of a catalog that is a folder: all Parquet files in it but those about others; else the file itself.
+
+    Names that begin with an underscore or a point belong to metadata, as in a HATS catalog.
+
+    Raises
+    ------
+    ConfigError
+        For a folder without Parquet files.
+    """
+    if not path.is_dir():
+        return (path,)
+    parts = [
+        part
+        for part in path.rglob("*.parquet")
+        if part.is_file()
+        and part.name != _THUMBNAIL
+        and not any(name.startswith(("_", ".")) for name in part.relative_to(path).parts)
+    ]
+    if not parts:
+        what = f"{path.name} is a folder without Parquet files"
+        raise ConfigError(what, _folder(path), "a file, or a pattern such as folder/*.fits")
+    return tuple(sorted(parts, key=_natural))
 
 
 def place(table: Table) -> str:
@@ -93,7 +123,7 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
     if path.is_symlink() and _is_loop(path):
         raise ConfigError(f"{path.name} is a link that leads back to itself", _folder(path), "a file that exists")
     if path.is_dir():
-        raise ConfigError(f"{entry} is a folder", _folder(path), "a file, or a pattern such as folder/*.fits")
+        return list(folder_files(path))
     # A name with brackets may itself be a file, so check for this before interpreting it as a pattern.
     if path.exists():
         return [path]
@@ -101,6 +131,8 @@ def _matches(entry: str | Path, base: Path) -> list[Path]:
         raise ConfigError(f"no such file {path.name}", _folder(path), "a file that exists")
     pattern = text if os.path.isabs(text) else os.path.join(glob.escape(str(base)), text)
     found = sorted((Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)), key=_natural)
+    # A thumbnail repeats some of the rows.
+    found = [file for file in found if file.name != _THUMBNAIL] or found
     if not found:
         raise ConfigError(f"no file matches {path.name}", _folder(path), "a pattern that matches at least one file")
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.source import Source
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def read_catalog(
     Parameters
     ----------
     path : str, Path or sequence of these
-        The file, or the shards of one release, whose rows are joined in the given order.
+        The file, the folder of a Parquet or HATS catalog, or the shards of one release, whose rows are joined in the
+        given order.
     columns : sequence of str, optional
         Names of the columns to read, exactly as in the header; all if None.
     format : str
@@ -97,7 +99,7 @@ def read_catalog(
     CatalogError
         For a file that does not exist, cannot be read, is not of its format, or lacks a column.
     """
-    paths = [path] if isinstance(path, str | Path) else list(path)
+    paths = list(folder_files(Path(path)) if isinstance(path, str | Path) else path)
     if not paths:
         raise ValueError("path must name at least one file")
     tables, sources, entries = [], [], []
@@ -151,12 +153,13 @@ def read_blocks(
     """
     if rows < 1:
         raise ValueError(f"rows must be positive, not {rows}")
-    source = Source(Path(path), **options).resolved()
-    first = 0
-    for table in _blocks(source, columns, rows):
-        table.meta = {"files": [{**_entry(source, len(table)), "first_row": first}]}
-        first += len(table)
-        yield table
+    for file in folder_files(Path(path)):
+        source = Source(file, **options).resolved()
+        first = 0
+        for table in _blocks(source, columns, rows):
+            table.meta = {"files": [{**_entry(source, len(table)), "first_row": first}]}
+            first += len(table)
+            yield table
 
 
 def _entry(source: Source, n_rows: int) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def idle_options(path: str | Path, **options: Any) -> dict[str, str]:
     **options
         How it is read: `format` and what follows it in `read_catalog`.
     """
-    return Source(Path(path), **options).resolved().idle()
+    return Source(folder_files(Path(path))[0], **options).resolved().idle()
 
 
 def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
@@ -195,7 +198,7 @@ def list_columns(path: str | Path, **options: Any) -> dict[str, str | None]:
     dict
         Unit of each column, or None if the file gives none, in the order of the file.
     """
-    source = Source(Path(path), **options).resolved()
+    source = Source(folder_files(Path(path))[0], **options).resolved()
     with _quiet(), source.parsing():
         return _reader(source).columns(source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mixpipe.base.errors import ConfigError
+from mixpipe.catalog.files import folder_files
 from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
 from mixpipe.pipeline.fit import FittedColumn, write_fit
@@ -110,7 +112,8 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
 
     paths = {name: folder / file for name, file in FIT_FILES.items()}
     with _writing(folder, "--out"):
-        digest = sha256(request.file)
+        digests = [sha256(part) for part in folder_files(request.file)]
+        digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
         file = SourceFile(path=str(request.file), n_rows=fitted.account.n_read, sha256=digest)
         plan = request.plan(request.file.name, digest, code_hash("fit"))
         command = shlex.join(["mixpipe", *sys.argv[1:]])

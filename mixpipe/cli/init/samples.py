@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.errors import MixpipeError
 from mixpipe.catalog.densities import DensityFile, open_densities
+from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.formats.arrays import is_number
 from mixpipe.catalog.limits import split_limits
 from mixpipe.catalog.reading import read_blocks
@@ -41,7 +42,7 @@ def find_tables(file: Path) -> FitsTables:
     CatalogError
         For a file that cannot be read.
     """
-    source = Source(file).resolved()
+    source = Source(folder_files(file)[0]).resolved()
     if source.format != "fits":
         return FitsTables(None, (), {})
     with source.parsing(), fits.open(file, memmap=True) as hdus:
