@@ -368,7 +368,8 @@ class TestPlaces:
 
     @pytest.mark.parametrize("name", ["a" * 300 + ".csv", "."])
     def test_name_that_no_file_can_have_and_a_folder(self, tmp_path, name):
-        assert "the file cannot be opened" in fit(tmp_path / name)[2]
+        said = fit(tmp_path / name)[2]
+        assert "the file cannot be opened" in said or "is a folder without Parquet files" in said
 
     def test_nul_in_a_name(self, tmp_path):
         with pytest.raises(ConfigError, match="a NUL in the name of a file"):

@@ -508,7 +508,7 @@ class TestBadFiles:
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(CatalogError, match="no such file"):
             read_catalog(tmp_path / "t.csv")
-        with pytest.raises(CatalogError, match="cannot be opened"):
+        with pytest.raises(ConfigError, match="is a folder without Parquet files"):
             read_catalog(tmp_path)
 
     def test_unknown_format(self, tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
     # Astropy writes the null value of an unsigned column as the number itself rather than as it is stored.
     if null is not None and values.dtype.kind == "u" and stored.dtype.kind == "i" and column.null >= 0:
         null |= values == column.null
-    # An array of one element is a number.
-    if values.dtype.kind == "O" and all(np.size(value) <= 1 for value in values):
+    # An array of one element at most, as the header says, is a number.
+    if values.dtype.kind == "O" and re.search(r"\([01]\)$", column.format):
         known = np.array([np.size(value) for value in values], dtype=bool)
         numbers = [np.ravel(value)[0] if size else 0 for value, size in zip(values, known, strict=True)]
         return as_column(column.name, np.ma.MaskedArray(np.array(numbers), mask=~known), column.unit)

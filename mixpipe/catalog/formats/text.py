@@ -184,17 +184,21 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
     known: dict[str, float | None] = dict.fromkeys(
         [*_NOT_AVAILABLE, *(word.strip() for word in source.missing if isinstance(word, str))]
     )
+    respelled = False
     for i, text in enumerate(texts):
         word = text.strip()
         if word in known:
             missing[i] = True
+            respelled |= bool(word)
             continue
         word = _D_EXPONENT.sub(r"\1e\2", word)
         word = word.replace(",", ".") if source.decimal == "," else word
         if not is_number(word):
             return None
+        respelled |= word != text
         values[i] = float(word)
-    return None if missing.all() else np.ma.MaskedArray(values, mask=missing)
+    # Whole numbers that no type holds stay text.
+    return None if missing.all() or not respelled else np.ma.MaskedArray(values, mask=missing)
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
