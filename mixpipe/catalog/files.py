@@ -72,7 +72,7 @@ def folder_files(path: Path) -> tuple[Path, ...]:
     ConfigError
         For a folder without Parquet files.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return (path,)
     parts = [
         part
