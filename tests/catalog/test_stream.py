@@ -121,8 +121,8 @@ def test_streamed_and_in_memory_agree(tmp_path, monkeypatch):
     first, second = (json.loads((folder / "fit.json").read_text(encoding="utf-8")) for folder in (memory, stream))
     assert first["account"] == second["account"]
     assert first["account"]["dropped"]["cut"] > 2000
-    # Both samples of the quality are of the same rows, all of them here.
-    assert first["quality"]["ks"] == pytest.approx(second["quality"]["ks"], rel=1e-9)
+    # Transforms are counted in bins of 2e-5, and one row is a step of 4e-5.
+    assert first["quality"]["ks"] == pytest.approx(second["quality"]["ks"], abs=6e-5)
     one, other = (Table.read(folder / "estimators.csv") for folder in (memory, stream))
     for estimator in ("moments", "density"):
         a, b = (table[table["estimator"] == estimator] for table in (one, other))
