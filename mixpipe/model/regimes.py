@@ -17,6 +17,8 @@ UNSKETCHED_ROWS = 2_000_000
 # Largest number of points of the sketch that is searched, and of the finer one on which the fits are refined.
 COARSE_POINTS = 30_000
 FINE_POINTS = 60_000
+# If the sketch that is searched has more points than this, those that lie alone are joined.
+CROWDED_POINTS = 10_000
 # Up to this number of rows every number of components is searched with full effort.
 FULL_SEARCH_ROWS = 3_000
 

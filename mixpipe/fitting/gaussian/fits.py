@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
@@ -22,8 +23,16 @@ from mixpipe.fitting.gaussian.em import Ascent, ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params, score_products
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
 from mixpipe.fitting.gaussian.search import Search, criteria, never_falling
+from mixpipe.fitting.gaussian.sparse import join_lone_points
 from mixpipe.model.cells import Cells
-from mixpipe.model.regimes import CERTIFICATE_ROWS, COARSE_POINTS, FINE_POINTS, FINISHED_ROWS, UNSKETCHED_ROWS
+from mixpipe.model.regimes import (
+    CERTIFICATE_ROWS,
+    COARSE_POINTS,
+    CROWDED_POINTS,
+    FINE_POINTS,
+    FINISHED_ROWS,
+    UNSKETCHED_ROWS,
+)
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
 from mixpipe.model.results import Array
 from mixpipe.model.rows import Rows, Survey, concatenated
@@ -43,6 +52,8 @@ _ANCHOR_STEP = 2.0**20
 # enough.
 _JOINED_BINS = 8
 _MOST_JOINED = 8
+# Rows that are closer together than this fraction of the base are one point in every sketch.
+_COINCIDING = 1e-4
 # Fits are finished on the rows if they may be chosen: if their criterion on the sketch is within this of the best.
 _CLOSE = 30.0
 # A step on the rows whose predicted gain is below this (nats) is taken without another pass; what remains is less than
@@ -200,8 +211,8 @@ def best_fits_of_rows(
         resolution = replace(resolution, n_rows=n_rows, first=first)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
-        points = _points(sketch, 0, 1, FINE_POINTS)
-        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, COARSE_POINTS)
+        points = _points(sketch, 0, 1, FINE_POINTS, FINE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, CROWDED_POINTS, COARSE_POINTS)
         points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= UNSKETCHED_ROWS:
@@ -236,8 +247,10 @@ def best_fits_of_rows(
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
         with ThreadPoolExecutor(rows.n_threads) as pool:
-            pools = [[fit, *rivals[1:]] for fit, rivals in zip(ascents, finder.settled, strict=False)]
-            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
+            # A fit with two equal components is a saddle, from which a climb takes long and gains little; if nothing
+            # better is found, the next smaller fit is split on the fine points, too.
+            pools = finder.settled[: len(ascents)]
+            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge, floor, base, equal_sigmas), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
@@ -311,15 +324,18 @@ class _Look:
         return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
-def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, most: int) -> Cells:
+def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, most: int) -> Cells:
     """Points of a sketch that are at least as coarse as requested, and at most `most`.
 
-    Weights that do not count rows sum to the effective number of rows, and so do the weights of the points.
+    If there are more than `crowded` points, those that lie alone are joined before the boxes are. Weights that do not
+    count rows sum to the effective number of rows, and so do the weights of the points.
     """
     while True:
-        points = Cells(*sketch.points(joined_boxes, joined_bins))
-        if len(points) <= most or joined_boxes > _MOST_JOINED:
-            return points
+        points = sketch.points(joined_boxes, joined_bins)
+        if points[0].size > crowded:
+            points = join_lone_points(*points, sketch.grid.base)
+        if points[0].size <= most or joined_boxes > _MOST_JOINED:
+            return Cells(*points)
         if joined_bins < _JOINED_BINS:
             joined_bins *= 2
         else:
@@ -334,11 +350,22 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
     return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
 
 
-def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
+def _on_fine(
+    fine: Likelihood, fits: list[Ascent], judge: _Judge, floor: float, base: float, equal_sigmas: bool
+) -> Ascent:
     """The best of some fits on coarse points after a climb on the finer points, where nearly equal maxima may swap."""
-    ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
-    ascents = [replace(ascent, occam=fine.occam(ascent.params, ascent.hessian)) for ascent in ascents]
-    return max(ascents, key=lambda ascent: ascent.score)
+
+    def climb(start: Params, lowest: float) -> Ascent:
+        ascent = ascend(fine, start, lowest, equal_sigmas=equal_sigmas, n_em=0)
+        return replace(ascent, occam=fine.occam(ascent.params, ascent.hessian))
+
+    best = max((climb(fit.params, judge.floor) for fit in fits), key=lambda ascent: ascent.score)
+    lowered = _off_floor(best.params, judge.floor, floor)
+    at_floor = lowered.variances < best.params.variances
+    # Rows that coincide do so on the points, too, and are as narrow there as the rows allow.
+    if at_floor.any() and not equal_sigmas and np.all(_coinciding(fine, best.params, base)[at_floor]):
+        best = climb(lowered, floor)
+    return best
 
 
 def _off_floor(params: Params, points_floor: float, floor: float) -> Params:
@@ -388,5 +415,18 @@ def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, A
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:
-    """Whether the points of a sketch lie densely within the observed width of the narrowest component."""
-    return bool(np.sqrt(likelihood.derivatives(params).total_var.min()) >= 1.5 * base)
+    """Whether the points of a sketch lie densely within the observed width of each component.
+
+    A component whose rows coincide is the same on every sketch.
+    """
+    narrow = likelihood.derivatives(params).total_var < (1.5 * base) ** 2
+    return not narrow.any() or bool(np.all(_coinciding(likelihood, params, base)[narrow]))
+
+
+def _coinciding(likelihood: Likelihood, params: Params, base: float) -> NDArray[np.bool_]:
+    """Whether all rows of each component are at the same place."""
+    sums = likelihood.sums(params)
+    held = sums.q_inv > 0.0
+    inverse = np.divide(1.0, sums.q_inv, out=np.zeros_like(sums.q), where=held)
+    # The mean of d^2 with weights q / T^2, over that of 1 / T: the variance about the mean in units of T.
+    return np.asarray(held & (np.sqrt(sums.q * sums.q_dd) * inverse < _COINCIDING * base))
