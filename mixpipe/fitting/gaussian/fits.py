@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
-from mixpipe.fitting.gaussian.certificate import loglik_bound, steepest
+from mixpipe.fitting.gaussian.certificate import highest, loglik_bound
 from mixpipe.fitting.gaussian.em import Ascent, ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params, score_products
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
@@ -31,6 +31,7 @@ from mixpipe.model.regimes import (
     CROWDED_POINTS,
     FINE_POINTS,
     FINISHED_ROWS,
+    SEARCH_ROWS,
     UNSKETCHED_ROWS,
 )
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
@@ -162,7 +163,8 @@ def best_fits(
         base = (float(high - low) or 1.0) * _FIRST_BASE
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, crowds)
-    certificate = judge.certificate(ascents) if certified else _unknown(ascents)
+    few = len(cells) <= SEARCH_ROWS
+    certificate = judge.certificate(likelihood, ascents, few=few) if certified else _unknown(ascents)
     return Found(likelihood, ascents, certificate, [True] * len(ascents), floor=floor, resolution=cells.resolution)
 
 
@@ -285,10 +287,8 @@ def best_fits_of_rows(
         finished = never_falling(finished)
         return Found(fine, finished, _unknown(ascents), on_rows, use, points, survey, floor, resolution)
     # The certificate concerns the points and may start from the fits on them.
-    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(ascents))
+    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(fine, ascents, few=False))
     finished = never_falling(finished)
-    bound = certificate.loglik_bound - ascents[-1].loglik + finished[-1].loglik
-    certificate = replace(certificate, loglik_bound=bound)
     return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
 
 
@@ -393,19 +393,27 @@ def _shift(fit: Ascent, other: Ascent) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """The ingredients of certificates: rows or points, the lower bound on the variances, and candidates."""
+    """The ingredients of certificates: rows or points of a sketch, the lower bound on the variances, and candidates."""
 
     points: Likelihood
     floor: float
     grid: Candidates
 
-    def certificate(self, ascents: list[Ascent]) -> Certificate:
-        """The certificate of a list of fits; on a sketch, the bound is given relative to the largest fit."""
-        points, floor, grid = self.points, self.floor, self.grid
-        bound = loglik_bound(points, ascents[-1].params, floor, grid)
-        bound += ascents[-1].loglik - points.logpdf(ascents[-1].params)[1]
-        slopes = [steepest(points, ascent.params, floor, grid) for ascent in ascents]
-        return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
+    def certificate(self, rows: Likelihood, ascents: list[Ascent], *, few: bool) -> Certificate:
+        """The certificate of a list of fits, for the log-likelihood of rows or of finer points.
+
+        The best mixing distribution is first found on the points. Unless the rows are few, it is not improved on them:
+        the gradient function is that of the points, and only the log-likelihood is that of the rows.
+        """
+        points, floor = self.points, self.floor
+        bound = loglik_bound(points, floor, self.grid)
+        loglik, judged = bound.loglik, points
+        if not few:
+            loglik += rows.logpdf(bound.params)[1] - points.logpdf(bound.params)[1]
+        elif rows is not points:
+            loglik, judged = loglik_bound(rows, floor, self.grid, bound.params).loglik, rows
+        slopes = [highest(judged, ascent.params, floor) for ascent in ascents]
+        return Certificate(slopes, loglik, math.sqrt(floor) * points.scale)
 
 
 def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, Array]) -> _Judge:
