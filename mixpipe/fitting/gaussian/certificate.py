@@ -18,7 +18,7 @@ single component, so that it does not depend on the fits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,7 @@ def loglik_bound(likelihood: Likelihood, floor: float, grid: Candidates, start: 
         The smallest bound found. It is valid after any number of rounds, and tightens with their number.
     """
     params = start or moments_start(likelihood)
+    params = replace(params, variances=np.maximum(params.variances, floor))
     bound = math.inf
     work = likelihood.x.size * grid.means.size
     most = min(_MAX_POINTS, int(_MAX_DENSITIES / likelihood.x.size))
