@@ -208,22 +208,13 @@ class GeneralSearch:
     def run(self, max_components: int) -> list[GeneralAscent]:
         """The best fit found for each number of components, including the background, in order.
 
-        The first fit has a single component, apart from the background. In a truncated sample this component may run
-        away until the sample is only its tail, and take all larger fits with it; the starts therefore include fits that
-        ignore the truncation.
+        The first fit has a single component, apart from the background.
         """
-        whole: list[Point] = []
-        if self.likelihood.truncated is not None:
-            search = copy.copy(self)
-            search.likelihood, search.progress = self.likelihood.untruncated(), None
-            whole = [ascent.point for ascent in search.run(max_components)]
-        seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
-        seeds = [[self._with_background(point) for point in points] for points in seeds]
-        fits = [self._best(self._first_starts() + seeds[0] + whole[:1])]
+        seeds = self._seeds(max_components)
+        fits = [self._best(self._first_starts() + seeds[0])]
         self._tell(fits)
         while fits[-1].point.n_components < max_components:
-            size = len(fits)
-            fits.append(self._best(self._larger(fits[-1].point) + seeds[size] + whole[size : size + 1]))
+            fits.append(self._best(self._larger(fits[-1].point) + seeds[len(fits)]))
             self._tell(fits)
             # Go back down: removing a component from a larger fit may lead to a better smaller fit.
             for size in range(len(fits) - 2, -1, -1):
@@ -234,6 +225,20 @@ class GeneralSearch:
                     break
                 fits[size] = better
         return fits
+
+    def _seeds(self, max_components: int) -> list[list[Point]]:
+        """Starts from Gaussian mixtures for each number of components, in order.
+
+        In a truncated sample, a component may run away until the sample is only its tail, and take all larger fits with
+        it; the starts therefore include fits that ignore the truncation.
+        """
+        seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
+        seeds = [[self._with_background(point) for point in points] for points in seeds]
+        if self.likelihood.truncated is None:
+            return seeds
+        search = copy.copy(self)
+        search.likelihood = self.likelihood.untruncated()
+        return [points + ([search._best(points).point] if points else []) for points in seeds]
 
     def _tell(self, fits: list[GeneralAscent]) -> None:
         if self.progress is not None:
