@@ -24,6 +24,7 @@ from benchmarks import (
     recovery,
     resolution,
     scale,
+    unusual,
 )
 from benchmarks.figure import draw, draw_scale
 from benchmarks.measure import between_marks, machine, timed, write_text
@@ -41,6 +42,7 @@ PARTS = {
     "recovery": recovery,
     "coverage": coverage,
     "limits": limits,
+    "unusual": unusual,
     "photoz": photoz,
     "memory": memory,
     "scale": scale,
