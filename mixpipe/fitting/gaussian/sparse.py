@@ -6,7 +6,10 @@ times as wide each have a box of their own, and would make up nearly all points 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 
@@ -18,10 +21,15 @@ _N_JOINED = 32
 _RANK, _SHORT = 5, 0.05
 # Points with more rows than this, which may be equal, are not joined.
 _MOST_ROWS = 2.0
+# Distance, in errors of joined points, beyond which a dense group of other points does not matter to them.
+_REACH = 8.0
 
 
 def join_lone_points(x: Array, err: Array, weights: Array, width: float) -> tuple[Array, Array, Array]:
-    """Replace groups of points that lie alone by two points each, with the same weight, mean and variance.
+    """Replace groups of points that lie alone by two points each, with the same weight, mean and total variance.
+
+    Half of the variance of a group lies between its two points, and half is an additional error of both, without which
+    a component of no width would fit each of them far better than it fits the rows.
 
     Parameters
     ----------
@@ -50,16 +58,29 @@ def join_lone_points(x: Array, err: Array, weights: Array, width: float) -> tupl
     apart = mean_gap > np.hypot(width, err[groups].max(axis=1))
     even = np.partition(gaps, _RANK, axis=1)[:, _RANK] > _SHORT * mean_gap
     groups = groups[apart & even]
+    groups = groups[_far_from_others(x, groups)]
     kept = np.ones(x.size, dtype=bool)
     kept[groups.ravel()] = False
 
     w = weights[groups]
     total = w.sum(axis=1)
     mean = (w * x[groups]).sum(axis=1) / total
-    sigma = np.sqrt((w * (x[groups] - mean[:, None]) ** 2).sum(axis=1) / total)
-    error = np.sqrt((w * err[groups] ** 2).sum(axis=1) / total)
+    half = 0.5 * (w * (x[groups] - mean[:, None]) ** 2).sum(axis=1) / total
+    error = np.sqrt((w * err[groups] ** 2).sum(axis=1) / total + half)
+    offset = np.sqrt(half)
     return (
-        np.concatenate([x[kept], mean - sigma, mean + sigma]),
+        np.concatenate([x[kept], mean - offset, mean + offset]),
         np.concatenate([err[kept], error, error]),
         np.concatenate([weights[kept], 0.5 * total, 0.5 * total]),
     )
+
+
+def _far_from_others(x: Array, groups: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether no point outside all groups is so close to a group that the errors of its two points would reach it."""
+    other = np.ones(x.size, dtype=bool)
+    other[groups.ravel()] = False
+    places = np.concatenate([[-np.inf], x[other], [np.inf]])
+    low, high = x[groups[:, 0]], x[groups[:, -1]]
+    after = np.searchsorted(places, low)
+    reach = _REACH * math.sqrt(0.5) * x[groups].std(axis=1)
+    return (low - places[after - 1] > reach) & (places[after] - high > reach)
