@@ -244,10 +244,10 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
         return 0.0
     block = np.arange(distinct.size) * n_blocks // distinct.size
     sizes, held = np.bincount(block), np.bincount(block, ties)
-    extent = distinct[-1] - distinct[0]
-    low, high = np.quantile(distinct, (0.1, 0.9))
-    finest = max(noise, 1e-9 * float(high - low or extent))
-    for power in range(math.floor(math.log10(extent)), math.floor(math.log10(finest)), -1):
+    # A few values far from the others say nothing about the step.
+    least, low, high, most = np.quantile(distinct, (0.001, 0.1, 0.9, 0.999))
+    finest = max(noise, 1e-9 * float(high - low))
+    for power in range(math.floor(math.log10(most - least)), math.floor(math.log10(finest)), -1):
         step = 10.0**power
         with np.errstate(over="ignore"):
             multiples = distinct / step
