@@ -25,6 +25,7 @@ from benchmarks import (
     recovery,
     resolution,
     scale,
+    unusual,
 )
 from benchmarks.figure import draw, draw_scale
 from benchmarks.measure import between_marks, machine, timed, write_text
@@ -43,6 +44,7 @@ PARTS = {
     "coverage": coverage,
     "few_rows": few_rows,
     "limits": limits,
+    "unusual": unusual,
     "photoz": photoz,
     "memory": memory,
     "scale": scale,
