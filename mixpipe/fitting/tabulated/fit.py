@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixpipe.base.arrays import UNITY, bin_edges, histogram_heights
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.kernels import grids
 from mixpipe.model.criteria import n_params
@@ -30,11 +31,6 @@ CLOSE_ENOUGH = 0.02
 # The first four are as in `row_status`; rows with the last two have a mixture.
 STATUS = ("ok", "negative", "all zero", "not finite", "tolerance", "mean")
 
-# A sum or an integral this close to one is taken as one.
-_UNITY = 0.01
-# Largest difference between the upper edge of a bin and the lower edge of the next, in units of its width: tables are
-# printed with few digits, or stored in single precision.
-_SAME_EDGE = 1e-2
 # Number of rows that a thread fits at a time.
 _CHUNK = 256
 # The three parameters of a component need as many points.
@@ -176,11 +172,9 @@ class _Grid:
 
     def heights(self, values: Array) -> Array:
         """The densities of a table, divided by their integral."""
-        peak = values.max()
-        heights = values / peak
-        total, integral = peak * heights.sum(), peak * self.scale * (self.widths @ heights)
-        if self.edges.size and abs(total - 1.0) <= _UNITY < abs(integral - 1.0):
-            heights = heights / self.widths
+        if self.edges.size:
+            return self.scale * histogram_heights(self.points, values)
+        heights = values / values.max()
         return np.asarray(heights / (self.widths @ heights))
 
     def fit(
@@ -210,37 +204,11 @@ class _Grid:
         }
 
 
-def bin_edges(bins: ArrayLike) -> Array:
-    """The edges of adjacent bins.
-
-    Parameters
-    ----------
-    bins : array_like, shape (n, 2)
-        Lower and upper edge of each bin. An upper edge may differ from the next lower one by rounding.
-
-    Raises
-    ------
-    ValueError
-        For bins that overlap or leave a gap.
-
-    Examples
-    --------
-    >>> bin_edges([[0.0, 0.5], [0.5, 2.0]])
-    array([0. , 0.5, 2. ])
-    """
-    low, high = np.asarray(bins, dtype=np.float64).T
-    apart = np.flatnonzero(~(np.abs(low[1:] - high[:-1]) <= _SAME_EDGE * np.abs(high - low)[1:]))
-    if apart.size:
-        k = apart[0]
-        raise ValueError(f"bins must be adjacent, found an upper edge {high[k]} before a lower edge {low[k + 1]}")
-    return np.append(low, high[-1:])
-
-
 def _normalisation(total: Array, integral: Array) -> str:
     """The normalisation of most rows; rejected rows have nan."""
     known = np.count_nonzero(integral > 0.0)
     for name, values in (("integral", integral), ("sum", total)):
-        if known and 2 * np.count_nonzero(np.abs(values - 1.0) <= _UNITY) > known:
+        if known and 2 * np.count_nonzero(np.abs(values - 1.0) <= UNITY) > known:
             return name
     return "neither"
 
@@ -323,7 +291,7 @@ def _warnings(fit: dict[str, Any], n_components: int, bounds: tuple[float, float
             "was divided",
         }[normalisation]
     ]
-    if abs(fit["mass"] - 1.0) > _UNITY:
+    if abs(fit["mass"] - 1.0) > UNITY:
         texts.append(
             f"the mixture is truncated at {bounds[0]:.4g} and {bounds[1]:.4g}: without that it integrates to "
             f"{fit['mass']:.4g}"
