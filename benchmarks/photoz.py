@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
+from benchmarks.constrained import Problem, solve
 from benchmarks.measure import best_of, number, seconds, table, timed
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.tabulated.fit import fit_densities
@@ -16,6 +17,7 @@ TITLE = "Mixtures for tabulated densities"
 N_PDFS, N_GRID, N_COMPONENTS = 100_000, 200, 3
 # The peer takes milliseconds for each.
 N_PEER = 500
+N_CONSTRAINED = 100
 
 
 def problems(n: int, seed: int = 1) -> tuple[np.ndarray, list[Mixture], np.ndarray]:
@@ -53,6 +55,9 @@ def measure() -> dict[str, Any]:
 
     result["rate_truth"] = N_PEER / best_of(2, lambda: peer(1.0))[0]
     result["rate_beside"] = N_PEER / best_of(2, lambda: peer(1.1))[0]
+    rng = np.random.default_rng(1)
+    few = [Problem(grid, density) for density in densities[:N_CONSTRAINED]]
+    result["rate_constrained"] = len(few) / seconds(lambda: [solve(each, N_COMPONENTS, 1, rng, None) for each in few])
     return result
 
 
@@ -64,6 +69,7 @@ def page(result: dict[str, Any]) -> str:
         ("mixpipe, number of components chosen, one thread", "rate_choice"),
         ("scipy `curve_fit` from the truth", "rate_truth"),
         ("scipy `curve_fit` from the truth with sigmas 10 % too large", "rate_beside"),
+        ("scipy `least_squares` with constraints, from one start", "rate_constrained"),
     ]
     rows = [
         [name, *(number(value) for value in (result[key], result[key] / result["rate_truth"]))] for name, key in methods

@@ -317,7 +317,7 @@ def kernel_table(grid, density):
         steps = widths
     else:
         (t, widths, steps), edges = scaled(points), np.empty(0)
-    table = grids.Table(t, edges, np.sqrt(widths), steps, np.empty(t.size), np.empty(t.size))
+    table = grids.Table(t, edges, np.sqrt(widths), steps, np.empty(t.size), np.empty(t.size), np.empty(2))
     status, _, _ = grids._prepare(np.asarray(density, dtype=np.float64), widths, table, np.empty(points.size))
     assert status == grids.OK
     return table

@@ -11,9 +11,10 @@ integral over the grid, so that the model is truncated at the ends of the grid.
 
 The shares v_j >= 0 of the components sum to one, and the mean of the model is that of the table. The residual is
 therefore r = sum_j v_j (y - c_j), and the difference of the means is one more residual, with a large weight: column j
-is c_j - y, followed by the weighted mean of c_j - y. For given means and sigmas the shares are those for which the
-weighted sum of the columns is shortest, so that it depends only on means and sigmas (variable projection; Golub &
-Pereyra 1973). A fit is an array of shape (3, n_components): shares, means, sigmas.
+is c_j - y, followed by the weighted difference of the means. The means of values at points are sums over the grid; that
+of a histogram takes its bins as flat, and that of the model beside it is exact. For given means and sigmas the shares
+are those for which the weighted sum of the columns is shortest, so that it depends only on means and sigmas (variable
+projection; Golub & Pereyra 1973). A fit is an array of shape (3, n_components): shares, means, sigmas.
 
 Functions that round by a magic number must not be compiled with `reassoc`, which deletes the rounding silently;
 functions that only compute sums need this flag in order to vectorise. Each function has the flags that it needs.
@@ -93,8 +94,9 @@ _EXACT = {"contract"}
 #     grid steps for `lowest_sigma`; root times the density.
 # edges : array of shape (n_grid + 1,) with the edges of a histogram, or (0,) for values at points.
 # lever : array of shape (n_grid,), whose product with a component is the weighted difference of its mean from that of
-#     the table.
-Table = namedtuple("Table", "t edges root steps y lever")
+#     the table; used for values at points.
+# pull : array of shape (2,) with the weight of a difference of the means, and the mean of the table.
+Table = namedtuple("Table", "t edges root steps y lever pull")
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -189,6 +191,21 @@ def _bins(edges, root, mean, sigma, out):
 
 
 @njit(cache=True)
+def _mean_of_bins(edges, mean, sigma):
+    """Mean of a Gaussian that is truncated at the first and the last edge, and its derivatives with respect to mean in
+    units of sigma, and to ln sigma.
+    """
+    low, high = (edges[0] - mean) / sigma, (edges[-1] - mean) / sigma
+    inside = 0.5 * (math.erfc(low * math.sqrt(0.5)) - math.erfc(high * math.sqrt(0.5)))
+    bell_low = _INV_SQRT_2PI * fast_exp(-0.5 * (low * low)) / inside
+    bell_high = _INV_SQRT_2PI * fast_exp(-0.5 * (high * high)) / inside
+    shift = bell_low - bell_high
+    by_mean = 1.0 + low * bell_low - high * bell_high - shift * shift
+    by_sigma = shift + low * low * bell_low - high * high * bell_high - shift * (low * bell_low - high * bell_high)
+    return mean + sigma * shift, sigma * by_mean, sigma * by_sigma
+
+
+@njit(cache=True)
 def _component(table, mean, sigma, out):
     """A component before it is divided by its integral over the grid, which is returned."""
     if table.edges.size > 0:
@@ -207,7 +224,10 @@ def _column(table, mean, sigma, out):
     y = table.y
     for k in range(n):
         part[k] = part[k] * inv - y[k]
-    out[n] = _dot(table.lever, part)
+    if table.edges.size > 0:
+        out[n] = table.pull[0] * (_mean_of_bins(table.edges, mean, sigma)[0] - table.pull[1])
+    else:
+        out[n] = _dot(table.lever, part)
 
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
@@ -251,7 +271,11 @@ def _slope(table, mean, sigma, column, of_sigma, out):
     total = _dot(table.root, part)
     _add(column[:n], -total, part)
     _add(table.y, -total, part)
-    out[n] = _dot(table.lever, part)
+    if table.edges.size > 0:
+        _, by_mean, by_sigma = _mean_of_bins(table.edges, mean, sigma)
+        out[n] = table.pull[0] * (by_sigma if of_sigma else by_mean)
+    else:
+        out[n] = _dot(table.lever, part)
 
 
 # Loops are used because assignments to slices take long to compile.
@@ -878,19 +902,21 @@ def _finished(table, fit, work):
 @njit(cache=True)
 def judge(table, fit, work):
     """Integrated squared error of a finished fit, and the difference of its mean from that of the table in units of
-    the table's standard deviation; both by the rule with which the table is integrated.
+    the table's standard deviation.
     """
     n = table.t.size
-    residual, part = work[0], work[1]
+    residual, column = work[0], work[1]
     total = 0.0
-    for k in range(n):
+    for k in range(n + 1):
         residual[k] = 0.0
     for j in range(fit.shape[1]):
-        total += fit[0, j] * _component(table, fit[1, j], fit[2, j], part[:n])
-        _add(part[:n], fit[0, j], residual[:n])
-    for k in range(n):
-        residual[k] = residual[k] / total - table.y[k]
-    shift = _dot(table.lever, residual[:n]) / (_MEAN_WEIGHT * math.sqrt(_dot(table.y, table.y)))
+        share = fit[0, j] * _component(table, fit[1, j], fit[2, j], column[:n])
+        _column(table, fit[1, j], fit[2, j], column)
+        _add(column, share, residual)
+        total += share
+    for k in range(n + 1):
+        residual[k] /= total
+    shift = residual[n] / (_MEAN_WEIGHT * math.sqrt(_dot(table.y, table.y)))
     return _dot(residual[:n], residual[:n]), shift
 
 
@@ -1108,9 +1134,11 @@ def _prepare(density, widths, table, cdf):
         var += widths[k] * y[k] * (t[k] - mean) ** 2
         square += widths[k] * y[k] * y[k]
     unit = math.sqrt(square)
+    table.pull[0] = _MEAN_WEIGHT * unit / math.sqrt(var)
+    table.pull[1] = mean
     for k in range(n):
         root = table.root[k]
-        lever[k] = _MEAN_WEIGHT * unit / math.sqrt(var) * root * (t[k] - mean)
+        lever[k] = table.pull[0] * root * (t[k] - mean)
         y[k] *= root
     return OK, total * peak, integral * peak
 
@@ -1140,7 +1168,7 @@ def fit_rows(t, edges, widths, steps, densities, n_components, enough, tolerance
     n = t.size
     points = edges if edges.size > 0 else t
     work = np.empty((4 * n_components + 5, n + 1))
-    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n))
+    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n), np.empty(2))
     cdf = np.empty(points.size)
     for i in range(densities.shape[0]):
         status, total, integral = _prepare(densities[i], widths, table, cdf)

@@ -120,8 +120,13 @@ class DensityTable:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """A grid in units of about half its length, relative to its middle; `edges` is empty unless its cells are bins."""
+    """A grid in units of about half its length, relative to its middle; `edges` is empty unless its cells are bins.
 
+    `points` are where the cumulative distribution is known, in the unit of the grid: its points, or the edges of its
+    bins.
+    """
+
+    points: Array
     t: Array
     edges: Array
     widths: Array
@@ -153,22 +158,21 @@ class _Grid:
         if not np.all(gaps > 0.0):
             raise ValueError("grid points are too close to each other for double precision")
         if values.ndim == 2:
-            return cls(0.5 * (scaled[1:] + scaled[:-1]), scaled, gaps, gaps, float(centre), float(scale))
+            return cls(points, 0.5 * (scaled[1:] + scaled[:-1]), scaled, gaps, gaps, float(centre), float(scale))
         widths = 0.5 * (np.append(gaps, 0.0) + np.insert(gaps, 0, 0.0))
         steps = widths.copy()
         steps[0], steps[-1] = gaps[0], gaps[-1]
-        return cls(scaled, np.empty(0), widths, steps, float(centre), float(scale))
+        return cls(points, scaled, np.empty(0), widths, steps, float(centre), float(scale))
 
     @property
-    def points(self) -> Array:
-        """Where the cumulative distribution is known, in the unit of the grid: its points, or the edges of its bins."""
-        return np.asarray(self.centre + self.scale * (self.edges if self.edges.size else self.t))
+    def centres(self) -> Array:
+        """The points, or the centres of the bins."""
+        return np.asarray(0.5 * (self.points[1:] + self.points[:-1])) if self.edges.size else self.points
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The ends of the grid, at which mixtures are truncated."""
-        points = self.points
-        return float(points[0]), float(points[-1])
+        return float(self.points[0]), float(self.points[-1])
 
     def heights(self, values: Array) -> Array:
         """The densities of a table, divided by their integral."""
@@ -260,7 +264,7 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     fitted = TruncatedMixture(mixture, *scaled.bounds)
     shares = scaled.widths * scaled.heights(values)
     seen = shares > 0.0
-    loglik = float(shares[seen] @ fitted.logpdf(scaled.centre + scaled.scale * scaled.t[seen]))
+    loglik = float(shares[seen] @ fitted.logpdf(scaled.centres[seen]))
     floors = scaled.scale * np.array(
         [grids.lowest_sigma(scaled.t, scaled.steps, (mean - scaled.centre) / scaled.scale) for mean in mixture.means]
     )
