@@ -110,7 +110,10 @@ def _means(problem: Problem, means: np.ndarray, sigmas: np.ndarray) -> np.ndarra
 def solve(
     problem: Problem, n_components: int, n_starts: int, rng: np.random.Generator, below: Solution | None
 ) -> Solution:
-    """The best of several fits with a number of components, some of them from the fit with one fewer."""
+    """The best of several fits with a number of components, some of them from the fit with one fewer.
+
+    The first one that reaches the tolerance is enough.
+    """
     x, widths, density, cdf = problem.x, problem.widths, problem.density, problem.cdf
     length, step = np.ptp(problem.points), np.diff(problem.points).min()
     mean, std = problem.moments
@@ -131,16 +134,19 @@ def solve(
 
     low = np.repeat([-_LOG_RATIO, problem.points[0] - 0.5 * length, np.log(step / 3.0)], [size - 1, size, size])
     high = np.repeat([_LOG_RATIO, problem.points[-1] + 0.5 * length, np.log(length)], [size - 1, size, size])
-    best = None
+    best: Solution | None = None
     for start in _starts(problem, size, n_starts, rng, below, std):
         inner = np.clip(start, low + 1e-9, high - 1e-9)
         found = least_squares(residuals, inner, bounds=(low, high), x_scale="jac", max_nfev=_MAX_EVALUATIONS)
-        best = found if best is None or found.cost < best.cost else best
+        shares, means, sigmas = parameters(found.x)
+        ks = float(np.abs(_model(problem, shares, means, sigmas)[1] - cdf).max())
+        if best is None or ks < CLOSE_ENOUGH or 2.0 * found.cost < best.square:
+            best = Solution(shares, means, sigmas, 2.0 * found.cost, ks)
+        if ks < CLOSE_ENOUGH:
+            break
     if best is None:
         raise ValueError("no start")
-    shares, means, sigmas = parameters(best.x)
-    ks = float(np.abs(_model(problem, shares, means, sigmas)[1] - cdf).max())
-    return Solution(shares, means, sigmas, 2.0 * best.cost, ks)
+    return best
 
 
 def _starts(

@@ -63,7 +63,7 @@ _UNITY = 0.01
 # thorough search, is just above what rounding leaves.
 _NOTHING, _NOTHING_LEFT = 1e-20, 1e-24
 # A difference of the means of one standard deviation counts as much as a residual of this many times the density. The
-# means of table and mixture then agree to about 1e-6 of this standard deviation where the fit is within 10 %.
+# means of table and mixture then agree to about 4e-5 standard deviations where the residual is a tenth of the density.
 _MEAN_WEIGHT = 50.0
 # A component whose share is below this is left out: it changes no probability in the sixth digit.
 _NO_SHARE = 1e-6
