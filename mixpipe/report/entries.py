@@ -174,8 +174,8 @@ class DensityEntry(_Entry):
         ``n_data``, ``n_components`` (the largest), ``criterion``; ``ks`` and ``l2``, each with ``median`` and
         ``largest``.
     examples : tuple of dict
-        Densities and their mixtures for the plots, each with ``which``, ``row``, ``grid``, ``density``, a finer grid
-        ``fine``, and the density of the ``mixture`` on it.
+        Densities and their mixtures for the plots, each with ``which``, ``row``, ``grid``, ``density`` (the outline of
+        a histogram), a finer grid ``fine``, and the density of the truncated ``mixture`` on it.
     """
 
     n_rows: dict[int, int]
