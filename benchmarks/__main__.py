@@ -14,6 +14,7 @@ from benchmarks import (
     arrival,
     choice,
     clusters,
+    comparison,
     coverage,
     exactness,
     hard,
@@ -40,6 +41,7 @@ PARTS = {
     "hard": hard,
     "recovery": recovery,
     "coverage": coverage,
+    "comparison": comparison,
     "limits": limits,
     "photoz": photoz,
     "memory": memory,
@@ -48,7 +50,7 @@ PARTS = {
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
-LONG = {"resolution"}
+LONG = {"comparison", "resolution"}
 
 
 def _read() -> dict[str, dict]:
