@@ -76,18 +76,14 @@ def pooled_test(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     free = np.ones((fit.n_components, 3), dtype=bool)
     free[:, 0], free[fit.boundary, 2] = fit.n_components > 1, False
     places = np.flatnonzero(free)
-    rng = np.random.default_rng(0)
+    differences = (_step(new) - _step(old))[None]
     if sum(rows.size for rows in apart) < _FEW_ROWS and all(np.all(each.weights == 1.0) for each in cells):
-        drawn = _sums_of_rows(new, apart[1], rng) - _sums_of_rows(old, apart[0], rng)
-        sampled = [side.covariance(_marks(rows, len(side.cells))) for side, rows in zip(sides, apart, strict=True)]
-        drawn += _normal(covariance - sampled[0] - sampled[1], rng)
-    else:
-        drawn = _normal(covariance, rng)
+        differences = np.vstack([differences, _simulated(sides, apart, covariance)])
     sizes = np.sqrt(np.diag(covariance)[places])
-    scaled = np.vstack([_step(new) - _step(old), drawn])[:, places] / sizes
-    improbable = _improbability(scaled, covariance[np.ix_(places, places)] / np.outer(sizes, sizes))
+    correlation = covariance[np.ix_(places, places)] / np.outer(sizes, sizes)
+    found, *drawn = _bounds(differences[:, places] / sizes, correlation)
     ratios = np.diag(by_release[1])[places] / np.diag(by_release[0])[places]
-    return PooledTest(_pvalue(improbable[0], improbable[1:]), float(np.exp(0.5 * np.mean(np.log(ratios)))))
+    return PooledTest(_pvalue(found, np.array(drawn)), float(np.exp(0.5 * np.mean(np.log(ratios)))))
 
 
 def _rows_apart(cells: tuple[Cells, Cells], common: Common) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -132,11 +128,20 @@ def _step(side: Influence) -> Array:
     return total
 
 
-def _marks(rows: NDArray[np.intp], size: int) -> Array:
-    """One for these rows, and zero for the others."""
-    marks = np.zeros(size)
-    marks[rows] = 1.0
-    return marks
+def _simulated(
+    sides: tuple[Influence, Influence], apart: tuple[NDArray[np.intp], NDArray[np.intp]], covariance: Array
+) -> Array:
+    """Differences of the steps, with the rows that are in only one release drawn from the mixture."""
+    rng = np.random.default_rng(0)
+    rest, drawn = covariance, np.zeros((_DRAWS, len(covariance)))
+    for sign, side, rows in zip((-1.0, 1.0), sides, apart, strict=True):
+        counts = np.zeros(len(side.cells))
+        counts[rows] = 1.0
+        rest = rest - side.covariance(counts)
+        drawn += sign * _sums_of_rows(side, rows, rng)
+    # What common rows contribute is normal. Its covariance is positive but for rounding.
+    sizes, basis = np.linalg.eigh(0.5 * (rest + rest.T))
+    return drawn + rng.standard_normal(drawn.shape) @ (basis * np.sqrt(np.maximum(sizes, 0.0))).T
 
 
 def _sums_of_rows(side: Influence, rows: NDArray[np.intp], rng: np.random.Generator) -> Array:
@@ -150,27 +155,22 @@ def _sums_of_rows(side: Influence, rows: NDArray[np.intp], rng: np.random.Genera
     return total
 
 
-def _normal(covariance: Array, rng: np.random.Generator) -> Array:
-    """Normal draws with this covariance."""
-    sizes, basis = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    return rng.standard_normal((_DRAWS, sizes.size)) @ (basis * np.sqrt(np.maximum(sizes, 0.0))).T
+def _bounds(scaled: Array, correlation: Array) -> Array:
+    """Upper bounds on the probability of differences that are normal, in units of their uncertainties.
 
-
-def _improbability(scaled: Array, correlation: Array) -> Array:
-    """How improbable differences are, in units of their uncertainties: the smaller of two probabilities.
-
-    These are that of chi-square of all parameters together, which sees what lies in a direction of its own, and that of
-    the largest difference with Bonferroni's bound, which sees what lies in one of several parameters.
+    A bound is twice the smaller of two probabilities: that of chi-square of all parameters together, which sees what
+    lies in a direction of its own, and that of the largest difference with Bonferroni's bound, which sees the change of
+    one of several parameters.
     """
     sizes, basis = np.linalg.eigh(correlation)
     kept = sizes > _FLAT
     n_directions = int(kept.sum())
     together = chdtrc(n_directions, np.sum((scaled @ (basis[:, kept] / np.sqrt(sizes[kept]))) ** 2, axis=1))
     largest = n_directions * 2.0 * ndtr(-np.abs(scaled).max(axis=1))
-    return np.minimum(together, largest)
+    return np.minimum(1.0, 2.0 * np.minimum(together, largest))
 
 
-def _pvalue(found: float, drawn: Array) -> float:
-    """Share of the draws that are as improbable; beyond them the bound for the smaller of two probabilities."""
-    n_reached = int(np.count_nonzero(drawn <= found))
-    return float((1 + n_reached) / (1 + drawn.size)) if n_reached else float(min(1.0 / (1 + drawn.size), 2.0 * found))
+def _pvalue(bound: float, drawn: Array) -> float:
+    """The bound, or the share of the draws that reach it if that is larger."""
+    n_reached = int(np.count_nonzero(drawn <= bound))
+    return max(float(bound), (1 + n_reached) / (1 + drawn.size)) if n_reached else float(bound)

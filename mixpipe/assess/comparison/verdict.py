@@ -147,13 +147,13 @@ class Judgement:
 
 
 def basis(evidence: str, threshold: str) -> str:
-    """Each piece of evidence beside its threshold.
+    """Each piece of evidence beside its threshold; nothing where there is none.
 
     >>> basis("p = 0.003; evidence 6.5 in BIC", "0.05; 6")
     'p = 0.003, threshold 0.05; evidence 6.5 in BIC, threshold 6'
     """
     pairs = zip(evidence.split("; "), threshold.split("; "), strict=True)
-    return "; ".join(f"{each}, threshold {bound}" for each, bound in pairs)
+    return "; ".join(f"{each}, threshold {bound}" for each, bound in pairs if each)
 
 
 def decide(
