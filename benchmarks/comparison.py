@@ -166,6 +166,7 @@ def measure_pairs(overlap: str, design: str, n_data: int, n_pairs: int) -> dict[
     ]
     verdicts = part["verdicts"]
     return {
+        "n_pairs": n_pairs,
         "overlap": overlap,
         "design": design,
         "n_data": n_data,
@@ -181,6 +182,7 @@ def measure_power(design: str, n_data: int, shift: float, n_pairs: int) -> dict[
     shifted = power(n_data, shift, range(n_pairs), design)
     significance = np.array([value for value, _ in shifted])
     return {
+        "n_pairs": n_pairs,
         "design": design,
         "n_data": n_data,
         "shift": shift,
@@ -194,8 +196,6 @@ def measure(n_pairs: int = N_PAIRS, n_shifted: int = N_SHIFTED) -> dict[str, Any
     """Pairs without a change, pairs with a shift, and releases of many columns."""
     settings = [(overlap, design, n) for overlap, sizes in OVERLAPS.items() for design in DESIGNS for n in sizes]
     return {
-        "n_pairs": n_pairs,
-        "n_shifted": n_shifted,
         "releases": {
             "the true M": measure_releases(N_RELEASES),
             f"M chosen by BIC from 1 to {MOST}": measure_releases(N_CHOSEN, MOST),
@@ -207,20 +207,21 @@ def measure(n_pairs: int = N_PAIRS, n_shifted: int = N_SHIFTED) -> dict[str, Any
 
 def page(result: dict[str, Any]) -> str:
     """Markdown."""
-    n_pairs = result["n_pairs"]
     rows = []
     for run in result["calibration"]:
         shares = ["–" if share is None else f"{100.0 * share:.1f}" for level in run["shares"] for share in level]
         verdicts = ", ".join(f"{count} {name}" for name, count in run["verdicts"].items())
         improbable = [f"{100.0 * run[name]:.1f}" for name in ("improbable", "very_improbable")]
-        rows.append([run["overlap"], run["design"], f"{run['n_data']:,}", *improbable, *shares, verdicts])
-    errors = [100.0 * np.sqrt(level * (1.0 - level) / n_pairs) for level in (IMPROBABLE, *LEVELS)]
+        rows.append(
+            [run["overlap"], run["design"], f"{run['n_data']:,}", run["n_pairs"], *improbable, *shares, verdicts]
+        )
+    errors = [100.0 * np.sqrt(level * (1.0 - level) / N_PAIRS) for level in (IMPROBABLE, *LEVELS)]
     levels = [f"p ≤ {level:g}" for level in (IMPROBABLE, IMPROBABLE / N_COLUMNS)]
     shown = [f"{part} < {k}" for k in (1, 2) for part in PARTS]
     powers = []
     for run in result["power"]:
         numbers = (f"{run['mean']:+.2f}", f"{run['std']:.2f}", f"{100 * run['called']:.0f}")
-        powers.append([run["design"], f"{run['n_data']:,}", f"{run['shift']:g}", *numbers])
+        powers.append([run["design"], f"{run['n_data']:,}", run["n_pairs"], f"{run['shift']:g}", *numbers])
     many = []
     for name, run in result["releases"].items():
         n_releases = run["n_releases"]
@@ -235,18 +236,18 @@ def page(result: dict[str, Any]) -> str:
             f"changed*, which rests on the p-value over all columns, and the number and the percentage of the pairs of "
             f"releases in which any column has such a verdict (at most {100 * IMPROBABLE:g} are wanted).",
             table(["fits with", "pairs", "p, %", "verdicts, %", "any", "any, %", "verdicts on all columns"], many),
-            f"Each of the following lines is based on {n_pairs} simulated pairs of one column, with the true M; the "
+            "Each of the following lines is based on simulated pairs of releases of one column, with the true M; the "
             f"number of rows is that of the old release. Without a change: the percentage of the pairs with a p-value "
             f"of at most {IMPROBABLE:g}, which is that of false verdicts (at most {100 * IMPROBABLE:g} are wanted; "
-            f"uncertain by {errors[0]:.1f}), and of at most {IMPROBABLE / N_COLUMNS:g} (at most "
+            f"uncertain by {errors[0]:.1f} for {N_PAIRS} pairs), and of at most {IMPROBABLE / N_COLUMNS:g} (at most "
             f"{100 * IMPROBABLE / N_COLUMNS:g}), which is what the first of {N_COLUMNS} columns needs; then that of "
             f"single differences below one and below two joint uncertainties (right: {100 * 0.6827:.1f} and "
             f"{100 * 0.9545:.1f}; uncertain by {errors[1]:.1f} and {errors[2]:.1f}, averaged over components).",
-            table(["releases", "design", "rows", *levels, *shown, "verdicts"], rows),
+            table(["releases", "design", "rows", "pairs", *levels, *shown, "verdicts"], rows),
             "In disjoint releases, the mean of the first component is shifted by the given number of joint "
             "uncertainties. The table gives the significance that is reported, its standard deviation over the pairs "
             "(right: 1), and the percentage of the pairs with the verdict *shifted* or *conclusion changed*, for a "
-            f"column by itself; {result['n_shifted']} pairs a line.",
-            table(["design", "rows", "shift", "significance", "deviation", "called, %"], powers),
+            "column by itself.",
+            table(["design", "rows", "pairs", "shift", "significance", "deviation", "called, %"], powers),
         ]
     )

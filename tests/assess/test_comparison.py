@@ -1,6 +1,7 @@
 """Two fits compared: influence of rows, matching, distance, verdicts, and whether significances are what they say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -545,6 +546,43 @@ def test_what_has_no_influence_function_is_taken_for_independent(kind):
     compared = compare_fits(one, other, Common(np.arange(300), np.arange(300)))
     assert compared.differences[1].joint_unc == pytest.approx(math.sqrt(2) * unc.means[0])
     assert "taken for independent" in compared.notes[0]
+
+
+def test_without_influence_functions_the_pvalue_is_a_bound():
+    laplace = ("laplace", "laplace")
+    cells = Cells.from_rows(sample(Mixture([0.5, 0.5], [0.0, 5.0], [1.0, 1.0]), 200, 25)[0], 0.4)
+
+    def fit_at(means) -> Fitted:
+        fit = bare(means)
+        mixture = Mixture(fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas, laplace[: len(means)])
+        return Fitted(
+            replace(fit, mixture=mixture), cells, np.zeros(200, dtype=np.intp), [], np.full(len(means), np.nan)
+        )
+
+    compared = compare_fits(fit_at([0.0, 5.0]), fit_at([0.0, 5.5]), NONE)
+    # The largest of six differences: 0.5, of two uncertainties of 0.1.
+    assert compared.pvalue == pytest.approx(6 * 2 * ndtr(-0.5 / math.hypot(0.1, 0.1)))
+    assert (compared.verdict, compared.judgement.shifted) == (SHIFTED, "mean 2 (+3.5σ)")
+    # Components without a counterpart leave nothing to compare.
+    lone = compare_fits(fit_at([0.0, 5.0]), fit_at([0.0, 50.0]), NONE)
+    assert math.isnan(lone.pvalue)
+    assert lone.verdict == CONCLUSION_CHANGED
+    assert "false alarms is not known" in lone.notes[-1]
+
+
+def test_importance_weights_are_worth_their_effective_rows():
+    """Weights drawn at random, whatever the values: the variance grows as the number of rows over the effective one."""
+    x, err = sample(Mixture([1.0], [0.0], [1.0]), 800, 26, spread=0.0)
+    weights = np.random.default_rng(27).lognormal(0.0, 0.5, 800)
+    rows = [slice(0, 400), slice(400, 800)]
+    weighted = [fitted(Cells.from_rows(x[k], err[k], weights[k]), Mixture([1.0], [0.0], [1.0])) for k in rows]
+    compared = compare_fits(*weighted, NONE)
+    variance = sum((each.cells.weights @ (each.cells.x - np.mean(x)) ** 2) / each.cells.n_data**2 for each in weighted)
+    means = [np.average(each.cells.x, weights=each.cells.weights) for each in weighted]
+    by_mean = next(each for each in compared.differences if each.parameter == "mean")
+    # The sample variances of 400 rows are known to 7 %, the uncertainty to half of that.
+    assert by_mean.significance == pytest.approx((means[1] - means[0]) / math.sqrt(variance), rel=0.15)
+    assert 2.0 * ndtr(-abs(by_mean.significance)) <= compared.pvalue * 1.05
 
 
 # ----- calibration: benchmarks/comparison.py on fewer pairs

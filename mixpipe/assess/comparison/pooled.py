@@ -81,9 +81,10 @@ def pooled_test(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
         differences = np.vstack([differences, _simulated(sides, apart, covariance)])
     sizes = np.sqrt(np.diag(covariance)[places])
     correlation = covariance[np.ix_(places, places)] / np.outer(sizes, sizes)
-    found, *drawn = _bounds(differences[:, places] / sizes, correlation)
     ratios = np.diag(by_release[1])[places] / np.diag(by_release[0])[places]
-    return PooledTest(_pvalue(found, np.array(drawn)), float(np.exp(0.5 * np.mean(np.log(ratios)))))
+    return PooledTest(
+        _pvalue(differences[:, places] / sizes, correlation), float(np.exp(0.5 * np.mean(np.log(ratios))))
+    )
 
 
 def _rows_apart(cells: tuple[Cells, Cells], common: Common) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -155,22 +156,24 @@ def _sums_of_rows(side: Influence, rows: NDArray[np.intp], rng: np.random.Genera
     return total
 
 
-def _bounds(scaled: Array, correlation: Array) -> Array:
-    """Upper bounds on the probability of differences that are normal, in units of their uncertainties.
+def _pvalue(scaled: Array, correlation: Array) -> float:
+    """An upper bound on the probability of the first of these differences, which are in units of their uncertainties.
 
-    A bound is twice the smaller of two probabilities: that of chi-square of all parameters together, which sees what
-    lies in a direction of its own, and that of the largest difference with Bonferroni's bound, which sees the change of
-    one of several parameters.
+    It is twice the smaller of two probabilities: that of chi-square of all parameters together, which sees what lies in
+    a direction of its own, and that of the largest difference with Bonferroni's bound, which sees the change of one of
+    several parameters. Each is that of normal differences, or the share of the others that are as large if that is
+    larger.
     """
     sizes, basis = np.linalg.eigh(correlation)
     kept = sizes > _FLAT
     n_directions = int(kept.sum())
     together = chdtrc(n_directions, np.sum((scaled @ (basis[:, kept] / np.sqrt(sizes[kept]))) ** 2, axis=1))
     largest = n_directions * 2.0 * ndtr(-np.abs(scaled).max(axis=1))
-    return np.minimum(1.0, 2.0 * np.minimum(together, largest))
+    return min(1.0, 2.0 * min(_calibrated(each) for each in (together, largest)))
 
 
-def _pvalue(bound: float, drawn: Array) -> float:
-    """The bound, or the share of the draws that reach it if that is larger."""
-    n_reached = int(np.count_nonzero(drawn <= bound))
-    return max(float(bound), (1 + n_reached) / (1 + drawn.size)) if n_reached else float(bound)
+def _calibrated(probabilities: Array) -> float:
+    """The first of these probabilities, or the share of the others that are as small if that is larger."""
+    found, drawn = probabilities[0], probabilities[1:]
+    n_reached = int(np.count_nonzero(drawn <= found))
+    return max(float(found), (1 + n_reached) / (1 + drawn.size)) if n_reached else float(found)
