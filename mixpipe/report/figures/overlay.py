@@ -177,8 +177,8 @@ def _heading(panel: Panel, width: int) -> str:
     if math.isfinite(rows.n_common):
         parts[2] = f"rows +{rows.n_added:,.0f} −{rows.n_dropped:,.0f}"
         parts += [f"{rows.n_revised:,.0f} revised"] * (rows.n_revised > 0)
-    lines = (comparison.judgement.basis, " · ".join(parts))
-    return "\n".join([f"{name}: {comparison.verdict}", *(wrap(line, width, 2) for line in lines)])
+    basis, numbers = wrap(comparison.judgement.basis, width, 3), wrap(" · ".join(parts), width, 2)
+    return f"{name}: {comparison.verdict}\n{basis}\n{numbers}"
 
 
 def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
