@@ -14,6 +14,7 @@ from benchmarks import (
     arrival,
     choice,
     clusters,
+    comparison,
     constrained,
     coverage,
     exactness,
@@ -44,6 +45,7 @@ PARTS = {
     "recovery": recovery,
     "coverage": coverage,
     "few_rows": few_rows,
+    "comparison": comparison,
     "limits": limits,
     "unusual": unusual,
     "photoz": photoz,
@@ -54,7 +56,7 @@ PARTS = {
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
-LONG = {"resolution"}
+LONG = {"comparison", "resolution"}
 
 
 def _read() -> dict[str, dict]:
