@@ -87,12 +87,12 @@ def _highest(likelihood: Likelihood, logp: Array, floor: float) -> _Peaks:
         means, heights = np.concatenate([means, centres]), np.concatenate([heights, values])
         n_terms += likelihood.x.size * centres.size
         top = max(float(heights.max()), 0.0)
-        open_ = bounds > top + max(_CLOSE_TOP, _CLOSE_TOP_FRACTION * top)
-        settled = max(settled, float(bounds[~open_].max(initial=0.0)))
-        if not open_.any() or n_terms > _MAX_TERMS:
+        unsettled = bounds > top + max(_CLOSE_TOP, _CLOSE_TOP_FRACTION * top)
+        settled = max(settled, float(bounds[~unsettled].max(initial=0.0)))
+        if not unsettled.any() or n_terms > _MAX_TERMS:
             break
-        quarter = 0.5 * halves[open_]
-        centres = np.concatenate([centres[open_] - quarter, centres[open_] + quarter])
+        quarter = 0.5 * halves[unsettled]
+        centres = np.concatenate([centres[unsettled] - quarter, centres[unsettled] + quarter])
         halves = np.concatenate([quarter, quarter])
     peaks = _local_maxima(means, heights)[:_N_PEAKS]
     return _Peaks(max(settled, float(bounds.max()), 0.0), means[peaks], heights[peaks])

@@ -286,7 +286,7 @@ def best_fits_of_rows(
         finished, on_rows, use = finish()
         finished = never_falling(finished)
         return Found(fine, finished, _unknown(ascents), on_rows, use, points, survey, floor, resolution)
-    # The certificate concerns the points and may start from the fits on them.
+    # The certificate concerns the points, and its gradient functions those of the fits to them.
     (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(fine, ascents, few=False))
     finished = never_falling(finished)
     return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
