@@ -14,6 +14,8 @@ from benchmarks import (
     arrival,
     choice,
     clusters,
+    comparison,
+    constrained,
     coverage,
     exactness,
     few_rows,
@@ -25,6 +27,7 @@ from benchmarks import (
     recovery,
     resolution,
     scale,
+    unusual,
 )
 from benchmarks.figure import draw, draw_scale
 from benchmarks.measure import between_marks, machine, timed, write_text
@@ -42,15 +45,18 @@ PARTS = {
     "recovery": recovery,
     "coverage": coverage,
     "few_rows": few_rows,
+    "comparison": comparison,
     "limits": limits,
+    "unusual": unusual,
     "photoz": photoz,
+    "constrained": constrained,
     "memory": memory,
     "scale": scale,
     "clusters": clusters,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
-LONG = {"resolution"}
+LONG = {"comparison", "resolution"}
 
 
 def _read() -> dict[str, dict]:

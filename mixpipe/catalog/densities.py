@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import bin_edges
 from mixpipe.base.errors import excerpt
 from mixpipe.catalog.formats import fits as fits_tables
 from mixpipe.catalog.formats import hdf5 as hdf5_tables
@@ -28,6 +30,8 @@ from mixpipe.catalog.source import Source, expected_name
 # Rows in memory at a time: about 30 MB for a grid of 200 points.
 BLOCK_ROWS = 1 << 14
 _FEWEST_POINTS = 3
+# The words by which the names of columns tell the lower edge, the centre and the upper edge of a bin.
+_EDGES, _CENTRE = ("low", "high"), "mid"
 
 Array = NDArray[np.float64]
 
@@ -43,11 +47,13 @@ class DensityFile:
     value : str
         Column with one array per row, or with one number per row, which together form a single density.
     grid : ndarray, shape (n_grid,)
-        Increasing abscissae, in `unit`.
+        Increasing abscissae, in `unit`; the centres of the bins of histograms.
     unit : str or None
         Unit of the grid.
     is_one : bool
         Whether the file is a single density, whose rows are the points of the grid.
+    edges : ndarray, shape (n_grid + 1,), or None
+        Edges of the bins; None for densities at points.
     """
 
     source: Source
@@ -55,6 +61,12 @@ class DensityFile:
     grid: Array
     unit: str | None
     is_one: bool
+    edges: Array | None = None
+
+    @property
+    def abscissae(self) -> Array:
+        """The grid as the fits take it: points, or the two edges of each bin."""
+        return self.grid if self.edges is None else np.column_stack([self.edges[:-1], self.edges[1:]])
 
     def blocks(self) -> Iterator[Array]:
         """Read the densities in pieces of shape (n, n_grid), in the order of the file; missing values are nan.
@@ -81,7 +93,7 @@ class DensityFile:
 
 
 def open_densities(
-    path: str | Path, value: str, grid: str | Sequence[float], *, unit: str | None = None, **options: Any
+    path: str | Path, value: str, grid: str | Sequence[float | str], *, unit: str | None = None, **options: Any
 ) -> DensityFile:
     """Open a file with densities, and read their grid.
 
@@ -92,9 +104,11 @@ def open_densities(
     value : str
         Column with one array per row. It may have one number per row if the grid is another column of the same table;
         the file is then a single density.
-    grid : str or sequence of float
+    grid : str, sequence of float, or (str, str)
         Location of the abscissae (see `find_grid`), or the first and the last abscissa of an even grid, or all
-        abscissae.
+        abscissae. The values are those of a histogram if `grid` has the locations of the lower and of the upper edges,
+        if it has a number more than there are values, and if the names of columns beside it say so: ``Z_MID`` has the
+        centres of bins if there are ``Z_LOW`` and ``Z_HIGH``.
     unit : str, optional
         Unit of the abscissae, to which they are converted; only a label if the file gives none.
     **options
@@ -111,26 +125,74 @@ def open_densities(
     first = next((piece for piece in _pieces(source, value) if piece.shape[-1]), None)
     if first is None:
         raise source.error(f"column {value!r} holds nothing", "at least one density")
-    place, stored = None, None
-    if isinstance(grid, str):
-        place, name = find_grid(path, grid, **options)
-        abscissae = _one_grid(place, name)
-        stored = list_columns(path, **{**options, "hdu": place.hdu, "path_in_file": place.path_in_file})[name]
-    else:
-        ends = len(grid) == 2
-        abscissae = np.linspace(grid[0], grid[1], first.shape[-1]) if ends else np.array(grid, dtype=np.float64)
+    place, stored, points = _locate(source, path, grid, first.shape[-1], options)
     if first.ndim == 1 and place != source:
         raise source.error(
             f"column {value!r} holds one number a row", "an array in each row, or the grid in a column beside it"
         )
-    if first.shape[-1] != abscissae.size:
+    n_points = len(points) - (points.ndim == 1 and _are_edges(grid, points.size, first.shape[-1]))
+    if first.shape[-1] != n_points:
         raise source.error(
-            f"the grid has {abscissae.size} points, and column {value!r} {first.shape[-1]} values for them",
+            f"the grid has {n_points} points, and column {value!r} {first.shape[-1]} values for them",
             "a value for each point",
         )
-    _check_grid(source, abscissae)
     factor, label = _conversion(source, stored, unit)
-    return DensityFile(source, value, factor * abscissae, label, first.ndim == 1)
+    if points.ndim == 1 and n_points == points.size:
+        _check_grid(source, points)
+        return DensityFile(source, value, factor * points, label, first.ndim == 1)
+    edges = points
+    if points.ndim == 2:
+        try:
+            edges = bin_edges(points)
+        except ValueError as error:
+            raise source.error(f"the edges do not form a histogram: {error}", "adjacent bins") from None
+    _check_grid(source, edges)
+    edges = factor * edges
+    return DensityFile(source, value, 0.5 * (edges[1:] + edges[:-1]), label, first.ndim == 1, edges)
+
+
+def _are_edges(grid: str | Sequence[float | str], n_points: int, n_values: int) -> bool:
+    """Whether a list of numbers has the edges of bins."""
+    return not isinstance(grid, str) and n_points == n_values + 1
+
+
+def _locate(
+    source: Source, path: str | Path, grid: str | Sequence[float | str], n_values: int, options: dict[str, Any]
+) -> tuple[Source | None, str | None, Array]:
+    """The table that contains the abscissae, their unit there, and the abscissae, or the two edges of each bin."""
+    if not isinstance(grid, str) and not all(isinstance(entry, str) for entry in grid):
+        numbers = np.array(grid, dtype=np.float64)
+        return None, None, np.linspace(numbers[0], numbers[1], n_values) if numbers.size == 2 else numbers
+    names = [grid] if isinstance(grid, str) else [str(entry) for entry in grid]
+    places = [find_grid(path, name, **options) for name in names]
+    place, name = places[0]
+    there = list_columns(path, **{**options, "hdu": place.hdu, "path_in_file": place.path_in_file})
+    if len(places) == 1 and (edges := bin_columns(name, there)):
+        places = [(place, edge) for edge in edges]
+    columns = [_one_grid(*each) for each in places]
+    if len(columns) == 1:
+        return place, there[name], columns[0]
+    if columns[0].shape != columns[1].shape:
+        raise source.error(f"{columns[0].size} lower and {columns[1].size} upper edges", "two edges for each bin")
+    return place, there[name], np.column_stack(columns)
+
+
+def bin_columns(name: str, names: Iterable[str]) -> tuple[str, str] | None:
+    """The columns with the edges of the bins of which a column has the centres, or one of the edges.
+
+    >>> bin_columns("Z_MID", ["Z_LOW", "Z_MID", "Z_HIGH", "BIN1"]), bin_columns("z", ["z", "z_low", "z_high"])
+    (('Z_LOW', 'Z_HIGH'), None)
+    """
+    there = set(names)
+    for word in (_CENTRE, *_EDGES):
+        for found in re.finditer(word, name, re.IGNORECASE):
+            edges = [
+                name[: found.start()] + (edge.upper() if found[0].isupper() else edge) + name[found.end() :]
+                for edge in _EDGES
+            ]
+            if there.issuperset(edges):
+                return edges[0], edges[1]
+    return None
 
 
 def find_grid(path: str | Path, grid: str, **options: Any) -> tuple[Source, str]:

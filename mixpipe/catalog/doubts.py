@@ -14,7 +14,7 @@ from mixpipe.base.presentation import count
 # Two errors of a value that differ by more than this factor, and errors above this fraction of a value, are doubtful.
 UNEVEN, RELATIVE = 2.0, 0.3
 # Doubts about a smaller fraction of the rows are not worth a word.
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.02
 
 _SAID = {
     "uneven_errors": (

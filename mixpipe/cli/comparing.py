@@ -64,7 +64,7 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
 def _document(old: StoredFit, new: StoredFit, comparison: Comparison) -> dict[str, Any]:
     summary = summary_row(comparison)
     del summary["note"]
-    table = differences_table(comparison.differences).astype(object)
+    table = differences_table(comparison.differences, comparison.judgement.findings).astype(object)
     return {
         "old": str(old.path),
         "new": str(new.path),
@@ -79,7 +79,12 @@ def _document(old: StoredFit, new: StoredFit, comparison: Comparison) -> dict[st
 def _show(old: StoredFit, new: StoredFit, comparison: Comparison, written: list[Path]) -> None:
     rows = comparison.rows
     unit = f" [{new.unit}]" if new.unit else ""
-    say(f"{old.label} → {new.label}{unit}: {comparison.verdict}")
+    judgement = comparison.judgement
+    say(f"{old.label} → {new.label}{unit}: {judgement.verdict} ({judgement.basis})")
+    if judgement.shifted:
+        say(f"shifted: {judgement.shifted}")
+    if judgement.hints:
+        say(f"hints, which are not significant by themselves: {judgement.hints}")
     known = math.isfinite(rows.n_common)
     what = (
         f"{rows.n_common:,.0f} in both, {rows.n_added:,.0f} added, {rows.n_dropped:,.0f} dropped; of those in both "
@@ -87,17 +92,16 @@ def _show(old: StoredFit, new: StoredFit, comparison: Comparison, written: list[
     )
     say(f"{rows.n_old:,} → {rows.n_new:,} rows" + (f": {what}" if known else ""))
     sizes = f"{comparison.old.n_components} → {comparison.new.n_components} components"
-    if comparison.old.n_components != comparison.new.n_components and math.isfinite(comparison.evidence):
-        sizes += f", which the new data prefer by {comparison.evidence:.1f} in BIC"
+    if comparison.old.n_components != comparison.new.n_components and math.isfinite(comparison.delta_bic):
+        sizes += f", which the new data prefer by {comparison.delta_bic:.1f} in BIC"
     say(f"{sizes}; total variation distance of the densities {comparison.distance:.3f}")
-    if math.isfinite(comparison.pvalue):
-        say(f"all differences together: p = {comparison.pvalue:.2g}")
     print()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="", show_edge=False)
     for name in ("", "", "old", "new", "difference", "significance"):
         table.add_column(name, justify="right" if name else "left")
-    for each in comparison.differences:
-        table.add_row(*_cells(each))
+    table.add_column("")
+    for each, finding in zip(comparison.differences, judgement.findings, strict=True):
+        table.add_row(*_cells(each), finding)
     Console().print(table)
     print()
     for note in comparison.notes:

@@ -114,8 +114,10 @@ def show_densities(title: str, columns: Sequence[tuple[DensitySettings, DensityF
     _line(console, title, "bold")
     for column, file, counts in columns:
         where = f" at {column.grid}" if isinstance(column.grid, str) else ""
-        ends = f"{file.grid[0]:g} to {file.grid[-1]:g}{_in(file.unit)}"
-        _line(console, f"  {column.name}: {column.value}, on {file.grid.size} points{where}, {ends}")
+        points = file.grid if file.edges is None else file.edges
+        ends = f"{points[0]:g} to {points[-1]:g}{_in(file.unit)}"
+        cells = "points" if file.edges is None else "bins"
+        _line(console, f"  {column.name}: {column.value}, on {file.grid.size} {cells}{where}, {ends}")
         number = f"1 to {column.max_components} components, KS < {column.tolerance:g}"
         if column.n_components is not None:
             number = f"{column.n_components} component{'s' if column.n_components > 1 else ''}"

@@ -58,7 +58,7 @@ class DensitySettings:
 
     name: str
     value: str
-    grid: str | tuple[float, ...]
+    grid: str | tuple[float, ...] | tuple[str, ...]
     unit: str | None = _default("column", "unit")
     n_components: int | None = _default("column", "n_components")
     max_components: int = _default("settings", "max_components")
@@ -308,8 +308,12 @@ def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Cal
     if grid is None:
         raise ConfigError("no key 'grid' for a column of densities", where(), "grid: where their abscissae are")
     if isinstance(grid, list):
-        grid = tuple(map(float, grid))
-        if any(after <= before for before, after in pairwise(grid)):
+        n_names = sum(isinstance(entry, str) for entry in grid)
+        if n_names and not n_names == len(grid) == 2:
+            expected = "numbers, or the columns with the lower and the upper edges of bins"
+            raise ConfigError("a grid that is no list of numbers", where("grid"), expected)
+        grid = tuple(grid if n_names else map(float, grid))
+        if not n_names and any(after <= before for before, after in pairwise(grid)):
             raise ConfigError("the grid does not increase", where("grid"), "increasing numbers")
     return DensitySettings(
         name=name,

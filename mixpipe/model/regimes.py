@@ -4,9 +4,10 @@ Results on either side of a threshold agree to the precision that docs/method.md
 """
 
 # The following thresholds apply to Gaussian components of plain values.
-# Up to this number the search works on the rows themselves; beyond it, on the points of a sketch.
+# Up to this number the search works on the rows themselves, and so does the end of the certificate; beyond it, both
+# work on the points of a sketch.
 SEARCH_ROWS = 20_000
-# Up to this number the certificate is computed on the rows; beyond it, on a sketch.
+# Up to this number the certificate is computed on the rows alone; beyond it, first on a sketch.
 CERTIFICATE_ROWS = 4_000
 # Up to this number all fits are finished on the rows, not only those that may be chosen, and a certificate is computed.
 # For more rows the bound is much looser than the differences that it would have to decide, and takes longer than the
@@ -17,6 +18,8 @@ UNSKETCHED_ROWS = 2_000_000
 # Largest number of points of the sketch that is searched, and of the finer one on which the fits are refined.
 COARSE_POINTS = 30_000
 FINE_POINTS = 60_000
+# If the sketch that is searched has more points than this, those that lie alone are joined.
+CROWDED_POINTS = 10_000
 # Up to this number of rows every number of components is searched with full effort.
 FULL_SEARCH_ROWS = 3_000
 

@@ -54,6 +54,8 @@ _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
 _EVEN = 1e-3
 # Significant digits of the lower bound on the sigmas.
 _FLOOR_DIGITS = 7
+# Rounding error of a difference, relative to the values.
+_ROUNDING = 8.0 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -184,13 +186,15 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
 def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, float]:
     """Grain, step, and the number of rows that repeat others for a reason other than rounding."""
     distinct, ties = _tied(x, counts)
-    noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
+    noise = _rounding(distinct)
     if distinct.size < 2:
         return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0, 0.0
     group = _group(float(ties.sum()))
     apart = min(group, distinct.size) - 1
-    spans = distinct[apart:] - distinct[: distinct.size - apart]
-    crowd = float(spans[spans > noise].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
+    lows, highs = distinct[: distinct.size - apart], distinct[apart:]
+    spans = highs - lows
+    wide = spans > np.maximum(noise, _ROUNDING * np.maximum(np.abs(lows), np.abs(highs)))
+    crowd = float(spans[wide].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     step, repeated = _find_step(distinct, ties), 0.0
     if step == 0.0:
         decimal = _find_decimal_step(distinct, ties, noise)
@@ -201,6 +205,11 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
     if step <= max(noise, _FINE * crowd):
         return max(crowd, noise), 0.0, repeated
     return max(_STEPS * step, _spread_crowd(distinct, ties, step, group), noise), step, repeated
+
+
+def _rounding(distinct: Array) -> float:
+    """Rounding error of differences between most of the values, of which a few may be very much larger."""
+    return _ROUNDING * float(np.quantile(np.abs(distinct), 0.9, method="higher"))
 
 
 def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
@@ -238,8 +247,10 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
         return 0.0
     block = np.arange(distinct.size) * n_blocks // distinct.size
     sizes, held = np.bincount(block), np.bincount(block, ties)
-    extent = distinct[-1] - distinct[0]
-    for power in range(math.floor(math.log10(extent)), math.floor(math.log10(max(noise, extent * 1e-9))), -1):
+    # A few values far from the others say nothing about the step.
+    least, low, high, most = np.quantile(distinct, (0.001, 0.1, 0.9, 0.999))
+    finest = max(noise, 1e-9 * float(high - low))
+    for power in range(math.floor(math.log10(most - least)), math.floor(math.log10(finest)), -1):
         step = 10.0**power
         with np.errstate(over="ignore"):
             multiples = distinct / step
@@ -282,7 +293,7 @@ def _find_step(distinct: Array, ties: Array) -> float:
     order = np.argsort(nearest, kind="stable")
     reached = np.cumsum(weights[order])
     common = nearest[order][np.searchsorted(reached, _COMMON_QUANTILE * reached[-1])]
-    if common <= (1.0 + 1e-3) * gaps.min() + 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1])):
+    if common <= (1.0 + 1e-3) * gaps.min() + _rounding(distinct):
         return float(gaps.min())
     return float(nearest[order][np.searchsorted(reached, _STEP_QUANTILE * reached[-1])])
 
@@ -364,7 +375,7 @@ def _lattice(distinct: Array) -> float:
     if distinct.size < 3:
         return 0.0
     gaps = np.diff(distinct)
-    noise = 8.0 * np.finfo(np.float64).eps * max(abs(distinct[0]), abs(distinct[-1]))
+    noise = _rounding(distinct)
     step = float(gaps[gaps > noise].min(initial=np.inf))
     multiples = gaps / step
     whole = np.all(np.abs(multiples - np.rint(multiples)) <= 1e-3 + noise / step)

@@ -96,6 +96,8 @@ class FitResult:
         What readers of the result need to know.
     unit : astropy.units.UnitBase or None
         Unit of means and sigmas, which is that of the values; None if they had none.
+    truncated : tuple of float or None
+        The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
     """
 
     mixture: Mixture
@@ -118,6 +120,7 @@ class FitResult:
     effective_rows: Array = field(default_factory=lambda: np.empty(0))
     occam: float = 0.0
     has_equal_sigmas: bool = False
+    truncated: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components

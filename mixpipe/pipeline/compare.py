@@ -21,6 +21,7 @@ from mixpipe.assess.comparison.compare import (
     Fitted,
     compare_fits,
     differences_table,
+    judge_release,
     summary_row,
 )
 from mixpipe.assess.comparison.influence import Common
@@ -92,21 +93,26 @@ def compare_releases(
         Files to write for the figure: PNG and SVG.
     """
     check_code("compare", code)
-    compared: list[tuple[StoredFit, StoredFit, Comparison]] = []
+    stored: list[tuple[StoredFit, StoredFit]] = []
+    comparisons: list[Comparison] = []
     without: list[dict[str, str]] = []
-    for before, after in zip(old, new, strict=True):
+    for path_old, path_new in zip(old, new, strict=True):
         try:
-            stored = read_stored(before), read_stored(after)
-            comparison = compare_stored(*stored)
+            pair = read_stored(path_old), read_stored(path_new)
+            comparisons.append(compare_stored(*pair))
         except MixpipeError as error:
             # A record that cannot be used is no result: the fit has to be run again.
             if isinstance(error, RecordError) or not is_lasting(error):
                 raise
-            without.append(_not_compared(before, after, error.what))
+            without.append(_not_compared(path_old, path_new, error.what))
             print(f"{without[-1]['column']}: {NOT_COMPARED}", error, sep="\n  ")
             continue
-        print(f"{column_name(*stored)}: {comparison.verdict}", *comparison.notes, sep="\n  ")
-        compared.append((*stored, comparison))
+        stored.append(pair)
+    # The verdict on a column depends on how many columns were compared.
+    compared = [(*pair, each) for pair, each in zip(stored, judge_release(comparisons), strict=True)]
+    for before, after, comparison in compared:
+        verdict = f"{column_name(before, after)}: {comparison.verdict} ({comparison.judgement.basis})"
+        print(verdict, *comparison.notes, sep="\n  ")
     write_comparison(compared, Path(components), Path(summary), [Path(path) for path in overlay], without)
 
 
@@ -120,6 +126,7 @@ def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
         "column": after.column,
         "unit": after.unit or "",
         "verdict": NOT_COMPARED,
+        **dict.fromkeys(("evidence", "threshold", "shifted", "hints"), ""),
         "note": note,
     }
 
@@ -144,16 +151,17 @@ def write_comparison(
     without : sequence of mapping
         Rows of columns that could not be compared.
     """
-    tables, rows = [_with_place(differences_table([]), "", "")], []
+    tables, rows = [_with_place(differences_table([], []), "", "")], []
     for old, new, comparison in compared:
         column, unit = column_name(old, new), new.unit or ""
-        tables.append(_with_place(differences_table(comparison.differences), column, unit))
+        table = differences_table(comparison.differences, comparison.judgement.findings)
+        tables.append(_with_place(table, column, unit))
         place = (new.record.catalog, release_name(old), release_name(new), column, unit)
         rows.append({**dict(zip(_PLACE, place, strict=True)), **summary_row(comparison)})
     write_csv(pd.concat(tables[1:] or tables), components)
     # As objects whole numbers stay whole beside those that are missing.
-    table = pd.DataFrame([*rows, *without], columns=[*_PLACE, *SUMMARY_COLUMNS], dtype=object if without else None)
-    write_csv(table, summary)
+    columns = [*_PLACE, *SUMMARY_COLUMNS]
+    write_csv(pd.DataFrame([*rows, *without], columns=columns, dtype=object if without else None), summary)
     if compared:
         figure = draw_comparison(compared)
     else:
@@ -188,8 +196,10 @@ def compare_stored(old: StoredFit, new: StoredFit) -> Comparison:
     Raises
     ------
     ConfigError
-        For columns whose units or transforms are not comparable.
+        For fits that are not of the same quantity: other units, transforms or families, or columns of other names whose
+        units do not say that they are alike.
     """
+    _check_families(old, new)
     converted, notes = _in_unit_of(old, new)
     common, remarks = _common_rows(old, new)
     return compare_fits(converted, new.fitted, common, [*notes, *remarks])
@@ -266,6 +276,12 @@ def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
         )
     transform, text = units[0]
     before, after = (parse_unit(name) for name in (text, units[1][1]))
+    if old.record.column != new.record.column and (before is None or after is None):
+        raise ConfigError(
+            f"column {old.record.column} there, {new.record.column} here, not both with a unit",
+            f"in {old.path} and {new.path}",
+            "the same column, or columns whose units convert into each other (key unit, option --unit)",
+        )
     if before is None or after is None or before == after:
         lacking = (before is None) != (after is None)
         return old.fitted, ["one of the fits has no unit: taken for that of the other"] if lacking else []
@@ -280,6 +296,17 @@ def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
     if transform == "none":
         return _scaled(old.fitted, factor, 0.0), []
     return _scaled(old.fitted, 1.0, math.log10(factor) if transform == "log10" else math.log(factor)), []
+
+
+def _check_families(old: StoredFit, new: StoredFit) -> None:
+    families = [sorted(set(each.fitted.fit.mixture.families)) for each in (old, new)]
+    if families[0] != families[1]:
+        there, here = (" and ".join(names) for names in families)
+        raise ConfigError(
+            f"components of family {there} there, {here} here",
+            f"in {old.path} and {new.path}",
+            "fits with the same families (key families, option --family)",
+        )
 
 
 def _split_unit(stored: StoredFit) -> tuple[str, str | None]:

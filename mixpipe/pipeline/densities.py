@@ -32,7 +32,10 @@ from mixpipe.results.record import AccountRecord, DensityRecord, ExampleRecord, 
 
 # Why a row has no mixture; what is missing is called as for columns of values.
 MISSING = "missing_value"
-REASONS = (MISSING, *(reason.replace(" ", "_") for reason in STATUS[1:]))
+_WORDS = tuple(word.replace(" ", "_") for word in STATUS)
+REASONS = (MISSING, *_WORDS[1:4])
+# Columns of densities.parquet in the unit of the grid.
+_IN_UNIT = ("mean_", "sigma_", "low", "high")
 # Three parameters of a component need as many points of the grid.
 _POINTS_PER_COMPONENT = 3
 
@@ -202,6 +205,8 @@ class Counts:
         self.dropped = {"cut": 0, **dict.fromkeys(REASONS, 0)}
         self.unit: str | None = None
         self.n_not_converged = 0
+        self.n_failed: Counter[str] = Counter()
+        self.bounds: tuple[float, float] | None = None
         self._normalisations: Counter[str] = Counter()
         self._numbers: list[tuple[NDArray[np.int64], Array, Array]] = []
         self._n_fittable = 0
@@ -232,9 +237,17 @@ class Counts:
         self.count(piece)
         for reason in REASONS[1:]:
             self.dropped[reason] += int(np.count_nonzero(_status(piece, fitted) == reason))
-        self._normalisations[fitted.normalisation] += fitted.counts()["ok"]
-        self.n_not_converged += int(np.count_nonzero((fitted.status == 0) & ~fitted.converged))
-        self._n_fittable += fitted.counts()["ok"]
+        has_mixture = fitted.n_components > 0
+        n_fitted = int(np.count_nonzero(has_mixture))
+        self._normalisations[fitted.normalisation] += n_fitted
+        self.n_not_converged += int(np.count_nonzero(has_mixture & ~fitted.converged))
+        self._n_fittable += n_fitted
+        for word, number in list(fitted.counts().items())[4:]:
+            self.n_failed[word] += number
+        if not self._numbers:
+            self.bounds = fitted.bounds
+        elif self.bounds != fitted.bounds:
+            self.bounds = None
         self._numbers.append((fitted.n_components, fitted.ks, fitted.l2))
 
     @cached_property
@@ -302,7 +315,7 @@ def check_grid(file: DensityFile, column: DensitySettings) -> int:
 def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
     most = check_grid(piece.file, column)
     return fit_densities(
-        piece.file.grid,
+        piece.file.abscissae,
         piece.densities,
         column.n_components,
         max_components=min(column.max_components, most),
@@ -312,8 +325,8 @@ def _fit(piece: Piece, column: DensitySettings, threads: int) -> DensityTable:
 
 
 def _status(piece: Piece, fitted: DensityTable) -> NDArray[np.str_]:
-    """``ok``, or why a row has no mixture."""
-    return np.where(piece.is_missing, MISSING, np.array(["ok", *REASONS[1:]])[fitted.status])
+    """``ok``, why a row has no mixture, or what its mixture fails."""
+    return np.where(piece.is_missing, MISSING, np.array(_WORDS)[fitted.status])
 
 
 def _rows(plan: DensityPlan, piece: Piece, fitted: DensityTable) -> pa.Table:
@@ -322,6 +335,8 @@ def _rows(plan: DensityPlan, piece: Piece, fitted: DensityTable) -> pa.Table:
         # A short grid allows fewer components than the settings, which the columns are for.
         for j in range(plan.column.n_components or plan.column.max_components):
             columns[f"{name}_{j + 1}"] = table[:, j] if j < table.shape[1] else np.full(len(table), np.nan)
+    ends = zip(("low", "high"), fitted.bounds, strict=True)
+    columns |= {name: np.where(fitted.n_components > 0, bound, np.nan) for name, bound in ends}
     columns |= {"l2": fitted.l2, "ks": fitted.ks, "mass": fitted.mass, "converged": fitted.converged}
     label = plan.key or "row"
     if label in columns:
@@ -333,7 +348,7 @@ def _rows(plan: DensityPlan, piece: Piece, fitted: DensityTable) -> pa.Table:
     unit = {"unit": piece.file.unit} if piece.file.unit else None
     rows = pa.table({label: pa.array(np.ma.getdata(piece.labels), mask=np.ma.getmaskarray(piece.labels)), **columns})
     fields = [
-        field.with_metadata(unit) if field.name in columns and field.name.startswith(("mean_", "sigma_")) else field
+        field.with_metadata(unit) if field.name in columns and field.name.startswith(_IN_UNIT) else field
         for field in rows.schema
     ]
     return rows.cast(pa.schema(fields))
@@ -350,7 +365,8 @@ def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) 
         for row in sorted(wanted.keys() & set(range(start, start + len(piece.densities)))):
             density = piece.densities[row - start]
             chosen = Piece(piece.file, 1, piece.labels[row - start : row - start + 1], density[None])
-            mixture = _fit(chosen, column, 1).mixture(0)
+            fitted = _fit(chosen, column, 1)
+            mixture = fitted.mixture(0)
             found.append(
                 (
                     float(counts.ks[row]),
@@ -363,6 +379,8 @@ def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) 
                         sigmas=tuple(mixture.sigmas),
                         grid=tuple(piece.file.grid),
                         density=tuple(density),
+                        truncated=fitted.bounds,
+                        edges=None if piece.file.edges is None else tuple(piece.file.edges),
                     ),
                 )
             )
@@ -375,13 +393,15 @@ def _examples(counts: Counts, pieces: Iterator[Piece], column: DensitySettings) 
 def _record(plan: DensityPlan, counts: Counts, examples: list[ExampleRecord]) -> DensityRecord:
     column, used = plan.column, counts.fitted
     n_components, ks = counts.n_components[used], counts.ks[used]
-    chosen = column.n_components is None
     warnings = []
     if counts.n_not_converged:
         warnings.append(f"{counts.n_not_converged} of {counts.n_fitted} fits have not converged")
-    n_far = int(np.count_nonzero(ks >= column.tolerance))
-    if chosen and n_far:
-        warnings.append(f"{n_far} of {counts.n_fitted} mixtures are not within the tolerance of {column.tolerance:g}")
+    for word, what in (
+        ("tolerance", f"are not within the tolerance of {column.tolerance:g}"),
+        ("mean", "do not have the mean of the table"),
+    ):
+        if counts.n_failed[word]:
+            warnings.append(f"{counts.n_failed[word]} of {counts.n_fitted} mixtures {what}")
     values, numbers = np.unique(n_components, return_counts=True)
     return DensityRecord(
         catalog=plan.catalog,
@@ -399,6 +419,7 @@ def _record(plan: DensityPlan, counts: Counts, examples: list[ExampleRecord]) ->
         n_not_converged=counts.n_not_converged,
         warnings=tuple(warnings),
         examples=tuple(examples),
+        truncated=counts.bounds,
         account=AccountRecord(
             column=column.name,
             n_read=counts.n_read,

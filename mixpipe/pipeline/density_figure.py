@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.figures import draw_failure, save_figure
 from mixpipe.report.figures.densities import Example, draw_examples, example_title, heading
 from mixpipe.results.provenance import check_code
@@ -38,7 +39,10 @@ def draw_density_figure(code: str, fit: str, densities: Sequence[str]) -> None:
             example_title(entry.which, f"{record.key or 'row'} {entry.row}", len(entry.means), entry.ks),
             np.array(entry.grid),
             np.array(entry.density),
-            Mixture(np.array(entry.weights), np.array(entry.means), np.array(entry.sigmas)),
+            TruncatedMixture(
+                Mixture(np.array(entry.weights), np.array(entry.means), np.array(entry.sigmas)), *entry.bounds
+            ),
+            None if entry.edges is None else np.array(entry.edges),
         )
         for entry in record.examples
     ]

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mixpipe.base.arrays import histogram_heights
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
 from mixpipe.results.provenance import check_code
@@ -124,14 +126,20 @@ def _rows(account: AccountRecord) -> Rows:
 
 def _example(example: ExampleRecord, key: str) -> dict[str, Any]:
     grid, density = np.array(example.grid), np.array(example.density)
+    if example.edges is None:
+        density = density / np.trapezoid(density, grid)
+    else:
+        density = np.repeat(histogram_heights(example.edges, density), 2)
+        grid = np.repeat(example.edges, 2)[1:-1]
     fine = np.linspace(grid[0], grid[-1], _POINTS)
+    mixture = Mixture(np.array(example.weights), np.array(example.means), np.array(example.sigmas))
     return {
         "which": example.which,
         "row": f"{key} {example.row}",
         "grid": grid,
-        "density": density / np.trapezoid(density, grid),
+        "density": density,
         "fine": fine,
-        "mixture": Mixture(np.array(example.weights), np.array(example.means), np.array(example.sigmas)).pdf(fine),
+        "mixture": TruncatedMixture(mixture, *example.bounds).pdf(fine),
     }
 
 

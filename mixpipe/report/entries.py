@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS
+from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.intervals import of_few_rows
 from mixpipe.report.numbers import missing, significant
 
@@ -174,8 +174,8 @@ class DensityEntry(_Entry):
         ``n_data``, ``n_components`` (the largest), ``criterion``; ``ks`` and ``l2``, each with ``median`` and
         ``largest``.
     examples : tuple of dict
-        Densities and their mixtures for the plots, each with ``which``, ``row``, ``grid``, ``density``, a finer grid
-        ``fine``, and the density of the ``mixture`` on it.
+        Densities and their mixtures for the plots, each with ``which``, ``row``, ``grid``, ``density`` (the outline of
+        a histogram), a finer grid ``fine``, and the density of the truncated ``mixture`` on it.
     """
 
     n_rows: dict[int, int]
@@ -241,4 +241,9 @@ class ReleaseChange:
             return None
         rows = self.components[self.components["column"] == column]
         row = {str(name): value for name, value in found[0].items()}
-        return {**row, "old": self.old, "differences": rows.to_dict("records")}
+        return {
+            **row,
+            "old": self.old,
+            "basis": basis(row["evidence"], row["threshold"]),
+            "differences": rows.to_dict("records"),
+        }

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from mixpipe.assess.comparison.verdict import basis
 from mixpipe.assess.quality import REJECTED, describe_distance
 from mixpipe.base.files import write_file
 from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
@@ -106,6 +107,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.tests["missing"] = missing
     environment.globals.update(
+        basis=basis,
         remark=_remark,
         rejected=REJECTED,
         images=images,

@@ -219,7 +219,10 @@ class Spread(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleRecord(_Part):
-    """A tabulated density and its mixture: the ``best``, ``median`` or ``worst`` fit of a column."""
+    """A tabulated density and its mixture: the ``best``, ``median`` or ``worst`` fit of a column.
+
+    The density that was fitted is the mixture truncated at the bounds `truncated`. Histograms have `edges`.
+    """
 
     which: str
     row: Any
@@ -229,6 +232,13 @@ class ExampleRecord(_Part):
     sigmas: tuple[float, ...]
     grid: tuple[float, ...]
     density: tuple[float | None, ...]
+    truncated: tuple[float, float] | None = None
+    edges: tuple[float, ...] | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The bounds at which the mixture is truncated; older files have none."""
+        return (-math.inf, math.inf) if self.truncated is None else self.truncated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -498,6 +508,8 @@ class DensityRecord(_Record):
         What a reader has to know.
     examples : tuple of ExampleRecord
         The best, the median and the worst fit.
+    truncated : tuple of float or None
+        Bounds at which the mixtures are truncated, the ends of the grid; None if the files have several grids.
     """
 
     kind: str = "densities"
@@ -521,6 +533,7 @@ class DensityRecord(_Record):
     plan: dict[str, Any]
     command: str | None
     versions: dict[str, str]
+    truncated: tuple[float, float] | None = None
 
     def _account_keys(self) -> tuple[str, ...]:
         return (*_READ, "normalisation", *_NAMES)

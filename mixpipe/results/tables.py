@@ -78,6 +78,21 @@ COLUMNS = {
     "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper", "preferred"),
 }
 
+# Columns of text in the summary of a comparison.
+_TEXTS_OF_SUMMARY = (
+    "catalog",
+    "old",
+    "new",
+    "column",
+    "unit",
+    "verdict",
+    "evidence",
+    "threshold",
+    "shifted",
+    "hints",
+    "note",
+)
+
 # Rows per block of the members table: bounds its memory to some MB.
 _BLOCK = 1 << 17
 
@@ -328,8 +343,8 @@ def read_comparison(summary: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of a comparison of two releases: its summary.csv, and components.csv beside it."""
     path = Path(summary)
     return (
-        _read_back(path, "catalog", "old", "new", "column", "unit", "verdict", "note"),
-        _read_back(path.with_name("components.csv"), "column", "status", "parameter", "unit").astype(
+        _read_back(path, *_TEXTS_OF_SUMMARY),
+        _read_back(path.with_name("components.csv"), "column", "status", "parameter", "unit", "finding").astype(
             {"component_old": "Int64", "component_new": "Int64"}
         ),
     )

@@ -1,15 +1,27 @@
 """Two fits compared: influence of rows, matching, distance, verdicts, and whether significances are what they say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
+from scipy.stats import chi2, false_discovery_control
 
 from benchmarks import comparison as benchmark
-from mixpipe.assess.comparison.compare import Fitted, compare_fits, match_components, total_variation
+from mixpipe.assess.comparison.compare import Fitted, compare_fits, judge_release, match_components, total_variation
 from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
-from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHARPENED, SHIFTED, UNCHANGED, Difference, decide
+from mixpipe.assess.comparison.verdict import (
+    CONCLUSION_CHANGED,
+    SHARPENED,
+    SHIFTED,
+    UNCHANGED,
+    ColumnTest,
+    Difference,
+    Judgement,
+    adjusted_pvalues,
+    decide,
+)
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -176,16 +188,71 @@ def test_a_row_of_weight_two_is_two_rows():
     np.testing.assert_allclose(found, expected, rtol=1e-2)
 
 
-def test_pvalue_of_all_parameters_in_closed_form():
-    """Mean and sigma of one Gaussian without errors are independent, with variances s^2 / n and s^2 / 2n."""
+# ----- the test for one population
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.4, 1.5])
+@pytest.mark.parametrize("common", [NONE, None])
+def test_pvalue_of_one_gaussian_in_closed_form(shift, common):
+    """Scores of mean and variance of one Gaussian without errors are independent."""
     rng = np.random.default_rng(15)
-    samples = [rng.normal(0.0, 2.0, 300), rng.normal(0.3, 2.2, 500)]
+    samples = [rng.normal(0.0, 2.0, 300), rng.normal(shift, 2.0 + 0.2 * shift, 500)]
     old, new = (fitted(Cells.from_rows(x), Mixture([1.0], [0.0], [2.0])) for x in samples)
-    chi2 = (samples[1].mean() - samples[0].mean()) ** 2 / sum(x.var() / x.size for x in samples)
-    chi2 += (samples[1].std() - samples[0].std()) ** 2 / sum(x.var() / (2 * x.size) for x in samples)
-    for common in (NONE, None):
-        # Maxima are reached to 1e-9 or better.
-        assert compare_fits(old, new, common).pvalue == pytest.approx(math.exp(-chi2 / 2), rel=1e-6)
+    both = np.concatenate(samples)
+    mean, variance, size = both.mean(), both.var(), 1 / 300 + 1 / 500
+    by_mean = (samples[1].mean() - samples[0].mean()) / math.sqrt(variance * size)
+    squares = [((x - mean) ** 2).mean() for x in samples]
+    by_variance = (squares[1] - squares[0]) / math.sqrt(2.0 * variance**2 * size)
+    together, largest = chi2.sf(by_mean**2 + by_variance**2, 2), 2.0 * ndtr(-max(abs(by_mean), abs(by_variance)))
+    # Bonferroni's bounds for two parameters, and for the better of two tests. Maxima are reached to 1e-6 uncertainties,
+    # of which the largest difference has nine.
+    expected = min(1.0, 2.0 * min(together, 2.0 * largest))
+    assert compare_fits(old, new, common).pvalue == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_population_that_five_rows_would_show_is_not_missed_for_sure():
+    """None of 400 rows against 5 or 40 of 400 in a population of its own: Fisher's exact test gives 0.06 and 1e-13."""
+    rng = np.random.default_rng(17)
+    one = rng.normal(0.0, 1.0, 400)
+    old = fitted(Cells.from_rows(one, 0.1), Mixture([1.0], [0.0], [1.0]))
+    found = []
+    for n_far in (5, 40):
+        x = np.r_[rng.normal(0.0, 1.0, 400 - n_far), rng.normal(12.0, 0.5, n_far)]
+        start = Mixture([1.0 - n_far / 400, n_far / 400], [0.0, 12.0], [1.0, 0.5])
+        found.append(compare_fits(old, fitted(Cells.from_rows(x, 0.1), start), NONE))
+    assert [each.verdict for each in found] == [SHARPENED, CONCLUSION_CHANGED]
+    assert found[0].pvalue > 0.05
+    assert found[1].pvalue < 1e-6
+    assert "compatible with one population" in found[0].notes[-1]
+
+
+def test_pvalue_does_not_depend_on_the_order_of_rows():
+    x, err = sample(THREE, 440, 18)
+    order = np.random.default_rng(19).permutation(440)
+    place = np.empty(440, dtype=int)
+    place[order] = np.arange(440)
+    old = fitted(Cells.from_rows(x[:400], err[:400]), THREE)
+    straight, shuffled = (fitted(Cells.from_rows(x[rows], err[rows]), THREE) for rows in (np.arange(440), order))
+    common = np.arange(400)
+    expected = compare_fits(old, straight, Common(common, common)).pvalue
+    # Sums in another order: no draw, or one, changes sides.
+    assert compare_fits(old, shuffled, Common(common, place[:400])).pvalue == pytest.approx(expected, abs=1.1e-4)
+
+
+def test_pvalue_of_rows_with_weights_is_that_of_as_many_rows():
+    x, err = sample(THREE, 400, 20)
+    y, more = sample(Mixture(THREE.weights, THREE.means + np.array([0.2, 0.0, 0.0]), THREE.sigmas), 400, 21)
+    weights = np.where(np.arange(400) % 2 == 0, 2.0, 1.0)
+    twice = np.repeat(np.arange(400), weights.astype(int))
+    one = compare_fits(
+        *(fitted(Cells.from_rows(values, errors, weights), THREE) for values, errors in ((x, err), (y, more))), NONE
+    )
+    two = compare_fits(
+        *(fitted(Cells.from_rows(values[twice], errors[twice]), THREE) for values, errors in ((x, err), (y, more))),
+        NONE,
+    )
+    # The groups of similar errors are not quite the same: 1 % of a difference of two to three uncertainties.
+    assert one.pvalue == pytest.approx(two.pvalue, rel=0.1)
 
 
 def test_one_revised_row_cannot_be_improbable():
@@ -196,7 +263,8 @@ def test_one_revised_row_cannot_be_improbable():
     compared = compare_fits(old, new, Common(np.arange(600), np.arange(600)))
     # The difference d is what the row does, and its covariance at least d d': chi^2 is 1 at most, of one parameter.
     assert compared.pvalue > 2 * ndtr(-1.0)
-    assert math.isnan(compare_fits(old, old, Common(np.arange(600), np.arange(600))).pvalue)
+    # Nothing differs at all.
+    assert compare_fits(old, old, Common(np.arange(600), np.arange(600))).pvalue == 1.0
 
 
 # ----- matching and distance
@@ -244,59 +312,141 @@ def difference(significance, joint_unc=1.0, old_unc=1.0, new_unc=1.0, parameter=
 
 
 CALM = [difference(0.5), difference(-1.5)]
+SAME, OTHER = ColumnTest(0.3, 0.3), ColumnTest(0.001, 0.02, 20)
+UNKNOWN = ColumnTest(math.nan, math.nan)
 
 
 @pytest.mark.parametrize(
-    "sizes, n_matched, evidence, differences, verdict",
+    "sizes, n_matched, delta_bic, test, verdict",
     [
-        ((2, 2), 2, 0.0, CALM, UNCHANGED),
-        ((2, 3), 2, 6.1, CALM, CONCLUSION_CHANGED),
-        ((2, 3), 2, 5.9, CALM, UNCHANGED),
-        ((3, 2), 2, math.nan, CALM, CONCLUSION_CHANGED),
-        ((2, 2), 1, 0.0, CALM, CONCLUSION_CHANGED),
-        ((2, 3), 1, 0.5, CALM, CONCLUSION_CHANGED),
-        # Each mean for itself at 5 %, 1.96, however many there are.
-        ((1, 1), 1, 0.0, [difference(1.9)] + 9 * [difference(-1.9)], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(-2.0)] + 9 * [difference(0.0)], SHIFTED),
-        # Bonferroni's bound for one, two and ten other parameters at 1 %: 2.58, 2.81 and 3.29; means do not count.
-        ((1, 1), 1, 0.0, [difference(2.6, parameter="sigma")] + 9 * [difference(0.0)], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (2.7, 0.0)], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (-2.9, 0.0)], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (3.2, *9 * [0.0])], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(size, parameter="sigma") for size in (3.4, *9 * [0.0])], SHIFTED),
-        # Weights sum to one: two of them are one parameter.
-        ((2, 2), 2, 0.0, [difference(2.6, parameter="weight"), difference(-2.6, parameter="weight")], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(4.0, joint_unc=0.1)], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=0.8)], SHARPENED),
-        ((1, 1), 1, 0.0, [difference(1.0, new_unc=0.7), difference(1.0, new_unc=1.2)], UNCHANGED),
-        ((1, 1), 1, 0.0, [difference(9.0, new_unc=0.5)], SHIFTED),
-        ((1, 1), 1, 0.0, [difference(1.0, joint_unc=math.nan)], UNCHANGED),
+        ((2, 2), 2, 0.0, SAME, UNCHANGED),
+        ((2, 2), 2, 0.0, OTHER, SHIFTED),
+        ((2, 2), 2, 0.0, ColumnTest(0.05, 0.05), SHIFTED),
+        # What decides is the probability over all columns.
+        ((2, 2), 2, 0.0, ColumnTest(0.01, 0.06, 6), UNCHANGED),
+        ((2, 2), 2, 0.0, UNKNOWN, UNCHANGED),
+        # Other components are a change only if the population has changed.
+        ((2, 3), 2, 6.1, OTHER, CONCLUSION_CHANGED),
+        ((2, 3), 2, 5.9, OTHER, SHIFTED),
+        ((3, 2), 2, math.nan, OTHER, CONCLUSION_CHANGED),
+        ((2, 2), 1, 0.0, OTHER, CONCLUSION_CHANGED),
+        ((2, 3), 1, 0.5, OTHER, CONCLUSION_CHANGED),
+        # The same population with more components than the old rows showed.
+        ((2, 3), 2, 6.1, SAME, SHARPENED),
+        ((2, 3), 2, 5.9, SAME, UNCHANGED),
+        ((3, 2), 2, 6.1, SAME, UNCHANGED),
+        ((2, 2), 1, 0.0, SAME, UNCHANGED),
+        # Without a p-value the components are all that there is.
+        ((2, 3), 2, 6.1, UNKNOWN, CONCLUSION_CHANGED),
+        ((2, 3), 2, 5.9, UNKNOWN, UNCHANGED),
+        ((2, 2), 1, 0.0, UNKNOWN, CONCLUSION_CHANGED),
     ],
 )
-def test_verdict(sizes, n_matched, evidence, differences, verdict):
-    assert decide(*sizes, n_matched, evidence, differences)[0] == verdict
-
-
-def test_verdicts_that_need_a_word_have_it():
-    assert "5.9 in BIC" in decide(2, 3, 2, 5.9, CALM)[1][0]
-    assert "evidence" in decide(2, 3, 2, math.nan, CALM)[1][0]
-    assert "none is larger" in decide(1, 1, 1, 0.0, [difference(4.0, joint_unc=0.1)])[1][0]
+def test_verdict(sizes, n_matched, delta_bic, test, verdict):
+    assert decide(*sizes, n_matched, delta_bic, CALM, test).verdict == verdict
 
 
 @pytest.mark.parametrize(
-    "pvalue, joint_unc, verdict, word",
+    "new_uncs, unc_ratio, verdict",
     [
-        (0.06, 1.0, UNCHANGED, None),
-        (0.04, 1.0, SHIFTED, "all together are, with p = 0.04"),
-        (0.04, 0.5, UNCHANGED, "none is larger"),
-        (math.nan, 1.0, UNCHANGED, None),
+        ((0.7, 0.8), 0.75, SHARPENED),
+        ((0.7, 1.2), 0.75, UNCHANGED),
+        # Uncertainties that are smaller by chance, since the rows are as many and as precise as before.
+        ((0.7, 0.8), 1.0, UNCHANGED),
+        ((0.7, 0.8), math.nan, SHARPENED),
+        ((math.nan, math.nan), 0.75, UNCHANGED),
     ],
 )
-def test_differences_that_are_significant_together(pvalue, joint_unc, verdict, word):
-    differences = [difference(size, joint_unc) for size in (1.5, -1.9, 0.1)]
-    found, remarks = decide(1, 1, 1, 0.0, differences, pvalue)
-    assert found == verdict
-    assert [word in remark for remark in remarks] == ([True] if word else [])
+def test_sharpened(new_uncs, unc_ratio, verdict):
+    differences = [difference(1.0, new_unc=new_unc) for new_unc in new_uncs]
+    judgement = decide(1, 1, 1, 0.0, differences, SAME, unc_ratio)
+    assert judgement.verdict == verdict
+    if verdict == SHARPENED:
+        assert judgement.threshold == "0.05; 0.8"
+
+
+def judged(significances, test=OTHER) -> Judgement:
+    return decide(2, 2, 2, 0.0, [difference(each) for each in significances], test)
+
+
+@pytest.mark.parametrize(
+    "significances, findings",
+    [
+        # Holm's bounds for three: 5 % / 3, / 2 and / 1, or 2.394, 2.241 and 1.960 joint uncertainties.
+        ((2.38, 2.3, 2.0), ("hint", "hint", "")),
+        ((-2.41, 2.23, 2.0), ("shifted", "hint", "")),
+        ((2.41, -2.25, 1.95), ("shifted", "shifted", "")),
+        ((1.97, 2.25, 2.41), ("shifted", "shifted", "shifted")),
+        ((9.0, 0.1, math.nan), ("shifted", "", "")),
+    ],
+)
+def test_parameters_are_named_by_holms_procedure(significances, findings):
+    found = judged(significances)
+    assert found.verdict == SHIFTED
+    assert found.findings == findings
+    assert found.shifted.count("mean") == findings.count("shifted")
+    assert ("together" in found.shifted) == ("shifted" not in findings)
+    # In a column that has not changed all of these are hints.
+    calm = judged(significances, SAME)
+    assert calm.findings == tuple("hint" if abs(each) > 2.0 else "" for each in significances)
+    assert (calm.shifted, calm.hints.count("mean")) == ("", calm.findings.count("hint"))
+
+
+def test_verdicts_state_their_evidence_and_its_threshold():
+    assert judged((1.0,), SAME).basis == "p = 0.3, threshold 0.05"
+    assert judged((1.0,)).basis == "p = 0.001 (0.02 over 20 columns), threshold 0.05"
+    more = decide(2, 3, 2, 6.5, CALM, SAME)
+    assert (more.evidence, more.threshold) == ("p = 0.3; evidence 6.5 in BIC", "0.05; 6")
+    assert more.basis == "p = 0.3, threshold 0.05; evidence 6.5 in BIC, threshold 6"
+    assert decide(2, 3, 2, 6.5, CALM, UNKNOWN).basis == "evidence 6.5 in BIC, threshold 6"
+    assert judged((1.0,), UNKNOWN).basis == "no p-value, threshold 0.05"
+    assert judged((-2.5, 0.0), SAME).hints == "mean 1 (-2.5σ)"
+
+
+@pytest.mark.parametrize(
+    "judgement, word",
+    [
+        (decide(2, 3, 2, 5.9, CALM, SAME), "5.9 in BIC"),
+        (decide(2, 3, 2, math.nan, CALM, OTHER), "evidence"),
+        (decide(2, 3, 2, 9.0, CALM, SAME), "compatible with one population"),
+        (decide(2, 2, 1, 0.0, CALM, SAME), "compatible with one population"),
+        (decide(2, 3, 2, 9.0, CALM, UNKNOWN), "false alarms is not known"),
+        (decide(1, 1, 1, 0.0, [difference(4.0, joint_unc=0.1)], OTHER), "none of the differences is larger"),
+        (decide(1, 1, 1, 0.0, [difference(1.9), difference(1.9)], OTHER), "all are together"),
+    ],
+)
+def test_verdicts_that_need_a_word_have_it(judgement, word):
+    assert [word in note for note in judgement.notes] == [True]
+
+
+def test_pvalues_are_adjusted_for_the_false_discovery_rate():
+    pvalues = np.random.default_rng(22).random(30) ** 3
+    expected = false_discovery_control(pvalues)
+    np.testing.assert_allclose(adjusted_pvalues(pvalues.tolist()), expected, rtol=1e-12)
+    # By hand: of four, 4/1 of the first, 4/2 of the second and 4/3 of the third, none above those that follow.
+    assert adjusted_pvalues([0.5, 0.01, 0.04, 0.012]) == pytest.approx([0.5, 0.024, 4 / 3 * 0.04, 0.024])
+    assert adjusted_pvalues([]) == []
+    assert np.isnan(adjusted_pvalues([math.nan])[0])
+
+
+def test_columns_of_a_release_are_judged_together():
+    x, err = sample(THREE, 600, 23)
+    y, more = sample(Mixture(THREE.weights, THREE.means + np.array([0.4, 0.0, 0.0]), THREE.sigmas), 600, 24)
+    old, new = (fitted(Cells.from_rows(*rows), THREE) for rows in ((x, err), (y, more)))
+    moved = compare_fits(old, new, NONE)
+    calm = compare_fits(old, old, Common(np.arange(600), np.arange(600)))
+    assert moved.verdict == SHIFTED
+    assert (moved.test.n_columns, moved.test.pvalue_release) == (1, moved.pvalue)
+    # Enough columns without a change that the adjusted probability is above the threshold.
+    n_calm = math.ceil(0.05 / moved.pvalue)
+    together = judge_release([moved, *[calm] * n_calm])
+    assert together[0].test.pvalue_release == pytest.approx(moved.pvalue * (n_calm + 1))
+    assert together[0].pvalue == moved.pvalue
+    assert {each.verdict for each in together} == {UNCHANGED}
+    far = [each.label for each in moved.differences if abs(each.significance) > 2.0]
+    assert far
+    assert together[0].judgement.hints == ", ".join(far)
+    assert judge_release([moved, calm])[0].verdict == SHIFTED
 
 
 # ----- whole comparisons
@@ -308,7 +458,7 @@ def test_a_fit_and_itself():
     compared = compare_fits(one, one, Common(np.arange(600), np.arange(600)))
     assert compared.verdict == UNCHANGED
     assert [each.significance for each in compared.differences] == [0.0] * 9
-    assert (compared.gain, compared.distance, compared.evidence) == (0.0, 0.0, 0.0)
+    assert (compared.gain, compared.distance, compared.delta_bic) == (0.0, 0.0, 0.0)
     rows = compared.rows
     assert (rows.n_common, rows.n_added, rows.n_dropped, rows.n_revised, rows.n_moved) == (600, 0, 0, 0, 0)
     assert compared.notes == ()
@@ -345,7 +495,7 @@ def test_a_population_appears_and_vanishes():
     many, few = (fitted(Cells.from_rows(*sample(mixture, 900, 10)), mixture) for mixture in (THREE, two))
     compared = compare_fits(few, many, NONE)
     assert (compared.verdict, compared.appeared, compared.vanished) == (CONCLUSION_CHANGED, [2], [])
-    assert compared.evidence == 20.0  # as the new selection has it
+    assert compared.delta_bic == 20.0  # as the new selection has it
     appeared = [each for each in compared.differences if each.status == "appeared"]
     assert [(each.component_old, each.component_new) for each in appeared] == [(0, 3)] * 3
     assert appeared[1].new == many.fit.mixture.means[2]
@@ -398,6 +548,43 @@ def test_what_has_no_influence_function_is_taken_for_independent(kind):
     assert "taken for independent" in compared.notes[0]
 
 
+def test_without_influence_functions_the_pvalue_is_a_bound():
+    laplace = ("laplace", "laplace")
+    cells = Cells.from_rows(sample(Mixture([0.5, 0.5], [0.0, 5.0], [1.0, 1.0]), 200, 25)[0], 0.4)
+
+    def fit_at(means) -> Fitted:
+        fit = bare(means)
+        mixture = Mixture(fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas, laplace[: len(means)])
+        return Fitted(
+            replace(fit, mixture=mixture), cells, np.zeros(200, dtype=np.intp), [], np.full(len(means), np.nan)
+        )
+
+    compared = compare_fits(fit_at([0.0, 5.0]), fit_at([0.0, 5.5]), NONE)
+    # The largest of six differences: 0.5, of two uncertainties of 0.1.
+    assert compared.pvalue == pytest.approx(6 * 2 * ndtr(-0.5 / math.hypot(0.1, 0.1)))
+    assert (compared.verdict, compared.judgement.shifted) == (SHIFTED, "mean 2 (+3.5σ)")
+    # Components without a counterpart leave nothing to compare.
+    lone = compare_fits(fit_at([0.0, 5.0]), fit_at([0.0, 50.0]), NONE)
+    assert math.isnan(lone.pvalue)
+    assert lone.verdict == CONCLUSION_CHANGED
+    assert "false alarms is not known" in lone.notes[-1]
+
+
+def test_importance_weights_are_worth_their_effective_rows():
+    """Weights drawn at random, whatever the values: the variance grows as the number of rows over the effective one."""
+    x, err = sample(Mixture([1.0], [0.0], [1.0]), 800, 26, spread=0.0)
+    weights = np.random.default_rng(27).lognormal(0.0, 0.5, 800)
+    rows = [slice(0, 400), slice(400, 800)]
+    weighted = [fitted(Cells.from_rows(x[k], err[k], weights[k]), Mixture([1.0], [0.0], [1.0])) for k in rows]
+    compared = compare_fits(*weighted, NONE)
+    variance = sum((each.cells.weights @ (each.cells.x - np.mean(x)) ** 2) / each.cells.n_data**2 for each in weighted)
+    means = [np.average(each.cells.x, weights=each.cells.weights) for each in weighted]
+    by_mean = next(each for each in compared.differences if each.parameter == "mean")
+    # The sample variances of 400 rows are known to 7 %, the uncertainty to half of that.
+    assert by_mean.significance == pytest.approx((means[1] - means[0]) / math.sqrt(variance), rel=0.15)
+    assert 2.0 * ndtr(-abs(by_mean.significance)) <= compared.pvalue * 1.05
+
+
 # ----- calibration: benchmarks/comparison.py on fewer pairs
 
 
@@ -410,20 +597,25 @@ def test_significances_are_calibrated(overlap):
     # Three parameters, nearly independent, of 100 pairs: 2.7 and 1.2 per cent; four times that.
     assert shares[0] == pytest.approx(0.683, abs=0.108)
     assert shares[1] == pytest.approx(0.954, abs=0.048)
-    n_shifted = sum(verdict not in (UNCHANGED, SHARPENED) for verdict in found["verdicts"])
-    # By chance at most 5 % for each of two means, 5 % for all together and 1 % for the others: of 100, more than 28
-    # have a probability of 8e-4. An append does not move parameters by more than their old uncertainties.
-    assert n_shifted <= (0 if overlap == "append of 4 %" else 28)
+    # A column by itself is called changed where its p-value says so.
+    n_changed = sum(verdict not in (UNCHANGED, SHARPENED) for verdict in found["verdicts"])
+    assert n_changed == np.count_nonzero(found["pvalues"] <= 0.05)
     # 5 of 100: more than 14 have a probability of 1e-4.
     assert np.mean(found["pvalues"] < 0.05) <= 0.14
-    # The mean of 100 numbers between 0 and 1: 0.5 +- 0.029; four times that.
-    assert np.mean(found["pvalues"]) == pytest.approx(0.5, abs=0.116)
+    # The mean of 100 numbers between 0 and 1: 0.5 +- 0.029; four times that. Bounds are higher, at most twice as high.
+    assert np.mean(found["pvalues"]) > 0.5 - 0.116
 
 
-@pytest.mark.parametrize("shift, share", [(3.0, 0.7), (5.0, 0.95)])
-def test_shifts_are_found(shift, share):
-    """A mean shifted by 3 is called at 1.96, in 85 %: fewer than 35 of 50 have a probability of 2e-3."""
-    found = benchmark.power(400, shift, range(50))
-    # The mean of 50 significances of deviation 1: 0.14, three times that.
-    assert np.mean([significance for significance, _ in found]) == pytest.approx(shift, abs=0.45)
-    assert np.mean([verdict == SHIFTED for _, verdict in found]) >= share
+def test_shifts_are_found():
+    """A mean shifted by 4 is called in more than 85 %: 10 of 16 or fewer have a probability of 1 %."""
+    found = benchmark.power(400, 4.0, range(16))
+    # The mean of 16 significances of deviation 1: 0.25, three times that.
+    assert np.mean([significance for significance, _ in found]) == pytest.approx(4.0, abs=0.75)
+    assert sum(verdict in benchmark.CHANGES for _, verdict in found) > 10
+
+
+@campaign
+def test_releases_without_a_change_have_no_verdict():
+    """Any of 20 columns is called changed in at most 5 % of the releases: more than 6 of 40 have 3e-3."""
+    found = benchmark.measure_releases(40)
+    assert found["any"] <= 6

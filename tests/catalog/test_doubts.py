@@ -38,8 +38,8 @@ def test_large_relative_errors_under_a_logarithm_are_counted(transform):
 def test_doubts_add_up_over_blocks_and_few_are_not_worth_a_word():
     both = Doubt(0, "") + Doubt(3, "row 7") + Doubt(2, "row 9")
     assert both == Doubt(5, "row 7")
-    assert list(describe_doubts({"uneven_errors": both}, 600)) == []
-    assert len(list(describe_doubts({"uneven_errors": both}, 400))) == 1
+    assert list(describe_doubts({"uneven_errors": both}, 300)) == []
+    assert len(list(describe_doubts({"uneven_errors": both}, 200))) == 1
 
 
 def test_keys_that_repeat_are_counted():

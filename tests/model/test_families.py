@@ -284,3 +284,41 @@ def test_table_is_keyed_by_name():
         assert family.name == name and family.positive == (name == "lognormal")
         assert (family.shape_name is None) == (name not in SHAPES)
         assert all(family.shape_bounds[0] < start < family.shape_bounds[1] for start in family.shape_starts)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1e-4, 0.2, 10.0])
+@pytest.mark.parametrize(("mean", "sigma"), [(1.0, 0.3), (1.0, 3.0), (50.0, 60.0), (5.0, 5e-3), (1e-3, 3e-3)])
+def test_slopes_are_the_derivatives_of_the_log_density(mean, sigma, ratio):
+    """Those of the lognormal, against differences of the log density."""
+    family = FAMILIES["lognormal"]
+    rng = np.random.default_rng(16)
+    x = mean * np.exp(rng.standard_normal(8))
+    if ratio > 0.0:
+        x[:2] = -0.3 * mean, 0.01 * mean
+    err = np.full(8, ratio * mean)
+
+    def at(change, widening):
+        return family.logpdf(x, err, mean * (1.0 + change), sigma * math.exp(widening))
+
+    value, by_mean, by_width, twice_mean, mixed, twice_width = family.slopes(x, err, mean, sigma)
+    np.testing.assert_array_equal(value, at(0.0, 0.0))
+    # Differences of numbers known to 1e-12 of them; their errors of the second and third kind are about equal here.
+    h, k = 1e-5, 1e-3
+    size = np.abs(value) + mean / sigma
+    tolerances = {1: 1e-6 * size * max(mean / sigma, 1.0) ** 2, 2: 1e-4 * size * max(mean / sigma, 1.0) ** 3}
+    assert np.all(np.abs(by_mean * mean - (at(h, 0) - at(-h, 0)) / (2 * h)) <= tolerances[1])
+    assert np.all(np.abs(by_width - (at(0, h) - at(0, -h)) / (2 * h)) <= tolerances[1])
+    k = min(k, 1e-2 * sigma / mean)
+    assert np.all(np.abs(twice_mean * mean**2 - (at(k, 0) + at(-k, 0) - 2 * value) / k**2) <= tolerances[2])
+    assert np.all(np.abs(twice_width - (at(0, k) + at(0, -k) - 2 * value) / k**2) <= tolerances[2])
+    cross = (at(k, k) - at(k, -k) - at(-k, k) + at(-k, -k)) / (4 * k**2)
+    assert np.all(np.abs(mixed * mean - cross) <= tolerances[2])
+
+
+def test_slopes_of_a_lognormal_of_zero_width_are_those_of_the_error():
+    x, err = np.array([1.0, 2.5]), np.array([0.5, 2.0])
+    value, by_mean, by_width, twice_mean, mixed, twice_width = FAMILIES["lognormal"].slopes(x, err, 2.0, 0.0)
+    np.testing.assert_allclose(value, stats.norm.logpdf(x, 2.0, err), rtol=1e-13)
+    np.testing.assert_allclose(by_mean, (x - 2.0) / err**2, rtol=1e-13)
+    np.testing.assert_allclose(twice_mean, -1.0 / err**2, rtol=1e-13)
+    assert not np.any([by_width, mixed, twice_width])

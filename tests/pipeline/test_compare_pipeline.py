@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from mixpipe import cli
-from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHARPENED, UNCHANGED
+from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, SHARPENED, SHIFTED, UNCHANGED
 from mixpipe.assess.quality import Quality
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.fitting.choose import choose_n_components
@@ -71,7 +71,7 @@ def stored(tmp_path_factory) -> dict[str, Path]:
     x, err, names = sample(300, 1)
     more = sample(20, 2)
     y = np.r_[x[10:], more[0]]
-    y[:5] += 0.05
+    y[:5] += [0.05, -0.05, 0.05, -0.05, 0.05]
     # In another order: rows are known by their names.
     order = np.random.default_rng(3).permutation(310)
     new = y[order], np.r_[err[10:], more[1]][order], np.array(names[10:] + more[2])[order]
@@ -193,6 +193,43 @@ def test_units_that_do_not_convert_are_refused(tmp_path):
     assert "has no unit" in compare_stored(read_stored(nothing), read_stored(mass)).notes[0]
 
 
+def test_columns_of_other_names_need_units_that_say_they_are_alike(tmp_path):
+    x, err, names = sample(60, 12)
+    speed, metallicity = ("stars", "dr1", "pmra"), ("stars", "dr1", "metallicity")
+    first = store(tmp_path / "a", x, err, names, unit="mas/yr", place=speed)
+    for unit in (None, "dex"):
+        second = store(tmp_path / f"b {unit}", x, err, names, unit=unit, place=metallicity)
+        assert ("unit" in refused(first, second)) and ("expected" in refused(first, second))
+        with pytest.raises(ConfigError):
+            compare_stored(read_stored(first), read_stored(second))
+    bare = [
+        store(tmp_path / f"bare {place[2]}", x, err, names, unit=None, place=place) for place in (speed, metallicity)
+    ]
+    assert "column pmra there, metallicity here, not both with a unit" in refused(*bare)
+    other = store(tmp_path / "c", x / 1000.0, err / 1000.0, names, unit="arcsec/yr", place=("stars", "dr1", "pmdec"))
+    compared = compare_stored(read_stored(first), read_stored(other))
+    assert (compared.verdict, compared.rows.n_revised) == (UNCHANGED, 0)
+
+
+def test_other_families_are_refused(tmp_path, stored):
+    components = json.loads((stored["old"] / "fit.json").read_text())["components"]
+    other = edited(
+        stored["old"], tmp_path / "laplace", components=[{**each, "family": "laplace"} for each in components]
+    )
+    assert "family laplace there, gaussian here" in refused(other, stored["new"])
+
+
+def test_mixtures_that_have_nothing_in_common_are_doubted(tmp_path):
+    x, err, names = sample(60, 13)
+    near, far, away = (
+        read_stored(store(tmp_path / f"{shift:g}", x + shift, err, names)) for shift in (0.0, 10.0, 40.0)
+    )
+    doubt = "are these the same quantity"
+    # The width of all is some 1.6.
+    assert not any(doubt in note for note in compare_stored(near, far).notes)
+    assert any(doubt in note for note in compare_stored(near, away).notes)
+
+
 # ----- what is no fit
 
 
@@ -242,6 +279,8 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     assert (summary["n_components_old"], summary["n_components_new"]) == ("2", "2")
     assert [summary[f"n_{name}"] for name in ("common", "added", "dropped", "revised")] == ["290", "20", "10", "5"]
     assert "5 of the common rows revised" in summary["note"]
+    assert (summary["evidence"], summary["threshold"]) == (f"p = {float(summary['pvalue']):.2g}", "0.05")
+    assert (summary["pvalue_release"], summary["n_columns"]) == (summary["pvalue"], "1")
     components = pd.read_csv(paths["components.csv"], keep_default_na=False)
     assert components["parameter"].tolist() == ["weight", "mean", "sigma"] * 2
     assert components["unit"].tolist() == ["", "Msun", "Msun"] * 2
@@ -257,6 +296,35 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     again = write(stored, tmp_path / "two")
     for name, path in paths.items():
         assert path.read_bytes() == again[name].read_bytes(), name
+
+
+def test_the_columns_of_a_release_share_a_false_discovery_rate(tmp_path, stored):
+    """A column that has changed by itself, beside many that have not: a hint; the figure says the same."""
+    x, err, names = sample(300, 14)
+    y, more, others = sample(300, 15)
+    calm = [store(tmp_path / f"{side} calm", x, err, names, place=("stars", side, "calm")) for side in ("dr1", "dr2")]
+    moved = [
+        store(tmp_path / "dr1 moved", x, err, names, place=("stars", "dr1", "moved")),
+        store(tmp_path / "dr2 moved", y + 0.1, more, others, place=("stars", "dr2", "moved")),
+    ]
+    alone = compare_stored(*map(read_stored, moved))
+    assert 0.0025 < alone.pvalue <= 0.05 and alone.verdict == SHIFTED
+    n_calm = math.ceil(0.05 / alone.pvalue)
+    sides = [[str(pair[k] / "fit.json") for pair in (moved, *[calm] * n_calm)] for k in (0, 1)]
+    paths = [tmp_path / name for name in ("components.csv", "summary.csv", "overlay.svg")]
+    compare_releases(code_hash("compare"), *sides, str(paths[0]), str(paths[1]), [str(paths[2])])
+    summary, components = tables.read_comparison(paths[1])
+    first = summary.iloc[0]
+    assert (first["verdict"], first["shifted"], first["n_columns"]) == (UNCHANGED, "", n_calm + 1)
+    assert first["pvalue"] == alone.pvalue
+    assert first["pvalue_release"] == pytest.approx(alone.pvalue * (n_calm + 1))
+    assert first["evidence"] == f"p = {alone.pvalue:.2g} ({first['pvalue_release']:.2g} over {n_calm + 1} columns)"
+    far = components[(components["column"] == "moved") & (components["significance"].abs() > 2.0)]
+    assert set(far["finding"]) == {"hint"}
+    assert first["hints"].count("σ") == len(far)
+    # Letters of the figure are paths, with what they are in comments.
+    drawn = paths[2].read_text()
+    assert "moved: unchanged" in drawn and "threshold 0.05" in drawn and "hint: " in drawn
 
 
 @pytest.mark.parametrize("n_columns, n_shown", [(1, 1), (3, 3), (6, 6), (8, 6)])
@@ -328,7 +396,8 @@ def test_two_columns_of_one_file(tmp_path):
     catalog = tmp_path / "stars.csv"
     pd.DataFrame({"a": x, "b": x + 0.01, "e": err}).to_csv(catalog, index=False)
     for column in "ab":
-        options = ["--value", column, "--error", "e", "--max-components", "2", "--out", str(tmp_path / column)]
+        options = ["--value", column, "--error", "e", "--unit", "m", "--max-components", "2"]
+        options += ["--out", str(tmp_path / column)]
         result = CliRunner().invoke(cli.main, ["fit", str(catalog), *options], prog_name="mixpipe")
         assert result.exit_code == 0, result.output
     result = run(tmp_path / "a", tmp_path / "b", "--json")
@@ -337,6 +406,7 @@ def test_two_columns_of_one_file(tmp_path):
     # Every row is shifted by the same: there is no scatter, and means differ by far more than rounding.
     assert document["components"][1]["difference"] == pytest.approx(0.01, abs=1e-4)
     assert document["components"][1]["significance"] > 10.0
+    assert (document["verdict"], document["components"][1]["finding"]) == (SHIFTED, "shifted")
 
 
 # ----- real releases

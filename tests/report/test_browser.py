@@ -313,9 +313,10 @@ def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_pa
     figures = {"mixture": fitted.figures["mixture"].with_name("large.svg")}
     entries = [replace(fitted, column=f"column_{number}", figures=figures) for number in range(500)]
     rows = [{"column": f"column_{number}", "verdict": "unchanged", "note": ""} for number in range(500)]
-    numbers = ("n_components_old", "n_components_new", "evidence", "distance", "significance")
+    numbers = ("n_components_old", "n_components_new", "delta_bic", "distance", "significance")
+    words = {"evidence": "p = 0.3 (0.6 over 500 columns)", "threshold": "0.05", "shifted": "", "hints": ""}
     counts = ("n_old", "n_new", "n_common", "n_revised")
-    summary = pd.DataFrame(rows).assign(**dict.fromkeys((*numbers, *counts), 2.0))
+    summary = pd.DataFrame(rows).assign(**dict.fromkeys((*numbers, *counts), 2.0), **words)
     differences = [
         {"column": f"column_{number}", "status": "matched", "component_old": j, "component_new": j, "parameter": name}
         for number in range(500)
@@ -323,7 +324,7 @@ def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_pa
         for name in ("weight", "mean", "sigma")
     ]
     values = ("old", "old_unc", "new", "new_unc", "difference", "joint_unc", "significance")
-    changed = pd.DataFrame(differences).assign(**dict.fromkeys(values, 0.123456))
+    changed = pd.DataFrame(differences).assign(**dict.fromkeys(values, 0.123456), finding="")
     change = ReleaseChange("stars", "dr0", "dr1", summary, changed, fitted.figures["mixture"])
     shown = show(entries, [change], viewport={"width": 1400, "height": 900})
     size = (tmp_path / "report_0.html").stat().st_size

@@ -14,6 +14,7 @@ from scipy.stats import binom, norm
 
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection
+from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.figures import (
     draw_classes,
     draw_estimators,
@@ -257,17 +258,35 @@ def test_densities_stand_beside_their_mixtures():
     t = np.linspace(-5.0, 15.0, 401)
     mixtures = [Mixture([1.0], [0.0], [1.0]), Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0])]
     # In any normalisation.
-    examples = [Example(f"M = {each.n_components}", t, 7.0 * each.pdf(t), each) for each in mixtures]
+    examples = [
+        Example(f"M = {each.n_components}", t, 7.0 * each.pdf(t), TruncatedMixture(each, t[0], t[-1]))
+        for each in mixtures
+    ]
     figure = draw_examples(examples, "two", label="photoz / test / z", unit=None)
     assert "photoz / test / z\ntwo\n" in texts(figure) and figure.axes[1].get_xlabel() == "z"
     for axes, example in zip(figure.axes, examples, strict=True):
         data, mixture = axes.lines[0], axes.lines[-1]
         # By the trapezium rule, up to the tails.
-        np.testing.assert_allclose(data.get_ydata(), example.mixture.pdf(t), rtol=1e-6, atol=1e-300)
-        np.testing.assert_allclose(mixture.get_ydata(), example.mixture.pdf(mixture.get_xdata()))
+        np.testing.assert_allclose(data.get_ydata(), example.fitted.pdf(t), rtol=1e-6, atol=1e-300)
+        np.testing.assert_allclose(mixture.get_ydata(), example.fitted.pdf(mixture.get_xdata()))
         assert axes.get_title(loc="left") == example.title
         # Each component where there are several, beside the density and the mixture.
-        assert len(axes.lines) == (4 if example.mixture.n_components > 1 else 2)
+        assert len(axes.lines) == (4 if example.fitted.mixture.n_components > 1 else 2)
+
+
+def test_histograms_are_drawn_as_such_with_the_truncated_mixture():
+    edges = np.linspace(0.0, 2.0, 11)
+    mixture = Mixture([1.0], [0.2], [0.5])
+    below = norm.cdf(edges, 0.2, 0.5)
+    fitted = TruncatedMixture(mixture, 0.0, 2.0)
+    example = Example("cut", 0.5 * (edges[1:] + edges[:-1]), 5.0 * np.diff(below), fitted, edges)
+    (axes,) = draw_examples([example], "one", label="a / b / z", unit=None).axes
+    # The shares of the bins over their widths.
+    heights, drawn_edges, _ = axes.patches[-1].get_data()
+    np.testing.assert_allclose(heights, np.diff(below) / (below[-1] - below[0]) / 0.2)
+    np.testing.assert_array_equal(drawn_edges, edges)
+    x, y = axes.lines[-1].get_data()
+    np.testing.assert_allclose(y, norm.pdf(x, 0.2, 0.5) / (below[-1] - below[0]))
 
 
 def test_user_text_is_not_markup():

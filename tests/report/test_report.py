@@ -301,7 +301,9 @@ def change(tmp_path):
     overlay.write_bytes(SVG)
     summary = {
         "catalog": "neutron_stars", "old": "2016", "new": "2018", "column": "mass", "unit": "Msun",
-        "verdict": "conclusion changed", "n_components_old": 1.0, "n_components_new": 2.0, "evidence": 12.5,
+        "verdict": "conclusion changed", "evidence": "p = 0.003; evidence 12.5 in BIC", "threshold": "0.05; 6",
+        "shifted": "mean 1 (+3.1σ)", "hints": "sigma 1 (-2.2σ)",
+        "n_components_old": 1.0, "n_components_new": 2.0, "delta_bic": 12.5,
         "distance": 0.25, "significance": 4.0, "n_old": 40.0, "n_new": 57.0, "n_common": np.nan, "n_revised": np.nan,
         "note": "taken for independent",
     }  # fmt: skip
@@ -311,6 +313,7 @@ def change(tmp_path):
         "old": [1.25, np.nan, 7.0], "old_unc": [0.125, np.nan, 7.0],
         "new": [1.5, 1.75, 7.0], "new_unc": [0.25, 0.25, 7.0],
         "difference": [0.25, np.nan, 7.0], "joint_unc": [0.25, np.nan, 7.0], "significance": [1.0, np.nan, 7.0],
+        "finding": ["hint", "", "shifted"],
     }  # fmt: skip
     components = pd.DataFrame(differences).astype({"component_old": "Int64", "component_new": "Int64"})
     return ReleaseChange("neutron_stars", "2016", "2018", pd.DataFrame([summary]), components, overlay)
@@ -319,10 +322,13 @@ def change(tmp_path):
 def test_what_changed_between_releases_is_told_three_times(tmp_path, entry, change):
     page = Page(written(tmp_path, [entry, replace(entry, column="other")], changes=[change]))
     overview = {row[2]: row[9] for row in page.cells if row[:2] == ["neutron_stars", "2018"]}
+    basis = "p = 0.003, threshold 0.05; evidence 12.5 in BIC, threshold 6"
     assert overview == {"mass": "conclusion changed", "other": ""}
     assert [
         "mass",
-        "conclusion changed",
+        "conclusion changed: mean 1 (+3.1σ)",
+        basis,
+        "sigma 1 (-2.2σ)",
         "1 → 2",
         "40 → 57",
         "–",
@@ -331,15 +337,17 @@ def test_what_changed_between_releases_is_told_three_times(tmp_path, entry, chan
         "4.0",
         "taken for independent",
     ] in page.cells
-    assert ["1 → 1", "mean[Msun]", "1.25 ± 0.12", "1.50 ± 0.25", "0.25 ± 0.25", "1.0"] in page.cells
-    assert ["2appeared", "mean[Msun]", "–", "1.75 ± 0.25", "–", "–"] in page.cells
+    assert ["1 → 1", "mean[Msun]", "1.25 ± 0.12", "1.50 ± 0.25", "0.25 ± 0.25", "1.0", "hint"] in page.cells
+    assert ["2appeared", "mean[Msun]", "–", "1.75 ± 0.25", "–", "–", ""] in page.cells
     assert not any("7 → 7" in row for row in page.cells)
     told = " ".join(" ".join(page.words).split())
     assert "Since 2016: conclusion changed" in told and "which BIC prefers by 12.5" in told
+    assert f"Evidence: {basis}." in told
+    assert "Shifted: mean 1 (+3.1σ). Hints: sigma 1 (-2.2σ)." in told
     assert [attrs["src"] for attrs in page.all("img") if "2016 → 2018" in attrs["alt"]]
-    unknown = replace(change, summary=change.summary.assign(evidence=np.nan))
+    unknown = replace(change, summary=change.summary.assign(delta_bic=np.nan, evidence="", threshold=""))
     told = " ".join(" ".join(Page(written(tmp_path, [entry], changes=[unknown])).words).split())
-    assert "M was 1 and is 2. Note: taken for independent." in told
+    assert "M was 1 and is 2." in told and "Note: taken for independent." in told
 
 
 def test_a_comparison_is_open_when_something_changed_and_marked_in_the_overview(tmp_path, entry, change):

@@ -209,7 +209,7 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 
 NEEDED = {
     "fit": (fit_record(), {"status", "resolution", "options", "record", "start"}),
-    "densities": (density_record(), {"status", "record", "kind"}),
+    "densities": (density_record(), {"status", "record", "kind", "truncated"}),
     "failed": (
         failed_record(),
         {"status", "record", "unit", "n_data", "n_components", "converged", "warnings", "start"},

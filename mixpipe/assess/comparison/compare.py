@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,15 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mixpipe.assess.comparison.influence import Common, Influence, NoInfluence, covariance_of_differences
-from mixpipe.assess.comparison.verdict import Difference, decide, joint_pvalue
+from mixpipe.assess.comparison.pooled import GAIN, PooledTest, pooled_test
+from mixpipe.assess.comparison.verdict import (
+    ColumnTest,
+    Difference,
+    Judgement,
+    adjusted_pvalues,
+    bonferroni_pvalue,
+    decide,
+)
 from mixpipe.fitting.contract import Demands
 from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
@@ -25,8 +34,8 @@ if TYPE_CHECKING:
 # Bhattacharyya distance above which two components are different populations. It is that of two components of equal
 # width that are 2 widths apart, or of two of which one is five times as wide as the other.
 _PRICE = 0.5
-# Distance, in nats, of a fit from its maximum if its remaining gain is not known.
-_GAIN = 1e-6
+# Mixtures whose means lie more than this many times the larger of their widths apart are hardly of one quantity.
+_ABSURD = 10.0
 # If fewer rows than this are revised, the sum of their effects is not normally distributed.
 _FEW_ROWS = 10
 
@@ -34,14 +43,20 @@ PARAMETERS = ("weight", "mean", "sigma")
 # Keys of `summary_row`.
 SUMMARY_COLUMNS = (
     "verdict",
+    "evidence",
+    "threshold",
+    "shifted",
+    "hints",
     "n_components_old",
     "n_components_new",
-    "evidence",
-    "evidence_old",
+    "delta_bic",
+    "delta_bic_old",
     "gain",
     "distance",
     "significance",
     "pvalue",
+    "pvalue_release",
+    "n_columns",
     "n_old",
     "n_new",
     "n_common",
@@ -107,37 +122,64 @@ class Comparison:
         Matched components, counted from 0.
     differences : tuple of Difference
         Differences of all parameters.
-    verdict : str
-        One of `VERDICTS`.
-    evidence : float
+    delta_bic : float
         BIC of the new data with the old number of components, minus that with the new one; 0 where they are equal.
-    evidence_old : float
+    delta_bic_old : float
         The same for the old data; negative if they favoured the old number.
     gain : float
         Log-likelihood of the new data under the new mixture, minus that under the old one.
     distance : float
         Total variation distance of the intrinsic densities, 0 to 1.
-    pvalue : float
-        Probability that the differences of all parameters together are as large by chance; nan if their covariance is
-        not known.
+    test : ColumnTest
+        The test for one population; without a p-value if the fits do not allow one.
+    unc_ratio : float
+        Ratio of new to old uncertainties that the rows give one mixture; see `PooledTest`.
     rows : Rows
         Changes of the rows.
-    notes : tuple of str
-        Remarks for readers of the result.
+    remarks : tuple of str
+        Remarks on the differences for readers of the result.
     """
 
     old: FitResult
     new: FitResult
     pairs: tuple[tuple[int, int], ...]
     differences: tuple[Difference, ...]
-    verdict: str
-    evidence: float
-    evidence_old: float
+    delta_bic: float
+    delta_bic_old: float
     gain: float
     distance: float
-    pvalue: float
+    test: ColumnTest
+    unc_ratio: float
     rows: Rows
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """The verdict and all that it rests on."""
+        return decide(
+            self.old.n_components,
+            self.new.n_components,
+            len(self.pairs),
+            self.delta_bic,
+            self.differences,
+            self.test,
+            self.unc_ratio,
+        )
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        return self.judgement.verdict
+
+    @property
+    def pvalue(self) -> float:
+        """Probability of differences as improbable as these if the population is the same; nan if it is not known."""
+        return self.test.pvalue
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks for readers of the result."""
+        return (*self.remarks, *self.judgement.notes)
 
     @property
     def vanished(self) -> list[int]:
@@ -169,18 +211,18 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
         Notes that come first.
     """
     found = list(notes)
+    if _lie_absurdly_apart(_resolved(old.fit), _resolved(new.fit)):
+        found.append("the two mixtures have nothing in common: are these the same quantity, in the same unit?")
     pairs = match_components(old.fit, new.fit)
-    joint, covariance, remarks = _joint_uncertainties(old, new, pairs, common)
+    joint, remarks = _joint_uncertainties(old, new, pairs, common)
     found += remarks
     differences = _differences(old, new, pairs, joint)
-    pvalue = math.nan if covariance is None else joint_pvalue(differences, covariance)
+    test = _test(old, new, common, differences)
     rows = _account(old, new, pairs, common)
     if 0 < rows.n_revised < _FEW_ROWS:
         found.append(f"only {rows.n_revised:g} of the common rows revised: what they change has rough significances")
     size_old, size_new = old.fit.n_components, new.fit.n_components
-    evidence, evidence_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
-    verdict, remarks = decide(size_old, size_new, len(pairs), evidence, differences, pvalue)
-    found += remarks
+    delta_bic, delta_bic_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
     with np.errstate(all="ignore"):
         gain = _loglik(new.fit.mixture, new.cells) - _loglik(old.fit.mixture, new.cells)
     return Comparison(
@@ -188,15 +230,51 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
         new=new.fit,
         pairs=tuple(pairs),
         differences=tuple(differences),
-        verdict=verdict,
-        evidence=evidence,
-        evidence_old=evidence_old,
+        delta_bic=delta_bic,
+        delta_bic_old=delta_bic_old,
         gain=gain,
         distance=total_variation(_resolved(old.fit), _resolved(new.fit)),
-        pvalue=pvalue,
+        test=ColumnTest(test.pvalue, test.pvalue),
+        unc_ratio=test.unc_ratio,
         rows=rows,
-        notes=tuple(found),
+        remarks=tuple(found),
     )
+
+
+def judge_release(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of all columns of two releases, with verdicts at one false discovery rate over the columns.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        One for each column that is compared.
+    """
+    adjusted = adjusted_pvalues([each.pvalue for each in comparisons])
+    n_columns = sum(map(math.isfinite, adjusted))
+    return [
+        replace(each, test=ColumnTest(each.pvalue, pvalue, n_columns))
+        for each, pvalue in zip(comparisons, adjusted, strict=True)
+    ]
+
+
+def _lie_absurdly_apart(old: Mixture, new: Mixture) -> bool:
+    (mean_old, width_old), (mean_new, width_new) = (_mean_and_width(each) for each in (old, new))
+    return abs(mean_new - mean_old) > _ABSURD * max(width_old, width_new)
+
+
+def _mean_and_width(mixture: Mixture) -> tuple[float, float]:
+    mean = float(mixture.weights @ mixture.means)
+    return mean, math.sqrt(mixture.weights @ (mixture.sigmas**2 + (mixture.means - mean) ** 2))
+
+
+def _test(old: Fitted, new: Fitted, common: Common | None, differences: Sequence[Difference]) -> PooledTest:
+    """The test for one population; by Bonferroni's bound if the response of a fit to its rows is not known."""
+    none = np.empty(0, dtype=np.intp)
+    try:
+        return pooled_test((old.fit, new.fit), (old.cells, new.cells), common or Common(none, none))
+    except NoInfluence:
+        matched = all(each.status == "matched" for each in differences)
+        return PooledTest(bonferroni_pvalue(differences) if matched else math.nan, math.nan)
 
 
 def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
@@ -250,8 +328,8 @@ def total_variation(first: Mixture, second: Mixture) -> float:
     return float(min(0.5 * np.abs(shares[0] - shares[1]).sum(), 1.0))
 
 
-def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """A table with one row for each parameter of each component."""
+def differences_table(differences: Sequence[Difference], findings: Sequence[str]) -> pd.DataFrame:
+    """A table with one row for each parameter of each component, and what was found about it; see `Judgement`."""
     import pandas as pd
 
     columns = {
@@ -266,6 +344,7 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
         "difference": [each.difference for each in differences],
         "joint_unc": [each.joint_unc for each in differences],
         "significance": [each.significance for each in differences],
+        "finding": findings,
         "old_upper": [each.old_upper for each in differences],
         "new_upper": [each.new_upper for each in differences],
     }
@@ -274,17 +353,23 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
 
 def summary_row(comparison: Comparison) -> dict[str, object]:
     """The comparison as one row of a table with `SUMMARY_COLUMNS`."""
-    rows, largest = comparison.rows, comparison.largest
+    rows, largest, judgement = comparison.rows, comparison.largest, comparison.judgement
     return {
-        "verdict": comparison.verdict,
+        "verdict": judgement.verdict,
+        "evidence": judgement.evidence,
+        "threshold": judgement.threshold,
+        "shifted": judgement.shifted,
+        "hints": judgement.hints,
         "n_components_old": comparison.old.n_components,
         "n_components_new": comparison.new.n_components,
-        "evidence": comparison.evidence,
-        "evidence_old": comparison.evidence_old,
+        "delta_bic": comparison.delta_bic,
+        "delta_bic_old": comparison.delta_bic_old,
         "gain": comparison.gain,
         "distance": comparison.distance,
         "significance": math.nan if largest is None else abs(largest.significance),
-        "pvalue": comparison.pvalue,
+        "pvalue": comparison.test.pvalue,
+        "pvalue_release": comparison.test.pvalue_release,
+        "n_columns": comparison.test.n_columns,
         "n_old": rows.n_old,
         "n_new": rows.n_new,
         "n_common": rows.n_common,
@@ -305,10 +390,10 @@ def _resolved(fit: FitResult) -> Mixture:
 
 def _joint_uncertainties(
     old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None
-) -> tuple[Array, Array | None, list[str]]:
-    """Uncertainties of the differences, shape (n_pairs, 3), their covariance if it is known, and remarks."""
+) -> tuple[Array, list[str]]:
+    """Uncertainties of the differences, shape (n_pairs, 3), and remarks."""
     if not pairs:
-        return np.empty((0, 3)), None, []
+        return np.empty((0, 3)), []
     sides = zip(zip(*pairs, strict=True), (old.fit, new.fit), strict=True)
     alone = [
         np.stack([fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas], axis=1)[list(places)]
@@ -316,11 +401,10 @@ def _joint_uncertainties(
     ]
     boundary = np.array([old.fit.boundary[j] or new.fit.boundary[k] for j, k in pairs])
     variance, remarks = alone[0] ** 2 + alone[1] ** 2, []
-    covariance = _covariance(old, new, pairs, common)
     if common is None:
         remarks.append("which rows are in both is not known without a key: the fits are taken for independent")
-    elif common.old.size and covariance is not None:
-        missed = [max(fit.remaining_gain, _GAIN) for fit in (old.fit, new.fit)]
+    elif common.old.size and (covariance := _covariance(old, new, pairs, common)) is not None:
+        missed = [max(fit.remaining_gain, GAIN) for fit in (old.fit, new.fit)]
         # A fit that is g nats below its maximum is off by sqrt(2 g) uncertainties.
         excess = 2.0 * np.nan_to_num(missed[0] * alone[0] ** 2 + missed[1] * alone[1] ** 2)
         variance = np.diag(covariance).reshape(-1, 3) + excess
@@ -332,14 +416,13 @@ def _joint_uncertainties(
     variance[boundary, 2] = np.nan
     if boundary.any():
         remarks.append(f"no significance for {int(boundary.sum())} sigmas on the boundary: see their upper limits")
-    return np.sqrt(variance), covariance, remarks
+    return np.sqrt(variance), remarks
 
 
-def _covariance(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common | None) -> Array | None:
-    none = np.empty(0, dtype=np.intp)
+def _covariance(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Common) -> Array | None:
     try:
         before, after = (Influence(each.fit, each.cells) for each in (old, new))
-        return covariance_of_differences(before, after, pairs, common or Common(none, none))
+        return covariance_of_differences(before, after, pairs, common)
     except NoInfluence:
         return None
 
@@ -377,11 +460,7 @@ def _account(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Com
     if common is None:
         return Rows(n_old, n_new)
     n_common = common.old.size
-    revised = np.zeros(n_common, dtype=bool)
-    for name in ("x", "err"):
-        before, after = getattr(old.cells, name)[common.old], getattr(new.cells, name)[common.new]
-        # Differences below this may be due to a conversion of units.
-        revised |= ~np.isclose(before, after, rtol=1e-9, atol=0.0)
+    revised = common.revised(old.cells, new.cells)
     same = np.full(old.fit.n_components, -1)
     for j, k in pairs:
         same[j] = k

@@ -42,6 +42,9 @@ class Influence:
         A fit with Gaussian components.
     cells : Cells
         The rows of the fit, which must be plain values without limits or truncation.
+    expected : bool
+        Use the information that rows with these errors are expected to have under the fit, instead of the observed one;
+        the rows need not be those of the fit then.
 
     Raises
     ------
@@ -49,7 +52,7 @@ class Influence:
         If the fit is not of this kind, or its likelihood is flat in some direction.
     """
 
-    def __init__(self, fit: FitResult, cells: Cells) -> None:
+    def __init__(self, fit: FitResult, cells: Cells, *, expected: bool = False) -> None:
         plain = Demands.of(cells, fit.mixture) == Demands()
         if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
             raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
@@ -64,9 +67,12 @@ class Influence:
         kept[0, ::3] = fit.mixture.weights
         kept[np.arange(1, len(kept)), np.flatnonzero(~free)] = 1.0
         self._basis = null_space(kept)
-        information = self._basis.T @ self._information() @ self._basis
         try:
-            self._root = cholesky(information, lower=True)
+            self._root = (
+                self._expected_root
+                if expected
+                else cholesky(self._basis.T @ self._information() @ self._basis, lower=True)
+            )
         except LinAlgError as error:
             raise NoInfluence("the likelihood is flat in some direction") from error
         # Convert from (ln w, m / unit, s^2 / unit^2) to (w, m, s).
@@ -177,14 +183,22 @@ class Influence:
     @cached_property
     def _outer_products(self) -> list[Array]:
         """Mean outer product of the scores of a row, for each of the group errors."""
-        products = []
-        for err in self._group_errors:
-            total = np.hypot(self.mixture.sigmas, err)
-            nodes = np.unique(self.mixture.means[:, None] + total[:, None] * _NODES)
-            density = self.mixture.pdf(nodes, err)
-            shares = density * np.gradient(nodes)
-            scores = self._scores(nodes, np.full(nodes.size, err)).reshape(nodes.size, -1) @ self._basis
-            products.append((scores * (shares / shares.sum())[:, None]).T @ scores)
+        at_once = max(1, _BLOCK // (_NODES.size * self.mixture.n_components))
+        errors = self._group_errors
+        parts = (self._outer_products_of(errors[k : k + at_once]) for k in range(0, errors.size, at_once))
+        return [product for part in parts for product in part]
+
+    def _outer_products_of(self, errors: Array) -> list[Array]:
+        totals = np.hypot(self.mixture.sigmas, errors[:, None])
+        grids = [np.unique(self.mixture.means[:, None] + total[:, None] * _NODES) for total in totals]
+        nodes, err = np.concatenate(grids), np.repeat(errors, [grid.size for grid in grids])
+        density = self.mixture.pdf(nodes, err)
+        scores = self._scores(nodes, err).reshape(nodes.size, -1) @ self._basis
+        products, start = [], 0
+        for grid in grids:
+            part = slice(start, start := start + grid.size)
+            shares = density[part] * np.gradient(grid)
+            products.append((scores[part] * (shares / shares.sum())[:, None]).T @ scores[part])
         return products
 
 
@@ -200,6 +214,15 @@ class Common:
 
     old: NDArray[np.intp]
     new: NDArray[np.intp]
+
+    def revised(self, old: Cells, new: Cells) -> NDArray[np.bool_]:
+        """Whether the value or the error of each of these rows has changed, by more than a conversion of units does."""
+        return ~np.logical_and.reduce(
+            [
+                np.isclose(before[self.old], after[self.new], rtol=1e-9, atol=0.0)
+                for before, after in ((old.x, new.x), (old.err, new.err))
+            ]
+        )
 
 
 def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import pinvh
-from scipy.special import chdtrc, ndtr
-
-from mixpipe.model.results import Array
+from scipy.special import ndtr
 
 CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED = "conclusion changed", "shifted", "sharpened", "unchanged"
 # In order from the largest change to none.
@@ -20,15 +17,11 @@ NOT_COMPARED = "not compared"
 
 # A difference in BIC above this is strong evidence (Kass & Raftery 1995).
 _EVIDENCE = 6.0
-# Probability that a column is called shifted by chance, for each mean individually and for all parameters together.
-# Means matter most: one that is shifted by 3 joint uncertainties must be detected in 85 of 100 cases, which no test of
-# a lower level achieves if the mean is independent of the other parameters.
+# Probability that a column whose population is the same is called changed, that any column of a release is if all
+# populations are the same, and that Holm's procedure names any parameter without a change.
 _LEVEL = 0.05
-# The same probability for the other parameters individually, with Bonferroni's bound for their number.
-_RARE = 0.01
-# Directions in parameter space in which the variance of the difference is below this fraction of its variances are
-# omitted, because the error of the linear response is larger there.
-_FLAT = 1e-4
+# Single differences of more than this many joint uncertainties are hints.
+_HINT = 2.0
 # Uncertainties are clearly smaller if they shrink by this factor, which corresponds to 1.6 times as much information.
 _SHARPER = 0.8
 
@@ -63,16 +56,116 @@ class Difference:
         """The difference in units of its uncertainty."""
         return self.difference / self.joint_unc if self.joint_unc > 0.0 else math.nan
 
+    @property
+    def pvalue(self) -> float:
+        """Two-sided probability of the significance."""
+        return float(2.0 * ndtr(-abs(self.significance)))
+
+    @property
+    def label(self) -> str:
+        """Parameter, component and significance in a few words; the component is that of the new fit."""
+        return f"{self.parameter} {self.component_new} ({self.significance:+.1f}σ)"
+
+
+@dataclass(frozen=True)
+class ColumnTest:
+    """The test of a column for one population in both releases.
+
+    Parameters
+    ----------
+    pvalue : float
+        Probability of differences as improbable as these if the population is the same; nan if it is not known.
+    pvalue_release : float
+        The p-value adjusted for all columns that were compared, which decides; that of the column if it is alone.
+    n_columns : int
+        Number of these columns.
+    """
+
+    pvalue: float
+    pvalue_release: float
+    n_columns: int = 1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a p-value."""
+        return math.isfinite(self.pvalue_release)
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the population has changed."""
+        return self.pvalue_release <= _LEVEL
+
+    def __str__(self) -> str:
+        """The p-values in words."""
+        if not self.is_known:
+            return "no p-value"
+        over = f" ({self.pvalue_release:.2g} over {self.n_columns} columns)" if self.n_columns > 1 else ""
+        return f"p = {self.pvalue:.2g}{over}"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is concluded from the differences of two fits.
+
+    Parameters
+    ----------
+    verdict : str
+        One of `VERDICTS`.
+    criteria : tuple of (str, str)
+        The evidence on which the verdict rests, in words and numbers, each with its threshold.
+    findings : tuple of str
+        Of each difference ``shifted``, ``hint``, or nothing.
+    shifted : str
+        Parameters that are shifted, or ``together`` if only all of them together are.
+    hints : str
+        Differences of more than two joint uncertainties that are not shifts.
+    notes : tuple of str
+        Remarks on the verdict.
+    """
+
+    verdict: str
+    criteria: tuple[tuple[str, str], ...]
+    findings: tuple[str, ...]
+    shifted: str
+    hints: str
+    notes: tuple[str, ...]
+
+    @property
+    def evidence(self) -> str:
+        """All that the verdict rests on."""
+        return "; ".join(evidence for evidence, _ in self.criteria)
+
+    @property
+    def threshold(self) -> str:
+        """The threshold of each piece of evidence."""
+        return "; ".join(threshold for _, threshold in self.criteria)
+
+    @property
+    def basis(self) -> str:
+        """Evidence and thresholds side by side."""
+        return basis(self.evidence, self.threshold)
+
+
+def basis(evidence: str, threshold: str) -> str:
+    """Each piece of evidence beside its threshold; nothing where there is none.
+
+    >>> basis("p = 0.003; evidence 6.5 in BIC", "0.05; 6")
+    'p = 0.003, threshold 0.05; evidence 6.5 in BIC, threshold 6'
+    """
+    pairs = zip(evidence.split("; "), threshold.split("; "), strict=True)
+    return "; ".join(f"{each}, threshold {bound}" for each, bound in pairs if each)
+
 
 def decide(
     size_old: int,
     size_new: int,
     n_matched: int,
-    evidence: float,
+    delta_bic: float,
     differences: Sequence[Difference],
-    pvalue: float = math.nan,
-) -> tuple[str, list[str]]:
-    """The verdict on a column, by the table in docs/comparison.md, with remarks about it.
+    test: ColumnTest,
+    unc_ratio: float = math.nan,
+) -> Judgement:
+    """The verdict on a column, by the table in docs/comparison.md.
 
     Parameters
     ----------
@@ -80,80 +173,130 @@ def decide(
         Numbers of components.
     n_matched : int
         Number of components that are in both fits.
-    evidence : float
+    delta_bic : float
         See `Comparison`; nan if it is not known.
     differences : sequence of Difference
         Of all parameters.
-    pvalue : float
-        See `Comparison`.
+    test : ColumnTest
+        The test for one population.
+    unc_ratio : float
+        See `mixpipe.assess.comparison.pooled.PooledTest`; nan if it is not known.
     """
-    if n_matched < min(size_old, size_new):
-        return CONCLUSION_CHANGED, []
+    resized = size_old != size_new
+    unmatched = n_matched < min(size_old, size_new)
+    other_components = unmatched or (resized and not delta_bic < _EVIDENCE)
+    criteria = [(str(test), f"{_LEVEL:g}")] if test.is_known else []
+    if resized and math.isfinite(delta_bic):
+        criteria.append((f"evidence {delta_bic:.1f} in BIC", f"{_EVIDENCE:g}"))
+    notes = _notes_on_components(size_old, size_new, unmatched, delta_bic, test)
+    verdict, named = UNCHANGED, None
+    if test.rejects or not test.is_known:
+        named = _named(differences) if test.rejects else None
+        if other_components:
+            verdict = CONCLUSION_CHANGED
+        elif test.rejects:
+            verdict = SHIFTED
+            notes += _notes_on_shifts(differences, named or set())
+    if verdict == UNCHANGED:
+        ratio = max(_ratio_of_uncertainties(differences), unc_ratio if math.isfinite(unc_ratio) else 0.0)
+        if resized:
+            more = size_new > size_old and delta_bic >= _EVIDENCE and not unmatched
+            verdict = SHARPENED if more else UNCHANGED
+        elif not unmatched and ratio <= _SHARPER:
+            verdict = SHARPENED
+            criteria.append((f"uncertainties {ratio:.2f} of the old ones", f"{_SHARPER:g}"))
+    findings = tuple(
+        "shifted" if named and place in named else "hint" if abs(each.significance) > _HINT else ""
+        for place, each in enumerate(differences)
+    )
+    shifted, hints = (
+        ", ".join(each.label for each, finding in zip(differences, findings, strict=True) if finding == word)
+        for word in ("shifted", "hint")
+    )
+    return Judgement(
+        verdict=verdict,
+        criteria=tuple(criteria) or (("no p-value", f"{_LEVEL:g}"),),
+        findings=findings,
+        shifted=shifted or ("together" if verdict == SHIFTED else ""),
+        hints=hints,
+        notes=tuple(notes),
+    )
+
+
+def _notes_on_components(
+    size_old: int, size_new: int, unmatched: bool, delta_bic: float, test: ColumnTest
+) -> list[str]:
+    notes = []
+    change = f"M went from {size_old} to {size_new}"
     if size_old != size_new:
-        if evidence < _EVIDENCE:
-            return UNCHANGED, [
-                f"M went from {size_old} to {size_new}, which the new data prefer by {evidence:.1f} in BIC only "
-                f"({_EVIDENCE:g} is evidence)"
-            ]
-        unknown = [f"M went from {size_old} to {size_new}; the fits do not say with what evidence"]
-        return CONCLUSION_CHANGED, unknown if math.isnan(evidence) else []
-    single = _significant(differences)
-    together = pvalue < _LEVEL
-    if any(not abs(each.difference) <= each.old_unc for each in single):
-        return SHIFTED, []
-    if together and any(abs(each.difference) > each.old_unc for each in differences):
-        return SHIFTED, [f"no difference is significant by itself, all together are, with p = {pvalue:.2g}"]
-    remarks = []
-    if single or together:
-        remarks.append("there are significant differences, but none is larger than the old uncertainty")
+        if math.isnan(delta_bic):
+            notes.append(f"{change}; the fits do not say with what evidence")
+        elif delta_bic < _EVIDENCE:
+            notes.append(
+                f"{change}, which the new data prefer by {delta_bic:.1f} in BIC only ({_EVIDENCE:g} is evidence)"
+            )
+        elif test.is_known and not test.rejects:
+            notes.append(f"{change}, but the rows of both releases are compatible with one population")
+    elif unmatched and test.is_known and not test.rejects:
+        notes.append("components have no counterpart, but the rows of both releases are compatible with one population")
+    if not test.is_known and (unmatched or size_old != size_new):
+        notes.append("judged by the components alone: the rate of false alarms is not known")
+    return notes
+
+
+def _notes_on_shifts(differences: Sequence[Difference], named: set[int]) -> list[str]:
+    notes = []
+    if not named:
+        notes.append("no difference is significant by itself, but all are together")
+    matched = [each for each in differences if each.status == "matched"]
+    if matched and all(abs(each.difference) <= each.old_unc for each in matched if math.isfinite(each.significance)):
+        notes.append("none of the differences is larger than the old uncertainty")
+    return notes
+
+
+def _ratio_of_uncertainties(differences: Sequence[Difference]) -> float:
+    """Geometric mean of the ratios of new to old uncertainties; infinite if there are none."""
     ratios = [each.new_unc / each.old_unc for each in differences if each.old_unc > 0.0 and each.new_unc > 0.0]
-    if ratios and float(np.exp(np.mean(np.log(ratios)))) <= _SHARPER:
-        return SHARPENED, remarks
-    return UNCHANGED, remarks
+    return float(np.exp(np.mean(np.log(ratios)))) if ratios else math.inf
 
 
-def _significant(differences: Sequence[Difference]) -> list[Difference]:
-    """Differences that are rare by chance: of each mean individually, and of other parameters by Bonferroni's bound."""
-    tested = [each for each in differences if math.isfinite(each.significance)]
-    others = [each for each in tested if each.parameter != "mean"]
-    # Because the weights sum to one, the last one is redundant.
-    n_others = len(others) - any(each.parameter == "weight" for each in others)
-    return [
-        each
-        for each in tested
-        if 2.0 * ndtr(-abs(each.significance)) < (_LEVEL if each.parameter == "mean" else _RARE / n_others)
-    ]
+def _named(differences: Sequence[Difference]) -> set[int]:
+    """Places of the differences that Holm's step-down procedure (1979) finds."""
+    tested = sorted((each.pvalue, place) for place, each in enumerate(differences) if math.isfinite(each.significance))
+    named: set[int] = set()
+    for rank, (pvalue, place) in enumerate(tested):
+        if pvalue > _LEVEL / (len(tested) - rank):
+            break
+        named.add(place)
+    return named
 
 
-def joint_pvalue(differences: Sequence[Difference], covariance: Array) -> float:
-    """Probability, from chi-square, that the differences of all parameters together are as large by chance.
-
-    Parameters
-    ----------
-    differences : sequence of Difference
-        Differences of all parameters; those without a significance are ignored.
-    covariance : ndarray
-        Covariance of the differences of matched components, in the same order.
-
-    Returns
-    -------
-    float
-        The probability; nan if no difference has a variance.
+def adjusted_pvalues(pvalues: Sequence[float]) -> list[float]:
+    """P-values adjusted for the false discovery rate over all of them (Benjamini & Hochberg 1995); nan is left out.
 
     Examples
     --------
-    For two independent differences it is exp(-chi^2 / 2):
-
-    >>> known = [Difference("matched", j, j, "mean", old=0.0, new=3.0, joint_unc=2.0) for j in (1, 2)]
-    >>> round(joint_pvalue(known, 4.0 * np.eye(2)), 6) == round(math.exp(-(1.5**2)), 6)
-    True
+    >>> adjusted_pvalues([0.01, 0.5, math.nan, 0.02])
+    [0.03, 0.5, nan, 0.03]
     """
-    matched = [each for each in differences if each.status == "matched"]
-    tested = [place for place, each in enumerate(matched) if math.isfinite(each.significance)]
-    if not tested:
-        return math.nan
-    sizes = np.array([matched[place].joint_unc for place in tested])
-    scaled = np.array([matched[place].significance for place in tested])
-    correlation = covariance[np.ix_(tested, tested)] / np.outer(sizes, sizes)
-    inverse, n_directions = pinvh(correlation, atol=_FLAT, rtol=0.0, return_rank=True)
-    return float(chdtrc(n_directions, scaled @ inverse @ scaled)) if n_directions else math.nan
+    known = sorted((pvalue, place) for place, pvalue in enumerate(pvalues) if math.isfinite(pvalue))
+    adjusted = [math.nan] * len(pvalues)
+    lowest = 1.0
+    for rank, (pvalue, place) in reversed(list(enumerate(known, start=1))):
+        lowest = min(lowest, pvalue * len(known) / rank)
+        adjusted[place] = lowest
+    return adjusted
+
+
+def bonferroni_pvalue(differences: Sequence[Difference]) -> float:
+    """Bonferroni's bound for the most significant difference of all parameters, whatever their covariance.
+
+    Examples
+    --------
+    >>> far = Difference("matched", 1, 1, "mean", old=0.0, new=3.0, joint_unc=1.0)
+    >>> near = Difference("matched", 1, 1, "sigma", old=1.0, new=1.5, joint_unc=1.0)
+    >>> round(bonferroni_pvalue([far, near]), 4)
+    0.0054
+    """
+    pvalues = [each.pvalue for each in differences if math.isfinite(each.significance)]
+    return min(1.0, len(pvalues) * min(pvalues)) if pvalues else math.nan

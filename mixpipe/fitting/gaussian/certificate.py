@@ -1,38 +1,49 @@
 """Upper limits on the improvement by any mixture: the maximum of the gradient function, and a bound on the
 log-likelihood.
 
-With r(m, s) = N(x | m, s^2 + err^2) / p(x), the gradient function D(m, s) = sum (r - 1) is the rate at which a
-component at (m, s) raises the log-likelihood of p. The log-likelihood is concave in the mixing distribution, so no
-mixture of any number of components exceeds that of p by more than ``n_data ln(1 + max D / n_data) <= max D``
-(Lindsay 1983).
-The bound is tightest at the best mixing distribution of all, which is found by adding components at the peaks of D and
-solving for all weights at once (the constrained Newton method of Wang 2007).
+With r(m, v) = N(x | m, v + err^2) / p(x), the gradient function D(m, v) = sum (r - 1) is the rate at which a component
+of mean m and variance v raises the log-likelihood of p. The log-likelihood is concave in the mixing distribution, so
+that no mixture of any number of components exceeds that of p by more than
+``n_data ln(1 + max D / n_data) <= max D`` (Lindsay 1983).
+
+A wide component is a mixture of narrow ones: D(m, v) is an average of D(., v') for each v' < v. The maximum of D is
+therefore that of the narrowest components that are allowed, a function of m alone. It is bounded from above by
+subdividing the range of the values until the bounds of all intervals are close to the highest value that was found.
+
+The bound on the log-likelihood is tightest at the best mixing distribution of all, which is found by adding components
+at the peaks of D and solving for all weights at once (the constrained Newton method of Wang 2007). It starts from a
+single component, so that it does not depend on the fits.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.fitting.gaussian.candidates import Candidates
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
+from mixpipe.fitting.gaussian.search import moments_start
 from mixpipe.fitting.kernels import newton, passes
 from mixpipe.model.results import Array
 
-# Number of peaks that are followed from the candidates to their maxima between them: for the bound, where they are
-# added to the mixing distribution, and when only the maximum is needed.
+# The maximum of D is known to within _CLOSE_TOP nats, or to this fraction of it.
+_CLOSE_TOP, _CLOSE_TOP_FRACTION = 0.01, 1e-3
+# Number of intervals of the first division, and largest number of terms to compute for one maximum, which takes a
+# second.
+_FIRST_INTERVALS = 64
+_MAX_TERMS = 2e8
+# Number of peaks that are added to the mixing distribution in a round.
 _N_PEAKS = 20
-_N_HIGHEST = 5
-# The bound is tight enough when it exceeds the log-likelihood of its mixing distribution by less than _CLOSE_BOUND
-# nats, or by less than _CLOSE_FRACTION of the improvement that it allows.
+# The bound is tight enough when it exceeds the log-likelihood of its mixing distribution by less than this (nats).
 _CLOSE_BOUND = 0.2
-_CLOSE_FRACTION = 0.2
-# If the candidates alone show that the bound exceeds this tolerance by more than this factor, no peaks are followed.
-_FAR = 3.0
 _MAX_ROUNDS = 40
 # Mixing distributions with more points than this occur for data whose likelihood is hardly bounded.
 _MAX_POINTS = 150
+# Largest number of densities to keep at a time, which take 50 megabytes.
+_MAX_DENSITIES = 6e6
 # Largest number of densities to compute, which takes a few seconds.
 _MAX_WORK = 3e9
 _MIN_ROUNDS = 8
@@ -40,82 +51,113 @@ _MIN_ROUNDS = 8
 _NO_WEIGHT = 1e-12
 
 
-def _climbed(
-    likelihood: Likelihood, logp: Array, grid: Candidates, gradient: Array, floor: float, n_peaks: int
-) -> tuple[Array, Array, Array]:
-    """The highest peaks of the gradient function, followed from the candidates to their maxima between them."""
-    tops = grid.peaks(gradient)[:n_peaks]
-    means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
-    steps = grid.steps[tops]
-    shifts, factors = (part.ravel() for part in np.meshgrid((-0.5, 0.0, 0.5), (-1.0, 0.0, 1.0)))
-    for level in range(3):
-        if not means.size:
+@dataclass(frozen=True, eq=False)
+class _Peaks:
+    """The maximum of the gradient function of a mixture over components of the smallest variance.
+
+    Parameters
+    ----------
+    bound : float
+        Upper bound on the maximum, in nats, which exceeds it by little unless the data are too many; at least zero,
+        the value at a maximum likelihood.
+    means, heights : ndarray
+        Places of peaks, and the gradient function there.
+    """
+
+    bound: float
+    means: Array
+    heights: Array
+
+
+def highest(likelihood: Likelihood, params: Params, floor: float) -> float:
+    """The maximum of the gradient function of a mixture over all components whose variances are at least `floor`."""
+    return _highest(likelihood, likelihood.logpdf(params)[0], floor).bound
+
+
+def _highest(likelihood: Likelihood, logp: Array, floor: float) -> _Peaks:
+    low, high = float(likelihood.x.min()), float(likelihood.x.max())
+    edges = np.linspace(low, high, _FIRST_INTERVALS + 1)
+    centres, halves = 0.5 * (edges[1:] + edges[:-1]), 0.5 * np.diff(edges)
+    # Rounding must leave no gaps between intervals.
+    halves *= 1.0 + 1e-9
+    means, heights = np.empty(0), np.empty(0)
+    settled, n_terms = 0.0, 0.0
+    while True:
+        values, bounds = likelihood.bounds_of_gradient(logp, floor, centres, halves)
+        means, heights = np.concatenate([means, centres]), np.concatenate([heights, values])
+        n_terms += likelihood.x.size * centres.size
+        top = max(float(heights.max()), 0.0)
+        unsettled = bounds > top + max(_CLOSE_TOP, _CLOSE_TOP_FRACTION * top)
+        settled = max(settled, float(bounds[~unsettled].max(initial=0.0)))
+        if not unsettled.any() or n_terms > _MAX_TERMS:
             break
-        # Around each peak, try means within half a step, and widths within a factor that shrinks with the steps.
-        around = (means[:, None] + shifts * steps[:, None]).ravel()
-        scales = np.maximum(variances, steps**2)[:, None]
-        widths = np.maximum(variances[:, None] + scales * (4.0 ** (factors * 0.4**level) - 1.0), floor).ravel()
-        values = likelihood.gradient_function(logp, around, widths)[0].reshape(means.size, -1)
-        best = np.argmax(values, axis=1)
-        rows = np.arange(means.size)
-        better = values[rows, best] > heights
-        flat = rows * shifts.size + best
-        means = np.where(better, around[flat], means)
-        variances = np.where(better, widths[flat], variances)
-        heights = np.where(better, values[rows, best], heights)
-        steps = 0.4 * steps
-    return means, variances, heights
+        quarter = 0.5 * halves[unsettled]
+        centres = np.concatenate([centres[unsettled] - quarter, centres[unsettled] + quarter])
+        halves = np.concatenate([quarter, quarter])
+    peaks = _local_maxima(means, heights)[:_N_PEAKS]
+    return _Peaks(max(settled, float(bounds.max()), 0.0), means[peaks], heights[peaks])
 
 
-def steepest(likelihood: Likelihood, params: Params, floor: float, grid: Candidates) -> float:
-    """The maximum of the gradient function of a mixture, in nats; at least zero, its value at a maximum likelihood."""
-    logp, _, _ = likelihood.logpdf(params)
-    gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
-    heights = _climbed(likelihood, logp, grid, gradient, floor, _N_HIGHEST)[2]
-    return float(max(heights.max(initial=0.0), gradient.max(initial=0.0)))
+def _local_maxima(means: Array, heights: Array) -> NDArray[np.intp]:
+    """Indices of the positive heights that exceed those at the neighbouring means, highest first."""
+    order = np.argsort(means, kind="stable")
+    level = np.concatenate([[-np.inf], heights[order], [-np.inf]])
+    top = order[(level[1:-1] > level[:-2]) & (level[1:-1] >= level[2:]) & (level[1:-1] > 0.0)]
+    return top[np.lexsort((means[top], -heights[top]))]
 
 
-def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Candidates) -> float:
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """An upper bound on the log-likelihood of any mixture, and the mixing distribution from which it follows.
+
+    Parameters
+    ----------
+    loglik : float
+        The bound.
+    params : Params
+        The best mixing distribution that was found, in scaled units.
+    """
+
+    loglik: float
+    params: Params
+
+
+def loglik_bound(likelihood: Likelihood, floor: float, grid: Candidates, start: Params | None = None) -> Bound:
     """An upper bound on the log-likelihood of all mixtures whose variances are at least `floor`.
 
     Parameters
     ----------
     likelihood : Likelihood
         Data.
-    start : Params
-        The best mixture that is known, in scaled units.
     floor : float
         Lower bound on the variances, in scaled units.
     grid : Candidates
-        Components at which the gradient function is evaluated; its peaks are followed between them.
+        Components to add to the mixing distribution.
+    start : Params or None
+        A mixing distribution that is nearly the best; by default, the search for it starts from one component.
 
     Returns
     -------
-    float
+    Bound
         The smallest bound found. It is valid after any number of rounds, and tightens with their number.
     """
-    params = start
+    params = start or moments_start(likelihood)
+    params = replace(params, variances=np.maximum(params.variances, floor))
     bound = math.inf
-    first = math.nan
-    work = likelihood.x.size * (grid.means.size + 27 * _N_PEAKS)
-    for remaining in reversed(range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work))))):
+    work = likelihood.x.size * grid.means.size
+    most = min(_MAX_POINTS, int(_MAX_DENSITIES / likelihood.x.size))
+    for _ in range(min(_MAX_ROUNDS, max(_MIN_ROUNDS, int(_MAX_WORK / work)))):
         logp, loglik, _ = likelihood.logpdf(params)
-        gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
-        first = loglik if math.isnan(first) else first
-        wanted = max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first))
-        highest = likelihood.n_data * math.log1p(max(float(gradient.max()), 0.0) / likelihood.n_data)
-        if highest > _FAR * wanted and remaining > 0:
-            # This round does not yield a useful bound, so that the candidates need not be refined.
-            tops = grid.peaks(gradient)[:_N_PEAKS]
-            means, variances, heights = grid.means[tops], grid.variances[tops], gradient[tops]
-            top = float(heights.max(initial=0.0))
-        else:
-            means, variances, heights = _climbed(likelihood, logp, grid, gradient, floor, _N_PEAKS)
-            top = max(float(heights.max(initial=0.0)), 0.0)
-            bound = min(bound, loglik + likelihood.n_data * math.log1p(top / likelihood.n_data))
-        if params.n_components > _MAX_POINTS or bound - loglik < max(_CLOSE_BOUND, _CLOSE_FRACTION * (bound - first)):
+        narrow = _highest(likelihood, logp, floor)
+        bound = min(bound, loglik + _excess(likelihood, narrow.bound))
+        if params.n_components > most or bound - loglik < _CLOSE_BOUND:
             break
-        new = heights > 0.01 * top
+        gradient, _ = likelihood.gradient_function(logp, grid.means, grid.variances)
+        wide = grid.peaks(gradient)[:_N_PEAKS]
+        means = np.concatenate([grid.means[wide], narrow.means])
+        variances = np.concatenate([grid.variances[wide], np.full(narrow.means.size, floor)])
+        heights = np.concatenate([gradient[wide], narrow.heights])
+        new = heights > 0.01 * narrow.bound
         # A row far from all components must get one now, because the log-likelihood cannot be expanded around p = 0.
         new_weight = min(1.0 / likelihood.n_data, 0.5 / max(int(new.sum()), 1))
         share = np.where(heights[new] > 10.0 * likelihood.n_data, new_weight, 0.0)
@@ -130,7 +172,12 @@ def loglik_bound(likelihood: Likelihood, start: Params, floor: float, grid: Cand
         if better is None and not share.any():
             break
         params = better or wider
-    return bound
+    return Bound(bound, params)
+
+
+def _excess(likelihood: Likelihood, top: float) -> float:
+    """Largest difference in log-likelihood to a mixture whose gradient function has the maximum `top`."""
+    return likelihood.n_data * math.log1p(max(top, 0.0) / likelihood.n_data)
 
 
 def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params | None:

@@ -14,16 +14,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
-from mixpipe.fitting.gaussian.certificate import loglik_bound, steepest
+from mixpipe.fitting.gaussian.certificate import highest, loglik_bound
 from mixpipe.fitting.gaussian.em import Ascent, ascend
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params, score_products
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
 from mixpipe.fitting.gaussian.search import Search, criteria, never_falling
+from mixpipe.fitting.gaussian.sparse import join_lone_points
 from mixpipe.model.cells import Cells
-from mixpipe.model.regimes import CERTIFICATE_ROWS, COARSE_POINTS, FINE_POINTS, FINISHED_ROWS, UNSKETCHED_ROWS
+from mixpipe.model.regimes import (
+    CERTIFICATE_ROWS,
+    COARSE_POINTS,
+    CROWDED_POINTS,
+    FINE_POINTS,
+    FINISHED_ROWS,
+    SEARCH_ROWS,
+    UNSKETCHED_ROWS,
+)
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
 from mixpipe.model.results import Array
 from mixpipe.model.rows import Rows, Survey, concatenated
@@ -43,6 +53,8 @@ _ANCHOR_STEP = 2.0**20
 # enough.
 _JOINED_BINS = 8
 _MOST_JOINED = 8
+# Rows that are closer together than this fraction of the base are one point in every sketch.
+_COINCIDING = 1e-4
 # Fits are finished on the rows if they may be chosen: if their criterion on the sketch is within this of the best.
 _CLOSE = 30.0
 # A step on the rows whose predicted gain is below this (nats) is taken without another pass; what remains is less than
@@ -151,7 +163,8 @@ def best_fits(
         base = (float(high - low) or 1.0) * _FIRST_BASE
         points = Likelihood(cells.sketched(base * likelihood.scale, 1.0), likelihood.n_threads, like=likelihood)
         judge = _judge(points, floor, base, crowds)
-    certificate = judge.certificate(ascents) if certified else _unknown(ascents)
+    few = len(cells) <= SEARCH_ROWS
+    certificate = judge.certificate(likelihood, ascents, few=few) if certified else _unknown(ascents)
     return Found(likelihood, ascents, certificate, [True] * len(ascents), floor=floor, resolution=cells.resolution)
 
 
@@ -200,8 +213,8 @@ def best_fits_of_rows(
         resolution = replace(resolution, n_rows=n_rows, first=first)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
-        points = _points(sketch, 0, 1, FINE_POINTS)
-        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, COARSE_POINTS)
+        points = _points(sketch, 0, 1, FINE_POINTS, FINE_POINTS)
+        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, CROWDED_POINTS, COARSE_POINTS)
         points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= UNSKETCHED_ROWS:
@@ -236,8 +249,10 @@ def best_fits_of_rows(
 
     def finish() -> tuple[list[Ascent], list[bool], SketchUse]:
         with ThreadPoolExecutor(rows.n_threads) as pool:
-            pools = [[fit, *rivals[1:]] for fit, rivals in zip(ascents, finder.settled, strict=False)]
-            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge.floor, equal_sigmas), pools))
+            # A fit with two equal components is a saddle, from which a climb takes long and gains little; if nothing
+            # better is found, the next smaller fit is split on the fine points, too.
+            pools = finder.settled[: len(ascents)]
+            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge, floor, base, equal_sigmas), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
@@ -271,11 +286,9 @@ def best_fits_of_rows(
         finished, on_rows, use = finish()
         finished = never_falling(finished)
         return Found(fine, finished, _unknown(ascents), on_rows, use, points, survey, floor, resolution)
-    # The certificate concerns the points and may start from the fits on them.
-    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(ascents))
+    # The certificate concerns the points, and its gradient functions those of the fits to them.
+    (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(fine, ascents, few=False))
     finished = never_falling(finished)
-    bound = certificate.loglik_bound - ascents[-1].loglik + finished[-1].loglik
-    certificate = replace(certificate, loglik_bound=bound)
     return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
 
 
@@ -311,15 +324,18 @@ class _Look:
         return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
-def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, most: int) -> Cells:
+def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, most: int) -> Cells:
     """Points of a sketch that are at least as coarse as requested, and at most `most`.
 
-    Weights that do not count rows sum to the effective number of rows, and so do the weights of the points.
+    If there are more than `crowded` points, those that lie alone are joined before the boxes are. Weights that do not
+    count rows sum to the effective number of rows, and so do the weights of the points.
     """
     while True:
-        points = Cells(*sketch.points(joined_boxes, joined_bins))
-        if len(points) <= most or joined_boxes > _MOST_JOINED:
-            return points
+        points = sketch.points(joined_boxes, joined_bins)
+        if points[0].size > crowded:
+            points = join_lone_points(*points, sketch.grid.base)
+        if points[0].size <= most or joined_boxes > _MOST_JOINED:
+            return Cells(*points)
         if joined_bins < _JOINED_BINS:
             joined_bins *= 2
         else:
@@ -334,11 +350,22 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
     return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
 
 
-def _on_fine(fine: Likelihood, fits: list[Ascent], floor: float, equal_sigmas: bool) -> Ascent:
+def _on_fine(
+    fine: Likelihood, fits: list[Ascent], judge: _Judge, floor: float, base: float, equal_sigmas: bool
+) -> Ascent:
     """The best of some fits on coarse points after a climb on the finer points, where nearly equal maxima may swap."""
-    ascents = [ascend(fine, fit.params, floor, equal_sigmas=equal_sigmas, n_em=0) for fit in fits]
-    ascents = [replace(ascent, occam=fine.occam(ascent.params, ascent.hessian)) for ascent in ascents]
-    return max(ascents, key=lambda ascent: ascent.score)
+
+    def climb(start: Params, lowest: float) -> Ascent:
+        ascent = ascend(fine, start, lowest, equal_sigmas=equal_sigmas, n_em=0)
+        return replace(ascent, occam=fine.occam(ascent.params, ascent.hessian))
+
+    best = max((climb(fit.params, judge.floor) for fit in fits), key=lambda ascent: ascent.score)
+    lowered = _off_floor(best.params, judge.floor, floor)
+    at_floor = lowered.variances < best.params.variances
+    # Rows that coincide do so on the points, too, and are as narrow there as the rows allow.
+    if at_floor.any() and not equal_sigmas and np.all(_coinciding(fine, best.params, base)[at_floor]):
+        best = climb(lowered, floor)
+    return best
 
 
 def _off_floor(params: Params, points_floor: float, floor: float) -> Params:
@@ -366,19 +393,27 @@ def _shift(fit: Ascent, other: Ascent) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """The ingredients of certificates: rows or points, the lower bound on the variances, and candidates."""
+    """The ingredients of certificates: rows or points of a sketch, the lower bound on the variances, and candidates."""
 
     points: Likelihood
     floor: float
     grid: Candidates
 
-    def certificate(self, ascents: list[Ascent]) -> Certificate:
-        """The certificate of a list of fits; on a sketch, the bound is given relative to the largest fit."""
-        points, floor, grid = self.points, self.floor, self.grid
-        bound = loglik_bound(points, ascents[-1].params, floor, grid)
-        bound += ascents[-1].loglik - points.logpdf(ascents[-1].params)[1]
-        slopes = [steepest(points, ascent.params, floor, grid) for ascent in ascents]
-        return Certificate(slopes, bound, math.sqrt(floor) * points.scale)
+    def certificate(self, rows: Likelihood, ascents: list[Ascent], *, few: bool) -> Certificate:
+        """The certificate of a list of fits, for the log-likelihood of rows or of finer points.
+
+        The best mixing distribution is first found on the points. Unless the rows are few, it is not improved on them:
+        the gradient function is that of the points, and only the log-likelihood is that of the rows.
+        """
+        points, floor = self.points, self.floor
+        bound = loglik_bound(points, floor, self.grid)
+        loglik, judged = bound.loglik, points
+        if not few:
+            loglik += rows.logpdf(bound.params)[1] - points.logpdf(bound.params)[1]
+        elif rows is not points:
+            loglik, judged = loglik_bound(rows, floor, self.grid, bound.params).loglik, rows
+        slopes = [highest(judged, ascent.params, floor) for ascent in ascents]
+        return Certificate(slopes, loglik, math.sqrt(floor) * points.scale)
 
 
 def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, Array]) -> _Judge:
@@ -388,5 +423,18 @@ def _judge(points: Likelihood, floor: float, base: float, crowds: tuple[Array, A
 
 
 def _resolved(likelihood: Likelihood, params: Params, base: float) -> bool:
-    """Whether the points of a sketch lie densely within the observed width of the narrowest component."""
-    return bool(np.sqrt(likelihood.derivatives(params).total_var.min()) >= 1.5 * base)
+    """Whether the points of a sketch lie densely within the observed width of each component.
+
+    A component whose rows coincide is the same on every sketch.
+    """
+    narrow = likelihood.derivatives(params).total_var < (1.5 * base) ** 2
+    return not narrow.any() or bool(np.all(_coinciding(likelihood, params, base)[narrow]))
+
+
+def _coinciding(likelihood: Likelihood, params: Params, base: float) -> NDArray[np.bool_]:
+    """Whether all rows of each component are at the same place."""
+    sums = likelihood.sums(params)
+    held = sums.q_inv > 0.0
+    inverse = np.divide(1.0, sums.q_inv, out=np.zeros_like(sums.q), where=held)
+    # The mean of d^2 with weights q / T^2, over that of 1 / T: the variance about the mean in units of T.
+    return np.asarray(held & (np.sqrt(sums.q * sums.q_dd) * inverse < _COINCIDING * base))

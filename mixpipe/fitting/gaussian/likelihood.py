@@ -20,7 +20,7 @@ import numpy as np
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.admissible import MIN_ROWS, count_effective, occam_nats
 from mixpipe.fitting.held import WEIGHT_FLOOR
-from mixpipe.fitting.kernels import newton, passes
+from mixpipe.fitting.kernels import bounds, newton, passes
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import THREADED_DENSITIES
@@ -28,6 +28,9 @@ from mixpipe.model.results import Array
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+# Sums of exponentials up to this exponent are finite, and so are their squares.
+_LARGEST_EXPONENT = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,3 +356,34 @@ class Likelihood:
             self.x.size * means.size,
         )
         return out[:, 0], out[:, 1]
+
+    def bounds_of_gradient(self, logp: Array, variance: float, centres: Array, halves: Array) -> tuple[Array, Array]:
+        """The gradient function of components of one variance at some means, and upper bounds in intervals about them.
+
+        Parameters
+        ----------
+        logp : ndarray, shape (n_cells,)
+            ln p of each value.
+        variance : float
+            Variance of the components.
+        centres, halves : ndarray, shape (n_intervals,)
+            Centre and half of the length of each interval.
+
+        Returns
+        -------
+        values, bounds : ndarray, shape (n_intervals,)
+            The gradient function at the centres, and its upper bounds; infinite where they exceed the range of doubles.
+        """
+        total = variance + self.var
+        log_height = np.log(self.counts) - 0.5 * np.log(2.0 * math.pi * total) - logp
+        out = np.full((centres.size, 2), np.inf)
+        if log_height.max() < _LARGEST_EXPONENT:
+            inv_sigma = 1.0 / np.sqrt(total)
+            self._run(
+                lambda first, last: bounds.interval_pass(
+                    self.x, inv_sigma, log_height, centres, halves, first, last, out
+                ),
+                centres.size,
+                self.x.size * centres.size,
+            )
+        return out[:, 0] - self.n_data, out[:, 1] - self.n_data

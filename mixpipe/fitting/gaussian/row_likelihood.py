@@ -101,7 +101,7 @@ class RowLikelihood:
         with np.errstate(under="ignore"):
             q = np.exp(np.log(params.weights)[:, None] - 0.5 * (offset**2 * inv + np.log(2.0 * math.pi * total)) - logp)
         # Rows lie around their point, and their distance from a mean may be smaller than the rounding of doubles.
-        rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x).max())
+        rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x))
         d = (offset + 0.5 * np.sqrt(total) + rounding) * inv
         terms = [
             q,

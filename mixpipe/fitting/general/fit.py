@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,10 @@ NAMES = tuple(name for name in FAMILIES if name != "uniform")
 # in total widths.
 _SKETCH = (1 / 64, 0.5)
 _SKETCH_QUADRATURE = (1 / 8, 2.0)
+# For values over decades: the width that the sketch resolves as a fraction of a value, and the share of the values that
+# may be smaller than the lowest octave.
+_SKETCH_OCTAVE = (1 / 16, 1.0)
+_FEW = 0.001
 
 
 def fit_family(
@@ -78,14 +84,34 @@ def fit_family(
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        sketch = cells.sketched(base, fineness, within=True)
+        sketch = _by_octaves(cells) if FAMILIES[family].positive else cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
             points = GeneralLikelihood(sketch, smooth=smooth, n_threads=n_threads)
-    ascents = GeneralSearch(points, family, background, rough=slow, progress=progress).run(max_components)
+    rough = slow and FAMILIES[family].slopes is None
+    ascents = GeneralSearch(points, family, background, rough=rough, progress=progress).run(max_components)
     if points is not rows or slow:
         ascents = [ascend_general(rows, ascent.point) for ascent in ascents]
         ascents = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in ascents]
     return [_result(rows, ascent) for ascent in never_falling(rows, ascents)]
+
+
+def _by_octaves(cells: Cells) -> Cells:
+    """The sketch of positive values, whose boxes are as wide as a fraction of the values.
+
+    Values far below the others, or negative ones, belong to the lowest octave that has many rows.
+    """
+    cells = cells[cells.weights > 0.0]
+    positive = cells.x[cells.x > 0.0]
+    if positive.size == 0:
+        return cells
+    lowest, highest = np.log2(np.quantile(positive, (_FEW, 1.0)))
+    octaves = np.floor(np.clip(np.log2(np.maximum(cells.x, 2.0**lowest)), lowest, highest))
+    # Rows of the lowest octave need not be closer together than those of any other.
+    parts = [
+        cells[octaves == octave].sketched(_SKETCH_OCTAVE[0] * 2.0**octave, _SKETCH_OCTAVE[1], within=True)
+        for octave in np.unique(octaves)
+    ]
+    return reduce(add, parts)
 
 
 def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:

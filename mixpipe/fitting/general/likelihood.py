@@ -46,6 +46,8 @@ _SMALL_SHARE = 0.02
 _SMALL_QUANTILE = 0.01
 # If no row has an error and none needs a floor, widths below this fraction of the range count as zero.
 _NOTHING = 1e-6
+# Width of a lognormal component, as a fraction of its mean, below which derivatives are differences.
+_NARROW = 1e-6
 # The means for a truncated sample are searched for up to this many of its widths beyond its bounds; the tail of a
 # Gaussian farther out is an exponential to a tenth of a per cent.
 _REACH = 10.0
@@ -347,6 +349,13 @@ class GeneralLikelihood:
 
     def _differentiated(self, point: Point, index: int, unit: Array, rows: slice, *, inside: bool) -> _Component:
         n = unit.size - 1
+        closed = self._closed(point, index, rows, inside=inside) if n else None
+        if closed is not None:
+            first, second = np.ones((n + 1, closed[0].size)), np.zeros((n + 1, n + 1, closed[0].size))
+            first[1], first[2] = closed[1] * unit[1], closed[2]
+            second[1, 1], second[2, 2] = closed[3] * unit[1] ** 2, closed[5]
+            second[1, 2] = second[2, 1] = closed[4] * unit[1]
+            return _Component(closed[0], first, second)
         value = self.component(point, index, rows, inside=inside)
         first = np.ones((n + 1, value.size))
         second = np.zeros((n + 1, n + 1, value.size))
@@ -375,6 +384,16 @@ class GeneralLikelihood:
                 mixed = (both - sum(sides[a]) - sum(sides[b]) + 2.0 * value) / (2.0 * _STEP**2)
                 second[a + 1, b + 1] = second[b + 1, a + 1] = mixed
         return _Component(value, first, second)
+
+    def _closed(self, point: Point, index: int, rows: slice, *, inside: bool) -> Array | None:
+        """Log density of a component and its derivatives, for families that have them and rows that are values."""
+        family, sigma = point.families[index], float(point.sigmas[index])
+        if family.slopes is None or inside or self.edges is not None or self.limits[rows].any():
+            return None
+        # Narrower components are Gaussian to the last digits.
+        if sigma < _NARROW * point.means[index]:
+            return None
+        return family.slopes(self.x[rows], self.err[rows], float(point.means[index]), sigma)
 
     def _slopes(self, point: Point, index: int, rows: slice, value: Array, *, inside: bool) -> Slopes:
         """Derivatives of a Gaussian component in closed form."""
@@ -461,6 +480,11 @@ class GeneralLikelihood:
         """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""
         values, slopes = [], []
         for j, unit in enumerate(units):
+            exact = self._closed(point, j, rows, inside=inside) if unit.size > 1 else None
+            if exact is not None:
+                values.append(math.log(point.weights[j]) + exact[0])
+                slopes.append(np.stack([np.ones_like(exact[0]), exact[1] * unit[1], exact[2]]))
+                continue
             value = self.component(point, j, rows, inside=inside)
             values.append(math.log(point.weights[j]) + value)
             slope = np.ones((unit.size, value.size))

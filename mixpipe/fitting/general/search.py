@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
+from mixpipe.fitting.general.seeds import gaussian_seeds
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.model.families import FAMILIES, Family
@@ -21,7 +22,9 @@ from mixpipe.model.families import FAMILIES, Family
 _SMALL_GAIN = 1e-6
 _QUICK_GAIN = 0.02
 _MAX_STEPS = 100
-_QUICK_STEPS = 12
+_FIRST_STEPS, _QUICK_STEPS = 4, 12
+# Number of starts that go on after the first steps.
+_N_RUNNERS = 5
 # Longest step, in the units of the variables.
 _MAX_RADIUS = 2.0
 # A component whose weight is below this contains no data.
@@ -205,19 +208,13 @@ class GeneralSearch:
     def run(self, max_components: int) -> list[GeneralAscent]:
         """The best fit found for each number of components, including the background, in order.
 
-        The first fit has a single component, apart from the background. In a truncated sample this component may run
-        away until the sample is only its tail, and take all larger fits with it; the starts therefore include fits that
-        ignore the truncation.
+        The first fit has a single component, apart from the background.
         """
-        whole: list[Point] = []
-        if self.likelihood.truncated is not None:
-            search = copy.copy(self)
-            search.likelihood, search.progress = self.likelihood.untruncated(), None
-            whole = [ascent.point for ascent in search.run(max_components)]
-        fits = [self._best(self._first_starts() + whole[:1])]
+        seeds = self._seeds(max_components)
+        fits = [self._best(self._first_starts() + seeds[0])]
         self._tell(fits)
         while fits[-1].point.n_components < max_components:
-            fits.append(self._best(self._larger(fits[-1].point) + whole[len(fits) : len(fits) + 1]))
+            fits.append(self._best(self._larger(fits[-1].point) + seeds[len(fits)]))
             self._tell(fits)
             # Go back down: removing a component from a larger fit may lead to a better smaller fit.
             for size in range(len(fits) - 2, -1, -1):
@@ -228,6 +225,20 @@ class GeneralSearch:
                     break
                 fits[size] = better
         return fits
+
+    def _seeds(self, max_components: int) -> list[list[Point]]:
+        """Starts from Gaussian mixtures for each number of components, in order.
+
+        In a truncated sample, a component may run away until the sample is only its tail, and take all larger fits with
+        it; the starts therefore include fits that ignore the truncation.
+        """
+        seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
+        seeds = [[self._with_background(point) for point in points] for points in seeds]
+        if self.likelihood.truncated is None:
+            return seeds
+        search = copy.copy(self)
+        search.likelihood = self.likelihood.untruncated()
+        return [points + ([search._best(points).point] if points else []) for points in seeds]
 
     def _tell(self, fits: list[GeneralAscent]) -> None:
         if self.progress is not None:
@@ -271,10 +282,11 @@ class GeneralSearch:
     def _best(self, starts: list[Point]) -> GeneralAscent:
         """Climb a little from all starts, and to the end from the best."""
         ahead: list[GeneralAscent] = []
-        race = [
-            ascend_general(self.likelihood, start, gain=_QUICK_GAIN, max_steps=_QUICK_STEPS, rough=self.rough)
-            for start in starts
-        ]
+        race = self._raced(starts, _FIRST_STEPS)
+        race = [ascent for ascent in race if ascent.loglik > race[0].loglik - _FAR_BEHIND]
+        climbing = [ascent.point for ascent in race if ascent.remaining_gain >= _QUICK_GAIN]
+        race = [ascent for ascent in race if ascent.remaining_gain < _QUICK_GAIN]
+        race += self._raced(climbing[:_N_RUNNERS], _QUICK_STEPS)
         for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
             behind = ahead[0].loglik - ascent.loglik if ahead else 0.0
             same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
@@ -285,6 +297,18 @@ class GeneralSearch:
         ]
         finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
         return max(finals, key=lambda ascent: ascent.score)
+
+    def _raced(self, starts: list[Point], max_steps: int) -> list[GeneralAscent]:
+        """Climb a few steps from each start; the highest comes first, and starts that have met are one."""
+        race = [
+            ascend_general(self.likelihood, start, gain=_QUICK_GAIN, max_steps=max_steps, rough=self.rough)
+            for start in starts
+        ]
+        distinct: list[GeneralAscent] = []
+        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
+            if all(abs(ascent.loglik - other.loglik) > _SAME for other in distinct):
+                distinct.append(ascent)
+        return distinct
 
     def _larger(self, point: Point) -> list[Point]:
         """Starts with one more component: inserted where the gradient function is largest, or made by splitting."""

@@ -1,8 +1,9 @@
 """Gaussian mixtures for densities that are tabulated on a grid, individually and in batches.
 
-The fits are least squares in the density, with the weights eliminated, and need no starting guess and no random
-numbers. There are two levels of effort: `fit_density` searches longer, and `fit_densities` is for millions of
-photometric-redshift PDFs.
+The fits are least squares in the density, or in the integrals over the bins of a histogram, under constraints: the
+mixture is truncated at the ends of the grid, its weights are >= 0 and sum to one, and it has the mean of the table. The
+weights are eliminated, and no starting guess and no random numbers are needed. There are two levels of effort:
+`fit_density` searches longer, and `fit_densities` is for millions of photometric-redshift PDFs.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixpipe.base.arrays import UNITY, bin_edges, histogram_heights
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.kernels import grids
 from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
+from mixpipe.model.truncated import TruncatedMixture
 
 # A row gets the fewest components whose cumulative distribution differs nowhere by more than this, so that the
 # probability of any interval is wrong by at most twice as much, 0.04.
 CLOSE_ENOUGH = 0.02
-STATUS = ("ok", "negative", "all zero", "not finite")
+# The first four are as in `row_status`; rows with the last two have a mixture.
+STATUS = ("ok", "negative", "all zero", "not finite", "tolerance", "mean")
 
-# A sum or an integral this close to one is taken as one.
-_UNITY = 0.01
 # Number of rows that a thread fits at a time.
 _CHUNK = 256
 # The three parameters of a component need as many points.
@@ -39,6 +41,9 @@ _POINTS_PER_COMPONENT = 3
 class DensityTable:
     """Mixtures fitted to the rows of a table of densities, as read-only arrays.
 
+    The fitted density is the mixture truncated at `bounds`, the ends of the grid, where its integral is one; see
+    `density`. Weights, means and sigmas are those of the mixture without the truncation.
+
     Parameters
     ----------
     n_components : ndarray of int, shape (n,)
@@ -46,8 +51,8 @@ class DensityTable:
     weights, means, sigmas : ndarray, shape (n, max_components)
         Components of each row, sorted by mean; nan beyond their number.
     mass : ndarray, shape (n,)
-        Sum of the fitted weights before normalisation, for a density of integral one. It is far from one if the grid
-        does not contain the whole density.
+        Integral of the mixture without the truncation, if that of its part within the bounds is one. It is far from one
+        if the grid does not contain the whole density.
     l2 : ndarray, shape (n,)
         Integrated squared error; see `discrepancy`.
     ks : ndarray, shape (n,)
@@ -55,9 +60,13 @@ class DensityTable:
     converged : ndarray of bool, shape (n,)
         Whether a further step would change the fit by less than 1 % of its residual.
     status : ndarray of int, shape (n,)
-        Index into ``("ok", "negative", "all zero", "not finite")``.
+        Index into ``("ok", "negative", "all zero", "not finite", "tolerance", "mean")``. Rows that are ``negative``,
+        ``all zero`` or ``not finite`` are rejected. A mixture whose `ks` is not below the tolerance has the status
+        ``tolerance``, and one whose mean differs from that of the table by 0.001 of its standard deviation ``mean``.
     normalisation : str
         Normalisation of most of the densities: ``integral`` 1, ``sum`` 1 or ``neither``.
+    bounds : tuple of float
+        The ends of the grid.
     """
 
     n_components: NDArray[np.int64]
@@ -70,6 +79,7 @@ class DensityTable:
     converged: NDArray[np.bool_]
     status: NDArray[np.int64]
     normalisation: str
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -85,24 +95,40 @@ class DensityTable:
         return dict(zip(STATUS, np.bincount(self.status, minlength=len(STATUS)).tolist(), strict=True))
 
     def mixture(self, row: int) -> Mixture:
-        """The mixture of a row.
+        """The mixture of a row, without the truncation.
 
         Raises
         ------
         ValueError
             If the row was rejected.
         """
-        if self.status[row] != grids.OK:
+        if not self.n_components[row]:
             raise ValueError(f"row {row} was rejected: its density is {STATUS[self.status[row]]}")
         n = self.n_components[row]
         return Mixture(self.weights[row, :n], self.means[row, :n], self.sigmas[row, :n])
 
+    def density(self, row: int) -> TruncatedMixture:
+        """The fitted density of a row: its mixture, truncated at the ends of the grid.
+
+        Raises
+        ------
+        ValueError
+            If the row was rejected.
+        """
+        return TruncatedMixture(self.mixture(row), *self.bounds)
+
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """A grid in units of about half its length, relative to its middle."""
+    """A grid in units of about half its length, relative to its middle; `edges` is empty unless its cells are bins.
 
+    `points` are where the cumulative distribution is known, in the unit of the grid: its points, or the edges of its
+    bins.
+    """
+
+    points: Array
     t: Array
+    edges: Array
     widths: Array
     steps: Array
     centre: float
@@ -111,36 +137,61 @@ class _Grid:
     @classmethod
     def of(cls, grid: ArrayLike, n_components: int) -> _Grid:
         values = np.asarray(grid, dtype=np.float64)
-        if values.ndim != 1 or not np.all(np.isfinite(values)):
-            raise ValueError("grid must be one-dimensional and finite")
+        if not (values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 2)) or not np.all(np.isfinite(values)):
+            raise ValueError("grid must be finite and one-dimensional, or have the two edges of a bin in each row")
         if not (isinstance(n_components, int | np.integer) and n_components >= 1):
             raise ValueError(f"the number of components must be an integer >= 1, found {n_components!r}")
-        if values.size < _POINTS_PER_COMPONENT * n_components:
+        if len(values) < _POINTS_PER_COMPONENT * n_components:
             raise ValueError(
-                f"grid has {values.size} points; expected at least {_POINTS_PER_COMPONENT} for each of {n_components} "
+                f"grid has {len(values)} points; expected at least {_POINTS_PER_COMPONENT} for each of {n_components} "
                 "components"
             )
-        bad = np.flatnonzero(~(np.diff(values) > 0.0))
+        points = values if values.ndim == 1 else bin_edges(values)
+        bad = np.flatnonzero(~(np.diff(points) > 0.0))
         if bad.size:
-            raise ValueError(f"grid must increase, found {values[bad[0]]} before {values[bad[0] + 1]}")
-        centre = 0.5 * values[0] + 0.5 * values[-1]
+            raise ValueError(f"grid must increase, found {points[bad[0]]} before {points[bad[0] + 1]}")
+        centre = 0.5 * points[0] + 0.5 * points[-1]
         # The scale is a power of two, so that nothing is rounded.
-        scale = 2.0 ** np.round(np.log2(0.5 * values[-1] - 0.5 * values[0]))
-        t = (values - centre) / scale
-        gaps = np.diff(t)
+        scale = 2.0 ** np.round(np.log2(0.5 * points[-1] - 0.5 * points[0]))
+        scaled = (points - centre) / scale
+        gaps = np.diff(scaled)
         if not np.all(gaps > 0.0):
             raise ValueError("grid points are too close to each other for double precision")
+        if values.ndim == 2:
+            return cls(points, 0.5 * (scaled[1:] + scaled[:-1]), scaled, gaps, gaps, float(centre), float(scale))
         widths = 0.5 * (np.append(gaps, 0.0) + np.insert(gaps, 0, 0.0))
         steps = widths.copy()
         steps[0], steps[-1] = gaps[0], gaps[-1]
-        return cls(t, widths, steps, float(centre), float(scale))
+        return cls(points, scaled, np.empty(0), widths, steps, float(centre), float(scale))
 
-    def fit(self, densities: Array, n_components: int, enough: float, thorough: bool) -> dict[str, Array]:
+    @property
+    def centres(self) -> Array:
+        """The points, or the centres of the bins."""
+        return np.asarray(0.5 * (self.points[1:] + self.points[:-1])) if self.edges.size else self.points
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The ends of the grid, at which mixtures are truncated."""
+        return float(self.points[0]), float(self.points[-1])
+
+    def heights(self, values: Array) -> Array:
+        """The densities of a table, divided by their integral."""
+        if self.edges.size:
+            return self.scale * histogram_heights(self.points, values)
+        heights = values / values.max()
+        return np.asarray(heights / (self.widths @ heights))
+
+    def fit(
+        self, densities: Array, n_components: int, enough: float, tolerance: float, thorough: bool
+    ) -> dict[str, Array]:
         """Call the kernel, and convert the result to the unit of the grid; `densities` is a contiguous table."""
         n = len(densities)
         fits, numbers = np.full((n, 3, n_components), np.nan), np.full((n, 6), np.nan)
         codes = np.zeros((n, 3), dtype=np.int64)
-        grids.fit_rows(self.t, self.widths, self.steps, densities, n_components, enough, thorough, fits, numbers, codes)
+        grids.fit_rows(
+            self.t, self.edges, self.widths, self.steps, densities,
+            n_components, enough, tolerance, thorough, fits, numbers, codes,
+        )  # fmt: skip
         return {
             "weights": fits[:, 0],
             "means": self.centre + self.scale * fits[:, 1],
@@ -161,7 +212,7 @@ def _normalisation(total: Array, integral: Array) -> str:
     """The normalisation of most rows; rejected rows have nan."""
     known = np.count_nonzero(integral > 0.0)
     for name, values in (("integral", integral), ("sum", total)):
-        if known and 2 * np.count_nonzero(np.abs(values - 1.0) <= _UNITY) > known:
+        if known and 2 * np.count_nonzero(np.abs(values - 1.0) <= UNITY) > known:
             return name
     return "neither"
 
@@ -169,31 +220,34 @@ def _normalisation(total: Array, integral: Array) -> str:
 def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitResult:
     """Fit a Gaussian mixture to a density that is tabulated on a grid, by least squares and without a starting guess.
 
-    The density is divided by its integral (trapezium rule), and the weights of the result sum to one. Means stay within
-    the grid. No sigma is below a third of the grid step at its mean, since a narrower component would rest on a single
-    point.
+    The table is divided by its integral (trapezium rule), and so is the mixture, which is truncated at the ends of the
+    grid: the weights sum to one, and the mean is that of the table. Means lie at most one sigma outside the grid. No
+    sigma is below a third of the grid step at its mean, since a narrower component would rest on a single point.
 
     Parameters
     ----------
-    grid : array_like, shape (n_grid,)
-        Increasing abscissae; steps may differ.
+    grid : array_like, shape (n_grid,) or (n_grid, 2)
+        Increasing abscissae; steps may differ. Two numbers for each value are the edges of the bins of a histogram,
+        whose values are compared with integrals of the mixture over the bins.
     density : array_like, shape (n_grid,)
-        Densities >= 0 in any normalisation.
+        Densities >= 0 in any normalisation. The values of a histogram that sum to one, and do not integrate to one, are
+        the shares of its bins.
     n_components : int
         Number of components. Fewer are returned, with a warning, if further ones do not lower the squared error.
 
     Returns
     -------
     FitResult
-        `loglik` is the expected log-likelihood of one object, which is the integral of the density times the log of the
-        mixture. `n_passes` counts evaluations; entropy and uncertainties are unknown. The warnings report the
-        normalisation of the density.
+        `truncated` has the ends of the grid. `loglik` is the expected log-likelihood of one object, which is the
+        integral of the density times the log of the truncated mixture. `n_passes` counts evaluations; entropy and
+        uncertainties are unknown. The warnings report the normalisation of the density.
 
     Raises
     ------
     ValueError
         For a density with negative values, without positive values, or with values that are not finite; a grid that
-        does not increase or has fewer than three points per component; and lengths that differ.
+        does not increase, has fewer than three points per component, or consists of bins that are not adjacent; and
+        lengths that differ.
 
     Examples
     --------
@@ -204,12 +258,13 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
     """
     scaled = _Grid.of(grid, n_components)
     values = _density(scaled, density)
-    fit = {name: value[0] for name, value in scaled.fit(values[None], n_components, 0.0, True).items()}
+    fit = {name: value[0] for name, value in scaled.fit(values[None], n_components, 0.0, CLOSE_ENOUGH, True).items()}
     size = int(fit["n_components"])
     mixture = Mixture(*(fit[part][:size] for part in ("weights", "means", "sigmas")))
-    shares = scaled.widths * (values / values.max())
+    fitted = TruncatedMixture(mixture, *scaled.bounds)
+    shares = scaled.widths * scaled.heights(values)
     seen = shares > 0.0
-    loglik = float(shares[seen] / shares.sum() @ mixture.logpdf(np.asarray(grid, dtype=np.float64)[seen]))
+    loglik = float(shares[seen] @ fitted.logpdf(scaled.centres[seen]))
     floors = scaled.scale * np.array(
         [grids.lowest_sigma(scaled.t, scaled.steps, (mean - scaled.centre) / scaled.scale) for mean in mixture.means]
     )
@@ -224,12 +279,13 @@ def fit_density(grid: ArrayLike, density: ArrayLike, n_components: int) -> FitRe
         n_passes=int(fit["n_passes"]),
         sigma_floor=float(grids.FLOOR_STEPS * scaled.scale * scaled.steps.min()),
         boundary=mixture.sigmas <= floors * (1.0 + 1e-9),
-        warnings=_warnings(fit, n_components),
+        warnings=_warnings(fit, n_components, scaled.bounds),
+        truncated=scaled.bounds,
     )
     return with_unit_of(grid, result)
 
 
-def _warnings(fit: dict[str, Any], n_components: int) -> tuple[str, ...]:
+def _warnings(fit: dict[str, Any], n_components: int, bounds: tuple[float, float]) -> tuple[str, ...]:
     normalisation = _normalisation(fit["sum"][None], fit["integral"][None])
     texts = [
         {
@@ -239,11 +295,13 @@ def _warnings(fit: dict[str, Any], n_components: int) -> tuple[str, ...]:
             "was divided",
         }[normalisation]
     ]
-    if abs(fit["mass"] - 1.0) > _UNITY:
+    if abs(fit["mass"] - 1.0) > UNITY:
         texts.append(
-            f"the fitted weights summed to {fit['mass']:.4g} and were divided by it: the mixture does not have the "
-            "integral that the density has on its grid"
+            f"the mixture is truncated at {bounds[0]:.4g} and {bounds[1]:.4g}: without that it integrates to "
+            f"{fit['mass']:.4g}"
         )
+    if fit["status"] != grids.OK:
+        texts.append(f"the cumulative distributions differ by {fit['ks']:.2g}")
     if fit["n_components"] < n_components:
         texts.append(f"{fit['n_components']} of {n_components} components: further ones do not lower the squared error")
     if not fit["converged"]:
@@ -280,21 +338,22 @@ def row_status(densities: Array) -> NDArray[np.int64]:
 
 
 def discrepancy(mixture: Mixture, grid: ArrayLike, density: ArrayLike) -> tuple[float, float]:
-    """The differences between a mixture and a tabulated density that is divided by its integral.
+    """The differences between a mixture, truncated at the ends of a grid, and a density that is tabulated there.
 
     Parameters
     ----------
     mixture : Mixture
-        The mixture.
-    grid, density : array_like, shape (n_grid,)
+        The mixture, without the truncation.
+    grid, density : array_like
         As in `fit_density`.
 
     Returns
     -------
     l2 : float
-        Integral of the squared difference over the grid, by the trapezium rule.
+        Integral of the squared difference over the grid, after both are divided by their integrals; all three by the
+        trapezium rule, or as sums over the bins.
     ks : float
-        Largest difference of the cumulative distributions at the points of the grid.
+        Largest difference of the cumulative distributions at the points of the grid, or at the edges of the bins.
 
     Raises
     ------
@@ -302,13 +361,18 @@ def discrepancy(mixture: Mixture, grid: ArrayLike, density: ArrayLike) -> tuple[
         As `fit_density`.
     """
     scaled = _Grid.of(grid, 1)
-    values = _density(scaled, density)
-    values = values / values.max()
-    values /= scaled.widths @ values
-    t = np.asarray(grid, dtype=np.float64)
-    l2 = float(scaled.widths @ (values - scaled.scale * mixture.pdf(t)) ** 2) / scaled.scale
-    cdf = np.append(0.0, np.cumsum(0.5 * np.diff(scaled.t) * (values[1:] + values[:-1])))
-    return l2, float(np.max(np.abs(mixture.cdf(t) - cdf)))
+    heights = scaled.heights(_density(scaled, density))
+    fitted = TruncatedMixture(mixture, *scaled.bounds)
+    below = fitted.cdf(scaled.points)
+    if scaled.edges.size:
+        model = np.diff(below) / scaled.widths
+        steps = scaled.widths * heights
+    else:
+        model = fitted.pdf(scaled.points)
+        steps = 0.5 * np.diff(scaled.t) * (heights[1:] + heights[:-1])
+    model = model / (scaled.widths @ model)
+    l2 = float(scaled.widths @ (heights - model) ** 2) / scaled.scale
+    return l2, float(np.max(np.abs(below - np.append(0.0, np.cumsum(steps)))))
 
 
 def fit_densities(
@@ -321,19 +385,19 @@ def fit_densities(
     n_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DensityTable:
-    """Fit a Gaussian mixture to each row of a table of densities on a common grid.
+    """Fit a Gaussian mixture to each row of a table of densities on a common grid; see `fit_density`.
 
     Parameters
     ----------
-    grid : array_like, shape (n_grid,)
-        Increasing abscissae; steps may differ.
+    grid : array_like, shape (n_grid,) or (n_grid, 2)
+        Increasing abscissae, whose steps may differ, or the two edges of each bin of a histogram.
     densities : array_like, shape (n, n_grid)
         Densities >= 0; each is divided by its integral. The table is converted piece by piece, so that it may be a
         memory map.
     n_components : int or None
         Number of components of each row; fewer if further ones do not lower the squared error. If None, it is chosen
-        for each row: the smallest number for which `ks` is below `tolerance`, or else the one with the smallest `ks` up
-        to `max_components`.
+        for each row: the smallest number for which `ks` is below `tolerance`. If there is none up to `max_components`,
+        it is the smallest one whose `ks` exceeds the best by less than a quarter.
     max_components : int
         Largest number of components that may be chosen.
     tolerance : float
@@ -346,7 +410,7 @@ def fit_densities(
     Returns
     -------
     DensityTable
-        One entry for each row; the `status` of a row that cannot be fitted says why.
+        One entry for each row, whose `status` says why it has no mixture, or what its mixture fails.
 
     Raises
     ------
@@ -377,9 +441,9 @@ def fit_densities(
 
     def fit(first: int) -> dict[str, Array]:
         rows = np.ascontiguousarray(table[first : first + _CHUNK], dtype=np.float64)
-        return scaled.fit(rows, most, enough, False)
+        return scaled.fit(rows, most, enough, tolerance, False)
 
-    pieces = [scaled.fit(np.empty((0, scaled.t.size)), most, enough, False)]
+    pieces = [scaled.fit(np.empty((0, scaled.t.size)), most, enough, tolerance, False)]
     with ThreadPoolExecutor(n_threads or available_threads()) as pool:
         for piece in pool.map(fit, range(0, n, _CHUNK)):
             pieces.append(piece)
@@ -388,4 +452,4 @@ def fit_densities(
     columns: dict[str, Any] = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     normalisation = _normalisation(columns.pop("sum"), columns.pop("integral"))
     del columns["n_passes"]
-    return DensityTable(**columns, normalisation=normalisation)
+    return DensityTable(**columns, normalisation=normalisation, bounds=scaled.bounds)

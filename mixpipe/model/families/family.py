@@ -40,6 +40,14 @@ class MomentsOfRows(Protocol):
         ...
 
 
+class SlopesOfRows(Protocol):
+    """The log density of rows and its derivatives: six numbers for each row."""
+
+    def __call__(self, x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+        """Evaluate for each row."""
+        ...
+
+
 class Sampler(Protocol):
     """Draws of true values of a component."""
 
@@ -80,6 +88,10 @@ class Family:
         Mean and variance of the true value given each observed one; `x` and 0 where ``err = 0``.
     sample : callable
         ``sample(n, mean, sigma, shape, rng)``, `n` true values.
+    slopes : callable or None
+        The log density of observed values, its first derivatives with respect to the mean and to ln sigma, and the
+        second ones (mean twice, mean and ln sigma, ln sigma twice), shape (6, n_rows); None if an optimiser has to use
+        differences.
     """
 
     name: str
@@ -94,6 +106,7 @@ class Family:
     sample: Sampler
     has_edge: bool = False
     by_quadrature: bool = False
+    slopes: SlopesOfRows | None = None
 
     @property
     def log_shape(self) -> bool:
@@ -106,6 +119,15 @@ def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRow
 
     def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
         return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))[0]
+
+    return function
+
+
+def slopes_of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> SlopesOfRows:
+    """As `of_rows`, for a log density and its derivatives."""
+
+    def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+        return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))
 
     return function
 

@@ -18,9 +18,9 @@ from scipy.special import erfcx, log_ndtr
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.families import gaussian
-from mixpipe.model.families.family import Family, RowFunction, moments_of_rows, of_rows
+from mixpipe.model.families.family import Family, RowFunction, moments_of_rows, of_rows, slopes_of_rows
 from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp
-from mixpipe.model.families.quadrature import CUTOFF, log_integral, moments
+from mixpipe.model.families.quadrature import CUTOFF, log_integral, log_integral_and_moments, moments
 
 _SQRT_2 = math.sqrt(2.0)
 # Step in units of the width at the sharpest curvature, with a constant for the double-exponential decline in ln z.
@@ -103,6 +103,10 @@ class _Rows:
         """True value minus the base."""
         return self.base[rows, None] * np.expm1(r)
 
+    def score(self, rows: NDArray[np.intp], r: Array) -> Array:
+        """ln(z / median) in units of the width."""
+        return (self.anchor[rows, None] + r) / self.width
+
     def window(self) -> tuple[Array, Array, Array]:
         """Interval in r that contains the integrand down to exp(-CUTOFF) of its peak, and the step."""
         x, err, s, base = self.x, self.err, self.width, self.base
@@ -173,6 +177,66 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     rows = _Rows(x, err, median, width)
     constant = rows.log_limit - np.log(err) - 2.0 * LOG_SQRT_2PI - math.log(width)
     return log_integral(rows.log_integrand, *rows.window()) + constant
+
+
+def slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log density of observed values and its derivatives."""
+    median, width = _median_width(mean, sigma)
+    rows = _Rows(x, err, median, width)
+    constant = rows.log_limit - np.log(err) - 2.0 * LOG_SQRT_2PI - math.log(width)
+    value, moments_of_score = log_integral_and_moments(rows.log_integrand, rows.score, *rows.window())
+    return _with_slopes(value + constant, moments_of_score, mean, sigma, width)
+
+
+def plain_slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log density of true values and its derivatives."""
+    _, score, width = _log_prior(x, mean, sigma)
+    value = plain_logpdf(x, err, mean, sigma, shape)
+    return _with_slopes(value, np.stack([score, *np.zeros((3, x.size))]), mean, sigma, width)
+
+
+def point_slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+    """Log density of observed values of a component of zero width, and its derivatives."""
+    score = (x - mean) / err
+    none = np.zeros_like(x)
+    return np.stack([gaussian.logpdf(x, err, mean, 0.0, shape), score / err, none, -1.0 / err**2, none, none])
+
+
+def _with_slopes(value: Array, moments_of_score: Array, mean: float, sigma: float, width: float) -> Array:
+    """The derivatives of a log density, from the moments of the score u = (ln z - ln median) / s given each row.
+
+    The first derivatives with respect to mu = ln median and ln s are E u / s and E u^2 - 1 (Fisher's identity); the
+    second ones are the mean second derivatives of the prior plus the covariance of its first ones (Louis 1982). With
+    q = (sigma / mean)^2 and L = s^2 = ln(1 + q), mu is ln mean - L / 2 and ln s is ln(L) / 2.
+    """
+    m, c2, c3, c4 = moments_of_score
+    square = m**2 + c2
+    by_mu, by_log_s = m / width, square - 1.0
+    mu_mu = (c2 - 1.0) / width**2
+    mu_log_s = (c3 + 2.0 * m * c2 - 2.0 * m) / width
+    log_s_log_s = c4 + 4.0 * m * c3 + 4.0 * m**2 * c2 - c2**2 - 2.0 * square
+
+    q, variance = (sigma / mean) ** 2, width**2
+    # Derivatives of L with respect to (mean, ln sigma).
+    a, b = 2.0 * q / (1.0 + q), 4.0 * q / (1.0 + q) ** 2
+    first = np.array([-a / mean, a])
+    second = np.array([[(a + b) / mean**2, -b / mean], [-b / mean, b]])
+    mu = np.array([1.0 / mean, 0.0]) - 0.5 * first
+    mu_2 = np.array([[-1.0 / mean**2, 0.0], [0.0, 0.0]]) - 0.5 * second
+    log_s = 0.5 * first / variance
+    log_s_2 = 0.5 * second / variance - 2.0 * np.multiply.outer(log_s, log_s)
+
+    def twice(i: int, j: int) -> Array:
+        return (
+            mu_mu * (mu[i] * mu[j])
+            + mu_log_s * (mu[i] * log_s[j] + mu[j] * log_s[i])
+            + log_s_log_s * (log_s[i] * log_s[j])
+            + by_mu * mu_2[i, j]
+            + by_log_s * log_s_2[i, j]
+        )
+
+    once = [by_mu * mu[i] + by_log_s * log_s[i] for i in (0, 1)]
+    return np.stack([value, *once, twice(0, 0), twice(0, 1), twice(1, 1)])
 
 
 def _log_prior(x: Array, mean: float, sigma: float) -> tuple[Array, Array, float]:
@@ -269,4 +333,5 @@ LOGNORMAL = Family(
     posterior=moments_of_rows(_or_gaussian(posterior, gaussian.posterior), gaussian.posterior),
     sample=sample,
     by_quadrature=True,
+    slopes=slopes_of_rows(slopes, plain_slopes, point_slopes),
 )

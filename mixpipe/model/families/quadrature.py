@@ -55,6 +55,36 @@ def moments(
     return mean, variance
 
 
+def log_integral_and_moments(
+    log_integrand: LogIntegrand, value: LogIntegrand, low: Array, high: Array, step: Array
+) -> tuple[Array, Array]:
+    """Log of an integral, and the mean and central moments of orders 2 to 4 of a quantity weighted by the integrand.
+
+    Returns
+    -------
+    log_integral : ndarray, shape (n_rows,)
+    moments : ndarray, shape (4, n_rows)
+    """
+    out, moments_of_value = np.empty_like(low), np.empty((4, low.size))
+    for rows, nodes, spacing in _blocks(low, high, step):
+        log_values = log_integrand(rows, nodes)
+        peak = log_values.max(axis=1)
+        weights = np.exp(log_values - peak[:, None])
+        total = weights.sum(axis=1)
+        out[rows] = peak + np.log(spacing * total)
+        weights /= total[:, None]
+        values = value(rows, nodes)
+        mean = (weights * values).sum(axis=1)
+        away = values - mean[:, None]
+        moments_of_value[0, rows] = mean
+        for order in (1, 2, 3):
+            weights *= away
+            if order == 1:
+                weights *= away
+            moments_of_value[order, rows] = weights.sum(axis=1)
+    return out, moments_of_value
+
+
 def _blocks(low: Array, high: Array, step: Array) -> Iterator[tuple[NDArray[np.intp], Array, Array]]:
     """Blocks of rows with about equal numbers of nodes."""
     n_nodes = np.ceil((high - low) / step).astype(np.intp) + 1

@@ -442,10 +442,11 @@ def _release_problems(
             if missing:  # as likely as not in all files alike
                 return
             for column in catalog.densities:
-                if isinstance(column.grid, str):
-                    from mixpipe.catalog.densities import find_grid
+                from mixpipe.catalog.densities import find_grid
 
-                    find_grid(file, column.grid, **reading_options(catalog))
+                for grid in (column.grid,) if isinstance(column.grid, str) else column.grid:
+                    if isinstance(grid, str):
+                        find_grid(file, grid, **reading_options(catalog))
     except MixpipeError as error:
         yield error
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from mixpipe.base.arrays import Array
+from mixpipe.base.arrays import Array, histogram_heights
 from mixpipe.base.presentation import count
-from mixpipe.model.mixture import Mixture
+from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.figures.style import (
     DATA_COLOUR,
     DATA_FILL,
@@ -44,14 +44,24 @@ class Example:
         Text above the panel.
     grid, density : ndarray
         Grid and density, in any normalisation.
-    mixture : Mixture
-        Mixture fitted to the density.
+    fitted : TruncatedMixture
+        The mixture that was fitted to the density, truncated at the ends of the grid.
+    edges : ndarray or None
+        Edges of the bins if the density is a histogram.
     """
 
     title: str
     grid: Array
     density: Array
-    mixture: Mixture
+    fitted: TruncatedMixture
+    edges: Array | None = None
+
+    @property
+    def heights(self) -> Array:
+        """The density, divided by its integral."""
+        if self.edges is None:
+            return np.asarray(self.density / np.trapezoid(self.density, self.grid))
+        return histogram_heights(self.edges, self.density)
 
 
 def example_title(word: str, name: object, n_components: int, ks: float) -> str:
@@ -81,7 +91,7 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
         figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)
         panels = figure.subplots(len(examples), 1, squeeze=False)[:, 0]
         for axes, example in zip(panels, examples, strict=True):
-            _draw(axes, example.grid, example.density / np.trapezoid(example.density, example.grid), example.mixture)
+            _draw(axes, example)
             axes.set_title(example.title, loc="left", parse_math=False)
             axes.set_ylabel("density")
         panels[-1].set_xlabel(axis_label(label, unit), parse_math=False)
@@ -103,18 +113,25 @@ def heading(n_fitted: int, median_ks: float, n_rejected: int) -> str:
     return f"{text} · {count(n_rejected)} rejected" if n_rejected else text
 
 
-def _draw(axes: Axes, t: Array, density: Array, mixture: Mixture) -> None:
+def _draw(axes: Axes, example: Example) -> None:
+    t, density, fitted = example.grid, example.heights, example.fitted
+    mixture = fitted.mixture
+    edges = t if example.edges is None else example.edges
     seen = t[density > _FAINT * density.max()]
-    margin = max(_MARGIN * (seen[-1] - seen[0]), 2.0 * float(np.diff(t).max()))
-    low, high = max(seen[0] - margin, t[0]), min(seen[-1] + margin, t[-1])
+    margin = max(_MARGIN * (seen[-1] - seen[0]), 2.0 * float(np.diff(edges).max()))
+    low, high = max(seen[0] - margin, edges[0]), min(seen[-1] + margin, edges[-1])
     fine = np.linspace(low, high, _POINTS)
-    axes.fill_between(t, density, color=DATA_FILL, linewidth=0.0)
-    axes.plot(t, density, color=DATA_COLOUR, linewidth=0.6, marker=".", markersize=2.5)
+    if example.edges is None:
+        axes.fill_between(t, density, color=DATA_FILL, linewidth=0.0)
+        axes.plot(t, density, color=DATA_COLOUR, linewidth=0.6, marker=".", markersize=2.5)
+    else:
+        axes.stairs(density, edges, fill=True, color=DATA_FILL, linewidth=0.0)
+        axes.stairs(density, edges, color=DATA_COLOUR, linewidth=0.6)
     if mixture.n_components > 1:
         for j in range(mixture.n_components):
             colour, dashes, _ = component_style(j)
-            alone = Mixture(np.ones(1), mixture.means[j : j + 1], mixture.sigmas[j : j + 1])
-            axes.plot(fine, mixture.weights[j] * alone.pdf(fine), color=colour, linestyle=dashes, linewidth=1.0)
-    axes.plot(fine, mixture.pdf(fine), color=MODEL_COLOUR, linewidth=1.3)
+            part = mixture.weights[j] * mixture.component(j).pdf(fine) / fitted.inside
+            axes.plot(fine, part, color=colour, linestyle=dashes, linewidth=1.0)
+    axes.plot(fine, fitted.pdf(fine), color=MODEL_COLOUR, linewidth=1.3)
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0.0)

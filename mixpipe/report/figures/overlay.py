@@ -35,8 +35,6 @@ _MOST = 6
 _ONE_COLUMN = 3
 # Heights of the old and of the new components in their strip.
 _LEVELS = (1.0, 0.0)
-# Differences less significant than this are not written below a pair of components.
-_MARKED = 2.0
 # Largest number of lines of these remarks in the strip, and the height of a line.
 _LINES, _LINE = 3, 0.9
 # Ends of the strip without remarks, and the distance in inches from the old components to the new ones.
@@ -168,7 +166,7 @@ def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
 
 
 def _heading(panel: Panel, width: int) -> str:
-    """The verdict, and on a second line the evidence for it."""
+    """The verdict with its evidence, and on a second line what has changed in numbers."""
     comparison, rows = panel.comparison, panel.comparison.rows
     name = wrap(panel.label, width - len(comparison.verdict) - 2, 1)
     parts = [
@@ -179,7 +177,8 @@ def _heading(panel: Panel, width: int) -> str:
     if math.isfinite(rows.n_common):
         parts[2] = f"rows +{rows.n_added:,.0f} −{rows.n_dropped:,.0f}"
         parts += [f"{rows.n_revised:,.0f} revised"] * (rows.n_revised > 0)
-    return f"{name}: {comparison.verdict}\n{wrap(' · '.join(parts), width, 2)}"
+    basis, numbers = wrap(comparison.judgement.basis, width, 3), wrap(" · ".join(parts), width, 2)
+    return f"{name}: {comparison.verdict}\n{basis}\n{numbers}"
 
 
 def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
@@ -198,18 +197,18 @@ def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -
     remarks = []
     for j, k in comparison.pairs:
         means = (float(comparison.old.mixture.means[j]), float(comparison.new.mixture.means[k]))
-        largest = max(
+        largest, finding = max(
             (
-                each
-                for each in comparison.differences
-                if (each.component_old, each.component_new) == (j + 1, k + 1) and abs(each.significance) >= _MARKED
+                (each, finding)
+                for each, finding in zip(comparison.differences, comparison.judgement.findings, strict=True)
+                if (each.component_old, each.component_new) == (j + 1, k + 1) and finding
             ),
-            key=lambda each: abs(each.significance),
-            default=None,
+            key=lambda pair: abs(pair[0].significance),
+            default=(None, ""),
         )
-        strip.plot(means, _LEVELS, color=NOTE_COLOUR, linewidth=0.6 if largest is None else 1.6, zorder=1)
+        strip.plot(means, _LEVELS, color=NOTE_COLOUR, linewidth=1.6 if finding == "shifted" else 0.6, zorder=1)
         if largest is not None:
-            text = f"{largest.parameter} {largest.significance:+.1f}σ".replace("-", "−")
+            text = f"{finding}: {largest.parameter} {largest.significance:+.1f}σ".replace("-", "−")
             remarks.append((abs(largest.significance), means[1], text))
     for fit, level, colour, lone, word in (
         (comparison.old, _LEVELS[0], _OLD[0], comparison.vanished, "vanished"),
