@@ -597,7 +597,10 @@ class _Entry:
         self.uneven: NDArray[np.bool_] | None = None
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
-        self.stored_unit = parse_unit(self._column(settings.value).unit)
+        given = settings.file_unit
+        self.stored_unit = parse_unit(given or self._column(settings.value).unit)
+        if given is not None and isinstance(self.stored_unit, u.UnrecognizedUnit):
+            raise self.refuse(f"unknown file_unit {excerpt(given)!r}", "a unit that Astropy knows, such as Msun or mag")
         self.target_unit = parse_unit(settings.unit) or self.stored_unit
         if isinstance(self.target_unit, u.UnrecognizedUnit) and self.target_unit != self.stored_unit:
             raise self.refuse(
@@ -682,7 +685,8 @@ class _Entry:
     def _error(self, name: str) -> Array:
         """An error column in the power of the target unit that its kind implies."""
         power = _ERROR_POWERS[self.settings.error_kind]
-        own = _linear(parse_unit(self._column(name).unit))
+        unit = parse_unit(self._column(name).unit) if self.settings.file_unit is None else None
+        own = _linear(unit)
         target = _linear(self.target_unit)
         if own is None or target is None:
             return self._numbers(name) * abs(self.factor) ** power
@@ -701,7 +705,7 @@ class _Entry:
         except (u.UnitsError, ValueError, TypeError):
             raise self.refuse(
                 f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
-                f"a multiple of {expected}",
+                f"a multiple of {expected}; `file_unit` overrides the units of the file",
             ) from None
 
     def _column(self, name: str) -> Any:

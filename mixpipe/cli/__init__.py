@@ -149,6 +149,7 @@ def main() -> None:
     help="Fit the logarithm of the values, errors propagated.",
 )
 @click.option("--unit", metavar="UNIT", help="Convert values and errors to this unit.")
+@click.option("--file-unit", metavar="UNIT", help="Unit of value and error in the file, whatever it says.")
 @click.option(
     "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
 )

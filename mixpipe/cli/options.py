@@ -30,6 +30,7 @@ _COLUMN_KEYS = (
     "bins",
     "transform",
     "unit",
+    "file_unit",
     "limit_flag",
     "upper_limit",
     "lower_limit",

@@ -42,6 +42,7 @@ class ColumnSettings:
     bins: tuple[str, str, str] | None = _default("column", "bins")
     transform: str = _default("column", "transform")
     unit: str | None = _default("column", "unit")
+    file_unit: str | None = _default("column", "file_unit")
     limit_flag: str | None = _default("column", "limit_flag")
     upper_limit: str | None = _default("column", "upper_limit")
     lower_limit: str | None = _default("column", "lower_limit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -91,10 +92,27 @@ def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
 def parse_unit(unit: object) -> u.UnitBase | None:
     """An Astropy unit from a unit or its text in the usual spellings; unknown text is kept as it is, blank is None.
 
-    >>> parse_unit("mas yr-1")
-    Unit("mas / yr")
+    >>> parse_unit("mas yr-1"), parse_unit("nanomaggies^(-2)"), parse_unit("degrees / year")
+    (Unit("mas / yr"), Unit("1 / nmgy2"), Unit("deg / yr"))
     """
     return None if unit is None else _parsed(str(unit).strip())
+
+
+# Words that surveys use for units, with the spelling that Astropy knows.
+_SPELLINGS = {
+    "ABmag": "mag(AB)", "AB mag": "mag(AB)", "mag_AB": "mag(AB)", "STmag": "mag(ST)",
+    "mags": "mag", "magnitude": "mag", "magnitudes": "mag",
+    "nanomaggies": "nmgy", "nanomaggy": "nmgy", "maggies": "mgy", "maggy": "mgy",
+    "degree": "deg", "degrees": "deg", "arcsecond": "arcsec", "arcseconds": "arcsec", "arcsecs": "arcsec",
+    "arcminute": "arcmin", "arcminutes": "arcmin", "radians": "rad", "hours": "h", "days": "d", "day": "d",
+    "years": "yr", "year": "yr", "minutes": "min", "seconds": "s", "sec": "s", "secs": "s",
+    "parsec": "pc", "parsecs": "pc", "Angstroms": "Angstrom", "angstroms": "Angstrom", "microns": "micron",
+    "kelvin": "K", "Kelvin": "K", "solar masses": "Msun", "solar mass": "Msun", "M_sun": "Msun", "Msol": "Msun",
+    "solar radii": "Rsun", "R_sun": "Rsun", "L_sun": "Lsun", "percent": "%", "counts": "ct", "electrons": "electron",
+}  # fmt: skip
+_WORD = re.compile(
+    "|".join(rf"(?<![A-Za-z_]){re.escape(word)}(?![A-Za-z_])" for word in sorted(_SPELLINGS, key=len)[::-1])
+)
 
 
 # Trying one spelling after the other is slow for a column of many blocks, so that results are cached.
@@ -102,11 +120,12 @@ def parse_unit(unit: object) -> u.UnitBase | None:
 def _parsed(text: str) -> u.UnitBase | None:
     if not text or text == "---":
         return None
-    for spelling in ("generic", "fits", "cds"):
-        try:
-            return u.Unit(text, format=spelling)
-        except ValueError:
-            continue
+    for words in (text, _WORD.sub(lambda found: _SPELLINGS[found[0]], text)):
+        for spelling in ("generic", "fits", "cds"):
+            try:
+                return u.Unit(words, format=spelling)
+            except ValueError:
+                continue
     return u.Unit(text, parse_strict="silent")
 
 

@@ -352,7 +352,8 @@ def _named_in_comments(
     for comment in comments:
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
             names = _split(comment.lstrip("#"), mark)
-            if len(names) == len(fields) and all(names) and not any(map(is_number, names)):
+            words = all(names) and not any(is_number(name) or name.endswith((",", ";")) for name in names)
+            if len(names) == len(fields) and words:
                 candidates.append(tuple(names))
                 break
     if not candidates:

@@ -1,0 +1,477 @@
+"""Files as people have them: each kind in two spellings, read as an expert reads it, or refused or doubted in words."""
+
+import gzip
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.catalog import read_catalog
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.reading import list_columns, read_blocks
+from mixpipe.config.settings import ColumnSettings
+
+NAMES = [f"S{i:03d}" for i in range(12)]
+MASS = np.array([9.077, 9.036, 8.764, 5.064, 4.406, 8.547, 4.902, 8.149, 9.339, 4.338, 4.603, 5.323])
+ERROR = np.array([0.182, 0.128, 0.187, 0.057, 0.055, 0.053, 0.087, 0.087, 0.078, 0.135, 0.056, 0.139])
+
+
+def rows(separator=" ", **changed):
+    """Lines of name, mass and error; `changed` gives other texts for a mass, as ``r3="..."``."""
+    masses = [changed.get(f"r{i}", f"{mass:.3f}") for i, mass in enumerate(MASS)]
+    return [
+        separator.join((name, mass, f"{error:.3f}")) for name, mass, error in zip(NAMES, masses, ERROR, strict=True)
+    ]
+
+
+def write(path, *lines, encoding="utf-8"):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+def doubts(table):
+    return [text for file in table.meta["files"] for text in file.get("doubts", ())]
+
+
+def is_right(table, mass="mass", error="e_mass"):
+    np.testing.assert_allclose(np.asarray(table[mass], dtype=float), MASS, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(table[error], dtype=float), ERROR, rtol=1e-6)
+    return True
+
+
+# Machine-readable tables
+
+
+DESCRIPTION = [
+    "Byte-by-byte Description of file: table1.dat",
+    "-" * 80,
+    "   Bytes Format Units   Label   Explanations",
+    "-" * 80,
+    "   1-  4 A4     ---     Name    Star name",
+    "   6- 11 F6.3   dex     FeH     {mark} Metallicity",
+    "  13- 17 F5.3   dex     e_FeH   ? Error",
+    "-" * 80,
+]
+
+
+def described(mark, word="Byte-by-byte"):
+    return [line.format(mark=mark).replace("Byte-by-byte", word) for line in DESCRIPTION]
+
+
+def fixed(null):
+    """Rows of fixed width, of which two have the mark of a missing value."""
+    cells = [null if i in (0, 9) else f"{mass - 4.0:6.3f}" for i, mass in enumerate(MASS)]
+    return [f"{name} {cell:>6} {error:5.3f}" for name, cell, error in zip(NAMES, cells, ERROR, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "null"),
+    [
+        ("?=-9.99+", "-9.99"),
+        ("?=-9.99;", "-9.99"),
+        ("?+=-9.99", "-9.99"),
+        ("[-3/1]?=-9.99-", "-9.99"),
+        ("?=-99", "-99.00"),
+        ("?=-1", "-1.000"),
+        ("?=-99.", "-99"),
+    ],
+)
+def test_marks_of_missing_values_are_numbers(tmp_path, mark, null):
+    table = read_catalog(write(tmp_path / "mrt.txt", "Title: T", *described(mark), *fixed(null)))
+    assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 9]
+    np.testing.assert_allclose(table["FeH"].compressed(), np.delete(MASS, [0, 9]) - 4.0, atol=1e-9)
+    assert str(table["FeH"].unit) == "dex"
+
+
+@pytest.mark.parametrize("word", ["Byte-per-byte", "BYTE-BY-BYTE"])
+def test_descriptions_in_other_words(tmp_path, word):
+    table = read_catalog(write(tmp_path / "old.txt", "Title: T", *described("?=-9.99", word), *fixed("-9.99")))
+    assert (len(table), table["FeH"].mask.sum()) == (12, 2)
+
+
+@pytest.mark.parametrize("pattern", ["table1.dat", "table*.dat"])
+def test_a_readme_beside_the_rows(tmp_path, pattern):
+    other = [line.replace("table1.dat", "other.dat") for line in described("")]
+    lines = [line.replace("table1.dat", pattern) for line in described("?=-9.99")]
+    write(tmp_path / "ReadMe", "J/ApJ/1/1  A catalog", *other, "", *lines)
+    table = read_catalog(write(tmp_path / "table1.dat", *fixed("-9.99")))
+    assert table.colnames == ["Name", "FeH", "e_FeH"]
+    assert (len(table), table["FeH"].mask.sum()) == (12, 2)
+
+
+def test_two_tables_in_one_file_are_refused(tmp_path):
+    path = write(tmp_path / "two.txt", "Title: T", *described(""), *fixed("1.0"), *described(""), *fixed("1.0"))
+    with pytest.raises(CatalogError, match="the file describes 2 tables"):
+        read_catalog(path)
+
+
+# Text
+
+
+@pytest.mark.parametrize("separator", [" ", ",", "\t"])
+def test_rows_that_are_struck_out_are_counted(tmp_path, separator):
+    lines = rows(separator)
+    lines[4] = "#" + lines[4]
+    table = read_catalog(write(tmp_path / "t.dat", separator.join(("name", "mass", "e_mass")), *lines))
+    assert table["name"].tolist() == [name for i, name in enumerate(NAMES) if i != 4]
+    (said,) = doubts(table)
+    assert "1 row left out as commented out with #, the first in line 6" in said
+    # In blocks, too, and said once.
+    blocks = list(read_blocks(tmp_path / "t.dat", rows=5))
+    assert sum(map(len, blocks)) == 11
+    assert doubts(blocks[0]) == [said]
+
+
+def test_names_that_begin_with_a_hash_are_rows(tmp_path):
+    lines = ["#" + line for line in rows(",")]
+    table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *lines))
+    assert table["name"][0] == "#S000"
+    assert is_right(table)
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "d1.csv"), (" ", "d1.dat")])
+def test_a_table_without_a_header_is_refused(tmp_path, separator, name):
+    with pytest.raises(CatalogError, match="no header line: the first line looks like a row, 'S000"):
+        read_catalog(write(tmp_path / name, *rows(separator)))
+
+
+def test_names_that_are_numbers_are_doubted(tmp_path):
+    table = read_catalog(write(tmp_path / "t.csv", "name,2000,2001", "a,1.5,2.5", "b,3.5,4.5"))
+    assert table.colnames == ["name", "2000", "2001"]
+    assert "the names of 2 columns are numbers, the first is '2000': is this a row?" in doubts(table)[0]
+
+
+@pytest.mark.parametrize(
+    "comments",
+    [
+        ["# name mass e_mass", "#"],
+        ["# name mass e_mass", "# S000 .. S011, by hand"],
+        ["# My stars", "# name, mass, e_mass"],
+        ["## name mass e_mass"],
+        ["#name\tmass\te_mass", "#"],
+    ],
+)
+def test_names_in_a_comment_that_is_not_the_last(tmp_path, comments):
+    table = read_catalog(write(tmp_path / "c.dat", *comments, *rows()))
+    assert table.colnames == ["name", "mass", "e_mass"]
+    assert is_right(table)
+
+
+def test_a_comment_with_units_below_the_names(tmp_path):
+    for units in ("# - Msun Msun", "# -- [Msun] [Msun]"):
+        table = read_catalog(write(tmp_path / "c.dat", "# name mass e_mass", units, *rows()))
+        assert table.colnames == ["name", "mass", "e_mass"]
+        assert str(table["mass"].unit) == "solMass"
+
+
+def test_columns_that_are_numbered_in_comments(tmp_path):
+    plain = ["# 1 name", "# 2 mass", "# 3 e_mass"]
+    table = read_catalog(write(tmp_path / "c.dat", *plain, *rows()))
+    assert table.colnames == ["name", "mass", "e_mass"]
+    sextractor = [
+        "#   1 NUMBER      Running object number",
+        "#   2 MAG_APER    Magnitudes in apertures    [mag]",
+        "#   4 FLAGS       Extraction flags",
+    ]
+    lines = [f"{i} {mass:.3f} {error:.3f} 0" for i, (mass, error) in enumerate(zip(MASS, ERROR, strict=True))]
+    table = read_catalog(write(tmp_path / "s.cat", *sextractor, *lines))
+    assert table.colnames == ["NUMBER", "MAG_APER", "MAG_APER_1", "FLAGS"]
+    assert is_right(table, "MAG_APER", "MAG_APER_1")
+    assert str(table["MAG_APER"].unit) == "mag"
+
+
+def test_tables_of_vizier_have_units_and_dashes(tmp_path):
+    head = ["#", "#   VizieR Astronomical Server", "#Column\tmass\t(F6.3)\tMass", "name\tmass\te_mass"]
+    for units, dashes in ((" \tMsun\tMsun", "----\t------\t-----"), ("\tMsun\tMsun", "-\t-\t-")):
+        table = read_catalog(write(tmp_path / "v.tsv", *head, units, dashes, *rows("\t")))
+        assert is_right(table)
+        assert str(table["mass"].unit) == "solMass"
+        assert list_columns(tmp_path / "v.tsv")["e_mass"] == "solMass"
+
+
+@pytest.mark.parametrize("types", ["4S\t6N\t6N", "S\tN\tN"])
+def test_rdb_has_a_line_of_types(tmp_path, types):
+    table = read_catalog(write(tmp_path / "a.rdb", "# RDB", "name\tmass\te_mass", types, *rows("\t")))
+    assert is_right(table)
+
+
+def test_fitres_of_snana(tmp_path):
+    lines = [f"SN: {line}" for line in rows()]
+    for head in (["NVAR: 3", "VARNAMES: CID mass e_mass"], ["VARNAMES:  CID mass e_mass"]):
+        table = read_catalog(write(tmp_path / "a.FITRES", *head, *lines))
+        assert is_right(table)
+
+
+@pytest.mark.parametrize("word", ["...", "--", " N/A ", "---", "INDEF", "…"])
+def test_words_for_a_missing_value_among_numbers(tmp_path, word):
+    table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3=word)))
+    assert np.flatnonzero(table["mass"].mask).tolist() == [3]
+    assert table["mass"].dtype == np.float64
+
+
+@pytest.mark.parametrize("text", ["5.064D+00", " 5.064 ", "0.5064d1"])
+def test_numbers_in_other_spellings(tmp_path, text):
+    assert is_right(read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3=text))))
+    blocks = list(read_blocks(tmp_path / "t.csv", rows=5))
+    assert is_right(Table({name: np.ma.concatenate([part[name] for part in blocks]) for name in ("mass", "e_mass")}))
+
+
+def test_text_among_numbers_is_named_with_its_row(tmp_path):
+    table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3="see note")))
+    with pytest.raises(CatalogError, match=r"column 'mass' has text in 1 of 12 rows, the first is 'see note' in row 4"):
+        prepare_column(table, ColumnSettings("mass", "mass", "e_mass"))
+
+
+@pytest.mark.parametrize("name", ["Mass, in Msun", "Masse [M☉]"])
+def test_tables_of_spreadsheets(tmp_path, name):
+    header = f"name;{name};e_mass"
+    marked = write(tmp_path / "a.csv", header, *rows(";"), encoding="utf-8-sig")
+    assert is_right(read_catalog(marked), name)
+    told = write(tmp_path / "b.csv", "sep=;", header, *rows(";"))
+    assert is_right(read_catalog(told), name)
+    commas = write(tmp_path / "c.csv", header, *(line.replace(".", ",") for line in rows(";")))
+    assert is_right(read_catalog(commas, decimal=","), name)
+    with pytest.raises(CatalogError, match="'9,077' in row 1, .* expected numbers; `decimal` for a comma"):
+        prepare_column(read_catalog(commas), ColumnSettings("m", name))
+
+
+# VOTable
+
+
+def votable(status=None, prefix="", start=""):
+    info = "" if status is None else f'<{prefix}INFO name="QUERY_STATUS" value="{status}">why</{prefix}INFO>'
+    body = "".join(
+        f"<{prefix}TR><{prefix}TD>{mass}</{prefix}TD><{prefix}TD>{error}</{prefix}TD></{prefix}TR>"
+        for mass, error in zip(MASS, ERROR, strict=True)
+    )
+    space = f"xmlns{':' + prefix[:-1] if prefix else ''}"
+    fields = "".join(f'<{prefix}FIELD name="{name}" datatype="double"/>' for name in ("mass", "e_mass"))
+    return (
+        f'<?xml version="1.0"?>{start}<{prefix}VOTABLE version="1.3" {space}="http://www.ivoa.net/xml/VOTable/v1.3">'
+        f'<{prefix}RESOURCE type="results"><{prefix}INFO name="QUERY_STATUS" value="OK"/><{prefix}TABLE>{fields}'
+        f"<{prefix}DATA><{prefix}TABLEDATA>{body}</{prefix}TABLEDATA></{prefix}DATA></{prefix}TABLE>{info}"
+        f"</{prefix}RESOURCE></{prefix}VOTABLE>"
+    )
+
+
+def test_a_query_that_was_cut_short_is_doubted_and_one_that_failed_is_refused(tmp_path):
+    assert doubts(read_catalog(write(tmp_path / "whole.vot", votable()))) == []
+    table = read_catalog(write(tmp_path / "short.vot", votable("OVERFLOW")))
+    assert is_right(table)
+    assert "the table is cut short: the query reached its limit of rows (OVERFLOW) (why)" in doubts(table)[0]
+    with pytest.raises(CatalogError, match=r"the query ended with status ERROR \(why\)"):
+        read_catalog(write(tmp_path / "failed.vot", votable("ERROR")))
+
+
+@pytest.mark.parametrize("options", [{"prefix": "vot:"}, {"start": f"<!-- {'long ' * 1500} -->"}])
+def test_votables_are_recognised_wherever_the_mark_stands(tmp_path, options):
+    assert is_right(read_catalog(write(tmp_path / "a.dat", votable(**options))))
+
+
+# ECSV, IPAC, LaTeX
+
+
+def test_nulls_of_gaia(tmp_path):
+    head = ["# %ECSV 1.0", "# ---", "# delimiter: ','", "# datatype:"]
+    for name, kind in (("id", "int64"), ("mass", "float64"), ("teff", "int32"), ("flag", "bool")):
+        head += ["# -", f"#   name: {name}", f"#   datatype: {kind}"]
+    lines = ["id,mass,teff,flag", '1,9.5,null,"True"', "2,null,5000,null", '3,4.5,6000,"False"']
+    plain = write(tmp_path / "a.csv", *head, *lines)
+    packed = tmp_path / "b.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    for path in (plain, packed):
+        table = read_catalog(path)
+        assert {name: np.flatnonzero(table[name].mask).tolist() for name in ("mass", "teff", "flag")} == {
+            "mass": [1],
+            "teff": [0],
+            "flag": [1],
+        }
+
+
+def test_times_and_coordinates_leave_the_other_columns_readable(tmp_path):
+    from astropy.coordinates import SkyCoord
+    from astropy.time import Time
+
+    for name, mixin in (("t", Time(np.full(12, 2459000.5), format="jd")), ("sky", SkyCoord(MASS, ERROR, unit="deg"))):
+        path = tmp_path / f"{name}.ecsv"
+        Table({name: mixin, "mass": MASS, "e_mass": ERROR}).write(path, format="ascii.ecsv", overwrite=True)
+        table = read_catalog(path)
+        assert table.colnames == ["mass", "e_mass"]
+        with pytest.raises(CatalogError, match=f"column '{name}' holds {type(mixin).__name__}"):
+            read_catalog(path, [name])
+
+
+def test_ipac_tables(tmp_path):
+    head = [
+        "\\fixlen = T",
+        "|name |mass   |e_mass |",
+        "|char |double |double |",
+        "|     |Msun   |Msun   |",
+        "|null |null   |null   |",
+    ]
+    lines = [f" {name} {mass:7.3f} {error:7.3f} " for name, mass, error in zip(NAMES, MASS, ERROR, strict=True)]
+    for start in (head, head[1:]):
+        table = read_catalog(write(tmp_path / "a.tbl", *start, *lines))
+        assert is_right(table)
+        assert str(table["mass"].unit) == "solMass"
+
+
+@pytest.mark.parametrize("environment", ["deluxetable", "deluxetable*"])
+def test_tables_of_the_aas_in_latex(tmp_path, environment):
+    pairs = zip(NAMES, MASS, ERROR, strict=True)
+    body = [rf"{name} & ${mass} \pm {error}$ & \nodata & ${mass}^{{+0.2}}_{{-0.1}}$ \\" for name, mass, error in pairs]
+    head = r"\tablehead{\colhead{Name} & \colhead{mass} & \colhead{P} & \colhead{q}}"
+    path = write(
+        tmp_path / "a.tex",
+        rf"\begin{{{environment}}}{{cccc}}",
+        head,
+        r"\startdata",
+        *body,
+        r"\enddata",
+        rf"\end{{{environment}}}",
+    )
+    table = read_catalog(path)
+    assert is_right(table)
+    assert is_right(Table({"mass": table["q"], "e_mass": table["e_mass"]}))
+    assert set(table["E_q"]) == {0.2}
+    assert set(table["e_q"]) == {0.1}
+
+
+# FITS
+
+
+def test_columns_without_a_name_get_one(tmp_path):
+    hdu = fits.BinTableHDU.from_columns([fits.Column("a", "D", array=MASS), fits.Column("b", "D", array=ERROR)])
+    for missing in (("TTYPE1",), ("TTYPE1", "TTYPE2")):
+        for card in missing:
+            hdu.header.pop(card, None)
+        stored = b"".join([fits.PrimaryHDU().header.tostring().encode(), hdu.header.tostring().encode()])
+        data = np.stack([MASS, ERROR], axis=1).astype(">f8").tobytes()
+        (tmp_path / "t.fits").write_bytes(stored + data + bytes(-len(data) % 2880))
+        table = read_catalog(tmp_path / "t.fits")
+        assert table.colnames == ["col1", "b" if len(missing) == 1 else "col2"]
+        assert is_right(table, *table.colnames)
+
+
+def test_arrays_of_one_element_are_numbers(tmp_path):
+    columns = [
+        fits.Column("mass", "PD()", array=np.array([np.array([mass]) for mass in MASS], dtype=object)),
+        fits.Column("e_mass", "1D", dim="(1)", array=ERROR[:, None]),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
+    assert is_right(read_catalog(tmp_path / "t.fits"))
+
+
+@pytest.mark.parametrize("dim", ["(12)", None])
+def test_a_table_that_lies_on_its_side(tmp_path, dim):
+    columns = [
+        fits.Column(name, "12D", dim=dim, array=values[None]) for name, values in (("mass", MASS), ("e_mass", ERROR))
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "t.fits")
+    assert is_right(read_catalog(tmp_path / "t.fits"))
+    assert [len(part) for part in read_blocks(tmp_path / "t.fits", rows=5)] == [5, 5, 2]
+
+
+def test_a_single_row_in_front_is_about_the_file(tmp_path):
+    meta = fits.BinTableHDU.from_columns([fits.Column(f"k{i}", "D", array=[1.0]) for i in range(9)], name="META")
+    catalog = fits.BinTableHDU(Table({"mass": MASS, "e_mass": ERROR}), name="CAT")
+    fits.HDUList([fits.PrimaryHDU(), meta, catalog]).writeto(tmp_path / "t.fits")
+    table = read_catalog(tmp_path / "t.fits")
+    assert is_right(table)
+    assert "HDU 2 is read, since the table in HDU 1 has a single row" in doubts(table)[0]
+    assert len(read_catalog(tmp_path / "t.fits", hdu="META")) == 1
+
+
+@pytest.mark.parametrize(
+    ("unit", "error_unit", "kind", "expected"),
+    [
+        ("nanomaggies", "nanomaggies^(-2)", "ivar", "nmgy"),
+        ("nanomaggy", "1/nanomaggy^2", "ivar", "nmgy"),
+        ("ABmag", "mag", "sigma", "mag(AB)"),
+        ("degrees", "arcseconds", "sigma", "deg"),
+        ("days", "hours", "sigma", "d"),
+    ],
+)
+def test_units_as_surveys_spell_them(unit, error_unit, kind, expected):
+    table = Table({"x": MASS, "e": ERROR})
+    table["x"].unit, table["e"].unit = unit, error_unit
+    data = prepare_column(table, ColumnSettings("x", "x", "e", error_kind=kind))
+    assert data.unit == expected
+    factor = {"deg": 1.0 / 3600.0, "d": 1.0 / 24.0}.get(expected, 1.0)
+    np.testing.assert_allclose(data.err, factor * (ERROR**-0.5 if kind == "ivar" else ERROR))
+
+
+def test_a_unit_of_the_file_that_is_not_understood_is_overridden():
+    table = Table({"x": MASS, "e": ERROR})
+    table["x"].unit, table["e"].unit = "furlongs", "cubits"
+    with pytest.raises(CatalogError, match="`file_unit` overrides the units of the file"):
+        prepare_column(table, ColumnSettings("x", "x", "e"))
+    data = prepare_column(table, ColumnSettings("x", "x", "e", unit="m", file_unit="km"))
+    assert data.unit == "m"
+    np.testing.assert_allclose(data.err, 1000.0 * ERROR)
+    with pytest.raises(CatalogError, match="unknown file_unit 'cubits'"):
+        prepare_column(table, ColumnSettings("x", "x", "e", file_unit="cubits"))
+
+
+# HDF5 and folders
+
+
+def test_tables_of_vaex(tmp_path):
+    for path in ("/table/columns", "/stars/columns"):
+        file = tmp_path / f"{path[1:3]}.hdf5"
+        with h5py.File(file, "w") as store:
+            for name, values in (("mass", MASS), ("e_mass", ERROR)):
+                store[f"{path}/{name}/data"] = values
+                store[f"{path}/{name}"].attrs["unit"] = "Msun"
+            store[f"{path}/name/data"] = np.frombuffer("".join(NAMES).encode(), dtype="S1")
+            store[f"{path}/name/indices"] = 4 * np.arange(13)
+        table = read_catalog(file)
+        assert is_right(table)
+        assert table["name"].tolist() == NAMES
+        assert str(table["mass"].unit) == "solMass"
+        assert [len(part) for part in read_blocks(file, ["name"], rows=5)] == [5, 5, 2]
+
+
+def test_tables_of_pandas(tmp_path):
+    """As PyTables lays them out; names of columns are pickled there, and are not unpickled."""
+    fields = np.dtype([("index", "<i8"), ("values_block_0", "<f8", (2,))])
+    records = np.zeros(12, dtype=fields)
+    records["values_block_0"] = np.stack([MASS, ERROR], axis=1)
+    with h5py.File(tmp_path / "table.h5", "w") as store:
+        store["cat/table"] = records
+        store["cat"].attrs["pandas_type"] = np.bytes_(b"frame_table")
+        store["cat/table"].attrs["values_block_0_kind"] = np.bytes_(b"(lp0\nVmass\np1\naVe_mass\np2\na.")
+    assert is_right(read_catalog(tmp_path / "table.h5"))
+    with h5py.File(tmp_path / "fixed.h5", "w") as store:
+        store["cat/axis1"] = np.arange(12)
+        store["cat/block0_items"] = np.array([b"mass", b"e_mass"])
+        store["cat/block0_values"] = np.stack([MASS, ERROR], axis=1)
+        store["cat"].attrs["pandas_type"] = np.bytes_(b"frame")
+    assert is_right(read_catalog(tmp_path / "fixed.h5"))
+
+
+def test_a_folder_of_parquet_is_a_catalog(tmp_path):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    pixels = tmp_path / "hats" / "dataset" / "Norder=1" / "Dir=0"
+    pixels.mkdir(parents=True)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for i in range(3):
+        frame[4 * i : 4 * i + 4].to_parquet(pixels / f"Npix={i}.parquet")
+        frame[4 * i : 4 * i + 4].to_parquet(plain / f"part{i}.parquet")
+    # A sample of the rows, and metadata, are no rows.
+    frame[::3].to_parquet(tmp_path / "hats" / "dataset" / "data_thumbnail.parquet")
+    (tmp_path / "hats" / "dataset" / "_metadata").write_bytes(b"PAR1")
+    for folder in ("hats", "hats/dataset", "plain"):
+        assert is_right(read_catalog(tmp_path / folder))
+        assert len(expand_files(folder, tmp_path)) == 3
+    assert len(expand_files("hats/dataset/**/*.parquet", tmp_path)) == 3
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="empty is a folder without Parquet files"):
+        expand_files("empty", tmp_path)
