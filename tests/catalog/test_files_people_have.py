@@ -237,7 +237,7 @@ def test_tables_of_spreadsheets(tmp_path, name):
     assert is_right(read_catalog(told), name)
     commas = write(tmp_path / "c.csv", header, *(line.replace(".", ",") for line in rows(";")))
     assert is_right(read_catalog(commas, decimal=","), name)
-    with pytest.raises(CatalogError, match="'9,077' in row 1, .* expected numbers; `decimal` for a comma"):
+    with pytest.raises(CatalogError, match=r"'9,077' in row 1, .* expected numbers; `decimal` for a comma"):
         prepare_column(read_catalog(commas), ColumnSettings("m", name))
 
 
