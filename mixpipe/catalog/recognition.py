@@ -20,7 +20,7 @@ _SIDES = {
     "lower": (r"-", r"(?:low(?:er)?|lo|down|dn|minus|neg(?:ative)?)", r"(?:min|l|m|n|2)"),
 }
 _BOUNDS = {"upper": r"(?:max|[pq]?84|ub)", "lower": r"(?:min|[pq]?16|lb)"}
-_LIMITS = {"upper": r"(?:ul|up(?:per)?_?lim(?:it)?)", "lower": r"(?:ll|lo(?:w|wer)?_?lim(?:it)?)"}
+_LIMITS = {"upper": r"(?:ul|(?:up(?:per)?|hi(?:gh)?)_?lim(?:it)?)", "lower": r"(?:ll|lo(?:w|wer)?_?lim(?:it)?)"}
 
 _ERRORS = ("upper", "lower", "sigma", "ivar", "variance")
 _ROLES = {
@@ -44,6 +44,8 @@ _IDENTIFIER = re.compile(
     r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
     re.IGNORECASE,
 )
+_BOUND_LIMIT = re.compile("(?:hi|lo)(?:gh|w)?_?lim(?:it)?$", re.IGNORECASE)
+_VELOCITY = re.compile("v(?:el|r|rad|los|helio|lsr|bary|cmb|hel)(?:avg|mean)?")
 _BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
 _BANDS_OF = {role: re.compile(form, re.IGNORECASE) for role, form in (("sigma", _ERROR), ("ivar", _IVAR))}
 _BAND = re.compile("(?P<quantity>.+)_(?P<band>[A-Za-z][A-Za-z0-9]?)")
@@ -121,9 +123,11 @@ def _habits() -> Iterator[_Habit]:
         )
     yield from habit("ivar", f"{x}{_GAP}{_IVAR}", f"{_IVAR}{_GAPS}{x}")
     yield from habit("variance", f"{x}{_GAPS}{_VARIANCE}", f"{_VARIANCE}{_GAPS}{x}")
-    yield from habit("sigma", f"{x}{_GAP}{_ERROR}", f"{_ERROR}{_GAPS}{x}", f"er?_{x}")
+    # The distances of supernovae: MU_SH0ES_ERR_DIAG, and MUERR_FINAL beside MU.
+    yield from habit("sigma", f"{x}{_GAP}{_ERROR}_(?:diag|final|tot(?:al)?)", exact=True)
+    yield from habit("sigma", f"{x}{_GAP}{_ERROR}", f"{_ERROR}{_GAPS}{x}", f"er?_{x}", f"sig{_GAPS}{x}")
     # errX, eTeff: the capital distinguishes them from words that begin with these letters.
-    yield from habit("sigma", r"(?:err|sigma|sig|e)(?P<x>[A-Z].*)", case=True)
+    yield from habit("sigma", r"(?:[Ee]rr|[Ss]igma|[Ss]ig|e)(?P<x>[A-Z].*)", case=True)
     # SDSS psfMagErr_g, SExtractor MAGERR_AUTO, DESI FLUX_IVAR_G.
     yield from habit("sigma", f"{x}{_ERROR}{rest}")
     yield from habit("ivar", f"{x}{_IVAR}{rest}")
@@ -181,6 +185,7 @@ def find_measurements(columns: Mapping[str, Numbers | None]) -> tuple[list[Measu
             possible[name].pop(0)
     about = {name: readings[0] for name, readings in possible.items() if readings}
     _tell_bounds(about, columns)
+    _tell_limits(about, columns)
     # A column that has an error is itself a measurement: vlos_sigma next to vlos_sigma_err is a dispersion.
     for value in {reading.value for reading in about.values() if reading.role in _ERRORS}:
         about.pop(value, None)
@@ -251,18 +256,33 @@ class _Names:
 
     def __init__(self, columns: Mapping[str, Numbers | None]) -> None:
         self.values = {name for name, numbers in columns.items() if numbers is not None}
+        self.texts = set(columns) - self.values
         self._spellings: list[dict[str, set[str]]] = [{}, {}, {}]
         for name in self.values:
             for spelling, key in zip(self._spellings, _spelled(name), strict=True):
                 spelling.setdefault(key, set()).add(name)
 
     def find(self, name: str, exact: bool) -> str | None:
+        """The column with this name, of numbers if there is one."""
         if name in self.values or exact:
             return name if name in self.values else None
+        if name in self.texts:
+            return name
         for spelling, key in zip(self._spellings, _spelled(name), strict=True):
             if len(spelling.get(key, ())) == 1:
                 return next(iter(spelling[key]))
         return None
+
+    def find_longer(self, name: str, other: str) -> str | None:
+        """The only column of numbers whose name ends with this one, as aveVel with vel; V begins velocities."""
+        short = _spelled(name)[2]
+        fitting = [
+            each
+            for each in self.values - {other}
+            if (len(short) > 2 and _spelled(each)[2].endswith(short))
+            or (short == "v" and _VELOCITY.fullmatch(_spelled(each)[2]))
+        ]
+        return fitting[0] if len(fitting) == 1 else None
 
 
 def _spelled(name: str) -> tuple[str, str, str]:
@@ -279,13 +299,16 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
                 continue
             parts = found.groupdict()
             value = names.find(parts["x"] + parts.get("rest", ""), habit.exact)
+            role, weak = habit.role, habit.weak
+            if value is None and role in _ERRORS and not weak:
+                value, weak = names.find_longer(parts["x"], name), True
             if value is None or value == name:
                 continue
-            role = habit.role
             # In VizieR, E_x is the upper and e_x is the lower of two errors.
             if role == "sigma" and text[:2] in ("E_", "e_") and text[0].swapcase() + text[1:] in columns:
                 role = "upper" if text[0] == "E" else "lower"
-            if _plausible(role, columns[name], columns[value], habit.weak):
+            # A value of text cannot be fitted, but its error is no value for that.
+            if columns[value] is None or _plausible(role, columns[name], columns[value], weak):
                 yield _Reading(value, role, habit.weak, rank)
 
 
@@ -352,6 +375,19 @@ def _tell_bounds(about: dict[str, _Reading], columns: Mapping[str, Numbers | Non
                 about[name] = replace(about[name], role=f"{side} bound")
             elif not errors:
                 del about[name]
+
+
+def _tell_limits(about: dict[str, _Reading], columns: Mapping[str, Numbers | None]) -> None:
+    """Two columns called limits between which the values lie are the ends of an interval: x_lolim and x_hilim."""
+    limits: dict[str, dict[str, str]] = {}
+    for name, reading in about.items():
+        side, _, kind = reading.role.partition(" ")
+        if kind == "limit" and _BOUND_LIMIT.search(name):
+            limits.setdefault(reading.value, {})[side] = name
+    for value, sides in limits.items():
+        if len(sides) == 2 and _enclose(columns[value], columns[sides["lower"]], columns[sides["upper"]]):
+            for side, name in sides.items():
+                about[name] = replace(about[name], role=f"{side} bound")
 
 
 def _enclose(values: Numbers | None, lower: Numbers | None, upper: Numbers | None) -> bool:

@@ -55,6 +55,12 @@ def errors(**columns):
         ("mass (Msun)", "mass_err (Msun)"),
         ("mass", "mass err"),
         ("mass", "mass.err"),
+        ("x", "sig_x"),
+        ("X", "SigX"),
+        ("MU_SH0ES", "MU_SH0ES_ERR_DIAG"),  # Pantheon+
+        ("MU", "MUERR_FINAL"),  # DES
+        ("VHELIO_AVG", "VERR"),  # APOGEE
+        ("aveVel", "vel-err"),
         ("x", "dx"),
         ("x", "d_x"),
         ("x", "x_e"),
@@ -233,3 +239,33 @@ def test_words_for_places_and_objects():
         assert not is_identifier(name), name
     assert unit_in("mass (M_sun)") == "M_sun"
     assert unit_in("e_[Fe/H]") is None
+
+
+def test_limits_between_which_the_values_lie_are_bounds():
+    """The confidence bounds of Chandra: also where there is no value."""
+    values = np.where(np.arange(200) < 10, np.nan, X)
+    found, others = find_measurements({"hard_hm": values, "hard_hm_lolim": X - 1.0, "hard_hm_hilim": X + 1.0})
+    assert [(entry.value, entry.upper_limit, entry.lower_limit) for entry in found] == [("hard_hm", None, None)]
+    assert others == {"hard_hm_lolim": "lower bound of hard_hm", "hard_hm_hilim": "upper bound of hard_hm"}
+    # Limits of rows without a value are limits.
+    upper = np.where(np.arange(200) < 10, X, np.nan)
+    (entry,), _ = find_measurements({"flux": values, "flux_uplim": upper})
+    assert entry.upper_limit == "flux_uplim"
+
+
+@pytest.mark.parametrize("error", ["e_mass", "mass_err", "massErr"])
+def test_the_error_of_a_column_of_text_is_no_value(error):
+    found, others = find_measurements({"name": None, "mass": None, error: ERR, "z": X})
+    assert [entry.value for entry in found] == ["z"]
+    assert others == {error: "error of mass"}
+
+
+@pytest.mark.parametrize("sentinel", [-10.0, 0.0, 1000.0, 1001.0])
+def test_sentinels_that_are_no_nines(sentinel):
+    numbers = np.append(RNG.normal(100.0, 15.0, 200), np.full(12, sentinel))
+    assert find_sentinels(numbers) == [sentinel]
+    # Once or twice may be a value, and a number among the others is one.
+    assert find_sentinels(numbers[:201]) == []
+    assert find_sentinels(np.append(numbers[:200], np.full(12, 100.0))) == []
+    # Counts repeat.
+    assert find_sentinels(RNG.poisson(2.0, 200).astype(float)) == []

@@ -14,6 +14,11 @@ from mixpipe.cli.init.samples import Numbers
 _SENTINEL = re.compile(r"-?9+(?:\.9+)?|-?1e\+?\d\d|-32768|-?2\.147484e\+09|-?3\.402823e\+38")
 
 
+# A number repeats suspiciously if it is among the last few values at an end of a column that has many values, most of
+# which occur once.
+_AT_END, _FEW_VALUES, _MOSTLY, _OFTEN, _OFTEN_SHARE = 3, 20, 0.8, 3, 0.01
+
+
 def forget_sentinels(columns: Mapping[str, Numbers | None]) -> dict[str, list[float]]:
     """Set the sentinels of each column to NaN, in place.
 
@@ -74,6 +79,11 @@ def find_sentinels(numbers: Numbers) -> list[float]:
     values, counts = np.unique(finite, return_counts=True)
     # In single precision -99.9 is -99.9000015.
     suspects = [i for i in np.flatnonzero(counts > 1) if _SENTINEL.fullmatch(f"{values[i]:.7g}")]
+    # Any round number that repeats at an end of other numbers, most of which do not repeat.
+    if values.size > _FEW_VALUES and np.mean(counts == 1) > _MOSTLY:
+        often = max(_OFTEN, _OFTEN_SHARE * finite.size)
+        ends = [i for i in (*range(_AT_END), *range(values.size - _AT_END, values.size)) if counts[i] >= often]
+        suspects = sorted({*suspects, *(i for i in ends if values[i] == round(values[i]))})
     rest = np.delete(np.arange(values.size), suspects)
     if not suspects or rest.size == 0:
         return []
