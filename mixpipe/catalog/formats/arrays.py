@@ -139,6 +139,16 @@ def unit_text(unit: object) -> str | None:
     return None if parsed is None else (parsed.to_string() or None)
 
 
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit that is known, or a spelling of one.
+
+    >>> is_unit("km/s"), is_unit("name"), is_unit("")
+    (True, False, False)
+    """
+    unit = parse_unit(text)
+    return unit is not None and not isinstance(unit, u.UnrecognizedUnit)
+
+
 def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> None:
     """Mask cells that contain a sentinel, in place.
 

@@ -13,7 +13,7 @@ from astropy.io.votable import parse
 from astropy.table import Column, MaskedColumn, Table
 
 from mixpipe.base.errors import excerpt
-from mixpipe.catalog.formats.arrays import as_column, is_number, row_ranges, unit_text
+from mixpipe.catalog.formats.arrays import as_column, is_number, is_unit, parse_unit, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
 
@@ -97,6 +97,11 @@ def _latex(text: str) -> Table:
     found = re.search(r"\\begin\{deluxetable\*?\}", text)
     table = text_tables.read(text.replace("deluxetable*", "deluxetable"), format="aastex" if found else "latex")
     columns: dict[str, Any] = {}
+    first = [_bare_unit(str(table[name][0])).strip("-") for name in table.colnames] if len(table) > 1 else []
+    # Units stand in a line of their own below the names.
+    has_units = any(first) and all(word == "" or is_unit(word) for word in first)
+    units = {name: word or None for name, word in zip(table.colnames, first, strict=True)} if has_units else {}
+    table = table[1:] if has_units else table
     for name in table.colnames:
         cells = [str(cell).replace("$", "").replace("{}", "").strip() for cell in table[name]]
         cells = ["" if cell in ("\\nodata", "\\ldots", "\\dots", "...", "--") else cell for cell in cells]
@@ -106,7 +111,27 @@ def _latex(text: str) -> Table:
             if any(matches) and all(match or not cell for match, cell in zip(matches, cells, strict=True)):
                 for k, part in enumerate(parts, start=1):
                     columns[part] = [match[k] if match else "" for match in matches]
-    return Table({name: _as_numbers(cells) for name, cells in columns.items()})
+    found_table = Table({name: _as_numbers(cells) for name, cells in columns.items()})
+    for name, unit in units.items():
+        found_table[name].unit = parse_unit(unit)
+    return found_table
+
+
+# Units as LaTeX writes them.
+_SYMBOLS = {r"_{\odot}": "sun", r"_\odot": "sun", r"{}^{\circ}": "deg", r"^{\circ}": "deg", r"\,": " ", "~": " "}
+
+
+def _bare_unit(cell: str) -> str:
+    r"""A unit without the marks of LaTeX around it.
+
+    >>> _bare_unit(r"$\mathrm{km\,s^{-1}}$"), _bare_unit(r"(M$_\odot$)")
+    ('km s-1', 'Msun')
+    """
+    text = cell.replace("$", "")
+    for symbol, word in _SYMBOLS.items():
+        text = text.replace(symbol, word)
+    text = re.sub(r"\^\{(-?\d+)\}", r"\1", text)
+    return re.sub(r"\\(?:mathrm|rm|text)\s*\{([^{}]*)\}", r"\1", text).strip("[]() ")
 
 
 def _as_numbers(cells: Sequence[str]) -> MaskedColumn | Column:

@@ -13,11 +13,10 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 from astropy.table import Table
-from astropy.units import UnrecognizedUnit
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import as_column, as_text, is_number, parse_unit, unit_text
+from mixpipe.catalog.formats.arrays import as_column, as_text, is_number, is_unit, unit_text
 from mixpipe.catalog.source import Source
 
 # A line with ten thousand columns has about 100 kB.
@@ -358,16 +357,12 @@ def _named_in_comments(
                 break
     if not candidates:
         return None
-    if len(candidates) > 1 and all(word in ("-", "--", "---") or _is_unit(word) for word in candidates[-1]):
+    if len(candidates) > 1 and all(
+        word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in candidates[-1]
+    ):
         units_below = tuple(None if word.startswith("-") else word.strip("[]()") for word in candidates[-1])
         return candidates[-2], units_below
     return candidates[-1], ()
-
-
-def _is_unit(word: str) -> bool:
-    """Whether a word is a unit that Astropy knows, perhaps in brackets."""
-    unit = parse_unit(word.strip("[]()"))
-    return unit is not None and not isinstance(unit, UnrecognizedUnit)
 
 
 def _check_header(source: Source, fields: Sequence[str], row: Sequence[str], line: str) -> None:
