@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 import mixpipe
 import mixpipe.base.blas  # before NumPy
 from mixpipe.base.errors import MixpipeError
+from mixpipe.catalog.source import FORMATS
 from mixpipe.cli.complaints import complain
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
@@ -189,8 +190,8 @@ def main() -> None:
 @click.option(
     "--format",
     metavar="F",
-    type=_Word("fits|csv|ecsv|votable|mrt|ipac|daophot|latex|parquet|hdf5"),
-    help="File format: fits, csv, ecsv, votable, mrt, ipac, daophot, latex, parquet or hdf5.",
+    type=_Word("|".join(FORMATS)),
+    help=f"File format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
 )
 @click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
 @click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
@@ -215,6 +216,15 @@ def _fit(**options: Any) -> None:
     "--results", metavar="DIR", type=_FILE, default="results", help="Folder for the results. Default: results."
 )
 @click.option("--column", metavar="COL", type=_Column(), multiple=True, help="Fit this column only. May be repeated.")
+@click.option("--where", metavar="EXPR", help="Rows to keep.")
+@click.option("--format", metavar="F", type=_Word("|".join(FORMATS)), help="File format.")
+@click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
+@click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
+@click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
+@click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81.")
+@click.option(
+    "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
+)
 def _init(files: tuple[str, ...], **options: Any) -> None:
     """Print a configuration for FILEs: which columns are values, which of them are errors of which.
 

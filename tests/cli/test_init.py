@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -413,3 +414,59 @@ def test_names_that_become_the_same(tmp_path):
     columns = only(init(path))["columns"]
     assert [entry.get("value", name) for name, entry in columns.items()] == ["Mass", "mass", "ma ss", "ma_ss"]
     assert len({name.casefold() for name in columns}) == 4
+
+
+def test_options_of_reading_are_used_and_written_down(tmp_path):
+    lines = [f"S{i};{1.5 + 0.37 * i:.2f};0,1".replace(".", ",") for i in range(20)]
+    file = tmp_path / "stars.csv"
+    file.write_text("name;mass;e_mass\n" + "\n".join(lines) + "\nS20;-99;0,1\n", encoding="utf-8")
+    options = ("--decimal", ",", "--delimiter", ";", "--missing", "-99", "--where", "mass < 5")
+    found = init(file, *options)["catalogs"]["stars"]
+    assert {name: found[name] for name in ("decimal", "delimiter", "missing", "where")} == {
+        "decimal": ",",
+        "delimiter": ";",
+        "missing": [-99],
+        "where": "mass < 5",
+    }
+    assert found["columns"] == {"mass": {"error": "e_mass"}}
+    config = tmp_path / "c.yaml"
+    run("init", file, *options, "--out", config)
+    # A row without a value does not pass the cut.
+    assert "10 rows used, dropped: 11 cut" in run("check", config).stdout
+
+
+def test_hdu_and_path_are_taken_as_given(tmp_path):
+    rng = np.random.default_rng(1)
+    wide = Table({f"k{i}": rng.normal(size=30) for i in range(5)})
+    narrow = Table({"rv": rng.normal(size=30), "e_rv": np.full(30, 0.1)})
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU(wide, name="WIDE"), fits.BinTableHDU(narrow, name="NARROW")]
+    fits.HDUList(hdus).writeto(tmp_path / "t.fits")
+    assert init(tmp_path / "t.fits")["catalogs"]["t"]["columns"].keys() >= {"k0"}
+    found = init(tmp_path / "t.fits", "--hdu", "NARROW")["catalogs"]["t"]
+    assert found["hdu"] == "NARROW"
+    assert found["columns"] == {"rv": {"error": "e_rv"}}
+    for name, table in (("one", wide), ("two", narrow)):
+        table.write(tmp_path / "t.h5", path=name, append=True, serialize_meta=False)
+    found = init(tmp_path / "t.h5", "--path", "two")["catalogs"]["t"]
+    assert (found["path"], found["columns"]) == ("two", {"rv": {"error": "e_rv"}})
+
+
+def test_a_single_row_of_many_columns_is_no_catalog(tmp_path):
+    meta = Table({f"k{i}": [1.0] for i in range(9)})
+    catalog = Table({"rv": np.linspace(0.0, 1.0, 30) ** 2, "e_rv": np.full(30, 0.1)})
+    hdus = [fits.PrimaryHDU(), fits.BinTableHDU(meta, name="META"), fits.BinTableHDU(catalog, name="CAT")]
+    fits.HDUList(hdus).writeto(tmp_path / "t.fits")
+    found = init(tmp_path / "t.fits")["catalogs"]["t"]
+    assert (found["hdu"], found["columns"]) == ("CAT", {"rv": {"error": "e_rv"}})
+
+
+def test_decades_and_doubts_are_told(tmp_path):
+    rng = np.random.default_rng(2)
+    x = 10.0 ** rng.normal(1.0, 0.6, 200)
+    Table({"x": x, "e_x": 0.1 * x}).write(tmp_path / "x.csv")
+    text = (tmp_path / "x.csv").read_text().splitlines()
+    text[5] = "#" + text[5]
+    (tmp_path / "x.csv").write_text("\n".join(text))
+    words = run("init", tmp_path / "x.csv").stdout
+    assert "consider transform: log10" in words
+    assert "1 row left out as commented out with #, the first in line 6" in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -64,15 +65,15 @@ def find_tables(file: Path) -> FitsTables:
         return FitsTables(None if widest == min(tables) else labels[widest], others, columns)
 
 
-def first_rows(file: Path, hdu: int | str | None) -> Table:
-    """Some rows of a file, all columns.
+def first_rows(file: Path, **reading: Any) -> Table:
+    """Some rows of a file, all columns; `reading` as for `read_blocks`.
 
     Raises
     ------
     CatalogError
         For a file that cannot be read.
     """
-    return next(read_blocks(file, rows=SAMPLE_ROWS, hdu=hdu))
+    return next(read_blocks(file, rows=SAMPLE_ROWS, **reading))
 
 
 def as_numbers(column: MaskedColumn) -> Numbers | None:

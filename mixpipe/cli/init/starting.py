@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
 from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 from mixpipe.base.files import write_file
 from mixpipe.catalog.doubts import file_doubts
+from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.formats.arrays import mask_sentinels
 from mixpipe.catalog.reading import list_columns
 from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
-from mixpipe.cli.init.samples import Numbers, as_numbers, find_densities, find_tables, first_rows
+from mixpipe.cli.init.samples import FitsTables, Numbers, as_numbers, find_densities, find_tables, first_rows
 from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
 from mixpipe.cli.init.suggestions import (
     FEWEST_ROWS,
@@ -45,6 +48,8 @@ def start_config(
     force: bool = False,
     results: str = "results",
     column: Sequence[str] = (),
+    where: str | None = None,
+    **reading: Any,
 ) -> str | None:
     """A configuration that fits the columns of some files, with comments that say why.
 
@@ -60,6 +65,11 @@ def start_config(
         The folder for results.
     column : sequence of str
         The columns to fit; by default all that have errors, or all if none has.
+    where : str, optional
+        Row cut.
+    **reading
+        How the files are read, under the names of the keys of a catalog: format, hdu, path, delimiter, decimal,
+        missing.
 
     Returns
     -------
@@ -78,8 +88,10 @@ def start_config(
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
         raise ConfigError(f"{twice} is given twice", "on the command line", "each file once")
-    groups = group_files(paths, lambda path: tuple(list_columns(path)))
-    catalogs = [_Catalog(group, column).findings() for group in groups]
+    given = {name: value for name, value in {**reading, "where": where}.items() if value not in (None, ())}
+    options = {"path_in_file" if name == "path" else name: value for name, value in given.items() if name != "where"}
+    groups = group_files(paths, lambda path: tuple(list_columns(path, **options)))
+    catalogs = [_Catalog(group, column, given, options).findings() for group in groups]
     text = config_text(catalogs, results)
     if target is None:
         return text
@@ -94,11 +106,13 @@ def start_config(
 class _Catalog:
     """Looks at the files of one catalog."""
 
-    def __init__(self, group: Group, asked: Sequence[str]) -> None:
-        self.group, self.asked = group, asked
+    def __init__(
+        self, group: Group, asked: Sequence[str], given: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
+        self.group, self.asked, self.given = group, asked, given
         self.first = next(iter(group.releases.values()))[0]
-        self.hdus = find_tables(self.first)
-        reading = {"hdu": self.hdus.hdu}
+        self.hdus = find_tables(self.first) if "hdu" not in given else FitsTables(given["hdu"], (), {})
+        reading = {**options, "hdu": self.hdus.hdu}
         headers = [list(list_columns(file, **reading)) for files in group.releases.values() for file in files]
         every = dict.fromkeys(name for header in headers for name in header)
         self.names = [name for name in every if all(name in header for header in headers)]
@@ -106,7 +120,10 @@ class _Catalog:
         for name in asked:
             if name not in self.names:
                 raise self._error(f"no column {name!r}", expected_name(name, self.names))
-        self.tables = {release: first_rows(files[0], **reading) for release, files in group.releases.items()}
+        self.tables = {
+            release: _cut(first_rows(files[0], **reading), given.get("where"))
+            for release, files in group.releases.items()
+        }
         self.taken: set[str] = set()
 
     def findings(self) -> Findings:
@@ -142,7 +159,7 @@ class _Catalog:
             raise self._error("no column that can be fitted", f"a column with {FEWEST_ROWS} different numbers or more")
         return Findings(
             group=self.group,
-            lines=[*self._doubts(), *self._reading(), *self._key(), *_missing_lines(missing)],
+            lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
             note=note,
             fitted=fitted,
             left_out={reason: listed for reason, listed in entries.items() if listed},
@@ -174,7 +191,10 @@ class _Catalog:
                 yield f"# {excerpt(text, 200)}"
 
     def _reading(self) -> Iterator[str]:
-        if self.hdus.hdu is not None:
+        for name, value in self.given.items():
+            if name != "missing":
+                yield f"{name}: {one_line(value)}"
+        if self.hdus.hdu is not None and "hdu" not in self.given:
             others = ", ".join(map(str, self.hdus.others))
             yield f"hdu: {one_line(self.hdus.hdu)}{remark(f'the table with the most columns; others: {others}')}"
 
@@ -197,6 +217,14 @@ class _Catalog:
             if spare <= _ALMOST_NONE * sum(map(len, columns)):
                 yield f"# key: {one_line(name)} # missing or repeated in {spare:,} row{'s' if spare > 1 else ''}"
 
+    def _missing(self, missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
+        given = list(self.given.get("missing", ()))
+        values = [int(value) if value.is_integer() and abs(value) < 1e9 else value for value in missing]
+        columns = list(dict.fromkeys(name for names in missing.values() for name in names))
+        if given or values:
+            said = remark(f"far from all other values of {_first(columns)}") if columns else ""
+            yield f"missing: {one_line([*given, *values])}{said}"
+
     def _rest(
         self,
         found: Sequence[Measurement],
@@ -216,11 +244,9 @@ class _Catalog:
         return {reason: _first(names) for reason, names in rest.items() if names}
 
 
-def _missing_lines(missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
-    if missing:
-        values = [int(value) if value.is_integer() and abs(value) < 1e9 else value for value in missing]
-        columns = list(dict.fromkeys(name for names in missing.values() for name in names))
-        yield f"missing: {one_line(values)}{remark(f'far from all other values of {_first(columns)}')}"
+def _cut(table: Table, where: str | None) -> Table:
+    """The rows that a cut keeps."""
+    return table if where is None else table[Expression.parse(where).evaluate(table)]
 
 
 def _first(names: Sequence[str]) -> str:
