@@ -154,7 +154,7 @@ def test_impossible_options_are_refused(options, message):
 
 def test_a_number_of_components_is_required_unless_a_start_has_it():
     with pytest.raises(TypeError, match="needs n_components, a number of components; choose_n_components chooses it"):
-        mixpipe.fit_mixture(X, 0.1, n_components=1)
+        mixpipe.fit_mixture(X, 0.1)
     start = Mixture([0.5, 0.5], [1.5, 4.0], [0.5, 0.5])
     assert mixpipe.fit_mixture(X, 0.1, start=start).n_components == 2
 
