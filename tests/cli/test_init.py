@@ -470,3 +470,19 @@ def test_decades_and_doubts_are_told(tmp_path):
     words = run("init", tmp_path / "x.csv").stdout
     assert "consider transform: log10" in words
     assert "1 row left out as commented out with #, the first in line 6" in words
+
+
+@pytest.mark.parametrize("names", [("Z_LOW", "Z_MID", "Z_HIGH"), ("zlow", "zmid", "zhigh")])
+def test_tables_of_redshift_distributions_are_densities(tmp_path, names):
+    z = 0.05 * np.arange(40)
+    table = Table(dict(zip(names, (z, z + 0.025, z + 0.05), strict=True)))
+    for k in (1, 2):
+        table[f"BIN{k}"] = np.exp(-0.5 * ((z + 0.025 - 0.3 * k) / 0.15) ** 2)
+    table["N"] = np.arange(40)
+    table.write(tmp_path / "nz.fits")
+    found = init(tmp_path / "nz.fits")["catalogs"]["nz"]["columns"]
+    assert found == {f"BIN{k}": {"kind": "densities", "grid": names[1]} for k in (1, 2)}
+    # Without edges the columns are measurements.
+    table.remove_column(names[0])
+    table.write(tmp_path / "other.fits")
+    assert "BIN1" in init(tmp_path / "other.fits")["catalogs"]["other"]["columns"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,10 @@ def find_tables(file: Path) -> FitsTables:
         return FitsTables(None if widest == min(tables) else labels[widest], others, columns)
 
 
+# Fewer rows than this are no histogram.
+FEWEST_BINS = 5
+
+
 def first_rows(file: Path, **reading: Any) -> Table:
     """Some rows of a file, all columns; `reading` as for `read_blocks`.
 
@@ -94,8 +100,35 @@ def as_numbers(column: MaskedColumn) -> Numbers | None:
     return np.where(missing, np.nan, values.astype(np.float64))
 
 
+# Columns with the edges and the centres of bins, as in Z_LOW, Z_MID, Z_HIGH.
+_BINS = re.compile(r"(?P<stem>.*?)[\s_.-]?(?P<part>low|mid|high)", re.IGNORECASE)
+
+
+def _bins(table: Table) -> Iterator[tuple[str, str, str]]:
+    """Lower edge, centre and upper edge of adjacent bins, of which each row is one."""
+    parts: dict[str, dict[str, str]] = {}
+    for name in table.colnames:
+        if found := _BINS.fullmatch(name):
+            parts.setdefault(found["stem"].casefold(), {})[found["part"].casefold()] = name
+    for names in parts.values():
+        if len(names) == 3:
+            low, mid, high = (as_numbers(table[names[part]]) for part in ("low", "mid", "high"))
+            if low is None or mid is None or high is None or len(table) < FEWEST_BINS:
+                continue
+            if np.all(low < mid) and np.all(mid < high) and np.all(np.diff(mid) > 0.0):
+                yield names["low"], names["mid"], names["high"]
+
+
 def find_densities(file: Path, table: Table, tables: FitsTables) -> Iterator[tuple[str, str, DensityFile]]:
-    """Columns with an array a row that are densities, with where their grid is."""
+    """Columns with an array a row that are densities, or that are one density each, with where their grid is."""
+    grid = next(_bins(table), None)
+    if grid is not None:
+        for name in table.colnames:
+            numbers = as_numbers(table[name]) if name not in grid else None
+            if numbers is not None and np.all(numbers >= 0.0) and np.any(numbers % 1.0):
+                with contextlib.suppress(MixpipeError):
+                    yield name, grid[1], open_densities(file, name, grid[1], hdu=tables.hdu)
+        return
     arrays = [name for name in table.colnames if table[name].ndim == 2 and table[name].dtype.kind == "f"]
     for name in arrays:
         size = table[name].shape[1]

@@ -145,6 +145,9 @@ class _Catalog:
 
         entries: dict[str, list[Suggestion]] = {reason: [] for reason in REASONS}
         densities = dict(self._densities())
+        if any(suggestion.keys.get("grid") in self.names for suggestion in densities.values()):
+            # The rows are bins, and no column is a sample.
+            found = []
         entries[FIT] += densities.values()
         suggestions = Suggestions(self.first, self.tables, self.taken)
         for entry in self._wanted(found, densities):
@@ -182,7 +185,9 @@ class _Catalog:
             if name in self.names and (not self.asked or name in self.asked):
                 entry = safe_name(name, self.taken)
                 keys = {"kind": "densities", "value": name, "grid": grid}
-                why = f"a density a row on {file.grid.size} points from {file.grid[0]:.3g} to {file.grid[-1]:.3g}"
+                rows = "one density" if file.is_one else "a density a row"
+                places = "points" if file.edges is None else "bins"
+                why = f"{rows} in {file.grid.size} {places} from {file.grid[0]:.3g} to {file.grid[-1]:.3g}"
                 yield name, Suggestion(entry, short_keys(entry, keys), why)
 
     def _doubts(self) -> Iterator[str]:
