@@ -403,7 +403,7 @@ def test_mistakes_on_the_command_line(tmp_path):
     assert "no such command 'fti'" in refused("fti")
     assert "missing argument 'FILE'" in refused("fit")
     assert f"no such file, in {tmp_path}/none.csv" in refused("fit", tmp_path / "none.csv", "--value", "m")
-    assert "Is a directory" in refused("fit", tmp_path, "--value", "m")
+    assert "is a folder without Parquet files" in refused("fit", tmp_path, "--value", "m")
 
 
 def test_nothing_is_fitted_for_a_figure_that_cannot_be(stars, monkeypatch):

@@ -34,6 +34,7 @@ catalogs:
     path: /stars
     comment: "#"
     delimiter: ";"
+    decimal: ","
     missing: [-999, -9.99, "n/a"]
     where: "kind == 'NS-WD'"
     columns:
@@ -48,6 +49,7 @@ catalogs:
         weight_kind: counts
         transform: log10
         unit: Msun
+        file_unit: kg
         limit_flag: l
         upper_limit: u
         lower_limit: v
@@ -117,7 +119,8 @@ def test_every_key_arrives(tmp_path):
         ("dr2", (Path("b_1.fits"), Path("b_2.fits"))),
     ]
     assert (stars.key, stars.format, stars.hdu, stars.path) == ("name", "fits", "STARS", "/stars")
-    assert (stars.comment, stars.delimiter, stars.missing) == ("#", ";", (-999.0, -9.99, "n/a"))
+    assert (stars.comment, stars.delimiter, stars.decimal) == ("#", ";", ",")
+    assert stars.missing == (-999.0, -9.99, "n/a")
     assert stars.where == "kind == 'NS-WD'"
     assert stars.column("mass") == ColumnSettings(
         name="mass",
@@ -131,6 +134,7 @@ def test_every_key_arrives(tmp_path):
         weight_kind="counts",
         transform="log10",
         unit="Msun",
+        file_unit="kg",
         limit_flag="l",
         upper_limit="u",
         lower_limit="v",
