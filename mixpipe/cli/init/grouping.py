@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# What tells a release, the clearest first: dr3 and edr3; release_2; v1.0.5 and v2a; y3; 2024 and 2024-05-01, but not the
+# What tells a release, the clearest first: dr3, edr3; release_2; v1.0.5, v2a; y3; 2024 and 2024-05-01, but not the
 # year of J2000.
 _MARKERS = tuple(
     re.compile(form, re.IGNORECASE)
