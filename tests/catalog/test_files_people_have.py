@@ -475,3 +475,22 @@ def test_a_folder_of_parquet_is_a_catalog(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty is a folder without Parquet files"):
         expand_files("empty", tmp_path)
+
+
+def test_photometry_of_daophot(tmp_path):
+    head = [
+        "#K IRAF       = NOAO/IRAFV2.10EXPORT    version    %-23s",
+        "#",
+        "#N ID    XCENTER   YCENTER   MAG         MERR          \\",
+        "#U ##    pixels    pixels    magnitudes  magnitudes    \\",
+        "#F %-9d  %-10.3f   %-10.3f   %-12.3f     %-14.3f",
+        "#",
+    ]
+    lines = [
+        f"{i + 1:<9d}{10.0:<10.3f}{20.0:<10.3f}{m:<12.3f}{e:<14.3f} "
+        for i, (m, e) in enumerate(zip(MASS, ERROR, strict=True))
+    ]
+    for start in (head, head[2:]):
+        table = read_catalog(write(tmp_path / "a.mag", *start, *lines))
+        assert is_right(table, "MAG", "MERR")
+        assert str(table["MAG"].unit) == "mag"

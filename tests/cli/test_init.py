@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -486,3 +487,21 @@ def test_tables_of_redshift_distributions_are_densities(tmp_path, names):
     table.remove_column(names[0])
     table.write(tmp_path / "other.fits")
     assert "BIN1" in init(tmp_path / "other.fits")["catalogs"]["other"]["columns"]
+
+
+@pytest.mark.parametrize(
+    ("files", "releases"),
+    [
+        (["cat_release_1.csv", "cat_release_10.csv"], ["release_1", "release_10"]),
+        (["x_v2a.csv", "x_v2b.csv"], ["v2a", "v2b"]),
+        (["des_y1.csv", "des_y3.csv"], ["y1", "y3"]),
+        (["snap_20240101.csv", "snap_20240201.csv"], ["20240101", "20240201"]),
+        (["gaia_2024-05.csv", "gaia_2024-06.csv"], ["2024-05", "2024-06"]),
+        (["stars_a.csv", "stars_b.csv"], ["1"]),
+        (["tile_1.csv", "tile_2.csv"], ["1"]),
+    ],
+)
+def test_releases_and_parts_by_their_names(files, releases):
+    (group,) = group_files([Path(file) for file in files], lambda path: ("x", "y"))
+    assert list(group.releases) == releases
+    assert [str(path) for paths in group.releases.values() for path in paths] == files

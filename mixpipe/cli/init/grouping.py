@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-# What tells a release, the clearest first: dr3 and edr3; v1.0.5; 2024 and 2024-05-01, but not the year of J2000.
+# What tells a release, the clearest first: dr3, edr3; release_2; v1.0.5, v2a; y3; 2024 and 2024-05-01, but not the
+# year of J2000.
 _MARKERS = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
         r"(?<![A-Za-z])[ep]?dr\d+",
-        r"(?<![A-Za-z0-9])v\d+(?:[._]\d+)*",
+        r"(?<![A-Za-z])(?:release|rel)[_-]?\d+",
+        r"(?<![A-Za-z0-9])v\d+(?:[._]\d+)*(?:[a-z](?![A-Za-z0-9]))?",
+        r"(?<![A-Za-z0-9])y(?:ear)?\d\d?(?![A-Za-z0-9])",
         r"(?<![\dJB])(?:19|20)\d\d(?:[-_.]?[01]\d(?:[-_.]?[0-3]\d)?)?(?!\d)",
     )
 )
