@@ -255,6 +255,7 @@ def test_fit_says_what_it_was_made_from(finished):
         "path_in_file": None,
         "comment": None,
         "delimiter": None,
+        "decimal": None,
         "missing": [-99.0],
     }
     assert {"mixpipe", "numpy", "python"} <= set(document["versions"])
