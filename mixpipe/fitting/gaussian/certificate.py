@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from mixpipe.fitting.gaussian.candidates import Candidates
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.fitting.gaussian.search import moments_start
-from mixpipe.fitting.kernels import passes
 from mixpipe.model.results import Array
 
 # The maximum of D is known to within _CLOSE_TOP nats, or to this fraction of it.
@@ -187,7 +186,8 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     # The squares of the ratios are summed; a largest exponent of 300 keeps them finite.
     ratios = np.exp(np.minimum(exponent, 300.0))
     # The log-likelihood minus n_data (sum w - 1), to second order around weights with sum w r = 1.
-    gram = passes.weighted_gram(ratios, likelihood.counts)
+    shared = ratios * np.sqrt(likelihood.counts)
+    gram = shared @ shared.T
     weights = nonnegative_maximum(gram, 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data)
     if not (np.all(np.isfinite(weights)) and weights.sum() > 0.0):
         return None

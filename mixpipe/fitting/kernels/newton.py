@@ -16,8 +16,13 @@ from numba import njit
 # Elements of a Hessian whose squares are below this are nothing next to one nat; smaller squares would lose digits.
 _NO_SQUARE = 1e-280
 
+# Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
+# as a small function.
+_KERNEL = {"no_cfunc_wrapper": True, "cache": True}
+_HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
-@njit(cache=True)
+
+@njit(**_KERNEL)
 def derivatives(sums, outer, weights, variances, n_data):
     """Gradient, Hessian and typical total variances from the sums of a Newton pass.
 
@@ -73,7 +78,7 @@ def derivatives(sums, outer, weights, variances, n_data):
     return gradient, hessian, total
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _norm(vector):
     total = 0.0
     for k in range(vector.size):
@@ -81,7 +86,7 @@ def _norm(vector):
     return math.sqrt(total)
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _solve_definite(matrix, vector, solution):
     """Solve a positive definite system by Cholesky's method; False if the matrix is not safely definite."""
     n = vector.size
@@ -110,7 +115,7 @@ def _solve_definite(matrix, vector, solution):
     return True
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _tridiagonal(matrix, halves, beside):
     """Make a symmetric matrix tridiagonal by Householder's reflections (Golub & Van Loan 2013, section 8.3.1).
 
@@ -152,7 +157,7 @@ def _tridiagonal(matrix, halves, beside):
                 matrix[j, i] -= v * product[i] + p * matrix[i, k]
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _reflect(matrix, halves, k, vector):
     """Apply the k-th of the reflections of `_tridiagonal` to a vector."""
     if halves[k] > 0.0:
@@ -164,7 +169,7 @@ def _reflect(matrix, halves, k, vector):
             vector[i] -= along * matrix[i, k]
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _shifted_length(matrix, beside, shift, vector, ratios, solution):
     """Solve a tridiagonal system with `shift` added to the diagonal, and return the length of the solution.
 
@@ -186,38 +191,7 @@ def _shifted_length(matrix, beside, shift, vector, ratios, solution):
     return _norm(solution)
 
 
-@njit(cache=True)
-def _to_the_edge(matrix, beside, shift, g, radius, p):
-    """Lengthen a step at a saddle to the radius, along the direction of largest curvature.
-
-    This is needed where the gradient has no component along this direction. `shift` nearly cancels the lowest
-    eigenvalue, so that inverse iteration finds the direction at once.
-    """
-    n = p.size
-    direction = np.empty(n)
-    solution = np.empty(n)
-    ratios = np.empty(n)
-    for k in range(n):
-        # A start that is orthogonal to no direction of simple form.
-        direction[k] = 1.0 / (1.0 + k)
-    for _ in range(2):
-        length = _shifted_length(matrix, beside, shift, direction, ratios, solution)
-        for k in range(n):
-            direction[k] = solution[k] / length
-    along = 0.0
-    slope = 0.0
-    for k in range(n):
-        along += direction[k] * p[k]
-        slope += direction[k] * g[k]
-    for k in range(n):
-        p[k] -= along * direction[k]
-    length = _norm(p)
-    rest = math.copysign(math.sqrt(max(radius * radius - length * length, 0.0)), slope)
-    for k in range(n):
-        p[k] += rest * direction[k]
-
-
-@njit(cache=True)
+@njit(**_KERNEL)
 def trust_region(hessian, gradient, radius):
     """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983).
 
@@ -276,13 +250,33 @@ def trust_region(hessian, gradient, radius):
                 break
         _shifted_length(matrix, beside, high, g, ratios, p)
     elif low > tiny:
-        _to_the_edge(matrix, beside, low + tiny, g, radius, p)
+        # At a saddle whose gradient has no component along the direction of largest curvature, step along this
+        # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single inverse
+        # iteration gives the direction, from a start that is orthogonal to no vector of simple form.
+        start = np.empty(n)
+        direction = np.empty(n)
+        for k in range(n):
+            start[k] = 1.0 / (1.0 + k)
+        length = _shifted_length(matrix, beside, low + tiny, start, ratios, direction)
+        along = 0.0
+        slope = 0.0
+        for k in range(n):
+            direction[k] /= length
+            along += direction[k] * p[k]
+            slope += direction[k] * g[k]
+        used = 0.0
+        for k in range(n):
+            p[k] -= along * direction[k]
+            used += p[k] * p[k]
+        rest = math.copysign(math.sqrt(max(radius * radius - used, 0.0)), slope)
+        for k in range(n):
+            p[k] += rest * direction[k]
     for k in range(n - 2, -1, -1):
         _reflect(matrix, halves, k, p)
     return p
 
 
-@njit(cache=True)
+@njit(**_KERNEL)
 def newton_step(gradient, hessian, total, weights, means, variances, floor, radius, equal_sigmas):
     """The best step within the trust region, with each variance at or above its lower bound.
 
