@@ -234,11 +234,12 @@ def test_bounds_hold_in_every_interval():
     assert np.all(bounds[short] <= gradient[short].max(axis=1) + 1e-3)
 
 
+@pytest.mark.parametrize("start", [np.zeros(12), np.full(12, 0.1), np.arange(12) % 2 * 1.0])
 @pytest.mark.parametrize("seed", range(10))
-def test_nonnegative_maximum_is_that_of_constrained_least_squares(seed):
+def test_nonnegative_maximum_is_that_of_constrained_least_squares(seed, start):
     rng = np.random.default_rng(seed)
     columns, values = rng.standard_normal((30, 12)), rng.standard_normal(30)
-    found = nonnegative_maximum(columns.T @ columns, columns.T @ values)
+    found = nonnegative_maximum(columns.T @ columns, columns.T @ values, start)
     expected, _ = nnls(columns, values)
     assert 0 < np.count_nonzero(expected) < 12
     # The ridge is 1e-10 of the diagonal.
@@ -247,6 +248,7 @@ def test_nonnegative_maximum_is_that_of_constrained_least_squares(seed):
 
 def test_nonnegative_maximum_of_columns_that_are_alike():
     columns, values = np.ones((5, 3)), np.arange(5.0)
-    found = nonnegative_maximum(columns.T @ columns, columns.T @ values)
-    assert found.min() >= 0.0
-    assert found.sum() == pytest.approx(2.0, rel=1e-8)
+    for start in (np.zeros(3), np.array([0.5, 0.5, 0.0])):
+        found = nonnegative_maximum(columns.T @ columns, columns.T @ values, start)
+        assert found.min() >= 0.0
+        assert found.sum() == pytest.approx(2.0, rel=1e-8)

@@ -281,6 +281,24 @@ def _outer(score, n, out):
 
 
 @njit(**_KERNEL)
+def weighted_gram(columns, counts):
+    """Sums over cells of counts times the products of all pairs of rows of `columns`, which has shape (n, n_cells)."""
+    n, n_cells = columns.shape
+    out = np.zeros((n, n))
+    block = np.zeros((n, BLOCK))
+    for start in range(0, n_cells, BLOCK):
+        size = min(BLOCK, n_cells - start)
+        for a in range(n):
+            for i in range(size):
+                block[a, i] = columns[a, start + i] * math.sqrt(counts[start + i])
+        _outer(block, size, out)
+    for a in range(n):
+        for b in range(a):
+            out[b, a] = out[a, b]
+    return out
+
+
+@njit(**_KERNEL)
 def em_pass(x, var, counts, weights, means, variances, first, last, out):
     """Log-likelihood and the sums of an EM step, for the chunks `first` to `last` - 1.
 
