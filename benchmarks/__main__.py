@@ -27,6 +27,7 @@ from benchmarks import (
     recovery,
     resolution,
     scale,
+    start,
     unusual,
 )
 from benchmarks.figure import draw, draw_scale
@@ -53,6 +54,7 @@ PARTS = {
     "memory": memory,
     "scale": scale,
     "clusters": clusters,
+    "start": start,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.

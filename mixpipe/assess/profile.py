@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import chdtri, ndtr, ndtri, stdtrit
 
 from mixpipe.assess.intervals import Intervals, check_level
+from mixpipe.assess.roots import bracketed_root
 from mixpipe.fitting.contract import Demands
 from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
@@ -137,8 +138,6 @@ def root_targets(part: str, n_rows: float, tail: float) -> tuple[float, float]:
 
 def _end(root: Callable[[float], float], estimate: float, step: float, edge: float, target: float) -> float:
     """The value at which the root reaches the target, found in growing steps from the estimate, or the edge."""
-    from scipy.optimize import brentq
-
     if target == 0.0:
         return estimate
     inside = estimate
@@ -148,7 +147,7 @@ def _end(root: Callable[[float], float], estimate: float, step: float, edge: flo
             outside = edge
         if root(outside) >= target:
             precision = _PRECISION * abs(outside - estimate)
-            return float(brentq(lambda value: root(value) - target, inside, outside, xtol=precision))
+            return bracketed_root(lambda value: root(value) - target, inside, outside, precision)
         if outside == edge:
             return edge
         inside, step = outside, 2.0 * step

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from mixpipe.fitting.choose import choose_n_components
 from mixpipe.fitting.gaussian import fits as engine
 from mixpipe.fitting.gaussian.candidates import candidates
-from mixpipe.fitting.gaussian.certificate import highest, loglik_bound
+from mixpipe.fitting.gaussian.certificate import highest, loglik_bound, nonnegative_maximum
 from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.gaussian.search import Search
 from mixpipe.model.cells import Cells
@@ -231,3 +232,23 @@ def test_bounds_hold_in_every_interval():
     # In intervals of a tenth of the smallest error, what remains of the expansion is small.
     short = halves < 1e-3
     assert np.all(bounds[short] <= gradient[short].max(axis=1) + 1e-3)
+
+
+@pytest.mark.parametrize("start", [np.zeros(12), np.full(12, 0.1), np.arange(12) % 2 * 1.0])
+@pytest.mark.parametrize("seed", range(10))
+def test_nonnegative_maximum_is_that_of_constrained_least_squares(seed, start):
+    rng = np.random.default_rng(seed)
+    columns, values = rng.standard_normal((30, 12)), rng.standard_normal(30)
+    found = nonnegative_maximum(columns.T @ columns, columns.T @ values, start)
+    expected, _ = nnls(columns, values)
+    assert 0 < np.count_nonzero(expected) < 12
+    # The ridge is 1e-10 of the diagonal.
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+
+
+def test_nonnegative_maximum_of_columns_that_are_alike():
+    columns, values = np.ones((5, 3)), np.arange(5.0)
+    for start in (np.zeros(3), np.array([0.5, 0.5, 0.0])):
+        found = nonnegative_maximum(columns.T @ columns, columns.T @ values, start)
+        assert found.min() >= 0.0
+        assert found.sum() == pytest.approx(2.0, rel=1e-8)

@@ -178,6 +178,31 @@ def test_trust_region_leaves_a_saddle_without_gradient():
     assert p[2] == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 30])
+def test_trust_region_step_in_any_number_of_variables(size):
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        half = rng.standard_normal((size, size))
+        hessian, gradient = -(half + half.T), rng.standard_normal(size)
+        p = trust_region(hessian, gradient, 0.5)
+        assert np.linalg.norm(p) <= 0.5 * (1.0 + 1e-9)
+        # The shift is known to 1e-3, and so is the length of the step: at most twice that is lost of the gain.
+        best = best_gain(hessian, gradient, 0.5)
+        assert 0.998 * best <= gradient @ p + 0.5 * p @ hessian @ p <= best * (1.0 + 1e-9)
+
+
+def test_trust_region_leaves_a_saddle_in_rotated_variables():
+    """The direction of largest curvature is found where it is not one of the variables."""
+    basis, _ = np.linalg.qr(np.random.default_rng(3).standard_normal((6, 6)))
+    curvature = np.array([-2.0, -2.0 + 1e-3, 0.5, 1.0, 3.0, 7.0])
+    gradient = basis @ np.array([0.0, 0.0, 0.4, -0.2, 0.1, 0.0])
+    p = basis.T @ trust_region(-(basis * curvature) @ basis.T, gradient, 1.0)
+    # The shift is 2, and what the other variables leave of the radius is filled along the first.
+    expected = np.array([0.0, 0.4 / 2.5, -0.2 / 3.0, 0.1 / 5.0, 0.0])
+    np.testing.assert_allclose(p[1:], expected, atol=1e-9)
+    assert abs(p[0]) == pytest.approx(math.sqrt(1.0 - expected @ expected))
+
+
 _PASSES = """
 import numpy as np
 from mixpipe.fitting.kernels import passes

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from mixpipe.fitting.gaussian.candidates import Candidates
 from mixpipe.fitting.gaussian.likelihood import Likelihood, Params
 from mixpipe.fitting.gaussian.search import moments_start
-from mixpipe.fitting.kernels import newton, passes
+from mixpipe.fitting.kernels import passes
 from mixpipe.model.results import Array
 
 # The maximum of D is known to within _CLOSE_TOP nats, or to this fraction of it.
@@ -188,7 +188,8 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
     ratios = np.exp(np.minimum(exponent, 300.0))
     # The log-likelihood minus n_data (sum w - 1), to second order around weights with sum w r = 1.
     gram = passes.weighted_gram(ratios, likelihood.counts)
-    weights = newton.nonnegative_maximum(gram, 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data)
+    target = 2.0 * (ratios * likelihood.counts).sum(axis=1) - likelihood.n_data
+    weights = nonnegative_maximum(gram, target, params.weights)
     if not (np.all(np.isfinite(weights)) and weights.sum() > 0.0):
         return None
     weights = np.maximum(weights, 0.0) / np.maximum(weights, 0.0).sum()
@@ -208,3 +209,61 @@ def _best_weights(likelihood: Likelihood, logp: Array, params: Params) -> Params
         return None
     keep = best > _NO_WEIGHT
     return Params(best[keep] / best[keep].sum(), params.means[keep], params.variances[keep])
+
+
+def nonnegative_maximum(gram: Array, target: Array, start: Array) -> Array:
+    """The w >= 0 that maximises ``target w - w gram w / 2``, by an active-set method (Bro & de Jong 1997).
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n, n)
+        Positive semidefinite.
+    target : ndarray, shape (n,)
+    start : ndarray, shape (n,)
+        Where to start; not negative. The nearer the maximum, the fewer systems are solved.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    w = start.copy()
+    passive = start > 0.0
+    # The division of weight between nearly equal components is undetermined; a small ridge settles it.
+    diagonal = np.diag(gram)
+    ridged = gram + np.diag(1e-10 * diagonal + 1e-14 * max(float(diagonal.max()), 1e-300))
+    negligible = 1e-10 * (np.abs(target) + 1e-300)
+    for _ in range(4 * target.size):
+        while passive.any():
+            index = np.flatnonzero(passive)
+            solution = _solved(ridged[np.ix_(index, index)], target[index])
+            if solution is None:
+                return w
+            if solution.min() > 0.0:
+                w[:] = 0.0
+                w[index] = solution
+                break
+            # Go back to the point where the first weight reaches zero.
+            old = w[index]
+            falling = (solution <= 0.0) & (old > solution)
+            fraction = np.min(old[falling] / (old[falling] - solution[falling]), initial=1.0)
+            mixed = old + fraction * (solution - old)
+            gone = (mixed <= 1e-300) | ((solution <= 0.0) & (mixed <= 1e-14))
+            w[index] = np.where(gone, 0.0, mixed)
+            passive[index[gone]] = False
+        slope = target - gram @ w
+        rising = ~passive & (slope > negligible)
+        if not rising.any():
+            break
+        passive[np.argmax(np.where(rising, slope, -np.inf))] = True
+    return w
+
+
+def _solved(matrix: Array, vector: Array) -> Array | None:
+    """The solution of a system whose matrix is positive definite; None if it is not safely so."""
+    try:
+        lower = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    if not np.all(np.diag(lower) ** 2 > 1e-12 * np.diag(matrix)):
+        return None
+    return np.asarray(np.linalg.solve(matrix, vector))

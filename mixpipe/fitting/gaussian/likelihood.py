@@ -31,6 +31,8 @@ B = TypeVar("B")
 
 # Sums of exponentials up to this exponent are finite, and so are their squares.
 _LARGEST_EXPONENT = 300.0
+# Number of densities to compute in one call of NumPy.
+_TOGETHER = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,18 +304,21 @@ class Likelihood:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
         logp, _, _ = self.logpdf(params)
         first, second, shares = np.zeros((3, params.n_components))
+        # Several components at a time, as many as need little memory: what small data cost is the calls.
+        step = max(1, _TOGETHER // self.x.size)
         with np.errstate(under="ignore"):
-            for j in range(params.n_components):
-                total = params.variances[j] + self.var
+            for start in range(0, params.n_components, step):
+                part = slice(start, start + step)
+                total = params.variances[part, None] + self.var
                 q = np.exp(
-                    np.log(params.weights[j])
-                    - 0.5 * (self.x - params.means[j]) ** 2 / total
+                    np.log(params.weights[part, None])
+                    - 0.5 * (self.x - params.means[part, None]) ** 2 / total
                     - 0.5 * np.log(2.0 * math.pi * total)
                     - logp
                 )
                 a = q / total
-                first[j], second[j] = np.sum(self.counts * a), np.sum(self.squares * a**2)
-                shares[j] = np.sum(self.counts * q)
+                first[part], second[part] = (self.counts * a).sum(axis=1), (self.squares * a**2).sum(axis=1)
+                shares[part] = (self.counts * q).sum(axis=1)
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 

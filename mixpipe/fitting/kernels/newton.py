@@ -13,8 +13,16 @@ import math
 import numpy as np
 from numba import njit
 
+# Elements of a Hessian whose squares are below this are nothing next to one nat; smaller squares would lose digits.
+_NO_SQUARE = 1e-280
 
-@njit(cache=True)
+# Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
+# as a small function.
+_KERNEL = {"no_cfunc_wrapper": True, "cache": True}
+_HELPER = {"no_cpython_wrapper": True, **_KERNEL}
+
+
+@njit(**_KERNEL)
 def derivatives(sums, outer, weights, variances, n_data):
     """Gradient, Hessian and typical total variances from the sums of a Newton pass.
 
@@ -45,12 +53,16 @@ def derivatives(sums, outer, weights, variances, n_data):
             hessian[a, b] = -outer[a, b]
             hessian[b, a] = -outer[a, b]
     for j in range(size):
-        q, q_inv, q_d, q_dd, q_inv2, q_d_inv, q_dd_inv, q_d3, q_d4 = sums[j]
+        q = sums[j, 0]
+        q_inv = sums[j, 1]
+        q_d = sums[j, 2]
+        q_dd = sums[j, 3]
+        q_inv2 = sums[j, 4]
         k = 3 * j
         gradient[k] = q - n_data * weights[j]
         gradient[k + 1] = q_d
         gradient[k + 2] = 0.5 * (q_dd - q_inv)
-        mixed = 0.5 * q_d3 - 1.5 * q_d_inv
+        mixed = 0.5 * sums[j, 7] - 1.5 * sums[j, 5]
         hessian[k, k] += gradient[k]
         hessian[k, k + 1] += q_d
         hessian[k + 1, k] += q_d
@@ -59,19 +71,26 @@ def derivatives(sums, outer, weights, variances, n_data):
         hessian[k + 1, k + 1] += q_dd - q_inv
         hessian[k + 1, k + 2] += mixed
         hessian[k + 2, k + 1] += mixed
-        hessian[k + 2, k + 2] += 0.25 * q_d4 - 1.5 * q_dd_inv + 0.75 * q_inv2
+        hessian[k + 2, k + 2] += 0.25 * sums[j, 8] - 1.5 * sums[j, 6] + 0.75 * q_inv2
         # A component to which no row can belong has no such scale; that of the data, which is of order one, is used
         # instead.
         total[j] = max(math.sqrt(q / q_inv2) if q > 0.0 and q_inv2 > 0.0 else 1.0, variances[j])
     return gradient, hessian, total
 
 
-@njit(cache=True)
-def _solve_definite(matrix, vector):
+@njit(**_HELPER)
+def _norm(vector):
+    total = 0.0
+    for k in range(vector.size):
+        total += vector[k] * vector[k]
+    return math.sqrt(total)
+
+
+@njit(**_HELPER)
+def _solve_definite(matrix, vector, solution):
     """Solve a positive definite system by Cholesky's method; False if the matrix is not safely definite."""
     n = vector.size
     lower = np.empty((n, n))
-    solution = np.empty(n)
     for i in range(n):
         for k in range(i + 1):
             rest = matrix[i, k]
@@ -82,7 +101,7 @@ def _solve_definite(matrix, vector):
             elif rest > 1e-12 * abs(matrix[i, i]):
                 lower[i, i] = math.sqrt(rest)
             else:
-                return False, solution
+                return False
     for i in range(n):
         rest = vector[i]
         for m in range(i):
@@ -93,110 +112,171 @@ def _solve_definite(matrix, vector):
         for m in range(i + 1, n):
             rest -= lower[m, i] * solution[m]
         solution[i] = rest / lower[i, i]
-    return True, solution
+    return True
 
 
-@njit(cache=True)
-def nonnegative_maximum(gram, target):
-    """The w >= 0 that maximises ``target w - w gram w / 2``, by an active-set method (Bro & de Jong 1997).
+@njit(**_HELPER)
+def _tridiagonal(matrix, halves, beside):
+    """Make a symmetric matrix tridiagonal by Householder's reflections (Golub & Van Loan 2013, section 8.3.1).
 
-    Parameters
-    ----------
-    gram : ndarray, shape (n, n)
-        Positive semidefinite.
-    target : ndarray, shape (n,)
-
-    Returns
-    -------
-    ndarray, shape (n,)
+    The diagonal of `matrix` becomes the new one, and its columns below the diagonal the vectors of the reflections.
+    `halves` receives half the squared length of each vector, or 0 where nothing is reflected, and `beside` the elements
+    next to the diagonal, with a 0 at the end.
     """
-    n = target.size
-    passive = np.zeros(n, dtype=np.bool_)
-    w = np.zeros(n)
-    scale = max(np.max(np.diag(gram)), 1e-300)
-    for _ in range(4 * n):
-        slope = target - gram @ w
-        best = -1
-        for k in range(n):
-            if not passive[k] and slope[k] > 1e-10 * (abs(target[k]) + 1e-300) and (best < 0 or slope[k] > slope[best]):
-                best = k
-        if best < 0:
-            break
-        passive[best] = True
-        while True:
-            index = np.flatnonzero(passive)
-            part = np.empty((index.size, index.size))
-            for a in range(index.size):
-                for b in range(index.size):
-                    part[a, b] = gram[index[a], index[b]]
-                # The division of weight between nearly equal components is undetermined; a small ridge settles it.
-                part[a, a] += 1e-10 * part[a, a] + 1e-14 * scale
-            definite, solution = _solve_definite(part, target[index])
-            if not definite:
-                passive[best] = False
-                return w
-            if np.min(solution) > 0.0:
-                w[:] = 0.0
-                w[index] = solution
-                break
-            # Go back to the point where the first weight reaches zero.
-            fraction = 1.0
-            for a in range(index.size):
-                if solution[a] <= 0.0 and w[index[a]] > solution[a]:
-                    fraction = min(fraction, w[index[a]] / (w[index[a]] - solution[a]))
-            for a in range(index.size):
-                k = index[a]
-                w[k] += fraction * (solution[a] - w[k])
-                if w[k] <= 1e-300 or (solution[a] <= 0.0 and w[k] <= 1e-14):
-                    w[k] = 0.0
-                    passive[k] = False
-            if not np.any(passive):
-                break
-    return w
+    n = beside.size
+    product = np.empty(n)
+    beside[n - 1] = 0.0
+    for k in range(n - 1):
+        below = 0.0
+        for i in range(k + 2, n):
+            below += matrix[i, k] * matrix[i, k]
+        halves[k] = 0.0
+        beside[k] = matrix[k + 1, k]
+        if not below > _NO_SQUARE:
+            continue
+        length = math.sqrt(below + beside[k] * beside[k])
+        halves[k] = length * (length + abs(beside[k]))
+        beside[k] = -math.copysign(length, beside[k])
+        matrix[k + 1, k] -= beside[k]
+        for i in range(k + 1, n):
+            product[i] = 0.0
+        for j in range(k + 1, n):
+            v = matrix[j, k] / halves[k]
+            for i in range(k + 1, n):
+                product[i] += v * matrix[j, i]
+        along = 0.0
+        for i in range(k + 1, n):
+            along += matrix[i, k] * product[i]
+        along *= 0.5 / halves[k]
+        for i in range(k + 1, n):
+            product[i] -= along * matrix[i, k]
+        for j in range(k + 1, n):
+            v = matrix[j, k]
+            p = product[j]
+            for i in range(k + 1, n):
+                matrix[j, i] -= v * product[i] + p * matrix[i, k]
 
 
-@njit(cache=True)
-def _norm(vector):
-    return math.sqrt(np.sum(vector * vector))
+@njit(**_HELPER)
+def _reflect(matrix, halves, k, vector):
+    """Apply the k-th of the reflections of `_tridiagonal` to a vector."""
+    if halves[k] > 0.0:
+        along = 0.0
+        for i in range(k + 1, vector.size):
+            along += matrix[i, k] * vector[i]
+        along /= halves[k]
+        for i in range(k + 1, vector.size):
+            vector[i] -= along * matrix[i, k]
 
 
-@njit(cache=True)
+@njit(**_HELPER)
+def _shifted_length(matrix, beside, shift, vector, ratios, solution):
+    """Solve a tridiagonal system with `shift` added to the diagonal, and return the length of the solution.
+
+    The length is infinite, and there is no solution, if the shifted matrix is not positive definite.
+    """
+    n = vector.size
+    for k in range(n):
+        pivot = matrix[k, k] + shift
+        rest = vector[k]
+        if k > 0:
+            pivot -= ratios[k - 1] * beside[k - 1]
+            rest -= beside[k - 1] * solution[k - 1]
+        if not pivot > 0.0:
+            return math.inf
+        ratios[k] = beside[k] / pivot
+        solution[k] = rest / pivot
+    for k in range(n - 2, -1, -1):
+        solution[k] -= ratios[k] * solution[k + 1]
+    return _norm(solution)
+
+
+@njit(**_KERNEL)
 def trust_region(hessian, gradient, radius):
-    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983)."""
-    definite, p = _solve_definite(-hessian, gradient)
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983).
+
+    At the edge of the region, p solves ``(shift - hessian) p = gradient``, where `shift` makes the matrix positive
+    definite and p as long as the radius. The matrix is made tridiagonal first, so that each trial of a shift takes few
+    operations.
+    """
+    n = gradient.size
+    p = np.empty(n)
+    matrix = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            matrix[i, j] = -hessian[i, j]
+    definite = _solve_definite(matrix, gradient, p)
     if definite and _norm(p) <= radius:
         return p
-    curvature, basis = np.linalg.eigh(-hessian)
-    g = np.zeros(gradient.size)
-    for k in range(g.size):
-        g[k] = np.sum(basis[:, k] * gradient)
-    tiny = 1e-14 * max(1.0, abs(curvature[-1]))
-    low = max(0.0, -curvature[0])
-    z = g / np.maximum(curvature + low, tiny)
-    if _norm(z) > radius:
-        lowest = low
+    halves = np.empty(n)
+    beside = np.empty(n)
+    ratios = np.empty(n)
+    _tridiagonal(matrix, halves, beside)
+    g = np.empty(n)
+    for k in range(n):
+        g[k] = gradient[k]
+    for k in range(n - 1):
+        _reflect(matrix, halves, k, g)
+    # The eigenvalues lie between these bounds (Gershgorin), and the lowest one is at most the lowest diagonal element.
+    low_bound = math.inf
+    high_bound = -math.inf
+    lowest = math.inf
+    for k in range(n):
+        reach = abs(beside[k]) + (abs(beside[k - 1]) if k > 0 else 0.0)
+        low_bound = min(low_bound, matrix[k, k] - reach)
+        high_bound = max(high_bound, matrix[k, k] + reach)
+        lowest = min(lowest, matrix[k, k])
+    largest = max(abs(low_bound), abs(high_bound), 1.0)
+    tiny = 1e-14 * largest
+    low = 0.0
+    if not definite:
+        while lowest - low_bound > 1e-15 * largest:
+            middle = 0.5 * (low_bound + lowest)
+            if _shifted_length(matrix, beside, -middle, g, ratios, p) < math.inf:
+                low_bound = middle
+            else:
+                lowest = middle
+        low = max(0.0, -low_bound)
+    least = low
+    if _shifted_length(matrix, beside, low + tiny, g, ratios, p) > radius:
         high = low + _norm(g) / radius + tiny
         for _ in range(60):
             middle = 0.5 * (low + high)
-            if _norm(g / np.maximum(curvature + middle, tiny)) > radius:
+            if _shifted_length(matrix, beside, middle, g, ratios, p) > radius:
                 low = middle
             else:
                 high = middle
-            if high - low <= 1e-3 * (high - lowest):
+            if high - low <= 1e-3 * (high - least):
                 break
-        z = g / np.maximum(curvature + high, tiny)
-    elif curvature[0] < -tiny:
+        _shifted_length(matrix, beside, high, g, ratios, p)
+    elif low > tiny:
         # At a saddle whose gradient has no component along the direction of largest curvature, step along this
-        # direction to the edge of the region.
-        z[0] = 0.0
-        z[0] = math.copysign(math.sqrt(max(radius * radius - np.sum(z * z), 0.0)), g[0])
-    p = np.zeros(g.size)
-    for k in range(g.size):
-        p += basis[:, k] * z[k]
+        # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single inverse
+        # iteration gives the direction, from a start that is orthogonal to no vector of simple form.
+        start = np.empty(n)
+        direction = np.empty(n)
+        for k in range(n):
+            start[k] = 1.0 / (1.0 + k)
+        length = _shifted_length(matrix, beside, low + tiny, start, ratios, direction)
+        along = 0.0
+        slope = 0.0
+        for k in range(n):
+            direction[k] /= length
+            along += direction[k] * p[k]
+            slope += direction[k] * g[k]
+        used = 0.0
+        for k in range(n):
+            p[k] -= along * direction[k]
+            used += p[k] * p[k]
+        rest = math.copysign(math.sqrt(max(radius * radius - used, 0.0)), slope)
+        for k in range(n):
+            p[k] += rest * direction[k]
+    for k in range(n - 2, -1, -1):
+        _reflect(matrix, halves, k, p)
     return p
 
 
-@njit(cache=True)
+@njit(**_KERNEL)
 def newton_step(gradient, hessian, total, weights, means, variances, floor, radius, equal_sigmas):
     """The best step within the trust region, with each variance at or above its lower bound.
 
@@ -225,24 +305,34 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
     size = weights.size
     # Index of the variable of each parameter of the mixture; a common width is a single variable.
     n_variables = 2 * size + 1 if equal_sigmas else 3 * size
-    slot = np.empty(3 * size, dtype=np.int64)
-    unit = np.ones(3 * size)
-    shared_total = np.max(total)
+    slot = np.empty(3 * size, np.int64)
+    unit = np.empty(3 * size)
+    shared_total = total[0]
+    for j in range(size):
+        shared_total = max(shared_total, total[j])
     for j in range(size):
         slot[3 * j] = j
         slot[3 * j + 1] = size + j
         slot[3 * j + 2] = 2 * size if equal_sigmas else 2 * size + j
         width = shared_total if equal_sigmas else total[j]
+        unit[3 * j] = 1.0
         unit[3 * j + 1] = math.sqrt(width)
         unit[3 * j + 2] = 2.0 * width
-    g = np.zeros(n_variables)
-    h = np.zeros((n_variables, n_variables))
+    g = np.empty(n_variables)
+    h = np.empty((n_variables, n_variables))
+    # Lower bound on the change of each u in this step.
+    bound = np.empty(n_variables)
+    step = np.empty(n_variables)
+    for a in range(n_variables):
+        g[a] = 0.0
+        bound[a] = -math.inf
+        step[a] = 0.0
+        for b in range(n_variables):
+            h[a, b] = 0.0
     for a in range(3 * size):
         g[slot[a]] += gradient[a] * unit[a]
         for b in range(3 * size):
             h[slot[a], slot[b]] += hessian[a, b] * unit[a] * unit[b]
-    # Lower bound on the change of each u in this step.
-    bound = np.full(n_variables, -np.inf)
     for j in range(size):
         a = 3 * j + 2
         h[slot[a], slot[a]] += 2.0 * unit[a] * gradient[a]
@@ -250,49 +340,59 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
         below = min((floor - variances[j]) / width, 0.0)
         bound[slot[a]] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
 
-    step = np.zeros(n_variables)
-    free = np.ones(n_variables, dtype=np.bool_)
-    for k in range(2 * size, n_variables):
-        if bound[k] > -1e-10 and g[k] <= 0.0:
-            free[k] = False
+    # The variables that are free to move come first in `order`; the others are at their bounds.
+    order = np.empty(n_variables, np.int64)
+    n_free = 0
+    for k in range(n_variables):
+        if k < 2 * size or bound[k] <= -1e-10 or g[k] > 0.0:
+            order[n_free] = k
+            n_free += 1
     while True:
-        n_free = np.sum(free)
-        index = np.flatnonzero(free)
         # The quadratic model in the free variables, with the others fixed at their values in `step`.
-        slope = g + h @ step
         part_g = np.empty(n_free)
         part_h = np.empty((n_free, n_free))
         used = 0.0
         for k in range(n_variables):
-            if not free[k]:
-                used += step[k] * step[k]
+            used += step[k] * step[k]
         for a in range(n_free):
-            part_g[a] = slope[index[a]]
+            part_g[a] = g[order[a]]
+            for k in range(n_variables):
+                part_g[a] += h[order[a], k] * step[k]
             for b in range(n_free):
-                part_h[a, b] = h[index[a], index[b]]
+                part_h[a, b] = h[order[a], order[b]]
         p = trust_region(part_h, part_g, math.sqrt(max(radius * radius - used, 1e-4 * radius * radius)))
-        outside = False
+        n_inside = 0
         for a in range(n_free):
-            k = index[a]
+            k = order[a]
             if p[a] < bound[k]:
                 # Stop at the bound, and solve again for the other variables.
-                free[k] = False
                 step[k] = bound[k]
-                outside = True
-        if not outside:
-            for a in range(n_free):
-                step[index[a]] = p[a]
+            else:
+                order[n_inside] = k
+                n_inside += 1
+        if n_inside == n_free:
             break
-    gain = np.sum(g * step) + 0.5 * np.sum(step * (h @ step))
+        n_free = n_inside
+    for a in range(n_free):
+        step[order[a]] = p[a]
+    gain = 0.0
+    for a in range(n_variables):
+        curved = 0.0
+        for b in range(n_variables):
+            curved += h[a, b] * step[b]
+        gain += step[a] * (g[a] + 0.5 * curved)
     new_weights = np.empty(size)
     new_means = np.empty(size)
     new_variances = np.empty(size)
+    sum_weights = 0.0
     for j in range(size):
         a = 3 * j
         new_weights[j] = weights[j] * math.exp(min(max(step[slot[a]], -50.0), 50.0))
+        sum_weights += new_weights[j]
         new_means[j] = means[j] + unit[a + 1] * step[slot[a + 1]]
         width = 0.5 * unit[a + 2]
         u = step[slot[a + 2]]
         new_variances[j] = floor if u <= bound[slot[a + 2]] else max(variances[j] + width * math.expm1(2.0 * u), floor)
-    new_weights /= np.sum(new_weights)
+    for j in range(size):
+        new_weights[j] /= sum_weights
     return new_weights, new_means, new_variances, gain, _norm(step)

@@ -52,6 +52,11 @@ _EXP_MAX = 709.0
 
 _EXACT = {"contract"}
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
+# A loop in which a division by zero is an exception cannot be vectorised. Each wrapper, of which the one for C is not
+# used and the one for Python not for helpers, would take as long to compile as a small function.
+_SHARED = {"error_model": "numpy", "no_cfunc_wrapper": True, "cache": True}
+_KERNEL = {"nogil": True, **_SHARED}
+_HELPER = {"forceinline": True, "no_cpython_wrapper": True, **_SHARED}
 
 
 @intrinsic
@@ -74,7 +79,7 @@ def _from_bits(typingctx, value):
     return types.float64(types.int64), codegen
 
 
-@njit(fastmath=_EXACT, inline="always", cache=True)
+@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
 def fast_exp(x):
     """exp(x) for -708 <= x <= 709 (clipped beyond), without branches, to about 2e-16 relative.
 
@@ -101,7 +106,7 @@ def fast_exp(x):
     return p * _from_bits((_bits(shifted) + 1023) << 52)
 
 
-@njit(fastmath=_EXACT, inline="always", cache=True)
+@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
 def fast_log(x):
     """Natural log of a positive normal number, without branches, to about 2e-16 (absolute near 1).
 
@@ -131,7 +136,7 @@ def fast_log(x):
     return e * _LN2_HI + (2.0 * s + (2.0 * s * t * p + e * _LN2_LO))
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
     """For one block: 1/T, w_j N(x | m_j, T) sqrt(2 pi) exp(-shift), the shift, and the sum over components."""
     n = x.size
@@ -160,14 +165,14 @@ def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
             total[i] += f
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _logs(total, shift, logp):
     """For one block: ln p(x) from the shifted sum."""
     for i in range(total.size):
         logp[i] = shift[i] + fast_log(total[i]) - 0.5 * _LOG_2PI
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _dot(a, b):
     total = 0.0
     for i in range(a.size):
@@ -175,7 +180,7 @@ def _dot(a, b):
     return total
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _em_sums(x, m, joint, inv_var, scale, out):
     """For one block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
     s0 = 0.0
@@ -195,7 +200,7 @@ def _em_sums(x, m, joint, inv_var, scale, out):
     out[3] += s3
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
     """For one block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
     s0 = 0.0
@@ -238,7 +243,7 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
     out[8] += s8
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _outer(score, n, out):
     """Add the sums of products of all pairs of rows of `score` to the lower triangle of `out`, 2 x 2 rows at a time."""
     rows = score.shape[0]
@@ -275,7 +280,7 @@ def _outer(score, n, out):
             out[a, b] += total
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def weighted_gram(columns, counts):
     """Sums over cells of counts times the products of all pairs of rows of `columns`, which has shape (n, n_cells)."""
     n, n_cells = columns.shape
@@ -293,7 +298,7 @@ def weighted_gram(columns, counts):
     return out
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def em_pass(x, var, counts, weights, means, variances, first, last, out):
     """Log-likelihood and the sums of an EM step, for the chunks `first` to `last` - 1.
 
@@ -330,7 +335,7 @@ def em_pass(x, var, counts, weights, means, variances, first, last, out):
                 _em_sums(xs, means[j], joint[j], inv_var[j], work, row[1 + N_EM * j : 1 + N_EM * (j + 1)])
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
     """Log-likelihood, sums of an EM step, and sums for the Hessian, for the chunks `first` to `last` - 1.
 
@@ -385,7 +390,7 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
             _outer(score, n, square)
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _scaled_block(x, err, counts, centre, per_scale, xs, var, cs):
     """One block of rows in scaled units, padded with rows of zero counts."""
     n = x.size
@@ -402,14 +407,14 @@ def _scaled_block(x, err, counts, centre, per_scale, xs, var, cs):
     cs[n:] = 0.0
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _round_logs(logp, counts, magic, out):
     """For one block: counts times ln p, rounded."""
     for i in range(logp.size):
         out[i] = (counts[i] * logp[i] + magic) - magic
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _round_terms(x, m, joint, inv_var, scale, root, magic, score_magic, terms, score):
     """For one block and component: the terms of `_newton_sums`, rounded to the units that the magic numbers imply."""
     for i in range(x.size):
@@ -434,7 +439,7 @@ def _round_terms(x, m, joint, inv_var, scale, root, magic, score_magic, terms, s
         score[2, i] = (0.5 * (qd2 - qi) * root[i] + score_magic[2]) - score_magic[2]
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _sum(a):
     total = 0.0
     for i in range(a.size):
@@ -442,7 +447,7 @@ def _sum(a):
     return total
 
 
-@njit(forceinline=True, cache=True)
+@njit(**_HELPER)
 def _collect(sums, units, out):
     """Add sums as integer multiples of their units; False if one is too large to be exact."""
     fits = True
@@ -455,7 +460,7 @@ def _collect(sums, units, out):
     return fits
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, units, score_units, out, outer):
     """The sums of `newton_pass` over rows, as integers, which do not depend on the order of the rows.
 
@@ -548,7 +553,7 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
     return fits
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _entropies(joint, total, entropy):
     """For one block and component: subtract q ln q, which is 0 for q = 0."""
     for i in range(total.size):
@@ -556,7 +561,7 @@ def _entropies(joint, total, entropy):
         entropy[i] -= q * fast_log(max(q, 1e-300))
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
     """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
     n_components = means.size
@@ -574,7 +579,7 @@ def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
             _entropies(joint[j], total[:n], entropy[start:stop])
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _ratio_scales(var, logp, variance, inv_var, log_scale):
     """For one block: 1/T and ln(1 / (sqrt(2 pi T) p)) for candidates of equal variance."""
     for i in range(var.size):
@@ -583,7 +588,7 @@ def _ratio_scales(var, logp, variance, inv_var, log_scale):
         log_scale[i] = 0.5 * (fast_log(inv) - _LOG_2PI) - logp[i]
 
 
-@njit(fastmath=_EXACT, forceinline=True, cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def _ratios(x, mean, inv_var, log_scale, ratio):
     """For one block: N(x | mean, T) / p(x)."""
     for i in range(x.size):
@@ -592,7 +597,7 @@ def _ratios(x, mean, inv_var, log_scale, ratio):
         ratio[i] = fast_exp(min(log_scale[i] - 0.5 * (d * d * inv_var[i]), 300.0))
 
 
-@njit(fastmath=_SUMS, forceinline=True, cache=True)
+@njit(fastmath=_SUMS, **_HELPER)
 def _ratio_sums(ratio, counts, out):
     first = 0.0
     second = 0.0
@@ -604,7 +609,7 @@ def _ratio_sums(ratio, counts, out):
     out[1] += second
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
     """Gradient function at the candidate components `first` to `last` - 1.
 
@@ -634,7 +639,7 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
             _ratio_sums(ratio[:n], counts[start:stop], out[g])
 
 
-@njit(nogil=True, cache=True)
+@njit(**_KERNEL)
 def exact_variances(x, var, counts, weights, means, variances, new_means, floor, out):
     """Variances of the exact M-step, with responsibilities at the old parameters and offsets from `new_means`.
 
