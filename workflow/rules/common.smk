@@ -49,18 +49,20 @@ RESULTS = RUN.config.results.as_posix()
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 # In a checkout Snakemake finds the workflow, elsewhere `mixpipe run` does.
-COMMAND = shlex.join(
-    [
-        *(
-            ["snakemake", "--cores", "all", "--configfile"]
-            if Path.cwd() in Path(workflow.main_snakefile).parents[:2]
-            else ["mixpipe", "run", "--config"]
-        ),
-        *map(os.path.relpath, workflow.configfiles),
-    ]
-)
 # Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
-os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
+COMMAND = os.environ.setdefault(
+    "MIXPIPE_COMMAND",
+    shlex.join(
+        [
+            *(
+                ["snakemake", "--cores", "all", "--configfile"]
+                if Path.cwd() in Path(workflow.main_snakefile).parents[:2]
+                else ["mixpipe", "run", "--config"]
+            ),
+            *map(os.path.relpath, workflow.configfiles),
+        ]
+    ),
+)
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
