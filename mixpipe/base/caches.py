@@ -6,6 +6,7 @@ kept in temporary folders, or not at all. This module imports Numba only for tho
 
 from __future__ import annotations
 
+import getpass
 import os
 import stat
 import sys
@@ -17,29 +18,43 @@ from typing import Any
 _PACKAGE = Path(__file__).parents[1]
 _KERNELS = "NUMBA_CACHE_DIR"
 _FONTS = "MPLCONFIGDIR"
+_SETTINGS = "XDG_CONFIG_HOME", ".config"
+
+
+def find_home() -> None:
+    """Give libraries a temporary home where the user has none that they can look into, before they are imported.
+
+    Astropy, Matplotlib and Snakemake end with errors, or complain, if there is no home, or one of somebody else's, or
+    if the system has no name for the user.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.geteuid())
+    home = os.path.expanduser("~")
+    if not (os.path.isabs(home) and os.access(home, os.R_OK | os.X_OK)):
+        # The root is no home either, but can be looked into.
+        os.environ["HOME"] = str(_private_folder("home") or "/")
+    if not os.environ.get(_FONTS) and not (_from_home("XDG_CACHE_HOME", ".cache") and _from_home(*_SETTINGS)):
+        folder = _private_folder("matplotlib")
+        if folder is not None:
+            os.environ[_FONTS] = str(folder)
 
 
 def user_cache() -> Path | None:
-    """The user's cache folder, if it is there or can be made."""
-    return _from_home("XDG_CACHE_HOME", "~/.cache")
+    """The user's cache folder, if it is there or can be made, and stays."""
+    folder = _from_home("XDG_CACHE_HOME", ".cache")
+    return None if folder is None or folder.is_relative_to(_private_path("home")) else folder
 
 
-def _from_home(variable: str, default: str) -> Path | None:
-    folder = Path(os.environ.get(variable) or os.path.expanduser(default))
+def _from_home(variable: str, name: str) -> Path | None:
+    """A folder that a variable names, or one in the home, if it can be written."""
+    folder = Path(os.environ.get(variable) or os.path.expanduser(f"~/{name}"))
     # Of users whom the system does not know, `~` stays, and would become the name of a folder.
     if not folder.is_absolute():
         return None
     nearest = next(each for each in (folder, *folder.parents) if os.path.exists(each))
     return folder if os.access(nearest, os.W_OK) else None
-
-
-def find_font_cache() -> None:
-    """Give Matplotlib a temporary folder where it would complain that it has no other, if it is not imported yet."""
-    if os.environ.get(_FONTS) or (user_cache() and _from_home("XDG_CONFIG_HOME", "~/.config")):
-        return
-    folder = _private_folder("matplotlib")
-    if folder is not None:
-        os.environ[_FONTS] = str(folder)
 
 
 @cache
@@ -51,7 +66,8 @@ def prepare_kernels() -> None:
     """
     given = os.environ.get(_KERNELS)
     # Numba takes an empty variable for the working folder.
-    in_cache = os.environ.get("XDG_CACHE_HOME") != "" and (folder := user_cache()) and _can_write(folder / "numba")
+    folder = None if os.environ.get("XDG_CACHE_HOME") == "" else user_cache()
+    in_cache = folder is not None and _can_write(folder / "numba")
     if not ((given and _can_write(Path(given))) or is_kept_beside_package() or in_cache):
         _keep_elsewhere()
     _listen()
@@ -82,10 +98,14 @@ def _can_write(folder: Path) -> bool:
     return True
 
 
+def _private_path(purpose: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"mixpipe-{purpose}-{os.geteuid()}"
+
+
 def _private_folder(purpose: str) -> Path | None:
     """A folder among the temporary files that only this user can write: what is loaded from it runs as code."""
     try:
-        folder = Path(tempfile.gettempdir()) / f"mixpipe-{purpose}-{os.geteuid()}"
+        folder = _private_path(purpose)
         folder.mkdir(mode=0o700, exist_ok=True)
         state = folder.lstat()
     except OSError:

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 import mixpipe
 import mixpipe.base.blas  # before NumPy
-from mixpipe.base.caches import find_font_cache
+from mixpipe.base.caches import find_home
 from mixpipe.base.errors import MixpipeError
 from mixpipe.cli.complaints import complain
 
@@ -31,7 +31,7 @@ class _Program(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
         gc.set_threshold(_COLLECTED_AFTER)
-        find_font_cache()
+        find_home()
         # Nor at the end.
         atexit.register(gc.freeze)
         try:
