@@ -16,6 +16,7 @@ import mixpipe
 import mixpipe.base.blas  # before NumPy
 from mixpipe.base.caches import find_home
 from mixpipe.base.errors import MixpipeError
+from mixpipe.base.interrupts import received, watch_interrupts
 from mixpipe.cli.complaints import complain
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
@@ -34,8 +35,13 @@ class _Program(click.Group):
         find_home()
         # Nor at the end.
         atexit.register(gc.freeze)
+        with watch_interrupts():
+            status = self._run(*args, **extra)
+        sys.exit(status)
+
+    def _run(self, *args: Any, **extra: Any) -> int:
         try:
-            status = super().main(*args, **extra)
+            status: int = super().main(*args, **extra)
         except MixpipeError as error:
             complain(error)
             status = 2
@@ -44,7 +50,18 @@ class _Program(click.Group):
             status = 2
         except click.Abort:
             status = _INTERRUPTED
-        sys.exit(status)
+        return status
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it in one line, whatever became of the exception on its way."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not (received() or isinstance(error, KeyboardInterrupt)):
+                raise
+            kept = "; what is done is kept, and the same command goes on from there"
+            click.echo(f"mixpipe: interrupted{kept if ctx.invoked_subcommand == 'run' else ''}", err=True)
+            raise click.Abort from None
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:

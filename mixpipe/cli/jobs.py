@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
+from mixpipe.base.interrupts import received
 from mixpipe.pipeline.job import last_error
 
 # What Snakemake adds where a job has said itself why it fails, and at the end.
@@ -79,6 +80,8 @@ class LogHandler(LogHandlerBase):
 
     def _text(self, record: logging.LogRecord) -> str:
         event, entry = getattr(record, "event", None), record.__dict__
+        if received():  # which the command says at its end
+            return ""
         # A target itself is a job to Snakemake, without a message.
         if event == LogEvent.RUN_INFO:
             self._n_jobs = sum(n for rule, n in entry["stats"].items() if rule not in _NO_JOBS)

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snakemake.script import PythonScript
+
 from mixpipe.pipeline.job import is_final, last_error
 
 # The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
 # after so much of the time that the run has taken, and once a minute at least.
 _SHARE = 0.02
 _LONGEST_SECONDS = 60
+# At the beginning of a script. The module `signal` would import others first.
+_SILENTLY = "import _signal\n\n_signal.signal(_signal.SIGINT, _signal.SIG_DFL)\n"
 # How the output of a column is named by wildcards.
 _COLUMN = ("catalog", "release", "column")
 
@@ -59,6 +63,17 @@ def share_jobs(rule: Any, jobs: Mapping[tuple[str, ...], Sequence[tuple[str, ...
 
     rule.is_producer, rule.get_wildcards = is_producer, get_wildcards
     rule.expand_output, rule.expand_log = expand_all_output, expand_all_logs
+
+
+def end_silently() -> None:
+    """Let scripts of mixpipe end without a traceback on Ctrl-C while they import; afterwards, `run_job` cares."""
+    preamble = PythonScript.get_preamble
+
+    def get_preamble(script: Any) -> str:
+        ours = "mixpipe.pipeline" in str(script.source)
+        return (_SILENTLY if ours else "") + preamble(script)
+
+    PythonScript.get_preamble = get_preamble
 
 
 def _flag(file: Any, column: str, *, shared: bool) -> None:

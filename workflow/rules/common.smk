@@ -16,7 +16,7 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config.settings import parse_config
 from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
-from mixpipe.pipeline.execution import share_jobs
+from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.pipeline.plan.run import (
@@ -38,6 +38,8 @@ def stop(*problems):
         print(on_one_line(problem), file=sys.stderr)
     sys.exit(2)
 
+
+end_silently()
 
 try:
     check_working_folder(Path())
