@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -100,9 +99,21 @@ def workflow_arguments(place: Place, changed: Iterable[str]) -> list[str]:
     """
     there = [file for file in changed if Path(file).is_file()]
     again = ("--forcerun", *there) if there else ()
-    # In quotes, Snakemake takes a name for text, whatever it looks like.
-    results = () if place.results is None else (f"--config=results={json.dumps(place.results)}",)
+    results = () if place.results is None else (f"--config={_overridden(place.results)}",)
     return [*again, f"--snakefile={find_snakefile()}", f"--configfile={place.path}", *results]
+
+
+def _overridden(results: str) -> str:
+    """The folder of results as an entry of the configuration on Snakemake's command line."""
+    # Slow to import.
+    from snakemake.cli import parse_config
+
+    # Snakemake takes entries for YAML; a path is no number.
+    text = results if Path(results).is_absolute() else f"./{results}"
+    if parse_config([f"results={text}"]) != {"results": text}:
+        expected = "a name that is not YAML: without quotes at its ends, `: ` and ` #`"
+        raise ConfigError(f"found {results}", "in option --results", expected)
+    return f"results={text}"
 
 
 def find_snakefile() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -154,9 +154,15 @@ def load_config(path: str | Path, results: str | None = None) -> Config:
         value.
     """
     mapping = read_yaml(Path(path))[0]
-    if results is not None and isinstance(mapping, Mapping):
-        mapping = {**mapping, "results": results}
-    return parse_config(mapping, [path])
+    config = parse_config(mapping, [path])
+    if results is None:
+        return config
+
+    def where(path: KeyPath, key: str | None = None) -> str:
+        return "in option --results"
+
+    check(_with_text_keys({**mapping, "results": results}, (), where), where)
+    return replace(config, results=_results(results, lambda key: where((), key)))
 
 
 def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
