@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_received = False
+_received = _told = False
+
+
+def mark_told() -> None:
+    """Note that the user has been told of a Ctrl-C, which jobs may notice first."""
+    global _told
+    _told = True
+
+
+def told() -> bool:
+    """Whether the user has been told."""
+    return _told
 
 
 def received() -> bool:
@@ -24,8 +35,8 @@ def watch_interrupts() -> Iterator[None]:
 
     Processes that ignore it, as those in the background, go on to do so.
     """
-    global _received
-    _received = False
+    global _received, _told
+    _received = _told = False
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
     if not main or before not in (signal.default_int_handler, signal.SIG_DFL):

@@ -16,7 +16,7 @@ import mixpipe
 import mixpipe.base.blas  # before NumPy
 from mixpipe.base.caches import find_home
 from mixpipe.base.errors import MixpipeError
-from mixpipe.base.interrupts import received, watch_interrupts
+from mixpipe.base.interrupts import received, told, watch_interrupts
 from mixpipe.cli.complaints import complain
 
 # Imports leave some hundred thousand objects that stay: with Python's own 700 the garbage collector would look at them
@@ -60,7 +60,8 @@ class _Program(click.Group):
             if not (received() or isinstance(error, KeyboardInterrupt)):
                 raise
             kept = "; what is done is kept, and the same command goes on from there"
-            click.echo(f"mixpipe: interrupted{kept if ctx.invoked_subcommand == 'run' else ''}", err=True)
+            if not told():
+                click.echo(f"mixpipe: interrupted{kept if ctx.invoked_subcommand == 'run' else ''}", err=True)
             raise click.Abort from None
 
 

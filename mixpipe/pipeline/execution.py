@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ from mixpipe.pipeline.job import is_final, last_error
 _SHARE = 0.02
 _LONGEST_SECONDS = 60
 # At the beginning of a script. The module `signal` would import others first.
-_SILENTLY = "import _signal\n\n_signal.signal(_signal.SIGINT, _signal.SIG_DFL)\n"
+_SILENTLY = """import _signal
+
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGINT})
+"""
 # How the output of a column is named by wildcards.
 _COLUMN = ("catalog", "release", "column")
 
@@ -66,14 +71,27 @@ def share_jobs(rule: Any, jobs: Mapping[tuple[str, ...], Sequence[tuple[str, ...
 
 
 def end_silently() -> None:
-    """Let scripts of mixpipe end without a traceback on Ctrl-C while they import; afterwards, `run_job` cares."""
-    preamble = PythonScript.get_preamble
+    """Let scripts of mixpipe end without a traceback on Ctrl-C while they import; afterwards, `run_job` cares.
+
+    The signal is blocked until Python has started, which also ends with a traceback, and is then delivered.
+    """
+    preamble, execute = PythonScript.get_preamble, PythonScript.execute_script
 
     def get_preamble(script: Any) -> str:
-        ours = "mixpipe.pipeline" in str(script.source)
-        return (_SILENTLY if ours else "") + preamble(script)
+        return (_SILENTLY if _is_ours(script) else "") + preamble(script)
 
-    PythonScript.get_preamble = get_preamble
+    def execute_script(script: Any, *args: Any, **options: Any) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if _is_ours(script) else ())
+        try:
+            execute(script, *args, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    PythonScript.get_preamble, PythonScript.execute_script = get_preamble, execute_script
+
+
+def _is_ours(script: Any) -> bool:
+    return "mixpipe.pipeline" in str(script.source)
 
 
 def _flag(file: Any, column: str, *, shared: bool) -> None:

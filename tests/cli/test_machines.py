@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from mixpipe import cli
 from mixpipe.base import caches, interrupts
 from mixpipe.catalog.files import expand_files
 from mixpipe.cli.place import _absolute
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_campaign
 from tests.catalog.test_bad_inputs import as_nobody
+from tests.cluster.project import survey
+from tests.cluster.slurm import HOUR, wait_for
 from tests.conftest import ROOT
 
 BEGIN = "from mixpipe.__main__ import main; main()"
@@ -249,3 +252,20 @@ class TestCtrlC:
         with interrupts.watch_interrupts():
             signal.raise_signal(signal.SIGINT)
         assert not interrupts.received()
+
+
+class TestCtrlCOfARun:
+    """At a process group, as a terminal sends it."""
+
+    @pytest.mark.parametrize("seconds", mostly_campaign([0.0, 0.05, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0], 0.05))
+    def test_a_while_after_the_first_job_has_begun(self, tmp_path, seconds):
+        project = survey(tmp_path / "project", n_shards=1, n_columns=1, n_rows=3000)
+        run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "2")
+        wait_for(lambda: list((project.folder / ".snakemake/scripts").glob("*ingest.py")), "a job")
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(HOUR) == 130, project.said()
+        assert "Traceback" not in project.said()
+        kept = "mixpipe: interrupted; what is done is kept, and the same command goes on from there"
+        assert project.said().splitlines()[-1] == kept
+        assert project.said().count("interrupted") == 1
