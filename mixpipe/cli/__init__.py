@@ -6,6 +6,7 @@ import atexit
 import gc
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -13,7 +14,9 @@ from click.shell_completion import CompletionItem
 
 import mixpipe
 import mixpipe.base.blas  # before NumPy
+from mixpipe.base.caches import find_home
 from mixpipe.base.errors import MixpipeError
+from mixpipe.base.interrupts import received, told, watch_interrupts
 from mixpipe.catalog.source import FORMATS
 from mixpipe.cli.complaints import complain
 
@@ -30,10 +33,16 @@ class _Program(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
         gc.set_threshold(_COLLECTED_AFTER)
+        find_home()
         # Nor at the end.
         atexit.register(gc.freeze)
+        with watch_interrupts():
+            status = self._run(*args, **extra)
+        sys.exit(status)
+
+    def _run(self, *args: Any, **extra: Any) -> int:
         try:
-            status = super().main(*args, **extra)
+            status: int = super().main(*args, **extra)
         except MixpipeError as error:
             complain(error)
             status = 2
@@ -42,7 +51,19 @@ class _Program(click.Group):
             status = 2
         except click.Abort:
             status = _INTERRUPTED
-        sys.exit(status)
+        return status
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C ends it in one line, whatever became of the exception on its way."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not (received() or isinstance(error, KeyboardInterrupt)):
+                raise
+            kept = "; what is done is kept, and the same command goes on from there"
+            if not told():
+                click.echo(f"mixpipe: interrupted{kept if ctx.invoked_subcommand == 'run' else ''}", err=True)
+            raise click.Abort from None
 
 
 def _mendable(error: click.UsageError) -> MixpipeError:
@@ -256,16 +277,28 @@ def _compare(**options: Any) -> None:
     compare_files(**options)
 
 
+def _places(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of all commands about a configuration that say where it is run."""
+    directory = click.option(
+        "--directory", metavar="DIR", type=_FILE, help="Folder that relative paths start from. Default: this one."
+    )
+    results = click.option(
+        "--results", metavar="DIR", type=_FILE, help="Folder for the results, in place of that in the configuration."
+    )
+    return directory(results(command))
+
+
 @main.command("check")
 @click.argument("config", type=_FILE)
-def _check(config: str) -> None:
+@_places
+def _check(config: str, **places: str | None) -> None:
     """Read CONFIG and its catalogs, and say what would be fitted.
 
     Each column with its unit and errors, how many rows are used, and how many are dropped and why.
     """
     from mixpipe.cli.checking import check_config
 
-    problems = check_config(config)
+    problems = check_config(config, **places)
     for problem in problems:
         complain(problem)
     sys.exit(2 if problems else 0)
@@ -297,8 +330,9 @@ def _verify(results: str, config: str | None, as_json: bool) -> None:
     default="config/config.yaml",
     help="The configuration. Default: config/config.yaml.",
 )
+@_places
 @click.argument("arguments", metavar="[ARGUMENTS OF SNAKEMAKE]...", nargs=-1, type=click.UNPROCESSED)
-def _run(config: str, arguments: tuple[str, ...]) -> None:
+def _run(config: str, arguments: tuple[str, ...], **places: str | None) -> None:
     """Run the workflow on a configuration, here: tables, figures and a report in its folder of results.
 
     What is not touched by a change is not done again. All cores are used unless arguments such as --cores 4 say
@@ -306,13 +340,14 @@ def _run(config: str, arguments: tuple[str, ...]) -> None:
     """
     from mixpipe.cli.running import run_workflow
 
-    run_workflow(config, arguments)
+    run_workflow(config, arguments, **places)
 
 
 @main.command("status")
 @click.argument("config", type=_FILE, default="config/config.yaml")
+@_places
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def _status(config: str, as_json: bool) -> None:
+def _status(config: str, as_json: bool, **places: str | None) -> None:
     """Say what a run of CONFIG would do, and why.
 
     From contents of files, settings and code, against what the results were made from. Nothing is run. Default:
@@ -320,7 +355,7 @@ def _status(config: str, as_json: bool) -> None:
     """
     from mixpipe.cli.status import show_status
 
-    problems = show_status(config, as_json=as_json)
+    problems = show_status(config, as_json=as_json, **places)
     for problem in problems:
         complain(problem)
     sys.exit(2 if problems else 0)

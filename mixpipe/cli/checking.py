@@ -19,7 +19,8 @@ from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import check_storable
 from mixpipe.cli.display import say, show_densities, show_release
-from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, load_config
+from mixpipe.cli.place import enter_directory
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, DensitySettings, load_config
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
 from mixpipe.pipeline.estimate import can_stream, check_estimable, limited
@@ -28,13 +29,15 @@ from mixpipe.pipeline.plan.run import find_idle, find_problems, placed
 from mixpipe.pipeline.plan.texts import reading_options
 
 
-def check_config(path: str) -> list[MixpipeError]:
+def check_config(path: str, *, directory: str | None = None, results: str | None = None) -> list[MixpipeError]:
     """Print what a run of this configuration would fit.
 
     Parameters
     ----------
     path : str
         The configuration file.
+    directory, results : str or None
+        As for `mixpipe.cli.running.run_workflow`.
 
     Returns
     -------
@@ -46,7 +49,11 @@ def check_config(path: str) -> list[MixpipeError]:
     ConfigError
         If the configuration cannot be used.
     """
-    config = load_config(path)
+    with enter_directory(path, directory) as file:
+        return _check(load_config(file, results))
+
+
+def _check(config: Config) -> list[MixpipeError]:
     problems = find_obstacles(config)
     for catalog in config.catalogs:
         for release, patterns in catalog.releases.items():

@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent, logger_plugin_module_prefix
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
+from mixpipe.base.interrupts import mark_told, received
 from mixpipe.pipeline.job import last_error
 
 # What Snakemake adds where a job has said itself why it fails, and at the end.
@@ -79,6 +80,8 @@ class LogHandler(LogHandlerBase):
 
     def _text(self, record: logging.LogRecord) -> str:
         event, entry = getattr(record, "event", None), record.__dict__
+        if received():  # which the command says at its end
+            return ""
         # A target itself is a job to Snakemake, without a message.
         if event == LogEvent.RUN_INFO:
             self._n_jobs = sum(n for rule, n in entry["stats"].items() if rule not in _NO_JOBS)
@@ -91,6 +94,7 @@ class LogHandler(LogHandlerBase):
             return "" if self._interrupted or entry.get("indent") else "\n".join(self._failed(entry))
         elif _INTERRUPTED in record.getMessage():
             first, self._interrupted = not self._interrupted, True
+            mark_told()
             return (
                 "mixpipe: interrupted; what is done is kept, and the same command goes on from there" if first else ""
             )

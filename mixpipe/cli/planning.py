@@ -16,6 +16,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from mixpipe.base.errors import ConfigError
 from mixpipe.cli.jobs import register
+from mixpipe.cli.place import Place
 from mixpipe.cli.running import workflow_arguments
 
 
@@ -67,13 +68,13 @@ class LogHandler(LogHandlerBase):
             self.errors.append(record.getMessage())
 
 
-def plan_jobs(path: str, changed: Iterable[str]) -> list[Job]:
+def plan_jobs(place: Place, changed: Iterable[str]) -> list[Job]:
     """The jobs that a run of a configuration would do; nothing is run.
 
     Parameters
     ----------
-    path : str
-        The configuration file.
+    place : Place
+        The configuration, in the folder that it is run in.
     changed : iterable of str
         The fit.json of each fit that is not as it plans them.
 
@@ -85,10 +86,10 @@ def plan_jobs(path: str, changed: Iterable[str]) -> list[Job]:
     name = register("mixpipe-planning", sys.modules[__name__])
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            main([*workflow_arguments(path, changed), "--dry-run", f"--logger={name}"])
+            main([*workflow_arguments(place, changed), "--dry-run", f"--logger={name}"])
         except SystemExit as end:
             status = end.code
     if status:
         *_, told = "\n".join([said.getvalue(), *LogHandler.errors]).strip().splitlines()
-        raise ConfigError(f"the run cannot be planned ({told})", f"in {path}", "what mixpipe run --dry-run takes")
+        raise ConfigError(f"the run cannot be planned ({told})", f"in {place.path}", "what mixpipe run --dry-run takes")
     return list(LogHandler.jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,8 @@ from typing import NoReturn
 import mixpipe
 from mixpipe.base.errors import ConfigError
 from mixpipe.cli.complaints import complain
-from mixpipe.config.settings import load_config
-from mixpipe.pipeline.folder import check_working_folder, find_obstacles, lock_results
+from mixpipe.cli.place import Place, enter_place
+from mixpipe.pipeline.folder import find_obstacles, lock_results
 from mixpipe.pipeline.plan.changes import find_changed
 from mixpipe.pipeline.plan.run import find_failure, find_problems
 
@@ -22,6 +21,8 @@ from mixpipe.pipeline.plan.run import find_failure, find_problems
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
 # Arguments by which nothing is run.
 _PLANNING = re.compile(r"-[A-Za-z]*n[A-Za-z]*|--dry-?run")
+# Other spellings of an option of this command.
+_DIRECTORY = re.compile(r"-d.*|--dir[a-z]*(=.*)?")
 # Arguments about what is said, which leave that to Snakemake.
 _SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)(=.*)?")
 
@@ -29,7 +30,9 @@ _SAYING = re.compile(r"-q.*|-p|--(quiet|verbose|logger|printshellcmds|debug-dag)
 _NO_RUN = re.compile(r"-[npq]*n[npq]*|--(dry-?run|report|unlock|touch|lint|dag|rulegraph|summary|list.*)(=.*)?")
 
 
-def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
+def run_workflow(
+    config: str, arguments: Sequence[str], *, directory: str | None = None, results: str | None = None
+) -> NoReturn:
     """Run Snakemake with the workflow that belongs to this package, if nothing stands against it, and end the process.
 
     Parameters
@@ -38,26 +41,36 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
         The configuration file.
     arguments : sequence of str
         Handed on to Snakemake; without a number of cores it uses all.
+    directory : str or None
+        The folder that relative paths of the configuration start from; None for the present one.
+    results : str or None
+        Folder of results in place of that in the configuration.
 
     Raises
     ------
-    ConfigError
-        If the configuration cannot be used, or is among the arguments.
+    MixpipeError
+        If the configuration cannot be used, or is among the arguments, or no folder can be written.
     """
     for before, argument in pairwise(("", *arguments)):
+        if _DIRECTORY.fullmatch(argument):
+            raise ConfigError(f"option {argument}", "on the command line", "--directory FOLDER")
         # To Snakemake it is a file that is there already: nothing to be done.
         if argument.endswith((".yaml", ".yml")) and not before.startswith("--configfile") and argument[0] != "-":
             raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
-    settings = load_config(config)
+    with enter_place(config, directory, results) as place:
+        _run(place, arguments)
+    raise AssertionError("Snakemake ends the process")
+
+
+def _run(place: Place, arguments: Sequence[str]) -> None:
+    settings = place.settings
     problems = find_obstacles(settings) + find_problems(settings)
     for problem in problems:
         complain(problem)
     if problems:
         sys.exit(2)
-    check_working_folder(Path())
     if not any(map(_PLANNING.fullmatch, arguments)):
         lock_results(settings.results)
-    _find_cache()
     # Slow to import.
     from snakemake.cli import main
 
@@ -68,7 +81,7 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
     # With `=`, or targets among the arguments would be taken for more of the same.
     changed = (file for file, _ in find_changed(settings))
     try:
-        main([*workflow_arguments(config, changed), *cores, *saying, *arguments])
+        main([*workflow_arguments(place, changed), *cores, *saying, *arguments])
     except SystemExit as end:
         # The workflow itself says what failed, unless there was nothing to be done.
         failure = None if end.code or any(map(_NO_RUN.fullmatch, arguments)) else find_failure(settings)
@@ -76,18 +89,9 @@ def run_workflow(config: str, arguments: Sequence[str]) -> NoReturn:
             raise
         complain(failure)
         sys.exit(2)
-    raise AssertionError("Snakemake ends the process")
 
 
-def _find_cache() -> None:
-    """Let Snakemake keep its sources in the working folder where there is no home that it can write to."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
-    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())
-
-
-def workflow_arguments(path: str, changed: Iterable[str]) -> list[str]:
+def workflow_arguments(place: Place, changed: Iterable[str]) -> list[str]:
     """Arguments of Snakemake for the run of a configuration, and the fits that are not as it plans them.
 
     Snakemake knows from records of its own what has changed. Without them, as with results that were copied, it takes
@@ -95,7 +99,21 @@ def workflow_arguments(path: str, changed: Iterable[str]) -> list[str]:
     """
     there = [file for file in changed if Path(file).is_file()]
     again = ("--forcerun", *there) if there else ()
-    return [*again, f"--snakefile={find_snakefile()}", f"--configfile={path}"]
+    results = () if place.results is None else (f"--config={_overridden(place.results)}",)
+    return [*again, f"--snakefile={find_snakefile()}", f"--configfile={place.path}", *results]
+
+
+def _overridden(results: str) -> str:
+    """The folder of results as an entry of the configuration on Snakemake's command line."""
+    # Slow to import.
+    from snakemake.cli import parse_config
+
+    # Snakemake takes entries for YAML; a path is no number.
+    text = results if Path(results).is_absolute() else f"./{results}"
+    if parse_config([f"results={text}"]) != {"results": text}:
+        expected = "a name that is not YAML: without quotes at its ends, `: ` and ` #`"
+        raise ConfigError(f"found {results}", "in option --results", expected)
+    return f"results={text}"
 
 
 def find_snakefile() -> Path:

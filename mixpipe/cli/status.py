@@ -12,7 +12,7 @@ import mixpipe
 from mixpipe.base.errors import MixpipeError
 from mixpipe.base.files import json_text
 from mixpipe.cli.display import say
-from mixpipe.config.settings import load_config
+from mixpipe.cli.place import Place, enter_place
 from mixpipe.pipeline.folder import find_obstacles
 from mixpipe.pipeline.plan.changes import find_changed
 from mixpipe.pipeline.plan.run import find_problems
@@ -46,7 +46,9 @@ class Due:
     reasons: tuple[str, ...]
 
 
-def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
+def show_status(
+    path: str, *, as_json: bool, directory: str | None = None, results: str | None = None
+) -> Sequence[MixpipeError]:
     """Print what a run of a configuration would do, and why.
 
     Parameters
@@ -55,6 +57,8 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
         The configuration file.
     as_json : bool
         Print one JSON object instead of text for people.
+    directory, results : str or None
+        As for `mixpipe.cli.running.run_workflow`.
 
     Returns
     -------
@@ -66,15 +70,20 @@ def show_status(path: str, *, as_json: bool) -> Sequence[MixpipeError]:
     MixpipeError
         If the configuration, or a file, cannot be read.
     """
+    with enter_place(path, directory, results) as place:
+        return _show_due(place, as_json)
+
+
+def _show_due(place: Place, as_json: bool) -> Sequence[MixpipeError]:
     # Slow to import.
     from mixpipe.cli.planning import plan_jobs
 
-    config = load_config(path)
+    config = place.settings
     problems = find_obstacles(config) + find_problems(config)
     if problems:
         return problems
     changed, jobs = dict(find_changed(config)), []
-    for job in plan_jobs(path, list(changed)):
+    for job in plan_jobs(place, list(changed)):
         made = [file for file in job.outputs if Path(file).name == "fit.json"]
         fits = {file: changed.pop(file) for file in made if file in changed}
         reasons = tuple(_of_fits(fits, len(made))) or tuple(_in_words(job.reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Any
 from mixpipe.base.errors import ConfigError
 from mixpipe.config.lines import DEEPEST, Lines, read_yaml
 from mixpipe.config.schema import KeyPath, Where, check, defaults
+
+# In a folder of results: what a run works in where its working folder cannot be written.
+RECORDS = ".mixpipe/work"
 
 
 def _default(section: str, key: str) -> Any:
@@ -134,13 +137,15 @@ class Config:
         return next(catalog for catalog in self.catalogs if catalog.name == name)
 
 
-def load_config(path: str | Path) -> Config:
+def load_config(path: str | Path, results: str | None = None) -> Config:
     """Read a configuration file.
 
     Parameters
     ----------
     path : str or Path
         A YAML file.
+    results : str or None
+        Folder of results in place of that in the file.
 
     Raises
     ------
@@ -148,7 +153,16 @@ def load_config(path: str | Path) -> Config:
         For a file that cannot be read, or for the first key that is unknown, missing, given twice or has an invalid
         value.
     """
-    return parse_config(read_yaml(Path(path))[0], [path])
+    mapping = read_yaml(Path(path))[0]
+    config = parse_config(mapping, [path])
+    if results is None:
+        return config
+
+    def where(path: KeyPath, key: str | None = None) -> str:
+        return "in option --results"
+
+    check(_with_text_keys({**mapping, "results": results}, (), where), where)
+    return replace(config, results=_results(results, lambda key: where((), key)))
 
 
 def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
@@ -214,7 +228,8 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
 def _results(given: str, where: Callable[[str], str]) -> Path:
     """The folder of results, which must not contain anything else, as the working folder would."""
     path = Path(given)
-    if Path.cwd().is_relative_to(os.path.realpath(path)):
+    full = Path(os.path.realpath(path))
+    if Path.cwd().is_relative_to(full) and Path.cwd() != full / RECORDS:
         raise ConfigError(
             f"found {given}, the working folder or one around it", where("results"), "a folder of its own"
         )

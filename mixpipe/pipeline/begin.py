@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mixpipe.base.caches import is_kept_beside_package
 from mixpipe.base.files import is_temporary
 from mixpipe.config.settings import Config
 from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
 from mixpipe.pipeline.folder import find_others, identity, lock_file, lock_results, own_files, tell_others
 from mixpipe.pipeline.queue import cancel_left, forget_run, record_run
-from mixpipe.results.provenance import OWN, PACKAGE, kernels_hash
+from mixpipe.results.provenance import OWN, kernels_hash
 
 
 def claim_results(results: Path) -> None:
@@ -32,7 +33,7 @@ def claim_results(results: Path) -> None:
         If another run is at work in it, or it cannot be written.
     """
     lock_results(results)
-    if not all(os.access(folder, os.W_OK) for folder in PACKAGE.rglob("kernels")):
+    if not is_kept_beside_package():
         kernels = results / OWN / "kernels" / f"{kernels_hash()}-{identity(results)}"
         os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.resolve()))
 

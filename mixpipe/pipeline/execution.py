@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from snakemake.script import PythonScript
 
 from mixpipe.pipeline.job import is_final, last_error
 
@@ -14,6 +17,12 @@ from mixpipe.pipeline.job import is_final, last_error
 # after so much of the time that the run has taken, and once a minute at least.
 _SHARE = 0.02
 _LONGEST_SECONDS = 60
+# At the beginning of a script. The module `signal` would import others first.
+_SILENTLY = """import _signal
+
+_signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGINT})
+"""
 # How the output of a column is named by wildcards.
 _COLUMN = ("catalog", "release", "column")
 
@@ -59,6 +68,30 @@ def share_jobs(rule: Any, jobs: Mapping[tuple[str, ...], Sequence[tuple[str, ...
 
     rule.is_producer, rule.get_wildcards = is_producer, get_wildcards
     rule.expand_output, rule.expand_log = expand_all_output, expand_all_logs
+
+
+def end_silently() -> None:
+    """Let scripts of mixpipe end without a traceback on Ctrl-C while they import; afterwards, `run_job` cares.
+
+    The signal is blocked until Python has started, which also ends with a traceback, and is then delivered.
+    """
+    preamble, execute = PythonScript.get_preamble, PythonScript.execute_script
+
+    def get_preamble(script: Any) -> str:
+        return (_SILENTLY if _is_ours(script) else "") + preamble(script)
+
+    def execute_script(script: Any, *args: Any, **options: Any) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if _is_ours(script) else ())
+        try:
+            execute(script, *args, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    PythonScript.get_preamble, PythonScript.execute_script = get_preamble, execute_script
+
+
+def _is_ours(script: Any) -> bool:
+    return "mixpipe.pipeline" in str(script.source)
 
 
 def _flag(file: Any, column: str, *, shared: bool) -> None:

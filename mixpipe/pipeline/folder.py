@@ -66,11 +66,15 @@ def check_working_folder(folder: Path) -> None:
     OutputError
         If it cannot be written.
     """
+    if not is_place_for_records(folder):
+        expected = "a place for the records of Snakemake: --directory, or `mixpipe run`, which finds one in the results"
+        raise OutputError("the working folder cannot be written", f"in {folder.resolve()}", expected)
+
+
+def is_place_for_records(folder: Path) -> bool:
+    """Whether Snakemake can keep its records in a folder."""
     records = folder / ".snakemake"
-    if not os.access(records if records.exists() else folder, os.W_OK):
-        raise OutputError(
-            "the working folder cannot be written", f"in {folder.resolve()}", "a place for the records of Snakemake"
-        )
+    return os.access(records if records.exists() else folder, os.W_OK)
 
 
 def find_others(config: Config) -> list[str]:

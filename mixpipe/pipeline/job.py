@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mixpipe.base.errors import CatalogError, MixpipeError, OutputError, on_one_line
+from mixpipe.base.interrupts import received, watch_interrupts
 
 # As for the command line: imports and figures leave some hundred thousand objects, which the garbage collector would
 # otherwise look at again and again, for a tenth of the time of a figure.
@@ -123,9 +124,10 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
             # What is killed for its memory cannot say so. Also, a full disk has room for an error behind this line.
             begin = f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}\n"
             log.write_text(begin, encoding="utf-8")
-        with _said_in(logs[0]):
+        with watch_interrupts(), _said_in(logs[0]):
             stage(**values)
-    except (Exception, KeyboardInterrupt, _Terminated) as error:
+    except (Exception, KeyboardInterrupt, _Terminated) as problem:
+        error = KeyboardInterrupt() if received() else problem
         message, final = _explain(error, job)
         for log in logs:
             _append(log, f"{_FINAL}\n{message}" if final else message)

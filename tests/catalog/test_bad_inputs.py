@@ -395,14 +395,22 @@ class TestPlaces:
             expand_files(["t.csv", "*.csv"], tmp_path)
 
 
-def as_nobody(command: list[str], folder: Path) -> subprocess.CompletedProcess:
+def as_nobody(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess:
     """Run as a user whom permissions hold for; root is not one."""
     if os.getuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("setpriv is not there, and permissions do not hold for root")
         # Without its capabilities root is a user like others.
         command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", *command]
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=3600, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        text=True,
+        capture_output=True,
+        timeout=3600,
+        check=False,
+    )
 
 
 class TestOutputs:

@@ -200,7 +200,10 @@ def test_imports_for_annotations_do_not_count(package):
     path.write_text(f"{source}\nif TYPE_CHECKING:\n    from mixpipe import kernels\n", encoding="utf-8")
     assert set(stage_files("summary")) == before
     path.write_text(f"{source}\ndef late():\n    import mixpipe.pipeline.job\n", encoding="utf-8")
-    assert set(stage_files("summary")) - before == {package / "pipeline" / "job.py"}
+    assert set(stage_files("summary")) - before == {
+        package / "pipeline" / "job.py",
+        package / "base" / "interrupts.py",
+    }
 
 
 def test_a_job_refuses_other_code_than_planned(package):

@@ -425,8 +425,9 @@ class TestPlacesThatCannotBeWritten:
         assert self.start(project).wait(HOUR) == 2
         place = project.folder
         assert project.said() == (
-            f"mixpipe: error: the working folder cannot be written, in {place}, "
-            "expected a place for the records of Snakemake\n"
+            "mixpipe: error: neither the working folder nor the results can be written "
+            f"(cannot write config.yaml (Read-only file system)), in {place} and results, "
+            "expected results in a folder that can be written: --results FOLDER\n"
         )
         output, project.output = project.output, project.folder.parent / "plain.txt"
         assert project.start("default", "--cores", "1").wait(HOUR) == 2

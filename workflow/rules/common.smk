@@ -16,7 +16,7 @@ from snakemake.exceptions import WorkflowError
 from mixpipe.config.settings import parse_config
 from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
-from mixpipe.pipeline.execution import share_jobs
+from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.pipeline.plan.run import (
@@ -39,6 +39,8 @@ def stop(*problems):
     sys.exit(2)
 
 
+end_silently()
+
 try:
     check_working_folder(Path())
     RUN = Run(parse_config(config, workflow.configfiles))
@@ -49,18 +51,20 @@ RESULTS = RUN.config.results.as_posix()
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 # In a checkout Snakemake finds the workflow, elsewhere `mixpipe run` does.
-COMMAND = shlex.join(
-    [
-        *(
-            ["snakemake", "--cores", "all", "--configfile"]
-            if Path.cwd() in Path(workflow.main_snakefile).parents[:2]
-            else ["mixpipe", "run", "--config"]
-        ),
-        *map(os.path.relpath, workflow.configfiles),
-    ]
-)
 # Jobs write it into fit.json. It is none of their params: a fit is the same, however it was asked for.
-os.environ.setdefault("MIXPIPE_COMMAND", COMMAND)
+COMMAND = os.environ.setdefault(
+    "MIXPIPE_COMMAND",
+    shlex.join(
+        [
+            *(
+                ["snakemake", "--cores", "all", "--configfile"]
+                if Path.cwd() in Path(workflow.main_snakefile).parents[:2]
+                else ["mixpipe", "run", "--config"]
+            ),
+            *map(os.path.relpath, workflow.configfiles),
+        ]
+    ),
+)
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
