@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from astropy.table import Table
 
-_COMPILING = "compiling (once after an installation)"
-
 
 @contextmanager
 def fit_progress(
@@ -41,9 +39,6 @@ def fit_progress(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("searching", total=max_components)
 
-        def compiling(begins: bool) -> None:
-            bar.update(task, description=_COMPILING if begins else "searching")
-
         def counted(tables: Iterable[Table]) -> Iterator[Table]:
             n_rows = 0
             for table in tables:
@@ -56,21 +51,4 @@ def fit_progress(
             done = min(n_components, max_components or n_components)
             bar.update(task, completed=done, description=f"{done} of {max_components} components")
 
-        with _told_of_compilation(compiling):
-            yield counted, found
-
-
-@contextmanager
-def _told_of_compilation(tell: Callable[[bool], None]) -> Iterator[None]:
-    """Call `tell` with True and False when the compilation of a kernel that is not in the cache begins and ends."""
-    from numba.core.event import Event, Listener, install_listener
-
-    class Compilation(Listener):
-        def on_start(self, event: Event) -> None:
-            tell(True)
-
-        def on_end(self, event: Event) -> None:
-            tell(False)
-
-    with install_listener("numba:compile", Compilation()):
-        yield
+        yield counted, found
