@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mixpipe import cli
+from mixpipe.cli.place import Place
 from mixpipe.cli.planning import plan_jobs
 from mixpipe.config.settings import load_config
 from mixpipe.pipeline.plan.run import Run
@@ -326,7 +327,7 @@ def test_any_printable_text_is_planned_as_it_stands(names, literal, file):
         Path(path).write_text(yaml.safe_dump({"catalogs": {"c": catalog}}), encoding="utf-8")
         status, _ = invoke("check", path)
         assume(status == 0)
-        jobs = plan_jobs(path, [])
+        jobs = plan_jobs(Place(path, load_config(path), None), [])
         assert {job.message for job in jobs} >= {"fitting c a x", "drawing c a x", "writing results/report.html"}
         plan = json.loads(Run(load_config(path)).fit("c", "a", "x"))
         assert [plan["column"][name] for name in column] == [value, error, weight]
