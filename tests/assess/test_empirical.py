@@ -137,7 +137,7 @@ def test_limit_and_simulations_of_other_fits_agree(kind):
         inside = (x > window[0]) & (x < window[1])
         x, err = x[inside], err[inside]
     cells = Cells.from_rows(x, err, truncated=window)
-    fit = mixpipe.fit_mixture(cells, **options)
+    fit = mixpipe.fit_mixture(cells, **{"n_components": 1, **options})
     limits = limit_statistics(fit, cells, 4000, np.random.default_rng(16))
     for limit, simulated in zip(limits, simulated_statistics(fit, cells, 150, 1), strict=True):
         assert ks_2samp(limit, simulated).pvalue > 1e-3
