@@ -250,5 +250,6 @@ def test_plain_instructions_give_the_same_numbers(tmp_path, root):
         )
         found[cpu] = np.array(json.loads(done.stdout))
     assert found[""].size == found["generic"].size > 50
-    # Sums in another order differ in their last digits; the maximum is found to far less than this.
-    np.testing.assert_allclose(found["generic"], found[""], rtol=1e-9)
+    # Sums in another order differ in their last digits, and so does the last step of a climb: by 1e-8 where components
+    # overlap, a millionth of an uncertainty.
+    np.testing.assert_allclose(found["generic"], found[""], rtol=3e-8)

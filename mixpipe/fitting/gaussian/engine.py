@@ -79,7 +79,8 @@ class GaussianEngine:
     ) -> GaussianFits:
         """The best fit found for each number of components."""
         cells = problem.cells
-        if len(cells) <= SEARCH_ROWS:
+        # Where all values are equal, the rounding of a sketch is wider than they are.
+        if len(cells) <= SEARCH_ROWS or cells.x.min() == cells.x.max():
             found = best_fits(
                 cells,
                 Likelihood(cells, problem.n_threads),

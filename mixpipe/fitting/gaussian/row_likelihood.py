@@ -49,9 +49,9 @@ class RowLikelihood:
                 break
             room *= _MORE_ROOM
         total = np.array([float(value) for value in sums]) * units
-        products = np.array([[float(value) for value in row] for row in outer]) * np.multiply.outer(
-            score_units, score_units
-        )
+        products = np.array([[float(value) for value in row] for row in outer])
+        # One after the other: the square of a unit may be too large for a double.
+        products = products * score_units * score_units[:, None]
         return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(params.n_components, -1), products)
 
     def sums(self, params: Params) -> Sums:
