@@ -12,8 +12,9 @@ import numpy as np
 
 from mixpipe.assess.bootstrap import bootstrap
 from mixpipe.assess.effort import Effort
+from mixpipe.assess.empirical import share_inside
 from mixpipe.assess.intervals import Intervals
-from mixpipe.assess.profile import profile_intervals, sigma_upper_limit, worth_in_rows
+from mixpipe.assess.profile import Profile, worth_in_rows
 from mixpipe.assess.quality import REJECTED, Quality, assess, describe_distance
 from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 from mixpipe.base.arrays import Array, describe_decades
@@ -130,11 +131,15 @@ def assess_fit(
         near_zero = fit.boundary | (fit.mixture.sigmas < _NEAR_ZERO * fit.uncertainties.sigmas)
     # For many rows, only the profiles would need it, and are not computed.
     worth = worth_in_rows(cells, fit) if len(cells) <= PROFILED_ROWS else fit.mixture.weights * fit.n_data
-    for j in np.flatnonzero(near_zero & movable):
-        upper[j] = sigma_upper_limit(cells, fit, int(j))
     few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS and not fit.has_equal_sigmas
-    if effort.profile is True or (effort.profile == "auto" and few):
-        parts += _rows("profile", fit, [profile_intervals(cells, fit, level) for level in LEVELS])
+    is_profiled = effort.profile is True or (effort.profile == "auto" and few)
+    limited = np.flatnonzero(near_zero & movable)
+    if limited.size or is_profiled:
+        profile = Profile(cells, fit)
+        for j in limited:
+            upper[j] = profile.upper_limit(int(j))
+        if is_profiled:
+            parts += _rows("profile", fit, [profile.intervals(level) for level in LEVELS])
     if effort.bootstrap:
         draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
         parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
@@ -193,7 +198,7 @@ def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
     if cells.truncated is None:
         return
     low, high = cells.truncated
-    share = float(np.mean(fit.mixture.share_between(low, cells.x, high, cells.err)[1]))
+    share = share_inside(fit.mixture, cells)
     if share < _SMALL_SHARE:
         yield f"only {100.0 * share:.2g} % of the fitted population lies between the bounds: the rest is extrapolated"
     outside = np.flatnonzero((fit.mixture.means < low) | (fit.mixture.means > high))

@@ -30,10 +30,13 @@ _MAX_DOUBLINGS = 60
 _MANY, _FEWEST = 1e5, 3.0
 
 
-class _Profile:
-    """The decrease of the log-likelihood from a fit when one parameter is held and the others are maximised over."""
+class Profile:
+    """The decrease of the log-likelihood from a fit when one parameter is held and the others are maximised over.
 
-    def __init__(self, cells: Cells, fit: FitResult, calibrated: bool) -> None:
+    The parameters are those of `profile_intervals`.
+    """
+
+    def __init__(self, cells: Cells, fit: FitResult, calibrated: bool = True) -> None:
         self.maxima = engine_for(Demands.of(cells, fit.mixture)).held(cells, fit)
         self.mixture = fit.mixture
         self.worth = worth_in_rows(cells, fit) if calibrated else np.full(fit.n_components, math.inf)
@@ -72,6 +75,20 @@ class _Profile:
             estimate, step, lowest, highest = self.maxima.span(part, component, max(below, above))
         root = self.root(part, component)
         return _end(root, estimate, -step, lowest, below), _end(root, estimate, step, highest, above)
+
+    def intervals(self, level: float) -> Intervals:
+        """The intervals of all parameters; see `profile_intervals`."""
+        tail = float(ndtr(-check_level(level)))
+        return Intervals(
+            *(
+                np.array([self.ends(part, j, tail) for j in range(self.mixture.n_components)]).T
+                for part in ("weights", "means", "sigmas", "shapes")
+            )
+        )
+
+    def upper_limit(self, component: int, level: float = 0.95) -> float:
+        """The upper limit of a sigma; see `sigma_upper_limit`."""
+        return self.ends("sigmas", component, 1.0 - level)[1]
 
     def is_fitted(self, part: str, component: int) -> bool:
         """Whether a component has this parameter and it was fitted, unlike the given range of a background."""
@@ -193,14 +210,8 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68, *, cali
     >>> profile_intervals(cells, fit_mixture(cells, n_components=1)).means.ravel().round(2)
     array([2.94, 7.06])
     """
-    tail = float(ndtr(-check_level(level)))
-    profile = _Profile(cells, fit, calibrated)
-    return Intervals(
-        *(
-            np.array([profile.ends(part, j, tail) for j in range(fit.n_components)]).T
-            for part in ("weights", "means", "sigmas", "shapes")
-        )
-    )
+    check_level(level)
+    return Profile(cells, fit, calibrated).intervals(level)
 
 
 def sigma_upper_limit(
@@ -250,4 +261,4 @@ def sigma_upper_limit(
         raise ValueError(f"level must be at least 0.5 and below 1, found {level}")
     if not 0 <= component < fit.n_components:
         raise ValueError(f"component must be 0 to {fit.n_components - 1}, found {component}")
-    return _Profile(cells, fit, calibrated).ends("sigmas", component, 1.0 - level)[1]
+    return Profile(cells, fit, calibrated).upper_limit(component, level)

@@ -7,7 +7,7 @@ import gc
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -127,6 +127,31 @@ class _Column(click.ParamType):
 _FILE = click.Path(readable=False)
 
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _reading(command: _Command) -> _Command:
+    """The options that say how files are read, for the commands that look into them."""
+    for option in (
+        click.option(
+            "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
+        ),
+        click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81."),
+        click.option("--delimiter", metavar="D", help="CSV: what stands between two fields."),
+        click.option("--path", metavar="P", help="HDF5: path of the table inside the file."),
+        click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table."),
+        click.option(
+            "--format",
+            metavar="F",
+            type=_Word("|".join(FORMATS)),
+            help=f"File format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
+        ),
+        click.option("--where", metavar="EXPR", help="Rows to keep, such as \"kind == 'NS-WD' and mass > 1\"."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=_Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(mixpipe.__version__, prog_name="mixpipe", message="%(prog)s %(version)s")
 def main() -> None:
@@ -163,7 +188,6 @@ def main() -> None:
     type=_Word("auto|counts|importance"),
     help="What the weights are: numbers of rows, or shares of the population. Default: auto.",
 )
-@click.option("--where", metavar="EXPR", help="Rows to keep, such as \"kind == 'NS-WD' and mass > 1\".")
 @click.option(
     "--transform",
     metavar="log10|ln",
@@ -172,9 +196,6 @@ def main() -> None:
 )
 @click.option("--unit", metavar="UNIT", help="Convert values and errors to this unit.")
 @click.option("--file-unit", metavar="UNIT", help="Unit of value and error in the file, whatever it says.")
-@click.option(
-    "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
-)
 @click.option("--n-components", metavar="M", type=_Number(), help="Fit this number of components.")
 @click.option("--max-components", metavar="K", type=_Number(), help="Try 1 to K components. Default: 10.")
 @click.option(
@@ -208,17 +229,8 @@ def main() -> None:
 @click.option("--profile", is_flag=True, default=None, help="Profile-likelihood intervals, written with --out.")
 @click.option("--likelihood-ratio", metavar="B", type=_Number(), help="Test against one component more by B draws.")
 @click.option("--seed", metavar="S", type=_Number(), help="Seed of what is drawn at random. Default: 1.")
-@click.option(
-    "--format",
-    metavar="F",
-    type=_Word("|".join(FORMATS)),
-    help=f"File format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.",
-)
-@click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
-@click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
+@_reading
 @click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")
-@click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
-@click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option("--figure", metavar="PATH", type=_FILE, help="Draw the data and the mixture: .png, .svg or .pdf.")
 @click.option("--out", metavar="DIR", type=_FILE, help="Write all tables and figures of the fit into this folder.")
@@ -237,15 +249,7 @@ def _fit(**options: Any) -> None:
     "--results", metavar="DIR", type=_FILE, default="results", help="Folder for the results. Default: results."
 )
 @click.option("--column", metavar="COL", type=_Column(), multiple=True, help="Fit this column only. May be repeated.")
-@click.option("--where", metavar="EXPR", help="Rows to keep.")
-@click.option("--format", metavar="F", type=_Word("|".join(FORMATS)), help="File format.")
-@click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table.")
-@click.option("--path", metavar="P", help="HDF5: path of the table inside the file.")
-@click.option("--delimiter", metavar="D", help="CSV: what stands between two fields.")
-@click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81.")
-@click.option(
-    "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
-)
+@_reading
 def _init(files: tuple[str, ...], **options: Any) -> None:
     """Print a configuration for FILEs: which columns are values, which of them are errors of which.
 
