@@ -222,6 +222,12 @@ def test_numbers_in_other_spellings(tmp_path, text):
     assert is_right(Table({name: np.ma.concatenate([part[name] for part in blocks]) for name in ("mass", "e_mass")}))
 
 
+def test_names_that_look_like_exponents_are_names(tmp_path):
+    names = [f"{i}D{i + 3}" for i in range(1, 10)]
+    table = read_catalog(write(tmp_path / "t.csv", "id,mass", *(f"{name},{i}.5" for i, name in enumerate(names))))
+    assert table["id"].tolist() == names
+
+
 def test_text_among_numbers_is_named_with_its_row(tmp_path):
     table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3="see note")))
     with pytest.raises(CatalogError, match=r"column 'mass' has text in 1 of 12 rows, the first is 'see note' in row 4"):

@@ -32,8 +32,8 @@ _NOT_AVAILABLE = (
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
     "-", "--", "---", "..", "...", "\u2026", "INDEF", r"\nodata",
 )  # fmt: skip
-# Numbers as Fortran writes them in double precision.
-_D_EXPONENT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[dD]([+-]?\d+)")
+# Numbers as Fortran writes them in double precision, with a point: 12D7 may be a name.
+_D_EXPONENT = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
 # Lines below the header that say whether those that begin with # are rows.
 _LOOKED_AT = 200
 # Rows that have to agree with the header on the number of fields.
