@@ -189,7 +189,7 @@ class Cells:
         unknown = np.isposinf(errors)
         if unknown.any() and errors.shape == shares.shape:
             errors, shares = np.where(unknown, 0.0, errors), np.where(unknown, 0.0, shares)
-        shares, kind = _with_kind(shares, weight_kind)
+        shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
         rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, n_uninformative=n_unknown)
@@ -356,7 +356,7 @@ class Cells:
         return self.x.size
 
 
-def _with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
+def with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
     """Weights in the form that `Cells` stores, and their kind."""
     if weight_kind not in WEIGHT_KINDS:
         raise ValueError(f"unknown weight_kind {weight_kind!r}: expected one of {', '.join(WEIGHT_KINDS)}")

@@ -1,0 +1,268 @@
+"""The way to a maximum of the likelihood: EM, then L-BFGS in the metric of EM, then Newton steps."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.joint.chart import Chart
+from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR, Passes
+from mixpipe.fitting.joint.structure import project
+from mixpipe.model.joint.blocks import Parameters, Sums
+
+N_EM = 20
+# Gain in nats that a further step may promise at convergence, and that at which Newton steps begin.
+TOLERANCE = 1e-3
+_NEWTON_GAIN = 0.1
+# Gain in nats below which the polishing ends.
+_POLISHED = 1e-9
+_MEMORY = 30
+_MAX_PASSES = 3000
+_MAX_ROUNDS = 25
+_MAX_NEWTON = 12
+# Largest change of a component in one step, in units of its width.
+_LONGEST = 1.0
+_ARMIJO = 1e-4
+_MAX_HALVINGS = 25
+# Curvature above this, in units in which that of an isolated component is -1, is a way up and no rounding.
+_FLAT = 1e-7
+# Parts of the variance below which a direction is tried without any width.
+_COLLAPSED = 1e-6
+# Loss in nats that this may bring.
+_NO_LOSS = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Where an ascent ended.
+
+    Parameters
+    ----------
+    at : Parameters
+    sums : Sums
+        The pass there.
+    converged : bool
+        Whether there is no way up and a Newton step would gain less than the tolerance.
+    remaining_gain : float
+        The gain in nats that a Newton step promises.
+    """
+
+    at: Parameters
+    sums: Sums
+    converged: bool = False
+    remaining_gain: float = math.nan
+
+    @property
+    def loglik(self) -> float:
+        """The log-likelihood."""
+        return self.sums.loglik
+
+
+def em_step(at: Parameters, sums: Sums, structure: str, floor: Array) -> Parameters:
+    """One step of extreme deconvolution (Bovy, Hogg & Roweis 2011, equation 16) from the sums of a pass."""
+    shares = np.maximum(sums.q, 1e-12)
+    steps = np.einsum("jab,jb->ja", at.covariances, sums.slopes) / shares[:, None]
+    inner = at.covariances @ sums.curls @ at.covariances / shares[:, None, None]
+    # A component without rows stays where it is.
+    empty = sums.q <= 1e-12
+    steps[empty], inner[empty] = 0.0, 0.0
+    covs = at.covariances + inner - steps[:, :, None] * steps[:, None, :]
+    weights = np.maximum(sums.q / sums.q.sum(), WEIGHT_FLOOR)
+    covs = project(0.5 * (covs + np.swapaxes(covs, 1, 2)), weights, structure, floor)
+    return Parameters(weights, at.means + steps, covs)
+
+
+def run_em(likelihood: Passes, at: Parameters, n_steps: int, structure: str = "full") -> Ascent:
+    """EM steps, and the sums at their end."""
+    sums = likelihood.sums(at)
+    for _ in range(n_steps):
+        at = em_step(at, sums, structure, likelihood.floor)
+        sums = likelihood.sums(at)
+    return Ascent(at, sums)
+
+
+class Climb:
+    """L-BFGS in the coordinates of one chart, one step at a time."""
+
+    def __init__(self, likelihood: Passes, start: Ascent, structure: str) -> None:
+        self._likelihood = likelihood
+        self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor)
+        self.theta = np.zeros(self.chart.n_coordinates)
+        self.at = self.chart.point(self.theta)
+        # The origin differs from the start where that is singular.
+        self.sums = likelihood.sums(self.at)
+        self.gradient = self.chart.gradient(self.theta, self.at, self.sums)
+        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
+        self.promised = math.inf
+
+    @property
+    def ascent(self) -> Ascent:
+        """The present point."""
+        return Ascent(self.at, self.sums)
+
+    def _direction(self) -> Array:
+        direction = self.gradient.copy()
+        used = []
+        for step, change, product in reversed(self._pairs):
+            share = (step @ direction) / product
+            direction -= share * change
+            used.append(share)
+        if self._pairs:
+            step, change, product = self._pairs[-1]
+            direction *= product / (change @ change)
+        for (step, change, product), share in zip(self._pairs, reversed(used), strict=True):
+            direction += step * (share - (change @ direction) / product)
+        return direction
+
+    def step(self) -> bool:
+        """One step up; False if none was found."""
+        direction = self._direction()
+        slope = float(self.gradient @ direction)
+        if not slope > 0.0:
+            self._pairs.clear()
+            direction, slope = self.gradient.copy(), float(self.gradient @ self.gradient)
+        self.promised = 0.5 * slope
+        if not self.move(direction, slope):
+            if not self._pairs:
+                return False
+            self._pairs.clear()
+            return self.move(self.gradient.copy(), float(self.gradient @ self.gradient))
+        return True
+
+    def move(self, direction: Array, slope: float) -> bool:
+        """Go along a direction as far as the log-likelihood rises; False if it does not."""
+        length = self.chart.length(direction)
+        share = min(1.0, _LONGEST / length) if length > 0.0 else 1.0
+        for _ in range(_MAX_HALVINGS):
+            theta = self.theta + share * direction
+            at = self.chart.point(theta)
+            sums = self._likelihood.sums(at)
+            gain = sums.loglik - self.sums.loglik
+            if gain >= _ARMIJO * share * slope or (gain > 0.0 and share * slope < 1e-8):
+                gradient = self.chart.gradient(theta, at, sums)
+                step, change = share * direction, self.gradient - gradient
+                product = float(step @ change)
+                if product > 1e-10 * float(step @ step):
+                    self._pairs.append((step, change, product))
+                self.theta, self.at, self.sums, self.gradient = theta, at, sums, gradient
+                return True
+            if share * slope < 1e-9:
+                return False
+            # The maximum of the parabola through both values and the slope.
+            drop = share * slope - gain
+            best = 0.5 * share * slope / drop if math.isfinite(drop) and drop > 0.0 else 0.1
+            share *= min(max(best, 0.1), 0.5)
+        return False
+
+    def hessian(self) -> Array:
+        """The Hessian in the coordinates of the chart."""
+        return self.chart.hessian(self.theta, self.at, self.sums, self._likelihood.curvature(self.at))
+
+
+def ascend(
+    likelihood: Passes,
+    start: Parameters,
+    *,
+    structure: str = "full",
+    n_em: int = N_EM,
+    n_steps: int | None = None,
+    max_passes: int = _MAX_PASSES,
+) -> Ascent:
+    """The maximum that is reached from a start.
+
+    Parameters
+    ----------
+    likelihood : Passes
+    start : Parameters
+    structure : str
+    n_em : int
+        EM steps before the others.
+    n_steps : int or None
+        End after so many steps of L-BFGS, without Newton steps, for the search.
+    max_passes : int
+        End after about as many passes.
+    """
+    last = likelihood.n_passes + max_passes
+    ascent = run_em(likelihood, start, n_em, structure)
+    if n_steps is not None:
+        return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, 1e-4)
+    gain = math.inf
+    for _ in range(_MAX_ROUNDS):
+        climb = Climb(likelihood, ascent, structure)
+        _quasi_newton(climb, last - likelihood.n_passes, _NEWTON_GAIN)
+        is_maximum, gain = _finish(climb)
+        if climb.sums.loglik >= ascent.loglik or is_maximum:
+            ascent = climb.ascent
+        if is_maximum or likelihood.n_passes >= last:
+            ascent = _without_width(likelihood, ascent, structure)
+            return Ascent(ascent.at, ascent.sums, is_maximum and gain < TOLERANCE, gain)
+    return Ascent(ascent.at, ascent.sums, False, gain)
+
+
+def _quasi_newton(climb: Climb, n_steps: int, least_gain: float) -> Ascent:
+    """Steps until they promise less than a gain."""
+    for _ in range(n_steps):
+        before = climb.sums.loglik
+        if not climb.step() or (climb.promised < least_gain and climb.sums.loglik - before < least_gain):
+            break
+    return climb.ascent
+
+
+def _finish(climb: Climb) -> tuple[bool, float]:
+    """Newton steps to the maximum: whether it is one, and the gain that a further step promises."""
+    gain = math.inf
+    for _ in range(_MAX_NEWTON):
+        roots, axes = np.linalg.eigh(climb.hessian())
+        slopes = axes.T @ climb.gradient
+        if roots[-1] > _FLAT:
+            _leave_saddle(climb, axes[:, -1], float(roots[-1]))
+            return False, gain
+        steep = roots < -_FLAT
+        step = axes[:, steep] @ (slopes[steep] / -roots[steep])
+        slope = float(step @ climb.gradient)
+        if slope > 0.0 and 0.5 * slope > 2.0 * gain:
+            return False, gain
+        gain = 0.5 * slope
+        if gain < _POLISHED:
+            return True, gain
+        if not climb.move(step, slope):
+            return gain < TOLERANCE, gain
+    return gain < TOLERANCE, gain
+
+
+def _leave_saddle(climb: Climb, axis: Array, root: float) -> None:
+    """Go along a direction of positive curvature, up."""
+    towards = axis if axis @ climb.gradient >= 0.0 else -axis
+    reach = _LONGEST / max(climb.chart.length(towards), 1e-12)
+    start = climb.theta, climb.at, climb.sums, climb.gradient
+    best = start
+    for sign in (1.0, -1.0):
+        for share in (0.3, 0.1, 0.03, 0.01):
+            theta = start[0] + sign * share * reach * towards
+            at = climb.chart.point(theta)
+            sums = climb._likelihood.sums(at)
+            if sums.loglik > best[2].loglik:
+                best = theta, at, sums, climb.chart.gradient(theta, at, sums)
+                break
+    climb.theta, climb.at, climb.sums, climb.gradient = best
+
+
+def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
+    """The same maximum with directions of almost no width at exactly none, if the log-likelihood is the same."""
+    floor = np.diag(likelihood.floor)
+    excess = ascent.at.covariances - floor
+    scale = np.sqrt(np.maximum(np.diagonal(ascent.at.covariances, axis1=1, axis2=2), 1e-12))
+    roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
+    flat = roots < _COLLAPSED
+    if not flat.any() or structure in ("diagonal", "spherical"):
+        return ascent
+    kept = (axes * np.where(flat, 0.0, roots)[:, None, :]) @ np.swapaxes(axes, 1, 2)
+    at = Parameters(
+        ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor
+    )
+    sums = likelihood.sums(at)
+    return ascent if sums.loglik < ascent.loglik - _NO_LOSS else Ascent(at, sums)

@@ -1,0 +1,179 @@
+"""Coordinates around a mixture in which steps of extreme deconvolution have unit length.
+
+``ln w = ln w0 + alpha / r``, ``m = m0 + C mu / r`` and ``V = F + C E E' C'`` with ``E = I + eps / r`` lower triangular,
+``V0 = F + C C'`` and ``r = sqrt(n w0)``; a diagonal element of eps counts 1 / sqrt 2. The gradient in these coordinates
+is the step of extreme deconvolution. A singular V, or one at its floor F, is reached where a diagonal element of E is 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR
+from mixpipe.model.joint.blocks import Parameters, Sums, unpack
+
+# A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
+_OPENED = 1e-3
+# Least share of the rows in the scale of a coordinate.
+_LEAST_ROWS = 1e-3
+
+
+class Chart:
+    """The coordinates around one mixture.
+
+    Parameters
+    ----------
+    at : Parameters
+        The mixture at the origin; where it is singular, the origin is a mixture nearby that is not.
+    n_data : float
+        Number of rows.
+    structure : str
+        One of `mixpipe.fitting.joint.structure.STRUCTURES`.
+    floor : ndarray, shape (n_dims,)
+        Squares of the smallest widths.
+    """
+
+    def __init__(self, at: Parameters, n_data: float, structure: str, floor: Array) -> None:
+        self.n_data, self._floor = n_data, np.diag(floor)
+        self._lower = np.tril_indices(at.n_dims)
+        self._on_diagonal = self._lower[0] == self._lower[1]
+        self._log_weights = np.log(np.maximum(at.weights, WEIGHT_FLOOR))
+        self._means = at.means
+        self._roots = np.sqrt(np.maximum(n_data * at.weights, _LEAST_ROWS))
+        self._factors = self._factored(at.covariances, structure)
+        self._basis = self._free(at.weights, structure)
+        self.n_coordinates = self._basis.shape[1]
+
+    @property
+    def _size(self) -> int:
+        return self._log_weights.size
+
+    @property
+    def _n_dims(self) -> int:
+        return self._means.shape[1]
+
+    def _factored(self, covariances: Array, structure: str) -> Array:
+        excess = covariances - self._floor
+        if structure in ("diagonal", "spherical"):
+            diagonal = np.diagonal(excess, axis1=1, axis2=2)
+            total = np.diagonal(covariances, axis1=1, axis2=2)
+            widths = np.sqrt(np.maximum(diagonal, _OPENED**2 * np.maximum(total.max(axis=1, keepdims=True), 1e-12)))
+            return np.asarray(widths[:, :, None] * np.eye(self._n_dims))
+        scale = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12))
+        roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
+        roots = np.maximum(roots, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
+        opened = (axes * roots[:, None, :]) @ np.swapaxes(axes, 1, 2)
+        return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
+
+    def _free(self, weights: Array, structure: str) -> Array:
+        """Orthonormal columns that span the coordinates that are free."""
+        size, n_dims, n_triangle = self._size, self._n_dims, self._on_diagonal.size
+        # Logits are free but for a common constant.
+        shares = np.sqrt(weights / weights.sum())
+        logits = np.linalg.svd(shares[:, None], full_matrices=True)[0][:, 1:]
+        if structure == "full":
+            shapes = np.eye(size * n_triangle)
+        elif structure == "diagonal":
+            shapes = np.kron(np.eye(size), np.eye(n_triangle)[:, self._on_diagonal])
+        elif structure == "spherical":
+            shapes = np.kron(np.eye(size), self._on_diagonal[:, None] / np.sqrt(n_dims))
+        else:
+            shapes = np.kron(shares[:, None], np.eye(n_triangle))
+        parts = [logits, np.eye(size * n_dims), shapes]
+        basis = np.zeros((sum(part.shape[0] for part in parts), sum(part.shape[1] for part in parts)))
+        row = column = 0
+        for part in parts:
+            basis[row : row + part.shape[0], column : column + part.shape[1]] = part
+            row, column = row + part.shape[0], column + part.shape[1]
+        return basis
+
+    def _split(self, theta: Array) -> tuple[Array, Array, Array]:
+        """Logits, means and matrices E - I, in units of one row."""
+        full = self._basis @ theta
+        size, n_dims = self._size, self._n_dims
+        logits, mu, eps = np.split(full, [size, size * (1 + n_dims)])
+        roots = self._roots[:, None]
+        shapes = np.zeros((size, n_dims, n_dims))
+        eps = eps.reshape(size, -1) / roots
+        shapes[:, self._lower[0], self._lower[1]] = np.where(self._on_diagonal, eps / np.sqrt(2.0), eps)
+        return logits / self._roots, mu.reshape(size, n_dims) / roots, shapes
+
+    def _shapes(self, theta: Array) -> Array:
+        return self._split(theta)[2] + np.eye(self._n_dims)
+
+    def point(self, theta: Array) -> Parameters:
+        """The mixture at a point."""
+        logits, mu, shapes = self._split(theta)
+        logits = self._log_weights + logits
+        weights = np.exp(logits - logits.max())
+        weights = np.maximum(weights / weights.sum(), WEIGHT_FLOOR)
+        means = self._means + np.einsum("jab,jb->ja", self._factors, mu)
+        halves = self._factors @ (shapes + np.eye(self._n_dims))
+        return Parameters(weights, means, halves @ np.swapaxes(halves, 1, 2) + self._floor)
+
+    def length(self, step: Array) -> float:
+        """The largest change of a component: of its mean or its shape in units of its width, or of its ln w."""
+        logits, mu, shapes = self._split(step)
+        return float(max(np.abs(logits).max(), np.linalg.norm(mu, axis=1).max(), np.abs(shapes).max()))
+
+    def gradient(self, theta: Array, at: Parameters, sums: Sums) -> Array:
+        """Gradient of the log-likelihood from the sums of a pass."""
+        roots = self._roots
+        logits = (sums.q - sums.q.sum() * at.weights) / roots
+        means = np.einsum("jab,ja->jb", self._factors, sums.slopes) / roots[:, None]
+        inner = np.swapaxes(self._factors, 1, 2) @ sums.curls @ self._factors @ self._shapes(theta)
+        shapes = inner[:, self._lower[0], self._lower[1]] / roots[:, None]
+        shapes = np.where(self._on_diagonal, shapes / np.sqrt(2.0), shapes)
+        return np.asarray(np.concatenate([logits, means.ravel(), shapes.ravel()]) @ self._basis)
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivatives of (ln w, m, V) of each component by the coordinates, shape (M, k, n_coordinates).
+
+        The ln w are those before their normalisation.
+        """
+        size, n_dims, n_triangle = self._size, self._n_dims, self._on_diagonal.size
+        full = np.zeros((size, 1 + n_dims + n_triangle, self._basis.shape[0]))
+        row, column = self._lower
+        shapes = self._shapes(theta)
+        for j in range(size):
+            root, factor = self._roots[j], self._factors[j]
+            full[j, 0, j] = 1.0 / root
+            means = slice(size + j * n_dims, size + (j + 1) * n_dims)
+            full[j, 1 : 1 + n_dims, means] = factor / root
+            half = factor @ shapes[j]
+            at = size * (1 + n_dims) + j * n_triangle
+            for k in range(n_triangle):
+                # dV = C (dE E' + E dE') C' with one element of E.
+                change = np.outer(factor[:, row[k]], half[:, column[k]])
+                change = (change + change.T) / (root * (np.sqrt(2.0) if self._on_diagonal[k] else 1.0))
+                full[j, 1 + n_dims :, at + k] = change[row, column]
+        return np.asarray(full @ self._basis)
+
+    def hessian(self, theta: Array, at: Parameters, sums: Sums, curvature: Array) -> Array:
+        """Hessian of the log-likelihood, from that in (ln w, m, V) and the sums of a pass."""
+        size, n_dims = self._size, self._n_dims
+        natural = curvature.copy()
+        total = sums.q.sum()
+        natural[:, 0, :, 0] -= total * (np.diag(at.weights) - np.outer(at.weights, at.weights))
+        k = natural.shape[1]
+        jacobian = self.jacobian(theta).reshape(size * k, -1)
+        found = jacobian.T @ natural.reshape(size * k, size * k) @ jacobian
+        # V is quadratic in E: the second derivative by two elements of a column is that of the gradient in V.
+        row, column = self._lower
+        factors = np.where(self._on_diagonal, np.sqrt(0.5), 1.0)
+        second = np.zeros((self._basis.shape[0],) * 2)
+        inner = np.swapaxes(self._factors, 1, 2) @ sums.curls @ self._factors
+        same = column[:, None] == column[None, :]
+        for j in range(size):
+            at_j = size * (1 + n_dims) + j * row.size
+            block = np.where(same, inner[j][row[:, None], row[None, :]], 0.0)
+            second[at_j : at_j + row.size, at_j : at_j + row.size] = (
+                block * factors[:, None] * factors / self._roots[j] ** 2
+            )
+        return np.asarray(found + self._basis.T @ second @ self._basis)
+
+
+def covariance_entries(triangles: Array, n_dims: int) -> Array:
+    """Symmetric matrices from the entries of V in a Jacobian, whose last axes are triangle and coordinate."""
+    return np.moveaxis(unpack(np.moveaxis(triangles, -2, -1), n_dims), -3, -1)

@@ -1,0 +1,301 @@
+"""The likelihood of a mixture of several columns: a thin layer around the kernels, in shifted and scaled units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums
+from mixpipe.model.joint.cells import JointCells
+from mixpipe.model.joint.mixture import JointMixture
+from mixpipe.model.kernels import joint
+
+# No weight falls below this: a component without rows stays.
+WEIGHT_FLOOR = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The shift and scale of each column; scales are powers of two, so that scaling is exact.
+
+    Parameters
+    ----------
+    centre, scale : ndarray, shape (n_dims,)
+    """
+
+    centre: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, cells: JointCells) -> Scaling:
+        """Centre and scale of the columns of some rows; with projections, of their least-squares solution."""
+        x, weights = cells.x, cells.weights
+        if cells.projections is not None:
+            normal = np.einsum("n,nka,nkb->ab", weights, cells.projections, cells.projections)
+            right = np.einsum("n,nka,nk->a", weights, cells.projections, x)
+            centre = np.linalg.lstsq(normal, right, rcond=None)[0]
+            left = x - cells.projections @ centre
+            lengths = np.einsum("n,nka->a", weights, cells.projections**2) / weights.sum()
+            spread = float(np.sum(weights[:, None] * left**2) / weights.sum())
+            return cls(centre, _powers(np.sqrt(spread / np.maximum(lengths, 1e-300))))
+        seen = ~np.isnan(x)
+        share = weights[:, None] * seen
+        total = np.maximum(share.sum(axis=0), 1e-300)
+        filled = np.where(seen, x, 0.0)
+        centre = (share * filled).sum(axis=0) / total
+        spread = (share * (filled - centre) ** 2).sum(axis=0) / total
+        noise = (share * np.diagonal(cells.cov, axis1=1, axis2=2)).sum(axis=0) / total
+        return cls(centre, _powers(np.sqrt(spread + noise)))
+
+    def rows(self, cells: JointCells) -> tuple[Array, Array, Array | None]:
+        """Values, covariances and projections in scaled units; rows with projections keep the units of their values."""
+        if cells.projections is not None:
+            return cells.x - cells.projections @ self.centre, np.array(cells.cov), cells.projections * self.scale
+        scale = self.scale
+        return (cells.x - self.centre) / scale, cells.cov / (scale[:, None] * scale), None
+
+    def log_jacobian(self, cells: JointCells) -> float:
+        """What is to be added to the log-likelihood of scaled values."""
+        if cells.projections is not None:
+            return 0.0
+        seen = cells.weights @ ~np.isnan(cells.x)
+        return -float(seen @ np.log(self.scale))
+
+    def parameters(self, mixture: JointMixture) -> Parameters:
+        """A mixture in scaled units."""
+        return Parameters(
+            np.maximum(mixture.weights, WEIGHT_FLOOR),
+            (mixture.means - self.centre) / self.scale,
+            mixture.covariances / (self.scale[:, None] * self.scale),
+        )
+
+    def mixture(self, at: Parameters, names: tuple[str, ...]) -> JointMixture:
+        """A mixture in the units of the data."""
+        means = self.centre + self.scale * at.means
+        return JointMixture(at.weights, means, at.covariances * (self.scale[:, None] * self.scale), names)
+
+
+def _powers(widths: Array) -> Array:
+    """Powers of two near some widths; 1 for a width of zero."""
+    usable = np.isfinite(widths) & (widths > 0.0)
+    return np.where(usable, 2.0 ** np.round(np.log2(np.where(usable, widths, 1.0))), 1.0)
+
+
+class Passes(Protocol):
+    """What an ascent needs of a likelihood, of rows in memory or in blocks from a file."""
+
+    n_data: float
+    n_passes: int
+    floor: Array
+
+    def sums(self, at: Parameters) -> Sums:
+        """One pass: the log-likelihood and the sums of a step."""
+
+    def curvature(self, at: Parameters) -> Array:
+        """One pass: the Hessian; see `Likelihood.curvature`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What a pass over the rows says of a fit beside its parameters.
+
+    Parameters
+    ----------
+    entropy : float
+        ``-sum_ij c_i q_ij ln q_ij``.
+    effective_rows : ndarray, shape (n_components,)
+        ``(sum c q)^2 / sum c q^2`` with c the weight of a row, or its square for importance weights.
+    products : ndarray, shape (n_components, k, n_components, k)
+        Sums of products of the scores in the parameters of `Likelihood.curvature`, times squared weights.
+    """
+
+    entropy: float
+    effective_rows: Array
+    products: Array
+
+
+class Likelihood:
+    """Log-likelihood and derivatives of mixtures for rows in memory.
+
+    Parameters
+    ----------
+    cells : JointCells
+        The rows.
+    scaling : Scaling or None
+        Units of the parameters; by default those of these rows.
+    n_threads : int or None
+        Number of threads; all cores by default. No number depends on it.
+    """
+
+    def __init__(self, cells: JointCells, scaling: Scaling | None = None, n_threads: int | None = None) -> None:
+        self.cells = cells
+        self.scaling = Scaling.of(cells) if scaling is None else scaling
+        x, cov, projections = self.scaling.rows(cells)
+        self.blocks = Blocks(x, cov, cells.weights, projections, n_threads=n_threads)
+        self.n_data = cells.n_data
+        self.n_dims = cells.n_dims
+        self.floor = (cells.floors / self.scaling.scale) ** 2
+        self.log_jacobian = self.scaling.log_jacobian(cells)
+        self.n_passes = 0
+
+    def sums(self, at: Parameters) -> Sums:
+        """One pass: the log-likelihood, in the units of the data, and the sums of a step."""
+        self.n_passes += 1
+        found = self.blocks.sums(at)
+        return Sums(found.loglik + self.log_jacobian, found.q, found.slopes, found.curls)
+
+    def batches(self, at: Parameters) -> Iterator[tuple[Group, Slots]]:
+        """The numbers of each row, in batches."""
+        for group in self.blocks.groups:
+            for batch in group.slots(at):
+                yield group, batch
+
+    def curvature(self, at: Parameters) -> Array:
+        """One pass: the Hessian in (ln w, m, V) of each component, shape (M, k, M, k).
+
+        V is given by its lower triangle, k is 1 + d + d (d + 1) / 2, and the ln w are not constrained.
+        """
+        self.n_passes += 1
+        return hessian(self.batches(at), at)
+
+    def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
+        """Entropy, effective rows, and errors of the rows of each component."""
+        is_counts = self.cells.weight_kind == "counts"
+        size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
+        entropy, first, second = 0.0, np.zeros(size), np.zeros(size)
+        products = np.zeros((size, k, size, k))
+        for group, batch in self.batches(at):
+            shares = batch.numbers[:, :, 0]
+            weights = batch.weights[:, None]
+            q = np.divide(shares, weights, out=np.zeros_like(shares), where=weights > 0.0)
+            logs = np.log(np.where(q > 0.0, q, 1.0))
+            entropy -= float(np.sum(shares * logs))
+            first += shares.sum(axis=(0, 2))
+            second += np.sum(shares * q if is_counts else shares**2, axis=(0, 2))
+            if with_products:
+                _add_products(products, group, _indices(group, at.n_dims), batch, is_counts)
+        rows = np.divide(first**2, second, out=np.zeros(size), where=second > 0.0)
+        return Diagnosis(entropy, rows, products)
+
+
+def _indices(group: Group, n_dims: int) -> NDArray[np.intp]:
+    """Positions of the group's parameters (1, u, triangle) of a component among those of all columns."""
+    columns = group.columns
+    row, column = np.tril_indices(columns.size)
+    triangle = columns[row] * (columns[row] + 1) // 2 + columns[column]
+    return np.concatenate([[0], 1 + columns, 1 + n_dims + triangle])
+
+
+def _halves(n_dims: int) -> Array:
+    """Factors of a triangle in a derivative: 1/2 on the diagonal, since other entries of a matrix occur twice."""
+    row, column = np.tril_indices(n_dims)
+    return np.where(row == column, 0.5, 1.0)
+
+
+def _scores(group: Group, block: Array) -> Array:
+    """Scores of ln(w_j N_ij) in (ln w, m, V), shape (n_components, k, width)."""
+    scores = block[:, 1:].copy()
+    scores[:, 0] = 1.0
+    scores[:, 1 + group.n_dims :] *= _halves(group.n_dims)[:, None]
+    return scores
+
+
+def _add_products(
+    products: Array, group: Group, at: NDArray[np.intp], batch: Slots, is_counts: bool
+) -> None:
+    """Add the products of the scores of ln p, times the weights or their squares."""
+    size = products.shape[0]
+    total = np.zeros((size * at.size, size * at.size))
+    for block, weights in zip(batch.numbers, batch.weights, strict=True):
+        scores = (_scores(group, block) * block[:, :1]).reshape(-1, block.shape[2])
+        if is_counts:
+            shares = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
+        else:
+            shares = (weights > 0.0).astype(np.float64)
+        joint.products(scores, scores, shares, total)
+    products[np.ix_(range(size), at, range(size), at)] += total.reshape(size, at.size, size, at.size)
+
+
+def hessian(batches: Iterable[tuple[Group, Slots]], at: Parameters) -> Array:
+    """The Hessian of the log-likelihood in (ln w, m, V); see `Likelihood.curvature`.
+
+    For each row it is ``sum_j q_j (H_j + s_j s_j') - s s'`` with s_j the score and H_j the Hessian of ln N_j, and s the
+    score of ln p.
+    """
+    size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
+    found = np.zeros((size, k, size, k))
+    sums: dict[tuple[int, ...], tuple[Group, Array, Array, Array]] = {}
+    for group, batch in batches:
+        n_dims, key = group.n_dims, tuple(group.columns.tolist())
+        n_scores, n_triangle = 1 + n_dims + joint.packed(n_dims), joint.packed(n_dims)
+        if key not in sums:
+            sums[key] = (
+                group,
+                np.zeros((size * n_scores, size * n_scores)),
+                np.zeros((size, n_scores, n_scores)),
+                np.zeros((size, n_triangle, 1 + n_dims + 2 * n_triangle)),
+            )
+        _, crossed, own, curved = sums[key]
+        for block, weights in zip(batch.numbers, batch.weights, strict=True):
+            scores = _scores(group, block)
+            shares = block[:, 0]
+            inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
+            weighted = (scores * shares[:, None]).reshape(-1, weights.size)
+            joint.products(weighted, weighted, inverse, crossed)
+            u = block[:, 2 : 2 + n_dims]
+            row, column = np.tril_indices(n_dims)
+            squares = u[:, row] * u[:, column]
+            precision = squares - block[:, 2 + n_dims :]
+            factors = np.concatenate([np.ones_like(shares)[:, None], u, squares, precision], axis=1)
+            for j in range(size):
+                joint.products(scores[j], scores[j], shares[j], own[j])
+                joint.products(precision[j], factors[j], shares[j], curved[j])
+    for group, crossed, own, curved in sums.values():
+        at_indices = _indices(group, at.n_dims)
+        n_scores = at_indices.size
+        part = -crossed.reshape(size, n_scores, size, n_scores)
+        for j in range(size):
+            part[j, :, j, :] += own[j] + _own_hessian(curved[j], group.n_dims)
+        found[np.ix_(range(size), at_indices, range(size), at_indices)] += part
+    return found
+
+
+def _own_hessian(curved: Array, n_dims: int) -> Array:
+    """Sum of c q times the Hessian of ln N in (ln w, m, V), from sums of c q P times (1, u, u u', P)."""
+    row, column = np.tril_indices(n_dims)
+    where = np.empty((n_dims, n_dims), dtype=int)
+    where[row, column] = where[column, row] = np.arange(row.size)
+    halves = _halves(n_dims)
+    p = curved[:, 0]
+    pu = curved[:, 1 : 1 + n_dims]
+    puu = curved[:, 1 + n_dims : 1 + n_dims + row.size]
+    pp = curved[:, 1 + n_dims + row.size :]
+    found = np.zeros((1 + n_dims + row.size,) * 2)
+    found[1 : 1 + n_dims, 1 : 1 + n_dims] = -p[where]
+    a = np.arange(n_dims)
+    mixed = -halves * (pu[where[a[:, None], row], column] + pu[where[a[:, None], column], row])
+    found[1 : 1 + n_dims, 1 + n_dims :] = mixed
+    found[1 + n_dims :, 1 : 1 + n_dims] = mixed.T
+    r, c = row[:, None], column[:, None]
+    s, t = row[None, :], column[None, :]
+    found[1 + n_dims :, 1 + n_dims :] = (
+        halves[:, None]
+        * halves
+        * (
+            -puu[where[r, s], where[t, c]]
+            - puu[where[r, t], where[s, c]]
+            - puu[where[c, s], where[t, r]]
+            - puu[where[c, t], where[s, r]]
+            + pp[where[r, s], where[t, c]]
+            + pp[where[r, t], where[s, c]]
+        )
+    )
+    return found
+
+

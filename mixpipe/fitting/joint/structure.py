@@ -1,0 +1,63 @@
+"""The structures that intrinsic covariances may have, and their numbers of parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.model.kernels.joint import packed
+
+STRUCTURES = ("full", "diagonal", "spherical", "equal")
+
+
+def check_structure(structure: str) -> str:
+    """The structure, if it is one.
+
+    Raises
+    ------
+    ValueError
+    """
+    if structure not in STRUCTURES:
+        raise ValueError(f"unknown structure {structure!r}: expected one of {', '.join(STRUCTURES)}")
+    return structure
+
+
+def n_params(n_components: int, n_dims: int, structure: str = "full") -> int:
+    """Number of free parameters: weights that sum to one, means, and covariances.
+
+    >>> [n_params(2, 3, structure) for structure in STRUCTURES]
+    [19, 13, 9, 13]
+    """
+    shapes = {"full": n_components * packed(n_dims), "diagonal": n_components * n_dims, "spherical": n_components}
+    return n_components - 1 + n_components * n_dims + shapes.get(structure, packed(n_dims))
+
+
+def project(covariances: Array, weights: Array, structure: str, floor: Array) -> Array:
+    """Covariances of a structure that are no smaller than a floor in any direction.
+
+    Parameters
+    ----------
+    covariances : ndarray, shape (n_components, n_dims, n_dims)
+    weights : ndarray, shape (n_components,)
+    structure : str
+    floor : ndarray, shape (n_dims,)
+        Squares of the smallest widths.
+    """
+    n_dims = floor.size
+    if structure == "equal":
+        mean = np.einsum("j,jab->ab", weights, covariances) / weights.sum()
+        covariances = np.broadcast_to(mean, covariances.shape)
+    excess = covariances - np.diag(floor)
+    if structure in ("diagonal", "spherical"):
+        diagonal = np.maximum(np.diagonal(excess, axis1=1, axis2=2), 0.0)
+        if structure == "spherical":
+            # The floors of the columns need not be equal: the common width respects the largest.
+            total = np.diagonal(covariances, axis1=1, axis2=2).mean(axis=1)
+            diagonal = np.maximum(total[:, None] - floor.max(), 0.0) + (floor.max() - floor)
+        found = np.zeros_like(excess)
+        found[:, np.arange(n_dims), np.arange(n_dims)] = diagonal
+        return found + np.diag(floor)
+    roots, axes = np.linalg.eigh(excess)
+    if roots.min() >= 0.0:
+        return np.array(covariances)
+    return np.asarray((axes * np.maximum(roots, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2) + np.diag(floor))

@@ -1,0 +1,1 @@
+"""Rows of several columns and the mixtures that describe them: values, covariances of their errors, gaps."""
