@@ -1,0 +1,240 @@
+"""Starts for one component more, or one fewer, from a fit: insertion, splits, merges, and clusters of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.model.joint.blocks import Parameters, pack
+
+# Rows at which an insertion is tried, and intrinsic covariances that are tried there, as parts of that of the nearest
+# component; those which promise most become starts.
+_N_PLACES = 40
+_SCALES = (0.01, 0.0625, 0.25, 1.0)
+_N_INSERTED = 8
+# Part of the variance along an axis that lies between the two halves of a split.
+_BETWEEN = 0.64
+_N_AXES = 3
+_N_MERGED = 6
+# Steps of the clustering of rows.
+_LLOYD = 12
+_LEAST_WIDTH = 1e-3
+
+
+class Sample:
+    """Rows on which starts are compared, with their values where they are known.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the sample.
+    """
+
+    def __init__(self, likelihood: Likelihood) -> None:
+        self.likelihood = likelihood
+        x, cov, projections = likelihood.scaling.rows(likelihood.cells)
+        if projections is not None:
+            # The least-squares values of each row.
+            inverse = np.linalg.pinv(projections)
+            noise = inverse @ cov @ np.swapaxes(inverse, 1, 2)
+            x, cov = np.einsum("nab,nb->na", inverse, x), noise
+        self.seen = ~np.isnan(x)
+        self.weights = likelihood.cells.weights
+        share = self.weights[:, None] * self.seen
+        self.mean = (share * np.where(self.seen, x, 0.0)).sum(axis=0) / np.maximum(share.sum(axis=0), 1e-300)
+        self.x = np.where(self.seen, x, self.mean)
+        self.noise = np.diagonal(cov, axis1=1, axis2=2)
+        away = self.x - self.mean
+        n_data = self.weights.sum()
+        spread = np.einsum("n,na,nb->ab", self.weights, away, away) / n_data
+        noise = np.einsum("n,na->a", self.weights, self.noise) / n_data
+        self.covariance = spread + _LEAST_WIDTH * np.diag(np.maximum(np.diagonal(spread), 1e-6))
+        self.intrinsic = _positive(spread - np.diag(noise), 0.05 * np.diagonal(self.covariance))
+
+    def one(self) -> Parameters:
+        """A start with one component."""
+        return Parameters(np.ones(1), self.mean[None], self.intrinsic[None])
+
+    def responsibilities(self, at: Parameters) -> tuple[Array, Array]:
+        """Responsibilities, shape (n_components, n), and ln p of the rows."""
+        resp, logs = np.zeros((at.n_components, len(self.x))), np.zeros(len(self.x))
+        for _, batch in self.likelihood.batches(at):
+            rows = batch.members.size
+            weights = batch.weights.ravel()[:rows]
+            shares = np.moveaxis(batch.numbers[:, :, 0], 1, 0).reshape(at.n_components, -1)[:, :rows]
+            resp[:, batch.members] = shares / weights
+            logs[batch.members] = batch.logs.ravel()[:rows] / weights
+        return resp, logs
+
+
+def _positive(matrix: Array, least: Array) -> Array:
+    """A covariance with at least some variance in each direction, in units of the least variances of the columns."""
+    scale = np.sqrt(least)
+    roots, axes = np.linalg.eigh(matrix / (scale[:, None] * scale))
+    return np.asarray((axes * np.maximum(roots, 1.0)) @ axes.T * (scale[:, None] * scale))
+
+
+def _with(at: Parameters, mean: Array, covariance: Array, weight: float) -> Parameters:
+    return Parameters(
+        np.append((1.0 - weight) * at.weights, weight),
+        np.vstack([at.means, mean]),
+        np.concatenate([at.covariances, covariance[None]]),
+    )
+
+
+def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> list[Parameters]:
+    """Starts with a component where the gradient function says that one more gains most.
+
+    The derivative of the log-likelihood in the weight of a new component is ``sum c N(x | m, V + S) / p - n``.
+    """
+    resp, logs = sample.responsibilities(at)
+    nearest = resp.argmax(axis=0)
+    inner = at.covariances + 1e-6 * np.eye(at.n_dims)
+    halves = np.linalg.inv(np.linalg.cholesky(inner + np.diag(sample.noise.mean(axis=0))))
+    places = _far_apart(sample, logs, halves[nearest])
+    means = np.repeat(sample.x[places], len(_SCALES), axis=0)
+    covs = np.concatenate([at.covariances[nearest[k]] * np.array(_SCALES)[:, None, None] for k in places])
+    covs += 1e-6 * np.eye(at.n_dims)
+    trial = Parameters(np.full(len(means), 1.0 / len(means)), means, covs)
+    shares, trial_logs = sample.responsibilities(trial)
+    with np.errstate(over="ignore", under="ignore"):
+        ratios = shares * len(means) * np.exp(np.minimum(trial_logs - logs, 600.0))
+    gains = ratios @ sample.weights
+    # The gain with the weight at which it is largest, for each of a few weights.
+    total = sample.weights.sum()
+    tried = np.array([1.0 / total, 0.01, 0.05, 0.2])
+    tried = tried[tried < 0.5]
+    promised = np.stack([np.log1p(w * (np.maximum(ratios, 0.0) - 1.0)) @ sample.weights for w in tried])
+    best = promised.max(axis=0)
+    starts: list[Parameters] = []
+    taken: list[int] = []
+    for k in np.argsort(-np.where(np.isfinite(gains), best, -np.inf), kind="stable"):
+        if any(k // len(_SCALES) == other // len(_SCALES) for other in taken):
+            continue
+        taken.append(int(k))
+        weight = float(max(tried[promised[:, k].argmax()], 1.0 / total))
+        starts.append(_with(at, means[k], covs[k], min(weight, 0.5)))
+        if len(starts) == n_starts:
+            break
+    return starts
+
+
+def _far_apart(sample: Sample, logs: Array, halves: Array) -> Array:
+    """Rows far from each other in the metric of their components, the least probable first."""
+    size = min(_N_PLACES, len(sample.x))
+    first = int(np.argmin(logs))
+    chosen, distance = [first], np.full(len(sample.x), np.inf)
+    for _ in range(size - 1):
+        away = np.einsum("nab,nb->na", halves, sample.x - sample.x[chosen[-1]])
+        distance = np.minimum(distance, np.sum(away**2, axis=1))
+        far = int(np.argmax(distance))
+        if distance[far] <= 0.0:
+            break
+        chosen.append(far)
+    # Half of the places are spread over the rows, which lie in no order.
+    spread = np.arange(0, len(sample.x), max(1, len(sample.x) // size))[:size]
+    return np.unique(np.concatenate([np.array(chosen), spread]))
+
+
+def split(at: Parameters) -> Iterator[Parameters]:
+    """Starts with one component divided into two halves along one of its widest axes."""
+    for j in np.argsort(-at.weights, kind="stable"):
+        roots, axes = np.linalg.eigh(at.covariances[j])
+        for k in range(at.n_dims - 1, max(at.n_dims - 1 - _N_AXES, -1), -1):
+            if roots[k] <= 1e-6 * roots[-1] or roots[k] <= 0.0:
+                continue
+            step = np.sqrt(_BETWEEN * roots[k]) * axes[:, k]
+            cov = at.covariances[j] - _BETWEEN * roots[k] * np.outer(axes[:, k], axes[:, k])
+            means = np.vstack([at.means, at.means[j] + step])
+            means[j] = at.means[j] - step
+            covs = np.concatenate([at.covariances, cov[None]])
+            covs[j] = cov
+            weights = np.append(at.weights, 0.5 * at.weights[j])
+            weights[j] *= 0.5
+            yield Parameters(weights, means, covs)
+
+
+def merged(at: Parameters, resp: Array, weights: Array, n_starts: int = _N_MERGED) -> Iterator[Parameters]:
+    """Starts with two components joined, those whose rows are shared most first, and one with the lightest left out."""
+    shared = (resp * weights) @ resp.T
+    rows = np.maximum(resp @ weights, 1e-300)
+    pairs = [(shared[j, k] / min(rows[j], rows[k]), j, k) for k in range(at.n_components) for j in range(k)]
+    for _, j, k in sorted(pairs, key=lambda pair: -pair[0])[:n_starts]:
+        yield join(at, j, k)
+    if at.n_components > 2:
+        kept = np.arange(at.n_components) != at.weights.argmin()
+        yield Parameters(at.weights[kept] / at.weights[kept].sum(), at.means[kept], at.covariances[kept])
+
+
+def join(at: Parameters, j: int, k: int) -> Parameters:
+    """Two components replaced by one with their moments."""
+    weight = at.weights[j] + at.weights[k]
+    shares = np.array([at.weights[j], at.weights[k]]) / weight
+    pair = [j, k]
+    mean = shares @ at.means[pair]
+    away = at.means[pair] - mean
+    cov = np.einsum("s,sab->ab", shares, at.covariances[pair] + away[:, :, None] * away[:, None, :])
+    kept = [i for i in range(at.n_components) if i not in pair]
+    return Parameters(
+        np.append(at.weights[kept], weight), np.vstack([at.means[kept], mean]), np.concatenate([at.covariances[kept], cov[None]])
+    )
+
+
+def clusters(sample: Sample, n_components: int) -> Iterator[Parameters]:
+    """Starts from clusters of the rows: along each column, along the first principal axis, and in all columns."""
+    scale = np.sqrt(np.diagonal(sample.covariance))
+    x = (sample.x - sample.mean) / scale
+    _, axes = np.linalg.eigh(sample.covariance / (scale[:, None] * scale))
+    lines = [*x.T, x @ axes[:, -1]]
+    for line in lines:
+        bounds = np.quantile(line, np.arange(1, n_components) / n_components)
+        labels = np.searchsorted(bounds, line)
+        yield _of_labels(sample, _lloyd(line[:, None], labels, n_components), n_components)
+    for points in (x, x @ axes):
+        centres = [int(np.argmax(np.sum(points**2, axis=1)))]
+        distance = np.full(len(points), np.inf)
+        for _ in range(n_components - 1):
+            distance = np.minimum(distance, np.sum((points - points[centres[-1]]) ** 2, axis=1))
+            centres.append(int(np.argmax(distance)))
+        nearest = np.argmin([np.sum((points - points[k]) ** 2, axis=1) for k in centres], axis=0)
+        yield _of_labels(sample, _lloyd(points, nearest, n_components), n_components)
+
+
+def _lloyd(points: Array, labels: Array, n_clusters: int) -> Array:
+    for _ in range(_LLOYD):
+        counts = np.bincount(labels, minlength=n_clusters)
+        sums = np.stack([np.bincount(labels, column, minlength=n_clusters) for column in points.T], axis=1)
+        centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], points.mean(axis=0))
+        labels = np.argmin([np.sum((points - centre) ** 2, axis=1) for centre in centres], axis=0)
+    return labels
+
+
+def _of_labels(sample: Sample, labels: Array, n_components: int) -> Parameters:
+    weights, means, covs = [], [], []
+    least = 0.01 * np.diagonal(sample.covariance) / n_components**2
+    for j in range(n_components):
+        rows = labels == j
+        share = sample.weights * rows
+        total = share.sum()
+        if np.count_nonzero(rows) < 2:
+            weights.append(1.0)
+            means.append(sample.x[rows].mean(axis=0) if rows.any() else sample.mean)
+            covs.append(sample.intrinsic / n_components)
+            continue
+        mean = share @ sample.x / total
+        away = sample.x - mean
+        spread = np.einsum("n,na,nb->ab", share, away, away) / total
+        weights.append(total)
+        means.append(mean)
+        covs.append(_positive(spread - np.diag(share @ sample.noise / total), least))
+    shares = np.array(weights)
+    return Parameters(shares / shares.sum(), np.array(means), np.array(covs))
+
+
+def signature(at: Parameters) -> Array:
+    """Numbers by which equal starts are known."""
+    order = np.lexsort(at.means.T[::-1])
+    return np.concatenate([at.weights[order], at.means[order].ravel(), pack(at.covariances[order]).ravel()])

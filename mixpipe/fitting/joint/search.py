@@ -1,0 +1,147 @@
+"""The deterministic search for the best fit with 1, 2, ... components.
+
+For each number of components starts are made from the fit with one component fewer (insertions and splits), from clusters
+of the rows, and from the fit with one component more (merges). They race on a sample of the rows: all take a few steps,
+the best of them some more, and so on, and the last few are brought to their maxima on all rows. The fit with M components
+depends on those with M - 1 and M + 1 alone, so that it is the same whatever the largest number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.fitting.joint.ascent import N_EM, Ascent, ascend, run_em
+from mixpipe.fitting.joint.candidates import Sample, clusters, inserted, merged, split
+from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.structure import project
+from mixpipe.model.joint.blocks import Parameters
+
+# Rounds of the race: steps of each start, and starts that go on.
+_FIRST, _FIRST_KEPT = 4, 14
+_SECOND, _SECOND_KEPT = 10, 6
+_THIRD, _THIRD_KEPT = 25, 3
+# Two maxima with log-likelihoods this close are one.
+_SAME = 1e-2
+# Pairs of a merge and an insertion that are tried at the same number of components.
+_N_SWAPS, _N_SWAP_INSERTS = 3, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Finder:
+    """The search on some rows.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        Of the rows on which fits are finished.
+    sample : Sample
+        Of the rows on which starts race; the same, or some of them.
+    structure : str
+    """
+
+    likelihood: Likelihood
+    sample: Sample
+    structure: str
+
+    def race(self, starts: Iterable[Parameters], n_kept: int = _THIRD_KEPT) -> list[Parameters]:
+        """The best starts after some steps on the sample."""
+        trial = self.sample.likelihood
+        field = [self._admitted(start) for start in starts]
+        runs = [run_em(trial, start, _FIRST, self.structure) for start in field]
+        for n_steps, kept in ((_SECOND, _FIRST_KEPT), (_THIRD, _SECOND_KEPT)):
+            runs = [
+                ascend(trial, run.at, structure=self.structure, n_em=1, n_steps=n_steps)
+                for run in _distinct(runs)[:kept]
+            ]
+        return [run.at for run in _distinct(runs)[:n_kept]]
+
+    def _admitted(self, at: Parameters) -> Parameters:
+        covs = project(at.covariances, at.weights, self.structure, self.likelihood.floor)
+        return Parameters(at.weights, at.means, covs)
+
+    def finish(self, starts: Iterable[Parameters]) -> Ascent:
+        """The best maximum that is reached from any of the starts."""
+        ends = [ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start)) for start in starts]
+        return max(ends, key=lambda end: end.loglik)
+
+    def first(self) -> Ascent:
+        """The fit with one component."""
+        return self.finish([self._admitted(self.sample.one())])
+
+    def more(self, fit: Ascent, *, with_clusters: bool = True) -> Ascent:
+        """The best fit with one component more."""
+        size = fit.at.n_components + 1
+        starts = [*inserted(self.sample, fit.at), *split(fit.at)]
+        if with_clusters:
+            starts += clusters(self.sample, size)
+        found = self.finish(self.race(starts))
+        return self.swapped(found)
+
+    def fewer(self, fit: Ascent) -> Ascent:
+        """The best fit with one component fewer."""
+        resp, _ = self.sample.responsibilities(fit.at)
+        return self.finish(self.race(merged(fit.at, resp, self.sample.weights), 2))
+
+    def swapped(self, fit: Ascent) -> Ascent:
+        """The fit, or a better one with two components joined and another inserted."""
+        if fit.at.n_components < 3:
+            return fit
+        for _ in range(fit.at.n_components):
+            resp, _ = self.sample.responsibilities(fit.at)
+            starts = []
+            for joined in merged(fit.at, resp, self.sample.weights, _N_SWAPS):
+                settled = run_em(self.sample.likelihood, self._admitted(joined), 2, self.structure).at
+                starts += inserted(self.sample, settled, _N_SWAP_INSERTS)
+            other = self.finish(self.race(starts, 1))
+            if other.loglik <= fit.loglik + _SAME:
+                return fit
+            fit = other
+        return fit
+
+
+def _n_em(start: Parameters) -> int:
+    """EM steps before the others: they sort rows to components, of which one has all."""
+    return N_EM if start.n_components > 1 else 2
+
+
+def _distinct(runs: Iterable[Ascent]) -> list[Ascent]:
+    """Runs in order of their log-likelihoods, without those that have come to the same place."""
+    kept: list[Ascent] = []
+    for run in sorted(runs, key=lambda run: -run.loglik):
+        if not np.isfinite(run.loglik):
+            continue
+        if not kept or kept[-1].loglik - run.loglik > 1e-6:
+            kept.append(run)
+    return kept
+
+
+def search(
+    finder: Finder, max_components: int, progress: Callable[[int], None] | None = None
+) -> list[Ascent]:
+    """The best fit found for each number of components.
+
+    Parameters
+    ----------
+    finder : Finder
+    max_components : int
+    progress : callable or None
+        Called with the number of components whenever a fit has been found.
+    """
+    forward = [finder.first()]
+    best: list[Ascent] = []
+    for size in range(1, max_components + 1):
+        forward.append(finder.more(forward[-1]))
+        fit = forward[size - 1]
+        back = finder.fewer(forward[size])
+        if back.loglik > fit.loglik + _SAME:
+            fit = back
+        if best and best[-1].loglik > forward[size - 2].loglik:
+            other = finder.more(best[-1], with_clusters=False)
+            fit = max(fit, other, key=lambda end: end.loglik)
+        best.append(fit)
+        if progress is not None:
+            progress(size)
+    return best
