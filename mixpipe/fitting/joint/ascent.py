@@ -18,6 +18,8 @@ N_EM = 20
 # Gain in nats that a further step may promise at convergence, and that at which Newton steps begin.
 TOLERANCE = 1e-3
 _NEWTON_GAIN = 0.1
+# Gain in nats below which steps of the search end.
+_SEARCH_GAIN = 1e-2
 # Gain in nats below which the polishing ends.
 _POLISHED = 1e-9
 _MEMORY = 30
@@ -189,7 +191,7 @@ def ascend(
     last = likelihood.n_passes + max_passes
     ascent = run_em(likelihood, start, n_em, structure)
     if n_steps is not None:
-        return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, 1e-4)
+        return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, _SEARCH_GAIN)
     gain = math.inf
     for _ in range(_MAX_ROUNDS):
         climb = Climb(likelihood, ascent, structure)

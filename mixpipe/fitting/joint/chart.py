@@ -11,7 +11,7 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR
-from mixpipe.model.joint.blocks import Parameters, Sums, unpack
+from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle, unpack
 
 # A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
 _OPENED = 1e-3
@@ -36,7 +36,7 @@ class Chart:
 
     def __init__(self, at: Parameters, n_data: float, structure: str, floor: Array) -> None:
         self.n_data, self._floor = n_data, np.diag(floor)
-        self._lower = np.tril_indices(at.n_dims)
+        self._lower = lower_triangle(at.n_dims)
         self._on_diagonal = self._lower[0] == self._lower[1]
         self._log_weights = np.log(np.maximum(at.weights, WEIGHT_FLOOR))
         self._means = at.means

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums
+from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums, lower_triangle
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.kernels import joint
@@ -187,14 +188,15 @@ class Likelihood:
 def _indices(group: Group, n_dims: int) -> NDArray[np.intp]:
     """Positions of the group's parameters (1, u, triangle) of a component among those of all columns."""
     columns = group.columns
-    row, column = np.tril_indices(columns.size)
+    row, column = lower_triangle(columns.size)
     triangle = columns[row] * (columns[row] + 1) // 2 + columns[column]
     return np.concatenate([[0], 1 + columns, 1 + n_dims + triangle])
 
 
+@cache
 def _halves(n_dims: int) -> Array:
     """Factors of a triangle in a derivative: 1/2 on the diagonal, since other entries of a matrix occur twice."""
-    row, column = np.tril_indices(n_dims)
+    row, column = lower_triangle(n_dims)
     return np.where(row == column, 0.5, 1.0)
 
 
@@ -218,8 +220,13 @@ def _add_products(
             shares = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
         else:
             shares = (weights > 0.0).astype(np.float64)
-        joint.products(scores, scores, shares, total)
+        joint.products(scores, scores, shares, total, True)
+    total = _mirrored(total)
     products[np.ix_(range(size), at, range(size), at)] += total.reshape(size, at.size, size, at.size)
+
+
+def _mirrored(lower: Array) -> Array:
+    return np.tril(lower) + np.tril(lower, -1).T
 
 
 def hessian(batches: Iterable[tuple[Group, Slots]], at: Parameters) -> Array:
@@ -247,28 +254,28 @@ def hessian(batches: Iterable[tuple[Group, Slots]], at: Parameters) -> Array:
             shares = block[:, 0]
             inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
             weighted = (scores * shares[:, None]).reshape(-1, weights.size)
-            joint.products(weighted, weighted, inverse, crossed)
+            joint.products(weighted, weighted, inverse, crossed, True)
             u = block[:, 2 : 2 + n_dims]
-            row, column = np.tril_indices(n_dims)
+            row, column = lower_triangle(n_dims)
             squares = u[:, row] * u[:, column]
             precision = squares - block[:, 2 + n_dims :]
             factors = np.concatenate([np.ones_like(shares)[:, None], u, squares, precision], axis=1)
             for j in range(size):
-                joint.products(scores[j], scores[j], shares[j], own[j])
-                joint.products(precision[j], factors[j], shares[j], curved[j])
+                joint.products(scores[j], scores[j], shares[j], own[j], True)
+                joint.products(precision[j], factors[j], shares[j], curved[j], False)
     for group, crossed, own, curved in sums.values():
         at_indices = _indices(group, at.n_dims)
         n_scores = at_indices.size
-        part = -crossed.reshape(size, n_scores, size, n_scores)
+        part = -_mirrored(crossed).reshape(size, n_scores, size, n_scores)
         for j in range(size):
-            part[j, :, j, :] += own[j] + _own_hessian(curved[j], group.n_dims)
+            part[j, :, j, :] += _mirrored(own[j]) + _own_hessian(curved[j], group.n_dims)
         found[np.ix_(range(size), at_indices, range(size), at_indices)] += part
     return found
 
 
 def _own_hessian(curved: Array, n_dims: int) -> Array:
     """Sum of c q times the Hessian of ln N in (ln w, m, V), from sums of c q P times (1, u, u u', P)."""
-    row, column = np.tril_indices(n_dims)
+    row, column = lower_triangle(n_dims)
     where = np.empty((n_dims, n_dims), dtype=int)
     where[row, column] = where[column, row] = np.arange(row.size)
     halves = _halves(n_dims)

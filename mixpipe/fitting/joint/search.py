@@ -25,6 +25,8 @@ _SECOND, _SECOND_KEPT = 10, 6
 _THIRD, _THIRD_KEPT = 25, 3
 # Two maxima with log-likelihoods this close are one.
 _SAME = 1e-2
+# Steps to the neighbourhood of a maximum; maxima this close there may be one, and those farther below the best stay so.
+_MANY_STEPS, _NEARLY, _HOPEFUL = 400, 0.02, 1.0
 # Pairs of a merge and an insertion that are tried at the same number of components.
 _N_SWAPS, _N_SWAP_INSERTS = 3, 2
 
@@ -64,7 +66,15 @@ class Finder:
 
     def finish(self, starts: Iterable[Parameters]) -> Ascent:
         """The best maximum that is reached from any of the starts."""
-        ends = [ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start)) for start in starts]
+        near = _distinct(
+            [
+                ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start), n_steps=_MANY_STEPS)
+                for start in starts
+            ],
+            _NEARLY,
+        )
+        hopeful = [end for end in near if end.loglik > near[0].loglik - _HOPEFUL]
+        ends = [ascend(self.likelihood, end.at, structure=self.structure, n_em=0) for end in hopeful]
         return max(ends, key=lambda end: end.loglik)
 
     def first(self) -> Ascent:
@@ -107,13 +117,13 @@ def _n_em(start: Parameters) -> int:
     return N_EM if start.n_components > 1 else 2
 
 
-def _distinct(runs: Iterable[Ascent]) -> list[Ascent]:
+def _distinct(runs: Iterable[Ascent], least: float = 1e-6) -> list[Ascent]:
     """Runs in order of their log-likelihoods, without those that have come to the same place."""
     kept: list[Ascent] = []
     for run in sorted(runs, key=lambda run: -run.loglik):
         if not np.isfinite(run.loglik):
             continue
-        if not kept or kept[-1].loglik - run.loglik > 1e-6:
+        if not kept or kept[-1].loglik - run.loglik > least:
             kept.append(run)
     return kept
 

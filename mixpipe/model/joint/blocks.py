@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,16 +93,23 @@ class Slots:
     members: NDArray[np.intp]
 
 
+@cache
+def lower_triangle(n_dims: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the entries of a packed matrix."""
+    row, column = np.tril_indices(n_dims)
+    return row, column
+
+
 def pack(matrices: Array) -> Array:
     """Lower triangles of symmetric matrices, row by row, along the last axis."""
-    lower = np.tril_indices(matrices.shape[-1])
-    return np.ascontiguousarray(matrices[..., lower[0], lower[1]])
+    row, column = lower_triangle(matrices.shape[-1])
+    return np.ascontiguousarray(matrices[..., row, column])
 
 
 def unpack(triangles: Array, n_dims: int) -> Array:
     """Symmetric matrices from their lower triangles."""
     matrices = np.empty((*triangles.shape[:-1], n_dims, n_dims))
-    row, column = np.tril_indices(n_dims)
+    row, column = lower_triangle(n_dims)
     matrices[..., row, column] = triangles
     matrices[..., column, row] = triangles
     return matrices
@@ -146,6 +154,8 @@ class Group:
         return 2 + self.n_dims + joint.packed(self.n_dims)
 
     def _arguments(self, at: Parameters) -> tuple[Array, Array, Array]:
+        if self.n_dims == at.n_dims:
+            return at.weights, np.ascontiguousarray(at.means), pack(at.covariances)
         means = np.ascontiguousarray(at.means[:, self.columns])
         return at.weights, means, pack(at.covariances[:, self.columns[:, None], self.columns])
 
@@ -163,6 +173,9 @@ class Group:
             run(lambda first, last: joint.sums_by_loops(*given, first, last, out), n_chunks, n_densities)
         total = out.sum(axis=0)
         parts = total[1:].reshape(at.n_components, -1)
+        if self.n_dims == at.n_dims:
+            triangles = parts[:, 1 + self.n_dims :]
+            return Sums(float(total[0]), parts[:, 0], parts[:, 1 : 1 + self.n_dims], unpack(triangles, self.n_dims))
         slopes = np.zeros((at.n_components, at.n_dims))
         curls = np.zeros((at.n_components, at.n_dims, at.n_dims))
         slopes[:, self.columns] = parts[:, 1 : 1 + self.n_dims]
@@ -236,7 +249,7 @@ def content_order(x: Array, cov: Array, weights: Array, projections: Array | Non
     """The order of a hash of the contents of the rows."""
     n_values = x.shape[1]
     state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    lower = zip(*np.tril_indices(n_values), strict=True)
+    lower = zip(*lower_triangle(n_values), strict=True)
     columns = [x[:, a] for a in range(n_values)] + [cov[:, a, b] for a, b in lower] + [weights]
     if projections is not None:
         columns += list(projections.reshape(len(x), -1).T)
@@ -288,7 +301,7 @@ def _group(
     n_blocks = -(-n_rows // width)
     numbers = np.zeros((n_values + joint.packed(n_values) + 1, n_blocks * width))
     numbers[:n_values, :n_rows] = x.T
-    for k, (a, b) in enumerate(zip(*np.tril_indices(n_values), strict=True)):
+    for k, (a, b) in enumerate(zip(*lower_triangle(n_values), strict=True)):
         numbers[n_values + k, :n_rows] = cov[:, a, b]
         numbers[n_values + k, n_rows:] = float(a == b)
     numbers[-1, :n_rows] = weights

@@ -392,12 +392,57 @@ def slots_by_loops(rows, projections, weights, means, variances, n_values, width
         _mix(store, weights, given[at:], width, stride, n_values, logs[block], total)
 
 
+@njit(fastmath=_SUMS, **_HELPER)
+def _tile(scores, a, others, b, out):
+    """Products of two rows with four, which share their loads."""
+    p0 = p1 = p2 = p3 = r0 = r1 = r2 = r3 = 0.0
+    x, y = scores[a], scores[a + 1]
+    s, t, u, v = others[b], others[b + 1], others[b + 2], others[b + 3]
+    for i in range(scores.shape[1]):
+        p0 += x[i] * s[i]
+        p1 += x[i] * t[i]
+        p2 += x[i] * u[i]
+        p3 += x[i] * v[i]
+        r0 += y[i] * s[i]
+        r1 += y[i] * t[i]
+        r2 += y[i] * u[i]
+        r3 += y[i] * v[i]
+    out[a, b] += p0
+    out[a, b + 1] += p1
+    out[a, b + 2] += p2
+    out[a, b + 3] += p3
+    out[a + 1, b] += r0
+    out[a + 1, b + 1] += r1
+    out[a + 1, b + 2] += r2
+    out[a + 1, b + 3] += r3
+
+
+@njit(fastmath=_SUMS, **_HELPER)
+def _one_product(x, y):
+    total = 0.0
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return total
+
+
 @njit(fastmath=_SUMS, **_KERNEL)
-def products(scores, others, shares, out):
-    """Add ``scores diag(shares) others'`` to `out`; rows are the last axis of the first two."""
-    for a in range(scores.shape[0]):
-        for b in range(others.shape[0]):
-            total = 0.0
-            for i in range(shares.size):
-                total += scores[a, i] * shares[i] * others[b, i]
-            out[a, b] += total
+def products(scores, others, shares, out, symmetric):
+    """Add ``scores diag(shares) others'`` to `out`; rows are the last axis of the first two.
+
+    If `symmetric`, `others` equals `scores`, and what lies above the diagonal is not complete.
+    """
+    n_rows, n_columns = scores.shape[0], others.shape[0]
+    weighted = np.empty_like(scores)
+    for a in range(n_rows):
+        for i in range(shares.size):
+            weighted[a, i] = scores[a, i] * shares[i]
+    whole_rows, whole_columns = n_rows - n_rows % 2, n_columns - n_columns % 4
+    for a in range(0, whole_rows, 2):
+        for b in range(0, min(whole_columns, a + 2) if symmetric else whole_columns, 4):
+            _tile(weighted, a, others, b, out)
+        for b in range(whole_columns, n_columns):
+            out[a, b] += _one_product(weighted[a], others[b])
+            out[a + 1, b] += _one_product(weighted[a + 1], others[b])
+    for a in range(whole_rows, n_rows):
+        for b in range(n_columns):
+            out[a, b] += _one_product(weighted[a], others[b])
