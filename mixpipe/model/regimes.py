@@ -46,3 +46,11 @@ MEMORY_ROWS = 1_000_000
 # them.
 THREADED_CELLS = 2_000
 THREADED_DENSITIES = 100_000
+
+# These apply to several columns. Starts of the search race on a sample of at most the first number of rows, and their
+# maxima are found on at most the second, from which those of more rows are reached in a few passes.
+JOINT_RACE_ROWS, JOINT_SEARCH_ROWS = 2_000, 30_000
+# Beyond this number the curvature, for uncertainties, is that of a sample: a difference of about a per cent.
+JOINT_CURVATURE_ROWS = 30_000
+# Up to this number of rows a bound on the log-likelihood of two columns is computed.
+JOINT_CERTIFICATE_ROWS = 4_000

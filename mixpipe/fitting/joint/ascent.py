@@ -26,6 +26,8 @@ _MEMORY = 30
 _MAX_PASSES = 3000
 _MAX_ROUNDS = 25
 _MAX_NEWTON = 12
+# Passes over all rows after a search on some, and the promise at which they end.
+_MAX_FINISHING, _POLISHED_ON_ALL = 12, 1e-5
 # Largest change of a component in one step, in units of its width.
 _LONGEST = 1.0
 _ARMIJO = 1e-4
@@ -205,6 +207,52 @@ def ascend(
     return Ascent(ascent.at, ascent.sums, False, gain)
 
 
+def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
+    """The maximum over all rows, from that over a sample of them, whose curvature serves for the steps.
+
+    Parameters
+    ----------
+    searched, likelihood : Passes
+        Of the sample, and of all rows.
+    ascent : Ascent
+        The maximum over the sample.
+    """
+    chart = Chart(ascent.at, likelihood.n_data, structure, likelihood.floor)
+    theta = chart.locate(ascent.at)
+    factor = likelihood.n_data / searched.n_data
+    information = -factor * chart.hessian(theta, ascent.at, ascent.sums, searched.curvature(ascent.at))
+    roots, axes = np.linalg.eigh(information)
+    steep = roots > _FLAT
+    at = ascent.at
+    sums = likelihood.sums(at)
+    gain = math.inf
+    for _ in range(_MAX_FINISHING):
+        slopes = axes.T @ chart.gradient(theta, at, sums)
+        step = axes[:, steep] @ (slopes[steep] / roots[steep])
+        if 0.5 * float(slopes[steep] @ (slopes[steep] / roots[steep])) < _POLISHED_ON_ALL:
+            gain = 0.5 * float(slopes[steep] @ (slopes[steep] / roots[steep]))
+            break
+        other = chart.point(theta + step)
+        others = likelihood.sums(other)
+        if not others.loglik >= sums.loglik - TOLERANCE:
+            break
+        theta, at, sums = theta + step, other, others
+    if gain >= TOLERANCE or not _is_closed(at, sums, likelihood.floor):
+        return ascend(likelihood, at, structure=structure, n_em=0)
+    return Ascent(at, sums, True, gain)
+
+
+def _is_closed(at: Parameters, sums: Sums, floor: Array) -> bool:
+    """Whether the log-likelihood falls along all directions without width, so that they stay closed."""
+    for cov, curl in zip(at.covariances, sums.curls, strict=True):
+        scale = np.sqrt(np.maximum(np.diagonal(cov), 1e-12))
+        roots, axes = np.linalg.eigh((cov - np.diag(floor)) / (scale[:, None] * scale))
+        null = axes[:, roots < _COLLAPSED] / scale[:, None]
+        if null.size and np.linalg.eigvalsh(null.T @ curl @ null)[-1] > 0.0:
+            return False
+    return True
+
+
 def _quasi_newton(climb: Climb, n_steps: int, least_gain: float) -> Ascent:
     """Steps until they promise less than a gain."""
     for _ in range(n_steps):
@@ -220,11 +268,11 @@ def _finish(climb: Climb) -> tuple[bool, float]:
     for _ in range(_MAX_NEWTON):
         roots, axes = np.linalg.eigh(climb.hessian())
         slopes = axes.T @ climb.gradient
-        if roots[-1] > _FLAT:
-            _leave_saddle(climb, axes[:, -1], float(roots[-1]))
+        if roots[-1] > _FLAT and _leave_saddle(climb, axes[:, -1]):
             return False, gain
-        steep = roots < -_FLAT
-        step = axes[:, steep] @ (slopes[steep] / -roots[steep])
+        # The curvature may be that of a sample of the rows, and positive where it is negative for all of them.
+        steep = np.abs(roots) > _FLAT
+        step = axes[:, steep] @ (slopes[steep] / np.abs(roots[steep]))
         slope = float(step @ climb.gradient)
         if slope > 0.0 and 0.5 * slope > 2.0 * gain:
             return False, gain
@@ -236,8 +284,8 @@ def _finish(climb: Climb) -> tuple[bool, float]:
     return gain < TOLERANCE, gain
 
 
-def _leave_saddle(climb: Climb, axis: Array, root: float) -> None:
-    """Go along a direction of positive curvature, up."""
+def _leave_saddle(climb: Climb, axis: Array) -> bool:
+    """Go along a direction of positive curvature; False if there is no way up."""
     towards = axis if axis @ climb.gradient >= 0.0 else -axis
     reach = _LONGEST / max(climb.chart.length(towards), 1e-12)
     start = climb.theta, climb.at, climb.sums, climb.gradient
@@ -251,6 +299,7 @@ def _leave_saddle(climb: Climb, axis: Array, root: float) -> None:
                 best = theta, at, sums, climb.chart.gradient(theta, at, sums)
                 break
     climb.theta, climb.at, climb.sums, climb.gradient = best
+    return best[2].loglik > start[2].loglik + _NO_LOSS
 
 
 def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR
-from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle, unpack
+from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 
 # A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
 _OPENED = 1e-3
@@ -112,6 +112,21 @@ class Chart:
         halves = self._factors @ (shapes + np.eye(self._n_dims))
         return Parameters(weights, means, halves @ np.swapaxes(halves, 1, 2) + self._floor)
 
+    def locate(self, at: Parameters) -> Array:
+        """The coordinates of a mixture with the weights and means of the origin, which may be singular."""
+        excess = at.covariances - self._floor
+        scale = np.sqrt(np.maximum(np.diagonal(at.covariances, axis1=1, axis2=2), 1e-12))
+        roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
+        halves = scale[:, :, None] * axes * np.sqrt(np.maximum(roots, 0.0))[:, None, :]
+        # A lower triangular factor L of V - F, from V - F = B B' and B' = Q L'.
+        lower = np.swapaxes(np.linalg.qr(np.swapaxes(halves, 1, 2))[1], 1, 2)
+        signs = np.where(np.diagonal(lower, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+        shapes = np.linalg.solve(self._factors, lower * signs[:, None, :]) - np.eye(self._n_dims)
+        eps = shapes[:, self._lower[0], self._lower[1]] * self._roots[:, None]
+        eps = np.where(self._on_diagonal, eps * np.sqrt(2.0), eps)
+        full = np.concatenate([np.zeros(self._size * (1 + self._n_dims)), eps.ravel()])
+        return np.asarray(full @ self._basis)
+
     def length(self, step: Array) -> float:
         """The largest change of a component: of its mean or its shape in units of its width, or of its ln w."""
         logits, mu, shapes = self._split(step)
@@ -172,8 +187,3 @@ class Chart:
                 block * factors[:, None] * factors / self._roots[j] ** 2
             )
         return np.asarray(found + self._basis.T @ second @ self._basis)
-
-
-def covariance_entries(triangles: Array, n_dims: int) -> Array:
-    """Symmetric matrices from the entries of V in a Jacobian, whose last axes are triangle and coordinate."""
-    return np.moveaxis(unpack(np.moveaxis(triangles, -2, -1), n_dims), -3, -1)

@@ -16,6 +16,7 @@ from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums, l
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.kernels import joint
+from mixpipe.model.regimes import JOINT_CURVATURE_ROWS
 
 # No weight falls below this: a component without rows stays.
 WEIGHT_FLOOR = 1e-300
@@ -113,12 +114,15 @@ class Diagnosis:
     effective_rows : ndarray, shape (n_components,)
         ``(sum c q)^2 / sum c q^2`` with c the weight of a row, or its square for importance weights.
     products : ndarray, shape (n_components, k, n_components, k)
-        Sums of products of the scores in the parameters of `Likelihood.curvature`, times squared weights.
+        Sums of products of the scores of ln p in the parameters of `Likelihood.curvature`, times squared weights.
+    total_vars : ndarray, shape (n_components, n_dims)
+        Typical total variance of the rows of each component in each column, from the mean of T^-1.
     """
 
     entropy: float
     effective_rows: Array
     products: Array
+    total_vars: Array
 
 
 class Likelihood:
@@ -144,6 +148,7 @@ class Likelihood:
         self.floor = (cells.floors / self.scaling.scale) ** 2
         self.log_jacobian = self.scaling.log_jacobian(cells)
         self.n_passes = 0
+        self._sample: Likelihood | None = None
 
     def sums(self, at: Parameters) -> Sums:
         """One pass: the log-likelihood, in the units of the data, and the sums of a step."""
@@ -160,10 +165,16 @@ class Likelihood:
     def curvature(self, at: Parameters) -> Array:
         """One pass: the Hessian in (ln w, m, V) of each component, shape (M, k, M, k).
 
-        V is given by its lower triangle, k is 1 + d + d (d + 1) / 2, and the ln w are not constrained.
+        V is given by its lower triangle, k is 1 + d + d (d + 1) / 2, and the ln w are not constrained. That of many
+        rows is taken from some of them, which their contents choose.
         """
         self.n_passes += 1
-        return hessian(self.batches(at), at)
+        if len(self.cells) <= JOINT_CURVATURE_ROWS:
+            return hessian(self.batches(at), at)
+        if self._sample is None:
+            rows = np.sort(self.blocks.order[:JOINT_CURVATURE_ROWS])
+            self._sample = Likelihood(self.cells.subset(rows), self.scaling, self.blocks.n_threads)
+        return self._sample.curvature(at) * (self.n_data / self._sample.n_data)
 
     def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
         """Entropy, effective rows, and errors of the rows of each component."""
@@ -171,6 +182,7 @@ class Likelihood:
         size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
         entropy, first, second = 0.0, np.zeros(size), np.zeros(size)
         products = np.zeros((size, k, size, k))
+        precision, seen = np.zeros((2, size, at.n_dims))
         for group, batch in self.batches(at):
             shares = batch.numbers[:, :, 0]
             weights = batch.weights[:, None]
@@ -180,9 +192,14 @@ class Likelihood:
             first += shares.sum(axis=(0, 2))
             second += np.sum(shares * q if is_counts else shares**2, axis=(0, 2))
             if with_products:
-                _add_products(products, group, _indices(group, at.n_dims), batch, is_counts)
+                _add_products(products, group, at, batch)
+            u = batch.numbers[:, :, 2 : 2 + group.n_dims]
+            diagonal = 2 + group.n_dims + np.cumsum(np.arange(1, group.n_dims + 1)) - 1
+            precision[:, group.columns] += np.sum(shares[:, :, None] * (u**2 - batch.numbers[:, :, diagonal]), axis=(0, 3))
+            seen[:, group.columns] += shares.sum(axis=(0, 2))[:, None]
+        total_vars = np.divide(seen, precision, out=np.full_like(seen, np.inf), where=precision > 0.0)
         rows = np.divide(first**2, second, out=np.zeros(size), where=second > 0.0)
-        return Diagnosis(entropy, rows, products)
+        return Diagnosis(entropy, rows, products, total_vars)
 
 
 def _indices(group: Group, n_dims: int) -> NDArray[np.intp]:
@@ -208,21 +225,18 @@ def _scores(group: Group, block: Array) -> Array:
     return scores
 
 
-def _add_products(
-    products: Array, group: Group, at: NDArray[np.intp], batch: Slots, is_counts: bool
-) -> None:
-    """Add the products of the scores of ln p, times the weights or their squares."""
-    size = products.shape[0]
-    total = np.zeros((size * at.size, size * at.size))
+def _add_products(products: Array, group: Group, at: Parameters, batch: Slots) -> None:
+    """Add the products of the scores of ln p, each times the weight of its row."""
+    indices, size = _indices(group, at.n_dims), at.n_components
+    total = np.zeros((size * indices.size, size * indices.size))
     for block, weights in zip(batch.numbers, batch.weights, strict=True):
-        scores = (_scores(group, block) * block[:, :1]).reshape(-1, block.shape[2])
-        if is_counts:
-            shares = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
-        else:
-            shares = (weights > 0.0).astype(np.float64)
-        joint.products(scores, scores, shares, total, True)
+        scores = _scores(group, block) * block[:, :1]
+        # The weights of the components sum to one.
+        scores[:, 0] -= at.weights[:, None] * weights
+        scores = scores.reshape(-1, weights.size)
+        joint.products(scores, scores, (weights > 0.0).astype(np.float64), total, True)
     total = _mirrored(total)
-    products[np.ix_(range(size), at, range(size), at)] += total.reshape(size, at.size, size, at.size)
+    products[np.ix_(range(size), indices, range(size), indices)] += total.reshape(size, indices.size, size, -1)
 
 
 def _mirrored(lower: Array) -> Array:

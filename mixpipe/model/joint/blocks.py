@@ -212,6 +212,13 @@ class Blocks:
         Number of threads; all cores by default. No sum depends on it.
     keep_order : bool
         Keep the order of the rows of each group instead of that of their contents.
+
+    Attributes
+    ----------
+    order : ndarray of int
+        The rows in the order of their contents.
+    n_repeated : int
+        Number of rows that repeat another row exactly.
     """
 
     def __init__(
@@ -227,8 +234,10 @@ class Blocks:
         self.n_dims = x.shape[1] if projections is None else projections.shape[2]
         self.n_threads = n_threads or available_threads()
         self._workers: ThreadPoolExecutor | None = None
-        order = np.arange(len(x)) if keep_order else content_order(x, cov, weights, projections)
-        self.groups = list(_groups(x, cov, weights, projections, order))
+        self.order, self.n_repeated = np.arange(len(x)), 0
+        if not keep_order:
+            self.order, self.n_repeated = content_order(x, cov, weights, projections)
+        self.groups = list(_groups(x, cov, weights, projections, self.order))
 
     def _run(self, task: Callable[[int, int], None], n_chunks: int, n_densities: int) -> None:
         n_threads = min(self.n_threads, n_chunks) if n_densities > THREADED_DENSITIES else 1
@@ -245,8 +254,10 @@ class Blocks:
         return sum(parts[1:], parts[0])
 
 
-def content_order(x: Array, cov: Array, weights: Array, projections: Array | None = None) -> NDArray[np.intp]:
-    """The order of a hash of the contents of the rows."""
+def content_order(
+    x: Array, cov: Array, weights: Array, projections: Array | None = None
+) -> tuple[NDArray[np.intp], int]:
+    """The order of a hash of the contents of the rows, and the number of rows that repeat another one."""
     n_values = x.shape[1]
     state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
     lower = zip(*lower_triangle(n_values), strict=True)
@@ -257,7 +268,8 @@ def content_order(x: Array, cov: Array, weights: Array, projections: Array | Non
         # Adding zero turns -0 into 0; all nan are one.
         bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
         state = _stirred(state ^ bits)
-    return np.argsort(state, kind="stable")
+    order = np.argsort(state, kind="stable")
+    return order, int(np.count_nonzero(np.diff(state[order]) == 0))
 
 
 def _stirred(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

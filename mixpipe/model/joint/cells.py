@@ -76,6 +76,17 @@ class JointCells:
         n_data = self.n_data * float(part["weights"].sum() / self.weights.sum())
         return replace(self, **part, projections=projections, n_data=n_data)
 
+    def reweighted(self, weights: Array) -> JointCells:
+        """The same rows with other weights; rows of weight zero are left out."""
+        used = np.flatnonzero(weights > 0.0)
+        part = self.subset(used)
+        return replace(part, weights=weights[used], n_data=float(weights.sum()))
+
+    def with_common_floor(self) -> JointCells:
+        """The same rows with the largest floor of the columns in all of them."""
+        largest = max(self.resolutions, key=lambda resolution: resolution.floor)
+        return replace(self, resolutions=(largest,) * self.n_dims)
+
     @classmethod
     def from_rows(
         cls,

@@ -1,0 +1,131 @@
+"""The engine for Gaussian components in several columns; its methods are named as in `mixpipe.fitting.contract.Engine`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.gains import CONVERGED_GAIN
+from mixpipe.fitting.joint.ascent import Ascent, ascend, finish_from
+from mixpipe.fitting.joint.candidates import Sample
+from mixpipe.fitting.joint.certificate import loglik_bound
+from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.results import result_of
+from mixpipe.fitting.joint.search import Finder, search
+from mixpipe.fitting.joint.structure import STRUCTURES, check_structure
+from mixpipe.model.joint.cells import JointCells
+from mixpipe.model.joint.mixture import JointMixture
+from mixpipe.model.joint.results import JointFit
+from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
+
+__all__ = ["STRUCTURES", "JointEngine", "JointFits", "JointProblem"]
+
+
+@dataclass(frozen=True, eq=False)
+class JointProblem:
+    """The rows and the kind of mixture to be fitted.
+
+    Parameters
+    ----------
+    cells : JointCells
+    structure : str
+        Of the intrinsic covariances: ``full``, ``diagonal``, ``spherical``, or ``equal`` (full, the same for all).
+    n_threads : int or None
+        Number of threads; all cores by default. No result depends on it.
+    """
+
+    cells: JointCells
+    structure: str = "full"
+    n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_structure(self.structure)
+        if self.structure == "spherical":
+            # One width for all columns respects the largest of their floors.
+            object.__setattr__(self, "cells", self.cells.with_common_floor())
+
+
+@dataclass(frozen=True, eq=False)
+class JointFits:
+    """The best fit for each number of components, in increasing order.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    ascents : list of Ascent
+    structure : str
+    loglik_bound : float
+        No mixture has a higher log-likelihood; nan where it is not known.
+    """
+
+    likelihood: Likelihood
+    ascents: list[Ascent]
+    structure: str
+    loglik_bound: float = math.nan
+
+    @property
+    def maxima(self) -> list[tuple[JointMixture, float]]:
+        """Mixtures with their log-likelihoods."""
+        names = self.likelihood.cells.names
+        return [(self.likelihood.scaling.mixture(end.at, names), end.loglik) for end in self.ascents]
+
+    def results(self) -> list[JointFit]:
+        """The fits with uncertainties and warnings."""
+        return [result_of(self.likelihood, ascent, self.structure) for ascent in self.ascents]
+
+
+class JointEngine:
+    """Maximum-likelihood fits of several columns."""
+
+    def fits(
+        self,
+        problem: JointProblem,
+        max_components: int,
+        *,
+        last: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> JointFits:
+        """The best fit found for each number of components, or the last ones; see `Engine.fits`."""
+        likelihood = Likelihood(problem.cells, n_threads=problem.n_threads)
+        searched = _sample(likelihood, JOINT_SEARCH_ROWS)
+        raced = _sample(likelihood, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
+        finder = Finder(searched, Sample(raced), problem.structure)
+        ascents = search(finder, max_components, progress)[-last:]
+        if searched is not likelihood:
+            ascents = [finish_from(searched, likelihood, ascent, problem.structure) for ascent in ascents]
+        bound = loglik_bound(likelihood, ascents[-1]) if last == 0 else math.nan
+        return JointFits(likelihood, ascents, problem.structure, bound)
+
+    def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:
+        """The maximum reached from a start."""
+        likelihood = Likelihood(problem.cells, n_threads=problem.n_threads)
+        return result_of(likelihood, self.ascend(problem, likelihood, start), problem.structure)
+
+    def ascend(self, problem: JointProblem, likelihood: Likelihood, start: JointMixture) -> Ascent:
+        """The maximum reached from a start, without uncertainties."""
+        return ascend(likelihood, likelihood.scaling.parameters(start), structure=problem.structure, n_em=1)
+
+    def loglik(self, cells: JointCells, mixture: JointMixture) -> float:
+        """Log-likelihood of a mixture."""
+        likelihood = Likelihood(cells)
+        return likelihood.sums(likelihood.scaling.parameters(mixture)).loglik
+
+    def refit(self, cells: JointCells, fit: JointFit, weights: Array | None = None) -> tuple[JointMixture, bool]:
+        """The fit to the same or other rows that is climbed to from a fit, and whether the climb converged."""
+        problem = JointProblem(cells if weights is None else cells.reweighted(weights), fit.structure, 1)
+        likelihood = Likelihood(problem.cells, n_threads=1)
+        end = self.ascend(problem, likelihood, fit.mixture)
+        return likelihood.scaling.mixture(end.at, cells.names), end.remaining_gain < CONVERGED_GAIN
+
+
+def _sample(likelihood: Likelihood, most: int) -> Likelihood:
+    """The likelihood of some of the rows, which their contents choose; of all if they are few."""
+    cells = likelihood.cells
+    if len(cells) <= most:
+        return likelihood
+    rows = np.sort(likelihood.blocks.order[:most])
+    return Likelihood(cells.subset(rows), likelihood.scaling, likelihood.blocks.n_threads)

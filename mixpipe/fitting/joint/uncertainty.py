@@ -1,0 +1,166 @@
+"""What the curvature of the log-likelihood says of a maximum: covariances of the parameters, and limits at the boundary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.joint.chart import Chart
+from mixpipe.fitting.joint.likelihood import Scaling
+from mixpipe.fitting.joint.structure import STRUCTURES
+from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
+from mixpipe.model.joint.results import JointUncertainties
+
+# Drop of the log-likelihood at the upper limit of a width that is zero: half the 95 % quantile of the mixture of a point
+# at 0 and chi-squared with one degree of freedom in equal parts (Self & Liang 1987).
+_LIMIT_DROP = 1.3527
+# Curvature smaller than this part of the largest determines nothing.
+_UNDETERMINED = 1e-12
+_FLAT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Boundary:
+    """Directions without a width beyond the floor, in scaled units.
+
+    Parameters
+    ----------
+    rank : ndarray of int, shape (n_components,)
+    directions : tuple of ndarray, shape (d - rank, d)
+    """
+
+    rank: Array
+    directions: tuple[Array, ...]
+
+
+def boundary(at: Parameters, floor: Array) -> Boundary:
+    """The rank of each covariance above the floor, and its null space."""
+    rank, directions = [], []
+    for cov in at.covariances:
+        excess = cov - np.diag(floor)
+        scale = np.sqrt(np.maximum(np.diagonal(cov), 1e-12))
+        roots, axes = np.linalg.eigh(excess / (scale[:, None] * scale))
+        flat = roots <= _FLAT
+        rank.append(int(np.count_nonzero(~flat)))
+        # v' V v = 0 for V v = 0.
+        null = (axes[:, flat] / scale[:, None]).T
+        directions.append(np.linalg.qr(null.T)[0].T if null.size else np.zeros((0, floor.size)))
+    return Boundary(np.array(rank), tuple(directions))
+
+
+def covariance_of(
+    at: Parameters, sums: Sums, curvature: Array, n_data: float, structure: str, floor: Array, products: Array | None
+) -> Array:
+    """Covariance of the natural parameters (ln w, m, V) of all components, in scaled units, shape (M k, M k).
+
+    It is the inverse of minus the Hessian in the coordinates of a chart, brought back by their Jacobian: along a
+    singular covariance it so is the covariance of those that are singular alike. With products of the scores it is the
+    sandwich for importance weights.
+    """
+    chart = Chart(at, n_data, structure, floor)
+    theta = chart.locate(at)
+    information = -chart.hessian(theta, at, sums, curvature)
+    roots, axes = np.linalg.eigh(information)
+    usable = roots > _UNDETERMINED * max(roots[-1], 1.0)
+    inverse = (axes[:, usable] / roots[usable]) @ axes[:, usable].T
+    jacobian = chart.jacobian(theta).reshape(-1, theta.size)
+    # ln w after their normalisation.
+    k = jacobian.shape[0] // at.n_components
+    jacobian[::k] -= at.weights @ jacobian[::k]
+    if products is not None:
+        scores = chart.jacobian(theta).reshape(-1, theta.size)
+        size = scores.shape[0]
+        inverse = inverse @ (scores.T @ products.reshape(size, size) @ scores) @ inverse
+    unusable = axes[:, ~usable]
+    covariance = jacobian @ inverse @ jacobian.T
+    if unusable.size:
+        # What moves along a direction without curvature is not determined.
+        open_ended = np.sum((jacobian @ unusable) ** 2, axis=1) > 1e-8 * np.maximum(np.diagonal(covariance), 1e-300)
+        covariance[open_ended, :] = np.nan
+        covariance[:, open_ended] = np.nan
+    return np.asarray(covariance)
+
+
+def uncertainties(
+    at: Parameters, covariance: Array, scaling: Scaling, edge: Boundary
+) -> tuple[JointUncertainties, Array]:
+    """Uncertainties in the units of the data, and the covariance of (w, m, V) of all components."""
+    size, n_dims = at.n_components, at.n_dims
+    row, column = lower_triangle(n_dims)
+    k = 1 + n_dims + row.size
+    units = np.concatenate([[1.0], scaling.scale, scaling.scale[row] * scaling.scale[column]])
+    factors = np.concatenate([np.concatenate([[weight], units[1:]]) for weight in at.weights])
+    natural = covariance * factors[:, None] * factors
+    parts = natural.reshape(size, k, size, k)
+    own = np.stack([parts[j, :, j, :] for j in range(size)])
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.diagonal(own, axis1=1, axis2=2))
+    covs = at.covariances * (scaling.scale[:, None] * scaling.scale)
+    sigma = np.sqrt(np.maximum(np.diagonal(covs, axis1=1, axis2=2), 0.0))
+    where = np.empty((n_dims, n_dims), dtype=int)
+    where[row, column] = where[column, row] = 1 + n_dims + np.arange(row.size)
+    diagonal = where[np.arange(n_dims), np.arange(n_dims)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigmas = np.where(sigma > 0.0, spread[:, diagonal] / (2.0 * sigma), np.nan)
+    correlations = np.full((size, n_dims, n_dims), np.nan)
+    for j in range(size):
+        for a in range(n_dims):
+            for b in range(a):
+                if not (sigma[j, a] > 0.0 and sigma[j, b] > 0.0):
+                    continue
+                rho = covs[j, a, b] / (sigma[j, a] * sigma[j, b])
+                slope = np.zeros(k)
+                slope[where[a, b]] = 1.0 / (sigma[j, a] * sigma[j, b])
+                slope[diagonal[a]] -= 0.5 * rho / sigma[j, a] ** 2
+                slope[diagonal[b]] -= 0.5 * rho / sigma[j, b] ** 2
+                variance = slope @ own[j] @ slope
+                # A correlation of 1 by a singular covariance has no uncertainty of its own.
+                free = edge.rank[j] == n_dims or variance > 1e-16
+                correlations[j, a, b] = correlations[j, b, a] = math.sqrt(variance) if free and variance >= 0 else np.nan
+    found = JointUncertainties(
+        spread[:, 0] if size > 1 else np.zeros(1),
+        spread[:, 1 : 1 + n_dims],
+        sigmas,
+        correlations,
+        spread[:, where.ravel()].reshape(size, n_dims, n_dims),
+    )
+    return found, natural
+
+
+def null_limits(
+    at: Parameters, sums: Sums, curvature: Array, n_data: float, edge: Boundary, structure: str, floor: Array
+) -> list[Array]:
+    """Upper limits, in scaled units, of the variances along directions without width, with all else refitted.
+
+    The log-likelihood falls from its maximum as ``s t + h t^2 / 2`` in the variance t along a direction, with the slope s
+    <= 0, and h the curvature after the other parameters have followed.
+    """
+    assert structure in STRUCTURES
+    chart = Chart(at, n_data, structure, floor)
+    theta = chart.locate(at)
+    jacobian = chart.jacobian(theta).reshape(-1, theta.size)
+    natural = curvature.copy()
+    natural[:, 0, :, 0] -= sums.q.sum() * (np.diag(at.weights) - np.outer(at.weights, at.weights))
+    size, k = natural.shape[:2]
+    natural = natural.reshape(size * k, size * k)
+    hessian = chart.hessian(theta, at, sums, curvature)
+    row, column = lower_triangle(at.n_dims)
+    limits = []
+    for j, directions in enumerate(edge.directions):
+        found = []
+        for direction in directions:
+            slope = 0.5 * float(direction @ sums.curls[j] @ direction)
+            change = np.zeros(size * k)
+            start = j * k + 1 + at.n_dims
+            change[start : start + row.size] = direction[row] * direction[column]
+            crossed = jacobian.T @ natural @ change
+            follow = np.linalg.lstsq(-hessian, crossed, rcond=1e-10)[0]
+            bend = float(change @ natural @ change + crossed @ follow)
+            bend = min(bend, -1e-12)
+            slope = min(slope, 0.0)
+            found.append((slope + math.sqrt(slope**2 - 2.0 * bend * _LIMIT_DROP)) / -bend)
+        limits.append(np.array(found))
+    return limits
