@@ -549,6 +549,28 @@ def test_optimiser_ends_at_a_maximum_within_the_limits_of_v(n_dims, n_components
         assert np.linalg.eigvalsh(G).max() < 1e-2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_objective_of_the_optimiser_has_its_gradient(kind):
+    x, S, R = draw(20, TRUTH, 35, kind)
+    data = joint.batches(x, S, R, 2, np.full(20, 1.5))
+    space = joint.Space(np.array([1.0, 2.0]), np.array([2.0, 0.5]), np.array([0.01, 0.04]))
+    theta, h = np.random.default_rng(36).normal(size=12), 1e-5
+    _, found = joint.objective(theta, data, space, 2)
+    moves = h * np.eye(12)
+    up, down = ([joint.objective(theta + sign * move, data, space, 2)[0] for move in moves] for sign in (1, -1))
+    np.testing.assert_allclose(found, (np.array(up) - down) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+def test_optimiser_opens_a_direction_that_began_without_width(monkeypatch):
+    # With C = 0 there is no slope by C, and L-BFGS-B stays there.
+    x, S, _ = draw(80, TRUTH, 37)
+    value, _ = joint.fit_by_optimiser(x, S, None, 1, 1, np.random.default_rng(38))
+    monkeypatch.setattr(joint, "random_start", lambda *args: np.zeros(6))
+    flat_value, fit = joint.fit_by_optimiser(x, S, None, 1, 1, np.random.default_rng(38))
+    assert flat_value == pytest.approx(value, rel=1e-12)
+    assert np.linalg.eigvalsh(fit.covariances[0]).min() > 0.1
+
+
 def test_optimiser_does_not_depend_on_units():
     x, S, R = draw(100, TRUTH, 28, "missing")
     units = np.array([1e-4, 1e6])
