@@ -18,6 +18,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "CatalogError": "base.errors",
     "Cells": "model.cells",
+    "JointCells": "model.joint.cells",
+    "JointFit": "model.joint.results",
+    "JointMixture": "model.joint.mixture",
     "ConfigError": "base.errors",
     "FitResult": "model.results",
     "Mixture": "model.mixture",
@@ -25,6 +28,7 @@ _HOMES = {
     "Selection": "model.results",
     "Uncertainties": "model.results",
     "choose_n_components": "fitting.choose",
+    "components_table": "results.astropy_tables",
     "fit_density": "fitting.tabulated.fit",
     "fit_densities": "fitting.tabulated.fit",
     "fit_mixture": "fitting.choose",

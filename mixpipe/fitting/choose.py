@@ -9,17 +9,15 @@ from itertools import product
 from typing import Any
 
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
+from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
 from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import CRITERIA
 from mixpipe.model.inputs import as_cells, check_count, finished
-from mixpipe.model.mixture import Mixture
+from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
-
-# A criterion that is higher by less than this is hardly evidence against a number of components (Kass & Raftery 1995).
-_CLOSE_CHOICE = 2.0
 
 
 def fit_mixture(
@@ -33,20 +31,25 @@ def fit_mixture(
     truncated: tuple[float, float] | None = None,
     family: str = "gaussian",
     background: str | tuple[float, float] | None = None,
-    start: Mixture | None = None,
+    start: Any = None,
     algorithm: str = "newton",
     equal_sigmas: bool = False,
-    sigma_floor: float | None = None,
+    sigma_floor: Any = None,
     n_threads: int | None = None,
+    cov: Any = None,
+    structure: str = "full",
+    projections: Any = None,
 ) -> FitResult:
     """Fit a mixture to values with per-row errors by maximum likelihood.
 
     Parameters
     ----------
     x : array_like, shape (n_data,), or Cells
-        Values.
+        Values. For several columns jointly: an array of shape (n_data, n_dims), a pandas.DataFrame, an
+        astropy.table.Table or `JointCells`, with nan where a value is missing; the result is a `JointFit`.
     err : array_like, shape (n_data,), float or None
-        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors.
+        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. For several columns of shape
+        (n_data, n_dims), or columns in the order of those of `x`.
     n_components : int
         Number of components, M; it has to be given, unless it is that of `start`.
     weights : array_like, shape (n_data,), or None
@@ -62,7 +65,7 @@ def fit_mixture(
     background : tuple of (float, float), "uniform" or None
         Range of a uniform component, which counts as one of the components; ``"uniform"`` means the range of the
         values.
-    start : Mixture or None
+    start : Mixture, JointMixture or None
         Climb from this mixture instead of searching for the global maximum. Its families and the ranges of its uniform
         components are kept.
     algorithm : str
@@ -71,14 +74,24 @@ def fit_mixture(
     equal_sigmas : bool
         Give all components the same width.
     sigma_floor : float or None
-        Lower bound on the sigmas, in the unit of `x`. By default, that of `mixpipe.model.resolution.find_resolution`,
-        which is 0 if every error is larger than the grain of the values.
+        Lower bound on the sigmas, in the unit of `x`; one for each column or for all if there are several. By default,
+        that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
+        values.
     n_threads : int or None
         Number of threads; all cores by default. The result does not depend on it.
+    cov : array_like, shape (n_data, n_dims, n_dims), or None
+        Covariances of the errors of several columns, instead of `err`.
+    structure : str
+        Of the intrinsic covariances of several columns: ``full``, ``diagonal``, ``spherical``, or ``equal`` for full
+        ones that are the same for all components.
+    projections : array_like, shape (n_data, n_values, n_dims), or None
+        The matrix that projects the true values of each row onto the `n_values` values in `x`; by default, the columns
+        themselves were observed.
 
     Returns
     -------
     FitResult
+        A `mixpipe.model.joint.results.JointFit` for several columns.
 
     Raises
     ------
@@ -101,6 +114,31 @@ def fit_mixture(
             raise TypeError("fit_mixture needs n_components, a number of components; choose_n_components chooses it")
         n_components = start.n_components
     n_components = check_count("n_components", n_components)
+    if has_columns(x):
+        _check_joint(
+            limits=limits,
+            truncated=truncated,
+            background=background,
+            family=family,
+            algorithm=algorithm,
+            equal_sigmas=equal_sigmas,
+        )
+        from mixpipe.fitting.joint.choose import fit_columns
+
+        return fit_columns(
+            x,
+            err,
+            cov,
+            n_components,
+            weights=weights,
+            weight_kind=weight_kind,
+            sigma_floor=sigma_floor,
+            projections=projections,
+            structure=structure,
+            start=start,
+            n_threads=n_threads,
+        )
+    _check_single(cov, structure, projections)
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     problem = Problem(cells, family, _range_of(background, cells), equal_sigmas, n_threads)
     demands = problem.demands if start is None else Demands.of(cells, start)
@@ -133,15 +171,18 @@ def choose_n_components(
     background: str | tuple[float, float] | None = None,
     max_components: int = 10,
     criterion: str = "bic",
-    sigma_floor: float | None = None,
+    sigma_floor: Any = None,
     n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
+    cov: Any = None,
+    structure: str = "full",
+    projections: Any = None,
 ) -> Selection:
     """Fit 1, 2, ... components and choose their number by an information criterion.
 
     Parameters
     ----------
-    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads
+    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
     families : sequence of str
         Families among which to choose; all components of a mixture are of the same family. The criterion compares all
@@ -174,6 +215,30 @@ def choose_n_components(
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     if not families:
         raise ValueError("families: expected at least one")
+    if has_columns(x):
+        _check_joint(
+            limits=limits,
+            truncated=truncated,
+            background=background,
+            family=next(iter(families)) if len(families) == 1 else tuple(families),
+        )
+        from mixpipe.fitting.joint.choose import choose_columns
+
+        return choose_columns(
+            x,
+            err,
+            cov,
+            max_components,
+            weights=weights,
+            weight_kind=weight_kind,
+            sigma_floor=sigma_floor,
+            projections=projections,
+            structure=structure,
+            criterion=criterion,
+            n_threads=n_threads,
+            progress=progress,
+        )
+    _check_single(cov, structure, projections)
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
     fits: list[FitResult] = []
     certified: Fits | None = None
@@ -185,7 +250,38 @@ def choose_n_components(
         fits += family_fits.results()
         if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
             certified = family_fits
-    return finished(x, cells, _selected(fits, certified, criterion, max_components))
+    return finished(x, cells, select(fits, certified, criterion, max_components))
+
+
+# Options of one column, and their values where they ask for nothing.
+_OF_ONE_COLUMN = {
+    "limits": None,
+    "truncated": None,
+    "background": None,
+    "family": "gaussian",
+    "algorithm": "newton",
+    "equal_sigmas": False,
+}
+
+
+def _check_joint(**options: Any) -> None:
+    """Refuse options that several columns do not have."""
+    for name, value in options.items():
+        default = _OF_ONE_COLUMN[name]
+        if value is not default and not (isinstance(value, str) and value == default):
+            instead = "; use structure='equal'" if name == "equal_sigmas" else ""
+            raise ValueError(f"{name} is for one column, but x has several; expected {default!r}{instead}")
+
+
+def _check_single(cov: Any, structure: str, projections: Any) -> None:
+    """Refuse options of several columns for one."""
+    for name, is_given in (
+        ("cov", cov is not None),
+        ("structure", structure != "full"),
+        ("projections", projections is not None),
+    ):
+        if is_given:
+            raise ValueError(f"{name} is for several columns, but x has one; expected x of shape (n_data, n_dims)")
 
 
 def choose_from_rows(
@@ -239,7 +335,7 @@ def choose_from_rows(
     fits = stream_fits.results()
     if n_components is not None:
         return Selection((fits[-1],), criterion), stream_fits
-    return _selected(fits, stream_fits, criterion, max_components), stream_fits
+    return select(fits, stream_fits, criterion, max_components), stream_fits
 
 
 def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Fits | None = None) -> Selection:
@@ -256,44 +352,18 @@ def with_fit(selection: Selection, fit: FitResult, max_components: int, found: F
     found : Fits or None
         The fits that `choose_from_rows` returned.
     """
-    doubts = _doubts(selection, found, max_components)
+    doubts = doubts_about(selection, found, max_components)
     bare = replace(selection.best, warnings=tuple(text for text in selection.best.warnings if text not in doubts))
     fits = [bare if other is selection.best else other for other in selection.fits]
     kind = (fit.n_components, fit.mixture.family)
     fits = [fit if (other.n_components, other.mixture.family) == kind else other for other in fits]
-    return _judged(replace(selection, fits=tuple(fits)), found, max_components)
+    return with_doubts(replace(selection, fits=tuple(fits)), found, max_components)
 
 
-def _selected(fits: list[FitResult], engine_fits: Fits | None, criterion: str, max_components: int) -> Selection:
+def select(fits: list[FitResult], engine_fits: Fits | None, criterion: str, max_components: int) -> Selection:
     """The selection, with warnings on its best fit about reasons to doubt the choice."""
     bounds = (math.nan, math.nan) if engine_fits is None else (engine_fits.loglik_bound, engine_fits.bound_sigma)
-    return _judged(Selection(tuple(fits), criterion, *bounds), engine_fits, max_components)
-
-
-def _judged(selection: Selection, engine_fits: Fits | None, max_components: int) -> Selection:
-    best, doubts = selection.best, _doubts(selection, engine_fits, max_components)
-    fits = tuple(replace(fit, warnings=fit.warnings + doubts) if fit is best else fit for fit in selection.fits)
-    return replace(selection, fits=fits)
-
-
-def _doubts(selection: Selection, engine_fits: Fits | None, max_components: int) -> tuple[str, ...]:
-    """Reasons to doubt the choice of the number of components."""
-    best, criterion = selection.best, selection.criterion
-    doubts = []
-    for fit in selection.fits:
-        above = selection.judged(fit) - selection.judged(best)
-        if fit is not best and above < _CLOSE_CHOICE and best.n_data >= fit.n_params:
-            family = f" of family {fit.mixture.family}" if fit.mixture.family != best.mixture.family else ""
-            doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
-    if best.n_components == max_components > 1:
-        doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
-    if engine_fits is not None and engine_fits.sketch is not None and not engine_fits.sketch.resolved:
-        doubts.append(
-            f"the narrowest component is not resolved: a sketch finer than {engine_fits.sketch.base:.3g} is wanted"
-        )
-    if not best.exact:
-        doubts.append("parameters and log-likelihood are those of a sketch of the rows")
-    return tuple(doubts)
+    return with_doubts(Selection(tuple(fits), criterion, *bounds), engine_fits, max_components)
 
 
 def _range_of(background: str | tuple[float, float] | None, cells: Cells) -> tuple[float, float] | None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mixpipe.fitting.contract import Demands, Engine
 from mixpipe.fitting.gaussian.engine import GaussianEngine
 from mixpipe.fitting.general.engine import GeneralEngine
 
+if TYPE_CHECKING:
+    from mixpipe.fitting.joint.engine import JointEngine
+
 # The first engine that accepts a problem solves it.
 ENGINES: list[Engine] = [GaussianEngine(), GeneralEngine()]
+
+
+def engine_for_columns() -> JointEngine:
+    """The engine for several columns, whose kernels are loaded when they are first used."""
+    from mixpipe.fitting.joint.engine import JointEngine
+
+    return JointEngine()
 
 
 def engine_for(demands: Demands) -> Engine:

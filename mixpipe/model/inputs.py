@@ -43,22 +43,22 @@ def as_cells(
                 f"x and {name} are series with the same labels in another order, but values are paired by position; "
                 "expected rows in the order of one table"
             )
-    unit = _unit(x)
-    if unit is None and _unit(err) is not None:
-        raise ValueError(f"err has the unit {_unit(err)} but x has none")
-    if _is_quantity(x) and err is not None and _unit(err) is None:
+    unit = unit_of(x)
+    if unit is None and unit_of(err) is not None:
+        raise ValueError(f"err has the unit {unit_of(err)} but x has none")
+    if _is_quantity(x) and err is not None and unit_of(err) is None:
         raise ValueError(f"x is in {unit} but err has no unit; expected errors with a unit, such as err * x.unit")
     return Cells.from_rows(
-        _plain(x),
-        None if err is None else _plain(err, unit),
-        None if weights is None else _plain(weights),
+        plain(x),
+        None if err is None else plain(err, unit),
+        None if weights is None else plain(weights),
         limits=limits,
         truncated=truncated,
         weight_kind=weight_kind,
     )
 
 
-def _unit(values: Any) -> Any:
+def unit_of(values: Any) -> Any:
     """The Astropy unit of the values, if any. Attributes of a pandas series are ignored: they may be row labels."""
     return None if hasattr(values, "iloc") else getattr(values, "unit", None)
 
@@ -68,19 +68,19 @@ def _is_reordered(index: Any, other: Any) -> bool:
     return not index.equals(other) and index.sort_values().equals(other.sort_values())
 
 
-def _linear(unit: Any) -> Any:
+def linear_unit(unit: Any) -> Any:
     """The unit of a difference: mag for mag(AB), and dex for dex(Msun)."""
     return getattr(unit, "function_unit", unit)
 
 
 def _is_quantity(values: Any) -> bool:
     """Whether the values are a Quantity, beside which errors need a unit; that of a table column is only a label."""
-    return _unit(values) is not None and hasattr(values, "to_value")
+    return unit_of(values) is not None and hasattr(values, "to_value")
 
 
 def with_unit_of(values: Any, result: Result) -> Result:
     """The fit in the unit of the fitted values, if they have one."""
-    unit = _unit(values)
+    unit = unit_of(values)
     return result if unit is None else result.with_unit(unit)
 
 
@@ -95,19 +95,19 @@ def finished(values: Any, cells: Cells, result: Result) -> Result:
 
 def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
     """Convert the cells of values that may have a unit to another unit."""
-    if unit is None or _unit(values) is None or _unit(values) == unit:
+    if unit is None or unit_of(values) is None or unit_of(values) == unit:
         return cells
-    factor = _unit(values).to(unit)
+    factor = unit_of(values).to(unit)
     return replace(cells, x=factor * cells.x, err=factor * cells.err)
 
 
-def _plain(values: Any, unit: Any = None) -> Array:
+def plain(values: Any, unit: Any = None) -> Array:
     """A float64 array, converted to `unit` if the values have one; masked values become nan, which `Cells` rejects."""
     if hasattr(values, "iloc"):
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     array = np.array(getattr(values, "unmasked", values), dtype=np.float64)
-    if unit is not None and _unit(values) is not None:
-        own, target = _linear(_unit(values)), _linear(unit)
+    if unit is not None and unit_of(values) is not None:
+        own, target = linear_unit(unit_of(values)), linear_unit(unit)
         try:
             array *= 1.0 if own == target else own.to(target)
         except ValueError as error:

@@ -18,6 +18,7 @@ N_EM = 20
 # Gain in nats that a further step may promise at convergence, and that at which Newton steps begin.
 TOLERANCE = 1e-3
 _NEWTON_GAIN = 0.1
+_LEAST_GAIN = 1e-6
 # Gain in nats below which steps of the search end.
 _SEARCH_GAIN = 1e-2
 # Gain in nats below which the polishing ends.
@@ -36,6 +37,8 @@ _MAX_HALVINGS = 25
 _FLAT = 1e-7
 # Parts of the variance below which a direction is tried without any width.
 _COLLAPSED = 1e-6
+# Variances with which directions without any are opened, in units in which the columns have variances near 1.
+_OPENINGS = (1e-6, 1e-4, 1e-2, 0.3)
 # Loss in nats that this may bring.
 _NO_LOSS = 1e-5
 
@@ -192,12 +195,16 @@ def ascend(
     """
     last = likelihood.n_passes + max_passes
     ascent = run_em(likelihood, start, n_em, structure)
+    if not math.isfinite(ascent.loglik):
+        return ascent
     if n_steps is not None:
         return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, _SEARCH_GAIN)
+    ascent = _opened(likelihood, ascent, structure)
     gain = math.inf
-    for _ in range(_MAX_ROUNDS):
+    for round_ in range(_MAX_ROUNDS):
         climb = Climb(likelihood, ascent, structure)
-        _quasi_newton(climb, last - likelihood.n_passes, _NEWTON_GAIN)
+        # Where Newton steps have failed, the next come closer before they are tried again.
+        _quasi_newton(climb, last - likelihood.n_passes, max(_NEWTON_GAIN * 0.1**round_, _LEAST_GAIN))
         is_maximum, gain = _finish(climb)
         if climb.sums.loglik >= ascent.loglik or is_maximum:
             ascent = climb.ascent
@@ -237,20 +244,39 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
         if not others.loglik >= sums.loglik - TOLERANCE:
             break
         theta, at, sums = theta + step, other, others
-    if gain >= TOLERANCE or not _is_closed(at, sums, likelihood.floor):
+    if gain >= TOLERANCE or _ways_out(at, sums, likelihood.floor):
         return ascend(likelihood, at, structure=structure, n_em=0)
     return Ascent(at, sums, True, gain)
 
 
-def _is_closed(at: Parameters, sums: Sums, floor: Array) -> bool:
-    """Whether the log-likelihood falls along all directions without width, so that they stay closed."""
-    for cov, curl in zip(at.covariances, sums.curls, strict=True):
+def _ways_out(at: Parameters, sums: Sums, floor: Array) -> list[tuple[int, Array]]:
+    """Components and directions without width along which the log-likelihood rises."""
+    found = []
+    for j, (cov, curl) in enumerate(zip(at.covariances, sums.curls, strict=True)):
         scale = np.sqrt(np.maximum(np.diagonal(cov), 1e-12))
         roots, axes = np.linalg.eigh((cov - np.diag(floor)) / (scale[:, None] * scale))
         null = axes[:, roots < _COLLAPSED] / scale[:, None]
-        if null.size and np.linalg.eigvalsh(null.T @ curl @ null)[-1] > 0.0:
-            return False
-    return True
+        if not null.size:
+            continue
+        null = np.linalg.qr(null)[0]
+        slopes, turns = np.linalg.eigh(null.T @ curl @ null)
+        if slopes[-1] > 0.0:
+            found.append((j, null @ turns[:, -1]))
+    return found
+
+
+def _opened(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
+    """The same mixture with a width where it has none and the log-likelihood rises with one; EM would not give any."""
+    for j, direction in _ways_out(ascent.at, ascent.sums, likelihood.floor):
+        for variance in _OPENINGS:
+            covs = ascent.at.covariances.copy()
+            covs[j] += variance * np.outer(direction, direction)
+            covs = project(covs, ascent.at.weights, structure, likelihood.floor)
+            at = Parameters(ascent.at.weights, ascent.at.means, covs)
+            sums = likelihood.sums(at)
+            if sums.loglik > ascent.loglik:
+                ascent = Ascent(at, sums)
+    return ascent
 
 
 def _quasi_newton(climb: Climb, n_steps: int, least_gain: float) -> Ascent:
@@ -312,8 +338,6 @@ def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent
     if not flat.any() or structure in ("diagonal", "spherical"):
         return ascent
     kept = (axes * np.where(flat, 0.0, roots)[:, None, :]) @ np.swapaxes(axes, 1, 2)
-    at = Parameters(
-        ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor
-    )
+    at = Parameters(ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor)
     sums = likelihood.sums(at)
     return ascent if sums.loglik < ascent.loglik - _NO_LOSS else Ascent(at, sums)

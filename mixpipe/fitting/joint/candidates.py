@@ -179,7 +179,9 @@ def join(at: Parameters, j: int, k: int) -> Parameters:
     cov = np.einsum("s,sab->ab", shares, at.covariances[pair] + away[:, :, None] * away[:, None, :])
     kept = [i for i in range(at.n_components) if i not in pair]
     return Parameters(
-        np.append(at.weights[kept], weight), np.vstack([at.means[kept], mean]), np.concatenate([at.covariances[kept], cov[None]])
+        np.append(at.weights[kept], weight),
+        np.vstack([at.means[kept], mean]),
+        np.concatenate([at.covariances[kept], cov[None]]),
     )
 
 

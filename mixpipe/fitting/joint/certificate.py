@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,13 @@ def loglik_bound(likelihood: Likelihood, ascent: Ascent) -> float:
         del group
         rows = batch.members.size
         logs[batch.members] = batch.logs.ravel()[:rows] / batch.weights.ravel()[:rows]
-    height = np.log(cells.weights) - 0.5 * np.log(det) - math.log(2.0 * math.pi) - logs
+    height: Array = np.log(cells.weights) - 0.5 * np.log(det) - math.log(2.0 * math.pi) - logs
     most = _highest(x, inverse, height)
     n_data = likelihood.n_data
     return ascent.loglik + n_data * math.log(max(most, n_data) / n_data)
 
 
-def _highest(x: Array, inverse: Array, height: Array) -> float:
+def _highest(x: Array, inverse: Any, height: Any) -> float:
     """An upper bound on max over m of sum_i exp(height_i - (x_i - m)' inverse_i (x_i - m) / 2)."""
     low, high = x.min(axis=0), x.max(axis=0)
     # A maximum lies where its gradient vanishes, within a convex set of centres that the rectangle holds if the metrics
@@ -110,5 +111,3 @@ def _over(x: Array, inverse: Array, height: Array, boxes: Array) -> Array:
         squares = np.where(inside, 0.0, squares)
         found.append(np.exp(height - 0.5 * squares).sum(axis=1))
     return np.concatenate(found)
-
-

@@ -1,11 +1,14 @@
 """Coordinates around a mixture in which steps of extreme deconvolution have unit length.
 
-``ln w = ln w0 + alpha / r``, ``m = m0 + C mu / r`` and ``V = F + C E E' C'`` with ``E = I + eps / r`` lower triangular,
-``V0 = F + C C'`` and ``r = sqrt(n w0)``; a diagonal element of eps counts 1 / sqrt 2. The gradient in these coordinates
-is the step of extreme deconvolution. A singular V, or one at its floor F, is reached where a diagonal element of E is 0.
+``ln w = ln w0 + alpha / r``, ``m = m0 + C mu / r`` and ``V = F + C E E' C'`` with ``E = I + eps / r`` lower
+triangular, ``V0 = F + C C'`` and ``r = sqrt(n w0)``; a diagonal element of eps counts 1 / sqrt 2. The gradient in these
+coordinates is the step of extreme deconvolution. A singular V, or one at its floor F, is reached where a diagonal
+element of E is 0.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -62,8 +65,8 @@ class Chart:
             return np.asarray(widths[:, :, None] * np.eye(self._n_dims))
         scale = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12))
         roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
-        roots = np.maximum(roots, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
-        opened = (axes * roots[:, None, :]) @ np.swapaxes(axes, 1, 2)
+        opened_roots = np.maximum(roots, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
+        opened = (axes * opened_roots[:, None, :]) @ np.swapaxes(axes, 1, 2)
         return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
 
     def _free(self, weights: Array, structure: str) -> Array:
@@ -72,13 +75,12 @@ class Chart:
         # Logits are free but for a common constant.
         shares = np.sqrt(weights / weights.sum())
         logits = np.linalg.svd(shares[:, None], full_matrices=True)[0][:, 1:]
-        if structure == "full":
-            shapes = np.eye(size * n_triangle)
-        elif structure == "diagonal":
+        shapes: Any = np.eye(size * n_triangle)
+        if structure == "diagonal":
             shapes = np.kron(np.eye(size), np.eye(n_triangle)[:, self._on_diagonal])
         elif structure == "spherical":
             shapes = np.kron(np.eye(size), self._on_diagonal[:, None] / np.sqrt(n_dims))
-        else:
+        elif structure == "equal":
             shapes = np.kron(shares[:, None], np.eye(n_triangle))
         parts = [logits, np.eye(size * n_dims), shapes]
         basis = np.zeros((sum(part.shape[0] for part in parts), sum(part.shape[1] for part in parts)))

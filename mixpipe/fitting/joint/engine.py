@@ -1,4 +1,4 @@
-"""The engine for Gaussian components in several columns; its methods are named as in `mixpipe.fitting.contract.Engine`."""
+"""The engine for Gaussian components in several columns; its methods are those of the contract of engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.joint.ascent import Ascent, ascend, finish_from
 from mixpipe.fitting.joint.candidates import Sample
 from mixpipe.fitting.joint.certificate import loglik_bound
-from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
 from mixpipe.fitting.joint.results import result_of
 from mixpipe.fitting.joint.search import Finder, search
 from mixpipe.fitting.joint.structure import STRUCTURES, check_structure
@@ -44,9 +44,16 @@ class JointProblem:
 
     def __post_init__(self) -> None:
         check_structure(self.structure)
+        object.__setattr__(self, "cells", self.cells.ordered())
         if self.structure == "spherical":
             # One width for all columns respects the largest of their floors.
             object.__setattr__(self, "cells", self.cells.with_common_floor())
+
+    def likelihood(self) -> Likelihood:
+        """The likelihood of the rows."""
+        # A sphere is one in the units of the data.
+        scaling = Scaling.of(self.cells, common=self.structure == "spherical")
+        return Likelihood(self.cells, scaling, self.n_threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +97,7 @@ class JointEngine:
         progress: Callable[[int], None] | None = None,
     ) -> JointFits:
         """The best fit found for each number of components, or the last ones; see `Engine.fits`."""
-        likelihood = Likelihood(problem.cells, n_threads=problem.n_threads)
+        likelihood = problem.likelihood()
         searched = _sample(likelihood, JOINT_SEARCH_ROWS)
         raced = _sample(likelihood, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
         finder = Finder(searched, Sample(raced), problem.structure)
@@ -102,7 +109,7 @@ class JointEngine:
 
     def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:
         """The maximum reached from a start."""
-        likelihood = Likelihood(problem.cells, n_threads=problem.n_threads)
+        likelihood = problem.likelihood()
         return result_of(likelihood, self.ascend(problem, likelihood, start), problem.structure)
 
     def ascend(self, problem: JointProblem, likelihood: Likelihood, start: JointMixture) -> Ascent:
@@ -117,7 +124,7 @@ class JointEngine:
     def refit(self, cells: JointCells, fit: JointFit, weights: Array | None = None) -> tuple[JointMixture, bool]:
         """The fit to the same or other rows that is climbed to from a fit, and whether the climb converged."""
         problem = JointProblem(cells if weights is None else cells.reweighted(weights), fit.structure, 1)
-        likelihood = Likelihood(problem.cells, n_threads=1)
+        likelihood = problem.likelihood()
         end = self.ascend(problem, likelihood, fit.mixture)
         return likelihood.scaling.mixture(end.at, cells.names), end.remaining_gain < CONVERGED_GAIN
 
@@ -127,5 +134,4 @@ def _sample(likelihood: Likelihood, most: int) -> Likelihood:
     cells = likelihood.cells
     if len(cells) <= most:
         return likelihood
-    rows = np.sort(likelihood.blocks.order[:most])
-    return Likelihood(cells.subset(rows), likelihood.scaling, likelihood.blocks.n_threads)
+    return Likelihood(cells.subset(np.arange(most)), likelihood.scaling, likelihood.blocks.n_threads)

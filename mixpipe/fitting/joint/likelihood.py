@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -16,7 +15,6 @@ from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums, l
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.kernels import joint
-from mixpipe.model.regimes import JOINT_CURVATURE_ROWS
 
 # No weight falls below this: a component without rows stays.
 WEIGHT_FLOOR = 1e-300
@@ -35,17 +33,32 @@ class Scaling:
     scale: Array
 
     @classmethod
-    def of(cls, cells: JointCells) -> Scaling:
-        """Centre and scale of the columns of some rows; with projections, of their least-squares solution."""
+    def of(cls, cells: JointCells, *, common: bool = False) -> Scaling:
+        """Centre and scale of the columns of some rows; with projections, of their least-squares solution.
+
+        Parameters
+        ----------
+        cells : JointCells
+        common : bool
+            Give all columns the same scale.
+        """
+        found = cls._of_projections(cells) if cells.projections is not None else cls._of_columns(cells)
+        return cls(found.centre, np.full_like(found.scale, found.scale.max())) if common else found
+
+    @classmethod
+    def _of_projections(cls, cells: JointCells) -> Scaling:
         x, weights = cells.x, cells.weights
-        if cells.projections is not None:
-            normal = np.einsum("n,nka,nkb->ab", weights, cells.projections, cells.projections)
-            right = np.einsum("n,nka,nk->a", weights, cells.projections, x)
-            centre = np.linalg.lstsq(normal, right, rcond=None)[0]
-            left = x - cells.projections @ centre
-            lengths = np.einsum("n,nka->a", weights, cells.projections**2) / weights.sum()
-            spread = float(np.sum(weights[:, None] * left**2) / weights.sum())
-            return cls(centre, _powers(np.sqrt(spread / np.maximum(lengths, 1e-300))))
+        project = np.asarray(cells.projections)
+        normal = np.einsum("n,nka,nkb->ab", weights, project, project)
+        right = np.einsum("n,nka,nk->a", weights, project, x)
+        centre = np.linalg.lstsq(normal, right, rcond=None)[0]
+        lengths = np.einsum("n,nka->a", weights, project**2) / weights.sum()
+        spread = float(np.sum(weights[:, None] * (x - project @ centre) ** 2) / weights.sum())
+        return cls(centre, _powers(np.sqrt(spread / np.maximum(lengths, 1e-300))))
+
+    @classmethod
+    def _of_columns(cls, cells: JointCells) -> Scaling:
+        x, weights = cells.x, cells.weights
         seen = ~np.isnan(x)
         share = weights[:, None] * seen
         total = np.maximum(share.sum(axis=0), 1e-300)
@@ -148,7 +161,6 @@ class Likelihood:
         self.floor = (cells.floors / self.scaling.scale) ** 2
         self.log_jacobian = self.scaling.log_jacobian(cells)
         self.n_passes = 0
-        self._sample: Likelihood | None = None
 
     def sums(self, at: Parameters) -> Sums:
         """One pass: the log-likelihood, in the units of the data, and the sums of a step."""
@@ -165,16 +177,27 @@ class Likelihood:
     def curvature(self, at: Parameters) -> Array:
         """One pass: the Hessian in (ln w, m, V) of each component, shape (M, k, M, k).
 
-        V is given by its lower triangle, k is 1 + d + d (d + 1) / 2, and the ln w are not constrained. That of many
-        rows is taken from some of them, which their contents choose.
+        V is given by its lower triangle, k is 1 + d + d (d + 1) / 2, and the ln w are not constrained. For each row it
+        is ``sum_j q_j (H_j + s_j s_j') - s s'`` with s_j the score and H_j the Hessian of ln N_j, s the score of ln p.
         """
         self.n_passes += 1
-        if len(self.cells) <= JOINT_CURVATURE_ROWS:
-            return hessian(self.batches(at), at)
-        if self._sample is None:
-            rows = np.sort(self.blocks.order[:JOINT_CURVATURE_ROWS])
-            self._sample = Likelihood(self.cells.subset(rows), self.scaling, self.blocks.n_threads)
-        return self._sample.curvature(at) * (self.n_data / self._sample.n_data)
+        size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
+        found = np.zeros((size, k, size, k))
+        for group in self.blocks.groups:
+            parts = self.blocks.map_batches(group, at, _curvature_sums)
+            total = next(parts)
+            for part in parts:
+                for sums, others in zip(total, part, strict=True):
+                    sums += others
+            _hessian_of(group, total, at.n_dims, found)
+        return found
+
+    def curvature_of_sample(self, at: Parameters, most: int) -> Array:
+        """As `curvature`, from the first rows if they are more than `most`."""
+        if len(self.cells) <= most:
+            return self.curvature(at)
+        part = Likelihood(self.cells.subset(np.arange(most)), self.scaling, self.blocks.n_threads)
+        return part.curvature(at) * (self.n_data / part.n_data)
 
     def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
         """Entropy, effective rows, and errors of the rows of each component."""
@@ -195,7 +218,9 @@ class Likelihood:
                 _add_products(products, group, at, batch)
             u = batch.numbers[:, :, 2 : 2 + group.n_dims]
             diagonal = 2 + group.n_dims + np.cumsum(np.arange(1, group.n_dims + 1)) - 1
-            precision[:, group.columns] += np.sum(shares[:, :, None] * (u**2 - batch.numbers[:, :, diagonal]), axis=(0, 3))
+            precision[:, group.columns] += np.sum(
+                shares[:, :, None] * (u**2 - batch.numbers[:, :, diagonal]), axis=(0, 3)
+            )
             seen[:, group.columns] += shares.sum(axis=(0, 2))[:, None]
         total_vars = np.divide(seen, precision, out=np.full_like(seen, np.inf), where=precision > 0.0)
         rows = np.divide(first**2, second, out=np.zeros(size), where=second > 0.0)
@@ -234,57 +259,34 @@ def _add_products(products: Array, group: Group, at: Parameters, batch: Slots) -
         # The weights of the components sum to one.
         scores[:, 0] -= at.weights[:, None] * weights
         scores = scores.reshape(-1, weights.size)
-        joint.products(scores, scores, (weights > 0.0).astype(np.float64), total, True)
+        joint.products(scores, (weights > 0.0).astype(np.float64), total)
     total = _mirrored(total)
-    products[np.ix_(range(size), indices, range(size), indices)] += total.reshape(size, indices.size, size, -1)
+    products[np.ix_(np.arange(size), indices, np.arange(size), indices)] += total.reshape(size, indices.size, size, -1)
 
 
 def _mirrored(lower: Array) -> Array:
     return np.tril(lower) + np.tril(lower, -1).T
 
 
-def hessian(batches: Iterable[tuple[Group, Slots]], at: Parameters) -> Array:
-    """The Hessian of the log-likelihood in (ln w, m, V); see `Likelihood.curvature`.
+def _curvature_sums(group: Group, batch: Slots) -> tuple[Array, Array, Array]:
+    """Sums over a batch; see `mixpipe.model.kernels.joint.curvature_sums`."""
+    _, size, n_slots, _ = batch.numbers.shape
+    n_scores, n_triangle = n_slots - 1, joint.packed(group.n_dims)
+    crossed = np.zeros((size * n_scores, size * n_scores))
+    own = np.zeros((size, n_scores, n_scores))
+    curved = np.zeros((size, n_triangle, 1 + group.n_dims + 2 * n_triangle))
+    joint.curvature_sums(batch.numbers, np.ascontiguousarray(batch.weights), group.n_dims, crossed, own, curved)
+    return crossed, own, curved
 
-    For each row it is ``sum_j q_j (H_j + s_j s_j') - s s'`` with s_j the score and H_j the Hessian of ln N_j, and s the
-    score of ln p.
-    """
-    size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
-    found = np.zeros((size, k, size, k))
-    sums: dict[tuple[int, ...], tuple[Group, Array, Array, Array]] = {}
-    for group, batch in batches:
-        n_dims, key = group.n_dims, tuple(group.columns.tolist())
-        n_scores, n_triangle = 1 + n_dims + joint.packed(n_dims), joint.packed(n_dims)
-        if key not in sums:
-            sums[key] = (
-                group,
-                np.zeros((size * n_scores, size * n_scores)),
-                np.zeros((size, n_scores, n_scores)),
-                np.zeros((size, n_triangle, 1 + n_dims + 2 * n_triangle)),
-            )
-        _, crossed, own, curved = sums[key]
-        for block, weights in zip(batch.numbers, batch.weights, strict=True):
-            scores = _scores(group, block)
-            shares = block[:, 0]
-            inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0.0)
-            weighted = (scores * shares[:, None]).reshape(-1, weights.size)
-            joint.products(weighted, weighted, inverse, crossed, True)
-            u = block[:, 2 : 2 + n_dims]
-            row, column = lower_triangle(n_dims)
-            squares = u[:, row] * u[:, column]
-            precision = squares - block[:, 2 + n_dims :]
-            factors = np.concatenate([np.ones_like(shares)[:, None], u, squares, precision], axis=1)
-            for j in range(size):
-                joint.products(scores[j], scores[j], shares[j], own[j], True)
-                joint.products(precision[j], factors[j], shares[j], curved[j], False)
-    for group, crossed, own, curved in sums.values():
-        at_indices = _indices(group, at.n_dims)
-        n_scores = at_indices.size
-        part = -_mirrored(crossed).reshape(size, n_scores, size, n_scores)
-        for j in range(size):
-            part[j, :, j, :] += _mirrored(own[j]) + _own_hessian(curved[j], group.n_dims)
-        found[np.ix_(range(size), at_indices, range(size), at_indices)] += part
-    return found
+
+def _hessian_of(group: Group, sums: tuple[Array, Array, Array], n_dims: int, out: Array) -> None:
+    """Add the Hessian of the rows of a group."""
+    crossed, own, curved = sums
+    indices, size = _indices(group, n_dims), out.shape[0]
+    part = -_mirrored(crossed).reshape(size, indices.size, size, indices.size)
+    for j in range(size):
+        part[j, :, j, :] += _mirrored(own[j]) + _own_hessian(curved[j], group.n_dims)
+    out[np.ix_(np.arange(size), indices, np.arange(size), indices)] += part
 
 
 def _own_hessian(curved: Array, n_dims: int) -> Array:
@@ -318,5 +320,3 @@ def _own_hessian(curved: Array, n_dims: int) -> Array:
         )
     )
     return found
-
-

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
@@ -18,6 +19,7 @@ from mixpipe.fitting.joint.uncertainty import boundary, covariance_of, null_limi
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.kernels.joint import packed
+from mixpipe.model.regimes import JOINT_CURVATURE_ROWS
 
 # The repeated rows of a catalog matter if they are more than this part of all, and more than these.
 _REPEATED_SHARE, _REPEATED_ROWS = 0.05, 5
@@ -32,13 +34,13 @@ def result_of(likelihood: Likelihood, ascent: Ascent, structure: str) -> JointFi
     edge = boundary(at, likelihood.floor)
     is_importance = cells.weight_kind == "importance"
     diagnosis = likelihood.diagnosis(at, with_products=is_importance)
-    curvature = likelihood.curvature(at)
+    curvature = likelihood.curvature_of_sample(at, JOINT_CURVATURE_ROWS)
     products = diagnosis.products if is_importance else None
     covariance = covariance_of(at, ascent.sums, curvature, likelihood.n_data, structure, likelihood.floor, products)
     uncs, natural = uncertainties(at, covariance, scaling, edge)
     limits = [np.zeros(0)] * size
     if structure == "full":
-        limits = null_limits(at, ascent.sums, curvature, likelihood.n_data, edge, structure, likelihood.floor)
+        limits = null_limits(likelihood, at, ascent.sums, curvature, edge, structure)
     directions = []
     for j, (axes, variances) in enumerate(zip(edge.directions, limits, strict=True)):
         # A direction v of the columns has the length of v / scale in scaled units.
@@ -90,9 +92,9 @@ def _parameter_names(names: tuple[str, ...], size: int) -> tuple[str, ...]:
 def _occam(cells: JointCells, weights: Array, rows: Array, total_vars: Array) -> float:
     """Penalty in nats on components that no regular maximum has; see `mixpipe.fitting.admissible`.
 
-    Components on no more rows than they have columns have to gain the part of the range of each column to which they are
-    confined, and their price by BIC once more; those that are hardly wider than the grain of a column, the information
-    on their location there.
+    Components on no more rows than they have columns have to gain the part of the range of each column to which they
+    are confined, and their price by BIC once more; those that are hardly wider than the grain of a column, the
+    information on their location there.
     """
     seen = ~np.isnan(cells.x)
     if cells.projections is not None or not np.all(np.isfinite(total_vars)):
@@ -114,7 +116,7 @@ def _occam(cells: JointCells, weights: Array, rows: Array, total_vars: Array) ->
     return found + float(np.sum(np.where(near, np.maximum(0.5 * (ratios + logs), 0.0), 0.0)))
 
 
-def _remarks(likelihood: Likelihood, ascent: Ascent, rank: Array, rows: Array) -> Iterator[str]:
+def _remarks(likelihood: Likelihood, ascent: Ascent, rank: NDArray[np.intp], rows: Array) -> Iterator[str]:
     cells, at = likelihood.cells, ascent.at
     for reason, number in cells.dropped.items():
         yield f"{plural(number, 'row')} left out: {reason}"
@@ -128,7 +130,7 @@ def _remarks(likelihood: Likelihood, ascent: Ascent, rank: Array, rows: Array) -
     for name, resolution in zip(cells.names, cells.resolutions, strict=True):
         if resolution.floor > 0.0 and resolution.cause != "given":
             yield f"{name}: {resolution.note()}"
-    n_repeated = likelihood.blocks.n_repeated
+    n_repeated = cells.n_repeated
     if n_repeated > max(_REPEATED_ROWS, _REPEATED_SHARE * cells.n_data) and cells.weight_kind == "counts":
         yield (
             f"{n_repeated:,} rows repeat another row exactly: rows that are not independent make BIC find too many "

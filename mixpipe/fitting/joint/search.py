@@ -1,9 +1,9 @@
 """The deterministic search for the best fit with 1, 2, ... components.
 
-For each number of components starts are made from the fit with one component fewer (insertions and splits), from clusters
-of the rows, and from the fit with one component more (merges). They race on a sample of the rows: all take a few steps,
-the best of them some more, and so on, and the last few are brought to their maxima on all rows. The fit with M components
-depends on those with M - 1 and M + 1 alone, so that it is the same whatever the largest number.
+For each number of components starts are made from the fit with one component fewer (insertions and splits), from
+clusters of the rows, and from the fit with one component more (merges). They race on a sample of the rows: all take a
+few steps, the best of them some more, and so on, and the last few are brought to their maxima on all rows. The fit with
+M components depends on those with M - 1 and M + 1 alone, so that it is the same whatever the largest number.
 """
 
 from __future__ import annotations
@@ -128,9 +128,7 @@ def _distinct(runs: Iterable[Ascent], least: float = 1e-6) -> list[Ascent]:
     return kept
 
 
-def search(
-    finder: Finder, max_components: int, progress: Callable[[int], None] | None = None
-) -> list[Ascent]:
+def search(finder: Finder, max_components: int, progress: Callable[[int], None] | None = None) -> list[Ascent]:
     """The best fit found for each number of components.
 
     Parameters

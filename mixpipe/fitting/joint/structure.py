@@ -51,9 +51,10 @@ def project(covariances: Array, weights: Array, structure: str, floor: Array) ->
     if structure in ("diagonal", "spherical"):
         diagonal = np.maximum(np.diagonal(excess, axis1=1, axis2=2), 0.0)
         if structure == "spherical":
-            # The floors of the columns need not be equal: the common width respects the largest.
-            total = np.diagonal(covariances, axis1=1, axis2=2).mean(axis=1)
-            diagonal = np.maximum(total[:, None] - floor.max(), 0.0) + (floor.max() - floor)
+            # The floors of the columns are equal.
+            diagonal = np.broadcast_to(
+                np.maximum(np.diagonal(excess, axis1=1, axis2=2).mean(axis=1, keepdims=True), 0.0), diagonal.shape
+            )
         found = np.zeros_like(excess)
         found[:, np.arange(n_dims), np.arange(n_dims)] = diagonal
         return found + np.diag(floor)

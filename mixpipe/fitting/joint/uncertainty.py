@@ -1,4 +1,4 @@
-"""What the curvature of the log-likelihood says of a maximum: covariances of the parameters, and limits at the boundary."""
+"""What the curvature says of a maximum: covariances of the parameters, and limits at the boundary."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
-from mixpipe.fitting.joint.likelihood import Scaling
-from mixpipe.fitting.joint.structure import STRUCTURES
+from mixpipe.fitting.joint.likelihood import Passes, Scaling
 from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 from mixpipe.model.joint.results import JointUncertainties
 
-# Drop of the log-likelihood at the upper limit of a width that is zero: half the 95 % quantile of the mixture of a point
-# at 0 and chi-squared with one degree of freedom in equal parts (Self & Liang 1987).
+# Drop of the log-likelihood at the upper limit of a width that is zero: half the 95 % quantile of the mixture of a
+# point at 0 and chi-squared with one degree of freedom in equal parts (Self & Liang 1987).
 _LIMIT_DROP = 1.3527
 # Curvature smaller than this part of the largest determines nothing.
 _UNDETERMINED = 1e-12
 _FLAT = 1e-9
+# No limit is searched beyond this variance, in units in which the columns have variances near 1.
+_WIDEST = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class Boundary:
     directions : tuple of ndarray, shape (d - rank, d)
     """
 
-    rank: Array
+    rank: NDArray[np.intp]
     directions: tuple[Array, ...]
 
 
@@ -119,7 +122,9 @@ def uncertainties(
                 variance = slope @ own[j] @ slope
                 # A correlation of 1 by a singular covariance has no uncertainty of its own.
                 free = edge.rank[j] == n_dims or variance > 1e-16
-                correlations[j, a, b] = correlations[j, b, a] = math.sqrt(variance) if free and variance >= 0 else np.nan
+                correlations[j, a, b] = correlations[j, b, a] = (
+                    math.sqrt(variance) if free and variance >= 0 else np.nan
+                )
     found = JointUncertainties(
         spread[:, 0] if size > 1 else np.zeros(1),
         spread[:, 1 : 1 + n_dims],
@@ -131,14 +136,14 @@ def uncertainties(
 
 
 def null_limits(
-    at: Parameters, sums: Sums, curvature: Array, n_data: float, edge: Boundary, structure: str, floor: Array
+    likelihood: Passes, at: Parameters, sums: Sums, curvature: Array, edge: Boundary, structure: str
 ) -> list[Array]:
-    """Upper limits, in scaled units, of the variances along directions without width, with all else refitted.
+    """Upper limits, in scaled units, of the variances along directions without width.
 
-    The log-likelihood falls from its maximum as ``s t + h t^2 / 2`` in the variance t along a direction, with the slope s
-    <= 0, and h the curvature after the other parameters have followed.
+    The log-likelihood falls from its maximum with the variance t along a direction. What the other parameters regain
+    when they follow is taken from the curvature: ``s t + h t^2 / 2`` with the slope s <= 0 has another h with them.
     """
-    assert structure in STRUCTURES
+    n_data, floor = likelihood.n_data, likelihood.floor
     chart = Chart(at, n_data, structure, floor)
     theta = chart.locate(at)
     jacobian = chart.jacobian(theta).reshape(-1, theta.size)
@@ -158,9 +163,21 @@ def null_limits(
             change[start : start + row.size] = direction[row] * direction[column]
             crossed = jacobian.T @ natural @ change
             follow = np.linalg.lstsq(-hessian, crossed, rcond=1e-10)[0]
-            bend = float(change @ natural @ change + crossed @ follow)
-            bend = min(bend, -1e-12)
+            alone = min(float(change @ natural @ change), -1e-12)
+            bend = min(alone + float(crossed @ follow), -1e-12)
             slope = min(slope, 0.0)
-            found.append((slope + math.sqrt(slope**2 - 2.0 * bend * _LIMIT_DROP)) / -bend)
+
+            def drop(
+                t: float, j: int = j, d: Array = direction, slope: float = slope, part: float = bend / alone
+            ) -> float:
+                covs = at.covariances.copy()
+                covs[j] += t * np.outer(d, d)
+                fall = sums.loglik - likelihood.sums(Parameters(at.weights, at.means, covs)).loglik
+                return -slope * t + part * (fall + slope * t) - _LIMIT_DROP
+
+            high = 2.0 * _LIMIT_DROP / (math.sqrt(slope**2 - 2.0 * bend * _LIMIT_DROP) - slope)
+            while drop(high) < 0.0 and high < _WIDEST:
+                high *= 2.0
+            found.append(brentq(drop, 0.0, high, rtol=1e-3) if high < _WIDEST else math.inf)
         limits.append(np.array(found))
     return limits

@@ -1,15 +1,13 @@
-"""Rows of several columns as the kernels take them: by pattern of missing values, in blocks, in an order of their own.
-
-The order of the rows is that of a hash of their contents, so that no sum depends on the order in which they came, and
-the first rows are a random sample that depends on the contents alone.
-"""
+"""Rows of several columns as the kernels take them: by pattern of missing values, in blocks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,8 @@ from mixpipe.model.kernels import joint
 from mixpipe.model.regimes import THREADED_DENSITIES
 
 # Largest number of numbers that one batch of `Blocks.slots` holds.
-_BATCH = 1 << 22
+_BATCH = 1 << 21
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +67,7 @@ class Sums:
     curls: Array
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            self.loglik + other.loglik, self.q + other.q, self.slopes + other.slopes, self.curls + other.curls
-        )
+        return Sums(self.loglik + other.loglik, self.q + other.q, self.slopes + other.slopes, self.curls + other.curls)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,21 +181,26 @@ class Group:
 
     def slots(self, at: Parameters) -> Iterator[Slots]:
         """The numbers of each row, in batches."""
-        size = at.n_components * self.n_slots * self.width
-        step = max(1, _BATCH // size)
+        for first, last in self.bounds(at.n_components):
+            yield self.batch(at, first, last)
+
+    def bounds(self, n_components: int) -> list[tuple[int, int]]:
+        """First and last block of each batch."""
+        step = max(1, _BATCH // (n_components * self.n_slots * self.width))
+        return [(first, first + step) for first in range(0, self.rows.shape[0], step)]
+
+    def batch(self, at: Parameters, first: int, last: int) -> Slots:
+        """The numbers of the rows of some blocks."""
+        part, rows = self.rows[first:last], slice(first * self.width, last * self.width)
+        shape = (part.shape[0], at.n_components, self.n_slots, self.width)
+        slots, logs = np.empty((shape[0], math.prod(shape[1:]))), np.empty((shape[0], self.width))
         arguments = self._arguments(at)
-        for first in range(0, self.rows.shape[0], step):
-            part = self.rows[first : first + step]
-            slots, logs = np.empty((part.shape[0], size)), np.empty((part.shape[0], self.width))
-            if self._is_unrolled:
-                getattr(joint, f"slots_{self.n_values}")(part, *arguments, 0, part.shape[0], slots, logs)
-            else:
-                projected = self.projections[first * self.width : (first + step) * self.width]
-                given = (part, projected, *arguments, self.n_values, self.width)
-                joint.slots_by_loops(*given, 0, part.shape[0], slots, logs)
-            members = self.members[first * self.width : (first + step) * self.width]
-            shape = (part.shape[0], at.n_components, self.n_slots, self.width)
-            yield Slots(slots.reshape(shape), logs, part[:, -self.width :], members)
+        if self._is_unrolled:
+            getattr(joint, f"slots_{self.n_values}")(part, *arguments, 0, shape[0], slots, logs)
+        else:
+            given = (part, self.projections[rows], *arguments, self.n_values, self.width)
+            joint.slots_by_loops(*given, 0, shape[0], slots, logs)
+        return Slots(slots.reshape(shape), logs, part[:, -self.width :], self.members[rows])
 
 
 class Blocks:
@@ -210,15 +212,6 @@ class Blocks:
         As in `mixpipe.model.joint.cells.JointCells`.
     n_threads : int or None
         Number of threads; all cores by default. No sum depends on it.
-    keep_order : bool
-        Keep the order of the rows of each group instead of that of their contents.
-
-    Attributes
-    ----------
-    order : ndarray of int
-        The rows in the order of their contents.
-    n_repeated : int
-        Number of rows that repeat another row exactly.
     """
 
     def __init__(
@@ -229,15 +222,11 @@ class Blocks:
         projections: Array | None = None,
         *,
         n_threads: int | None = None,
-        keep_order: bool = False,
     ) -> None:
         self.n_dims = x.shape[1] if projections is None else projections.shape[2]
         self.n_threads = n_threads or available_threads()
         self._workers: ThreadPoolExecutor | None = None
-        self.order, self.n_repeated = np.arange(len(x)), 0
-        if not keep_order:
-            self.order, self.n_repeated = content_order(x, cov, weights, projections)
-        self.groups = list(_groups(x, cov, weights, projections, self.order))
+        self.groups = list(_groups(x, cov, weights, projections))
 
     def _run(self, task: Callable[[int, int], None], n_chunks: int, n_densities: int) -> None:
         n_threads = min(self.n_threads, n_chunks) if n_densities > THREADED_DENSITIES else 1
@@ -248,53 +237,32 @@ class Blocks:
         bounds = np.linspace(0, n_chunks, n_threads + 1).astype(int).tolist()
         list(self._workers.map(task, bounds[:-1], bounds[1:]))
 
+    def map_batches(self, group: Group, at: Parameters, task: Callable[[Group, Slots], _T]) -> Iterator[_T]:
+        """What a task finds in each batch of a group, in their order."""
+        bounds = group.bounds(at.n_components)
+        if self.n_threads == 1 or len(bounds) == 1:
+            return (task(group, group.batch(at, *each)) for each in bounds)
+        self._workers = self._workers or ThreadPoolExecutor(self.n_threads)
+        return self._workers.map(lambda each: task(group, group.batch(at, *each)), bounds)
+
     def sums(self, at: Parameters) -> Sums:
         """One pass: the log-likelihood and the sums of a step."""
         parts = [group.sums(at, self._run) for group in self.groups]
         return sum(parts[1:], parts[0])
 
 
-def content_order(
-    x: Array, cov: Array, weights: Array, projections: Array | None = None
-) -> tuple[NDArray[np.intp], int]:
-    """The order of a hash of the contents of the rows, and the number of rows that repeat another one."""
-    n_values = x.shape[1]
-    state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    lower = zip(*lower_triangle(n_values), strict=True)
-    columns = [x[:, a] for a in range(n_values)] + [cov[:, a, b] for a, b in lower] + [weights]
-    if projections is not None:
-        columns += list(projections.reshape(len(x), -1).T)
-    for column in columns:
-        # Adding zero turns -0 into 0; all nan are one.
-        bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
-        state = _stirred(state ^ bits)
-    order = np.argsort(state, kind="stable")
-    return order, int(np.count_nonzero(np.diff(state[order]) == 0))
-
-
-def _stirred(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _groups(
-    x: Array, cov: Array, weights: Array, projections: Array | None, order: NDArray[np.intp]
-) -> Iterator[Group]:
+def _groups(x: Array, cov: Array, weights: Array, projections: Array | None) -> Iterator[Group]:
     if projections is not None:
         columns = np.arange(projections.shape[2])
-        yield _group(x[order], cov[order], weights[order], projections[order], columns, order)
+        yield _group(x, cov, weights, projections, columns, np.arange(len(x)))
         return
     missing = np.isnan(x)
     if not missing.any():
-        yield _group(x[order], cov[order], weights[order], None, np.arange(x.shape[1]), order)
+        yield _group(x, cov, weights, None, np.arange(x.shape[1]), np.arange(len(x)))
         return
     patterns, which = np.unique(missing, axis=0, return_inverse=True)
-    which = which.ravel()[order]
     for k, pattern in enumerate(patterns):
-        rows, columns = order[which == k], np.flatnonzero(~pattern)
+        rows, columns = np.flatnonzero(which.ravel() == k), np.flatnonzero(~pattern)
         if columns.size:
             covs = cov[rows][:, columns[:, None], columns]
             yield _group(x[rows][:, columns], covs, weights[rows], None, columns, rows)

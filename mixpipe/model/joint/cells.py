@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
+from mixpipe.base.presentation import plural
 from mixpipe.model.cells import with_kind
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
 
@@ -43,6 +45,8 @@ class JointCells:
         ``counts`` or ``importance``.
     used : ndarray of int
         Positions of the rows that were given and used.
+    n_repeated : int
+        Number of rows that repeat another row exactly, where that is known; see `ordered`.
     """
 
     x: Array
@@ -55,6 +59,7 @@ class JointCells:
     n_data: float
     weight_kind: str
     used: NDArray[np.intp]
+    n_repeated: int = 0
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -75,6 +80,14 @@ class JointCells:
         projections = None if self.projections is None else self.projections[rows]
         n_data = self.n_data * float(part["weights"].sum() / self.weights.sum())
         return replace(self, **part, projections=projections, n_data=n_data)
+
+    def ordered(self) -> JointCells:
+        """The same rows in an order that depends on their contents alone, that of a hash.
+
+        No sum then depends on the order in which they came, and the first rows are a random sample.
+        """
+        order, n_repeated = content_order(self.x, self.cov, self.weights, self.projections)
+        return replace(self.subset(order), n_data=self.n_data, n_repeated=n_repeated)
 
     def reweighted(self, weights: Array) -> JointCells:
         """The same rows with other weights; rows of weight zero are left out."""
@@ -176,7 +189,9 @@ class JointCells:
             frozen(counts),
             labels,
             project,
-            _resolutions(values, covs, counts if kind == "counts" else np.ones(len(used)), labels, project, sigma_floor),
+            _resolutions(
+                values, covs, counts if kind == "counts" else np.ones(len(used)), labels, project, sigma_floor
+            ),
             dropped,
             float(counts.sum()),
             kind,
@@ -237,7 +252,7 @@ def _usable(covs: Array, missing: NDArray[np.bool_], counts: Array) -> tuple[NDA
     keep = np.ones(len(counts), dtype=bool)
     dropped: dict[str, int] = {}
 
-    def drop(reason: str, rows: NDArray[np.bool_]) -> None:
+    def drop(reason: str, rows: Any) -> None:
         number = int(np.count_nonzero(rows & keep))
         if number:
             dropped[reason] = number
@@ -281,6 +296,12 @@ def _resolutions(
 ) -> tuple[Resolution, ...]:
     if sigma_floor is not None:
         floors = np.broadcast_to(np.asarray(sigma_floor, dtype=np.float64), (len(labels),))
+        for a, name in enumerate(labels):
+            exact = np.zeros(0) if projections is not None else covs[~np.isnan(values[:, a]), a, a] == 0.0
+            if floors[a] == 0.0 and exact.any():
+                raise ValueError(
+                    f"sigma_floor must be > 0 where an error is zero, as in {plural(exact.sum(), 'row')} of {name}"
+                )
         if not np.all(np.isfinite(floors) & (floors >= 0.0)):
             raise ValueError(f"sigma_floor must be finite and >= 0, found {sigma_floor}")
         return tuple(Resolution(floor=float(floor), cause="given") for floor in floors)
@@ -292,3 +313,29 @@ def _resolutions(
         one = find_resolution(values[seen, a], np.sqrt(covs[seen, a, a]), counts[seen]) if seen.any() else NO_RESOLUTION
         found.append(one)
     return tuple(found)
+
+
+def content_order(
+    x: Array, cov: Array, weights: Array, projections: Array | None = None
+) -> tuple[NDArray[np.intp], int]:
+    """The order of a hash of the contents of the rows, and the number of rows that repeat another one."""
+    n_values = x.shape[1]
+    state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    lower = zip(*np.tril_indices(n_values), strict=True)
+    columns = [x[:, a] for a in range(n_values)] + [cov[:, a, b] for a, b in lower] + [weights]
+    if projections is not None:
+        columns += list(projections.reshape(len(x), -1).T)
+    for column in columns:
+        # Adding zero turns -0 into 0; all nan are one.
+        bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
+        state = _stirred(state ^ bits)
+    order = np.argsort(state, kind="stable")
+    return order, int(np.count_nonzero(np.diff(state[order]) == 0))
+
+
+def _stirred(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

@@ -210,8 +210,8 @@ class JointMixture:
         for columns, batch in self._slots(values, covs):
             n_seen = columns.size
             resp = _by_row(batch.numbers[:, :, 0], batch)
-            u = np.moveaxis(_by_row(batch.numbers[:, :, 2 : 2 + n_seen], batch), 1, -1)
-            inner = np.moveaxis(_by_row(batch.numbers[:, :, 2 + n_seen :], batch), 1, -1)
+            u = _by_row(batch.numbers[:, :, 2 : 2 + n_seen], batch)
+            inner = _by_row(batch.numbers[:, :, 2 + n_seen :], batch)
             precision = u[..., :, None] * u[..., None, :] - unpack(inner, n_seen)
             towards = self.covariances[:, :, columns]
             centres = self.means + np.einsum("jab,njb->nja", towards, u)
@@ -237,7 +237,7 @@ class JointMixture:
         """Batches of rows, each with the columns that are observed in them."""
         centre = self.means.mean(axis=0)
         at = Parameters(np.maximum(self.weights, 1e-300), self.means - centre, np.array(self.covariances))
-        for group in Blocks(values - centre, covs, np.ones(len(values)), keep_order=True).groups:
+        for group in Blocks(values - centre, covs, np.ones(len(values))).groups:
             for batch in group.slots(at):
                 yield group.columns, batch
 

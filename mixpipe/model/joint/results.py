@@ -50,9 +50,7 @@ class JointUncertainties:
     def unknown(cls, n_components: int, n_dims: int) -> JointUncertainties:
         """Unknown uncertainties, all of them nan."""
         shape = (n_components, n_dims)
-        return cls(
-            np.full(n_components, np.nan), *np.full((2, *shape), np.nan), *np.full((2, *shape, n_dims), np.nan)
-        )
+        return cls(np.full(n_components, np.nan), *np.full((2, *shape), np.nan), *np.full((2, *shape, n_dims), np.nan))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -139,7 +137,7 @@ class JointFit(FitResult):
         title = f"{count} in {mixture.n_dims} columns, N = {self.n_data:g}, log-likelihood {self.loglik:.2f}, "
         title += f"BIC {self.bic:.2f}, {state}"
         units = ["" if unit is None else f" [{unit}]" for unit in self.units]
-        rows = [("", "weight", "column", "mean", "sigma", "correlations", "")]
+        rows: list[tuple[str, ...]] = [("", "weight", "column", "mean", "sigma", "correlations", "")]
         for j in range(self.n_components):
             for a, name in enumerate(self.names):
                 pairs = (

@@ -3,16 +3,16 @@
 Rows lie in blocks of LANES rows, one row a lane: ``rows[block, slot, lane]`` has the D values of a row in its first
 slots, then the lower triangle of its error covariance S, row by row, and then its weight, which is zero for rows that
 only fill up a block. The code for a component is straight-line code over the lanes and exists once for each D up to
-`UNROLLED`: it is written out by `_unrolled`, since Numba does not unroll loops over small matrices. Any D, and rows with
-a projection, are served by loops.
+`UNROLLED`: it is written out by `_unrolled`, since Numba does not unroll loops over small matrices. Any D, and rows
+with a projection, are served by loops.
 
 Notation: T = V + S (or R V R' + S with a projection R), r = x - m (x - R m), P = T^-1 (R' T^-1 R), u = T^-1 r
 (R' T^-1 r), and q is the responsibility w N(r | 0, T) / p. Symmetric matrices are packed as lower triangles.
 
 The sums over a chunk of `CHUNK_BLOCKS` blocks are written to one row of `out`, and the caller adds these in order, so
 that no bit depends on the threads. Functions that round by a magic number must not be compiled with `reassoc`, which
-deletes the rounding; functions that compute sums need it. This module imports only math, numpy and numba, because Numba's on-disk cache does
-not notice edits in another module that a kernel calls.
+deletes the rounding; functions that compute sums need it. This module imports only math, numpy and numba, because
+Numba's on-disk cache does not notice edits in another module that a kernel calls.
 """
 
 import math
@@ -305,7 +305,7 @@ def _add(store, sums, n_components, width, stride):
 # Kernels. `out` has a row for each chunk: the log-likelihood, and then for each component the sums of c q, c q u and
 # c q G. `slots` receives the numbers of each row instead, as `store` has them, and `logs` c ln p of each.
 
-_KERNELS = '''
+_KERNELS = """
 @njit(fastmath=_SUMS, **_HELPER)
 {component}
 
@@ -335,7 +335,7 @@ def slots_{d}(rows, weights, means, variances, first, last, slots, logs):
         for j in range(n_components):
             _component_{d}(given, means[j], variances[j], store[j * {stride} :])
         _mix(store, weights, given[{weight_at} :], {width}, {stride}, {d}, logs[block], total)
-'''
+"""
 
 
 def _compile(d):
@@ -349,7 +349,7 @@ def _compile(d):
         chunk=CHUNK_BLOCKS,
     )
     # Compiled under the name of this file, beside which Numba keeps the kernels.
-    exec(compile(source, __file__, "exec"), globals())
+    exec(compile(source, __file__, "exec"), globals())  # noqa: S102
 
 
 for _d in range(1, UNROLLED + 1):
@@ -425,14 +425,13 @@ def _one_product(x, y):
     return total
 
 
-@njit(fastmath=_SUMS, **_KERNEL)
-def products(scores, others, shares, out, symmetric):
-    """Add ``scores diag(shares) others'`` to `out`; rows are the last axis of the first two.
+@njit(fastmath=_SUMS, **_HELPER)
+def _add_products(scores, others, weighted, shares, out, symmetric):
+    """Add ``scores diag(shares) others'`` to `out`; rows are the last axis of the first two, `weighted` is for work.
 
     If `symmetric`, `others` equals `scores`, and what lies above the diagonal is not complete.
     """
     n_rows, n_columns = scores.shape[0], others.shape[0]
-    weighted = np.empty_like(scores)
     for a in range(n_rows):
         for i in range(shares.size):
             weighted[a, i] = scores[a, i] * shares[i]
@@ -446,3 +445,56 @@ def products(scores, others, shares, out, symmetric):
     for a in range(whole_rows, n_rows):
         for b in range(n_columns):
             out[a, b] += _one_product(weighted[a], others[b])
+
+
+@njit(fastmath=_SUMS, **_KERNEL)
+def products(scores, shares, out):
+    """Add ``scores diag(shares) scores'`` to the lower triangle of `out`; rows are the last axis."""
+    _add_products(scores, scores, np.empty_like(scores), shares, out, True)
+
+
+@njit(fastmath=_SUMS, **_KERNEL)
+def curvature_sums(slots, weights, n_dims, crossed, own, curved):
+    """Add the sums of which the Hessian consists, over some blocks.
+
+    With s the scores in (ln w, m, V), which are 1, u and the triangle of u u' - P with half its diagonal, these are: of
+    (c q s) (c q s)' / c over all pairs of components, in `crossed`; of c q s s' of each component, in `own`; of c q
+    times the triangle of P times (1, u, triangles of u u' and P), in `curved`. Only the lower triangles of the first
+    two are complete.
+    """
+    n_blocks, n_components, n_slots, width = slots.shape
+    n_scores, n_triangle = n_slots - 1, n_slots - 2 - n_dims
+    scores = np.empty((n_components * n_scores, width))
+    weighted = np.empty((n_components * n_scores, width))
+    work = np.empty((n_components * n_scores, width))
+    precision, factors = np.empty((n_triangle, width)), np.empty((1 + n_dims + 2 * n_triangle, width))
+    inverse = np.empty(width)
+    for block in range(n_blocks):
+        for i in range(width):
+            inverse[i] = 1.0 / weights[block, i] if weights[block, i] > 0.0 else 0.0
+        for j in range(n_components):
+            part, given = scores[j * n_scores : (j + 1) * n_scores], slots[block, j]
+            share = given[0]
+            for i in range(width):
+                part[0, i] = factors[0, i] = 1.0
+            for a in range(n_dims):
+                for i in range(width):
+                    part[1 + a, i] = factors[1 + a, i] = given[2 + a, i]
+            k = 0
+            for a in range(n_dims):
+                for b in range(a + 1):
+                    half = 0.5 if a == b else 1.0
+                    for i in range(width):
+                        square = given[2 + a, i] * given[2 + b, i]
+                        inner = given[2 + n_dims + k, i]
+                        part[1 + n_dims + k, i] = half * inner
+                        factors[1 + n_dims + k, i] = square
+                        precision[k, i] = square - inner
+                        factors[1 + n_dims + n_triangle + k, i] = square - inner
+                    k += 1
+            for s in range(n_scores):
+                for i in range(width):
+                    weighted[j * n_scores + s, i] = part[s, i] * share[i]
+            _add_products(part, part, work, share, own[j], True)
+            _add_products(precision, factors, work, share, curved[j], False)
+        _add_products(weighted, weighted, work, inverse, crossed, True)
