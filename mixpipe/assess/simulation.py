@@ -21,7 +21,7 @@ from mixpipe.model.regimes import MOST_SIMULATED_ROWS, SIMULATED_ROWS, SIMULATED
 from mixpipe.model.results import Array, FitResult
 
 # Precision of twice a difference of log-likelihoods; smaller differences are indistinguishable from no gain.
-_SAME = 1e-3
+SAME_LOGLIK = 1e-3
 
 
 @dataclass(frozen=True)
@@ -232,4 +232,4 @@ def likelihood_ratio_test(
     statistics = np.array(
         repeat(lambda rng: gain(draw_catalog(mixture, rows, rng), 1)[1], n_draws, seed, n_threads), dtype=np.float64
     )
-    return LikelihoodRatio(observed, p_value(observed - _SAME, statistics), n_draws)
+    return LikelihoodRatio(observed, p_value(observed - SAME_LOGLIK, statistics), n_draws)

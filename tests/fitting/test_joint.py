@@ -9,8 +9,9 @@ from astropy.table import QTable, Table
 import mixpipe
 from mixpipe.fitting.joint import certificate
 from mixpipe.fitting.joint.ascent import Ascent, ascend, em_step
-from mixpipe.fitting.joint.engine import JointEngine, JointProblem
+from mixpipe.fitting.joint.engine import JointEngine
 from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from mixpipe.fitting.doubts import with_doubts
-from mixpipe.fitting.joint.engine import JointEngine, JointProblem
+from mixpipe.fitting.joint.engine import JointEngine
+from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.inputs import as_joint_cells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.joint.ascent import Ascent, ascend, finish_from
 from mixpipe.fitting.joint.candidates import Sample
@@ -16,44 +15,17 @@ from mixpipe.fitting.joint.certificate import loglik_bound
 from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
 from mixpipe.fitting.joint.results import result_of
 from mixpipe.fitting.joint.search import Finder, search
-from mixpipe.fitting.joint.structure import STRUCTURES, check_structure
+from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
 
-__all__ = ["STRUCTURES", "JointEngine", "JointFits", "JointProblem"]
 
-
-@dataclass(frozen=True, eq=False)
-class JointProblem:
-    """The rows and the kind of mixture to be fitted.
-
-    Parameters
-    ----------
-    cells : JointCells
-    structure : str
-        Of the intrinsic covariances: ``full``, ``diagonal``, ``spherical``, or ``equal`` (full, the same for all).
-    n_threads : int or None
-        Number of threads; all cores by default. No result depends on it.
-    """
-
-    cells: JointCells
-    structure: str = "full"
-    n_threads: int | None = None
-
-    def __post_init__(self) -> None:
-        check_structure(self.structure)
-        object.__setattr__(self, "cells", self.cells.ordered())
-        if self.structure == "spherical":
-            # One width for all columns respects the largest of their floors.
-            object.__setattr__(self, "cells", self.cells.with_common_floor())
-
-    def likelihood(self) -> Likelihood:
-        """The likelihood of the rows."""
-        # A sphere is one in the units of the data.
-        scaling = Scaling.of(self.cells, common=self.structure == "spherical")
-        return Likelihood(self.cells, scaling, self.n_threads)
+def _likelihood(problem: JointProblem) -> Likelihood:
+    # A sphere is one in the units of the data.
+    scaling = Scaling.of(problem.cells, common=problem.structure == "spherical")
+    return Likelihood(problem.cells, scaling, problem.n_threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +69,7 @@ class JointEngine:
         progress: Callable[[int], None] | None = None,
     ) -> JointFits:
         """The best fit found for each number of components, or the last ones; see `Engine.fits`."""
-        likelihood = problem.likelihood()
+        likelihood = _likelihood(problem)
         searched = _sample(likelihood, JOINT_SEARCH_ROWS)
         raced = _sample(likelihood, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
         finder = Finder(searched, Sample(raced), problem.structure)
@@ -109,7 +81,7 @@ class JointEngine:
 
     def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:
         """The maximum reached from a start."""
-        likelihood = problem.likelihood()
+        likelihood = _likelihood(problem)
         return result_of(likelihood, self.ascend(problem, likelihood, start), problem.structure)
 
     def ascend(self, problem: JointProblem, likelihood: Likelihood, start: JointMixture) -> Ascent:
@@ -121,12 +93,11 @@ class JointEngine:
         likelihood = Likelihood(cells)
         return likelihood.sums(likelihood.scaling.parameters(mixture)).loglik
 
-    def refit(self, cells: JointCells, fit: JointFit, weights: Array | None = None) -> tuple[JointMixture, bool]:
-        """The fit to the same or other rows that is climbed to from a fit, and whether the climb converged."""
-        problem = JointProblem(cells if weights is None else cells.reweighted(weights), fit.structure, 1)
-        likelihood = problem.likelihood()
+    def refit(self, problem: JointProblem, fit: JointFit) -> tuple[JointMixture, bool]:
+        """The maximum that is climbed to from a fit to similar rows, and whether the climb converged."""
+        likelihood = _likelihood(problem)
         end = self.ascend(problem, likelihood, fit.mixture)
-        return likelihood.scaling.mixture(end.at, cells.names), end.remaining_gain < CONVERGED_GAIN
+        return likelihood.scaling.mixture(end.at, problem.cells.names), end.remaining_gain < CONVERGED_GAIN
 
 
 def _sample(likelihood: Likelihood, most: int) -> Likelihood:

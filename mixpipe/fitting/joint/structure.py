@@ -7,25 +7,11 @@ import numpy as np
 from mixpipe.base.arrays import Array
 from mixpipe.model.kernels.joint import packed
 
-STRUCTURES = ("full", "diagonal", "spherical", "equal")
-
-
-def check_structure(structure: str) -> str:
-    """The structure, if it is one.
-
-    Raises
-    ------
-    ValueError
-    """
-    if structure not in STRUCTURES:
-        raise ValueError(f"unknown structure {structure!r}: expected one of {', '.join(STRUCTURES)}")
-    return structure
-
 
 def n_params(n_components: int, n_dims: int, structure: str = "full") -> int:
     """Number of free parameters: weights that sum to one, means, and covariances.
 
-    >>> [n_params(2, 3, structure) for structure in STRUCTURES]
+    >>> [n_params(2, 3, structure) for structure in ("full", "diagonal", "spherical", "equal")]
     [19, 13, 9, 13]
     """
     shapes = {"full": n_components * packed(n_dims), "diagonal": n_components * n_dims, "spherical": n_components}
