@@ -1,4 +1,4 @@
-"""A mixture as scikit-learn sees it: a density estimator of one feature, with an error for each row.
+"""A mixture as scikit-learn sees it: a density estimator of one feature or several, with errors for each row.
 
 Needs scikit-learn: ``pip install "mixpipe[sklearn]"``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.choose import choose_n_components, fit_mixture
 from mixpipe.model.criteria import aic, bic
-from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 
 # Rounding of what a scaler leaves.
@@ -25,7 +25,7 @@ _SCALED = 1e-9
 
 
 class MixtureEstimator(DensityMixin, BaseEstimator):
-    """Mixture of one feature with a measurement error for each row.
+    """Mixture of one feature, or of several jointly, with measurement errors for each row.
 
     Like `sklearn.mixture.GaussianMixture`, with errors taken out, the global maximum instead of a start to choose, and
     no random number. `err` is metadata, which ``set_fit_request(err=True)`` hands on in cross-validation, or a column
@@ -41,7 +41,9 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     criterion : str
         ``bic``, ``aic`` or ``icl``.
     family : str
-        Of the components: one of `mixpipe.model.families.FAMILIES`.
+        Of the components: one of `mixpipe.model.families.FAMILIES`; several features have Gaussian ones.
+    structure : str
+        Of the intrinsic covariances of several features: ``full``, ``diagonal``, ``spherical`` or ``equal``.
     err_column : int or None
         The column of X that contains the errors of the other one, 0 or 1; None if X has values only.
     n_threads : int or None
@@ -50,7 +52,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
     Attributes
     ----------
     weights_, means_, sigmas_ : ndarray, shape (n_components_,)
-        The mixture of the true values, sorted by mean.
+        The mixture of the true values, sorted by mean; means and sigmas of several features have the shape
+        (n_components_, n_features).
+    covariances_ : ndarray, shape (n_components_, n_features, n_features)
+        Intrinsic covariances.
     n_components_ : int
         Number of components.
     result_ : FitResult
@@ -75,6 +80,7 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         max_components: int = 10,
         criterion: str = "bic",
         family: str = "gaussian",
+        structure: str = "full",
         err_column: int | None = None,
         n_threads: int | None = None,
     ) -> None:
@@ -82,30 +88,45 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         self.max_components = max_components
         self.criterion = criterion
         self.family = family
+        self.structure = structure
         self.err_column = err_column
         self.n_threads = n_threads
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def fit(
-        self, X: ArrayLike, y: object = None, err: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: object = None,
+        err: ArrayLike | None = None,
+        cov: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> MixtureEstimator:
         """Fit the mixture.
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, 1)
-            Values; with a second column for the errors if there is an `err_column`.
+        X : array_like, shape (n_samples, n_features)
+            Values, with nan where one of several is missing. If there is an `err_column`, values of one feature and
+            their errors.
         y : object
             Not used.
-        err : array_like, shape (n_samples,), float or None
+        err : array_like, shape (n_samples,), or (n_samples, n_features), float or None
             One-sigma errors.
+        cov : array_like, shape (n_samples, n_features, n_features), or None
+            Covariances of the errors of several features, instead of `err`.
         sample_weight : array_like, shape (n_samples,), or None
             Row weights.
         """
-        table = validate_data(self, X, reset=True, dtype=np.float64)
+        table = validate_data(self, X, reset=True, dtype=np.float64, ensure_all_finite="allow-nan")
         x, err = self._measured(table, err)
-        scaled = "" if self.err_column is not None or err is None else _scaled_to(x)
+        unscaled = self.err_column is None and (err is not None or cov is not None)
+        scaled = _scaled_to(x) if unscaled and x.ndim == 1 else ""
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+            sample_weight = _check_sample_weight(sample_weight, np.nan_to_num(x), ensure_non_negative=True)
             if not np.any(sample_weight):
                 raise ValueError("all sample weights are zero; expected a positive weight")
         if self.n_components is None:
@@ -113,6 +134,8 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
                 x,
                 err,
                 weights=sample_weight,
+                cov=cov,
+                structure=self.structure if x.ndim == 2 else "full",
                 families=(self.family,),
                 max_components=self.max_components,
                 criterion=self.criterion,
@@ -121,7 +144,14 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             self.result_ = chosen.best
         else:
             self.result_ = fit_mixture(
-                x, err, self.n_components, weights=sample_weight, family=self.family, n_threads=self.n_threads
+                x,
+                err,
+                self.n_components,
+                weights=sample_weight,
+                cov=cov,
+                structure=self.structure if x.ndim == 2 else "full",
+                family=self.family,
+                n_threads=self.n_threads,
             )
         if scaled:
             text = (
@@ -132,38 +162,40 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
             self.result_ = self.result_.with_warning(text)
         return self
 
-    def predict(self, X: ArrayLike, err: ArrayLike | None = None) -> NDArray[np.int64]:
+    def predict(self, X: ArrayLike, err: ArrayLike | None = None, cov: ArrayLike | None = None) -> NDArray[np.int64]:
         """The most probable component of each row, counted from 0."""
-        return self.predict_proba(X, err).argmax(axis=1)
+        return self.predict_proba(X, err, cov).argmax(axis=1)
 
-    def predict_proba(self, X: ArrayLike, err: ArrayLike | None = None) -> Array:
+    def predict_proba(self, X: ArrayLike, err: ArrayLike | None = None, cov: ArrayLike | None = None) -> Array:
         """Probability that each row belongs to each component, shape ``(n_samples, n_components_)``."""
         check_is_fitted(self)
-        return self._mixture.responsibilities(*self._values(X, err))
+        return self._mixture.responsibilities(*self._values(X, err, cov))
 
-    def score_samples(self, X: ArrayLike, err: ArrayLike | None = None) -> Array:
+    def score_samples(self, X: ArrayLike, err: ArrayLike | None = None, cov: ArrayLike | None = None) -> Array:
         """Natural logarithm of the density of each row, as observed with its error."""
         check_is_fitted(self)
-        return self._mixture.logpdf(*self._values(X, err))
+        return self._mixture.logpdf(*self._values(X, err, cov))
 
-    def score(self, X: ArrayLike, y: object = None, err: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike, y: object = None, err: ArrayLike | None = None, cov: ArrayLike | None = None
+    ) -> float:
         """Mean of the log-densities of the rows."""
-        return float(self.score_samples(X, err).mean())
+        return float(self.score_samples(X, err, cov).mean())
 
-    def bic(self, X: ArrayLike, err: ArrayLike | None = None) -> float:
+    def bic(self, X: ArrayLike, err: ArrayLike | None = None, cov: ArrayLike | None = None) -> float:
         """Bayesian information criterion on these rows; lower is better."""
-        logpdf = self.score_samples(X, err)
+        logpdf = self.score_samples(X, err, cov)
         return bic(math.fsum(logpdf), self.result_.n_params, logpdf.size)
 
-    def aic(self, X: ArrayLike, err: ArrayLike | None = None) -> float:
+    def aic(self, X: ArrayLike, err: ArrayLike | None = None, cov: ArrayLike | None = None) -> float:
         """Akaike information criterion on these rows; lower is better."""
-        return aic(math.fsum(self.score_samples(X, err)), self.result_.n_params)
+        return aic(math.fsum(self.score_samples(X, err, cov)), self.result_.n_params)
 
     def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> Array:
-        """Draw true values, without errors, shape ``(n_samples, 1)``."""
+        """Draw true values, without errors, shape ``(n_samples, n_features)``."""
         check_is_fitted(self)
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        return self._mixture.sample(n_samples, np.random.default_rng(seed))[:, None]
+        return np.asarray(self._mixture.sample(n_samples, np.random.default_rng(seed))).reshape(n_samples, -1)
 
     @property
     def weights_(self) -> Array:
@@ -181,23 +213,38 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
         return self._mixture.sigmas
 
     @property
+    def covariances_(self) -> Array:
+        """Intrinsic covariances of the components."""
+        sigmas = self.sigmas_
+        return self._mixture.covariances if sigmas.ndim == 2 else (sigmas**2)[:, None, None]
+
+    @property
     def n_components_(self) -> int:
         """Number of components."""
         return self._mixture.n_components
 
     @property
-    def _mixture(self) -> Mixture:
+    def _mixture(self) -> Any:
         return self.result_.mixture
 
-    def _values(self, X: ArrayLike, err: ArrayLike | None) -> tuple[Array, ArrayLike]:
-        """Values and errors, checked; zero for errors that are not given."""
-        x, err = self._measured(validate_data(self, X, reset=False, dtype=np.float64), err)
+    def _values(self, X: ArrayLike, err: ArrayLike | None, cov: ArrayLike | None) -> tuple[Any, ...]:
+        """Values, errors and covariances, checked; zero for errors of one feature that are not given."""
+        table = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
+        x, err = self._measured(table, err)
+        if x.ndim == 2:
+            return x, err, cov
+        if cov is not None:
+            raise ValueError("cov is for several features, but X has one; expected err")
         return x, 0.0 if err is None else err
 
     def _measured(self, table: Array, err: ArrayLike | None) -> tuple[Array, ArrayLike | None]:
-        """Values and errors, from one or two columns."""
+        """Values and errors, from the columns of X; values of one feature have one dimension."""
         if self.err_column is None:
-            return _only_column(table), err
+            if table.shape[1] > 1:
+                return table, err
+            if np.isnan(table).any():
+                raise ValueError("X has one feature, of which a value is NaN; expected finite values")
+            return table[:, 0], err
         if self.err_column not in (0, 1):
             raise ValueError(f"err_column must be 0, 1 or None, found {self.err_column!r}")
         if err is not None:
@@ -284,9 +331,3 @@ def _scaled_to(x: Array) -> str:
         if np.allclose(numbers, expected, rtol=0.0, atol=_SCALED):
             return said
     return ""
-
-
-def _only_column(table: Array) -> Array:
-    if table.shape[1] != 1:
-        raise ValueError(f"X has {table.shape[1]} features; expected one, a column of values")
-    return table[:, 0]
