@@ -197,7 +197,9 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
     crowd = float(spans[wide].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     step, repeated = _find_step(distinct, ties), 0.0
     if step == 0.0:
-        decimal = _find_decimal_step(distinct, ties, noise)
+        decimal = (_lattice(distinct) if distinct.size >= _BLOCK_VALUES else 0.0) or _find_decimal_step(
+            distinct, ties, noise
+        )
         if ties.sum() > distinct.size:
             repeated = count_repeated(x, err, counts, decimal)
         step = 0.0 if repeated else decimal
