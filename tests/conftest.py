@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import mixpipe.base.blas  # noqa: F401  # isort: skip  (before NumPy: threads of BLAS delay small matrices)
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -27,6 +27,8 @@ _MEMORY = 30
 _MAX_PASSES = 3000
 _MAX_ROUNDS = 25
 _MAX_NEWTON = 12
+# Beyond this number of parameters there is no Hessian: its inverse would take longer than all else.
+MAX_CURVED = 400
 # Passes over all rows after a search on some, and the promise at which they end.
 _MAX_FINISHING, _POLISHED_ON_ALL = 12, 1e-5
 # Largest change of a component in one step, in units of its width.
@@ -291,6 +293,8 @@ def _quasi_newton(climb: Climb, n_steps: int, least_gain: float) -> Ascent:
 def _finish(climb: Climb) -> tuple[bool, float]:
     """Newton steps to the maximum: whether it is one, and the gain that a further step promises."""
     gain = math.inf
+    if climb.chart.n_coordinates > MAX_CURVED:
+        return climb.promised < TOLERANCE, climb.promised
     for _ in range(_MAX_NEWTON):
         roots, axes = np.linalg.eigh(climb.hessian())
         slopes = axes.T @ climb.gradient

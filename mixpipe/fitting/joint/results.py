@@ -12,12 +12,12 @@ from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
 from mixpipe.fitting.admissible import NEAR_GRAIN
 from mixpipe.fitting.gains import CONVERGED_GAIN
-from mixpipe.fitting.joint.ascent import Ascent
+from mixpipe.fitting.joint.ascent import MAX_CURVED, Ascent
 from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint.structure import n_params
 from mixpipe.fitting.joint.uncertainty import boundary, covariance_of, null_limits, uncertainties
 from mixpipe.model.joint.cells import JointCells
-from mixpipe.model.joint.results import JointFit
+from mixpipe.model.joint.results import JointFit, JointUncertainties
 from mixpipe.model.kernels.joint import packed
 from mixpipe.model.regimes import JOINT_CURVATURE_ROWS
 
@@ -33,21 +33,27 @@ def result_of(likelihood: Likelihood, ascent: Ascent, structure: str) -> JointFi
     size, n_dims = at.n_components, at.n_dims
     edge = boundary(at, likelihood.floor)
     is_importance = cells.weight_kind == "importance"
-    diagnosis = likelihood.diagnosis(at, with_products=is_importance)
-    curvature = likelihood.curvature_of_sample(at, JOINT_CURVATURE_ROWS)
-    products = diagnosis.products if is_importance else None
-    covariance = covariance_of(at, ascent.sums, curvature, likelihood.n_data, structure, likelihood.floor, products)
-    uncs, natural = uncertainties(at, covariance, scaling, edge)
-    limits = [np.zeros(0)] * size
-    if structure == "full":
-        limits = null_limits(likelihood, at, ascent.sums, curvature, edge, structure)
+    is_curved = n_params(size, n_dims, structure) <= MAX_CURVED
+    diagnosis = likelihood.diagnosis(at, with_products=is_importance and is_curved)
+    limits = [np.full(len(axes), np.nan) for axes in edge.directions]
+    uncs, natural = (
+        JointUncertainties.unknown(size, n_dims),
+        np.full((size * (1 + n_dims + packed(n_dims)),) * 2, np.nan),
+    )
+    if is_curved:
+        curvature = likelihood.curvature_of_sample(at, JOINT_CURVATURE_ROWS)
+        products = diagnosis.products if is_importance else None
+        covariance = covariance_of(at, ascent.sums, curvature, likelihood.n_data, structure, likelihood.floor, products)
+        uncs, natural = uncertainties(at, covariance, scaling, edge)
+        if structure == "full":
+            limits = null_limits(likelihood, at, ascent.sums, curvature, edge, structure)
     directions = []
     for j, (axes, variances) in enumerate(zip(edge.directions, limits, strict=True)):
         # A direction v of the columns has the length of v / scale in scaled units.
         own = axes / scaling.scale
         lengths = np.linalg.norm(own, axis=1)
         directions.append(own / lengths[:, None])
-        limits[j] = np.sqrt(variances) / lengths if variances.size else np.full(len(axes), np.nan)
+        limits[j] = np.sqrt(variances) / lengths
     mixture = scaling.mixture(at, cells.names)
     order = np.lexsort((scaling.centre + scaling.scale * at.means).T[::-1])
     k = 1 + n_dims + packed(n_dims)
@@ -65,7 +71,7 @@ def result_of(likelihood: Likelihood, ascent: Ascent, structure: str) -> JointFi
         boundary=(edge.rank < n_dims)[order],
         effective_rows=diagnosis.effective_rows[order],
         occam=_occam(cells, at.weights, diagnosis.effective_rows, diagnosis.total_vars * scaling.scale**2),
-        warnings=tuple(_remarks(likelihood, ascent, edge.rank[order], diagnosis.effective_rows[order])),
+        warnings=tuple(_remarks(likelihood, ascent, structure, edge.rank[order], diagnosis.effective_rows[order])),
         has_equal_sigmas=structure == "equal",
         uncertainties=uncs.reordered(order),
         structure=structure,
@@ -116,7 +122,9 @@ def _occam(cells: JointCells, weights: Array, rows: Array, total_vars: Array) ->
     return found + float(np.sum(np.where(near, np.maximum(0.5 * (ratios + logs), 0.0), 0.0)))
 
 
-def _remarks(likelihood: Likelihood, ascent: Ascent, rank: NDArray[np.intp], rows: Array) -> Iterator[str]:
+def _remarks(
+    likelihood: Likelihood, ascent: Ascent, structure: str, rank: NDArray[np.intp], rows: Array
+) -> Iterator[str]:
     cells, at = likelihood.cells, ascent.at
     for reason, number in cells.dropped.items():
         yield f"{plural(number, 'row')} left out: {reason}"
@@ -136,9 +144,11 @@ def _remarks(likelihood: Likelihood, ascent: Ascent, rank: NDArray[np.intp], row
             f"{n_repeated:,} rows repeat another row exactly: rows that are not independent make BIC find too many "
             "populations"
         )
-    parameters = n_params(at.n_components, at.n_dims, "full")
+    parameters = n_params(at.n_components, at.n_dims, structure)
     if cells.n_data < parameters:
         yield f"{parameters} parameters for {cells.n_data:g} rows"
+    if parameters > MAX_CURVED:
+        yield f"more than {MAX_CURVED} parameters: there are no uncertainties"
     few = rows < max(3, at.n_dims + 1) - _ALMOST
     if few.any():
         numbers = ", ".join(str(j + 1) for j in np.flatnonzero(few))

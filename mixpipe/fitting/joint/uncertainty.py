@@ -151,7 +151,9 @@ def null_limits(
     natural[:, 0, :, 0] -= sums.q.sum() * (np.diag(at.weights) - np.outer(at.weights, at.weights))
     size, k = natural.shape[:2]
     natural = natural.reshape(size * k, size * k)
-    hessian = chart.hessian(theta, at, sums, curvature)
+    roots, axes = np.linalg.eigh(-chart.hessian(theta, at, sums, curvature))
+    usable = roots > _UNDETERMINED * max(roots[-1], 1.0)
+    followers = axes[:, usable] / np.sqrt(roots[usable])
     row, column = lower_triangle(at.n_dims)
     limits = []
     for j, directions in enumerate(edge.directions):
@@ -162,9 +164,8 @@ def null_limits(
             start = j * k + 1 + at.n_dims
             change[start : start + row.size] = direction[row] * direction[column]
             crossed = jacobian.T @ natural @ change
-            follow = np.linalg.lstsq(-hessian, crossed, rcond=1e-10)[0]
             alone = min(float(change @ natural @ change), -1e-12)
-            bend = min(alone + float(crossed @ follow), -1e-12)
+            bend = min(alone + float(np.sum((crossed @ followers) ** 2)), -1e-12)
             slope = min(slope, 0.0)
 
             def drop(
