@@ -22,6 +22,8 @@ _N_MERGED = 6
 # Steps of the clustering of rows.
 _LLOYD = 12
 _LEAST_WIDTH = 1e-3
+# Parts of the variance of all rows in components around single rows.
+_AROUND = (0.05, 0.2, 0.6)
 
 
 class Sample:
@@ -203,6 +205,16 @@ def clusters(sample: Sample, n_components: int) -> Iterator[Parameters]:
             centres.append(int(np.argmax(distance)))
         nearest = np.argmin([np.sum((points - points[k]) ** 2, axis=1) for k in centres], axis=0)
         yield _of_labels(sample, _lloyd(points, nearest, n_components), n_components)
+
+
+def around_rows(sample: Sample, n_components: int, n_starts: int) -> Iterator[Parameters]:
+    """Starts with components around single rows; rows lie in the order of a hash, so that they are a random choice."""
+    complete = np.flatnonzero(sample.seen.all(axis=1))
+    rows = complete if complete.size >= n_components else np.arange(len(sample.x))
+    for k in range(min(n_starts, rows.size // n_components)):
+        means = sample.x[rows[k * n_components : (k + 1) * n_components]]
+        cov = sample.intrinsic * _AROUND[k % len(_AROUND)]
+        yield Parameters(np.full(n_components, 1.0 / n_components), means, np.tile(cov, (n_components, 1, 1)))
 
 
 def _lloyd(points: Array, labels: Array, n_clusters: int) -> Array:

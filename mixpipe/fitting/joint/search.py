@@ -14,15 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixpipe.fitting.joint.ascent import N_EM, Ascent, ascend, run_em
-from mixpipe.fitting.joint.candidates import Sample, clusters, inserted, merged, split
+from mixpipe.fitting.joint.candidates import Sample, around_rows, clusters, inserted, merged, split
 from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint.structure import project
 from mixpipe.model.joint.blocks import Parameters
 
 # Rounds of the race: steps of each start, and starts that go on.
-_FIRST, _FIRST_KEPT = 4, 14
-_SECOND, _SECOND_KEPT = 10, 6
-_THIRD, _THIRD_KEPT = 25, 3
+_FIRST, _FIRST_KEPT = 4, 28
+_SECOND, _SECOND_KEPT = 8, 18
+_THIRD, _THIRD_KEPT = 400, 4
+# Starts around single rows.
+_N_AROUND = 18
 # Two maxima with log-likelihoods this close are one.
 _SAME = 1e-2
 # Steps to the neighbourhood of a maximum; maxima this close there may be one, and those farther below the best stay so.
@@ -87,6 +89,7 @@ class Finder:
         starts = [*inserted(self.sample, fit.at), *split(fit.at)]
         if with_clusters:
             starts += clusters(self.sample, size)
+            starts += around_rows(self.sample, size, _N_AROUND)
         found = self.finish(self.race(starts))
         return self.swapped(found)
 
