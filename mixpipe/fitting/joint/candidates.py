@@ -14,7 +14,9 @@ from mixpipe.model.joint.blocks import Parameters, pack
 # component; those which promise most become starts.
 _N_PLACES = 40
 _SCALES = (0.01, 0.0625, 0.25, 1.0)
-_N_INSERTED = 8
+# Rows whose scatter around a place is tried there, too.
+_NEIGHBOURS = (8, 30)
+_N_INSERTED, _AT_ONE_PLACE = 12, 2
 # Part of the variance along an axis that lies between the two halves of a split.
 _BETWEEN = 0.64
 _N_AXES = 3
@@ -99,7 +101,9 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
     places = _far_apart(sample, logs, halves[nearest])
     means = np.repeat(sample.x[places], len(_SCALES), axis=0)
     covs = np.concatenate([at.covariances[nearest[k]] * np.array(_SCALES)[:, None, None] for k in places])
-    covs += 1e-6 * np.eye(at.n_dims)
+    around, scatters = _neighbourhoods(sample, places, halves[nearest[places]])
+    means, covs = np.concatenate([means, around]), np.concatenate([covs, scatters]) + 1e-6 * np.eye(at.n_dims)
+    where = np.concatenate([np.repeat(places, len(_SCALES)), np.repeat(places, len(around) // len(places))])
     trial = Parameters(np.full(len(means), 1.0 / len(means)), means, covs)
     shares, trial_logs = sample.responsibilities(trial)
     with np.errstate(over="ignore", under="ignore"):
@@ -114,14 +118,38 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
     starts: list[Parameters] = []
     taken: list[int] = []
     for k in np.argsort(-np.where(np.isfinite(gains), best, -np.inf), kind="stable"):
-        if any(k // len(_SCALES) == other // len(_SCALES) for other in taken):
+        if taken.count(int(where[k])) == _AT_ONE_PLACE:
             continue
-        taken.append(int(k))
+        taken.append(int(where[k]))
         weight = float(max(tried[promised[:, k].argmax()], 1.0 / total))
         starts.append(_with(at, means[k], covs[k], min(weight, 0.5)))
         if len(starts) == n_starts:
             break
     return starts
+
+
+def _neighbourhoods(sample: Sample, places: Array, halves: Array) -> tuple[Array, Array]:
+    """Means and intrinsic scatters of the rows nearest to some rows, in the metrics of their components."""
+    means, covs = [], []
+    least = 1e-4 * np.diagonal(sample.covariance)
+    for k, half in zip(places, halves, strict=True):
+        distance = np.sum(((sample.x - sample.x[k]) @ half.T) ** 2, axis=1)
+        for number in _NEIGHBOURS:
+            if number >= len(distance):
+                continue
+            rows = np.argpartition(distance, number)[:number]
+            mean = sample.x[rows].mean(axis=0)
+            away = sample.x[rows] - mean
+            means.append(mean)
+            covs.append(_positive(away.T @ away / number - np.diag(sample.noise[rows].mean(axis=0)), least))
+    n_dims = sample.x.shape[1]
+    return np.array(means).reshape(-1, n_dims), np.array(covs).reshape(-1, n_dims, n_dims)
+
+
+def without(at: Parameters, j: int) -> Parameters:
+    """The mixture with a component left out."""
+    kept = np.arange(at.n_components) != j
+    return Parameters(at.weights[kept] / at.weights[kept].sum(), at.means[kept], at.covariances[kept])
 
 
 def _far_apart(sample: Sample, logs: Array, halves: Array) -> Array:
@@ -167,8 +195,7 @@ def merged(at: Parameters, resp: Array, weights: Array, n_starts: int = _N_MERGE
     for _, j, k in sorted(pairs, key=lambda pair: -pair[0])[:n_starts]:
         yield join(at, j, k)
     if at.n_components > 2:
-        kept = np.arange(at.n_components) != at.weights.argmin()
-        yield Parameters(at.weights[kept] / at.weights[kept].sum(), at.means[kept], at.covariances[kept])
+        yield without(at, int(at.weights.argmin()))
 
 
 def join(at: Parameters, j: int, k: int) -> Parameters:

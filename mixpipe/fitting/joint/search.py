@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixpipe.fitting.joint.ascent import N_EM, Ascent, ascend, run_em
-from mixpipe.fitting.joint.candidates import Sample, around_rows, clusters, inserted, merged, split
+from mixpipe.fitting.joint.candidates import Sample, around_rows, clusters, inserted, merged, split, without
 from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint.structure import project
 from mixpipe.model.joint.blocks import Parameters
@@ -29,8 +29,8 @@ _N_AROUND = 18
 _SAME = 1e-2
 # Steps to the neighbourhood of a maximum; maxima this close there may be one, and those farther below the best stay so.
 _MANY_STEPS, _NEARLY, _HOPEFUL = 400, 0.02, 1.0
-# Pairs of a merge and an insertion that are tried at the same number of components.
-_N_SWAPS, _N_SWAP_INSERTS = 3, 2
+# Merges and omissions, with insertions after each, that are tried at the same number of components.
+_N_SWAPS, _N_LEFT_OUT, _N_SWAP_INSERTS = 3, 5, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +105,14 @@ class Finder:
         for _ in range(fit.at.n_components):
             resp, _ = self.sample.responsibilities(fit.at)
             starts = []
-            for joined in merged(fit.at, resp, self.sample.weights, _N_SWAPS):
-                settled = run_em(self.sample.likelihood, self._admitted(joined), 2, self.structure).at
+            fewer = [without(fit.at, int(j)) for j in np.argsort(fit.at.weights, kind="stable")[:_N_LEFT_OUT]]
+            for other in (*merged(fit.at, resp, self.sample.weights, _N_SWAPS), *fewer):
+                settled = run_em(self.sample.likelihood, self._admitted(other), 2, self.structure).at
                 starts += inserted(self.sample, settled, _N_SWAP_INSERTS)
-            other = self.finish(self.race(starts, 1))
-            if other.loglik <= fit.loglik + _SAME:
+            found = self.finish(self.race(starts, 1))
+            if found.loglik <= fit.loglik + _SAME:
                 return fit
-            fit = other
+            fit = found
         return fit
 
 
