@@ -27,6 +27,8 @@ napoleon_use_ivar = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 add_module_names = False
+# Shapes in docstrings name dimensions such as n_components, which are attributes of more than one class.
+suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
 html_title = f"mixpipe {version}"

@@ -51,10 +51,10 @@ class MixtureEstimator(DensityMixin, BaseEstimator):
 
     Attributes
     ----------
-    weights_, means_, sigmas_ : ndarray, shape (n_components_,)
+    weights_, means_, sigmas_ : ndarray, shape (n_components,)
         The mixture of the true values, sorted by mean; means and sigmas of several features have the shape
-        (n_components_, n_features).
-    covariances_ : ndarray, shape (n_components_, n_features, n_features)
+        ``(n_components, n_features)``.
+    covariances_ : ndarray, shape (n_components, n_features, n_features)
         Intrinsic covariances.
     n_components_ : int
         Number of components.

@@ -4,6 +4,7 @@ import csv
 import doctest
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,16 @@ def test_examples_in_python(page, folder, request):
     examples = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
+
+
+@campaign
+def test_figure_of_several_columns_shows_what_the_chapter_computes(folder):
+    script = runpy.run_path(str(DOCS / "figures" / "two_clusters.py"))
+    found = script["examples"](DOCS / "joint.md")
+    panels = script["draw"](found).axes
+    assert [panel.get_xlabel().split()[0] for panel in panels] == ["pmRA", "parallax"]
+    drawn = sum(len(points.get_offsets()) for points in panels[0].collections[1:])
+    assert drawn == len(found["stars"])
 
 
 @campaign
