@@ -525,8 +525,8 @@ def _solve(matrix, damping, scales, vector, lower, out):
 
 
 @njit(cache=True)
-def lowest_sigma(t, steps, mean):
-    """Lower bound on sigma: `FLOOR_STEPS` grid steps, interpolated to the mean."""
+def _interval(t, mean):
+    """Index of the grid point below the mean, of the first or the last interval for a mean outside the grid."""
     k = 0
     end = t.size - 1
     while end - k > 1:
@@ -535,8 +535,24 @@ def lowest_sigma(t, steps, mean):
             k = middle
         else:
             end = middle
+    return k
+
+
+@njit(cache=True)
+def lowest_sigma(t, steps, mean):
+    """Lower bound on sigma: `FLOOR_STEPS` grid steps, interpolated to the mean."""
+    k = _interval(t, mean)
     part = min(max((mean - t[k]) / (t[k + 1] - t[k]), 0.0), 1.0)
     return FLOOR_STEPS * ((1.0 - part) * steps[k] + part * steps[k + 1])
+
+
+@njit(cache=True)
+def _slope_of_lowest_sigma(t, steps, mean):
+    """Derivative of `lowest_sigma` with respect to the mean."""
+    if not t[0] < mean < t[-1]:
+        return 0.0
+    k = _interval(t, mean)
+    return FLOOR_STEPS * (steps[k + 1] - steps[k]) / (t[k + 1] - t[k])
 
 
 @njit(cache=True)
@@ -557,26 +573,45 @@ def _clip(table, fit, j):
 
 
 @njit(cache=True)
-def _normal_equations(table, fit, rows, gradient, matrix, scales):
+def _normal_equations(table, fit, rows, gradient, matrix, scales, removed, follows):
     """Products of the rows of the Jacobian, and those of each row with itself without the difference of the means,
-    whose weight is not a reason for short steps; variables that would cross a bound at which they are, are removed.
+    whose weight is not a reason for short steps.
+
+    A variable that would cross a bound at which it is, is removed. If the bound depends on the other variable of the
+    component, it follows this one along the bound: `follows` is overwritten by the derivatives of the removed
+    variables with respect to the others, and the row and the gradient of the other one include them.
     """
     t, longest = table.t, _length(table)
     n = gradient.size
+    for a in range(n):
+        j = a // 2
+        mean, sigma = fit[1, j], fit[2, j]
+        removed[a] = False
+        follows[a] = 0.0
+        if a % 2 == 0:
+            reach = BEYOND * sigma * (1.0 - 1e-12)
+            if mean <= t[0] - reach and gradient[a] > 0.0:
+                removed[a], follows[a] = True, -BEYOND
+            elif mean >= t[-1] + reach and gradient[a] < 0.0:
+                removed[a], follows[a] = True, BEYOND
+        elif sigma <= lowest_sigma(t, table.steps, mean) * (1.0 + 1e-12) and gradient[a] > 0.0:
+            removed[a], follows[a] = True, _slope_of_lowest_sigma(t, table.steps, mean)
+        elif sigma >= longest and gradient[a] < 0.0:
+            removed[a] = True
+    for a in range(n):
+        other = a ^ 1
+        if follows[a] != 0.0:
+            if removed[other]:
+                follows[a] = 0.0
+            else:
+                _add(rows[a], follows[a], rows[other])
+                gradient[other] += follows[a] * gradient[a]
     for a in range(n):
         for b in range(a + 1):
             matrix[a, b] = _dot(rows[a], rows[b])
         scales[a] = max(matrix[a, a] - rows[a, t.size] ** 2, 1e-9 * matrix[a, a])
     for a in range(n):
-        j = a // 2
-        mean, sigma = fit[1, j], fit[2, j]
-        if a % 2 == 0:
-            reach = BEYOND * sigma * (1.0 - 1e-12)
-            held = (mean <= t[0] - reach and gradient[a] > 0.0) or (mean >= t[-1] + reach and gradient[a] < 0.0)
-        else:
-            low = lowest_sigma(t, table.steps, mean)
-            held = (sigma <= low * (1.0 + 1e-12) and gradient[a] > 0.0) or (sigma >= longest and gradient[a] < 0.0)
-        if held or not matrix[a, a] > 0.0:
+        if removed[a] or not matrix[a, a] > 0.0:
             for b in range(n):
                 matrix[max(a, b), min(a, b)] = 1.0 if b == a else 0.0
             scales[a] = 1.0
@@ -612,6 +647,8 @@ def descend(table, fit, work, tolerance, max_steps):
     matrix = np.empty((n, n))
     lower = np.empty((n, n))
     scales = np.empty(n)
+    removed = np.empty(n, dtype=np.bool_)
+    follows = np.empty(n)
     step = np.empty(n)
     trial = np.empty((3, size))
     for j in range(size):
@@ -628,7 +665,7 @@ def descend(table, fit, work, tolerance, max_steps):
             if square <= nothing:
                 return square, True, n_steps
             jacobian(table, fit, active, n_active, work, upper, gradient)
-            _normal_equations(table, fit, work[2 * size : 4 * size], gradient, matrix, scales)
+            _normal_equations(table, fit, work[2 * size : 4 * size], gradient, matrix, scales, removed, follows)
             promised = np.inf
             if _solve(matrix, 1e-12, scales, gradient, lower, step):
                 promised = _dot(step, gradient)
@@ -651,6 +688,11 @@ def descend(table, fit, work, tolerance, max_steps):
         for j in range(size):
             trial[1, j] = fit[1, j] - step[2 * j] * fit[2, j]
             trial[2, j] = fit[2, j] * math.exp(-step[2 * j + 1])
+            if follows[2 * j] != 0.0:
+                end = table.t[0] if follows[2 * j] < 0.0 else table.t[-1]
+                trial[1, j] = end + follows[2 * j] * trial[2, j]
+            elif follows[2 * j + 1] != 0.0:
+                trial[2, j] = lowest_sigma(table.t, table.steps, trial[1, j])
             _clip(table, trial, j)
         n_trial, square_trial = evaluate(table, trial, active, work, upper)
         n_steps += 1
