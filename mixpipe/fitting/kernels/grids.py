@@ -73,6 +73,19 @@ _HARDLY_WORSE = 1.25
 # If the largest difference of a fit exceeds the tolerance by less than this factor, so many more starts are continued.
 _NEAR_MISS = 4.0
 _SECOND_CHANCES = 4
+# A fit whose largest difference is between these multiples of the tolerance is taken to its minimum before it is
+# compared with the tolerance: where the search stops, the difference may be wrong by a tenth and more.
+_WITHIN, _OUTSIDE = 0.5, 1.5
+# Where a fit leaves more than this fraction of the squared density, the table is noisy, and the sum of squares has many
+# minima. If the cumulative distributions, whose sum of squares has few minima, can be brought nearer than this multiple
+# of the tolerance with one component fewer, this many starts over the whole table look for a fit that is close enough,
+# with these sigmas in units of the table's standard deviation. A single component has hardly more than one minimum. A
+# descent goes on only if it comes near; the last number is the tolerance until then.
+_NOISY = 0.01
+_CAN_BE_NEAR = 1.3
+_SPREAD_STARTS, _SPREAD_STARTS_OF_ONE = 192, 8
+_SPREAD_SIGMAS = (0.05, 1.5)
+_ROUGHLY = 1e-2
 # Components are added only while the sum of squares exceeds this fraction of that of the density. The root mean square
 # of the residual is then 1e-5 of that of the density.
 _DESCRIBED = 1e-10
@@ -96,7 +109,8 @@ _EXACT = {"contract"}
 # lever : array of shape (n_grid,), whose product with a component is the weighted difference of its mean from that of
 #     the table; used for values at points.
 # pull : array of shape (2,) with the weight of a difference of the means, and the mean of the table.
-Table = namedtuple("Table", "t edges root steps y lever pull")
+# cumulative : whether the residuals are those of the cumulative distributions.
+Table = namedtuple("Table", "t edges root steps y lever pull cumulative", defaults=(False,))
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -216,6 +230,21 @@ def _component(table, mean, sigma, out):
 
 
 @njit(cache=True)
+def _view(table, cumulative):
+    """The same table with residuals of the densities or of the cumulative distributions."""
+    return Table(table.t, table.edges, table.root, table.steps, table.y, table.lever, table.pull, cumulative)
+
+
+@njit(cache=True)
+def _cumulate(root, part):
+    """Replace densities times `root` by cumulative distributions times `root`."""
+    total = 0.0
+    for k in range(part.size):
+        total += root[k] * part[k]
+        part[k] = root[k] * total
+
+
+@njit(cache=True)
 def _column(table, mean, sigma, out):
     """A column: the component minus the table, and the weighted difference of their means."""
     n = table.t.size
@@ -228,6 +257,8 @@ def _column(table, mean, sigma, out):
         out[n] = table.pull[0] * (_mean_of_bins(table.edges, mean, sigma)[0] - table.pull[1])
     else:
         out[n] = _dot(table.lever, part)
+    if table.cumulative:
+        _cumulate(table.root, part)
 
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
@@ -263,6 +294,9 @@ def _slope(table, mean, sigma, column, of_sigma, out):
     """Derivative of a column with respect to its mean in units of sigma, or to ln sigma."""
     n = table.t.size
     part = out[:n]
+    if table.cumulative:
+        column = np.empty(n + 1)
+        _column(_view(table, False), mean, sigma, column)
     if table.edges.size > 0:
         _slope_of_bins(table.edges, table.root, mean, sigma, of_sigma, part)
     else:
@@ -276,6 +310,8 @@ def _slope(table, mean, sigma, column, of_sigma, out):
         out[n] = table.pull[0] * (by_sigma if of_sigma else by_mean)
     else:
         out[n] = _dot(table.lever, part)
+    if table.cumulative:
+        _cumulate(table.root, part)
 
 
 # Loops are used because assignments to slices take long to compile.
@@ -578,8 +614,8 @@ def _normal_equations(table, fit, rows, gradient, matrix, scales, removed, follo
     whose weight is not a reason for short steps.
 
     A variable that would cross a bound at which it is, is removed. If the bound depends on the other variable of the
-    component, it follows this one along the bound: `follows` is overwritten by the derivatives of the removed
-    variables with respect to the others, and the row and the gradient of the other one include them.
+    component, the removed one follows it along the bound: `follows` is overwritten by the derivatives of the removed
+    variables with respect to the others, and the rows and the gradient of the others include them.
     """
     t, longest = table.t, _length(table)
     n = gradient.size
@@ -688,6 +724,7 @@ def descend(table, fit, work, tolerance, max_steps):
         for j in range(size):
             trial[1, j] = fit[1, j] - step[2 * j] * fit[2, j]
             trial[2, j] = fit[2, j] * math.exp(-step[2 * j + 1])
+            # A variable that follows a bound stays on it.
             if follows[2 * j] != 0.0:
                 end = table.t[0] if follows[2 * j] < 0.0 else table.t[-1]
                 trial[1, j] = end + follows[2 * j] * trial[2, j]
@@ -984,6 +1021,20 @@ def _choose(differences):
 
 
 @njit(cache=True)
+def _distance(table, points, cdf, enough, fit, work):
+    """Largest difference between the cumulative distributions of a fit, which is taken to its minimum if this decides
+    whether it is close enough.
+
+    Returns the difference and the number of evaluations.
+    """
+    difference = largest_difference(points, cdf, _finished(table, fit, work))
+    if not _WITHIN * enough < difference < _OUTSIDE * enough:
+        return difference, 0
+    _, _, n_steps = descend(table, fit, work, _THOROUGH_END, _THOROUGH[-1])
+    return largest_difference(points, cdf, _finished(table, fit, work)), n_steps
+
+
+@njit(cache=True)
 def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
     """Largest difference between the cumulative distributions of the best fit of a race, or of another one that
     replaces it because it is close enough.
@@ -993,8 +1044,7 @@ def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
 
     Returns the difference and the number of evaluations.
     """
-    difference = largest_difference(points, cdf, _finished(table, fit, work))
-    n_total = 0
+    difference, n_total = _distance(table, points, cdf, enough, fit, work)
     if enough <= difference < _NEAR_MISS * enough:
         for _ in range(min(_SECOND_CHANCES, reached.size)):
             best = _lowest(reached)
@@ -1003,12 +1053,67 @@ def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
             reached[best] = np.inf
             start = starts[best]
             _, _, n_steps = descend(table, start, work, CONVERGED, max_steps)
-            n_total += n_steps
-            other = largest_difference(points, cdf, _finished(table, start, work))
+            other, made = _distance(table, points, cdf, enough, start, work)
+            n_total += n_steps + made
             if other < enough:
                 _copy_fit(start, fit)
                 return other, n_total
     return difference, n_total
+
+
+@njit(cache=True)
+def _quantile(points, cdf, probability):
+    """Inverse of a cumulative distribution, which is linear between the points."""
+    k = 1
+    while k < points.size - 1 and cdf[k] < probability:
+        k += 1
+    step = cdf[k] - cdf[k - 1]
+    part = (probability - cdf[k - 1]) / step if step > 0.0 else 0.5
+    return points[k - 1] + min(max(part, 0.0), 1.0) * (points[k] - points[k - 1])
+
+
+@njit(cache=True)
+def _spread(points, cdf, std, number, start):
+    """Start number 1, 2, ... of a sequence that fills the space of means and sigmas evenly (Roberts 2018): means by the
+    probability below them, and sigmas by their logarithms.
+    """
+    size = start.shape[1]
+    ratio = 2.0
+    for _ in range(30):
+        ratio = (1.0 + ratio) ** (1.0 / (2 * size + 1))
+    low, high = math.log(_SPREAD_SIGMAS[0]), math.log(_SPREAD_SIGMAS[1])
+    for j in range(size):
+        start[1, j] = _quantile(points, cdf, (0.5 + number * ratio ** -(2 * j + 1)) % 1.0)
+        start[2, j] = std * math.exp(low + (high - low) * ((0.5 + number * ratio ** -(2 * j + 2)) % 1.0))
+
+
+@njit(cache=True)
+def _any_within(table, points, cdf, enough, work, max_steps, fit):
+    """Look for a fit that is close enough from many starts, if there can be one; the first one overwrites `fit`.
+
+    Returns whether there is one, and the number of evaluations.
+    """
+    # The first start is the least-squares fit of the cumulative distribution.
+    start = fit.copy()
+    _, _, n_total = descend(_view(table, True), start, work, CONVERGED, max_steps)
+    if largest_difference(points, cdf, _finished(table, start, work)) > _CAN_BE_NEAR * enough:
+        return False, n_total
+    # The weight of a difference of the means is in units of this.
+    std = _MEAN_WEIGHT * math.sqrt(_dot(table.y, table.y)) / table.pull[0]
+    n_starts = _SPREAD_STARTS if fit.shape[1] > 1 else _SPREAD_STARTS_OF_ONE
+    for number in range(n_starts + 1):
+        if number > 0:
+            _spread(points, cdf, std, number, start)
+        for tolerance in (_ROUGHLY, CONVERGED):
+            _, _, n_steps = descend(table, start, work, tolerance, max_steps)
+            difference, made = _distance(table, points, cdf, enough, start, work)
+            n_total += n_steps + made
+            if difference < enough:
+                _copy_fit(start, fit)
+                return True, n_total
+            if difference > _OUTSIDE * enough:
+                break
+    return False, n_total
 
 
 @njit(cache=True)
@@ -1109,7 +1214,12 @@ def search(table, points, cdf, n_components, enough, thorough, work):
                 n_steps += _race(table, starts, work, laps, between, fits, squares[chosen - 1], reached)
                 difference, made = _closest(table, points, cdf, enough, starts, reached, work, between, fits[0])
                 n_steps += made
-                if not difference < enough:
+                within = difference < enough
+                noisy = squares[chosen, 0] > _NOISY * _dot(table.y, table.y)
+                if noisy and enough <= difference < _NEAR_MISS * enough:
+                    within, made = _any_within(table, points, cdf, enough, work, between, fits[0])
+                    n_steps += made
+                if not within:
                     break
                 chosen -= 1
     fit = _kept(store, n_kept, chosen)[0]
@@ -1210,7 +1320,7 @@ def fit_rows(t, edges, widths, steps, densities, n_components, enough, tolerance
     n = t.size
     points = edges if edges.size > 0 else t
     work = np.empty((4 * n_components + 5, n + 1))
-    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n), np.empty(2))
+    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n), np.empty(2), False)
     cdf = np.empty(points.size)
     for i in range(densities.shape[0]):
         status, total, integral = _prepare(densities[i], widths, table, cdf)
