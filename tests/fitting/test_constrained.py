@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmarks.constrained import Problem, compare, cut_pdfs, histograms
+from benchmarks.constrained import N_STARTS, Problem, compare, cut_pdfs, histograms, solve
+from mixpipe.fitting.kernels import grids
 from mixpipe.fitting.tabulated.fit import STATUS, discrepancy, fit_densities, fit_density
 from mixpipe.model.mixture import Mixture
 
@@ -25,6 +26,16 @@ def tables(kind, n, seed=3):
         values *= 1.0 + rng.choice([0.0, 0.3]) * rng.uniform(-1.0, 1.0, size)
         values[rng.integers(size)] *= rng.choice([0.0, 1.0, 5.0])
         yield Problem(points, values)
+
+
+def kernel_table(problem):
+    """A histogram as the kernel takes it, centred."""
+    edges = problem.points - problem.points.mean()
+    t, widths = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+    table = grids.Table(t, edges, np.sqrt(widths), widths, np.empty(t.size), np.empty(t.size), np.empty(2), False)
+    status, _, _ = grids._prepare(np.ascontiguousarray(problem.values), widths, table, np.empty(edges.size))
+    assert status == grids.OK
+    return table
 
 
 def cells(problem):
@@ -142,7 +153,57 @@ def test_constrained_least_squares_finds_no_smaller_fit():
     # A longer study is in the manual: `python -m benchmarks constrained`.
     for problems in (histograms(12, seed=2), cut_pdfs(14, seed=2)):
         found = compare(problems)
-        assert found["within"] == found["reached"] >= len(problems) - 1
+        assert found["within"] == found["reached"] == found["same"] == len(problems)
         assert found["rises"] == 0
-        # Noise has several minima, one of which the peer may find by chance.
-        assert found["more"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    # The minima within the tolerance are many starts away in the first four. In the others, a descent that stops early
+    # is within the tolerance with one component fewer, but its minimum is not.
+    [(21, 3), (94, 3), (117, 2), (180, 2), (63, 2), (160, 3)],
+)
+def test_number_of_components_of_noisy_histograms(number, size):
+    problem = histograms(number + 1)[number]
+    table = fit_densities(problem.grid, problem.values[None], max_components=6, n_threads=1)
+    assert table.n_components[0] == size
+    rng = np.random.default_rng(5)
+    assert solve(problem, size, N_STARTS, rng, None).is_within
+    assert not solve(problem, size - 1, 8, rng, None).is_within
+
+
+@pytest.mark.parametrize(("seed", "number", "size"), [(3, 18, 3), (4, 34, 2), (1, 94, 3)])
+def test_descents_end_at_minima_on_the_bounds(seed, number, size):
+    """Where a bound depends on the other parameter of a component, too: no small step along the bounds goes down."""
+    problem = histograms(number + 1, seed)[number]
+    table = kernel_table(problem)
+    rng = np.random.default_rng(6)
+    work, active, upper = (
+        np.empty((4 * size + 1, table.t.size + 1)),
+        np.empty(size, dtype=np.int64),
+        np.empty((size, size)),
+    )
+
+    def floors(fit):
+        return np.array([grids.lowest_sigma(table.t, table.steps, mean) for mean in fit[1]])
+
+    at_bounds = 0
+    for _ in range(20):
+        fit = np.stack([np.zeros(size), rng.uniform(table.t[0], table.t[-1], size), rng.uniform(0.01, 0.5, size)])
+        square, converged, _ = grids.descend(table, fit, work, 1e-10, 500)
+        at_floor = fit[2] <= floors(fit) * (1.0 + 1e-9)
+        reach = fit[2] * (1.0 - 1e-9)
+        at_end = (fit[1] <= table.t[0] - reach) | (fit[1] >= table.t[-1] + reach)
+        if not (converged and np.any(at_floor | at_end)):
+            continue
+        at_bounds += 1
+        for _ in range(100):
+            beside = fit.copy()
+            beside[1] += 1e-3 * fit[2] * rng.uniform(-1.0, 1.0, size)
+            beside[2] *= np.exp(1e-3 * rng.uniform(-1.0, 1.0, size))
+            beside[2] = np.where(at_floor, floors(beside), np.maximum(beside[2], floors(beside)))
+            beside[1] = np.clip(beside[1], table.t[0] - beside[2], table.t[-1] + beside[2])
+            _, other = grids.evaluate(table, beside, active, work, upper)
+            # The predicted decrease is below 1e-10, and at most four times as much is allowed for the curvature.
+            assert other >= square * (1.0 - 4e-10)
+    assert at_bounds >= 3

@@ -10,8 +10,10 @@ import pytest
 from numba import njit
 from scipy.optimize import brentq
 
+from mixpipe.fitting.kernels import passes
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.fitting.kernels.passes import fast_exp, fast_log
+from tests import reference as ref
 
 # Both helpers round some five times after the polynomial: 2 units in the last place is what is promised by
 # "about 2e-16", one more is allowed for the rounding of `math` itself.
@@ -229,3 +231,34 @@ def test_compiled_just_now_or_loaded_from_the_cache_makes_no_difference(tmp_path
     )
     assert len(list(tmp_path.rglob("*.nbc"))) >= 4
     assert first.stdout == second.stdout
+
+
+# Components that are absent from a cell
+
+
+def test_no_term_of_a_far_component_is_subnormal():
+    """Arithmetic with subnormal numbers is a hundred times slower."""
+    rng = np.random.default_rng(4)
+    x, var = rng.normal(0.0, 1e-6, 300), np.full(300, 1e-14)
+    weights, means = np.array([0.9, 0.1 - 2e-5, 2e-5]), np.array([0.0, 0.0, 0.17])
+    variances = np.array([1e-12, 1.0, 1e-8])
+    n_sums = passes.N_EM + passes.N_NEWTON
+    out, outer = np.empty((1, 1 + 3 * n_sums)), np.zeros((1, 9, 9))
+    passes.newton_pass(x, var, np.ones(x.size), weights, means, variances, 0, 1, out, outer)
+    numbers = np.abs(np.concatenate([out.ravel(), outer.ravel()]))
+    assert np.all((numbers == 0.0) | (numbers >= np.finfo(np.float64).tiny))
+    # The third component is 1,700 of its sigmas away from all values, where its exact share is exp(-1.4e6).
+    assert not out[0, 1 + 2 * n_sums :].any()
+    assert out[0, 0] == pytest.approx(
+        ref.loglik(x.tolist(), np.sqrt(var).tolist(), weights.tolist(), means.tolist(), np.sqrt(variances).tolist()),
+        rel=1e-13,
+    )
+
+
+def test_a_component_is_present_to_24_sigmas():
+    """24 sigmas from its mean, on that of an equal component, its responsibility is exp(-288)."""
+    x, var, counts = np.array([24.0]), np.zeros(1), np.ones(1)
+    out = np.empty((1, 1 + 2 * passes.N_EM))
+    half = np.full(2, 0.5)
+    passes.em_pass(x, var, counts, half, np.array([0.0, 24.0]), np.ones(2), 0, 1, out)
+    assert out[0, 1] == pytest.approx(math.exp(-288.0), rel=1e-12)

@@ -317,17 +317,18 @@ def kernel_table(grid, density):
         steps = widths
     else:
         (t, widths, steps), edges = scaled(points), np.empty(0)
-    table = grids.Table(t, edges, np.sqrt(widths), steps, np.empty(t.size), np.empty(t.size), np.empty(2))
+    table = grids.Table(t, edges, np.sqrt(widths), steps, np.empty(t.size), np.empty(t.size), np.empty(2), False)
     status, _, _ = grids._prepare(np.asarray(density, dtype=np.float64), widths, table, np.empty(points.size))
     assert status == grids.OK
     return table
 
 
+@pytest.mark.parametrize("cumulative", [False, True], ids=["densities", "cumulative"])
 @pytest.mark.parametrize("is_histogram", [False, True], ids=["points", "bins"])
-def test_jacobian_against_differences(is_histogram):
+def test_jacobian_against_differences(is_histogram, cumulative):
     t = np.sort(np.random.default_rng(1).uniform(-1.0, 1.0, 80))
     density = norm.pdf(t, -0.3, 0.2) + 0.5 * norm.pdf(t, 0.4, 0.3) + 0.3 * np.cos(3.0 * t) ** 2
-    table = kernel_table(t, density[1:] if is_histogram else density)
+    table = kernel_table(t, density[1:] if is_histogram else density)._replace(cumulative=cumulative)
     # The last one is cut by the end of the grid.
     start = np.array([[0.0, 0.0, 0.0], [-0.35, 0.2, 0.95], [0.25, 0.2, 0.15]])
     size, active, upper = 3, np.empty(3, dtype=np.int64), np.empty((3, 3))
@@ -354,6 +355,35 @@ def test_jacobian_against_differences(is_histogram):
         far = residual(2.0 * shift)[0][-1] - residual(-2.0 * shift)[0][-1]
         np.testing.assert_allclose(analytic[a], (8.0 * near - far) / (12.0 * step), atol=1e-9)
     np.testing.assert_allclose(gradient, analytic @ work[-1], atol=1e-12)
+
+
+def test_cumulative_residuals_are_differences_of_the_distributions():
+    edges = np.sort(np.random.default_rng(2).uniform(-1.0, 1.0, 40))
+    density = norm.pdf(edges[1:], 0.1, 0.4)
+    table = kernel_table(edges, density)._replace(cumulative=True)
+    column = np.empty(table.t.size + 1)
+    grids._column(table, -0.2, 0.3, column)
+    inside = norm.cdf(edges, -0.2, 0.3)
+    model = (inside[1:] - inside[0]) / (inside[-1] - inside[0])
+    shares = density * np.diff(edges)
+    expected = np.sqrt(np.diff(edges)) * (model - np.cumsum(shares) / shares.sum())
+    np.testing.assert_allclose(column[:-1], expected, atol=1e-14)
+
+
+def test_spread_starts_fill_the_whole_table():
+    points, size, n = np.linspace(0.0, 1.0, 11), 3, 192
+    cdf = points**2
+    start = np.empty((3, size))
+    found = np.empty((n, 2, size))
+    for number in range(1, n + 1):
+        grids._spread(points, cdf, 2.0, number, start)
+        found[number - 1] = start[1:]
+    low, high = np.log(2.0 * np.array(grids._SPREAD_SIGMAS))
+    shares = np.stack([np.interp(found[:, 0], points, cdf), (np.log(found[:, 1]) - low) / (high - low)], axis=1)
+    # About a tenth of the starts lies in each tenth of each variable.
+    for values in shares.reshape(n, -1).T:
+        counts, _ = np.histogram(values, np.linspace(0.0, 1.0, 11))
+        assert np.all(np.abs(counts / (n / 10) - 1.0) < 0.5)
 
 
 @pytest.mark.parametrize("seed", range(40))

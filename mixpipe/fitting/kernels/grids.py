@@ -73,6 +73,19 @@ _HARDLY_WORSE = 1.25
 # If the largest difference of a fit exceeds the tolerance by less than this factor, so many more starts are continued.
 _NEAR_MISS = 4.0
 _SECOND_CHANCES = 4
+# A fit whose largest difference is between these multiples of the tolerance is taken to its minimum before it is
+# compared with the tolerance: where the search stops, the difference may be wrong by a tenth and more.
+_WITHIN, _OUTSIDE = 0.5, 1.5
+# Where a fit leaves more than this fraction of the squared density, the table is noisy, and the sum of squares has many
+# minima. If the cumulative distributions, whose sum of squares has few minima, can be brought nearer than this multiple
+# of the tolerance with one component fewer, this many starts over the whole table look for a fit that is close enough,
+# with these sigmas in units of the table's standard deviation. A single component has hardly more than one minimum. A
+# descent goes on only if it comes near; the last number is the tolerance until then.
+_NOISY = 0.01
+_CAN_BE_NEAR = 1.3
+_SPREAD_STARTS, _SPREAD_STARTS_OF_ONE = 192, 8
+_SPREAD_SIGMAS = (0.05, 1.5)
+_ROUGHLY = 1e-2
 # Components are added only while the sum of squares exceeds this fraction of that of the density. The root mean square
 # of the residual is then 1e-5 of that of the density.
 _DESCRIBED = 1e-10
@@ -96,7 +109,8 @@ _EXACT = {"contract"}
 # lever : array of shape (n_grid,), whose product with a component is the weighted difference of its mean from that of
 #     the table; used for values at points.
 # pull : array of shape (2,) with the weight of a difference of the means, and the mean of the table.
-Table = namedtuple("Table", "t edges root steps y lever pull")
+# cumulative : whether the residuals are those of the cumulative distributions.
+Table = namedtuple("Table", "t edges root steps y lever pull cumulative", defaults=(False,))
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -216,6 +230,21 @@ def _component(table, mean, sigma, out):
 
 
 @njit(cache=True)
+def _view(table, cumulative):
+    """The same table with residuals of the densities or of the cumulative distributions."""
+    return Table(table.t, table.edges, table.root, table.steps, table.y, table.lever, table.pull, cumulative)
+
+
+@njit(cache=True)
+def _cumulate(root, part):
+    """Replace densities times `root` by cumulative distributions times `root`."""
+    total = 0.0
+    for k in range(part.size):
+        total += root[k] * part[k]
+        part[k] = root[k] * total
+
+
+@njit(cache=True)
 def _column(table, mean, sigma, out):
     """A column: the component minus the table, and the weighted difference of their means."""
     n = table.t.size
@@ -228,6 +257,8 @@ def _column(table, mean, sigma, out):
         out[n] = table.pull[0] * (_mean_of_bins(table.edges, mean, sigma)[0] - table.pull[1])
     else:
         out[n] = _dot(table.lever, part)
+    if table.cumulative:
+        _cumulate(table.root, part)
 
 
 @njit(fastmath=_SUMS, forceinline=True, cache=True)
@@ -263,6 +294,9 @@ def _slope(table, mean, sigma, column, of_sigma, out):
     """Derivative of a column with respect to its mean in units of sigma, or to ln sigma."""
     n = table.t.size
     part = out[:n]
+    if table.cumulative:
+        column = np.empty(n + 1)
+        _column(_view(table, False), mean, sigma, column)
     if table.edges.size > 0:
         _slope_of_bins(table.edges, table.root, mean, sigma, of_sigma, part)
     else:
@@ -276,6 +310,8 @@ def _slope(table, mean, sigma, column, of_sigma, out):
         out[n] = table.pull[0] * (by_sigma if of_sigma else by_mean)
     else:
         out[n] = _dot(table.lever, part)
+    if table.cumulative:
+        _cumulate(table.root, part)
 
 
 # Loops are used because assignments to slices take long to compile.
@@ -525,8 +561,8 @@ def _solve(matrix, damping, scales, vector, lower, out):
 
 
 @njit(cache=True)
-def lowest_sigma(t, steps, mean):
-    """Lower bound on sigma: `FLOOR_STEPS` grid steps, interpolated to the mean."""
+def _interval(t, mean):
+    """Index of the grid point below the mean, of the first or the last interval for a mean outside the grid."""
     k = 0
     end = t.size - 1
     while end - k > 1:
@@ -535,8 +571,24 @@ def lowest_sigma(t, steps, mean):
             k = middle
         else:
             end = middle
+    return k
+
+
+@njit(cache=True)
+def lowest_sigma(t, steps, mean):
+    """Lower bound on sigma: `FLOOR_STEPS` grid steps, interpolated to the mean."""
+    k = _interval(t, mean)
     part = min(max((mean - t[k]) / (t[k + 1] - t[k]), 0.0), 1.0)
     return FLOOR_STEPS * ((1.0 - part) * steps[k] + part * steps[k + 1])
+
+
+@njit(cache=True)
+def _slope_of_lowest_sigma(t, steps, mean):
+    """Derivative of `lowest_sigma` with respect to the mean."""
+    if not t[0] < mean < t[-1]:
+        return 0.0
+    k = _interval(t, mean)
+    return FLOOR_STEPS * (steps[k + 1] - steps[k]) / (t[k + 1] - t[k])
 
 
 @njit(cache=True)
@@ -557,26 +609,45 @@ def _clip(table, fit, j):
 
 
 @njit(cache=True)
-def _normal_equations(table, fit, rows, gradient, matrix, scales):
+def _normal_equations(table, fit, rows, gradient, matrix, scales, removed, follows):
     """Products of the rows of the Jacobian, and those of each row with itself without the difference of the means,
-    whose weight is not a reason for short steps; variables that would cross a bound at which they are, are removed.
+    whose weight is not a reason for short steps.
+
+    A variable that would cross a bound at which it is, is removed. If the bound depends on the other variable of the
+    component, the removed one follows it along the bound: `follows` is overwritten by the derivatives of the removed
+    variables with respect to the others, and the rows and the gradient of the others include them.
     """
     t, longest = table.t, _length(table)
     n = gradient.size
+    for a in range(n):
+        j = a // 2
+        mean, sigma = fit[1, j], fit[2, j]
+        removed[a] = False
+        follows[a] = 0.0
+        if a % 2 == 0:
+            reach = BEYOND * sigma * (1.0 - 1e-12)
+            if mean <= t[0] - reach and gradient[a] > 0.0:
+                removed[a], follows[a] = True, -BEYOND
+            elif mean >= t[-1] + reach and gradient[a] < 0.0:
+                removed[a], follows[a] = True, BEYOND
+        elif sigma <= lowest_sigma(t, table.steps, mean) * (1.0 + 1e-12) and gradient[a] > 0.0:
+            removed[a], follows[a] = True, _slope_of_lowest_sigma(t, table.steps, mean)
+        elif sigma >= longest and gradient[a] < 0.0:
+            removed[a] = True
+    for a in range(n):
+        other = a ^ 1
+        if follows[a] != 0.0:
+            if removed[other]:
+                follows[a] = 0.0
+            else:
+                _add(rows[a], follows[a], rows[other])
+                gradient[other] += follows[a] * gradient[a]
     for a in range(n):
         for b in range(a + 1):
             matrix[a, b] = _dot(rows[a], rows[b])
         scales[a] = max(matrix[a, a] - rows[a, t.size] ** 2, 1e-9 * matrix[a, a])
     for a in range(n):
-        j = a // 2
-        mean, sigma = fit[1, j], fit[2, j]
-        if a % 2 == 0:
-            reach = BEYOND * sigma * (1.0 - 1e-12)
-            held = (mean <= t[0] - reach and gradient[a] > 0.0) or (mean >= t[-1] + reach and gradient[a] < 0.0)
-        else:
-            low = lowest_sigma(t, table.steps, mean)
-            held = (sigma <= low * (1.0 + 1e-12) and gradient[a] > 0.0) or (sigma >= longest and gradient[a] < 0.0)
-        if held or not matrix[a, a] > 0.0:
+        if removed[a] or not matrix[a, a] > 0.0:
             for b in range(n):
                 matrix[max(a, b), min(a, b)] = 1.0 if b == a else 0.0
             scales[a] = 1.0
@@ -612,6 +683,8 @@ def descend(table, fit, work, tolerance, max_steps):
     matrix = np.empty((n, n))
     lower = np.empty((n, n))
     scales = np.empty(n)
+    removed = np.empty(n, dtype=np.bool_)
+    follows = np.empty(n)
     step = np.empty(n)
     trial = np.empty((3, size))
     for j in range(size):
@@ -628,7 +701,7 @@ def descend(table, fit, work, tolerance, max_steps):
             if square <= nothing:
                 return square, True, n_steps
             jacobian(table, fit, active, n_active, work, upper, gradient)
-            _normal_equations(table, fit, work[2 * size : 4 * size], gradient, matrix, scales)
+            _normal_equations(table, fit, work[2 * size : 4 * size], gradient, matrix, scales, removed, follows)
             promised = np.inf
             if _solve(matrix, 1e-12, scales, gradient, lower, step):
                 promised = _dot(step, gradient)
@@ -651,6 +724,12 @@ def descend(table, fit, work, tolerance, max_steps):
         for j in range(size):
             trial[1, j] = fit[1, j] - step[2 * j] * fit[2, j]
             trial[2, j] = fit[2, j] * math.exp(-step[2 * j + 1])
+            # A variable that follows a bound stays on it.
+            if follows[2 * j] != 0.0:
+                end = table.t[0] if follows[2 * j] < 0.0 else table.t[-1]
+                trial[1, j] = end + follows[2 * j] * trial[2, j]
+            elif follows[2 * j + 1] != 0.0:
+                trial[2, j] = lowest_sigma(table.t, table.steps, trial[1, j])
             _clip(table, trial, j)
         n_trial, square_trial = evaluate(table, trial, active, work, upper)
         n_steps += 1
@@ -942,6 +1021,20 @@ def _choose(differences):
 
 
 @njit(cache=True)
+def _distance(table, points, cdf, enough, fit, work):
+    """Largest difference between the cumulative distributions of a fit, which is taken to its minimum if this decides
+    whether it is close enough.
+
+    Returns the difference and the number of evaluations.
+    """
+    difference = largest_difference(points, cdf, _finished(table, fit, work))
+    if not _WITHIN * enough < difference < _OUTSIDE * enough:
+        return difference, 0
+    _, _, n_steps = descend(table, fit, work, _THOROUGH_END, _THOROUGH[-1])
+    return largest_difference(points, cdf, _finished(table, fit, work)), n_steps
+
+
+@njit(cache=True)
 def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
     """Largest difference between the cumulative distributions of the best fit of a race, or of another one that
     replaces it because it is close enough.
@@ -951,8 +1044,7 @@ def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
 
     Returns the difference and the number of evaluations.
     """
-    difference = largest_difference(points, cdf, _finished(table, fit, work))
-    n_total = 0
+    difference, n_total = _distance(table, points, cdf, enough, fit, work)
     if enough <= difference < _NEAR_MISS * enough:
         for _ in range(min(_SECOND_CHANCES, reached.size)):
             best = _lowest(reached)
@@ -961,12 +1053,67 @@ def _closest(table, points, cdf, enough, starts, reached, work, max_steps, fit):
             reached[best] = np.inf
             start = starts[best]
             _, _, n_steps = descend(table, start, work, CONVERGED, max_steps)
-            n_total += n_steps
-            other = largest_difference(points, cdf, _finished(table, start, work))
+            other, made = _distance(table, points, cdf, enough, start, work)
+            n_total += n_steps + made
             if other < enough:
                 _copy_fit(start, fit)
                 return other, n_total
     return difference, n_total
+
+
+@njit(cache=True)
+def _quantile(points, cdf, probability):
+    """Inverse of a cumulative distribution, which is linear between the points."""
+    k = 1
+    while k < points.size - 1 and cdf[k] < probability:
+        k += 1
+    step = cdf[k] - cdf[k - 1]
+    part = (probability - cdf[k - 1]) / step if step > 0.0 else 0.5
+    return points[k - 1] + min(max(part, 0.0), 1.0) * (points[k] - points[k - 1])
+
+
+@njit(cache=True)
+def _spread(points, cdf, std, number, start):
+    """Start number 1, 2, ... of a sequence that fills the space of means and sigmas evenly (Roberts 2018): means by the
+    probability below them, and sigmas by their logarithms.
+    """
+    size = start.shape[1]
+    ratio = 2.0
+    for _ in range(30):
+        ratio = (1.0 + ratio) ** (1.0 / (2 * size + 1))
+    low, high = math.log(_SPREAD_SIGMAS[0]), math.log(_SPREAD_SIGMAS[1])
+    for j in range(size):
+        start[1, j] = _quantile(points, cdf, (0.5 + number * ratio ** -(2 * j + 1)) % 1.0)
+        start[2, j] = std * math.exp(low + (high - low) * ((0.5 + number * ratio ** -(2 * j + 2)) % 1.0))
+
+
+@njit(cache=True)
+def _any_within(table, points, cdf, enough, work, max_steps, fit):
+    """Look for a fit that is close enough from many starts, if there can be one; the first one overwrites `fit`.
+
+    Returns whether there is one, and the number of evaluations.
+    """
+    # The first start is the least-squares fit of the cumulative distribution.
+    start = fit.copy()
+    _, _, n_total = descend(_view(table, True), start, work, CONVERGED, max_steps)
+    if largest_difference(points, cdf, _finished(table, start, work)) > _CAN_BE_NEAR * enough:
+        return False, n_total
+    # The weight of a difference of the means is in units of this.
+    std = _MEAN_WEIGHT * math.sqrt(_dot(table.y, table.y)) / table.pull[0]
+    n_starts = _SPREAD_STARTS if fit.shape[1] > 1 else _SPREAD_STARTS_OF_ONE
+    for number in range(n_starts + 1):
+        if number > 0:
+            _spread(points, cdf, std, number, start)
+        for tolerance in (_ROUGHLY, CONVERGED):
+            _, _, n_steps = descend(table, start, work, tolerance, max_steps)
+            difference, made = _distance(table, points, cdf, enough, start, work)
+            n_total += n_steps + made
+            if difference < enough:
+                _copy_fit(start, fit)
+                return True, n_total
+            if difference > _OUTSIDE * enough:
+                break
+    return False, n_total
 
 
 @njit(cache=True)
@@ -1067,7 +1214,12 @@ def search(table, points, cdf, n_components, enough, thorough, work):
                 n_steps += _race(table, starts, work, laps, between, fits, squares[chosen - 1], reached)
                 difference, made = _closest(table, points, cdf, enough, starts, reached, work, between, fits[0])
                 n_steps += made
-                if not difference < enough:
+                within = difference < enough
+                noisy = squares[chosen, 0] > _NOISY * _dot(table.y, table.y)
+                if noisy and enough <= difference < _NEAR_MISS * enough:
+                    within, made = _any_within(table, points, cdf, enough, work, between, fits[0])
+                    n_steps += made
+                if not within:
                     break
                 chosen -= 1
     fit = _kept(store, n_kept, chosen)[0]
@@ -1168,7 +1320,7 @@ def fit_rows(t, edges, widths, steps, densities, n_components, enough, tolerance
     n = t.size
     points = edges if edges.size > 0 else t
     work = np.empty((4 * n_components + 5, n + 1))
-    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n), np.empty(2))
+    table = Table(t, edges, np.sqrt(widths), steps, np.empty(n), np.empty(n), np.empty(2), False)
     cdf = np.empty(points.size)
     for i in range(densities.shape[0]):
         status, total, integral = _prepare(densities[i], widths, table, cdf)

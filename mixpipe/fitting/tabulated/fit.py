@@ -396,8 +396,9 @@ def fit_densities(
         memory map.
     n_components : int or None
         Number of components of each row; fewer if further ones do not lower the squared error. If None, it is chosen
-        for each row: the smallest number for which `ks` is below `tolerance`. If there is none up to `max_components`,
-        it is the smallest one whose `ks` exceeds the best by less than a quarter.
+        for each row: the smallest number for which a minimum of the squared error has a `ks` below `tolerance`. A noisy
+        density has several minima, and the lowest one may follow the noise. If there is none up to `max_components`,
+        it is the smallest number whose `ks` exceeds the best by less than a quarter.
     max_components : int
         Largest number of components that may be chosen.
     tolerance : float
