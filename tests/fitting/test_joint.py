@@ -392,6 +392,19 @@ def test_highest_value_of_the_gradient_function_is_found_by_branch_and_bound():
     assert highest <= bound <= 1.01 * highest
 
 
+def test_bound_holds_where_error_ellipses_cross_outside_the_values():
+    def ellipse(angle):
+        axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return axes @ np.diag([100.0**2, 0.05**2]) @ axes.T
+
+    tilt = 0.5 / 30.0
+    x = np.array([[0.0, 0.0], [0.0, 1.0], [0.0, 10.0], [0.0, 11.0]])
+    cov = np.array([ellipse(tilt), ellipse(-tilt), ellipse(-tilt), ellipse(tilt)])
+    selection = mixpipe.choose_n_components(x, cov=cov, max_components=1, sigma_floor=0)
+    crossings = JointMixture([0.5, 0.5], [[30.0, 0.5], [-30.0, 10.5]], np.zeros((2, 2, 2)))
+    assert crossings.logpdf(x, cov=cov).sum() < selection.loglik_bound
+
+
 def test_rounded_values_are_one_population():
     rng = np.random.default_rng(16)
     x = np.round(rng.normal(0, 1, (800, 2)) * 5) / 5
@@ -532,3 +545,29 @@ def test_ascent_reports_where_it_is():
     assert isinstance(end, Ascent)
     assert end.loglik == likelihood.sums(end.at).loglik
     assert end.remaining_gain < 1e-3
+
+
+def test_rows_in_blocks_are_fitted_like_rows_in_memory(monkeypatch):
+    from mixpipe.fitting.joint import engine
+
+    rng = np.random.default_rng(26)
+    x = np.concatenate([rng.normal(0, 1, (1500, 2)), rng.normal(4, 1, (1000, 2))])
+    x[::9, 0] = np.nan
+    order = rng.permutation(2500)
+    shards = [JointCells.from_rows(x[part], err=0.3, names=["a", "b"]) for part in np.array_split(order, 4)]
+    monkeypatch.setattr(engine, "JOINT_SEARCH_ROWS", 800)
+    found = JointEngine().fits_of_blocks(lambda: iter(shards), 3)
+    whole = mixpipe.choose_n_components(pd.DataFrame(x, columns=["a", "b"]), 0.3, max_components=3)
+    fits = found.results()
+    assert [fit.converged for fit in fits] == [True] * 3
+    for fit, other in zip(fits[:2], whole.fits[:2], strict=True):
+        assert fit.loglik == pytest.approx(other.loglik, abs=1e-3)
+        assert fit.n_data == 2500
+        # The curvature is that of 800 rows.
+        assert fit.uncertainties.means == pytest.approx(other.uncertainties.means, rel=0.15)
+        assert fit.entropy == pytest.approx(other.entropy, abs=1.0)
+        assert fit.effective_rows == pytest.approx(other.effective_rows, rel=1e-2)
+    # No bit depends on the order of the blocks.
+    again = JointEngine().fits_of_blocks(lambda: iter(shards[::-1]), 2).results()[1]
+    assert again.loglik == fits[1].loglik
+    assert np.array_equal(again.mixture.covariances, fits[1].mixture.covariances)

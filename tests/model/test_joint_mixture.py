@@ -94,6 +94,16 @@ def test_bad_mixtures_are_refused(parts, message):
         JointMixture(*parts)
 
 
+def test_errors_that_are_missing_are_refused(rows):
+    mixture, x, _ = rows
+    err = np.where(np.isnan(x), np.nan, 0.1)
+    # Those of missing values are not used.
+    assert np.array_equal(mixture.logpdf(x, err), mixture.logpdf(x, 0.1))
+    err[3] = np.nan
+    with pytest.raises(ValueError, match="the errors of 1 rows are not finite, the first of them row 3"):
+        mixture.logpdf(x, err)
+
+
 def test_unknown_columns_are_refused(rows):
     mixture, _, _ = rows
     with pytest.raises(ValueError, match="no column 'd': expected some of a, b, c"):

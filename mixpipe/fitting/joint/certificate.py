@@ -52,11 +52,14 @@ def loglik_bound(likelihood: Likelihood, ascent: Ascent) -> float:
 def _highest(x: Array, inverse: Any, height: Any) -> float:
     """An upper bound on max over m of sum_i exp(height_i - (x_i - m)' inverse_i (x_i - m) / 2)."""
     low, high = x.min(axis=0), x.max(axis=0)
-    # A maximum lies where its gradient vanishes, within a convex set of centres that the rectangle holds if the metrics
-    # have no correlations, and a margin wider than that of any row if they have.
-    margin = 1e-9 + 0.5 * (high - low)
-    boxes = np.array([np.concatenate([low - margin, high + margin])])
     reached = _at(x, inverse, height, x).max()
+    # With correlated errors the maximum may lie outside the rectangle of the values, but not where all rows together
+    # contribute less than is reached.
+    margin = 1e-9 + 0.01 * float(np.max(high - low))
+    least = np.linalg.eigvalsh(inverse)[:, 0]
+    while np.exp(height - 0.5 * least * margin**2).sum() >= reached:
+        margin *= 2.0
+    boxes = np.array([np.concatenate([low - margin, high + margin])])
     bound = math.inf
     for _ in range(_LEVELS):
         upper = np.concatenate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from mixpipe.fitting.joint.certificate import loglik_bound
 from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
 from mixpipe.fitting.joint.results import result_of
 from mixpipe.fitting.joint.search import Finder, search
+from mixpipe.fitting.joint.stream import StreamLikelihood
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
@@ -34,14 +35,14 @@ class JointFits:
 
     Parameters
     ----------
-    likelihood : Likelihood
+    likelihood : Likelihood or StreamLikelihood
     ascents : list of Ascent
     structure : str
     loglik_bound : float
         No mixture has a higher log-likelihood; nan where it is not known.
     """
 
-    likelihood: Likelihood
+    likelihood: Likelihood | StreamLikelihood
     ascents: list[Ascent]
     structure: str
     loglik_bound: float = math.nan
@@ -78,6 +79,25 @@ class JointEngine:
             ascents = [finish_from(searched, likelihood, ascent, problem.structure) for ascent in ascents]
         bound = loglik_bound(likelihood, ascents[-1]) if last == 0 else math.nan
         return JointFits(likelihood, ascents, problem.structure, bound)
+
+    def fits_of_blocks(
+        self,
+        read: Callable[[], Iterable[JointCells]],
+        max_components: int,
+        *,
+        last: int = 0,
+        structure: str = "full",
+        n_threads: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> JointFits:
+        """As `fits`, for rows that need not fit into memory; see `StreamLikelihood` for `read`."""
+        likelihood = StreamLikelihood(read, JOINT_SEARCH_ROWS, n_threads)
+        searched = likelihood.sample
+        raced = _sample(searched, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
+        ascents = search(Finder(searched, Sample(raced), structure), max_components, progress)[-last:]
+        if likelihood.n_rows > len(searched.cells):
+            ascents = [finish_from(searched, likelihood, ascent, structure) for ascent in ascents]
+        return JointFits(likelihood, ascents, structure)
 
     def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:
         """The maximum reached from a start."""

@@ -118,24 +118,36 @@ class Passes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What a pass over the rows says of a fit beside its parameters.
+    """What a pass over the rows says of a fit beside its parameters, with c the weights and q the responsibilities.
 
     Parameters
     ----------
     entropy : float
         ``-sum_ij c_i q_ij ln q_ij``.
-    effective_rows : ndarray, shape (n_components,)
-        ``(sum c q)^2 / sum c q^2`` with c the weight of a row, or its square for importance weights.
+    first, second : ndarray, shape (n_components,)
+        Sums of c q, and of c q^2, or c^2 q^2 for importance weights.
+    precision, seen : ndarray, shape (n_components, n_dims)
+        Sums of c q times the diagonal of R' T^-1 R, and of c q of the rows in which a column is observed.
     products : ndarray, shape (n_components, k, n_components, k)
         Sums of products of the scores of ln p in the parameters of `Likelihood.curvature`, times squared weights.
-    total_vars : ndarray, shape (n_components, n_dims)
-        Typical total variance of the rows of each component in each column, from the mean of T^-1.
     """
 
     entropy: float
-    effective_rows: Array
+    first: Array
+    second: Array
+    precision: Array
+    seen: Array
     products: Array
-    total_vars: Array
+
+    @property
+    def effective_rows(self) -> Array:
+        """``(sum c q)^2 / sum c q^2`` of each component."""
+        return np.divide(self.first**2, self.second, out=np.zeros_like(self.first), where=self.second > 0.0)
+
+    @property
+    def total_vars(self) -> Array:
+        """Typical total variance of the rows of each component in each column, from the mean of T^-1."""
+        return np.divide(self.seen, self.precision, out=np.full_like(self.seen, np.inf), where=self.precision > 0.0)
 
 
 class Likelihood:
@@ -222,9 +234,7 @@ class Likelihood:
                 shares[:, :, None] * (u**2 - batch.numbers[:, :, diagonal]), axis=(0, 3)
             )
             seen[:, group.columns] += shares.sum(axis=(0, 2))[:, None]
-        total_vars = np.divide(seen, precision, out=np.full_like(seen, np.inf), where=precision > 0.0)
-        rows = np.divide(first**2, second, out=np.zeros(size), where=second > 0.0)
-        return Diagnosis(entropy, rows, products, total_vars)
+        return Diagnosis(entropy, first, second, precision, seen, products)
 
 
 def _indices(group: Group, n_dims: int) -> NDArray[np.intp]:

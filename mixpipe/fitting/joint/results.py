@@ -14,6 +14,7 @@ from mixpipe.fitting.admissible import NEAR_GRAIN
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.joint.ascent import MAX_CURVED, Ascent
 from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.stream import StreamLikelihood
 from mixpipe.fitting.joint.structure import n_params
 from mixpipe.fitting.joint.uncertainty import boundary, covariance_of, null_limits, uncertainties
 from mixpipe.model.joint.cells import JointCells
@@ -27,7 +28,7 @@ _REPEATED_SHARE, _REPEATED_ROWS = 0.05, 5
 _ALMOST = 0.1
 
 
-def result_of(likelihood: Likelihood, ascent: Ascent, structure: str) -> JointFit:
+def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structure: str) -> JointFit:
     """The fit in the units of the data, with uncertainties and warnings."""
     cells, at, scaling = likelihood.cells, ascent.at, likelihood.scaling
     size, n_dims = at.n_components, at.n_dims
@@ -123,7 +124,7 @@ def _occam(cells: JointCells, weights: Array, rows: Array, total_vars: Array) ->
 
 
 def _remarks(
-    likelihood: Likelihood, ascent: Ascent, structure: str, rank: NDArray[np.intp], rows: Array
+    likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structure: str, rank: NDArray[np.intp], rows: Array
 ) -> Iterator[str]:
     cells, at = likelihood.cells, ascent.at
     for reason, number in cells.dropped.items():

@@ -20,17 +20,17 @@ from mixpipe.fitting.joint.structure import project
 from mixpipe.model.joint.blocks import Parameters
 
 # Rounds of the race: steps of each start, and starts that go on.
-_FIRST, _FIRST_KEPT = 4, 28
-_SECOND, _SECOND_KEPT = 8, 18
+_FIRST, _FIRST_KEPT = 4, 20
+_SECOND, _SECOND_KEPT = 8, 8
 _THIRD, _THIRD_KEPT = 400, 4
 # Starts around single rows.
-_N_AROUND = 18
+_N_AROUND = 24
 # Two maxima with log-likelihoods this close are one.
 _SAME = 1e-2
 # Steps to the neighbourhood of a maximum; maxima this close there may be one, and those farther below the best stay so.
 _MANY_STEPS, _NEARLY, _HOPEFUL = 400, 0.02, 1.0
 # Merges and omissions, with insertions after each, that are tried at the same number of components.
-_N_SWAPS, _N_LEFT_OUT, _N_SWAP_INSERTS = 3, 5, 3
+_N_SWAPS, _N_LEFT_OUT, _N_SWAP_INSERTS = 2, 3, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +50,32 @@ class Finder:
     sample: Sample
     structure: str
 
-    def race(self, starts: Iterable[Parameters], n_kept: int = _THIRD_KEPT) -> list[Parameters]:
-        """The best starts after some steps on the sample."""
+    def race(
+        self, starts: Iterable[Parameters], n_kept: int = _THIRD_KEPT, others: Iterable[Parameters] = ()
+    ) -> list[Parameters]:
+        """The best places that starts come to on the sample, if they are still among the best after a few steps.
+
+        Parameters
+        ----------
+        starts : iterable of Parameters
+        n_kept : int
+            Number of places.
+        others : iterable of Parameters
+            Starts that are not left behind.
+        """
         trial = self.sample.likelihood
-        field = [self._admitted(start) for start in starts]
-        runs = [run_em(trial, start, _FIRST, self.structure) for start in field]
+        runs = [run_em(trial, self._admitted(start), _FIRST, self.structure) for start in starts]
         for n_steps, kept in ((_SECOND, _FIRST_KEPT), (_THIRD, _SECOND_KEPT)):
             runs = [
                 ascend(trial, run.at, structure=self.structure, n_em=1, n_steps=n_steps)
                 for run in _distinct(runs)[:kept]
             ]
-        return [run.at for run in _distinct(runs)[:n_kept]]
+        # Starts around single rows begin low and may end high.
+        runs += [
+            ascend(trial, self._admitted(start), structure=self.structure, n_em=N_EM, n_steps=_THIRD)
+            for start in others
+        ]
+        return [run.at for run in _distinct(runs, _NEARLY)[:n_kept]]
 
     def _admitted(self, at: Parameters) -> Parameters:
         covs = project(at.covariances, at.weights, self.structure, self.likelihood.floor)
@@ -89,8 +104,7 @@ class Finder:
         starts = [*inserted(self.sample, fit.at), *split(fit.at)]
         if with_clusters:
             starts += clusters(self.sample, size)
-            starts += around_rows(self.sample, size, _N_AROUND)
-        found = self.finish(self.race(starts))
+        found = self.finish(self.race(starts, others=around_rows(self.sample, size, _N_AROUND)))
         return self.swapped(found)
 
     def fewer(self, fit: Ascent) -> Ascent:

@@ -319,6 +319,13 @@ def content_order(
     x: Array, cov: Array, weights: Array, projections: Array | None = None
 ) -> tuple[NDArray[np.intp], int]:
     """The order of a hash of the contents of the rows, and the number of rows that repeat another one."""
+    state = content_hash(x, cov, weights, projections)
+    order = np.argsort(state, kind="stable")
+    return order, int(np.count_nonzero(np.diff(state[order]) == 0))
+
+
+def content_hash(x: Array, cov: Array, weights: Array, projections: Array | None = None) -> NDArray[np.uint64]:
+    """A hash of the contents of each row."""
     n_values = x.shape[1]
     state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
     lower = zip(*np.tril_indices(n_values), strict=True)
@@ -329,8 +336,7 @@ def content_order(
         # Adding zero turns -0 into 0; all nan are one.
         bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
         state = _stirred(state ^ bits)
-    order = np.argsort(state, kind="stable")
-    return order, int(np.count_nonzero(np.diff(state[order]) == 0))
+    return state
 
 
 def _stirred(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

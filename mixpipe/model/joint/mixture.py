@@ -229,8 +229,11 @@ class JointMixture:
         if values.ndim != 2 or values.shape[1] != self.n_dims:
             raise ValueError(f"x must have shape (n, {self.n_dims}), for {', '.join(self.names)}; found {values.shape}")
         covs = error_covariances(err, cov, *values.shape)
-        unknown = np.isposinf(np.diagonal(covs, axis1=1, axis2=2))
-        values[unknown] = np.nan
+        values[np.isposinf(np.diagonal(covs, axis1=1, axis2=2))] = np.nan
+        missing = np.isnan(values)
+        bad = np.flatnonzero(np.any(~np.isfinite(covs) & ~(missing[:, :, None] | missing[:, None, :]), axis=(1, 2)))
+        if bad.size:
+            raise ValueError(f"the errors of {bad.size} rows are not finite, the first of them row {bad[0]}")
         return values, np.where(np.isfinite(covs), covs, 0.0)
 
     def _slots(self, values: Array, covs: Array) -> Any:

@@ -1,0 +1,135 @@
+"""The likelihood of rows of several columns that need not fit into memory: they are read again for each pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.fitting.joint.likelihood import Diagnosis, Likelihood, Scaling
+from mixpipe.model.joint.blocks import Parameters, Sums
+from mixpipe.model.joint.cells import JointCells, content_hash
+
+_T = TypeVar("_T")
+
+
+def _exact_sum(parts: list[Array]) -> Array:
+    """The sum of arrays, correctly rounded, so that it does not depend on their order."""
+    table = np.stack([part.ravel() for part in parts], axis=1)
+    return np.array([math.fsum(row) for row in table]).reshape(parts[0].shape)
+
+
+class StreamLikelihood:
+    """Log-likelihood and sums over blocks of rows; see `mixpipe.fitting.joint.likelihood.Passes`.
+
+    Blocks are the same in each pass, such as the files of a release or parts of them; no number depends on their order.
+    The curvature is that of a sample of the rows, which their contents choose.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the blocks as `JointCells`, from the first, each time that it is called.
+    most : int
+        Number of rows of the sample.
+    n_threads : int or None
+        Number of threads; all cores by default. No number depends on it.
+
+    Raises
+    ------
+    ValueError
+        For blocks of different columns, or with weights that are not counts.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[JointCells]], most: int, n_threads: int | None = None) -> None:
+        self._read, self._n_threads = read, n_threads
+        sample: list[tuple[NDArray[np.uint64], JointCells]] = []
+        self.n_data, self.n_rows = 0.0, 0
+        dropped: dict[str, int] = {}
+        names: tuple[str, ...] | None = None
+        for block in read():
+            names = names or block.names
+            if block.names != names:
+                raise ValueError(f"a block has the columns {', '.join(block.names)}; expected {', '.join(names)}")
+            if block.weight_kind != "counts":
+                raise ValueError("blocks of rows with importance weights; expected counts")
+            state = content_hash(block.x, block.cov, block.weights, block.projections)
+            sample = _smallest([*sample, (state, block)], most)
+            self.n_data += block.n_data
+            self.n_rows += len(block)
+            for reason, number in block.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + number
+        if names is None:
+            raise ValueError("no rows")
+        # The grain is that of the sample, in which fewer rows are closer together than in all.
+        cells = _joined([block for _, block in sample]).ordered()
+        self.cells = replace(cells, n_data=self.n_data, dropped=dropped, n_repeated=0)
+        self.sample = Likelihood(cells, n_threads=n_threads)
+        self.scaling: Scaling = self.sample.scaling
+        self.floor = self.sample.floor
+        self.n_passes = 0
+
+    def _over_blocks(self, task: Callable[[Likelihood], _T]) -> Iterator[_T]:
+        self.n_passes += 1
+        for block in self._read():
+            yield task(Likelihood(block, self.scaling, self._n_threads))
+
+    def sums(self, at: Parameters) -> Sums:
+        """One pass over all blocks."""
+        parts = list(self._over_blocks(lambda block: block.sums(at)))
+        return Sums(
+            math.fsum(part.loglik for part in parts),
+            *(_exact_sum([getattr(part, name) for part in parts]) for name in ("q", "slopes", "curls")),
+        )
+
+    def curvature(self, at: Parameters) -> Array:
+        """The Hessian of the sample, for as many rows as all; see `Likelihood.curvature`."""
+        return self.sample.curvature(at) * (self.n_data / self.sample.n_data)
+
+    def curvature_of_sample(self, at: Parameters, most: int) -> Array:
+        """As `curvature`: the sample is fixed."""
+        del most
+        return self.curvature(at)
+
+    def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
+        """Entropy and effective rows, in one pass over all blocks."""
+        parts = list(self._over_blocks(lambda block: block.diagnosis(at, with_products=with_products)))
+        first = _exact_sum([part.first for part in parts])
+        second = _exact_sum([part.second for part in parts])
+        precision, seen = (_exact_sum([getattr(part, name) for part in parts]) for name in ("precision", "seen"))
+        return Diagnosis(math.fsum(part.entropy for part in parts), first, second, precision, seen, parts[0].products)
+
+
+def _smallest(
+    parts: list[tuple[NDArray[np.uint64], JointCells]], most: int
+) -> list[tuple[NDArray[np.uint64], JointCells]]:
+    """The rows with the smallest hashes."""
+    states = np.concatenate([state for state, _ in parts])
+    if states.size <= most:
+        return parts
+    limit = np.partition(states, most - 1)[most - 1]
+    kept = []
+    for state, block in parts:
+        rows = np.flatnonzero(state <= limit)
+        if rows.size:
+            kept.append((state[rows], block.subset(rows)))
+    return kept
+
+
+def _joined(blocks: list[JointCells]) -> JointCells:
+    """All rows of some blocks."""
+    first = blocks[0]
+    projections = None if first.projections is None else np.concatenate([block.projections for block in blocks])
+    return JointCells.from_rows(
+        np.concatenate([block.x for block in blocks]),
+        cov=np.concatenate([block.cov for block in blocks]),
+        weights=np.concatenate([block.weights for block in blocks]),
+        weight_kind="counts",
+        names=first.names,
+        projections=projections,
+        sigma_floor=first.floors if all(one.cause == "given" for one in first.resolutions) else None,
+    )
