@@ -20,6 +20,7 @@ from benchmarks import (
     exactness,
     few_rows,
     hard,
+    joint,
     limits,
     memory,
     passes,
@@ -55,6 +56,7 @@ PARTS = {
     "scale": scale,
     "clusters": clusters,
     "start": start,
+    "joint": joint,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
