@@ -228,6 +228,7 @@ def page(result: dict[str, Any]) -> str:
             "of each row (`benchmarks.joint.simulated`). scikit-learn ignores the errors; pygmmis and astroML use "
             "them. All times are processor times on one thread, so that they depend little on what else the machine "
             "does.",
+            "![Nanoseconds of a pass by code, and passes to a maximum of mixpipe and of EM](figures/joint.png)",
             *_cost_page(result["cost"]),
             *_climb_page(result["climbs"]),
             *_stop_page(result["stops"]),
