@@ -7,6 +7,8 @@ from scipy.stats import multivariate_normal
 from benchmarks import joint
 from mixpipe.fitting.joint.ascent import ascend, run_em
 
+SEEDS = {"mixpipe": (1,), "pygmmis": (1,), "astroML": (1,)}
+
 
 def test_simulated_rows_have_the_moments_of_the_mixture_and_the_errors() -> None:
     n_data = 100_000
@@ -60,7 +62,7 @@ def test_passes_are_counted_to_the_maximum_that_is_reached() -> None:
 
 def test_no_fit_lies_above_the_best_that_is_known() -> None:
     pytest.importorskip("sklearn")
-    row = joint.stop(2, 2, 200, (1,), 3)
+    row = joint.stop(2, 2, 200, SEEDS, 3)
     values = [value for name in row["short"] for value in row["short"][name] if not isinstance(value, str)]
     assert min(values) >= 0.0
     assert row["short"]["mixpipe"][0] < joint.ARRIVED
@@ -72,7 +74,7 @@ def test_the_page_has_all_parts() -> None:
     result = {
         "cost": [joint.pass_cost(2, 2, rows)],
         "climbs": [joint.climb(2, 2, 300, 1, max_em=30)],
-        "stops": [joint.stop(2, 2, 200, (1,), 1)],
+        "stops": [joint.stop(2, 2, 200, SEEDS, 1)],
         "choices": [joint.choice(300, 2)],
     }
     text = joint.page(result)
