@@ -302,8 +302,8 @@ def _climb_page(rows: list[dict[str, Any]]) -> list[str]:
     n_open = sum(not row["converged"] for row in rows)
     return [
         f"**Passes to a maximum** from a random start, to within {ARRIVED:g} nats of the maximum that the climb "
-        f"reaches; {CLIMB_ROWS:,} rows, {len(CLIMB_SEEDS)} seeds for each problem. *Hessians*: passes for one before "
-        "that, which are not counted. "
+        f"reaches; {CLIMB_ROWS:,} rows, {len(CLIMB_SEEDS)} seeds for each problem. *Hessians*: how many are "
+        "computed before that, each at the cost given above, and not counted as passes. "
         f"EM makes {MAX_EM:,} passes; the maximum that it is on the way to is found by climbing on from its end. *EM "
         "short*: nats that are then left. *Higher*: nats by which the maximum of mixpipe's climb lies above that of "
         "EM from the same start, 0 if they are the same.",
