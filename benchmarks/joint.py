@@ -328,7 +328,7 @@ def _stop_page(rows: list[dict[str, Any]]) -> list[str]:
         for name, values in row["short"].items():
             errors = [value for value in values if isinstance(value, str)]
             short = errors[0] if errors else ", ".join(_nats(value) for value in sorted(values))
-            body.append([row["n_dims"], name, short, number(row["seconds"][name])])
+            body.append([row["n_dims"], name, short, number(None if errors else row["seconds"][name])])
     random = ", ".join(f"{row['from_random']} of {row['n_starts']} (d = {row['n_dims']})" for row in rows)
     return [
         "**Where default fits stop**: nats of the log-likelihood, with errors, below the best known for the same "

@@ -68,6 +68,14 @@ def test_no_fit_lies_above_the_best_that_is_known() -> None:
     assert row["short"]["mixpipe"][0] < joint.ARRIVED
 
 
+def test_a_peer_that_fails_is_listed_with_its_error() -> None:
+    def short(value: float | str) -> dict:
+        return {"n_dims": 2, "from_random": 1, "n_starts": 1, "short": {"peer": [value]}, "seconds": {"peer": 2.0}}
+
+    assert "| 2 | peer | 7 | 2 |" in joint._stop_page([short(7.0)])[1]
+    assert "| 2 | peer | ImportError: none | – |" in joint._stop_page([short("ImportError: none")])[1]
+
+
 def test_the_page_has_all_parts() -> None:
     pytest.importorskip("sklearn")
     rows = dict.fromkeys(joint.PASS_ROWS, 300)
