@@ -20,6 +20,7 @@ from benchmarks import (
     exactness,
     few_rows,
     hard,
+    joint,
     limits,
     memory,
     passes,
@@ -30,7 +31,7 @@ from benchmarks import (
     start,
     unusual,
 )
-from benchmarks.figure import draw, draw_scale
+from benchmarks.figure import draw, draw_joint, draw_scale
 from benchmarks.measure import between_marks, machine, timed, write_text
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,7 @@ PARTS = {
     "scale": scale,
     "clusters": clusters,
     "start": start,
+    "joint": joint,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
@@ -113,6 +115,8 @@ def main() -> None:
         draw({name: run["result"] for name, run in measured.items()}, FIGURE)
     if "scale" in measured:
         draw_scale(measured["scale"]["result"], FIGURE.with_name("scale.png"))
+    if "joint" in measured:
+        draw_joint(measured["joint"]["result"], FIGURE.with_name("joint.png"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cost of a pass, time to choose M, and deficits, side by side; time and memory against the number of rows."""
+"""Cost of a pass, time to choose M, and deficits; time and memory against the number of rows; several columns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.arrival import deficits
+from benchmarks.joint import ARRIVED, MAX_EM
 from benchmarks.measure import number
 from mixpipe.base.files import write_file
 from mixpipe.report.figures.style import COMPONENT_COLOURS, DATA_COLOUR
@@ -114,3 +115,51 @@ def draw_scale(result: dict[str, Any], path: Path) -> None:
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))
+
+
+def draw_joint(result: dict[str, Any], path: Path) -> None:
+    """Write the figure of several columns: cost of a pass, and passes to a maximum."""
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    cost, passes = figure.subplots(1, 2, width_ratios=(1.0, 1.15))
+    codes = ("mixpipe", "scikit-learn", "pygmmis", "astroML")
+    n_dims = [row["n_dims"] for row in result["cost"]]
+    styles = zip(codes, (COMPONENT_COLOURS[0], DATA_COLOUR, *COMPONENT_COLOURS[1:3]), "os^D", strict=True)
+    for name, colour, marker in styles:
+        points = [(row["n_dims"], row[name]) for row in result["cost"] if not isinstance(row[name], str)]
+        if points:
+            cost.semilogy(*zip(*points, strict=True), marker + "-", color=colour, ms=5)
+            label = f"{name}\n(no errors)" if name == "scikit-learn" else name
+            cost.annotate(label, points[-1], (7, 0), textcoords="offset points", va="center", fontsize=8)
+    cost.set_xticks(n_dims)
+    cost.set_xlim(min(n_dims) - 0.2, max(n_dims) + 1.2)
+    cost.set_xlabel("columns")
+    cost.set_ylabel("ns per row and component")
+    cost.set_title("One pass over the data\nM = 8, one thread", fontsize=9, loc="left")
+    _draw_climbs(passes, result["climbs"])
+    for axes in (cost, passes):
+        axes.spines[["top", "right"]].set_visible(False)
+    write_file(path, lambda temporary: figure.savefig(temporary, dpi=160, metadata={"Software": None}))
+
+
+def _draw_climbs(axes: Axes, climbs: Sequence[dict[str, Any]]) -> None:
+    """Passes of every climb, those that did not arrive as open marks at the last pass."""
+    problems = list(dict.fromkeys((row["n_dims"], row["n_components"]) for row in climbs))
+    series = (("passes", -0.16, COMPONENT_COLOURS[0], "mixpipe"), ("em", 0.16, DATA_COLOUR, "EM"))
+    for key, shift, colour, label in series:
+        for row in climbs:
+            # Seeds lie beside each other, so that no mark hides another.
+            x = problems.index((row["n_dims"], row["n_components"])) + shift + 0.07 * (row["seed"] - 2)
+            arrived = row[key] is not None
+            y = row[key] if arrived else MAX_EM
+            axes.semilogy(x, y, "o", color=colour, mfc=colour if arrived else "none", ms=5)
+        axes.semilogy([], [], "o", color=colour, label=label)
+    axes.semilogy([], [], "o", color=DATA_COLOUR, mfc="none", label=f"EM, not there after {MAX_EM:,}")
+    axes.set_xticks(range(len(problems)), [f"{d}, {m}" for d, m in problems])
+    axes.set_xlabel("columns, M")
+    axes.set_ylabel("passes")
+    axes.set_ylim(10, 4 * MAX_EM)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper left", columnspacing=1.0, handletextpad=0.2)
+    axes.set_title(
+        f"Passes to within {ARRIVED:g} nats of a maximum\n10,000 rows, random starts", fontsize=9, loc="left"
+    )

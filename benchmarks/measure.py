@@ -32,6 +32,13 @@ def seconds(task: Callable[[], object]) -> float:
     return timed(task)[1]
 
 
+def processor_seconds(task: Callable[[], object]) -> float:
+    """Processor time of one call, which depends little on what else the machine does."""
+    start = time.process_time()
+    task()
+    return time.process_time() - start
+
+
 def best_of(repeats: int, task: Callable[[], object]) -> tuple[float, float]:
     """The shortest wall time of several calls, and the longest as a multiple of it."""
     times = [seconds(task) for _ in range(repeats)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +9,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 
 from benchmarks.constrained import Problem, solve
-from benchmarks.measure import number, table
+from benchmarks.measure import number, processor_seconds, table
 from mixpipe.fitting.tabulated.fit import fit_densities
 from mixpipe.model.mixture import Mixture
 
@@ -38,21 +36,14 @@ def _density(t: np.ndarray, *parameters: float) -> np.ndarray:
     return np.sum(weights / (np.sqrt(2.0 * np.pi) * sigmas) * np.exp(-0.5 * ((t - means) / sigmas) ** 2), axis=0)
 
 
-def _processor_seconds(task: Callable[[], object]) -> float:
-    """Processor time of one call in one thread, which does not depend on what else the machine does."""
-    start = time.process_time()
-    task()
-    return time.process_time() - start
-
-
 def measure() -> dict[str, Any]:
     """PDFs a second, and how close the fits are."""
     grid, truth, densities = problems(N_PDFS)
     fit_densities(grid, densities[:2], N_COMPONENTS, n_threads=1)
     fit_densities(grid, densities[:2], n_threads=1)
     result: dict[str, Any] = {}
-    result["rate"] = N_PDFS / _processor_seconds(lambda: fit_densities(grid, densities, N_COMPONENTS, n_threads=1))
-    result["rate_choice"] = N_PDFS / _processor_seconds(lambda: fit_densities(grid, densities, n_threads=1))
+    result["rate"] = N_PDFS / processor_seconds(lambda: fit_densities(grid, densities, N_COMPONENTS, n_threads=1))
+    result["rate_choice"] = N_PDFS / processor_seconds(lambda: fit_densities(grid, densities, n_threads=1))
     fitted = fit_densities(grid, densities, N_COMPONENTS)
     result["ks_99"] = float(np.quantile(fitted.ks, 0.99))
     result["exact"] = float(np.mean(fitted.l2 < 1e-8 * np.mean(densities**2, axis=1) * (grid[-1] - grid[0])))
@@ -63,11 +54,11 @@ def measure() -> dict[str, Any]:
             with suppress(RuntimeError):  # it has not converged
                 curve_fit(_density, grid, density, start, maxfev=10_000)
 
-    result["rate_truth"] = N_PEER / min(_processor_seconds(lambda: peer(1.0)) for _ in range(2))
-    result["rate_beside"] = N_PEER / min(_processor_seconds(lambda: peer(1.1)) for _ in range(2))
+    result["rate_truth"] = N_PEER / min(processor_seconds(lambda: peer(1.0)) for _ in range(2))
+    result["rate_beside"] = N_PEER / min(processor_seconds(lambda: peer(1.1)) for _ in range(2))
     rng = np.random.default_rng(1)
     few = [Problem(grid, density) for density in densities[:N_CONSTRAINED]]
-    result["rate_constrained"] = len(few) / _processor_seconds(
+    result["rate_constrained"] = len(few) / processor_seconds(
         lambda: [solve(each, N_COMPONENTS, 1, rng, None) for each in few]
     )
     return result

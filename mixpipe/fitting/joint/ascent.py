@@ -30,11 +30,13 @@ _MAX_NEWTON = 12
 # Beyond this number of parameters there is no Hessian: its inverse would take longer than all else.
 MAX_CURVED = 400
 # Passes over all rows after a search on some, and the promise at which they end.
-_MAX_FINISHING, _POLISHED_ON_ALL = 12, 1e-5
+_MAX_FINISHING, _POLISHED_ON_ALL = 60, 1e-5
 # Largest change of a component in one step, in units of its width.
 _LONGEST = 1.0
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 25
+# Least curvature in a metric, in the same units.
+_LEAST_CURVATURE = 1e-3
 # Curvature above this, in units in which that of an isolated component is -1, is a way up and no rounding.
 _FLAT = 1e-7
 # Parts of the variance below which a direction is tried without any width.
@@ -99,6 +101,7 @@ class Climb:
 
     def __init__(self, likelihood: Passes, start: Ascent, structure: str) -> None:
         self._likelihood = likelihood
+        self._metric: tuple[Array, Array] | None = None
         self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor)
         self.theta = np.zeros(self.chart.n_coordinates)
         self.at = self.chart.point(self.theta)
@@ -120,12 +123,20 @@ class Climb:
             share = (step @ direction) / product
             direction -= share * change
             used.append(share)
-        if self._pairs:
+        if self._metric is not None:
+            axes, roots = self._metric
+            direction = axes @ ((axes.T @ direction) / roots)
+        elif self._pairs:
             step, change, product = self._pairs[-1]
             direction *= product / (change @ change)
         for (step, change, product), share in zip(self._pairs, reversed(used), strict=True):
             direction += step * (share - (change @ direction) / product)
         return direction
+
+    def use_metric(self, hessian: Array) -> None:
+        """Take the first guess of the curvature from a Hessian, such as that of a sample of the rows."""
+        roots, axes = np.linalg.eigh(hessian)
+        self._metric = axes, np.maximum(np.abs(roots), _LEAST_CURVATURE)
 
     def step(self) -> bool:
         """One step up; False if none was found."""
@@ -226,29 +237,16 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
     ascent : Ascent
         The maximum over the sample.
     """
-    chart = Chart(ascent.at, likelihood.n_data, structure, likelihood.floor)
-    theta = chart.locate(ascent.at)
-    factor = likelihood.n_data / searched.n_data
-    information = -factor * chart.hessian(theta, ascent.at, ascent.sums, searched.curvature(ascent.at))
-    roots, axes = np.linalg.eigh(information)
-    steep = roots > _FLAT
-    at = ascent.at
-    sums = likelihood.sums(at)
-    gain = math.inf
-    for _ in range(_MAX_FINISHING):
-        slopes = axes.T @ chart.gradient(theta, at, sums)
-        step = axes[:, steep] @ (slopes[steep] / roots[steep])
-        if 0.5 * float(slopes[steep] @ (slopes[steep] / roots[steep])) < _POLISHED_ON_ALL:
-            gain = 0.5 * float(slopes[steep] @ (slopes[steep] / roots[steep]))
-            break
-        other = chart.point(theta + step)
-        others = likelihood.sums(other)
-        if not others.loglik >= sums.loglik - TOLERANCE:
-            break
-        theta, at, sums = theta + step, other, others
-    if gain >= TOLERANCE or _ways_out(at, sums, likelihood.floor):
-        return ascend(likelihood, at, structure=structure, n_em=0)
-    return Ascent(at, sums, True, gain)
+    climb = Climb(likelihood, ascent, structure)
+    if climb.chart.n_coordinates <= MAX_CURVED:
+        factor = likelihood.n_data / searched.n_data
+        near = searched.sums(climb.at)
+        climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
+    end = _quasi_newton(climb, _MAX_FINISHING, _POLISHED_ON_ALL)
+    end = _without_width(likelihood, end, structure)
+    if climb.promised >= TOLERANCE or _ways_out(end.at, end.sums, likelihood.floor):
+        return ascend(likelihood, end.at, structure=structure, n_em=0)
+    return Ascent(end.at, end.sums, True, climb.promised)
 
 
 def _ways_out(at: Parameters, sums: Sums, floor: Array) -> list[tuple[int, Array]]:

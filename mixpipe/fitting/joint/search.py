@@ -27,8 +27,8 @@ _THIRD, _THIRD_KEPT = 400, 4
 _N_AROUND = 24
 # Two maxima with log-likelihoods this close are one.
 _SAME = 1e-2
-# Steps to the neighbourhood of a maximum; maxima this close there may be one, and those farther below the best stay so.
-_MANY_STEPS, _NEARLY, _HOPEFUL = 400, 0.02, 1.0
+# Steps to the neighbourhood of a maximum, in which values this close are those of one.
+_MANY_STEPS, _NEARLY = 400, 0.02
 # Merges and omissions, with insertions after each, that are tried at the same number of components.
 _N_SWAPS, _N_LEFT_OUT, _N_SWAP_INSERTS = 2, 3, 2
 
@@ -82,17 +82,16 @@ class Finder:
         return Parameters(at.weights, at.means, covs)
 
     def finish(self, starts: Iterable[Parameters]) -> Ascent:
-        """The best maximum that is reached from any of the starts."""
-        near = _distinct(
-            [
-                ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start), n_steps=_MANY_STEPS)
-                for start in starts
-            ],
-            _NEARLY,
-        )
-        hopeful = [end for end in near if end.loglik > near[0].loglik - _HOPEFUL]
-        ends = [ascend(self.likelihood, end.at, structure=self.structure, n_em=0) for end in hopeful]
+        """The best place that any of the starts comes to, near its maximum."""
+        ends = [
+            ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start), n_steps=_MANY_STEPS)
+            for start in starts
+        ]
         return max(ends, key=lambda end: end.loglik)
+
+    def maximum(self, fit: Ascent) -> Ascent:
+        """The maximum near a place."""
+        return ascend(self.likelihood, fit.at, structure=self.structure, n_em=0)
 
     def first(self) -> Ascent:
         """The fit with one component."""
@@ -156,7 +155,7 @@ def search(finder: Finder, max_components: int, progress: Callable[[int], None] 
     progress : callable or None
         Called with the number of components whenever a fit has been found.
     """
-    forward = [finder.first()]
+    forward = [finder.maximum(finder.first())]
     best: list[Ascent] = []
     for size in range(1, max_components + 1):
         forward.append(finder.more(forward[-1]))
@@ -167,7 +166,7 @@ def search(finder: Finder, max_components: int, progress: Callable[[int], None] 
         if best and best[-1].loglik > forward[size - 2].loglik:
             other = finder.more(best[-1], with_clusters=False)
             fit = max(fit, other, key=lambda end: end.loglik)
-        best.append(fit)
+        best.append(finder.maximum(fit))
         if progress is not None:
             progress(size)
     return best
