@@ -205,14 +205,15 @@ def test_weights_that_are_counts_equal_repeated_rows_and_importance_has_no_scale
     )
     assert counted.loglik == pytest.approx(repeated.loglik, abs=1e-8)
     assert counted.bic == pytest.approx(repeated.bic, abs=1e-7)
-    assert counted.uncertainties.means == pytest.approx(repeated.uncertainties.means, rel=1e-6)
+    # Climbs end within 1e-9 nats of the maximum, some 3e-5 uncertainties from it.
+    assert counted.uncertainties.means == pytest.approx(repeated.uncertainties.means, rel=1e-5)
     shares = np.random.default_rng(6).uniform(0.2, 1.0, 150)
     one, other = (
         mixpipe.fit_mixture(x, cov=cov, n_components=2, weights=factor * shares, sigma_floor=0) for factor in (1.0, 7.3)
     )
     assert one.n_data == pytest.approx(shares.sum() ** 2 / np.sum(shares**2))
     assert one.bic == pytest.approx(other.bic, abs=1e-6)
-    assert one.uncertainties.means == pytest.approx(other.uncertainties.means, rel=1e-6)
+    assert one.uncertainties.means == pytest.approx(other.uncertainties.means, rel=1e-5)
 
 
 def test_uncertainties_of_importance_weights_are_those_of_the_sandwich():

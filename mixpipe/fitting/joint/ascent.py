@@ -76,7 +76,7 @@ class Ascent:
 def em_step(at: Parameters, sums: Sums, structure: str, floor: Array) -> Parameters:
     """One step of extreme deconvolution (Bovy, Hogg & Roweis 2011, equation 16) from the sums of a pass."""
     shares = np.maximum(sums.q, 1e-12)
-    steps = np.einsum("jab,jb->ja", at.covariances, sums.slopes) / shares[:, None]
+    steps = (at.covariances @ sums.slopes[:, :, None])[:, :, 0] / shares[:, None]
     inner = at.covariances @ sums.curls @ at.covariances / shares[:, None, None]
     # A component without rows stays where it is.
     empty = sums.q <= 1e-12

@@ -75,10 +75,10 @@ class Sample:
 
 
 def _positive(matrix: Array, least: Array) -> Array:
-    """A covariance with at least some variance in each direction, in units of the least variances of the columns."""
+    """Covariances with at least some variance in each direction, in units of the least variances of the columns."""
     scale = np.sqrt(least)
     roots, axes = np.linalg.eigh(matrix / (scale[:, None] * scale))
-    return np.asarray((axes * np.maximum(roots, 1.0)) @ axes.T * (scale[:, None] * scale))
+    return np.asarray((axes * np.maximum(roots, 1.0)[..., None, :]) @ axes.swapaxes(-1, -2) * (scale[:, None] * scale))
 
 
 def _with(at: Parameters, mean: Array, covariance: Array, weight: float) -> Parameters:
@@ -103,7 +103,7 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
     covs = np.concatenate([at.covariances[nearest[k]] * np.array(_SCALES)[:, None, None] for k in places])
     around, scatters = _neighbourhoods(sample, places, halves[nearest[places]])
     means, covs = np.concatenate([means, around]), np.concatenate([covs, scatters]) + 1e-6 * np.eye(at.n_dims)
-    where = np.concatenate([np.repeat(places, len(_SCALES)), np.repeat(places, len(around) // len(places))])
+    where = np.concatenate([np.repeat(places, len(_SCALES)), np.tile(places, len(around) // len(places))])
     trial = Parameters(np.full(len(means), 1.0 / len(means)), means, covs)
     shares, trial_logs = sample.responsibilities(trial)
     with np.errstate(over="ignore", under="ignore"):
@@ -130,18 +130,21 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
 
 def _neighbourhoods(sample: Sample, places: Array, halves: Array) -> tuple[Array, Array]:
     """Means and intrinsic scatters of the rows nearest to some rows, in the metrics of their components."""
-    means, covs = [], []
     least = 1e-4 * np.diagonal(sample.covariance)
-    for k, half in zip(places, halves, strict=True):
-        distance = np.sum(((sample.x - sample.x[k]) @ half.T) ** 2, axis=1)
-        for number in _NEIGHBOURS:
-            if number >= len(distance):
-                continue
-            rows = np.argpartition(distance, number)[:number]
-            mean = sample.x[rows].mean(axis=0)
-            away = sample.x[rows] - mean
-            means.append(mean)
-            covs.append(_positive(away.T @ away / number - np.diag(sample.noise[rows].mean(axis=0)), least))
+    distances = np.stack(
+        [np.sum(((sample.x - sample.x[k]) @ half.T) ** 2, axis=1) for k, half in zip(places, halves, strict=True)]
+    )
+    means, covs = [], []
+    for number in _NEIGHBOURS:
+        if number >= distances.shape[1]:
+            continue
+        rows = np.argpartition(distances, number, axis=1)[:, :number]
+        near = sample.x[rows]
+        mean = near.mean(axis=1)
+        away = near - mean[:, None]
+        noise = sample.noise[rows].mean(axis=1)[:, :, None] * np.eye(sample.x.shape[1])
+        means.append(mean)
+        covs.append(_positive(away.swapaxes(1, 2) @ away / number - noise, least))
     n_dims = sample.x.shape[1]
     return np.array(means).reshape(-1, n_dims), np.array(covs).reshape(-1, n_dims, n_dims)
 

@@ -41,6 +41,7 @@ class Chart:
         self.n_data, self._floor = n_data, np.diag(floor)
         self._lower = lower_triangle(at.n_dims)
         self._on_diagonal = self._lower[0] == self._lower[1]
+        self._halves = np.where(self._on_diagonal, np.sqrt(0.5), 1.0)
         self._log_weights = np.log(np.maximum(at.weights, WEIGHT_FLOOR))
         self._means = at.means
         self._roots = np.sqrt(np.maximum(n_data * at.weights, _LEAST_ROWS))
@@ -94,11 +95,10 @@ class Chart:
         """Logits, means and matrices E - I, in units of one row."""
         full = self._basis @ theta
         size, n_dims = self._size, self._n_dims
-        logits, mu, eps = np.split(full, [size, size * (1 + n_dims)])
+        logits, mu, eps = full[:size], full[size : size * (1 + n_dims)], full[size * (1 + n_dims) :]
         roots = self._roots[:, None]
         shapes = np.zeros((size, n_dims, n_dims))
-        eps = eps.reshape(size, -1) / roots
-        shapes[:, self._lower[0], self._lower[1]] = np.where(self._on_diagonal, eps / np.sqrt(2.0), eps)
+        shapes[:, self._lower[0], self._lower[1]] = eps.reshape(size, -1) * (self._halves / roots)
         return logits / self._roots, mu.reshape(size, n_dims) / roots, shapes
 
     def _shapes(self, theta: Array) -> Array:
@@ -110,7 +110,7 @@ class Chart:
         logits = self._log_weights + logits
         weights = np.exp(logits - logits.max())
         weights = np.maximum(weights / weights.sum(), WEIGHT_FLOOR)
-        means = self._means + np.einsum("jab,jb->ja", self._factors, mu)
+        means = self._means + (self._factors @ mu[:, :, None])[:, :, 0]
         halves = self._factors @ (shapes + np.eye(self._n_dims))
         return Parameters(weights, means, halves @ np.swapaxes(halves, 1, 2) + self._floor)
 
@@ -132,16 +132,15 @@ class Chart:
     def length(self, step: Array) -> float:
         """The largest change of a component: of its mean or its shape in units of its width, or of its ln w."""
         logits, mu, shapes = self._split(step)
-        return float(max(np.abs(logits).max(), np.linalg.norm(mu, axis=1).max(), np.abs(shapes).max()))
+        return float(max(np.abs(logits).max(), np.sqrt((mu * mu).sum(axis=1).max()), np.abs(shapes).max()))
 
     def gradient(self, theta: Array, at: Parameters, sums: Sums) -> Array:
         """Gradient of the log-likelihood from the sums of a pass."""
         roots = self._roots
         logits = (sums.q - sums.q.sum() * at.weights) / roots
-        means = np.einsum("jab,ja->jb", self._factors, sums.slopes) / roots[:, None]
-        inner = np.swapaxes(self._factors, 1, 2) @ sums.curls @ self._factors @ self._shapes(theta)
-        shapes = inner[:, self._lower[0], self._lower[1]] / roots[:, None]
-        shapes = np.where(self._on_diagonal, shapes / np.sqrt(2.0), shapes)
+        means = (sums.slopes[:, None, :] @ self._factors)[:, 0] / roots[:, None]
+        inner = self._factors.swapaxes(1, 2) @ sums.curls @ (self._factors @ self._shapes(theta))
+        shapes = inner[:, self._lower[0], self._lower[1]] * (self._halves / roots[:, None])
         return np.asarray(np.concatenate([logits, means.ravel(), shapes.ravel()]) @ self._basis)
 
     def jacobian(self, theta: Array) -> Array:

@@ -44,6 +44,9 @@ def project(covariances: Array, weights: Array, structure: str, floor: Array) ->
         found = np.zeros_like(excess)
         found[:, np.arange(n_dims), np.arange(n_dims)] = diagonal
         return found + np.diag(floor)
+    if not floor.any():
+        # A step of extreme deconvolution keeps them positive semidefinite.
+        return np.array(covariances)
     roots, axes = np.linalg.eigh(excess)
     if roots.min() >= 0.0:
         return np.array(covariances)
