@@ -21,6 +21,7 @@ from benchmarks import (
     few_rows,
     hard,
     joint,
+    joint_studies,
     limits,
     memory,
     passes,
@@ -57,6 +58,7 @@ PARTS = {
     "clusters": clusters,
     "start": start,
     "joint": joint,
+    "joint_studies": joint_studies,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
