@@ -162,7 +162,8 @@ def page(result: dict[str, Any]) -> str:
     blocks = [
         f"The search against the best of {result['n_starts']} random starts, each climbed to its maximum: "
         f"{len(short)} problems of 200 to 1,000 rows in 2, 3 and 5 columns with 2 to 5 overlapping components and "
-        f"errors, half of them with a tenth of the values missing, fitted with one component fewer to one more than there are. "
+        f"errors, half of them with a tenth of the values missing, fitted with one component fewer to one more than "
+        f"there are. "
         f"The search comes within {SAME:g} nats of the best of the starts in {100 * np.mean(short <= SAME):.0f} %, and "
         f"above it in {100 * np.mean(short < -SAME):.0f} %."
     ]
@@ -200,8 +201,9 @@ def page(result: dict[str, Any]) -> str:
             for line in result["clusters"]
         ]
         blocks += [
-            "Two open clusters on one line of sight (Gaia EDR3 members, compilation by Almeida et al.), by parallax and "
-            "proper motions alone: M chosen by BIC, BIC of two components above that, and per cent of the stars that two "
+            "Two open clusters on one line of sight (Gaia EDR3 members, compilation by Almeida et al.), by parallax "
+            "and proper motions alone: M chosen by BIC, BIC of two components above that, and per cent of the stars "
+            "that two "
             "components assign as the lists of members do:",
             table(["clusters", "stars", "M", "BIC of two", "right"], body),
         ]

@@ -9,6 +9,18 @@ from mixpipe.model.joint.cells import JointCells
 STRUCTURES = ("full", "diagonal", "spherical", "equal")
 
 
+def check_structure(structure: str) -> None:
+    """Check the name of a structure.
+
+    Raises
+    ------
+    ValueError
+        For an unknown one.
+    """
+    if structure not in STRUCTURES:
+        raise ValueError(f"unknown structure {structure!r}: expected one of {', '.join(STRUCTURES)}")
+
+
 @dataclass(frozen=True, eq=False)
 class JointProblem:
     """The rows and the kind of mixture to be fitted.
@@ -27,8 +39,7 @@ class JointProblem:
     n_threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.structure not in STRUCTURES:
-            raise ValueError(f"unknown structure {self.structure!r}: expected one of {', '.join(STRUCTURES)}")
+        check_structure(self.structure)
         object.__setattr__(self, "cells", self.cells.ordered())
         if self.structure == "spherical":
             # One width for all columns respects the largest of their floors.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from mixpipe.fitting.doubts import with_doubts
 from mixpipe.fitting.joint.engine import JointEngine
-from mixpipe.fitting.joint_problem import JointProblem
+from mixpipe.fitting.joint_problem import JointProblem, check_structure
+from mixpipe.model.inputs import check_count
+from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.inputs import as_joint_cells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
@@ -46,6 +48,56 @@ def fit_columns(
     if start.names != cells.names:
         raise ValueError(f"start has the columns {', '.join(start.names)}; expected {', '.join(cells.names)}")
     return replace(engine.climb(problem, start), units=units)
+
+
+def choose_from_blocks(
+    read: Callable[[], Iterable[JointCells]],
+    *,
+    max_components: int = 10,
+    n_components: int | None = None,
+    criterion: str = "bic",
+    structure: str = "full",
+    n_threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Selection:
+    """Choose the number of components for rows of several columns that need not fit into memory.
+
+    The search works on 30,000 rows that their contents choose, and all rows are then read a few times for each number
+    of components. Uncertainties are from the curvature of these 30,000.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the rows in blocks, from the first, each time that it is called: `JointCells` of the same columns, with
+        counts as weights. Give these a `sigma_floor`, 0 where all rows have errors, if finding the grain of each block
+        would take too long; otherwise it is that of the 30,000 rows.
+    max_components, criterion, structure, n_threads, progress
+        As in `mixpipe.fitting.choose.choose_n_components`.
+    n_components : int or None
+        Fit this number of components only.
+
+    Returns
+    -------
+    Selection
+        No number depends on the order of the blocks, nor on the threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> shards = [rng.normal(0.0, 1.0, (300, 2)), rng.normal(6.0, 1.0, (200, 2))]
+    >>> def read():
+    ...     return (JointCells.from_rows(x, err=0.1) for x in shards)
+    >>> choose_from_blocks(read, max_components=2).best.n_components
+    2
+    """
+    check_structure(structure)
+    size = check_count("max_components", max_components if n_components is None else n_components)
+    found = JointEngine().fits_of_blocks(
+        read, size, last=0 if n_components is None else 1, structure=structure, n_threads=n_threads, progress=progress
+    )
+    selection = Selection(tuple(found.results()), criterion)
+    return selection if n_components is not None else with_doubts(selection, None, max_components)
 
 
 def choose_columns(

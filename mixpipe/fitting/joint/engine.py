@@ -91,7 +91,7 @@ class JointEngine:
         progress: Callable[[int], None] | None = None,
     ) -> JointFits:
         """As `fits`, for rows that need not fit into memory; see `StreamLikelihood` for `read`."""
-        likelihood = StreamLikelihood(read, JOINT_SEARCH_ROWS, n_threads)
+        likelihood = StreamLikelihood(read, JOINT_SEARCH_ROWS, n_threads, common=structure == "spherical")
         searched = likelihood.sample
         raced = _sample(searched, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
         ascents = search(Finder(searched, Sample(raced), structure), max_components, progress)[-last:]

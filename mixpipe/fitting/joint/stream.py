@@ -38,6 +38,8 @@ class StreamLikelihood:
         Number of rows of the sample.
     n_threads : int or None
         Number of threads; all cores by default. No number depends on it.
+    common : bool
+        Whether all columns have one scale and one floor, as spheres need.
 
     Raises
     ------
@@ -45,7 +47,9 @@ class StreamLikelihood:
         For blocks of different columns, or with weights that are not counts.
     """
 
-    def __init__(self, read: Callable[[], Iterable[JointCells]], most: int, n_threads: int | None = None) -> None:
+    def __init__(
+        self, read: Callable[[], Iterable[JointCells]], most: int, n_threads: int | None = None, *, common: bool = False
+    ) -> None:
         self._read, self._n_threads = read, n_threads
         sample: list[tuple[NDArray[np.uint64], JointCells]] = []
         self.n_data, self.n_rows = 0.0, 0
@@ -68,7 +72,9 @@ class StreamLikelihood:
         # The grain is that of the sample, in which fewer rows are closer together than in all.
         cells = _joined([block for _, block in sample]).ordered()
         self.cells = replace(cells, n_data=self.n_data, dropped=dropped, n_repeated=0)
-        self.sample = Likelihood(cells, n_threads=n_threads)
+        if common:
+            cells = cells.with_common_floor()
+        self.sample = Likelihood(cells, Scaling.of(cells, common=common), n_threads)
         self.scaling: Scaling = self.sample.scaling
         self.floor = self.sample.floor
         self.n_passes = 0
