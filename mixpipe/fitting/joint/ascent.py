@@ -17,7 +17,7 @@ from mixpipe.model.joint.blocks import Parameters, Sums
 N_EM = 20
 # Gain in nats that a further step may promise at convergence, and that at which Newton steps begin.
 TOLERANCE = 1e-3
-_NEWTON_GAIN = 0.1
+_NEWTON_GAIN = 0.02
 _LEAST_GAIN = 1e-6
 # Gain in nats below which steps of the search end.
 _SEARCH_GAIN = 1e-2
