@@ -14,6 +14,7 @@ from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
 from mixpipe.model.joint.cells import JointCells
+from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.joint.mixture import JointMixture
 from tests import joint_reference as oracle
 from tests.fitting.test_joint_reference import draw, random_covariances, random_mixture
@@ -503,6 +504,15 @@ def test_options_of_several_columns_are_refused_for_one():
         mixpipe.fit_mixture([1.0, 2.0, 3.0], cov=np.eye(3), n_components=1)
     with pytest.raises(ValueError, match="structure is for several columns"):
         mixpipe.choose_n_components([1.0, 2.0, 3.0], structure="diagonal")
+
+
+def test_what_counts_as_several_columns():
+    assert has_columns([[1.0, 2.0], [3.0, 4.0]])
+    assert has_columns(np.zeros((3, 1)))
+    assert has_columns(np.zeros(3, dtype=[("a", float), ("b", float)]))
+    assert not has_columns([1.0 * u.m, 2.0 * u.m])
+    assert not has_columns(pd.Series([1.0, 2.0]))
+    assert not has_columns([1.0, 2.0])
 
 
 def test_start_is_climbed_from():

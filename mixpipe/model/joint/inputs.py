@@ -17,7 +17,8 @@ def has_columns(x: Any) -> bool:
 
 
 def _is_nested(x: Any) -> bool:
-    return isinstance(x, (list, tuple)) and len(x) > 0 and isinstance(x[0], (list, tuple, np.ndarray))
+    # Quantities without a dimension are arrays, too.
+    return isinstance(x, (list, tuple)) and len(x) > 0 and np.ndim(x[0]) == 1
 
 
 def _is_frame(x: Any) -> bool:
