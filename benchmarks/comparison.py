@@ -37,7 +37,7 @@ SIZES = (400, 2000)
 SHIFTS = (4.0,)
 # Releases of many columns that differ in design, number of rows and overlap: so many with the true M, and fewer with
 # the M that BIC chooses, from 1 to this.
-N_RELEASES, N_CHOSEN, N_COLUMNS, MOST = 200, 30, 20, 4
+N_RELEASES, N_CHOSEN, N_COLUMNS, MOST = 200, 100, 20, 4
 COLUMN_SIZES = (60, 200, 400)
 CHANGES = (SHIFTED, CONCLUSION_CHANGED)
 

@@ -20,8 +20,8 @@ from mixpipe.model.joint.mixture import JointMixture
 
 TITLE = "Several columns: maxima, choices, coverage, clusters"
 # Problems and random starts; catalogs; problems for the choice by number of rows.
-N_HARD, N_STARTS, N_CATALOGS = 60, 60, 500
-CHOICES = {10_000: 20, 100_000: 10}
+N_HARD, N_STARTS, N_CATALOGS = 40, 40, 500
+CHOICES = {10_000: 20, 100_000: 4}
 SAME = 0.01
 # A part of the normal distribution within so many standard deviations is 68 %.
 SIGMAS_68 = 0.99446
