@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
+from scipy.stats import norm
 
 import mixpipe
+from mixpipe.assess.joint import bootstrap_columns
 from mixpipe.fitting.joint import certificate
 from mixpipe.fitting.joint.ascent import Ascent, ascend, em_step
 from mixpipe.fitting.joint.engine import JointEngine
@@ -131,7 +133,7 @@ def test_coordinates_have_these_derivatives(structure):
     start = likelihood.scaling.parameters(JointMixture(*mixture))
     floor = np.full(3, likelihood.floor.max())
     start = Parameters(start.weights, start.means, project(start.covariances, start.weights, structure, floor))
-    chart = Chart(start, likelihood.n_data, structure, floor)
+    chart = Chart(start, likelihood.n_data, structure, floor, likelihood.noise)
     theta = np.random.default_rng(2).normal(0.0, 0.3, chart.n_coordinates)
 
     def value(t):
@@ -572,3 +574,50 @@ def test_rows_in_blocks_are_fitted_like_rows_in_memory(monkeypatch):
     again = JointEngine().fits_of_blocks(lambda: iter(shards[::-1]), 2).results()[1]
     assert again.loglik == fits[1].loglik
     assert np.array_equal(again.mixture.covariances, fits[1].mixture.covariances)
+
+
+@pytest.mark.parametrize("structure", ["full", "diagonal", "equal", "spherical"])
+@pytest.mark.parametrize("width", [0.0, 1e-8, 1e-4, 3.0])
+def test_errors_that_explain_all_scatter_leave_no_width_and_the_mean_of_the_rows(structure, width):
+    # Equal errors, larger than the scatter: the covariance is zero, and the mean that of the rows.
+    x = np.random.default_rng(1).normal(0.0, 0.05, (100, 3))
+    start = JointMixture([1.0], [[0.1, -0.1, 0.0]], [width**2 * np.eye(3)])
+    fit = mixpipe.fit_mixture(x, 0.1, start=start, structure=structure, sigma_floor=0)
+    assert fit.converged
+    assert fit.loglik == pytest.approx(norm.logpdf(x, x.mean(axis=0), 0.1).sum(), abs=1e-5)
+    assert fit.mixture.means[0] == pytest.approx(x.mean(axis=0), abs=1e-4)
+    assert (fit.rank.tolist(), fit.mixture.sigmas.max()) == ([0], 0.0)
+    assert fit.uncertainties.means == pytest.approx(np.full((1, 3), 0.01), rel=1e-6)
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-12, 1e-6])
+def test_a_start_without_width_reaches_the_maximum(width):
+    rng = np.random.default_rng(5)
+    x = rng.multivariate_normal([3.0, 1.0], [[1.04, 0.2], [0.2, 0.29]], 150)
+    fit = mixpipe.fit_mixture(x, 0.2, start=JointMixture([1.0], [[0.0, 0.0]], [width * np.eye(2)]), sigma_floor=0)
+    assert fit.converged
+    # With equal errors, the covariance is that of the rows less that of the errors.
+    assert fit.mixture.means[0] == pytest.approx(x.mean(axis=0), abs=1e-5)
+    assert fit.mixture.covariances[0] == pytest.approx(np.cov(x.T, bias=True) - 0.04 * np.eye(2), abs=1e-5)
+
+
+def test_rows_drawn_again_move_a_component_without_width():
+    rng = np.random.default_rng(1)
+    x = np.column_stack([rng.normal(0.0, 1.0, 100), rng.normal(0.0, 0.05, 100)])
+    first = mixpipe.fit_mixture(x, 0.1, n_components=1, sigma_floor=0)
+    assert (first.rank.tolist(), first.boundary.tolist()) == ([1], [True])
+    again = x[rng.integers(0, 100, 100)]
+    climbed = mixpipe.fit_mixture(again, 0.1, start=first.mixture, sigma_floor=0)
+    searched = mixpipe.fit_mixture(again, 0.1, n_components=1, sigma_floor=0)
+    # Both are maxima to the 1e-5 nats that the removal of a width may cost.
+    assert climbed.loglik == pytest.approx(searched.loglik, abs=2e-5)
+
+
+def test_bootstrap_of_a_component_without_any_width():
+    x = np.random.default_rng(1).normal(0.0, 0.05, (100, 2))
+    cells = JointCells.from_rows(x, 0.1, sigma_floor=0)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    draws = bootstrap_columns(cells, fit, n_draws=60, seed=1, n_threads=1)
+    means = [mixture.means[0] for mixture in draws.mixtures]
+    # 60 draws know a standard deviation to 9 per cent.
+    assert np.std(means, axis=0) == pytest.approx(x.std(axis=0) / 10.0, rel=0.3)

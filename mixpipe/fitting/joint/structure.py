@@ -51,3 +51,8 @@ def project(covariances: Array, weights: Array, structure: str, floor: Array) ->
     if roots.min() >= 0.0:
         return np.array(covariances)
     return np.asarray((axes * np.maximum(roots, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2) + np.diag(floor))
+
+
+def total_widths(covariances: Array, noise: Array) -> Array:
+    """Widths of components in each column, with typical variances of the errors: the units in which a width is none."""
+    return np.asarray(np.sqrt(np.maximum(np.diagonal(covariances, axis1=-2, axis2=-1) + noise, 1e-12)))
