@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 
 import mixpipe
 from mixpipe.assess.joint import bootstrap_columns
@@ -621,3 +621,16 @@ def test_bootstrap_of_a_component_without_any_width():
     means = [mixture.means[0] for mixture in draws.mixtures]
     # 60 draws know a standard deviation to 9 per cent.
     assert np.std(means, axis=0) == pytest.approx(x.std(axis=0) / 10.0, rel=0.3)
+
+
+@pytest.mark.parametrize("away", [[1e4, -1e4], [1e6, -1e6], [1e6, 0.0]])
+def test_a_row_very_far_from_all_others_is_a_component(away):
+    # Equal errors of 0.3: the others have the covariance of the rows in closed form, the far one its errors alone.
+    rng = np.random.default_rng(0)
+    x = np.vstack([away, rng.normal(size=(59, 2))])
+    total = np.cov(x[1:].T, bias=True)
+    others = multivariate_normal.logpdf(x[1:], x[1:].mean(axis=0), total).sum() + 59 * np.log(59 / 60)
+    fit = mixpipe.fit_mixture(x, 0.3, n_components=2, sigma_floor=0)
+    assert fit.converged
+    assert fit.loglik == pytest.approx(others + 2 * norm.logpdf(0.0, 0.0, 0.3) - np.log(60), abs=1e-4)
+    assert fit.mixture.covariances[0] == pytest.approx(total - 0.09 * np.eye(2), abs=1e-5)
