@@ -634,3 +634,19 @@ def test_a_row_very_far_from_all_others_is_a_component(away):
     assert fit.converged
     assert fit.loglik == pytest.approx(others + 2 * norm.logpdf(0.0, 0.0, 0.3) - np.log(60), abs=1e-4)
     assert fit.mixture.covariances[0] == pytest.approx(total - 0.09 * np.eye(2), abs=1e-5)
+
+
+def test_errors_with_a_correlation_of_one_need_a_floor():
+    # Both values and errors lie on the diagonal: the likelihood has no bound without a floor.
+    x = np.random.default_rng(0).normal(size=(30, 1)) * [1.0, 1.0]
+    cov = np.full((2, 2), 0.09)
+    with pytest.raises(ValueError, match="sigma_floor must be > 0 where an error is zero, as in 30 rows of x0"):
+        mixpipe.fit_mixture(x, cov=cov, n_components=1, sigma_floor=0)
+    fit = mixpipe.fit_mixture(x, cov=cov, n_components=1)
+    exact = mixpipe.fit_mixture(x, n_components=1)
+    assert [one.floor for one in fit.resolutions] == [one.floor for one in exact.resolutions]
+    assert fit.converged and np.all(fit.mixture.sigmas > 0.0)
+    # Without one of the values, or with other correlations, nothing is singular.
+    some = np.where(np.arange(30)[:, None] % 2 == [0, 1], np.nan, x)
+    assert mixpipe.fit_mixture(some, cov=cov, n_components=1).resolutions[0].floor == 0.0
+    assert mixpipe.fit_mixture(x, cov=[[0.09, 0.0899], [0.0899, 0.09]], n_components=1).resolutions[0].floor == 0.0
