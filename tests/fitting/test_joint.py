@@ -16,6 +16,7 @@ from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
 from mixpipe.model.joint.cells import JointCells
+from mixpipe.model.joint.inputs import as_joint_cells
 from mixpipe.model.joint.mixture import JointMixture
 from tests import joint_reference as oracle
 from tests.fitting.test_joint_reference import draw, random_covariances, random_mixture
@@ -650,3 +651,24 @@ def test_errors_with_a_correlation_of_one_need_a_floor():
     some = np.where(np.arange(30)[:, None] % 2 == [0, 1], np.nan, x)
     assert mixpipe.fit_mixture(some, cov=cov, n_components=1).resolutions[0].floor == 0.0
     assert mixpipe.fit_mixture(x, cov=[[0.09, 0.0899], [0.0899, 0.09]], n_components=1).resolutions[0].floor == 0.0
+
+
+def test_units_of_errors_covariances_and_floors_are_converted():
+    x = np.random.default_rng(1).normal(size=(40, 2))
+    plain = mixpipe.fit_mixture(x, [0.3, 0.2], n_components=1, sigma_floor=[0.5, 1.5])
+    for errors in (
+        {"err": [300.0, 200.0] * u.m},
+        {"err": np.tile([300.0, 200.0], (40, 1)) * u.m},
+        {"cov": np.diag([9e4, 4e4]) * u.m**2},
+        {"cov": np.tile(np.diag([9e4, 4e4]), (40, 1, 1)) * u.m**2},
+    ):
+        fit = mixpipe.fit_mixture(x * u.km, n_components=1, sigma_floor=[500.0, 1500.0] * u.m, **errors)
+        assert fit.loglik == pytest.approx(plain.loglik, abs=1e-9)
+        assert fit.mixture.covariances == pytest.approx(plain.mixture.covariances, rel=1e-9)
+    # One error for each of two columns is none for each of two rows.
+    two = mixpipe.JointCells.from_rows(x[:2], [0.3, 0.2])
+    assert np.array_equal(as_joint_cells(x[:2] * u.km, [0.3, 0.2] * u.km)[0].cov, two.cov)
+    with pytest.raises(ValueError, match="cov is in s2, which cannot be converted to km2"):
+        mixpipe.fit_mixture(x * u.km, cov=np.eye(2) * u.s**2, n_components=1)
+    with pytest.raises(ValueError, match="cov has the unit km2 but its column of x has none"):
+        mixpipe.fit_mixture(x, cov=np.eye(2) * u.km**2, n_components=1)
