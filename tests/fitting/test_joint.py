@@ -672,3 +672,17 @@ def test_units_of_errors_covariances_and_floors_are_converted():
         mixpipe.fit_mixture(x * u.km, cov=np.eye(2) * u.s**2, n_components=1)
     with pytest.raises(ValueError, match="cov has the unit km2 but its column of x has none"):
         mixpipe.fit_mixture(x, cov=np.eye(2) * u.km**2, n_components=1)
+
+
+def test_columns_of_which_the_rows_say_nothing_are_refused():
+    x = np.random.default_rng(1).normal(size=(30, 2))
+    gap = pd.DataFrame({"a": x[:, 0], "b": np.nan})
+    with pytest.raises(ValueError, match="column b has no value in any of the rows that can be used"):
+        mixpipe.fit_mixture(gap, 0.1, n_components=1)
+    with pytest.raises(ValueError, match="column b has no value in any of the rows that can be used"):
+        mixpipe.choose_n_components(gap, 0.1, max_components=2)
+    seen = {"x0": [[[1.0, 0.0]]], "combination": [[[1.0, 2.0]]]}
+    with pytest.raises(ValueError, match="projections are zero for column x1 in all rows"):
+        mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["x0"], (30, 1, 1)))
+    with pytest.raises(ValueError, match="leave out the same combination of columns"):
+        mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["combination"], (30, 1, 1)))
