@@ -263,13 +263,15 @@ def _usable(covs: Array, missing: NDArray[np.bool_], counts: Array) -> tuple[NDA
 
     drop("no value in any column", missing.all(axis=1))
     drop("error that is missing or not finite", ~np.isfinite(covs).all(axis=(1, 2)))
-    drop("errors without a valid covariance", keep & ~_are_covariances(covs, keep))
+    drop("errors without a valid covariance", keep & ~are_covariances(covs, keep))
     keep &= counts > 0.0
     return keep, dropped
 
 
-def _are_covariances(covs: Array, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def are_covariances(covs: Array, rows: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Which of the rows asked for have symmetric matrices without a negative eigenvalue, but for rounding."""
+    if rows is None:
+        rows = np.ones(len(covs), dtype=bool)
     valid = np.ones(len(covs), dtype=bool)
     n_values = covs.shape[1]
     diagonal = np.diagonal(covs, axis1=1, axis2=2)

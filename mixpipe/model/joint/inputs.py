@@ -87,6 +87,32 @@ def as_joint_cells(
     return cells, units if projections is None else (None,) * cells.n_dims
 
 
+def rows_for(
+    columns: tuple[str, ...], x: Any, err: Any = None, cov: Any = None
+) -> tuple[Array, Array | None, Array | None]:
+    """Values, errors and covariances of rows as arrays, for a mixture of some columns.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Names of the columns of the mixture.
+    x, err, cov
+        As in `as_joint_cells`.
+
+    Raises
+    ------
+    ValueError
+        For another number of columns, or the same ones in another order.
+    """
+    values, units, names = _table(x)
+    if values.shape[1] != len(columns):
+        raise ValueError(f"x must have shape (n, {len(columns)}), for {', '.join(columns)}; found {values.shape}")
+    if names is not None and names != list(columns) and sorted(names) == sorted(columns):
+        raise ValueError(f"x has the columns {', '.join(names)}; expected the order {', '.join(columns)}")
+    errors = None if err is None else _errors(err, units)
+    return values, errors, None if cov is None else _covariances(cov, units)
+
+
 def _columns(x: Any) -> list[Any]:
     names = _column_names(x) or []
     return [x.iloc[:, k] for k in range(len(names))] if _is_frame(x) else [x[name] for name in names]
