@@ -686,3 +686,15 @@ def test_columns_of_which_the_rows_say_nothing_are_refused():
         mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["x0"], (30, 1, 1)))
     with pytest.raises(ValueError, match="leave out the same combination of columns"):
         mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["combination"], (30, 1, 1)))
+
+
+@pytest.mark.parametrize("power", [-990, 990])
+def test_importance_weights_have_no_scale(power):
+    rng = np.random.default_rng(1)
+    x, weights = rng.normal(size=(50, 2)), rng.uniform(0.5, 4.0, 50)
+    fits = [
+        mixpipe.fit_mixture(x, 0.1, weights=w, weight_kind="importance", n_components=1)
+        for w in (weights, np.ldexp(weights, power))
+    ]
+    assert fits[0].loglik == fits[1].loglik
+    assert np.array_equal(fits[0].uncertainties.means, fits[1].uncertainties.means)
