@@ -115,7 +115,8 @@ def _continued(mixture: JointMixture, other: JointMixture) -> Array:
     """The components of a mixture that continue those of another one: the nearest, in units of their widths."""
     from scipy.optimize import linear_sum_assignment
 
-    spread = np.sqrt(np.mean(mixture.sigmas**2, axis=0) + np.var(mixture.means, axis=0)) + 1e-300
+    spread = np.sqrt(np.mean(mixture.sigmas**2, axis=0) + np.var(mixture.means, axis=0))
+    spread = np.where(spread > 0.0, spread, 1.0)
     cost = np.sum(((mixture.means[:, None] - other.means) / spread) ** 2, axis=2)
     cost += np.sum(((mixture.sigmas[:, None] - other.sigmas) / spread) ** 2, axis=2)
     cost += (mixture.weights[:, None] - other.weights) ** 2

@@ -371,5 +371,7 @@ def with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
         )
     if weight_kind == "counts" or (weight_kind == "auto" and not fractions.size):
         return weights, "counts"
-    squares = math.fsum(weights**2)
-    return (weights * (math.fsum(weights) / squares) if squares > 0.0 else weights), "importance"
+    # A power of two, which rounds nothing, keeps the squares of very large or small weights within range.
+    scaled = np.ldexp(weights, -int(np.frexp(weights.max())[1]))
+    squares = math.fsum(scaled**2)
+    return (scaled * (math.fsum(scaled) / squares) if squares > 0.0 else weights), "importance"

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
+from scipy.stats import multivariate_normal, norm
 
 import mixpipe
+from mixpipe.assess.joint import bootstrap_columns
 from mixpipe.fitting.joint import certificate
 from mixpipe.fitting.joint.ascent import Ascent, ascend, em_step
 from mixpipe.fitting.joint.engine import JointEngine
@@ -14,7 +16,7 @@ from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
 from mixpipe.model.joint.cells import JointCells
-from mixpipe.model.joint.inputs import has_columns
+from mixpipe.model.joint.inputs import as_joint_cells, has_columns
 from mixpipe.model.joint.mixture import JointMixture
 from tests import joint_reference as oracle
 from tests.fitting.test_joint_reference import draw, random_covariances, random_mixture
@@ -132,7 +134,7 @@ def test_coordinates_have_these_derivatives(structure):
     start = likelihood.scaling.parameters(JointMixture(*mixture))
     floor = np.full(3, likelihood.floor.max())
     start = Parameters(start.weights, start.means, project(start.covariances, start.weights, structure, floor))
-    chart = Chart(start, likelihood.n_data, structure, floor)
+    chart = Chart(start, likelihood.n_data, structure, floor, likelihood.noise)
     theta = np.random.default_rng(2).normal(0.0, 0.3, chart.n_coordinates)
 
     def value(t):
@@ -582,3 +584,126 @@ def test_rows_in_blocks_are_fitted_like_rows_in_memory(monkeypatch):
     again = JointEngine().fits_of_blocks(lambda: iter(shards[::-1]), 2).results()[1]
     assert again.loglik == fits[1].loglik
     assert np.array_equal(again.mixture.covariances, fits[1].mixture.covariances)
+
+
+@pytest.mark.parametrize("structure", ["full", "diagonal", "equal", "spherical"])
+@pytest.mark.parametrize("width", [0.0, 1e-8, 1e-4, 3.0])
+def test_errors_that_explain_all_scatter_leave_no_width_and_the_mean_of_the_rows(structure, width):
+    # Equal errors, larger than the scatter: the covariance is zero, and the mean that of the rows.
+    x = np.random.default_rng(1).normal(0.0, 0.05, (100, 3))
+    start = JointMixture([1.0], [[0.1, -0.1, 0.0]], [width**2 * np.eye(3)])
+    fit = mixpipe.fit_mixture(x, 0.1, start=start, structure=structure, sigma_floor=0)
+    assert fit.converged
+    assert fit.loglik == pytest.approx(norm.logpdf(x, x.mean(axis=0), 0.1).sum(), abs=1e-5)
+    assert fit.mixture.means[0] == pytest.approx(x.mean(axis=0), abs=1e-4)
+    assert (fit.rank.tolist(), fit.mixture.sigmas.max()) == ([0], 0.0)
+    assert fit.uncertainties.means == pytest.approx(np.full((1, 3), 0.01), rel=1e-6)
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-12, 1e-6])
+def test_a_start_without_width_reaches_the_maximum(width):
+    rng = np.random.default_rng(5)
+    x = rng.multivariate_normal([3.0, 1.0], [[1.04, 0.2], [0.2, 0.29]], 150)
+    fit = mixpipe.fit_mixture(x, 0.2, start=JointMixture([1.0], [[0.0, 0.0]], [width * np.eye(2)]), sigma_floor=0)
+    assert fit.converged
+    # With equal errors, the covariance is that of the rows less that of the errors.
+    assert fit.mixture.means[0] == pytest.approx(x.mean(axis=0), abs=1e-5)
+    assert fit.mixture.covariances[0] == pytest.approx(np.cov(x.T, bias=True) - 0.04 * np.eye(2), abs=1e-5)
+
+
+def test_rows_drawn_again_move_a_component_without_width():
+    rng = np.random.default_rng(1)
+    x = np.column_stack([rng.normal(0.0, 1.0, 100), rng.normal(0.0, 0.05, 100)])
+    first = mixpipe.fit_mixture(x, 0.1, n_components=1, sigma_floor=0)
+    assert (first.rank.tolist(), first.boundary.tolist()) == ([1], [True])
+    again = x[rng.integers(0, 100, 100)]
+    climbed = mixpipe.fit_mixture(again, 0.1, start=first.mixture, sigma_floor=0)
+    searched = mixpipe.fit_mixture(again, 0.1, n_components=1, sigma_floor=0)
+    # Both are maxima to the 1e-5 nats that the removal of a width may cost.
+    assert climbed.loglik == pytest.approx(searched.loglik, abs=2e-5)
+
+
+def test_bootstrap_of_a_component_without_any_width():
+    x = np.random.default_rng(1).normal(0.0, 0.05, (100, 2))
+    cells = JointCells.from_rows(x, 0.1, sigma_floor=0)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    draws = bootstrap_columns(cells, fit, n_draws=60, seed=1, n_threads=1)
+    means = [mixture.means[0] for mixture in draws.mixtures]
+    # 60 draws know a standard deviation to 9 per cent.
+    assert np.std(means, axis=0) == pytest.approx(x.std(axis=0) / 10.0, rel=0.3)
+
+
+@pytest.mark.parametrize("away", [[1e4, -1e4], [1e6, -1e6], [1e6, 0.0]])
+def test_a_row_very_far_from_all_others_is_a_component(away):
+    # Equal errors of 0.3: the others have the covariance of the rows in closed form, the far one its errors alone.
+    rng = np.random.default_rng(0)
+    x = np.vstack([away, rng.normal(size=(59, 2))])
+    total = np.cov(x[1:].T, bias=True)
+    others = multivariate_normal.logpdf(x[1:], x[1:].mean(axis=0), total).sum() + 59 * np.log(59 / 60)
+    fit = mixpipe.fit_mixture(x, 0.3, n_components=2, sigma_floor=0)
+    assert fit.converged
+    assert fit.loglik == pytest.approx(others + 2 * norm.logpdf(0.0, 0.0, 0.3) - np.log(60), abs=1e-4)
+    assert fit.mixture.covariances[0] == pytest.approx(total - 0.09 * np.eye(2), abs=1e-5)
+
+
+def test_errors_with_a_correlation_of_one_need_a_floor():
+    # Both values and errors lie on the diagonal: the likelihood has no bound without a floor.
+    x = np.random.default_rng(0).normal(size=(30, 1)) * [1.0, 1.0]
+    cov = np.full((2, 2), 0.09)
+    with pytest.raises(ValueError, match="sigma_floor must be > 0 where an error is zero, as in 30 rows of x0"):
+        mixpipe.fit_mixture(x, cov=cov, n_components=1, sigma_floor=0)
+    fit = mixpipe.fit_mixture(x, cov=cov, n_components=1)
+    exact = mixpipe.fit_mixture(x, n_components=1)
+    assert [one.floor for one in fit.resolutions] == [one.floor for one in exact.resolutions]
+    assert fit.converged and np.all(fit.mixture.sigmas > 0.0)
+    # Without one of the values, or with other correlations, nothing is singular.
+    some = np.where(np.arange(30)[:, None] % 2 == [0, 1], np.nan, x)
+    assert mixpipe.fit_mixture(some, cov=cov, n_components=1).resolutions[0].floor == 0.0
+    assert mixpipe.fit_mixture(x, cov=[[0.09, 0.0899], [0.0899, 0.09]], n_components=1).resolutions[0].floor == 0.0
+
+
+def test_units_of_errors_covariances_and_floors_are_converted():
+    x = np.random.default_rng(1).normal(size=(40, 2))
+    plain = mixpipe.fit_mixture(x, [0.3, 0.2], n_components=1, sigma_floor=[0.5, 1.5])
+    for errors in (
+        {"err": [300.0, 200.0] * u.m},
+        {"err": np.tile([300.0, 200.0], (40, 1)) * u.m},
+        {"cov": np.diag([9e4, 4e4]) * u.m**2},
+        {"cov": np.tile(np.diag([9e4, 4e4]), (40, 1, 1)) * u.m**2},
+    ):
+        fit = mixpipe.fit_mixture(x * u.km, n_components=1, sigma_floor=[500.0, 1500.0] * u.m, **errors)
+        assert fit.loglik == pytest.approx(plain.loglik, abs=1e-9)
+        assert fit.mixture.covariances == pytest.approx(plain.mixture.covariances, rel=1e-9)
+    # One error for each of two columns is none for each of two rows.
+    two = mixpipe.JointCells.from_rows(x[:2], [0.3, 0.2])
+    assert np.array_equal(as_joint_cells(x[:2] * u.km, [0.3, 0.2] * u.km)[0].cov, two.cov)
+    with pytest.raises(ValueError, match="cov is in s2, which cannot be converted to km2"):
+        mixpipe.fit_mixture(x * u.km, cov=np.eye(2) * u.s**2, n_components=1)
+    with pytest.raises(ValueError, match="cov has the unit km2 but its column of x has none"):
+        mixpipe.fit_mixture(x, cov=np.eye(2) * u.km**2, n_components=1)
+
+
+def test_columns_of_which_the_rows_say_nothing_are_refused():
+    x = np.random.default_rng(1).normal(size=(30, 2))
+    gap = pd.DataFrame({"a": x[:, 0], "b": np.nan})
+    with pytest.raises(ValueError, match="column b has no value in any of the rows that can be used"):
+        mixpipe.fit_mixture(gap, 0.1, n_components=1)
+    with pytest.raises(ValueError, match="column b has no value in any of the rows that can be used"):
+        mixpipe.choose_n_components(gap, 0.1, max_components=2)
+    seen = {"x0": [[[1.0, 0.0]]], "combination": [[[1.0, 2.0]]]}
+    with pytest.raises(ValueError, match="projections are zero for column x1 in all rows"):
+        mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["x0"], (30, 1, 1)))
+    with pytest.raises(ValueError, match="leave out the same combination of columns"):
+        mixpipe.fit_mixture(x[:, :1], 0.1, n_components=1, projections=np.tile(seen["combination"], (30, 1, 1)))
+
+
+@pytest.mark.parametrize("power", [-990, 990])
+def test_importance_weights_have_no_scale(power):
+    rng = np.random.default_rng(1)
+    x, weights = rng.normal(size=(50, 2)), rng.uniform(0.5, 4.0, 50)
+    fits = [
+        mixpipe.fit_mixture(x, 0.1, weights=w, weight_kind="importance", n_components=1)
+        for w in (weights, np.ldexp(weights, power))
+    ]
+    assert fits[0].loglik == fits[1].loglik
+    assert np.array_equal(fits[0].uncertainties.means, fits[1].uncertainties.means)

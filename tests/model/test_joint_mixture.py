@@ -1,7 +1,9 @@
 """What a mixture of several columns implies for observed rows, against the oracle and closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from astropy.table import Table
 from scipy.stats import multivariate_normal
 
 from mixpipe.model.joint.mixture import JointMixture
@@ -112,3 +114,22 @@ def test_unknown_columns_are_refused(rows):
         mixture.condition({"a": 1.0, "b": 1.0, "c": 1.0})
     with pytest.raises(ValueError, match=r"x must have shape \(n, 3\), for a, b, c"):
         mixture.logpdf([[1.0, 2.0]])
+
+
+def test_rows_of_tables_masks_and_missing_values_are_read_as_in_a_fit(rows):
+    mixture, x, S = rows
+    expected = mixture.logpdf(x, cov=S)
+    gaps = np.isnan(x)
+    assert gaps.any()
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).astype("Float64")
+    frame = frame.mask(pd.DataFrame(gaps, columns=frame.columns))
+    for values in (frame, np.ma.masked_array(np.where(gaps, 1e3, x), gaps), Table.from_pandas(frame)):
+        assert np.array_equal(mixture.logpdf(values, cov=S), expected)
+    with pytest.raises(ValueError, match="x has the columns c, b, a; expected the order a, b, c"):
+        mixture.posterior(frame[["c", "b", "a"]], cov=S)
+
+
+@pytest.mark.parametrize("cov", [np.diag([-1.0, 1.0, 1.0]), [[1, 2, 0], [2, 1, 0], [0, 0, 1]], np.tri(3)])
+def test_matrices_that_are_no_covariances_are_refused(rows, cov):
+    with pytest.raises(ValueError, match="cov of 2 rows is no covariance, the first of them row 0"):
+        rows[0].logpdf(np.zeros((2, 3)), cov=cov)

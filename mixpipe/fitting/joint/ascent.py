@@ -11,7 +11,7 @@ import numpy as np
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR, Passes
-from mixpipe.fitting.joint.structure import project
+from mixpipe.fitting.joint.structure import project, total_widths
 from mixpipe.model.joint.blocks import Parameters, Sums
 
 N_EM = 20
@@ -102,7 +102,7 @@ class Climb:
     def __init__(self, likelihood: Passes, start: Ascent, structure: str) -> None:
         self._likelihood = likelihood
         self._metric: tuple[Array, Array] | None = None
-        self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor)
+        self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
         self.theta = np.zeros(self.chart.n_coordinates)
         self.at = self.chart.point(self.theta)
         # The origin differs from the start where that is singular.
@@ -244,17 +244,17 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
         climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
     end = _quasi_newton(climb, _MAX_FINISHING, _POLISHED_ON_ALL)
     end = _without_width(likelihood, end, structure)
-    if climb.promised >= TOLERANCE or _ways_out(end.at, end.sums, likelihood.floor):
+    if climb.promised >= TOLERANCE or _ways_out(likelihood, end.at, end.sums):
         return ascend(likelihood, end.at, structure=structure, n_em=0)
     return Ascent(end.at, end.sums, True, climb.promised)
 
 
-def _ways_out(at: Parameters, sums: Sums, floor: Array) -> list[tuple[int, Array]]:
+def _ways_out(likelihood: Passes, at: Parameters, sums: Sums) -> list[tuple[int, Array]]:
     """Components and directions without width along which the log-likelihood rises."""
     found = []
-    for j, (cov, curl) in enumerate(zip(at.covariances, sums.curls, strict=True)):
-        scale = np.sqrt(np.maximum(np.diagonal(cov), 1e-12))
-        roots, axes = np.linalg.eigh((cov - np.diag(floor)) / (scale[:, None] * scale))
+    scales = total_widths(at.covariances, likelihood.noise)
+    for j, (cov, curl, scale) in enumerate(zip(at.covariances, sums.curls, scales, strict=True)):
+        roots, axes = np.linalg.eigh((cov - np.diag(likelihood.floor)) / (scale[:, None] * scale))
         null = axes[:, roots < _COLLAPSED] / scale[:, None]
         if not null.size:
             continue
@@ -267,7 +267,7 @@ def _ways_out(at: Parameters, sums: Sums, floor: Array) -> list[tuple[int, Array
 
 def _opened(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
     """The same mixture with a width where it has none and the log-likelihood rises with one; EM would not give any."""
-    for j, direction in _ways_out(ascent.at, ascent.sums, likelihood.floor):
+    for j, direction in _ways_out(likelihood, ascent.at, ascent.sums):
         for variance in _OPENINGS:
             covs = ascent.at.covariances.copy()
             covs[j] += variance * np.outer(direction, direction)
@@ -334,10 +334,12 @@ def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent
     """The same maximum with directions of almost no width at exactly none, if the log-likelihood is the same."""
     floor = np.diag(likelihood.floor)
     excess = ascent.at.covariances - floor
-    scale = np.sqrt(np.maximum(np.diagonal(ascent.at.covariances, axis1=1, axis2=2), 1e-12))
+    scale = total_widths(ascent.at.covariances, likelihood.noise)
     roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
     flat = roots < _COLLAPSED
-    if not flat.any() or structure in ("diagonal", "spherical"):
+    if structure == "spherical":
+        flat[:] = flat.all(axis=1, keepdims=True)
+    if not flat.any():
         return ascent
     kept = (axes * np.where(flat, 0.0, roots)[:, None, :]) @ np.swapaxes(axes, 1, 2)
     at = Parameters(ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor)

@@ -3,7 +3,9 @@
 ``ln w = ln w0 + alpha / r``, ``m = m0 + C mu / r`` and ``V = F + C E E' C'`` with ``E = I + eps / r`` lower
 triangular, ``V0 = F + C C'`` and ``r = sqrt(n w0)``; a diagonal element of eps counts 1 / sqrt 2. The gradient in these
 coordinates is the step of extreme deconvolution. A singular V, or one at its floor F, is reached where a diagonal
-element of E is 0.
+element of E is 0. The mean of a component that is much narrower than the errors in some direction has the factor of
+V + S instead of C, with S typical errors, and C is opened to a part of them: a step of extreme deconvolution would not
+move the component there.
 """
 
 from __future__ import annotations
@@ -18,8 +20,19 @@ from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 
 # A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
 _OPENED = 1e-3
+# Part of the total variance below which the errors determine the metric; directions are then opened to it.
+_NARROW = 1e-4
+# Least eigenvalue of a correlation matrix; those that are smaller are rounding.
+_LEAST_ROOT = 1e-12
 # Least share of the rows in the scale of a coordinate.
 _LEAST_ROWS = 1e-3
+
+
+def _factor(covariances: Array, scale: Array, least: Any) -> Array:
+    """Lower triangular factors of covariances whose eigenvalues, in units of a scale, are raised to a least one."""
+    roots, axes = np.linalg.eigh(covariances / (scale[:, :, None] * scale[:, None, :]))
+    opened = (axes * np.maximum(roots, least)[:, None, :]) @ np.swapaxes(axes, 1, 2)
+    return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
 
 
 class Chart:
@@ -35,9 +48,11 @@ class Chart:
         One of `mixpipe.fitting.joint.structure.STRUCTURES`.
     floor : ndarray, shape (n_dims,)
         Squares of the smallest widths.
+    noise : ndarray, shape (n_dims,)
+        Typical variances of the errors; 0 where they are not known.
     """
 
-    def __init__(self, at: Parameters, n_data: float, structure: str, floor: Array) -> None:
+    def __init__(self, at: Parameters, n_data: float, structure: str, floor: Array, noise: Array) -> None:
         self.n_data, self._floor = n_data, np.diag(floor)
         self._lower = lower_triangle(at.n_dims)
         self._on_diagonal = self._lower[0] == self._lower[1]
@@ -46,6 +61,8 @@ class Chart:
         self._means = at.means
         self._roots = np.sqrt(np.maximum(n_data * at.weights, _LEAST_ROWS))
         self._factors = self._factored(at.covariances, structure)
+        self._mean_factors = self._factors.copy()
+        self._widen(at.covariances, structure, noise)
         self._basis = self._free(at.weights, structure)
         self.n_coordinates = self._basis.shape[1]
 
@@ -65,10 +82,26 @@ class Chart:
             widths = np.sqrt(np.maximum(diagonal, _OPENED**2 * np.maximum(total.max(axis=1, keepdims=True), 1e-12)))
             return np.asarray(widths[:, :, None] * np.eye(self._n_dims))
         scale = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12))
-        roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
-        opened_roots = np.maximum(roots, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
-        opened = (axes * opened_roots[:, None, :]) @ np.swapaxes(axes, 1, 2)
-        return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
+        roots = np.linalg.eigvalsh(excess / (scale[:, :, None] * scale[:, None, :]))
+        return _factor(excess, scale, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
+
+    def _widen(self, covariances: Array, structure: str, noise: Array) -> None:
+        """Give components that are much narrower than the errors in some direction factors that the errors widen."""
+        if not np.all(noise > 0.0):
+            return
+        total, excess = covariances + np.diag(noise), covariances - self._floor
+        scale = np.sqrt(np.diagonal(total, axis1=1, axis2=2))
+        narrow = np.linalg.eigvalsh(covariances / (scale[:, :, None] * scale[:, None, :]))[:, 0] < _NARROW
+        if not narrow.any():
+            return
+        total, excess, scale = total[narrow], excess[narrow], scale[narrow]
+        self._mean_factors[narrow] = _factor(total, scale, _LEAST_ROOT)
+        if structure in ("diagonal", "spherical"):
+            least = scale.min(axis=1, keepdims=True) if structure == "spherical" else scale
+            widths = np.sqrt(np.maximum(np.diagonal(excess, axis1=1, axis2=2), _NARROW * least**2))
+            self._factors[narrow] = widths[:, :, None] * np.eye(self._n_dims)
+        else:
+            self._factors[narrow] = _factor(excess, scale, _NARROW)
 
     def _free(self, weights: Array, structure: str) -> Array:
         """Orthonormal columns that span the coordinates that are free."""
@@ -110,7 +143,7 @@ class Chart:
         logits = self._log_weights + logits
         weights = np.exp(logits - logits.max())
         weights = np.maximum(weights / weights.sum(), WEIGHT_FLOOR)
-        means = self._means + (self._factors @ mu[:, :, None])[:, :, 0]
+        means = self._means + (self._mean_factors @ mu[:, :, None])[:, :, 0]
         halves = self._factors @ (shapes + np.eye(self._n_dims))
         return Parameters(weights, means, halves @ np.swapaxes(halves, 1, 2) + self._floor)
 
@@ -138,7 +171,7 @@ class Chart:
         """Gradient of the log-likelihood from the sums of a pass."""
         roots = self._roots
         logits = (sums.q - sums.q.sum() * at.weights) / roots
-        means = (sums.slopes[:, None, :] @ self._factors)[:, 0] / roots[:, None]
+        means = (sums.slopes[:, None, :] @ self._mean_factors)[:, 0] / roots[:, None]
         inner = self._factors.swapaxes(1, 2) @ sums.curls @ (self._factors @ self._shapes(theta))
         shapes = inner[:, self._lower[0], self._lower[1]] * (self._halves / roots[:, None])
         return np.asarray(np.concatenate([logits, means.ravel(), shapes.ravel()]) @ self._basis)
@@ -156,7 +189,7 @@ class Chart:
             root, factor = self._roots[j], self._factors[j]
             full[j, 0, j] = 1.0 / root
             means = slice(size + j * n_dims, size + (j + 1) * n_dims)
-            full[j, 1 : 1 + n_dims, means] = factor / root
+            full[j, 1 : 1 + n_dims, means] = self._mean_factors[j] / root
             half = factor @ shapes[j]
             at = size * (1 + n_dims) + j * n_triangle
             for k in range(n_triangle):

@@ -9,7 +9,7 @@ from typing import Any
 
 from mixpipe.fitting.doubts import with_doubts
 from mixpipe.fitting.joint.engine import JointEngine
-from mixpipe.fitting.joint_problem import JointProblem, check_structure
+from mixpipe.fitting.joint_problem import JointProblem, check_observed, check_structure
 from mixpipe.model.inputs import check_count
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.inputs import as_joint_cells
@@ -37,6 +37,7 @@ def fit_columns(
         For a start of other columns or with another number of components.
     """
     cells, units = as_joint_cells(x, err, cov, **rows)
+    check_observed(cells)
     problem = JointProblem(cells, structure, n_threads)
     engine = JointEngine()
     if start is None:
@@ -114,6 +115,7 @@ def choose_columns(
 ) -> Selection:
     """Fit 1, 2, ... components to several columns and choose; see `mixpipe.fitting.choose.choose_n_components`."""
     cells, units = as_joint_cells(x, err, cov, **rows)
+    check_observed(cells)
     found = JointEngine().fits(JointProblem(cells, structure, n_threads), max_components, progress=progress)
     fits = tuple(replace(fit, units=units) for fit in found.results())
     bound_sigma = 0.0 if not math.isnan(found.loglik_bound) else math.nan

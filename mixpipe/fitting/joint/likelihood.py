@@ -102,12 +102,25 @@ def _powers(widths: Array) -> Array:
     return np.where(usable, 2.0 ** np.round(np.log2(np.where(usable, widths, 1.0))), 1.0)
 
 
+def _typical_noise(cells: JointCells) -> Array:
+    """Harmonic mean of the variances of the errors in each column; 0 where an error is zero, and with projections."""
+    if cells.projections is not None:
+        return np.zeros(cells.n_dims)
+    share = cells.weights[:, None] * ~np.isnan(cells.x)
+    variances = np.diagonal(cells.cov, axis1=1, axis2=2)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        precision = np.where(share > 0.0, share / variances, 0.0).sum(axis=0) / share.sum(axis=0)
+        noise = 1.0 / precision
+    return np.where(np.isfinite(noise), noise, 0.0)
+
+
 class Passes(Protocol):
     """What an ascent needs of a likelihood, of rows in memory or in blocks from a file."""
 
     n_data: float
     n_passes: int
     floor: Array
+    noise: Array
 
     def sums(self, at: Parameters) -> Sums:
         """One pass: the log-likelihood and the sums of a step."""
@@ -171,6 +184,7 @@ class Likelihood:
         self.n_data = cells.n_data
         self.n_dims = cells.n_dims
         self.floor = (cells.floors / self.scaling.scale) ** 2
+        self.noise = _typical_noise(cells) / self.scaling.scale**2
         self.log_jacobian = self.scaling.log_jacobian(cells)
         self.n_passes = 0
 

@@ -32,7 +32,7 @@ def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structu
     """The fit in the units of the data, with uncertainties and warnings."""
     cells, at, scaling = likelihood.cells, ascent.at, likelihood.scaling
     size, n_dims = at.n_components, at.n_dims
-    edge = boundary(at, likelihood.floor)
+    edge = boundary(at, likelihood.floor, likelihood.noise)
     is_importance = cells.weight_kind == "importance"
     is_curved = n_params(size, n_dims, structure) <= MAX_CURVED
     diagnosis = likelihood.diagnosis(at, with_products=is_importance and is_curved)
@@ -44,7 +44,7 @@ def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structu
     if is_curved:
         curvature = likelihood.curvature_of_sample(at, JOINT_CURVATURE_ROWS)
         products = diagnosis.products if is_importance else None
-        covariance = covariance_of(at, ascent.sums, curvature, likelihood.n_data, structure, likelihood.floor, products)
+        covariance = covariance_of(likelihood, at, ascent.sums, curvature, structure, products)
         uncs, natural = uncertainties(at, covariance, scaling, edge)
         if structure == "full":
             limits = null_limits(likelihood, at, ascent.sums, curvature, edge, structure)

@@ -87,6 +87,13 @@ class Finder:
             ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start), n_steps=_MANY_STEPS)
             for start in starts
         ]
+        ends = [end for end in ends if np.isfinite(end.loglik)]
+        if not ends:
+            raise ValueError(
+                "no mixture has a finite log-likelihood: numbers of double precision do not resolve the errors, or the "
+                "widths, beside the range of the values; expected no values so far from all others, no columns that "
+                "are nearly the same, and no errors with correlations of 1"
+            )
         return max(ends, key=lambda end: end.loglik)
 
     def maximum(self, fit: Ascent) -> Ascent:

@@ -76,7 +76,7 @@ class StreamLikelihood:
             cells = cells.with_common_floor()
         self.sample = Likelihood(cells, Scaling.of(cells, common=common), n_threads)
         self.scaling: Scaling = self.sample.scaling
-        self.floor = self.sample.floor
+        self.floor, self.noise = self.sample.floor, self.sample.noise
         self.n_passes = 0
 
     def _over_blocks(self, task: Callable[[Likelihood], _T]) -> Iterator[_T]:

@@ -7,6 +7,9 @@ import numpy as np
 from mixpipe.base.arrays import Array
 from mixpipe.model.kernels.joint import packed
 
+# Eigenvalues of a correlation matrix above this are not negative but for rounding.
+_ROUNDING = -1e-14
+
 
 def n_params(n_components: int, n_dims: int, structure: str = "full") -> int:
     """Number of free parameters: weights that sum to one, means, and covariances.
@@ -44,10 +47,30 @@ def project(covariances: Array, weights: Array, structure: str, floor: Array) ->
         found = np.zeros_like(excess)
         found[:, np.arange(n_dims), np.arange(n_dims)] = diagonal
         return found + np.diag(floor)
-    if not floor.any():
-        # A step of extreme deconvolution keeps them positive semidefinite.
+    if not np.all(np.isfinite(excess)):
         return np.array(covariances)
+    if not floor.any():
+        return _semidefinite(covariances)
     roots, axes = np.linalg.eigh(excess)
     if roots.min() >= 0.0:
         return np.array(covariances)
     return np.asarray((axes * np.maximum(roots, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2) + np.diag(floor))
+
+
+def _semidefinite(covariances: Array) -> Array:
+    """Covariances without negative eigenvalues.
+
+    A step of extreme deconvolution gives none but by rounding, which matters if some rows lie very far from all others.
+    """
+    scale = np.sqrt(np.maximum(np.abs(np.diagonal(covariances, axis1=1, axis2=2)), 1e-30))
+    units = scale[:, :, None] * scale[:, None, :]
+    roots, axes = np.linalg.eigh(covariances / units)
+    bad = roots[:, 0] < _ROUNDING
+    found = np.array(covariances)
+    found[bad] = ((axes * np.maximum(roots, 0.0)[:, None, :]) @ np.swapaxes(axes, 1, 2) * units)[bad]
+    return found
+
+
+def total_widths(covariances: Array, noise: Array) -> Array:
+    """Widths of components in each column, with typical variances of the errors: the units in which a width is none."""
+    return np.asarray(np.sqrt(np.maximum(np.diagonal(covariances, axis1=-2, axis2=-1) + noise, 1e-12)))

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import Passes, Scaling
+from mixpipe.fitting.joint.structure import total_widths
 from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 from mixpipe.model.joint.results import JointUncertainties
 
@@ -39,12 +40,11 @@ class Boundary:
     directions: tuple[Array, ...]
 
 
-def boundary(at: Parameters, floor: Array) -> Boundary:
+def boundary(at: Parameters, floor: Array, noise: Array) -> Boundary:
     """The rank of each covariance above the floor, and its null space."""
     rank, directions = [], []
-    for cov in at.covariances:
+    for cov, scale in zip(at.covariances, total_widths(at.covariances, noise), strict=True):
         excess = cov - np.diag(floor)
-        scale = np.sqrt(np.maximum(np.diagonal(cov), 1e-12))
         roots, axes = np.linalg.eigh(excess / (scale[:, None] * scale))
         flat = roots <= _FLAT
         rank.append(int(np.count_nonzero(~flat)))
@@ -55,7 +55,7 @@ def boundary(at: Parameters, floor: Array) -> Boundary:
 
 
 def covariance_of(
-    at: Parameters, sums: Sums, curvature: Array, n_data: float, structure: str, floor: Array, products: Array | None
+    likelihood: Passes, at: Parameters, sums: Sums, curvature: Array, structure: str, products: Array | None
 ) -> Array:
     """Covariance of the natural parameters (ln w, m, V) of all components, in scaled units, shape (M k, M k).
 
@@ -63,7 +63,7 @@ def covariance_of(
     singular covariance it so is the covariance of those that are singular alike. With products of the scores it is the
     sandwich for importance weights.
     """
-    chart = Chart(at, n_data, structure, floor)
+    chart = Chart(at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
     theta = chart.locate(at)
     information = -chart.hessian(theta, at, sums, curvature)
     roots, axes = np.linalg.eigh(information)
@@ -143,8 +143,7 @@ def null_limits(
     The log-likelihood falls from its maximum with the variance t along a direction. What the other parameters regain
     when they follow is taken from the curvature: ``s t + h t^2 / 2`` with the slope s <= 0 has another h with them.
     """
-    n_data, floor = likelihood.n_data, likelihood.floor
-    chart = Chart(at, n_data, structure, floor)
+    chart = Chart(at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
     theta = chart.locate(at)
     jacobian = chart.jacobian(theta).reshape(-1, theta.size)
     natural = curvature.copy()

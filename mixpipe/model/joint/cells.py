@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
 
 # An eigenvalue of a covariance below minus this part of the largest is no rounding.
 _INDEFINITE = 1e-10
+# An eigenvalue of the correlations of errors below this is zero: some combination of the values has no error.
+_SINGULAR = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,13 +263,15 @@ def _usable(covs: Array, missing: NDArray[np.bool_], counts: Array) -> tuple[NDA
 
     drop("no value in any column", missing.all(axis=1))
     drop("error that is missing or not finite", ~np.isfinite(covs).all(axis=(1, 2)))
-    drop("errors without a valid covariance", keep & ~_are_covariances(covs, keep))
+    drop("errors without a valid covariance", keep & ~are_covariances(covs, keep))
     keep &= counts > 0.0
     return keep, dropped
 
 
-def _are_covariances(covs: Array, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def are_covariances(covs: Array, rows: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Which of the rows asked for have symmetric matrices without a negative eigenvalue, but for rounding."""
+    if rows is None:
+        rows = np.ones(len(covs), dtype=bool)
     valid = np.ones(len(covs), dtype=bool)
     n_values = covs.shape[1]
     diagonal = np.diagonal(covs, axis1=1, axis2=2)
@@ -286,6 +291,27 @@ def _are_covariances(covs: Array, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return valid
 
 
+def _without_error(covs: Array) -> NDArray[np.bool_]:
+    """Values in combinations that have no error: those with correlated errors in rows with a singular matrix."""
+    n_values = covs.shape[1]
+    index = np.arange(n_values)
+    off = covs.copy()
+    off[:, index, index] = 0.0
+    linked = np.any(off != 0.0, axis=2)
+    rows = np.flatnonzero(linked.any(axis=1))
+    # What is not linked to anything has the eigenvalue 1.
+    variances = np.diagonal(covs[rows], axis1=1, axis2=2)
+    scale = np.sqrt(np.where(linked[rows] & (variances > 0.0), variances, 1.0))
+    correlations = off[rows] / (scale[:, :, None] * scale[:, None, :])
+    correlations[:, index, index] = 1.0
+    # A determinant is faster than eigenvalues, and no larger than the least of them times e.
+    rows, correlations = (part[np.linalg.det(correlations) < math.e * _SINGULAR] for part in (rows, correlations))
+    singular = rows[np.linalg.eigvalsh(correlations)[:, 0] < _SINGULAR]
+    found = np.zeros_like(linked)
+    found[singular] = linked[singular]
+    return found
+
+
 def _resolutions(
     values: Array,
     covs: Array,
@@ -294,10 +320,14 @@ def _resolutions(
     projections: Array | None,
     sigma_floor: ArrayLike | None,
 ) -> tuple[Resolution, ...]:
+    variances = np.array(np.diagonal(covs, axis1=1, axis2=2))
+    if projections is None:
+        # Some combination of values without an error is as bad as one value without any.
+        variances[_without_error(covs)] = 0.0
     if sigma_floor is not None:
         floors = np.broadcast_to(np.asarray(sigma_floor, dtype=np.float64), (len(labels),))
         for a, name in enumerate(labels):
-            exact = np.zeros(0) if projections is not None else covs[~np.isnan(values[:, a]), a, a] == 0.0
+            exact = np.zeros(0) if projections is not None else variances[~np.isnan(values[:, a]), a] == 0.0
             if floors[a] == 0.0 and exact.any():
                 raise ValueError(
                     f"sigma_floor must be > 0 where an error is zero, as in {plural(exact.sum(), 'row')} of {name}"
@@ -310,7 +340,9 @@ def _resolutions(
     found = []
     for a in range(len(labels)):
         seen = ~np.isnan(values[:, a])
-        one = find_resolution(values[seen, a], np.sqrt(covs[seen, a, a]), counts[seen]) if seen.any() else NO_RESOLUTION
+        one = (
+            find_resolution(values[seen, a], np.sqrt(variances[seen, a]), counts[seen]) if seen.any() else NO_RESOLUTION
+        )
         found.append(one)
     return tuple(found)
 

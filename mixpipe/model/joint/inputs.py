@@ -56,7 +56,7 @@ def as_joint_cells(
     err : like `x`, or scalar or of shape (n_dims,), or None
         One-sigma errors; columns with units are converted to those of the values, in the order of the columns.
     cov : array_like, shape (n_data, n_dims, n_dims), or None
-        Covariances of the errors, in the units of the values.
+        Covariances of the errors, in the units of the values unless they have a unit of their own.
     weights, weight_kind, names, projections, sigma_floor
         As in `JointCells.from_rows`.
 
@@ -78,14 +78,40 @@ def as_joint_cells(
     cells = JointCells.from_rows(
         values,
         errors,
-        None if cov is None else np.asarray(getattr(cov, "value", cov), dtype=np.float64),
+        None if cov is None else _covariances(cov, units),
         None if weights is None else plain(weights),
         weight_kind=weight_kind,
         names=names if names is not None else found,
         projections=projections,
-        sigma_floor=sigma_floor,
+        sigma_floor=None if sigma_floor is None else _floors(sigma_floor, units),
     )
     return cells, units if projections is None else (None,) * cells.n_dims
+
+
+def rows_for(
+    columns: tuple[str, ...], x: Any, err: Any = None, cov: Any = None
+) -> tuple[Array, Array | None, Array | None]:
+    """Values, errors and covariances of rows as arrays, for a mixture of some columns.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        Names of the columns of the mixture.
+    x, err, cov
+        As in `as_joint_cells`.
+
+    Raises
+    ------
+    ValueError
+        For another number of columns, or the same ones in another order.
+    """
+    values, units, names = _table(x)
+    if values.shape[1] != len(columns):
+        raise ValueError(f"x must have shape (n, {len(columns)}), for {', '.join(columns)}; found {values.shape}")
+    if names is not None and names != list(columns) and sorted(names) == sorted(columns):
+        raise ValueError(f"x has the columns {', '.join(names)}; expected the order {', '.join(columns)}")
+    errors = None if err is None else _errors(err, units)
+    return values, errors, None if cov is None else _covariances(cov, units)
 
 
 def _columns(x: Any) -> list[Any]:
@@ -116,9 +142,7 @@ def _errors(err: Any, units: tuple[Any, ...]) -> Array:
         unit = unit_of(err)
         if unit is None:
             return plain(err)
-        return np.stack(
-            [plain(err if np.ndim(err) < 2 else err[:, k], _given(own, unit)) for k, own in enumerate(units)], axis=-1
-        )
+        return _by_column(err, units)
     columns = _columns(err)
     if len(columns) != len(units):
         raise ValueError(f"err has {len(columns)} columns, x has {len(units)}; expected as many")
@@ -130,7 +154,36 @@ def _errors(err: Any, units: tuple[Any, ...]) -> Array:
     )
 
 
-def _given(own: Any, unit: Any) -> Any:
+def _by_column(given: Any, units: tuple[Any, ...]) -> Array:
+    """Numbers with a unit, one for all columns or with the columns as the last axis, in the units of these."""
+    unit = unit_of(given)
+    if np.ndim(given) and np.shape(given)[-1] != len(units):
+        raise ValueError(f"err has the shape {np.shape(given)}, x has {len(units)} columns; expected as many")
+    parts = (given[..., k] if np.ndim(given) else given for k in range(len(units)))
+    return np.stack([plain(part, _given(own, unit)) for part, own in zip(parts, units, strict=True)], axis=-1)
+
+
+def _floors(sigma_floor: Any, units: tuple[Any, ...]) -> Any:
+    return sigma_floor if unit_of(sigma_floor) is None else _by_column(sigma_floor, units)
+
+
+def _covariances(cov: Any, units: tuple[Any, ...]) -> Array:
+    """Covariances, from their unit, if they have one, to those of the columns."""
+    unit = unit_of(cov)
+    values = np.array(getattr(cov, "value", cov), dtype=np.float64)
+    if unit is None:
+        return values
+    for a, own in enumerate(units):
+        for b, other in enumerate(units):
+            target = linear_unit(_given(own, unit, "cov")) * linear_unit(_given(other, unit, "cov"))
+            try:
+                values[..., a, b] *= unit.to(target)
+            except ValueError as error:
+                raise ValueError(f"cov is in {unit}, which cannot be converted to {target}, the unit of x") from error
+    return values
+
+
+def _given(own: Any, unit: Any, name: str = "err") -> Any:
     if own is None:
-        raise ValueError(f"err has the unit {linear_unit(unit)} but its column of x has none")
+        raise ValueError(f"{name} has the unit {linear_unit(unit)} but its column of x has none")
     return own

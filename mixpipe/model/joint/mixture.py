@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.base.presentation import as_html
 from mixpipe.model.joint.blocks import Blocks, Parameters, Slots, unpack
-from mixpipe.model.joint.cells import error_covariances
+from mixpipe.model.joint.cells import are_covariances, error_covariances
+from mixpipe.model.joint.inputs import rows_for
 from mixpipe.model.mixture import Mixture
 
 # An eigenvalue of a covariance below minus this part of the largest is no rounding.
@@ -225,16 +226,18 @@ class JointMixture:
         return means, covariances
 
     def _rows(self, x: ArrayLike, err: ArrayLike | None, cov: ArrayLike | None) -> tuple[Array, Array]:
-        values = np.array(x, dtype=np.float64)
-        if values.ndim != 2 or values.shape[1] != self.n_dims:
-            raise ValueError(f"x must have shape (n, {self.n_dims}), for {', '.join(self.names)}; found {values.shape}")
-        covs = error_covariances(err, cov, *values.shape)
+        values, errors, matrices = rows_for(self.names, x, err, cov)
+        covs = error_covariances(errors, matrices, *values.shape)
         values[np.isposinf(np.diagonal(covs, axis1=1, axis2=2))] = np.nan
         missing = np.isnan(values)
         bad = np.flatnonzero(np.any(~np.isfinite(covs) & ~(missing[:, :, None] | missing[:, None, :]), axis=(1, 2)))
         if bad.size:
             raise ValueError(f"the errors of {bad.size} rows are not finite, the first of them row {bad[0]}")
-        return values, np.where(np.isfinite(covs), covs, 0.0)
+        covs = np.where(missing[:, :, None] | missing[:, None, :], 0.0, covs)
+        bad = np.flatnonzero(~are_covariances(covs))
+        if bad.size:
+            raise ValueError(f"cov of {bad.size} rows is no covariance, the first of them row {bad[0]}")
+        return values, covs
 
     def _slots(self, values: Array, covs: Array) -> Any:
         """Batches of rows, each with the columns that are observed in them."""
