@@ -717,3 +717,14 @@ def test_blocks_that_change_or_disagree_are_refused():
         choose_from_blocks(lambda: iter([gap]), max_components=1)
     with pytest.raises(ValueError, match="sigma_floor must be one number or one for each of 2 columns"):
         JointCells.from_rows(x, 0.1, sigma_floor=[1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_a_constant_column_leaves_the_others_alone(value):
+    x = np.random.default_rng(1).normal(size=(60, 1))
+    alone = mixpipe.fit_mixture(x, n_components=1)
+    fit = mixpipe.fit_mixture(np.column_stack([x, np.full(60, value)]), n_components=1)
+    assert fit.mixture.means[0] == pytest.approx([alone.mixture.means[0, 0], value], abs=1e-12)
+    for name in ("means", "sigmas"):
+        expected = getattr(alone.uncertainties, name)[0, 0]
+        assert getattr(fit.uncertainties, name)[0, 0] == pytest.approx(expected, rel=1e-6)
