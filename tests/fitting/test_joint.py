@@ -11,8 +11,10 @@ import mixpipe
 from mixpipe.assess.joint import bootstrap_columns
 from mixpipe.fitting.joint import certificate
 from mixpipe.fitting.joint.ascent import Ascent, ascend, em_step
+from mixpipe.fitting.joint.choose import choose_from_blocks
 from mixpipe.fitting.joint.engine import JointEngine
 from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.stream import StreamLikelihood
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
 from mixpipe.model.joint.cells import JointCells
@@ -707,3 +709,31 @@ def test_importance_weights_have_no_scale(power):
     ]
     assert fits[0].loglik == fits[1].loglik
     assert np.array_equal(fits[0].uncertainties.means, fits[1].uncertainties.means)
+
+
+def test_blocks_that_change_or_disagree_are_refused():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 2))
+    once = iter([JointCells.from_rows(x, 0.1, sigma_floor=0)])
+    likelihood = StreamLikelihood(lambda: once, 100)
+    with pytest.raises(ValueError, match="read gave blocks of 60 rows the first time and of 0 rows later"):
+        likelihood.sums(likelihood.scaling.parameters(JointMixture([1.0], [[0.0, 0.0]], [np.eye(2)])))
+    floors = [JointCells.from_rows(x, 0.1, sigma_floor=floor) for floor in (0.5, 0.01)]
+    with pytest.raises(ValueError, match="blocks have different values of sigma_floor"):
+        StreamLikelihood(lambda: iter(floors), 100)
+    gap = JointCells.from_rows(np.column_stack([x[:, 0], np.full(60, np.nan)]), 0.1)
+    with pytest.raises(ValueError, match="column x1 has no value"):
+        choose_from_blocks(lambda: iter([gap]), max_components=1)
+    with pytest.raises(ValueError, match="sigma_floor must be one number or one for each of 2 columns"):
+        JointCells.from_rows(x, 0.1, sigma_floor=[1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("value", [1.0, 0.1])
+def test_a_constant_column_leaves_the_others_alone(value):
+    x = np.random.default_rng(1).normal(size=(60, 1))
+    alone = mixpipe.fit_mixture(x, n_components=1)
+    fit = mixpipe.fit_mixture(np.column_stack([x, np.full(60, value)]), n_components=1)
+    assert fit.mixture.means[0] == pytest.approx([alone.mixture.means[0, 0], value], abs=1e-12)
+    for name in ("means", "sigmas"):
+        expected = getattr(alone.uncertainties, name)[0, 0]
+        assert getattr(fit.uncertainties, name)[0, 0] == pytest.approx(expected, rel=1e-6)

@@ -16,7 +16,7 @@ from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
 from mixpipe.fitting.joint.results import result_of
 from mixpipe.fitting.joint.search import Finder, search
 from mixpipe.fitting.joint.stream import StreamLikelihood
-from mixpipe.fitting.joint_problem import JointProblem
+from mixpipe.fitting.joint_problem import JointProblem, check_observed
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
@@ -93,6 +93,7 @@ class JointEngine:
         """As `fits`, for rows that need not fit into memory; see `StreamLikelihood` for `read`."""
         likelihood = StreamLikelihood(read, JOINT_SEARCH_ROWS, n_threads, common=structure == "spherical")
         searched = likelihood.sample
+        check_observed(searched.cells)
         raced = _sample(searched, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
         ascents = search(Finder(searched, Sample(raced), structure), max_components, progress)[-last:]
         if likelihood.n_rows > len(searched.cells):

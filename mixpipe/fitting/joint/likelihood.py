@@ -66,7 +66,8 @@ class Scaling:
         centre = (share * filled).sum(axis=0) / total
         spread = (share * (filled - centre) ** 2).sum(axis=0) / total
         noise = (share * np.diagonal(cells.cov, axis1=1, axis2=2)).sum(axis=0) / total
-        return cls(centre, _powers(np.sqrt(spread + noise)))
+        # A constant column without errors is as wide as its floor.
+        return cls(centre, _powers(np.maximum(np.sqrt(spread + noise), cells.floors)))
 
     def rows(self, cells: JointCells) -> tuple[Array, Array, Array | None]:
         """Values, covariances and projections in scaled units; rows with projections keep the units of their values."""

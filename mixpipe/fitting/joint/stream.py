@@ -44,7 +44,8 @@ class StreamLikelihood:
     Raises
     ------
     ValueError
-        For blocks of different columns, or with weights that are not counts.
+        For blocks of different columns or given floors, with weights that are not counts, or with other numbers of
+        rows when they are read again.
     """
 
     def __init__(
@@ -55,12 +56,17 @@ class StreamLikelihood:
         self.n_data, self.n_rows = 0.0, 0
         dropped: dict[str, int] = {}
         names: tuple[str, ...] | None = None
+        floors: list[float | None] | None = None
         for block in read():
             names = names or block.names
             if block.names != names:
                 raise ValueError(f"a block has the columns {', '.join(block.names)}; expected {', '.join(names)}")
             if block.weight_kind != "counts":
                 raise ValueError("blocks of rows with importance weights; expected counts")
+            given = [one.floor if one.cause == "given" else None for one in block.resolutions]
+            floors = given if floors is None else floors
+            if given != floors:
+                raise ValueError("blocks have different values of sigma_floor; expected the same, or none, in each")
             state = content_hash(block.x, block.cov, block.weights, block.projections)
             sample = _smallest([*sample, (state, block)], most)
             self.n_data += block.n_data
@@ -81,8 +87,15 @@ class StreamLikelihood:
 
     def _over_blocks(self, task: Callable[[Likelihood], _T]) -> Iterator[_T]:
         self.n_passes += 1
+        n_rows = 0
         for block in self._read():
+            n_rows += len(block)
             yield task(Likelihood(block, self.scaling, self._n_threads))
+        if n_rows != self.n_rows:
+            raise ValueError(
+                f"read gave blocks of {self.n_rows:,} rows the first time and of {n_rows:,} rows later; expected the "
+                "same from the first each time"
+            )
 
     def sums(self, at: Parameters) -> Sums:
         """One pass over all blocks."""

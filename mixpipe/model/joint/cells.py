@@ -325,7 +325,12 @@ def _resolutions(
         # Some combination of values without an error is as bad as one value without any.
         variances[_without_error(covs)] = 0.0
     if sigma_floor is not None:
-        floors = np.broadcast_to(np.asarray(sigma_floor, dtype=np.float64), (len(labels),))
+        floors = np.asarray(sigma_floor, dtype=np.float64)
+        if floors.shape not in ((), (len(labels),)):
+            raise ValueError(
+                f"sigma_floor must be one number or one for each of {len(labels)} columns, found {sigma_floor}"
+            )
+        floors = np.broadcast_to(floors, (len(labels),))
         for a, name in enumerate(labels):
             exact = np.zeros(0) if projections is not None else variances[~np.isnan(values[:, a]), a] == 0.0
             if floors[a] == 0.0 and exact.any():
