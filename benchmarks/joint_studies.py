@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import mixpipe
-from benchmarks.measure import table
+from benchmarks.measure import memory, seconds, table
 from mixpipe.fitting.joint.ascent import ascend
+from mixpipe.fitting.joint.choose import choose_from_blocks
 from mixpipe.fitting.joint.engine import JointEngine
 from mixpipe.fitting.joint_problem import JointProblem
 from mixpipe.model.joint.blocks import Parameters
@@ -22,6 +27,7 @@ TITLE = "Several columns: maxima, choices, coverage, clusters"
 # Problems and random starts; catalogs; problems for the choice by number of rows.
 N_HARD, N_STARTS, N_CATALOGS = 40, 40, 500
 CHOICES = {10_000: 20, 100_000: 4}
+N_BLOCK_ROWS, BLOCK_ROWS = 10_000_000, 250_000
 SAME = 0.01
 # A part of the normal distribution within so many standard deviations is 68 %.
 SIGMAS_68 = 0.99446
@@ -144,6 +150,35 @@ def clusters() -> Iterator[dict[str, Any]]:
         }
 
 
+def blocks(n_rows: int) -> dict[str, Any]:
+    """Peak memory and time of a fit of rows in a file, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows"
+        truth = JointMixture([0.5, 0.3, 0.2], [[0, 0, 0], [4, 1, 0], [0, 5, 2]], np.tile(np.eye(3), (3, 1, 1)))
+        with path.open("wb") as file:
+            for first in range(0, n_rows, BLOCK_ROWS):
+                rng = np.random.default_rng(first)
+                err = rng.uniform(0.1, 0.6, (min(BLOCK_ROWS, n_rows - first), 3))
+                np.hstack([truth.sample(len(err), rng) + err * rng.normal(size=err.shape), err]).tofile(file)
+        command = [sys.executable, "-m", "benchmarks.joint_studies", str(path)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+        return {"n_rows": n_rows, "file": path.stat().st_size / 1e6, **json.loads(done.stdout)}
+
+
+def _fit_file(path: Path) -> dict[str, Any]:
+    """A fit with three components in this process, and its memory in megabytes."""
+
+    def read() -> Iterator[JointCells]:
+        step = 6 * 8 * BLOCK_ROWS
+        for offset in range(0, path.stat().st_size, step):
+            rows = np.fromfile(path, count=6 * BLOCK_ROWS, offset=offset).reshape(-1, 6)
+            yield JointCells.from_rows(rows[:, :3], rows[:, 3:], sigma_floor=0)
+
+    found: list[Any] = []
+    time = seconds(lambda: found.append(choose_from_blocks(read, n_components=3).best))
+    return {"peak": memory("VmHWM"), "seconds": time, "converged": found[0].converged, "n_passes": found[0].n_passes}
+
+
 def measure() -> dict[str, Any]:
     """All studies."""
     return {
@@ -151,6 +186,7 @@ def measure() -> dict[str, Any]:
         "clusters": list(clusters()),
         "hard": [hard(number, N_STARTS) for number in range(N_HARD)],
         "n_starts": N_STARTS,
+        "blocks": blocks(N_BLOCK_ROWS),
         "chosen": [chosen(d, n_rows, problems) for n_rows, problems in CHOICES.items() for d in (2, 3)],
     }
 
@@ -159,7 +195,7 @@ def page(result: dict[str, Any]) -> str:
     """Markdown."""
     short = np.array([problem["short"] for problem in result["hard"]])
     missed = [problem for problem in result["hard"] if problem["short"] > SAME]
-    blocks = [
+    parts = [
         f"The search against the best of {result['n_starts']} random starts, each climbed to its maximum: "
         f"{len(short)} problems of 200 to 1,000 rows in 2, 3 and 5 columns with 2 to 5 overlapping components and "
         f"errors, half of them with a tenth of the values missing, fitted with one component fewer to one more than "
@@ -178,33 +214,44 @@ def page(result: dict[str, Any]) -> str:
             ]
             for problem in missed
         ]
-        blocks += ["Those that it misses:", table(["d", "M true", "M fitted", "N", "nats short"], body)]
+        parts += ["Those that it misses:", table(["d", "M true", "M fitted", "N", "nats short"], body)]
     body = [
         [line["n_dims"], f"{line['n_rows']:,}", f"{100 * line['missing']:.0f} %", line["n_catalogs"]]
         + [f"{line[name]:.1f}" for name in ("weights", "means", "sigmas", "correlations")]
         for line in result["coverage"]
     ]
-    blocks += [
+    parts += [
         "Per cent of the parameters within their 68 % intervals, from the curvature:",
         table(["d", "N", "missing", "catalogs", "weights", "means", "sigmas", "correlations"], body),
     ]
     body = [
         [line["n_dims"], f"{line['n_rows']:,}", f"{line['right']} of {line['n_problems']}"] for line in result["chosen"]
     ]
-    blocks += [
+    parts += [
         "Separated components, 2 to 5 of them, for which BIC chooses as many as there are among up to two more:",
         table(["d", "N", "right"], body),
     ]
+    if "blocks" in result:
+        run = result["blocks"]
+        parts += [
+            f"{run['n_rows']:,} rows of three columns in a file of {run['file']:.0f} MB, read in blocks of "
+            f"{BLOCK_ROWS:,}: three components in {run['seconds']:.0f} s and {run['n_passes']} passes over the file, "
+            f"with a peak of {run['peak']:.0f} MB of memory."
+        ]
     if result["clusters"]:
         body = [
             [line["pair"], line["n_rows"], line["n_chosen"], f"{line['delta_bic']:.1f}", f"{line['right']:.1f}"]
             for line in result["clusters"]
         ]
-        blocks += [
+        parts += [
             "Two open clusters on one line of sight (Gaia EDR3 members, compilation by Almeida et al.), by parallax "
             "and proper motions alone: M chosen by BIC, BIC of two components above that, and per cent of the stars "
             "that two "
             "components assign as the lists of members do:",
             table(["clusters", "stars", "M", "BIC of two", "right"], body),
         ]
-    return "\n\n".join(blocks)
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_fit_file(Path(sys.argv[1]))))

@@ -12,6 +12,7 @@ def test_studies_and_their_page(monkeypatch):
         "clusters": list(joint_studies.clusters()),
         "hard": [joint_studies.hard(3, 2)],
         "n_starts": 2,
+        "blocks": joint_studies.blocks(2_000),
         "chosen": [joint_studies.chosen(2, 200, 1)],
     }
     assert 0.0 <= result["coverage"][0]["means"] <= 100.0
@@ -19,6 +20,8 @@ def test_studies_and_their_page(monkeypatch):
     assert result["chosen"][0]["right"] == 1
     text = joint_studies.page(result)
     assert "1 of 1" in text
+    assert result["blocks"]["converged"]
+    assert "2,000 rows of three columns" in text
     result["hard"][0]["short"] = 0.5
     result["clusters"] = [{"pair": "A and B", "n_rows": 9, "n_chosen": 2, "delta_bic": 0.0, "right": 100.0}]
     assert "| 0.50 |" in joint_studies.page(result)
