@@ -224,13 +224,15 @@ def page(result: dict[str, Any]) -> str:
         "Per cent of the parameters within their 68 % intervals, from the curvature:",
         table(["d", "N", "missing", "catalogs", "weights", "means", "sigmas", "correlations"], body),
     ]
-    body = [
-        [line["n_dims"], f"{line['n_rows']:,}", f"{line['right']} of {line['n_problems']}"] for line in result["chosen"]
-    ]
-    parts += [
-        "Separated components, 2 to 5 of them, for which BIC chooses as many as there are among up to two more:",
-        table(["d", "N", "right"], body),
-    ]
+    if result["chosen"]:
+        body = [
+            [line["n_dims"], f"{line['n_rows']:,}", f"{line['right']} of {line['n_problems']}"]
+            for line in result["chosen"]
+        ]
+        parts += [
+            "Separated components, 2 to 5 of them, for which BIC chooses as many as there are among up to two more:",
+            table(["d", "N", "right"], body),
+        ]
     if "blocks" in result:
         run = result["blocks"]
         parts += [
