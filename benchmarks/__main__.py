@@ -62,7 +62,7 @@ PARTS = {
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.
-LONG = {"comparison", "resolution"}
+LONG = {"comparison", "joint_studies", "resolution"}
 
 
 def _read() -> dict[str, dict]:

@@ -50,6 +50,8 @@ _FINE = 0.2
 # the rows are in such blocks.
 _BLOCK_VALUES, _MOST_BLOCKS = 12, 40
 _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
+# The step of an even grid that is no power of ten is taken from at least so many distinct values.
+_MANY_VALUES = 480
 # A grid is even if all values are multiples of its step to within this fraction of a step.
 _EVEN = 1e-3
 # Significant digits of the lower bound on the sigmas.
@@ -197,7 +199,7 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
     crowd = float(spans[wide].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     step, repeated = _find_step(distinct, ties), 0.0
     if step == 0.0:
-        decimal = (_lattice(distinct) if distinct.size >= _BLOCK_VALUES else 0.0) or _find_decimal_step(
+        decimal = (_lattice(distinct) if distinct.size >= _MANY_VALUES else 0.0) or _find_decimal_step(
             distinct, ties, noise
         )
         if ties.sum() > distinct.size:

@@ -616,3 +616,13 @@ def test_simulated_populations_without_width_end_at_zero_or_away_from_it():
         with np.errstate(invalid="ignore"):
             wide = (fit.uncertainties.means > np.ptp(x)) | (fit.uncertainties.sigmas > np.ptp(x))
         assert not wide.any() or any("uncertain by more than the range" in warning for warning in fit.warnings)
+
+
+def test_a_step_that_is_no_power_of_ten_is_found_among_many_values():
+    rng = np.random.default_rng(41)
+    x = np.concatenate([rng.normal(0.0, 1.0, 979), rng.normal(0.5, 0.01, 21)])
+    found = find_resolution(np.round(x / 0.0025) * 0.0025, 0.00025)
+    # Counted once, the few distinct values of the narrow group would be taken for the grain.
+    assert found.cause == "grid"
+    assert found.step == pytest.approx(0.0025)
+    assert found.grain == pytest.approx(0.6 * 0.0025)
