@@ -35,16 +35,14 @@ _MAX_FINISHING, _POLISHED_ON_ALL = 60, 1e-5
 _LONGEST = 1.0
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 25
-# Least curvature in a metric, in the same units.
-_LEAST_CURVATURE = 1e-3
 # Curvature above this, in units in which that of an isolated component is -1, is a way up and no rounding.
 _FLAT = 1e-7
-# Parts of the variance below which a direction is tried without any width.
-_COLLAPSED = 1e-6
+# Least curvature in a metric, in the same units.
+_LEAST_CURVATURE = 1e-3
+# Parts of the variance below which a direction is tried without any width, and the loss in nats that this may bring.
+_COLLAPSED, _NO_LOSS = 1e-6, 1e-5
 # Variances with which directions without any are opened, in units in which the columns have variances near 1.
 _OPENINGS = (1e-6, 1e-4, 1e-2, 0.3)
-# Loss in nats that this may bring.
-_NO_LOSS = 1e-5
 
 
 @dataclass(frozen=True, eq=False)

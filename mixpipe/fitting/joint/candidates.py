@@ -8,7 +8,7 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import Likelihood
-from mixpipe.model.joint.blocks import Parameters, pack
+from mixpipe.model.joint.blocks import Parameters
 
 # Rows at which an insertion is tried, and intrinsic covariances that are tried there, as parts of that of the nearest
 # component; those which promise most become starts.
@@ -276,9 +276,3 @@ def _of_labels(sample: Sample, labels: Array, n_components: int) -> Parameters:
         covs.append(_positive(spread - np.diag(share @ sample.noise / total), least))
     shares = np.array(weights)
     return Parameters(shares / shares.sum(), np.array(means), np.array(covs))
-
-
-def signature(at: Parameters) -> Array:
-    """Numbers by which equal starts are known."""
-    order = np.lexsort(at.means.T[::-1])
-    return np.concatenate([at.weights[order], at.means[order].ravel(), pack(at.covariances[order]).ravel()])

@@ -72,8 +72,7 @@ class JointEngine:
         """The best fit found for each number of components, or the last ones; see `Engine.fits`."""
         likelihood = _likelihood(problem)
         searched = _sample(likelihood, JOINT_SEARCH_ROWS)
-        raced = _sample(likelihood, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
-        finder = Finder(searched, Sample(raced), problem.structure)
+        finder = Finder(searched, Sample(_sample(searched, JOINT_RACE_ROWS)), problem.structure)
         ascents = search(finder, max_components, progress)[-last:]
         if searched is not likelihood:
             ascents = [finish_from(searched, likelihood, ascent, problem.structure) for ascent in ascents]
@@ -94,8 +93,8 @@ class JointEngine:
         likelihood = StreamLikelihood(read, JOINT_SEARCH_ROWS, n_threads, common=structure == "spherical")
         searched = likelihood.sample
         check_observed(searched.cells)
-        raced = _sample(searched, JOINT_RACE_ROWS) if len(searched.cells) > JOINT_RACE_ROWS else searched
-        ascents = search(Finder(searched, Sample(raced), structure), max_components, progress)[-last:]
+        finder = Finder(searched, Sample(_sample(searched, JOINT_RACE_ROWS)), structure)
+        ascents = search(finder, max_components, progress)[-last:]
         if likelihood.n_rows > len(searched.cells):
             ascents = [finish_from(searched, likelihood, ascent, structure) for ascent in ascents]
         return JointFits(likelihood, ascents, structure)

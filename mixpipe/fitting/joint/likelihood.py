@@ -227,7 +227,7 @@ class Likelihood:
         return part.curvature(at) * (self.n_data / part.n_data)
 
     def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
-        """Entropy, effective rows, and errors of the rows of each component."""
+        """What a pass says of a fit beside its parameters."""
         is_counts = self.cells.weight_kind == "counts"
         size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
         entropy, first, second = 0.0, np.zeros(size), np.zeros(size)

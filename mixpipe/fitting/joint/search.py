@@ -2,7 +2,7 @@
 
 For each number of components starts are made from the fit with one component fewer (insertions and splits), from
 clusters of the rows, and from the fit with one component more (merges). They race on a sample of the rows: all take a
-few steps, the best of them some more, and so on, and the last few are brought to their maxima on all rows. The fit with
+few steps, the best of them some more, and so on, and the last few are followed on all rows. The fit with
 M components depends on those with M - 1 and M + 1 alone, so that it is the same whatever the largest number.
 """
 
@@ -22,7 +22,7 @@ from mixpipe.model.joint.blocks import Parameters
 # Rounds of the race: steps of each start, and starts that go on.
 _FIRST, _FIRST_KEPT = 4, 20
 _SECOND, _SECOND_KEPT = 8, 8
-_THIRD, _THIRD_KEPT = 400, 4
+_N_KEPT = 4
 # Starts around single rows.
 _N_AROUND = 24
 # Two maxima with log-likelihoods this close are one.
@@ -51,7 +51,7 @@ class Finder:
     structure: str
 
     def race(
-        self, starts: Iterable[Parameters], n_kept: int = _THIRD_KEPT, others: Iterable[Parameters] = ()
+        self, starts: Iterable[Parameters], n_kept: int = _N_KEPT, others: Iterable[Parameters] = ()
     ) -> list[Parameters]:
         """The best places that starts come to on the sample, if they are still among the best after a few steps.
 
@@ -65,14 +65,14 @@ class Finder:
         """
         trial = self.sample.likelihood
         runs = [run_em(trial, self._admitted(start), _FIRST, self.structure) for start in starts]
-        for n_steps, kept in ((_SECOND, _FIRST_KEPT), (_THIRD, _SECOND_KEPT)):
+        for n_steps, kept in ((_SECOND, _FIRST_KEPT), (_MANY_STEPS, _SECOND_KEPT)):
             runs = [
                 ascend(trial, run.at, structure=self.structure, n_em=1, n_steps=n_steps)
                 for run in _distinct(runs)[:kept]
             ]
         # Starts around single rows begin low and may end high.
         runs += [
-            ascend(trial, self._admitted(start), structure=self.structure, n_em=N_EM, n_steps=_THIRD)
+            ascend(trial, self._admitted(start), structure=self.structure, n_em=N_EM, n_steps=_MANY_STEPS)
             for start in others
         ]
         return [run.at for run in _distinct(runs, _NEARLY)[:n_kept]]

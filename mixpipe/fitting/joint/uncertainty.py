@@ -69,12 +69,12 @@ def covariance_of(
     roots, axes = np.linalg.eigh(information)
     usable = roots > _UNDETERMINED * max(roots[-1], 1.0)
     inverse = (axes[:, usable] / roots[usable]) @ axes[:, usable].T
-    jacobian = chart.jacobian(theta).reshape(-1, theta.size)
+    scores = chart.jacobian(theta).reshape(-1, theta.size)
+    jacobian = scores.copy()
     # ln w after their normalisation.
     k = jacobian.shape[0] // at.n_components
     jacobian[::k] -= at.weights @ jacobian[::k]
     if products is not None:
-        scores = chart.jacobian(theta).reshape(-1, theta.size)
         size = scores.shape[0]
         inverse = inverse @ (scores.T @ products.reshape(size, size) @ scores) @ inverse
     unusable = axes[:, ~usable]
