@@ -74,7 +74,16 @@ def score(x, err, fit):
     return fit.loglik - ref.occam(x.tolist(), err.tolist(), m.weights.tolist(), m.means.tolist(), m.sigmas.tolist())
 
 
+# Starts from the grid end on two rows here; the regular maximum is a narrow component inside a wide one.
+NESTED_X = [0.0] * 5 + [1.75, 0.5, 0.0, -0.75, -0.25, *[0.0] * 5, 2.0, 1.25, -1.5, -0.5, *[0.0] * 5, 1.0, 0.0, -1.0]
+NESTED_X += [0.0, 0.0, 1.0, 0.0, 0.25, 0.875, 0.0, 0.0, 1.75, 0.5, -1.75, 0.0, 0.0]
+NESTED_ERR = [1.0, 1.0, 2.0, 2.0, 0.5, 1.5, 0.625, 2.0, 2.0, 1.0, 1.0, 2.0, 1.0, 2.0, 2.0, 3.0, 3.0, 1.0, 1.0, 1.0]
+NESTED_ERR += [2.0] * 4 + [3.0, 2.0, 0.625, 2.0, 2.0, 2.0, 0.5, 1.0, 0.25, *[1.0] * 4, 0.25, 2.0, 2.0]
+
+
 @few
+@example((np.array(NESTED_X), np.array(NESTED_ERR)), 2)
+@example((np.array([*NESTED_X[:5], 0.0, *NESTED_X[5:7], *NESTED_X[8:]]), np.array(NESTED_ERR)), 2)
 @given(catalogs(), st.integers(2, 5))
 def test_repeating_all_rows_changes_the_loglik_only(catalog, times):
     """And how many rows a component rests on: of the maxima that are regular already without, none is lost."""

@@ -55,6 +55,16 @@ BRIEF = Breadth(n_insertions=4, race=((2, 5), (8, 2)), n_pool=1, gain=1e-4)
 # Number of components above the criterion's choice up to which LEAN is used.
 _BEYOND = 2
 
+# How a component is split: shares of the halves, offsets in widths, factors of the variances.
+Split = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+SPLITS: tuple[Split, ...] = (((0.5, 0.5), (-0.8, 0.8), (0.4, 0.4)), ((0.5, 0.5), (0.0, 0.0), (0.25, 2.0)))
+# One half inside the other, for data in which other starts end on a few rows.
+_NESTED: tuple[Split, ...] = tuple(
+    ((share, 1.0 - share), (0.0, 0.0), factors)
+    for share in (0.3, 0.6, 0.9)
+    for factors in ((0.0, 1.5), (0.0, 3.0), (0.5, 1.5), (0.7, 4.0))
+)
+
 # Fits whose log-likelihoods end within this (nats) are the same; during the race, those within _MET are.
 _SAME = 1e-3
 _MET = 1e-2
@@ -153,6 +163,7 @@ class Search:
             if size > max_components and (effort is BRIEF or len(self.settled) >= max_components):
                 break
             self.pools.append(self._climb(self._grown(size - 1, effort), effort))
+            self._look_for_regular(size, effort)
             if effort is not BRIEF:
                 self._settle(len(self.settled) + 1, size)
             if size - _AHEAD > len(self.settled):
@@ -167,6 +178,13 @@ class Search:
         for _ in range(_N_ROUNDS):
             if not self._revise(list(range(first, last + 1))):
                 break
+
+    def _look_for_regular(self, size: int, effort: Breadth) -> None:
+        """Where all climbs ended on a few rows, climb again from other ways to split."""
+        smaller = self.pools[size - 2][0]
+        if self.pools[size - 1][0].occam > smaller.occam and self.pools[size - 1][0].score < smaller.score:
+            starts = splits(smaller.params, _NESTED)
+            self._add(size, _distinct(self._ascend(starts, gain=effort.gain, n_em=2), FULL.n_pool, _SAME))
 
     def _effort(self, size: int) -> Breadth:
         if not self.lean:
@@ -299,15 +317,15 @@ def partitions(likelihood: Likelihood, size: int) -> list[Params]:
     return starts
 
 
-def splits(params: Params) -> list[Params]:
+def splits(params: Params, ways: Iterable[Split] = SPLITS) -> list[Params]:
     """Starts with one more component: each component split into two, side by side or one inside the other."""
     starts = []
     for j in range(params.n_components):
         sigma = math.sqrt(params.variances[j])
-        for offsets, factors in (((-0.8, 0.8), (0.4, 0.4)), ((0.0, 0.0), (0.25, 2.0))):
+        for shares, offsets, factors in ways:
             starts.append(
                 Params(
-                    np.append(np.delete(params.weights, j), np.full(2, 0.5 * params.weights[j])),
+                    np.append(np.delete(params.weights, j), params.weights[j] * np.array(shares)),
                     np.append(np.delete(params.means, j), params.means[j] + sigma * np.array(offsets)),
                     np.append(np.delete(params.variances, j), params.variances[j] * np.array(factors)),
                 )
