@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mixpipe.catalog.expressions import Expression
-from mixpipe.config.settings import ColumnSettings
+from mixpipe.config.settings import ColumnSettings, JointSettings
 
 
 def required_columns(
-    columns: Iterable[ColumnSettings], where: str | None = None, key: str | None = None
+    columns: Iterable[ColumnSettings | JointSettings], where: str | None = None, key: str | None = None
 ) -> tuple[str, ...]:
     """The columns of a catalog that have to be read for these entries.
 
     Parameters
     ----------
-    columns : iterable of ColumnSettings
+    columns : iterable of ColumnSettings or JointSettings
         Entries.
     where : str, optional
         Row cut.
@@ -34,10 +34,20 @@ def required_columns(
     """
     names = [key] if key is not None else []
     names += Expression.parse(where).names if where is not None else ()
-    for column in columns:
-        error = [column.error] if isinstance(column.error, str) else column.error
-        names += [column.value] if column.bins is None else column.bins
-        names += error if isinstance(error, list | tuple) else ()
-        others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
-        names += [name for name in others if name is not None]
+    for entry in columns:
+        names += _joint_columns(entry) if isinstance(entry, JointSettings) else _columns(entry)
     return tuple(dict.fromkeys(names))
+
+
+def _joint_columns(joint: JointSettings) -> list[str]:
+    names = [name for column in joint.columns for name in _columns(column)]
+    names += [given for _, _, given in joint.correlation if isinstance(given, str)]
+    return [*names, *(joint.covariance or ()), *([] if joint.weight is None else [joint.weight])]
+
+
+def _columns(column: ColumnSettings) -> list[str]:
+    error = [column.error] if isinstance(column.error, str) else column.error
+    names = [column.value] if column.bins is None else list(column.bins)
+    names += error if isinstance(error, list | tuple) else ()
+    others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
+    return [*names, *(name for name in others if name is not None)]

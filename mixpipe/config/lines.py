@@ -13,7 +13,7 @@ from mixpipe.config.schema import KeyPath
 
 Lines = dict[KeyPath, str]
 
-DEEPEST = 6  # catalogs, its name, columns, its name, error, upper or lower
+DEEPEST = 8  # catalogs, its name, columns, its name, error, upper or lower
 
 # A file of this size would take minutes to read; a configuration of ten thousand columns is a tenth as large.
 _LARGEST = 10 << 20

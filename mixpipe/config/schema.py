@@ -21,7 +21,7 @@ from jsonschema.validators import extend
 from mixpipe.base.errors import ConfigError, excerpt
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
-SECTIONS = ("run", "settings", "catalog", "column")
+SECTIONS = ("run", "settings", "catalog", "column", "joint")
 
 KeyPath = tuple[str | int, ...]
 
@@ -49,7 +49,7 @@ def defaults(section: str) -> dict[str, Any]:
     Parameters
     ----------
     section : str
-        ``run``, ``settings``, ``catalog`` or ``column``.
+        One of `SECTIONS`.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def key_table(section: str) -> str:
     Parameters
     ----------
     section : str
-        ``run``, ``settings``, ``catalog`` or ``column``.
+        One of `SECTIONS`.
     """
     part = _schema()["$defs"][section]
     lines = ["| key | accepts | default | meaning |", "|---|---|---|---|"]
@@ -155,7 +155,12 @@ def _config_error(error: ValidationError, where: Where) -> ConfigError:
         known = list(schema["properties"])
         key = next(key for key in found if key not in known)
         near = difflib.get_close_matches(key, known, n=1)
-        homes = {"settings": "`settings`", "catalog": "a catalog", "column": "an entry of `columns`"}
+        homes = {
+            "settings": "`settings`",
+            "catalog": "a catalog",
+            "column": "an entry of `columns`",
+            "joint": "an entry of `joint`",
+        }
         home = next((words for section, words in homes.items() if key in _schema()["$defs"][section]["properties"]), "")
         hint = f" ({key!r} is a key of {home})" if home else f" (did you mean {near[0]!r}?)" if near else ""
         return ConfigError(f"unknown key {key!r}", where(path, key), f"one of {', '.join(known)}{hint}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.base.errors import ConfigError
+from mixpipe.config.gaia import gaia_correlation
 from mixpipe.config.lines import DEEPEST, Lines, read_yaml
 from mixpipe.config.schema import KeyPath, Where, check, defaults
 
@@ -69,6 +70,51 @@ class DensitySettings:
     tolerance: float = _default("column", "tolerance")
 
 
+@dataclass(frozen=True)
+class JointSettings:
+    """One entry of a catalog's `joint`: columns that are fitted jointly.
+
+    Parameters
+    ----------
+    name : str
+    columns : tuple of ColumnSettings
+        The columns as they are read.
+    correlation : tuple of (str, str, str or float)
+        Two columns, and the column or the number with the correlation of their errors.
+    covariance : tuple of str or None
+        Columns of the file with the lower triangle of the covariances of the errors, or one column of arrays.
+    linear : tuple of (str, tuple of float) or None
+        Names of the combinations that are fitted, and their coefficients, one for each column.
+    given, predicted : tuple of str
+        Columns that are taken as known, and those that are predicted from them.
+    missing, weight, weight_kind, structure, max_components
+        As in the configuration.
+    """
+
+    name: str
+    columns: tuple[ColumnSettings, ...]
+    correlation: tuple[tuple[str, str, str | float], ...] = ()
+    covariance: tuple[str, ...] | None = None
+    missing: str = _default("joint", "missing")
+    weight: str | None = _default("joint", "weight")
+    weight_kind: str = _default("joint", "weight_kind")
+    structure: str = _default("joint", "structure")
+    linear: tuple[tuple[str, tuple[float, ...]], ...] | None = None
+    max_components: int = _default("settings", "max_components")
+    given: tuple[str, ...] = ()
+    predicted: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of what is fitted: the columns, or their combinations."""
+        if self.linear is not None:
+            return tuple(name for name, _ in self.linear)
+        return tuple(column.name for column in self.columns)
+
+
+# Keys of a column, about its rows, that a joint fit cannot respect.
+_NOT_JOINT = ("bins", "limit_flag", "upper_limit", "lower_limit", "truncated", "weight")
+
 # Keys that define how densities are read and fitted, and keys that apply only to densities.
 _DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
 _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
@@ -82,13 +128,14 @@ _NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "
 class CatalogSettings:
     """One entry of `catalogs`; releases map a name to files and patterns, oldest release first.
 
-    The `columns` of values and the `densities` are separate, each in the order of the file.
+    The `columns` of values, the `densities` and the `joints` are separate, each in the order of the file.
     """
 
     name: str
     releases: dict[str, tuple[Path, ...]]
     columns: tuple[ColumnSettings, ...]
     densities: tuple[DensitySettings, ...] = ()
+    joints: tuple[JointSettings, ...] = ()
     key: str | None = _default("catalog", "key")
     format: str = _default("catalog", "format")
     hdu: int | str | None = _default("catalog", "hdu")
@@ -102,6 +149,10 @@ class CatalogSettings:
     def column(self, name: str) -> ColumnSettings:
         """The column of values with this name."""
         return next(column for column in self.columns if column.name == name)
+
+    def joint(self, name: str) -> JointSettings:
+        """The joint entry with this name."""
+        return next(joint for joint in self.joints if joint.name == name)
 
     def density(self, name: str) -> DensitySettings:
         """The column of densities with this name."""
@@ -253,22 +304,152 @@ def _settings(given: Mapping[str, Any]) -> Settings:
 
 
 def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Where) -> CatalogSettings:
-    for part in ("releases", "columns"):
-        _distinct(given[part], ("catalogs", name, part), where)
     keys = {**defaults("catalog"), **given}
+    for part in ("releases", "columns"):
+        _distinct(keys[part], ("catalogs", name, part), where)
+    _distinct({**keys["columns"], **keys["joint"]}, ("catalogs", name, "joint"), where)
+    if not keys["columns"] and not keys["joint"]:
+        expected = "columns: the columns to fit, or joint: groups of columns to fit jointly"
+        raise ConfigError("no key 'columns'", where(("catalogs", name)), expected)
     releases = {
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
         for release, files in keys.pop("releases").items()
     }
     columns, densities = [], []
-    for column, entry in keys.pop("columns").items():
+    entries = keys.pop("columns")
+    for column, entry in entries.items():
         place = partial(where, ("catalogs", name, "columns", column))
         if (entry or {}).get("kind") == "densities":
             densities.append(_density(column, entry, settings, place))
         else:
             columns.append(_column(column, entry or {}, settings, place))
+    joints = []
+    for joint, entry in keys.pop("joint").items():
+        place = partial(where, ("catalogs", name, "joint", joint))
+        if joint in entries:
+            raise ConfigError(f"{joint!r} is an entry of `columns`, too", place(), "another name")
+        joints.append(_joint(joint, entry, columns, settings, place))
     keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
-    return CatalogSettings(name=name, releases=releases, columns=tuple(columns), densities=tuple(densities), **keys)
+    return CatalogSettings(
+        name=name,
+        releases=releases,
+        columns=tuple(columns),
+        densities=tuple(densities),
+        joints=tuple(joints),
+        **keys,
+    )
+
+
+def _joint(
+    name: str,
+    given: Mapping[str, Any],
+    entries: Sequence[ColumnSettings],
+    settings: Settings,
+    where: Callable[..., str],
+) -> JointSettings:
+    keys = {**defaults("joint"), **given}
+    known = {column.name: column for column in entries}
+    names = keys["columns"]
+    for column in keys["error"]:
+        if column not in names:
+            raise ConfigError(f"an error of {column!r}", where("error"), f"one of {', '.join(names)}")
+        if column in known:
+            raise ConfigError(f"{column!r} is an entry of `columns`", where("error"), "its error there")
+    columns = tuple(
+        known[column]
+        if column in known
+        else _column(column, {"error": keys["error"].get(column)}, settings, partial(_inner, where, "error"))
+        for column in names
+    )
+    for column in columns:
+        _check_joint(column, where)
+    covariance = keys["covariance"]
+    if covariance is not None:
+        if keys["correlation"] or any(column.error is not None or column.error_floor for column in columns):
+            raise ConfigError("errors beside `covariance`", where("covariance"), "one or the other")
+        covariance = (covariance,) if isinstance(covariance, str) else tuple(covariance)
+        n_packed = len(names) * (len(names) + 1) // 2
+        if len(covariance) not in (1, n_packed):
+            expected = f"one of arrays, or {n_packed} for {len(names)} columns"
+            raise ConfigError(f"{len(covariance)} columns of covariances", where("covariance"), expected)
+    predict = keys["predict"] or {"given": (), "of": ()}
+    joint = JointSettings(
+        name=name,
+        columns=columns,
+        correlation=_correlations(keys["correlation"], columns, where),
+        covariance=covariance,
+        missing=keys["missing"],
+        weight=keys["weight"],
+        weight_kind=keys["weight_kind"],
+        structure=keys["structure"],
+        linear=None if keys["linear"] is None else _combinations(keys["linear"], columns, where),
+        max_components=int(keys["max_components"] or settings.max_components),
+        given=tuple(predict["given"]),
+        predicted=tuple(predict["of"]),
+    )
+    wrong = next((column for column in (*joint.given, *joint.predicted) if column not in joint.names), None)
+    if wrong is not None:
+        raise ConfigError(f"{wrong!r} is not fitted", where("predict"), f"one of {', '.join(joint.names)}")
+    both = next((column for column in joint.predicted if column in joint.given), None)
+    if both is not None:
+        raise ConfigError(f"{both!r} is given and predicted", where("predict"), "one or the other")
+    return joint
+
+
+def _inner(where: Callable[..., str], outer: str, key: str | None = None) -> str:
+    del key
+    return where(outer)
+
+
+def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
+    """Refuse a column of which a joint fit would have to leave something out."""
+    key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
+    if key is not None:
+        what = f"column {column.name!r} has {key}, which a joint fit does not respect"
+        other = "`weight` of the joint entry" if key == "weight" else "a column without it"
+        raise ConfigError(what, where("columns"), other)
+
+
+def _correlations(
+    given: Any, columns: Sequence[ColumnSettings], where: Callable[..., str]
+) -> tuple[tuple[str, str, str | float], ...]:
+    names = [column.name for column in columns]
+    if given == "gaia":
+        found = [
+            (first.name, second.name, gaia_correlation(first.value, second.value))
+            for place, first in enumerate(columns)
+            for second in columns[place + 1 :]
+        ]
+        known = tuple((first, second, name) for first, second, name in found if name is not None)
+        if not known:
+            expected = "two of ra, dec, parallax, pmra, pmdec, or of RA_ICRS, DE_ICRS, Plx, pmRA, pmDE; or a list"
+            raise ConfigError(f"no correlations of Gaia's for {', '.join(names)}", where("correlation"), expected)
+        return known
+    pairs: dict[frozenset[str], tuple[str, str, str | float]] = {}
+    for first, second, value in given:
+        for column in (first, second):
+            if column not in names:
+                raise ConfigError(f"a correlation of {column!r}", where("correlation"), f"one of {', '.join(names)}")
+        pair = frozenset((first, second))
+        if len(pair) == 1 or pair in pairs:
+            what = f"a correlation of {first!r} and {second!r}" + (" given twice" if pair in pairs else "")
+            raise ConfigError(what, where("correlation"), "each pair of different columns at most once")
+        pairs[pair] = (first, second, value if isinstance(value, str) else float(value))
+    return tuple(pairs.values())
+
+
+def _combinations(
+    given: Mapping[str, Mapping[str, float]], columns: Sequence[ColumnSettings], where: Callable[..., str]
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    names = [column.name for column in columns]
+    for combination, coefficients in given.items():
+        wrong = next((column for column in coefficients if column not in names), None)
+        if wrong is not None:
+            raise ConfigError(f"{combination!r} is of {wrong!r}", where("linear"), f"columns among {', '.join(names)}")
+    floored = next((column.name for column in columns if column.sigma_floor is not None), None)
+    if floored is not None:
+        raise ConfigError(f"column {floored!r} has a sigma_floor", where("linear"), "none beside `linear`")
+    return tuple((name, tuple(float(of.get(column, 0.0)) for column in names)) for name, of in given.items())
 
 
 def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[[str], str]) -> ColumnSettings:

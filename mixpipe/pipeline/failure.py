@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mixpipe.base.errors import MixpipeError
 from mixpipe.base.files import write_file
 from mixpipe.catalog.columns import Account
-from mixpipe.pipeline.plan.texts import DensityPlan, FitPlan
+from mixpipe.pipeline.plan.texts import DensityPlan, FitPlan, JointPlan
 from mixpipe.results.provenance import COMMAND, versions
 from mixpipe.results.record import AccountRecord, FailedRecord, Failure, SourceFile, StartRecord
 from mixpipe.results.tables import COLUMNS, write_csv
@@ -71,7 +71,7 @@ def write_no_rows(path: Path, key: str | None, columns: Mapping[str, pa.DataType
 
 
 def record_failure(
-    plan: FitPlan | DensityPlan,
+    plan: FitPlan | DensityPlan | JointPlan,
     files: Sequence[SourceFile],
     error: MixpipeError,
     dropped: Mapping[str, int],
@@ -80,9 +80,9 @@ def record_failure(
 ) -> FailedRecord:
     """The record of a column without a fit, whatever its kind; no row of it is used."""
     n_read = sum(file.n_rows for file in files)
-    are_values = isinstance(plan, FitPlan)
+    kind = {FitPlan: "values", DensityPlan: "densities", JointPlan: "joint"}[type(plan)]
     return FailedRecord(
-        kind="values" if are_values else "densities",
+        kind=kind,
         catalog=plan.catalog,
         release=plan.release,
         column=plan.column.name,
@@ -94,9 +94,13 @@ def record_failure(
             n_read=n_read,
             n_used=0,
             dropped={**dropped, _REASON: n_read - sum(dropped.values())},
-            normalisation=None if are_values else "",
+            normalisation="" if kind == "densities" else None,
             unit=None,
-            value=plan.column.value,
+            value=(
+                tuple(column.value for column in plan.column.columns)
+                if isinstance(plan, JointPlan)
+                else plan.column.value
+            ),
             error=plan.column.error if isinstance(plan, FitPlan) else None,
             files=tuple(files),
         ),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mixpipe.base.files import write_json
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import DensityRecord, FailedRecord, load_record
+from mixpipe.results.record import FailedRecord, FitRecord, load_record
 from mixpipe.results.tables import read_estimates, read_fit, records_table
 
 # Of more rows than this every second is drawn, every third, and so on.
@@ -57,8 +57,8 @@ def draw_figures(
         save_figure(picture, *(path for each in paths.values() for path in each))
         write_json({}, Path(curves))
         return
-    if isinstance(record, DensityRecord):
-        raise TypeError(f"{fit} is of a column of densities")
+    if not isinstance(record, FitRecord):
+        raise TypeError(f"{fit} is of no column of values")
     result = read_fit(record, fit)
     rows = _drawn_rows(members)
     x, err, weights = rows["value"], rows["err"], rows.get("weight")

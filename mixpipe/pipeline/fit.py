@@ -28,8 +28,8 @@ from mixpipe.results import tables
 from mixpipe.results.provenance import COMMAND, versions
 from mixpipe.results.record import (
     AccountRecord,
-    DensityRecord,
     EstimateRow,
+    FailedRecord,
     FitRecord,
     IntervalRow,
     RecordError,
@@ -119,7 +119,7 @@ def refit_column(plan: str, start: Sequence[str], fit: str, **arguments: Any) ->
     record = find_record(Path(fit))
     if (
         record is not None
-        and not isinstance(record, DensityRecord)
+        and isinstance(record, FitRecord | FailedRecord)
         and record.plan == recorded(plan)
         and (record.start is None) == (not start)
         and all(path.is_file() for path in outputs)

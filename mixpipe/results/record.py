@@ -1,9 +1,10 @@
 """What fit.json says of a column, as types. No other module writes it, reads it or spells its keys.
 
-A column has one of three records: of a fit to its values, of the fits to its tabulated densities, or of why nothing
-could be fitted. The attributes have the names of the keys, and hold what JSON can hold: a number that is not finite is
-None. The file begins with the version of its format. A file without one was written before there were versions; it is
-read if it has what is needed. A file of a later version is refused, since what its keys mean is not known here.
+A column has one of these records: of a fit to its values, of the fits to its tabulated densities, of a fit to several
+columns jointly, or of why nothing could be fitted. The attributes have the names of the keys, and hold what JSON can
+hold: a number that is not finite is None. The file begins with the version of its format. A file without one was
+written before there were versions; it is read if it has what is needed. A file of a later version is refused, since
+what its keys mean is not known here.
 
 Imports are light: every stage of the workflow reads records, and few of them depend on the numerics.
 """
@@ -471,15 +472,17 @@ class FitRecord(_Record):
         Not those of the making: plan, versions, command, options, and what the files are called. Nor the start, unless
         it has won: otherwise the numbers do not come from it.
         """
-        making = {"plan", "versions", "command", "options", "account"}
-        if self.start is None or not self.start.won:
-            making.add("start")
-        for name in sorted({each.name for each in fields(self)} - making):
-            if getattr(self, name) != getattr(other, name):
-                yield name
-        accounts = [each.account.contents() | {"files": None} for each in (self, other)]
-        if accounts[0] != accounts[1]:
-            yield "account"
+        yield from _differences(self, other, {"start"} if self.start is None or not self.start.won else set())
+
+
+def _differences(one: _Record, other: _Record, left_out: set[str]) -> Iterator[str]:
+    making = {"plan", "versions", "command", "options", "account"} | left_out
+    for name in sorted({each.name for each in fields(one)} - making):
+        if getattr(one, name) != getattr(other, name):
+            yield name
+    accounts = [each.account.contents() | {"files": None} for each in (one, other)]
+    if accounts[0] != accounts[1]:
+        yield "account"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -540,8 +543,145 @@ class DensityRecord(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JointComponentRecord(_Part):
+    """A component of several columns: numbers by column, and matrices as rows.
+
+    Parameters
+    ----------
+    weight, weight_unc : float
+    means, means_unc, sigmas, sigmas_unc : tuple of float
+    correlations, correlations_unc, covariances : tuple of tuple of float
+    rank : int
+        Directions in which the component has a width.
+    null_directions : tuple of tuple of float
+        Unit vectors along which it has none.
+    null_limits : tuple of float
+        Upper limits at 95 % of the widths along them.
+    effective_rows : float
+    """
+
+    weight: float
+    weight_unc: float | None
+    means: tuple[float, ...]
+    means_unc: tuple[float | None, ...]
+    sigmas: tuple[float, ...]
+    sigmas_unc: tuple[float | None, ...]
+    correlations: tuple[tuple[float, ...], ...]
+    correlations_unc: tuple[tuple[float | None, ...], ...]
+    covariances: tuple[tuple[float, ...], ...]
+    rank: int
+    null_directions: tuple[tuple[float, ...], ...]
+    null_limits: tuple[float | None, ...]
+    effective_rows: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternRecord(_Part):
+    """Rows that have the same columns."""
+
+    columns: tuple[str, ...]
+    n_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointQualityRecord(_Part):
+    """How well a joint fit describes one projection of the data; see `mixpipe.assess.joint_quality`."""
+
+    name: str
+    n_rows: int
+    ks: float | None
+    ks_pvalue: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointRecord(_Record):
+    """The fit of a mixture to several columns jointly.
+
+    Parameters
+    ----------
+    catalog, release, column, n_data, criterion, n_components, n_params, loglik, entropy, bic, aic, icl, converged, \
+    remaining_gain, n_passes, warnings, intervals, likelihood_ratio, account, plan, command, options, versions
+        As in `FitRecord`.
+    names, units : tuple
+        Columns, and the unit of each.
+    structure : str
+        Of the covariances of the components.
+    n_params_by_rank : int
+        Parameters if a singular covariance counts those of its rank.
+    components : tuple of JointComponentRecord
+    parameter_names : tuple of str
+        Parameters of the covariance.
+    covariance : tuple of tuple of float
+        Covariance of the parameters.
+    resolutions : tuple of ResolutionRecord
+        What the values of each column resolve.
+    selection : tuple of SelectionRow
+    quality : tuple of JointQualityRecord
+    patterns : tuple of PatternRecord
+        Rows by the columns that they have.
+    unusable : dict of str to dict of str to int
+        For each column, its values that count as missing, by reason.
+    """
+
+    catalog: str
+    release: str
+    column: str
+    kind: str = "joint"
+    status: str = "fitted"
+    names: tuple[str, ...]
+    units: tuple[str | None, ...]
+    unit: str | None = None
+    structure: str
+    n_data: float
+    criterion: str
+    n_components: int
+    n_params: int
+    n_params_by_rank: int
+    loglik: float | None
+    entropy: float | None
+    bic: float | None
+    aic: float | None
+    icl: float | None
+    converged: bool
+    remaining_gain: float | None
+    n_passes: int
+    components: tuple[JointComponentRecord, ...]
+    parameter_names: tuple[str, ...]
+    covariance: tuple[tuple[float | None, ...], ...]
+    resolutions: tuple[ResolutionRecord, ...]
+    selection: tuple[SelectionRow, ...]
+    quality: tuple[JointQualityRecord, ...]
+    warnings: tuple[str, ...]
+    intervals: tuple[IntervalRow, ...]
+    likelihood_ratio: dict[str, Any] | None
+    patterns: tuple[PatternRecord, ...]
+    unusable: dict[str, dict[str, int]]
+    account: AccountRecord
+    plan: dict[str, Any]
+    command: str | None
+    options: dict[str, Any] | None = None
+    versions: dict[str, str]
+
+    def _keys(self) -> Iterable[str]:
+        return (name for name in super()._keys() if name != "options" or self.options is not None)
+
+    def _account_keys(self) -> tuple[str, ...]:
+        return (*_READ, "weight_kind", "n_effective", *_NAMES)
+
+    @property
+    def n_asked(self) -> int | None:
+        """The number of components that was asked for; None if it was chosen."""
+        found: int | None = (self.options or {}).get("n_components")
+        return found
+
+    def differences(self, other: JointRecord) -> Iterator[str]:
+        """The keys of numbers, and of words about them, that another record has otherwise; see `FitRecord`."""
+        yield from _differences(self, other, set())
+
+
+@dataclass(frozen=True, kw_only=True)
 class FailedRecord(_Record):
-    """A column of either kind that nothing could be fitted to: a record in the place of a fit.
+    """A column of any kind that nothing could be fitted to: a record in the place of a fit.
 
     Parameters
     ----------
@@ -550,7 +690,7 @@ class FailedRecord(_Record):
     failure : Failure
         Why.
     kind : str
-        ``values`` or ``densities``.
+        ``values``, ``densities`` or ``joint``.
     unit, n_data, n_components, converged, warnings
         As of a fit to nothing.
     """
@@ -578,7 +718,7 @@ class FailedRecord(_Record):
         return (name for name in super()._keys() if name != left_out)
 
     def _account_keys(self) -> tuple[str, ...]:
-        return (*_READ, *_NAMES, *(_LIMITS if self.kind == "values" else ("normalisation",)))
+        return (*_READ, *_NAMES, *{"values": _LIMITS, "densities": ("normalisation",)}.get(self.kind, ()))
 
     def _file_keys(self) -> Iterable[str]:
         return sorted(super()._file_keys()) if self.kind == "values" else super()._file_keys()
@@ -589,7 +729,7 @@ class FailedRecord(_Record):
         return CatalogError(self.failure.what, self.failure.where, self.failure.expected)
 
 
-Record = FitRecord | DensityRecord | FailedRecord
+Record = FitRecord | DensityRecord | JointRecord | FailedRecord
 
 
 def load_record(path: str | Path, expected: str = EXPECTED) -> Record:
@@ -659,8 +799,10 @@ def open_fit(path: str | Path) -> tuple[Path, FitRecord]:
     if isinstance(record, FailedRecord):
         what = f"no fit, the column failed: {record.failure.what}"
         raise CatalogError(what, f"in {file}", expected)
-    if isinstance(record, DensityRecord):
-        what = "fits to tabulated densities, one mixture for each row"
+    if not isinstance(record, FitRecord):
+        what = "a fit to several columns jointly"
+        if isinstance(record, DensityRecord):
+            what = "fits to tabulated densities, one mixture for each row"
         raise CatalogError(what, f"in {file}", expected)
     return file, record
 
@@ -714,12 +856,13 @@ def _decode(document: Any, file: Path, expected: str) -> Record:
 
 def _type_of(document: dict[str, Any]) -> type[Record]:
     """The type of a record, by the keys that say it."""
-    for key, words in (("status", ("fitted", "failed")), ("kind", ("values", "densities"))):
+    for key, words in (("status", ("fitted", "failed")), ("kind", ("values", "densities", "joint"))):
         if document.get(key, words[0]) not in words:
             raise DecodeError(f"is {shown(document[key])}, not one of {', '.join(words)}", key)
     if document.get("status") == "failed":
         return FailedRecord
-    return DensityRecord if document.get("kind") == "densities" else FitRecord
+    kinds: dict[str, type[Record]] = {"densities": DensityRecord, "joint": JointRecord}
+    return kinds.get(document.get("kind", "values"), FitRecord)
 
 
 def _check_plan(record: Record) -> None:

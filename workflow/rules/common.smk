@@ -18,7 +18,7 @@ from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
-from mixpipe.pipeline.plan.texts import FIT_FILES
+from mixpipe.pipeline.plan.texts import FIT_FILES, JOINT_FILES
 from mixpipe.pipeline.plan.run import (
     Run,
     comparison_name,
@@ -70,6 +70,7 @@ FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
 MEMBERS = ["members.parquet"] + ["members.fits"] * RUN.config.settings.fits_members
 FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
+JOINT_FIGURES = ("corner", "selection", "quality")
 
 # Regular expressions for files of columns.
 ANY_COLUMN = dict.fromkeys(("catalog", "release", "column"), "[^/]+")
@@ -86,11 +87,25 @@ DENSITIES = [
     for catalog, release in RUN.releases()
     for column in RUN.densities(catalog)
 ]
+JOINTS = [
+    f"{catalog}/{release}/{column}"
+    for catalog, release in RUN.releases()
+    for column in RUN.joints(catalog)
+]
+PREDICTED = [
+    f"{catalog.name}/{release}/{joint.name}"
+    for catalog in RUN.config.catalogs
+    for release in catalog.releases
+    for joint in catalog.joints
+    if joint.predicted
+]
 FITS = [
     f"{catalog}/{release}/{column}"
     for catalog, release in RUN.releases()
-    for column in [*RUN.columns(catalog), *RUN.densities(catalog)]
+    for column in RUN.fits(catalog)
 ]
+# Those whose rows have a table of members.
+WITH_MEMBERS = [*COLUMNS, *JOINTS]
 # The columns of values that each of them shares its job with, itself among them: catalog, release and name of each. The
 # job of a column is that of its fit, of its figures and of its members; it has one for itself unless a catalog has many.
 JOBS = {
@@ -107,6 +122,14 @@ COMPARISONS = {
     if catalog.columns
     for old, new in pairwise(catalog.releases)
 }
+# The same of joint fits: `catalog/compare/old_to_new/joint`.
+JOINT_COMPARISONS = {
+    f"{catalog.name}/compare/{comparison_name(old, new)}/joint": (old, new)
+    for catalog in RUN.config.catalogs
+    if catalog.joints
+    for old, new in pairwise(catalog.releases)
+}
+ALL_COMPARISONS = [*COMPARISONS, *JOINT_COMPARISONS]
 
 
 def begin():
@@ -213,17 +236,20 @@ def drawn(figure):
     return [shown(f"{figure}.png", figure), f"{FOLDER}/{figure}.svg"]
 
 
-def compared_files(place, name):
-    """A file of each column's fit, in the old release (place 0) or the new one (1)."""
+def compared_files(place, name, columns=RUN.columns, pairs=COMPARISONS, end=""):
+    """A file of each fit, in the old release (place 0) or the new one (1)."""
 
     def files(wildcards):
-        release = COMPARISONS[f"{wildcards.catalog}/compare/{wildcards.pair}"][place]
+        release = pairs[f"{wildcards.catalog}/compare/{wildcards.pair}{end}"][place]
         folder = f"{RESULTS}/{wildcards.catalog}/{release}"
-        return expand(
-            f"{folder}/{{column}}/{name}", column=RUN.columns(wildcards.catalog)
-        )
+        return expand(f"{folder}/{{column}}/{name}", column=columns(wildcards.catalog))
 
     return files
+
+
+def joint_of(wildcards):
+    """What is set of a joint fit."""
+    return RUN.config.catalog(wildcards.catalog).joint(wildcards.column)
 
 
 def any_of(names):
@@ -236,6 +262,12 @@ def catalog_of(columns):
     return f"(?=(?:{any_of(columns)})/)[^/]+"
 
 
+OF_JOINTS = {
+    "catalog": catalog_of(JOINTS),
+    "column": any_of(name.split("/")[2] for name in JOINTS),
+}
+
+
 wildcard_constraints:
     catalog=any_of(name.split("/")[0] for name in FITS),
     release=any_of(name.split("/")[1] for name in FITS),
@@ -243,4 +275,4 @@ wildcard_constraints:
     job=any_of(RUN.job_names()),
     content="[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}",
     figure=any_of(FIGURES),
-    pair=any_of(name.split("/")[2] for name in COMPARISONS),
+    pair=any_of(name.split("/")[2] for name in ALL_COMPARISONS),

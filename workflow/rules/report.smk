@@ -3,7 +3,7 @@ rule accounting:
     input:
         fits=lambda wildcards: expand(
             f"{RESULTS}/{{catalog}}/{{release}}/{{column}}/fit.json",
-            column=RUN.columns(wildcards.catalog) + RUN.densities(wildcards.catalog),
+            column=RUN.fits(wildcards.catalog),
             allow_missing=True,
         ),
     output:
@@ -22,8 +22,7 @@ rule accounting:
     params:
         code=code_hash("account"),
         # Snakemake does not look at the order of files; here it is that of rows.
-        columns=lambda wildcards: RUN.columns(wildcards.catalog)
-        + RUN.densities(wildcards.catalog),
+        columns=lambda wildcards: RUN.fits(wildcards.catalog),
         ingest=f"{RESULTS}/{{catalog}}/{{release}}/ingest",
         ingested=lambda wildcards: RUN.ingested_names(**wildcards),
     message:
@@ -36,7 +35,7 @@ rule summary:
     input:
         fits=expand(f"{RESULTS}/{{column}}/fit.json", column=FITS),
         comparisons=expand(
-            f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS
+            f"{RESULTS}/{{comparison}}/summary.csv", comparison=ALL_COMPARISONS
         ),
     output:
         table=report(
@@ -71,14 +70,17 @@ rule report:
         figures=expand(
             f"{RESULTS}/{{column}}/{{figure}}.svg", column=COLUMNS, figure=FIGURES
         )
-        + expand(f"{RESULTS}/{{column}}/densities.svg", column=DENSITIES),
-        curves=expand(f"{RESULTS}/{{column}}/curves.json", column=COLUMNS),
+        + expand(f"{RESULTS}/{{column}}/densities.svg", column=DENSITIES)
+        + expand(
+            f"{RESULTS}/{{column}}/{{figure}}.svg", column=JOINTS, figure=JOINT_FIGURES
+        ),
+        curves=expand(f"{RESULTS}/{{column}}/curves.json", column=WITH_MEMBERS),
         comparisons=expand(
-            f"{RESULTS}/{{comparison}}/summary.csv", comparison=COMPARISONS
+            f"{RESULTS}/{{comparison}}/summary.csv", comparison=ALL_COMPARISONS
         ),
         compared=expand(
             f"{RESULTS}/{{comparison}}/{{file}}",
-            comparison=COMPARISONS,
+            comparison=ALL_COMPARISONS,
             file=("components.csv", "overlay.svg"),
         ),
     output:
@@ -113,14 +115,15 @@ rule manifest:
         others=[
             f"{RESULTS}/summary.csv",
             f"{RESULTS}/report.html",
+            *expand(f"{RESULTS}/{{column}}/predict.parquet", column=PREDICTED),
             *expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
             *expand(
                 f"{RESULTS}/{{comparison}}/{{file}}",
-                comparison=COMPARISONS,
+                comparison=ALL_COMPARISONS,
                 file=("summary.csv", "components.csv", "overlay.png", "overlay.svg"),
             ),
             *(
-                expand(f"{RESULTS}/{{column}}/members.fits", column=COLUMNS)
+                expand(f"{RESULTS}/{{column}}/members.fits", column=WITH_MEMBERS)
                 if RUN.config.settings.fits_members
                 else []
             ),

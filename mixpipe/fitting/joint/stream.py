@@ -150,5 +150,5 @@ def _joined(blocks: list[JointCells]) -> JointCells:
         weight_kind="counts",
         names=first.names,
         projections=projections,
-        sigma_floor=first.floors if all(one.cause == "given" for one in first.resolutions) else None,
+        sigma_floor=[one.floor if one.cause == "given" else math.nan for one in first.resolutions],
     )

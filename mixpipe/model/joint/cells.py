@@ -115,6 +115,7 @@ class JointCells:
         names: Sequence[str] | None = None,
         projections: ArrayLike | None = None,
         sigma_floor: ArrayLike | None = None,
+        resolve: bool = True,
     ) -> JointCells:
         """Check rows of several columns.
 
@@ -135,8 +136,10 @@ class JointCells:
         projections : array_like, shape (n_data, n_values, n_dims), or None
             What was observed as linear combinations of the columns of the mixture.
         sigma_floor : array_like, shape (n_dims,), scalar or None
-            Lower bound on the width of every component in each column; by default that of
-            `mixpipe.model.resolution.find_resolution` for each column, and 0 with projections.
+            Lower bound on the width of every component in each column; by default, and for columns where it is nan,
+            that of `mixpipe.model.resolution.find_resolution`, and 0 with projections.
+        resolve : bool
+            Without it, no resolution is determined where `sigma_floor` does not give one: for blocks of rows.
 
         Raises
         ------
@@ -193,7 +196,7 @@ class JointCells:
             labels,
             project,
             _resolutions(
-                values, covs, counts if kind == "counts" else np.ones(len(used)), labels, project, sigma_floor
+                values, covs, counts if kind == "counts" else np.ones(len(used)), labels, project, sigma_floor, resolve
             ),
             dropped,
             float(counts.sum()),
@@ -319,36 +322,37 @@ def _resolutions(
     labels: tuple[str, ...],
     projections: Array | None,
     sigma_floor: ArrayLike | None,
+    resolve: bool,
 ) -> tuple[Resolution, ...]:
     variances = np.array(np.diagonal(covs, axis1=1, axis2=2))
     if projections is None:
         # Some combination of values without an error is as bad as one value without any.
         variances[_without_error(covs)] = 0.0
+    floors = np.full(len(labels), np.nan)
     if sigma_floor is not None:
-        floors = np.asarray(sigma_floor, dtype=np.float64)
-        if floors.shape not in ((), (len(labels),)):
+        given = np.asarray(sigma_floor, dtype=np.float64)
+        if given.shape not in ((), (len(labels),)):
             raise ValueError(
                 f"sigma_floor must be one number or one for each of {len(labels)} columns, found {sigma_floor}"
             )
-        floors = np.broadcast_to(floors, (len(labels),))
-        for a, name in enumerate(labels):
+        floors[:] = given
+        if np.any(np.isinf(floors) | (floors < 0.0)):
+            raise ValueError(f"sigma_floor must be finite and >= 0, found {sigma_floor}")
+    found = []
+    for a, name in enumerate(labels):
+        if not np.isnan(floors[a]):
             exact = np.zeros(0) if projections is not None else variances[~np.isnan(values[:, a]), a] == 0.0
             if floors[a] == 0.0 and exact.any():
                 raise ValueError(
                     f"sigma_floor must be > 0 where an error is zero, as in {plural(exact.sum(), 'row')} of {name}"
                 )
-        if not np.all(np.isfinite(floors) & (floors >= 0.0)):
-            raise ValueError(f"sigma_floor must be finite and >= 0, found {sigma_floor}")
-        return tuple(Resolution(floor=float(floor), cause="given") for floor in floors)
-    if projections is not None:
-        return (NO_RESOLUTION,) * len(labels)
-    found = []
-    for a in range(len(labels)):
-        seen = ~np.isnan(values[:, a])
-        one = (
-            find_resolution(values[seen, a], np.sqrt(variances[seen, a]), counts[seen]) if seen.any() else NO_RESOLUTION
-        )
-        found.append(one)
+            found.append(Resolution(floor=float(floors[a]), cause="given"))
+            continue
+        seen = np.zeros(0, dtype=bool) if projections is not None else ~np.isnan(values[:, a])
+        if resolve and seen.any():
+            found.append(find_resolution(values[seen, a], np.sqrt(variances[seen, a]), counts[seen]))
+        else:
+            found.append(NO_RESOLUTION)
     return tuple(found)
 
 

@@ -10,22 +10,25 @@ from typing import Any
 from mixpipe.base.errors import CatalogError
 from mixpipe.config.settings import Config
 from mixpipe.pipeline.plan.run import Run
-from mixpipe.pipeline.plan.texts import FIT_FILES, recorded, to_text
-from mixpipe.results.record import DensityRecord, LaterRecordError, RecordError, load_record
+from mixpipe.pipeline.plan.texts import FIT_FILES, JOINT_FILES, recorded, to_text
+from mixpipe.results.record import FailedRecord, FitRecord, LaterRecordError, RecordError, load_record
 
 # Keys of a plan that the configuration has under another name.
 _NAMES = {"path_in_file": "path", "exact": "exact_finish"}
 # Files of a fit, by the kind of column.
 _VALUES = tuple(FIT_FILES.values())
 _DENSITIES = ("densities.parquet", FIT_FILES["fit"])
+_JOINT = tuple(JOINT_FILES.values())
 
 
 def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
     """The fits that are not there, or were planned otherwise than they would be now: each fit.json, and why."""
     run = Run(config)
     for catalog, release in run.releases():
-        columns = dict.fromkeys(run.columns(catalog), _VALUES) | dict.fromkeys(run.densities(catalog), _DENSITIES)
-        for column, names in columns.items():
+        columns = dict.fromkeys(run.columns(catalog), (_VALUES, run.fit))
+        columns |= dict.fromkeys(run.densities(catalog), (_DENSITIES, run.density_fit))
+        columns |= dict.fromkeys(run.joints(catalog), (_JOINT, run.joint_fit))
+        for column, (names, planned) in columns.items():
             file = run.fit_file(catalog, release, column)
             try:
                 record = load_record(file)
@@ -34,10 +37,9 @@ def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
             except CatalogError:
                 reasons = [_why_missing(file.parent)]
             else:
-                planned = run.fit if names is _VALUES else run.density_fit
                 reasons = list(compare_plans(record.plan, recorded(planned(catalog, release, column))))
                 files = [file.with_name(name) for name in names]
-                if not isinstance(record, DensityRecord) and record.start is not None:
+                if isinstance(record, FitRecord | FailedRecord) and record.start is not None:
                     files.append(run.start_file(catalog, release, column))
                 reasons += [f"{path} is missing" for path in files if not path.is_file()]
             if reasons:
@@ -63,9 +65,9 @@ def find_other_settings(config: Config, results: Path) -> Iterator[str]:
     """
     run = Run(replace(config, results=results))
     for catalog, release in run.releases():
-        plans = dict.fromkeys(run.columns(catalog), run.fit_plan) | dict.fromkeys(
-            run.densities(catalog), run.density_plan
-        )
+        plans: dict[str, Any] = dict.fromkeys(run.columns(catalog), run.fit_plan)
+        plans |= dict.fromkeys(run.densities(catalog), run.density_plan)
+        plans |= dict.fromkeys(run.joints(catalog), run.joint_plan)
         for column, plan in plans.items():
             try:
                 record = load_record(run.fit_file(catalog, release, column))

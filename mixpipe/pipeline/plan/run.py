@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -19,18 +19,19 @@ from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.reading import idle_options, list_columns
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.source import expected_name
-from mixpipe.config.settings import CatalogSettings, Config
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, JointSettings
 from mixpipe.pipeline.plan.texts import (
     DensityPlan,
     FitPlan,
     IngestPlan,
+    JointPlan,
     effort_of,
     reading_options,
     recorded,
     to_text,
 )
 from mixpipe.results.provenance import FileHashes, code_hash
-from mixpipe.results.record import DensityRecord, FailedRecord, FitRecord, find_record
+from mixpipe.results.record import FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
 READING_KEYS = {
@@ -45,6 +46,7 @@ READING_KEYS = {
 _BATCH_BYTES = 1 << 29
 # Columns of members.parquet and of densities.parquet, which the key stands beside.
 _MEMBERS = re.compile("value|err|limit|weight|component|p_[0-9]+|true_mean|true_unc")
+_JOINT = re.compile("(value|err|err_corr|true_mean|true_unc|true_corr|p)_.*|weight|component")
 _DENSITIES = re.compile("status|n_components|(weight|mean|sigma)_[0-9]+|l2|ks|mass|converged")
 # Letters of the longest file in a folder of results, while it is written.
 _LONGEST_NAME = 80
@@ -151,6 +153,18 @@ class Run:
         """Names of the columns of tabulated densities that are fitted in a catalog."""
         return [column.name for column in self.config.catalog(catalog).densities]
 
+    def joints(self, catalog: str) -> list[str]:
+        """Names of the groups of columns that are fitted jointly in a catalog."""
+        return [joint.name for joint in self.config.catalog(catalog).joints]
+
+    def columns_of(self, catalog: str, joint: str) -> list[str]:
+        """Those columns of a joint fit that are also fitted one by one."""
+        return [name for name in self.config.catalog(catalog).joint(joint).names if name in self.columns(catalog)]
+
+    def fits(self, catalog: str) -> list[str]:
+        """Names of all fits of a catalog, of columns and of groups of them."""
+        return [*self.columns(catalog), *self.densities(catalog), *self.joints(catalog)]
+
     def files(self, catalog: str, release: str) -> dict[str, str]:
         """The files of a release, each with the SHA-256 of its content.
 
@@ -207,9 +221,8 @@ class Run:
             how = _digest([reading_options(settings), code_hash("ingest")])
             folder = self.config.results / catalog / release / "ingest"
             there = [part for path in sorted(folder.glob(f"{how}-*.parquet")) for part in _made(path)]
-            needed = {
-                column.name: required_columns([column], settings.where, settings.key) for column in settings.columns
-            }
+            entries: tuple[ColumnSettings | JointSettings, ...] = (*settings.columns, *settings.joints)
+            needed = {entry.name: required_columns([entry], settings.where, settings.key) for entry in entries}
             parts: dict[str, dict[Path, _Ingested]] = {name: {} for name in needed}
             lacking: dict[str, list[str]] = {file: [] for file in files}
             for name, columns in needed.items():
@@ -290,7 +303,7 @@ class Run:
         if place not in self._fitted:
             record = find_record(self.fit_file(*place))
             self._fitted[place] = None
-            if not isinstance(record, DensityRecord | None) and record.plan == recorded(self.fit(*place)):
+            if isinstance(record, FitRecord | FailedRecord) and record.plan == recorded(self.fit(*place)):
                 kept = record.start is None or self.start_file(*place).is_file()
                 self._fitted[place] = record if kept else None
         return self._fitted[place]
@@ -311,6 +324,27 @@ class Run:
             where=settings.where,
             column=settings.density(column),
             code=code_hash("densities"),
+        )
+
+    def joint_fit(self, catalog: str, release: str, column: str) -> str:
+        """The plan of a joint fit, as text."""
+        return to_text(self.joint_plan(catalog, release, column, self.files(catalog, release)))
+
+    def joint_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> JointPlan:
+        """The plan of a joint fit to files with the SHA-256 of each."""
+        settings = self.config.catalog(catalog)
+        return JointPlan(
+            catalog=catalog,
+            release=release,
+            files=tuple(files.items()),
+            reading=reading_options(settings),
+            key=settings.key,
+            where=settings.where,
+            # What is predicted does not change the fit.
+            column=replace(settings.joint(column), given=(), predicted=()),
+            criterion=self.config.settings.criterion,
+            effort=effort_of(self.config.settings),
+            code=code_hash("joint"),
         )
 
 
@@ -343,11 +377,7 @@ def find_problems(config: Config) -> list[MixpipeError]:
 def find_failure(config: Config) -> CatalogError | None:
     """What there is to say at the end of a run of columns that nothing could be fitted to; None if there are none."""
     run = Run(config)
-    columns = [
-        (catalog, release, column)
-        for catalog, release in run.releases()
-        for column in [*run.columns(catalog), *run.densities(catalog)]
-    ]
+    columns = [(catalog, release, column) for catalog, release in run.releases() for column in run.fits(catalog)]
     found = {" ".join(column): find_record(run.fit_file(*column)) for column in columns}
     failures = {name: record.failure for name, record in found.items() if isinstance(record, FailedRecord)}
     if not failures:
@@ -381,7 +411,7 @@ def _place_problems(config: Config) -> Iterator[MixpipeError]:
     """What is wrong with the place of the results: a file is in the way, or paths are too long."""
     run, folders = Run(config), []
     for catalog, release in run.releases():
-        folders += [Path(catalog, release, name) for name in (*run.columns(catalog), *run.densities(catalog))]
+        folders += [Path(catalog, release, name) for name in run.fits(catalog)]
     for settings in config.catalogs:
         pairs = pairwise(settings.releases)
         folders += [Path(settings.name, "compare", comparison_name(*pair)) for pair in pairs]
@@ -410,6 +440,7 @@ def _key_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
     for columns, name, taken in (
         (catalog.columns, "members.parquet", _MEMBERS),
         (catalog.densities, "densities.parquet", _DENSITIES),
+        (catalog.joints, "members.parquet", _JOINT),
     ):
         if columns and catalog.key is not None and taken.fullmatch(catalog.key):
             what = f"the key {catalog.key!r} has the name of a column of {name}"
@@ -461,6 +492,7 @@ def _needed(catalog: CatalogSettings) -> dict[str, str]:
     }
     uses |= {f"for column {column.name}": required_columns([column]) for column in catalog.columns}
     uses |= {f"for column {column.name}": (column.value,) for column in catalog.densities}
+    uses |= {f"for joint fit {joint.name}": required_columns([joint]) for joint in catalog.joints}
     needed = {name: use for use, names in reversed(uses.items()) for name in names}
     for name, quoted in Expression.parse(catalog.where).unquoted.items() if catalog.where else ():
         if needed[name] == "for the cut":

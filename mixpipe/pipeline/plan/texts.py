@@ -12,7 +12,7 @@ from typing import Any
 
 from mixpipe.assess.effort import Effort
 from mixpipe.base.errors import PassingError
-from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, Settings
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, DensitySettings, JointSettings, Settings
 from mixpipe.results.provenance import check_code
 
 # What the fit of a column of values leaves, by name; fit.json comes last.
@@ -24,6 +24,8 @@ FIT_FILES = {
     "members": "members.parquet",
     "fit": "fit.json",
 }
+# What a joint fit leaves.
+JOINT_FILES = {name: file for name, file in FIT_FILES.items() if name != "estimators"}
 
 
 def reading_options(settings: CatalogSettings) -> dict[str, Any]:
@@ -81,6 +83,22 @@ class DensityPlan:
     code: str
 
 
+@dataclass(frozen=True)
+class JointPlan:
+    """How several columns of one release are read, from files with the SHA-256 of each, and fitted jointly."""
+
+    catalog: str
+    release: str
+    files: tuple[tuple[str, str], ...]
+    reading: dict[str, Any]
+    key: str | None
+    where: str | None
+    column: JointSettings
+    criterion: str
+    effort: Effort
+    code: str
+
+
 def effort_of(settings: Settings) -> Effort:
     """What is to be found out about each chosen fit."""
     return Effort(
@@ -93,7 +111,7 @@ def effort_of(settings: Settings) -> Effort:
     )
 
 
-def to_text(plan: IngestPlan | FitPlan | DensityPlan) -> str:
+def to_text(plan: IngestPlan | FitPlan | DensityPlan | JointPlan) -> str:
     """A plan as one line of JSON, the same for equal plans.
 
     Snakemake keeps it with the results, and does a job again when it differs. Its own report has the text in a script
@@ -122,14 +140,35 @@ def open_fit_plan(text: str) -> FitPlan:
 
 def read_fit_plan(keys: Mapping[str, Any]) -> FitPlan:
     """The plan from what JSON keeps of it, in a text or in fit.json, where an infinite bound is null."""
-    column: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in keys["column"].items()
-    }
+    return FitPlan(
+        **{**keys, "files": _pairs(keys), "column": _column(keys["column"]), "effort": Effort(**keys["effort"])}
+    )
+
+
+def _column(keys: Mapping[str, Any]) -> ColumnSettings:
+    column: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
     if column["truncated"] is not None:
         low, high = column["truncated"]
         column["truncated"] = (-math.inf if low is None else low, math.inf if high is None else high)
-    return FitPlan(
-        **{**keys, "files": _pairs(keys), "column": ColumnSettings(**column), "effort": Effort(**keys["effort"])}
+    return ColumnSettings(**column)
+
+
+def open_joint_plan(text: str) -> JointPlan:
+    """The plan from its text, after making sure that the code is still the planned one."""
+    return read_joint_plan(_open("joint", text))
+
+
+def read_joint_plan(keys: Mapping[str, Any]) -> JointPlan:
+    """The plan from what JSON keeps of it."""
+    joint: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in keys["column"].items()
+    }
+    joint["columns"] = tuple(_column(column) for column in joint["columns"])
+    joint["correlation"] = tuple((first, second, given) for first, second, given in joint["correlation"])
+    if joint["linear"] is not None:
+        joint["linear"] = tuple((name, tuple(coefficients)) for name, coefficients in joint["linear"])
+    return JointPlan(
+        **{**keys, "files": _pairs(keys), "column": JointSettings(**joint), "effort": Effort(**keys["effort"])}
     )
 
 

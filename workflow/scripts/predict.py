@@ -1,0 +1,13 @@
+from mixpipe.pipeline.job import run_job
+from mixpipe.pipeline.predict import predict_rows
+
+run_job(
+    snakemake,
+    predict_rows,
+    code=snakemake.params.code,
+    given=snakemake.params.given,
+    of=snakemake.params.of,
+    fit=snakemake.input.fit,
+    members=snakemake.input.members,
+    table=snakemake.output.table,
+)
