@@ -225,7 +225,9 @@ def ascend(
     return Ascent(ascent.at, ascent.sums, False, gain)
 
 
-def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
+def finish_from(
+    searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, *, n_steps: int | None = None
+) -> Ascent:
     """The maximum over all rows, from that over a sample of them, whose curvature serves for the steps.
 
     Parameters
@@ -234,15 +236,20 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
         Of the sample, and of all rows.
     ascent : Ascent
         The maximum over the sample.
+    n_steps : int or None
+        The result has not converged if so many steps do not suffice; by default, the climb goes on to the end.
     """
     climb = Climb(likelihood, ascent, structure)
     if climb.chart.n_coordinates <= MAX_CURVED:
         factor = likelihood.n_data / searched.n_data
         near = searched.sums(climb.at)
         climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
-    end = _quasi_newton(climb, _MAX_FINISHING, _POLISHED_ON_ALL)
-    end = _without_width(likelihood, end, structure)
+    end = _quasi_newton(climb, n_steps or _MAX_FINISHING, _POLISHED_ON_ALL)
+    if n_steps is None:
+        end = _without_width(likelihood, end, structure)
     if climb.promised >= TOLERANCE or _ways_out(likelihood, end.at, end.sums):
+        if n_steps is not None:
+            return Ascent(end.at, end.sums, False, climb.promised)
         return ascend(likelihood, end.at, structure=structure, n_em=0)
     return Ascent(end.at, end.sums, True, climb.promised)
 
