@@ -290,8 +290,9 @@ class JointEntry(FittedEntry):
             words, unit = self.names[seen[0]], self.units[seen[0]]
         else:
             terms = (f"{significant(abs(parts[a]), 0.01)} {self.names[a]}" for a in seen)
-            signs = ["" if k == 0 and parts[a] > 0.0 else "−" if parts[a] < 0.0 else "+" for k, a in enumerate(seen)]
-            words = " ".join(f"{sign} {term}".strip() for sign, term in zip(signs, terms, strict=True))
+            signs = ["−" if parts[a] < 0.0 else "" if a == seen[0] else "+" for a in seen]
+            gaps = ["" if a == seen[0] else " " for a in seen]
+            words = " ".join(map("".join, zip(signs, gaps, terms, strict=True)))
             unit = self.units[seen[0]] if len({self.units[a] for a in seen}) == 1 else None
         below = "" if missing(limit) else f", σ < {significant(limit, 0.1 * limit)}{f' {unit}' if unit else ''} (95 %)"
         return f"along {words}{below}"

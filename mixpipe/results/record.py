@@ -557,6 +557,7 @@ class JointComponentRecord(_Part):
     weight, weight_unc : float
     means, means_unc, sigmas, sigmas_unc : tuple of float
     correlations, correlations_unc, covariances : tuple of tuple of float
+        Correlations with a column in which the component has no width are None.
     rank : int
         Directions in which the component has a width.
     null_directions : tuple of tuple of float
@@ -572,7 +573,7 @@ class JointComponentRecord(_Part):
     means_unc: tuple[float | None, ...]
     sigmas: tuple[float, ...]
     sigmas_unc: tuple[float | None, ...]
-    correlations: tuple[tuple[float, ...], ...]
+    correlations: tuple[tuple[float | None, ...], ...]
     correlations_unc: tuple[tuple[float | None, ...], ...]
     covariances: tuple[tuple[float, ...], ...]
     rank: int

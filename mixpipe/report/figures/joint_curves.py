@@ -69,7 +69,7 @@ def joint_curves(
 def _excess(counts: Array, places: Array) -> Array:
     """The distribution function of a transform minus the uniform one; zero without rows."""
     sums = np.append(0.0, np.cumsum(counts.reshape(places.size - 1, -1).sum(axis=1)))
-    return sums / sums[-1] - places if sums[-1] > 0.0 else sums
+    return sums / sums[-1] - places if sums[-1] > 0.0 else np.zeros_like(places)
 
 
 def _column(scene: JointScene, a: int, own: Mixture | None) -> dict[str, Any]:

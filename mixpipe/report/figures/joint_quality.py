@@ -93,10 +93,10 @@ def transform_ratio(transforms: Transforms, k: int) -> tuple[Array, Array, tuple
 
 
 def _draw_panel(axes: Axes, transforms: Transforms, k: int) -> None:
-    if transforms.counts[k].any():
+    if transforms.counts[k].sum() > 0.0:
         draw_ratio(axes, *transform_ratio(transforms, k))
     else:
-        axes.text(0.5, 0.5, "no row has all columns", ha="center", va="center", fontsize=7, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no rows to compare", ha="center", va="center", fontsize=7, transform=axes.transAxes)
         axes.set(yticks=[], xlim=(0.0, 1.0))
 
 

@@ -50,12 +50,12 @@ class JointScene:
             x = mixture.sample(_DRAWN, np.random.default_rng(_SEED))
             drawn = JointCells.from_rows(x, names=mixture.names, resolve=False)
             return cls.of(mixture, drawn)._without_data()
-        resp = mixture.responsibilities(cells.x, cov=cells.cov) * cells.weights[:, None]
+        resp = _memberships(mixture, cells.x, cells.cov, cells.weights)
         columns, shares = [], []
         for a in range(mixture.n_dims):
             seen = ~np.isnan(cells.x[:, a])
-            share = mixture.weights if seen.all() or not seen.any() else resp[seen].sum(axis=0)
-            shares.append(share / share.sum())
+            found = resp[seen].sum(axis=0)
+            shares.append(found / found.sum() if not seen.all() and found.sum() > 0.0 else mixture.weights)
             columns.append(_column(mixture, shares[-1], cells, seen, a))
         return cls(mixture, cells, tuple(columns), np.array(shares))
 
@@ -109,7 +109,7 @@ class JointScene:
         """
         step = -(-len(self.cells) // _SAMPLE) or 1
         x, cov, weights = (part[::step] for part in (self.cells.x, self.cells.cov, self.cells.weights))
-        resp = self.mixture.responsibilities(x, cov=cov) * weights[:, None]
+        resp = _memberships(self.mixture, x, cov, weights)
         missing = np.isnan(x)
         err = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
         found = np.zeros(self.mixture.covariances.shape)
@@ -136,6 +136,11 @@ class JointScene:
         around = n_sigma * (axes * np.sqrt(np.maximum(roots, 0.0))) @ np.array([np.cos(_CIRCLE), np.sin(_CIRCLE)])
         x, y = self.mixture.means[j, [a, b], None] + unit[:, None] * around
         return x, y
+
+
+def _memberships(mixture: JointMixture, x: Array, cov: Array, weights: Array) -> Array:
+    """Rows of each component; none of a row whose density is infinite, without errors on a component without width."""
+    return np.nan_to_num(mixture.responsibilities(x, cov=cov)) * weights[:, None]
 
 
 def _column(mixture: JointMixture, shares: Array, cells: JointCells, seen: NDArray[np.bool_], a: int) -> Scene:
