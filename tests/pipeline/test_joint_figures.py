@@ -13,6 +13,7 @@ from mixpipe.pipeline.joint_figures import draw_joint_figures
 from mixpipe.pipeline.report import joint_settings, render_report
 from mixpipe.pipeline.summary import summarise
 from mixpipe.results.provenance import code_hash
+from mixpipe.results.record import EstimateRow
 from tests.records import failed_record, fit_record, joint_record
 
 FIGURES = ("corner", "selection", "quality")
@@ -57,7 +58,10 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     for name in ("both", "pm_b"):
         (folder / name).mkdir()
-    fit_record(column="pm_b", selection=joint_record().selection).write(folder / "pm_b/fit.json")
+    estimate = EstimateRow(estimator="em", component=1, weight=1.0, mean=1.5, sigma=0.5, loglik=-1.0)
+    fit_record(column="pm_b", selection=joint_record().selection, estimators=(estimate,)).write(
+        folder / "pm_b/fit.json"
+    )
     write_members(folder / "both/members.parquet", joint_record())
     draw(folder / "both", joint_record(), [str(folder / "pm_b/fit.json")])
     return folder
