@@ -58,8 +58,8 @@ def member_rows(mixture: JointMixture, data: JointData, labels: Any, label: str,
     """One row per used catalog row: values, errors, memberships, and the true values that these allow.
 
     Columns: the key, or ``row``; ``value_A`` and ``err_A`` of each column A, null where missing; ``err_corr_A_B`` of
-    each pair; ``weight``, if there are any; ``component`` and ``p_1``, ``p_2``, ...; ``true_mean_A``, ``true_unc_A`` and
-    ``true_corr_A_B`` of the true values, those that are missing among them.
+    each pair; ``weight``, if there are any; ``component`` and ``p_1``, ``p_2``, ...; ``true_mean_A``, ``true_unc_A``
+    and ``true_corr_A_B`` of the true values, those that are missing among them.
     """
     import pyarrow as pa
 

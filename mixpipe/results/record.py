@@ -30,6 +30,9 @@ FILE = "fit.json"
 # What was expected of a file that is no record, or none of a fit to values; the way out is the same.
 EXPECTED = f"the fit.json of a fit (version {VERSION} of its format), or its folder: run the fit again"
 EXPECTED_VALUES = EXPECTED.replace("a fit (", "a fit to a column of values (")
+EXPECTED_JOINT = EXPECTED.replace("a fit (", "a joint fit (")
+_OF_VALUES = "the fit.json of a fit to a column of values, or its folder"
+_OF_JOINT = "the fit.json of a joint fit, or its folder"
 
 
 class RecordError(CatalogError):
@@ -792,19 +795,35 @@ def open_fit(path: str | Path) -> tuple[Path, FitRecord]:
     CatalogError
         For what `load_record` refuses, a column without a fit, and tabulated densities.
     """
-    file = Path(path)
-    file = file / FILE if file.is_dir() else file
+    file = fit_file(path)
     record = load_record(file, EXPECTED_VALUES)
-    expected = "the fit.json of a fit to a column of values, or its folder"
-    if isinstance(record, FailedRecord):
-        what = f"no fit, the column failed: {record.failure.what}"
-        raise CatalogError(what, f"in {file}", expected)
     if not isinstance(record, FitRecord):
-        what = "a fit to several columns jointly"
-        if isinstance(record, DensityRecord):
-            what = "fits to tabulated densities, one mixture for each row"
-        raise CatalogError(what, f"in {file}", expected)
+        raise CatalogError(_kind_of(record), f"in {file}", _OF_VALUES)
     return file, record
+
+
+def open_joint_fit(path: str | Path) -> tuple[Path, JointRecord]:
+    """Read the record of a fit to several columns jointly; see `open_fit`."""
+    file = fit_file(path)
+    record = load_record(file, EXPECTED_JOINT)
+    if not isinstance(record, JointRecord):
+        raise CatalogError(_kind_of(record), f"in {file}", _OF_JOINT)
+    return file, record
+
+
+def fit_file(path: str | Path) -> Path:
+    """A fit.json, from it or from the folder that holds it."""
+    file = Path(path)
+    return file / FILE if file.is_dir() else file
+
+
+def _kind_of(record: Record) -> str:
+    """What a record is, for messages."""
+    if isinstance(record, FailedRecord):
+        return f"no fit, the column failed: {record.failure.what}"
+    if isinstance(record, DensityRecord):
+        return "fits to tabulated densities, one mixture for each row"
+    return "a fit to several columns jointly" if isinstance(record, JointRecord) else "a fit to a column of values"
 
 
 def _read_text(file: Path, expected: str) -> str:
