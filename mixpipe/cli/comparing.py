@@ -21,7 +21,7 @@ from mixpipe.cli.outputs import check_folder, check_picture
 from mixpipe.pipeline.compare import COLUMNS, Stored, write_comparison
 from mixpipe.pipeline.joint_compare import JOINTS
 from mixpipe.report.figures import save_figure
-from mixpipe.results.record import JointRecord, fit_file, load_record
+from mixpipe.results.record import JointRecord, open_mixture
 
 
 def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | None, out: str | None) -> None:
@@ -46,7 +46,7 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
     picture = check_picture(figure) if figure is not None else None
     folder = check_folder(out, "--out") if out is not None else None
     # The new fit says what is compared; an old one of another kind is refused.
-    kind = JOINTS if isinstance(load_record(fit_file(fit_new)), JointRecord) else COLUMNS
+    kind = JOINTS if isinstance(open_mixture(fit_new)[1], JointRecord) else COLUMNS
     old, new = kind.read(fit_old), kind.read(fit_new)
     comparison = kind.compare(old, new)
     compared = [(old, new, comparison)]

@@ -29,10 +29,9 @@ _VERSION_KEY = "record"
 FILE = "fit.json"
 # What was expected of a file that is no record, or none of a fit to values; the way out is the same.
 EXPECTED = f"the fit.json of a fit (version {VERSION} of its format), or its folder: run the fit again"
+_EXPECTED_FIT = "the fit.json of a fit to a column of values, or its folder"
+_EXPECTED_JOINT = "the fit.json of a joint fit, or its folder"
 EXPECTED_VALUES = EXPECTED.replace("a fit (", "a fit to a column of values (")
-EXPECTED_JOINT = EXPECTED.replace("a fit (", "a joint fit (")
-_OF_VALUES = "the fit.json of a fit to a column of values, or its folder"
-_OF_JOINT = "the fit.json of a joint fit, or its folder"
 
 
 class RecordError(CatalogError):
@@ -793,37 +792,34 @@ def open_fit(path: str | Path) -> tuple[Path, FitRecord]:
     Raises
     ------
     CatalogError
-        For what `load_record` refuses, a column without a fit, and tabulated densities.
+        For what `load_record` refuses, a column without a fit, and records of other kinds.
     """
-    file = fit_file(path)
-    record = load_record(file, EXPECTED_VALUES)
-    if not isinstance(record, FitRecord):
-        raise CatalogError(_kind_of(record), f"in {file}", _OF_VALUES)
+    file, record = open_mixture(path)
+    if isinstance(record, JointRecord):
+        raise CatalogError("a fit to several columns jointly", f"in {file}", _EXPECTED_FIT)
     return file, record
 
 
 def open_joint_fit(path: str | Path) -> tuple[Path, JointRecord]:
-    """Read the record of a fit to several columns jointly; see `open_fit`."""
-    file = fit_file(path)
-    record = load_record(file, EXPECTED_JOINT)
-    if not isinstance(record, JointRecord):
-        raise CatalogError(_kind_of(record), f"in {file}", _OF_JOINT)
+    """As `open_fit`, for a fit to several columns jointly."""
+    file, record = open_mixture(path)
+    if isinstance(record, FitRecord):
+        raise CatalogError("a fit to one column of values", f"in {file}", _EXPECTED_JOINT)
     return file, record
 
 
-def fit_file(path: str | Path) -> Path:
-    """A fit.json, from it or from the folder that holds it."""
+def open_mixture(path: str | Path) -> tuple[Path, FitRecord | JointRecord]:
+    """As `open_fit`, for a fit to a column of values or to several columns jointly."""
     file = Path(path)
-    return file / FILE if file.is_dir() else file
-
-
-def _kind_of(record: Record) -> str:
-    """What a record is, for messages."""
+    file = file / FILE if file.is_dir() else file
+    record = load_record(file, EXPECTED_VALUES)
     if isinstance(record, FailedRecord):
-        return f"no fit, the column failed: {record.failure.what}"
+        what = f"no fit, the column failed: {record.failure.what}"
+        raise CatalogError(what, f"in {file}", _EXPECTED_FIT)
     if isinstance(record, DensityRecord):
-        return "fits to tabulated densities, one mixture for each row"
-    return "a fit to several columns jointly" if isinstance(record, JointRecord) else "a fit to a column of values"
+        what = "fits to tabulated densities, one mixture for each row"
+        raise CatalogError(what, f"in {file}", _EXPECTED_FIT)
+    return file, record
 
 
 def _read_text(file: Path, expected: str) -> str:

@@ -130,7 +130,8 @@ class JointFit(FitResult):
         """
         raise NotImplementedError("figures of several columns: plot fit.mixture.marginal(name) for one of them")
 
-    def _presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+    def presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        """Title, table and notes."""
         mixture, unc = self.mixture, self.uncertainties
         count = f"{self.n_components} component{'s' if self.n_components > 1 else ''}"
         state = "converged" if self.converged else "NOT CONVERGED"
