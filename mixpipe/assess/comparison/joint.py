@@ -318,8 +318,8 @@ def _remarks_on_widths(old: JointFit, new: JointFit) -> list[str]:
         for j in np.flatnonzero(fit.boundary).tolist():
             n_flat = fit.mixture.n_dims - int(fit.rank[j])
             found.append(
-                f"component {j + 1} of the {word} fit has no width in {plural(n_flat, 'direction')} (see null_limits), "
-                "which have no part in the test"
+                f"component {j + 1} of the {word} fit has no width in {plural(n_flat, 'direction')}, along which "
+                "nothing is tested: see null_limits"
             )
     return found
 
