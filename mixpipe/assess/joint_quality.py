@@ -197,7 +197,7 @@ def intervals_of_columns(fit: JointFit, draws: JointDraws | None = None) -> Iter
         if method == "bootstrap" and draws is None:
             continue
         for j in range(mixture.n_components):
-            for parameter, part, place in _parameters(names):
+            for parameter, part, place in parameters_of(names):
                 estimate = float(getattr(mixture, part)[(j, *place)])
                 for level in LEVELS:
                     if method == "bootstrap" and draws is not None:
@@ -217,7 +217,8 @@ def intervals_of_columns(fit: JointFit, draws: JointDraws | None = None) -> Iter
                     }
 
 
-def _parameters(names: Sequence[str]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def parameters_of(names: Sequence[str]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """The parameters of a component in columns with these names: name, attribute of the mixture, and place in it."""
     yield "weight", "weights", ()
     for a, name in enumerate(names):
         yield f"mean_{name}", "means", (a,)

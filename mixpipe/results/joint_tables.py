@@ -253,7 +253,10 @@ def read_joint_fit(record: JointRecord, file: str | Path = FILE) -> JointFit:
         ),
         structure=record.structure,
         rank=np.array([component.rank for component in record.components], dtype=np.intp),
-        null_directions=tuple(np.array(component.null_directions, dtype=np.float64) for component in record.components),
+        null_directions=tuple(
+            np.array(component.null_directions, dtype=np.float64).reshape(-1, mixture.n_dims)
+            for component in record.components
+        ),
         null_limits=tuple(np.array(component.null_limits, dtype=np.float64) for component in record.components),
         n_params_by_rank=record.n_params_by_rank,
         covariance=np.array(record.covariance, dtype=np.float64),

@@ -30,6 +30,7 @@ FILE = "fit.json"
 # What was expected of a file that is no record, or none of a fit to values; the way out is the same.
 EXPECTED = f"the fit.json of a fit (version {VERSION} of its format), or its folder: run the fit again"
 _EXPECTED_FIT = "the fit.json of a fit to a column of values, or its folder"
+_EXPECTED_JOINT = "the fit.json of a joint fit, or its folder"
 EXPECTED_VALUES = EXPECTED.replace("a fit (", "a fit to a column of values (")
 
 
@@ -819,6 +820,14 @@ def open_fit(path: str | Path) -> tuple[Path, FitRecord]:
     file, record = open_mixture(path)
     if isinstance(record, JointRecord):
         raise CatalogError("a fit to several columns jointly", f"in {file}", _EXPECTED_FIT)
+    return file, record
+
+
+def open_joint_fit(path: str | Path) -> tuple[Path, JointRecord]:
+    """As `open_fit`, for a fit to several columns jointly."""
+    file, record = open_mixture(path)
+    if isinstance(record, FitRecord):
+        raise CatalogError("a fit to one column of values", f"in {file}", _EXPECTED_JOINT)
     return file, record
 
 

@@ -108,6 +108,20 @@ def unpack(triangles: Array, n_dims: int) -> Array:
     return matrices
 
 
+@cache
+def halves(n_dims: int) -> Array:
+    """Factors of a triangle in a derivative: 1/2 on the diagonal, since other entries of a matrix occur twice."""
+    row, column = lower_triangle(n_dims)
+    return np.where(row == column, 0.5, 1.0)
+
+
+def parameter_places(columns: NDArray[np.intp], n_dims: int) -> NDArray[np.intp]:
+    """Positions of the parameters (1, u, triangle) of a component in some columns among those in all of them."""
+    row, column = lower_triangle(columns.size)
+    triangle = columns[row] * (columns[row] + 1) // 2 + columns[column]
+    return np.concatenate([[0], 1 + columns, 1 + n_dims + triangle])
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Rows with the same columns observed.
