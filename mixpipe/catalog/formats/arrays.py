@@ -12,6 +12,14 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from numpy.typing import NDArray
 
+# Texts that mark a missing value among numbers.
+MISSING_WORDS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "none", "null", "-nan(ind)",
+    *("-" * k for k in range(1, 11)), *("." * k for k in range(1, 11)), "\u2013", "\u2014", "\u2212", "\u2026",
+    "INDEF", r"\nodata", r"\ldots", r"$\ldots$", r"\cdots", r"$\cdots$", r"\dots",
+)  # fmt: skip
+
 # Stored bytes in memory at a time, which gives blocks of wide tables fewer rows.
 _BLOCK_BYTES = 1 << 25
 # Largest size of a block of texts in memory, which is determined by the longest text.
