@@ -410,6 +410,13 @@ def test_rows_of_ecsv_and_latex_that_are_struck_out_are_counted(tmp_path):
     assert doubts(table)[0].endswith("1 row left out as commented out with %, the first in line 7")
 
 
+def test_a_first_row_of_numbers_in_latex_is_no_line_of_units(tmp_path):
+    body = [rf"{i} & {mass} & {error} \\" for i, (mass, error) in enumerate(zip(MASS, ERROR, strict=True))]
+    head = [r"\begin{tabular}{lcc}", r"n & mass & e\_mass \\", r"\hline"]
+    table = read_catalog(write(tmp_path / "t.tex", *head, *body, r"\end{tabular}"))
+    assert is_right(table, error=table.colnames[2])
+
+
 def aastex(path, cells, head=r"\tablehead{\colhead{Name} & \colhead{mass}}"):
     body = [rf"{name} & {cell} \\" for name, cell in zip(NAMES, cells, strict=True)]
     start = [r"\begin{deluxetable}{lc}", head, r"\startdata"]

@@ -148,12 +148,12 @@ def unit_text(unit: object) -> str | None:
 
 
 def is_unit(text: str) -> bool:
-    """Whether a text is a unit that is known, or a spelling of one.
+    """Whether a text is a unit that is known, or a spelling of one; a number, which Astropy takes for a scale, is none.
 
-    >>> is_unit("km/s"), is_unit("name"), is_unit("")
-    (True, False, False)
+    >>> is_unit("km/s"), is_unit("name"), is_unit(""), is_unit("5.0")
+    (True, False, False, False)
     """
-    unit = parse_unit(text)
+    unit = None if is_number(text) else parse_unit(text)
     return unit is not None and not isinstance(unit, u.UnrecognizedUnit)
 
 

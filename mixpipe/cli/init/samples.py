@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
-from numpy.typing import NDArray
 
 from mixpipe.base.errors import MixpipeError
 from mixpipe.catalog.densities import DensityFile, open_densities
@@ -20,12 +19,11 @@ from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.formats.arrays import is_number
 from mixpipe.catalog.limits import split_limits
 from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.sentinels import Numbers
 from mixpipe.catalog.source import Source
 
 # Enough to tell errors from bounds.
 SAMPLE_ROWS = 100_000
-
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
