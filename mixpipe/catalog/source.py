@@ -110,16 +110,17 @@ class Source:
 
     def open(self) -> BinaryIO:
         """Open the file, decompressing it if it is gzipped."""
-        return cast(BinaryIO, gzip.open(self.path)) if self._is_gzipped() else self.path.open("rb")
+        return cast(BinaryIO, gzip.open(self.path)) if self.is_gzipped() else self.path.open("rb")
 
-    def _is_gzipped(self) -> bool:
+    def is_gzipped(self) -> bool:
+        """Whether the file is compressed, by its content."""
         with self.path.open("rb") as stream:
             return stream.read(2) == b"\x1f\x8b"
 
     def content(self) -> bytes:
         """All bytes of the file, for formats that are read whole."""
         with self.open() as stream:
-            if not self._is_gzipped():
+            if not self.is_gzipped():
                 return stream.read()
             content = stream.read(_MOST_WHOLE + 1)
         if len(content) > _MOST_WHOLE:

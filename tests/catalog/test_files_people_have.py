@@ -598,6 +598,81 @@ def test_a_folder_of_parquet_is_a_catalog(tmp_path):
         expand_files("empty", tmp_path)
 
 
+def hats(folder, frame, **pixels):
+    """A HATS catalog with these rows in the pixels of order 1."""
+    folder.mkdir(parents=True)
+    (folder / "hats.properties").write_text("catalog_name=stars\n")
+    (folder / "partition_info.csv").write_text("Norder,Npix\n" + "".join(f"1,{name[1:]}\n" for name in pixels))
+    for name, rows_of in pixels.items():
+        place = folder / "dataset" / "Norder=1" / "Dir=0" / f"Npix={name[1:]}.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        frame[rows_of].to_parquet(place)
+
+
+def test_a_hats_catalog_that_lacks_a_partition_is_refused(tmp_path):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    hats(tmp_path / "whole", frame, _4=slice(0, 6), _17=slice(6, 12))
+    assert is_right(read_catalog(tmp_path / "whole"))
+    (tmp_path / "whole" / "dataset" / "Norder=1" / "Dir=0" / "Npix=17.parquet").unlink()
+    with pytest.raises(
+        ConfigError, match=r"whole lacks 1 of 2 partitions, the first is Norder=1, Npix=17, .* a pattern"
+    ):
+        read_catalog(tmp_path / "whole")
+    assert len(expand_files("whole/**/*.parquet", tmp_path)) == 1
+
+
+def test_of_a_hats_collection_the_primary_catalog_is_read(tmp_path):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    hats(tmp_path / "all" / "stars", frame, _4=slice(0, 6), _17=slice(6, 12))
+    hats(tmp_path / "all" / "stars_margin", frame, _4=slice(5, 7))
+    with pytest.raises(
+        ConfigError, match=r"all is a folder with 2 catalogs, .*expected one of stars, stars_margin in it"
+    ):
+        read_catalog(tmp_path / "all")
+    (tmp_path / "all" / "collection.properties").write_text("obs_collection=x\nhats_primary_table_url=stars\n")
+    assert is_right(read_catalog(tmp_path / "all"))
+
+
+@pytest.mark.parametrize("name", ["PART.PARQUET", "part.parq", "part.pq"])
+def test_names_of_parquet_files_in_a_folder(tmp_path, name):
+    (tmp_path / "cat").mkdir()
+    pd.DataFrame({"mass": MASS, "e_mass": ERROR}).to_parquet(tmp_path / "cat" / name)
+    assert is_right(read_catalog(tmp_path / "cat"))
+
+
+def test_missing_values_of_netcdf_and_of_arrow_in_hdf5(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as store:
+        store["mass"] = np.round(1000.0 * MASS).astype("i2")
+        store["mass"].attrs.update({"_FillValue": np.int16(9036), "scale_factor": 0.001, "add_offset": [2.0]})
+        store["e_mass"] = ERROR[:, None]
+        store["e_mass"].attrs["missing_value"] = np.array([0.182, 0.055])
+    table = read_catalog(tmp_path / "a.h5")
+    assert np.flatnonzero(table["mass"].mask).tolist() == [1]
+    assert np.flatnonzero(table["e_mass"].mask).tolist() == [0, 4]
+    np.testing.assert_allclose(table["mass"].compressed(), 2.0 + np.delete(MASS, 1))
+    np.testing.assert_allclose(table["e_mass"].compressed(), np.delete(ERROR, [0, 4]))
+    known = np.ones(12, dtype=bool)
+    known[[1, 9]] = False
+    with h5py.File(tmp_path / "b.hdf5", "w") as store:
+        store["table/columns/mass/data"] = MASS
+        store["table/columns/mass/null_bitmap"] = np.packbits(known, bitorder="little")
+    assert np.flatnonzero(read_catalog(tmp_path / "b.hdf5")["mass"].mask).tolist() == [1, 9]
+    blocks = list(read_blocks(tmp_path / "b.hdf5", rows=5))
+    assert [np.flatnonzero(block["mass"].mask).tolist() for block in blocks] == [[1], [4], []]
+
+
+def test_another_table_with_the_same_columns_is_named(tmp_path):
+    tables = [fits.BinTableHDU(Table({"mass": MASS + k, "e_mass": ERROR}), name=f"T{k}") for k in range(2)]
+    other = fits.BinTableHDU(Table({"mass": MASS}), name="REST")
+    fits.HDUList([fits.PrimaryHDU(), *tables, other]).writeto(tmp_path / "t.fits")
+    table = read_catalog(tmp_path / "t.fits", ["mass", "e_mass"])
+    assert is_right(table)
+    said = f"{tmp_path}/t.fits: HDU 1 is read; the same columns are in HDU 2 (T1), and `hdu` chooses"
+    assert doubts(table) == [said]
+    assert "HDU 2 (T1), HDU 3 (REST)" in doubts(read_catalog(tmp_path / "t.fits", ["mass"]))[0]
+    assert doubts(read_catalog(tmp_path / "t.fits", hdu=1)) == []
+
+
 def test_photometry_of_daophot(tmp_path):
     head = [
         "#K IRAF       = NOAO/IRAFV2.10EXPORT    version    %-23s",

@@ -35,7 +35,7 @@ from mixpipe.cli.init.suggestions import (
 from mixpipe.cli.init.yaml_text import config_text, one_line, remark
 
 # Share of rows without a name of their own that may be mistakes.
-_ALMOST_NONE = 0.05
+_ALMOST_NONE = 0.5
 
 # Names in a comment.
 _MOST_NAMES = 12
