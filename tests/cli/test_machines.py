@@ -101,7 +101,8 @@ class TestWhereNothingCanBeWritten:
         assert "Traceback" not in done.stderr
         assert "This was a dry-run" in done.stdout
         # From the top of a checkout the same profile is found.
-        assert (ROOT / "profiles/default").resolve() == (ROOT / "workflow/profiles/default").resolve()
+        profile = "profiles/default/config.yaml"
+        assert (ROOT / profile).resolve() == (ROOT / "workflow" / profile).resolve()
 
     @campaign
     def test_fit_and_run(self, machine):
