@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixpipe.fitting.gains import CONVERGED_GAIN
-from mixpipe.fitting.joint.ascent import Ascent, ascend, finish_from
+from mixpipe.fitting.joint.ascent import Ascent, approach, ascend, finish_from
 from mixpipe.fitting.joint.candidates import Sample
 from mixpipe.fitting.joint.certificate import loglik_bound
 from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
@@ -74,7 +74,7 @@ def _result(rows: Any, ascent: Ascent, structure: str) -> JointFit:
 
 
 def _near(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
-    return finish_from(searched, rows, ascent, structure, n_steps=_FEW_STEPS)
+    return approach(searched, rows, ascent, structure, _FEW_STEPS)
 
 
 def _to_the_end(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
