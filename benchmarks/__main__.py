@@ -21,6 +21,7 @@ from benchmarks import (
     few_rows,
     hard,
     joint,
+    joint_comparison,
     joint_studies,
     limits,
     memory,
@@ -59,6 +60,7 @@ PARTS = {
     "start": start,
     "joint": joint,
     "joint_studies": joint_studies,
+    "joint_comparison": joint_comparison,
     "resolution": resolution,
 }
 # What takes hours is measured where it is named.

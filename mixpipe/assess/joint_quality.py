@@ -113,9 +113,16 @@ class Transforms:
             for j in range(mixture.n_components):
                 total = mixture.covariances[j][np.ix_(have, have)] + cov[np.ix_(rows, have, have)]
                 off = x[np.ix_(rows, have)] - mixture.means[j, have]
-                distance = np.einsum("na,nab,nb->n", off, np.linalg.pinv(total, hermitian=True), off)
-                u[rows, j] = chdtr(have.size, distance)
+                u[rows, j] = chdtr(have.size, np.einsum("na,na->n", off, _solved(total, off)))
         yield u.ravel(), shares.ravel(), len(x)
+
+
+def _solved(matrices: Array, vectors: Array) -> Array:
+    """The matrices' inverses times the vectors; pseudoinverses if one is singular."""
+    try:
+        return np.asarray(np.linalg.solve(matrices, vectors[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:
+        return np.asarray(np.einsum("nab,nb->na", np.linalg.pinv(matrices, hermitian=True), vectors))
 
 
 def patterns(x: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -190,7 +197,7 @@ def intervals_of_columns(fit: JointFit, draws: JointDraws | None = None) -> Iter
         if method == "bootstrap" and draws is None:
             continue
         for j in range(mixture.n_components):
-            for parameter, part, place in _parameters(names):
+            for parameter, part, place in parameters_of(names):
                 estimate = float(getattr(mixture, part)[(j, *place)])
                 for level in LEVELS:
                     if method == "bootstrap" and draws is not None:
@@ -210,7 +217,8 @@ def intervals_of_columns(fit: JointFit, draws: JointDraws | None = None) -> Iter
                     }
 
 
-def _parameters(names: Sequence[str]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+def parameters_of(names: Sequence[str]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """The parameters of a component in columns with these names: name, attribute of the mixture, and place in it."""
     yield "weight", "weights", ()
     for a, name in enumerate(names):
         yield f"mean_{name}", "means", (a,)

@@ -16,7 +16,9 @@ from mixpipe.base.arrays import Array
 from mixpipe.base.errors import CatalogError
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import ColumnData, name_row, prepare_column
+from mixpipe.catalog.files import place
 from mixpipe.catalog.limits import VALUE
+from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings, JointSettings
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ JOINT_REASONS = (
     "missing_weight",
     "bad_weight",
 )
+# Of more rows than this, evenly spaced ones are looked at for their grain before a fit.
+_LOOKED_AT = 200_000
 # A correlation of numbers in single precision may exceed 1 by so much.
 _ROUNDED = 1e-6
 
@@ -173,6 +177,14 @@ class JointData:
     def __len__(self) -> int:
         return len(self.x)
 
+    def grain(self) -> Iterator[str]:
+        """What the values of each column resolve, in words, where errors are smaller; of many rows, by some of them."""
+        every = -(-len(self) // _LOOKED_AT) or 1
+        some = replace(self, x=self.x[::every], cov=self.cov[::every], weights=self.weights[::every])
+        for name, resolution in zip(self.names, some.cells(self.account.found_kind).resolutions, strict=True):
+            if resolution.cause != "crowding" and (note := resolution.note()):
+                yield f"{name}: {note}"
+
     def cells(self, kind: str, *, resolve: bool = True) -> JointCells:
         """The rows as cells; the kind of the weights is that of all rows. Without `resolve`, no grain is looked for."""
         from mixpipe.model.joint.cells import JointCells
@@ -201,6 +213,8 @@ class JointReader:
         Row cut.
     catalog, release, place : str
         For error messages.
+    tell : callable or None
+        Called with the account of the rows as soon as it is known.
     """
 
     tables: Callable[[], Iterator[Table]]
@@ -209,7 +223,15 @@ class JointReader:
     catalog: str
     release: str
     place: str
+    tell: Callable[[JointAccount], None] | None = None
     account: JointAccount | None = field(default=None, init=False)
+
+    @property
+    def known(self) -> JointAccount:
+        """The account of the rows, once they have been read."""
+        if self.account is None:
+            raise ValueError("the rows have not been read yet")
+        return self.account
 
     def blocks(self) -> Iterator[tuple[Table, JointData, int]]:
         """Each table, its usable data, and the number of rows before it.
@@ -226,6 +248,8 @@ class JointReader:
             yield table, data, n_before
             n_before += len(table)
         if self.account is None and account is not None:
+            if self.tell is not None:
+                self.tell(account)
             account.check_usable(self.place)
             self.account = account
 
@@ -297,8 +321,11 @@ def prepare_joint(
             cov[:, a, b] = np.where(both, np.clip(correlation, -1.0, 1.0) * filled[:, a] * filled[:, b], 0.0)
             cov[:, b, a] = cov[:, a, b]
     else:
-        entries = [_numbers(read, name, n_rows) for name in settings.covariance]
         lower = [(a, b) for a in range(n_dims) for b in range(a + 1)]
+        if len(settings.covariance) == 1:
+            entries = _triangle(table, settings.covariance[0], lower)
+        else:
+            entries = [_numbers(read, name, n_rows) for name in settings.covariance]
         for (a, b), entry in zip(lower, entries, strict=True):
             both = ~(np.isnan(x[:, a]) | np.isnan(x[:, b]))
             drop("missing_correlation", both & np.isnan(entry))
@@ -367,6 +394,22 @@ def _numbers(read: Callable[[ColumnSettings], ColumnData], name: str, n_rows: in
     numbers = np.full(n_rows, np.nan)
     numbers[data.rows] = data.x
     return numbers
+
+
+def _triangle(table: Table, name: str, lower: Sequence[tuple[int, int]]) -> list[Array]:
+    """The lower triangle of covariances in a column of arrays, which are whole matrices or the triangle, row by row."""
+    n_dims = lower[-1][0] + 1
+    if name not in table.colnames:
+        raise CatalogError(f"no column {name!r}", place(table), expected_name(name, table.colnames))
+    stored = table[name]
+    rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan) if stored.dtype.kind in "iuf" else np.empty(0)
+    flat = rows.reshape(len(table), -1) if rows.ndim > 1 else np.empty((len(table), 0))
+    if flat.shape[1] not in (len(lower), n_dims**2):
+        held = f"arrays of {flat.shape[1]} numbers" if flat.shape[1] else "no arrays of numbers of one length"
+        expected = f"{n_dims} x {n_dims} covariances, or the {len(lower)} of their lower triangle"
+        raise CatalogError(f"column {name!r} holds {held}", place(table), expected)
+    places = [a * n_dims + b for a, b in lower] if flat.shape[1] == n_dims**2 else range(len(lower))
+    return [flat[:, k] for k in places]
 
 
 def _common_unit(units: Sequence[str | None], coefficients: Array) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ _Part = tuple[pa.Table, str]
 
 
 def write_blocks(
-    blocks: Iterable[Table], path: str | Path, files: Mapping[str, Mapping[str, object]] | None = None
+    blocks: Iterable[Table],
+    path: str | Path,
+    files: Mapping[str, Mapping[str, object]] | None = None,
+    arrays: Collection[str] = (),
 ) -> None:
     """Write tables, one after the other, to a Parquet file, whole or not at all.
 
@@ -49,13 +52,15 @@ def write_blocks(
         The file to write.
     files : mapping, optional
         Further information to store about a file, by its path: ``{"a.fits": {"sha256": "..."}}``.
+    arrays : collection of str
+        Columns that may have several numbers per row, as many in each.
 
-    A column that has several values per row, contains text in one block and numbers in another, or changes its unit is
-    written without values. Reading it raises an error that says what is wrong with it; the other columns are not
-    affected.
+    Another column that has several values per row, contains text in one block and numbers in another, or changes
+    its unit is written without values. Reading it raises an error that says what is wrong with it; the other
+    columns are not affected.
     """
     entries: list[dict[str, Any]] = []
-    parts = _parts(blocks, entries)
+    parts = _parts(blocks, entries, arrays)
     first = next(parts, None)
     if first is None:
         raise ValueError("blocks must be at least one table")
@@ -143,20 +148,25 @@ def stored_columns(path: str | Path) -> tuple[str, ...]:
         return ()
 
 
-def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]]) -> Iterator[_Part]:
+def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]], arrays: Collection[str]) -> Iterator[_Part]:
     """The rows of each block, whose files are added to the entries."""
     for block in blocks:
         for entry in block.meta.get("files", []):
             if not entries or entries[-1]["path"] != entry["path"]:
                 entries.append({**{key: entry[key] for key in entry if key != "first_row"}, "n_rows": 0})
             entries[-1]["n_rows"] += entry["n_rows"]
-        yield _to_arrow(block), place(block)
+        yield _to_arrow(block, arrays), place(block)
 
 
-def _to_arrow(block: Table) -> pa.Table:
+def _to_arrow(block: Table, with_arrays: Collection[str]) -> pa.Table:
     arrays, fields = [], []
     for name in block.colnames:
         stored = block[name]
+        if name in with_arrays and stored.ndim > 1:
+            rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan).reshape(len(block), -1)
+            arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]))
+            fields.append(pa.field(name, arrays[-1].type))
+            continue
         error = _no_number(block, name)
         if error is not None:
             arrays.append(pa.nulls(len(block)))
@@ -322,6 +332,10 @@ def _opened(path: str | Path) -> Iterator[tuple[Source, pq.ParquetFile, list[dic
 def _to_table(stored: pa.Table) -> Table:
     columns = []
     for field in stored.schema:
+        if pa.types.is_fixed_size_list(field.type):
+            flat = stored.column(field.name).combine_chunks().flatten().to_numpy()
+            columns.append(MaskedColumn(flat.reshape(stored.num_rows, field.type.list_size), name=field.name))
+            continue
         values = to_masked(stored.column(field.name))
         unit = parse_unit((field.metadata or {}).get(b"unit", b"").decode())
         columns.append(MaskedColumn(values.data, name=field.name, mask=np.ma.getmask(values), unit=unit, copy=False))

@@ -162,6 +162,21 @@ def main() -> None:
 @click.argument("file", type=_FILE)
 @click.option("--value", metavar="COL", type=_Column(), help="Column with the values.")
 @click.option(
+    "--joint", metavar="A,B,...", help="Columns to fit jointly in place of --value; --error has one for each of them."
+)
+@click.option(
+    "--correlation",
+    metavar="A,B,COL|COL|gaia",
+    multiple=True,
+    help="With --joint: column with the correlation of the errors of A and B. May be repeated.",
+)
+@click.option(
+    "--structure",
+    metavar="full|diagonal|spherical|equal",
+    type=_Word("full|diagonal|spherical|equal"),
+    help="With --joint: covariances of the components. Default: full.",
+)
+@click.option(
     "--bins",
     metavar="LOW,HIGH,COUNT",
     help="Columns of a histogram in place of --value: lower edge, upper edge and number of rows of each bin.",
@@ -235,10 +250,15 @@ def main() -> None:
 @click.option("--figure", metavar="PATH", type=_FILE, help="Draw the data and the mixture: .png, .svg or .pdf.")
 @click.option("--out", metavar="DIR", type=_FILE, help="Write all tables and figures of the fit into this folder.")
 def _fit(**options: Any) -> None:
-    """Fit a mixture to one column of FILE, measurement errors taken out."""
+    """Fit a mixture to one column of FILE, or to several jointly, measurement errors taken out."""
+    if options["joint"] is not None:
+        from mixpipe.cli.joint import fit_file_jointly
+
+        fit_file_jointly(**options)
+        return
     from mixpipe.cli.fitting import fit_file
 
-    fit_file(**options)
+    fit_file(**{name: value for name, value in options.items() if name != "joint"})
 
 
 @main.command("init")

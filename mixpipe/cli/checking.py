@@ -15,12 +15,20 @@ from mixpipe.catalog.columns import ColumnData, prepare_column
 from mixpipe.catalog.densities import DensityFile
 from mixpipe.catalog.doubts import describe_keys, file_doubts
 from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.joint import JointData, prepare_joint
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import check_storable
-from mixpipe.cli.display import say, show_densities, show_release
+from mixpipe.cli.display import say, show_densities, show_joint, show_release
 from mixpipe.cli.place import enter_directory
-from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, DensitySettings, load_config
+from mixpipe.config.settings import (
+    CatalogSettings,
+    ColumnSettings,
+    Config,
+    DensitySettings,
+    JointSettings,
+    load_config,
+)
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
 from mixpipe.pipeline.estimate import can_stream, check_estimable, limited
@@ -64,7 +72,8 @@ def _check(config: Config) -> list[MixpipeError]:
         problems += find_idle(catalog)
     if not problems:
         n_fits = sum(
-            len(catalog.releases) * (len(catalog.columns) + len(catalog.densities)) for catalog in config.catalogs
+            len(catalog.releases) * (len(catalog.columns) + len(catalog.densities) + len(catalog.joints))
+            for catalog in config.catalogs
         )
         fits, criterion = f"{n_fits} fit{'s' if n_fits > 1 else ''}", config.settings.criterion.upper()
         say(f"{fits}, the number of components by {criterion}, into the folder {config.results}")
@@ -79,6 +88,14 @@ def _check_release(catalog: CatalogSettings, release: str) -> list[MixpipeError]
     files = expand_files(catalog.releases[release], Path())
     listed = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
     problems = _check_values(catalog, release, files, place, listed) if catalog.columns else []
+    joint = []
+    for entry in catalog.joints:
+        try:
+            joint.append((entry, _look_at_joint(entry, catalog, release, files)))
+        except MixpipeError as error:
+            problems.append(placed(error, place))
+    if joint:
+        show_joint(f"{catalog.name} {release}: joint fits of {listed}", joint)
     shown = []
     for density in catalog.densities:
         try:
@@ -130,6 +147,18 @@ def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettin
         data.account.check_streamable(place)
     else:
         check_estimable(data.cells(), limited(column, len(data)), place)
+    return data
+
+
+def _look_at_joint(entry: JointSettings, catalog: CatalogSettings, release: str, files: Sequence[Path]) -> JointData:
+    """What a joint fit has to fit, after all that could stand against it."""
+    place = f"catalog {catalog.name}, release {release}"
+    needed = required_columns([entry], catalog.where, catalog.key)
+    table = read_catalog(files, needed, **reading_options(catalog), where_from=place)
+    arrays = entry.covariance if entry.covariance is not None and len(entry.covariance) == 1 else ()
+    check_storable(table[[name for name in needed if name not in arrays]])
+    data = prepare_joint(table, entry, catalog.where, catalog.name, release)
+    data.account.check_usable(f"in {place}, joint fit {entry.name}")
     return data
 
 

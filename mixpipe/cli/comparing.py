@@ -18,8 +18,10 @@ from mixpipe.base.files import json_text
 from mixpipe.base.presentation import measured
 from mixpipe.cli.display import say
 from mixpipe.cli.outputs import check_folder, check_picture
-from mixpipe.pipeline.compare import StoredFit, compare_stored, draw_comparison, read_stored, write_comparison
+from mixpipe.pipeline.compare import COLUMNS, Stored, write_comparison
+from mixpipe.pipeline.joint_compare import JOINTS
 from mixpipe.report.figures import save_figure
+from mixpipe.results.record import JointRecord, open_mixture
 
 
 def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | None, out: str | None) -> None:
@@ -43,15 +45,17 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
     """
     picture = check_picture(figure) if figure is not None else None
     folder = check_folder(out, "--out") if out is not None else None
-    old, new = read_stored(fit_old), read_stored(fit_new)
-    comparison = compare_stored(old, new)
+    # The new fit says what is compared; an old one of another kind is refused.
+    kind = JOINTS if isinstance(open_mixture(fit_new)[1], JointRecord) else COLUMNS
+    old, new = kind.read(fit_old), kind.read(fit_new)
+    comparison = kind.compare(old, new)
     compared = [(old, new, comparison)]
     try:
         if picture is not None:
-            save_figure(draw_comparison(compared), picture)
+            save_figure(kind.draw(compared), picture)
         if folder is not None:
             overlay = [folder / "overlay.png", folder / "overlay.svg"]
-            write_comparison(compared, folder / "components.csv", folder / "summary.csv", overlay)
+            write_comparison(kind, compared, folder / "components.csv", folder / "summary.csv", overlay)
     except OSError as error:
         raise ConfigError(f"{error.strerror}", f"in {error.filename}", "a place that can be written") from error
     if as_json:
@@ -61,7 +65,7 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
         _show(old, new, comparison, [path for path in (picture, folder) if path is not None])
 
 
-def _document(old: StoredFit, new: StoredFit, comparison: Comparison) -> dict[str, Any]:
+def _document(old: Stored, new: Stored, comparison: Comparison) -> dict[str, Any]:
     summary = summary_row(comparison)
     del summary["note"]
     table = differences_table(comparison.differences, comparison.judgement.findings).astype(object)
@@ -76,7 +80,7 @@ def _document(old: StoredFit, new: StoredFit, comparison: Comparison) -> dict[st
     }
 
 
-def _show(old: StoredFit, new: StoredFit, comparison: Comparison, written: list[Path]) -> None:
+def _show(old: Stored, new: Stored, comparison: Comparison, written: list[Path]) -> None:
     rows = comparison.rows
     unit = f" [{new.unit}]" if new.unit else ""
     judgement = comparison.judgement

@@ -19,8 +19,9 @@ from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import chance, count, measured, plural
 from mixpipe.catalog.columns import Account, ColumnData
 from mixpipe.catalog.doubts import describe_doubts
+from mixpipe.catalog.joint import JointData
 from mixpipe.cli.options import Request
-from mixpipe.config.settings import ColumnSettings, DensitySettings
+from mixpipe.config.settings import ColumnSettings, DensitySettings, JointSettings
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.regimes import FEW_ROWS
 from mixpipe.model.results import FitResult, Selection
@@ -126,9 +127,46 @@ def show_densities(title: str, columns: Sequence[tuple[DensitySettings, DensityF
     console.print()
 
 
-def say(text: str) -> None:
+def show_joint(title: str, entries: Sequence[tuple[JointSettings, JointData]]) -> None:
+    """Print what would be fitted jointly of one release."""
+    console = Console()
+    _line(console, title, "bold")
+    for joint, data in entries:
+        account = data.account
+        named = ", ".join(name + _in(unit) for name, unit in zip(joint.names, account.units, strict=True))
+        _line(console, f"  {joint.name}: {named}; errors {describe_joint_errors(joint)}")
+        used = f"{plural(account.n_used, 'row')} used, dropped: {describe_dropped(account.dropped)}"
+        structure = "" if joint.structure == "full" else f", {joint.structure} covariances"
+        _line(console, f"    {used}; 1 to {joint.max_components} components{structure}")
+        for names, number in account.patterns.items():
+            _line(console, f"    {plural(number, 'row')} with {', '.join(names)}")
+        for note in (*account.doubts(), *data.grain()):
+            _line(console, f"    note: {note}")
+    console.print()
+
+
+def describe_joint_errors(joint: JointSettings) -> str:
+    """How the errors of several columns are made, in words.
+
+    >>> columns = ColumnSettings("u", "u", "e_u"), ColumnSettings("v", "v")
+    >>> describe_joint_errors(JointSettings("j", columns, (("u", "v", 0.5),)))
+    'e_u, none; correlations u-v 0.5'
+    """
+    if joint.covariance is not None:
+        return f"by covariances {', '.join(joint.covariance)}"
+    words = ", ".join(describe_error(column) for column in joint.columns)
+    pairs = ", ".join(f"{first}-{second} {given}" for first, second, given in joint.correlation)
+    return words + (f"; correlations {pairs}" if pairs else "")
+
+
+def say(text: str, style: str = "") -> None:
     """Print a line."""
-    _line(Console(), text)
+    _line(Console(), text, style)
+
+
+def selection_table(selection: Selection) -> None:
+    """Print the fits that were chosen from."""
+    Console().print(_selection(selection))
 
 
 def describe_value(column: ColumnSettings) -> str:

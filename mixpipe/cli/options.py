@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog.expressions import Expression
@@ -17,7 +17,7 @@ from mixpipe.config.settings import BINS, CatalogSettings, ColumnSettings, Setti
 from mixpipe.pipeline.plan.texts import FitPlan, effort_of, reading_options
 
 # Options that a configuration has under the same name.
-_CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "decimal", "missing", "where")
+CATALOG_KEYS = ("format", "hdu", "path", "comment", "delimiter", "decimal", "missing", "where")
 _COLUMN_KEYS = (
     "value",
     "error",
@@ -111,39 +111,26 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     Traceback (most recent call last):
     mixpipe.base.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
     """
-    given = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in options.items()
-        if value is not None and value != ()
-    }
-    fixed = "n_components" in given
-    if fixed and "max_components" in given:
-        raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")
+    given = given_options(options)
+    for name in ("correlation", "structure"):
+        if name in given:
+            raise ConfigError(f"--{name} without --joint", "on the command line", "--joint A,B")
     if "value" not in given and "bins" not in given:
         raise ConfigError("no column to fit", "on the command line", "--value COL, or --bins LOW,HIGH,COUNT")
     if "bins" in given:
         given["bins"] = _bins(str(given["bins"]))
-    size = given.get("n_components", given.get("max_components"))
     for name in ("truncated", "background"):
         if "," in str(given.get(name, "")):
             given[name] = _bounds(name, str(given[name]))
-    settings = {
-        "max_components": size,
-        **{name: given.get(name) for name in ("criterion", "bootstrap", "profile", "likelihood_ratio", "seed")},
-    }
+    settings, fixed = run_settings(given, ("criterion", "bootstrap", "profile", "likelihood_ratio", "seed"))
     settings["estimators"] = [given.get("estimator", "em")]
-    catalog = {name: given[name] for name in _CATALOG_KEYS if name in given}
+    catalog = {name: given[name] for name in CATALOG_KEYS if name in given}
     catalog["releases"] = {"file": file}
     catalog["columns"] = {"value": {name: given[name] for name in _COLUMN_KEYS if name in given}}
-    mapping = {
-        "catalogs": {"file": catalog},
-        "settings": {name: value for name, value in settings.items() if value is not None},
-    }
+    mapping = {"catalogs": {"file": catalog}, "settings": settings}
 
     def where(path: KeyPath, key: str | None = None) -> str:
-        name = key or [part for part in path if isinstance(part, str)][-1]
-        names = {"estimators": "estimator", "max_components": "n_components" if fixed else "max_components"}
-        return f"in option --{names.get(name, name).replace('_', '-')}" if name != "file" else "in argument FILE"
+        return option_named(key or [part for part in path if isinstance(part, str)][-1], fixed=fixed)
 
     check(mapping, where)
     try:
@@ -160,6 +147,37 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         n_components=column.max_components if fixed else None,
         given=given,
     )
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given; several values as a list."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value is not None and value != ()
+    }
+
+
+def run_settings(given: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], bool]:
+    """The settings of a run that were given, and whether the number of components is fixed.
+
+    Raises
+    ------
+    ConfigError
+        For a number of components, and the largest one, too.
+    """
+    fixed = "n_components" in given
+    if fixed and "max_components" in given:
+        raise ConfigError("both --n-components and --max-components", "on the command line", "one of them")
+    settings = {name: given[name] for name in names if name in given}
+    size = given.get("n_components", given.get("max_components"))
+    return settings if size is None else {"max_components": size, **settings}, fixed
+
+
+def option_named(key: str, *, fixed: bool) -> str:
+    """The place of a mistake in a key of the configuration on the command line."""
+    names = {"estimators": "estimator", "max_components": "n_components" if fixed else "max_components"}
+    return f"in option --{names.get(key, key).replace('_', '-')}" if key != "file" else "in argument FILE"
 
 
 @contextmanager
@@ -182,7 +200,7 @@ def naming_options(where: str | None = None) -> Iterator[None]:
     """
 
     def option(match: re.Match[str]) -> str:
-        known = match[1] in (*_CATALOG_KEYS, *_COLUMN_KEYS)
+        known = match[1] in (*CATALOG_KEYS, *_COLUMN_KEYS)
         return f"--{match[1].replace('_', '-')}" if known else match[0]
 
     try:
@@ -194,7 +212,18 @@ def naming_options(where: str | None = None) -> Iterator[None]:
         raise type(error)(error.what, error.where, expected) from error
 
 
-def check_idle(request: Request) -> None:
+class _Asked(Protocol):
+    @property
+    def file(self) -> Path: ...
+
+    @property
+    def catalog(self) -> CatalogSettings: ...
+
+    @property
+    def given(self) -> dict[str, Any]: ...
+
+
+def check_idle(request: _Asked) -> None:
     """Refuse options that say nothing about a file of this format.
 
     Raises

@@ -49,7 +49,7 @@ def check_folder(path: str, option: str) -> Path:
     folder = Path(path)
     if not folder.exists():
         _check_there(folder.parent, option)
-        with _writing(folder, option):
+        with writing(folder, option):
             folder.mkdir()
     _check_there(folder, option)
     return folder
@@ -58,7 +58,7 @@ def check_folder(path: str, option: str) -> Path:
 def _check_there(folder: Path, option: str) -> None:
     if not folder.exists():
         raise ConfigError(f"no folder {folder}", f"in option {option}", "a folder that is there")
-    with _writing(folder, option):
+    with writing(folder, option):
         if not folder.is_dir():
             raise NotADirectoryError(None, "Not a directory")
         if not os.access(folder, os.W_OK):
@@ -66,13 +66,20 @@ def _check_there(folder: Path, option: str) -> None:
 
 
 @contextmanager
-def _writing(path: Path, option: str) -> Iterator[None]:
+def writing(path: Path, option: str) -> Iterator[None]:
+    """Errors of the system about a path that an option names."""
     try:
         yield
     except OSError as error:
         raise ConfigError(
             f"cannot write {path} ({error.strerror or error})", f"in option {option}", "a place that can be written"
         ) from error
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, or of those of all files of a folder."""
+    digests = [sha256(part) for part in folder_files(path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
@@ -92,7 +99,7 @@ def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
         truncated=account.truncated,
         bins=rows.edges,
     )
-    with _writing(path, "--figure"):
+    with writing(path, "--figure"):
         save_figure(figure, path)
 
 
@@ -111,9 +118,8 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
     from mixpipe.report.figures import fit_figures, save_figure
 
     paths = {name: folder / file for name, file in FIT_FILES.items()}
-    with _writing(folder, "--out"):
-        digests = [sha256(part) for part in folder_files(request.file)]
-        digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    with writing(folder, "--out"):
+        digest = digest_of(request.file)
         file = SourceFile(path=str(request.file), n_rows=fitted.account.n_read, sha256=digest)
         plan = request.plan(request.file.name, digest, code_hash("fit"))
         command = shlex.join(["mixpipe", *sys.argv[1:]])

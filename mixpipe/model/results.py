@@ -183,12 +183,12 @@ class FitResult:
         return mixpipe.plot_fit(self, x, err, weights, label=label)
 
     def __repr__(self) -> str:
-        return as_text(*self._presented())
+        return as_text(*self.presented())
 
     def _repr_html_(self) -> str:
-        return as_html(*self._presented())
+        return as_html(*self.presented())
 
-    def _presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+    def presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
         """Title, table and notes."""
         count = f"{self.n_components} component{'s' if self.n_components > 1 else ''}"
         state = "converged" if self.converged else "NOT CONVERGED"
@@ -256,12 +256,12 @@ class Selection:
         return replace(self, fits=tuple(fit.with_warning(text) if fit is best else fit for fit in self.fits))
 
     def __repr__(self) -> str:
-        return f"{as_text(*self._presented())}\n\n{self.best!r}"
+        return f"{as_text(*self.presented())}\n\n{self.best!r}"
 
     def _repr_html_(self) -> str:
-        return as_html(*self._presented()) + self.best._repr_html_()
+        return as_html(*self.presented()) + self.best._repr_html_()
 
-    def _presented(self) -> tuple[str, list[tuple[str, ...]]]:
+    def presented(self) -> tuple[str, list[tuple[str, ...]]]:
         """Title and table."""
         best = self.best
         rows: list[tuple[str, ...]] = [("", "log-likelihood", "BIC", "AIC", "ICL", "")]

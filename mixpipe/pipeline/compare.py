@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from mixpipe.report.figures.failure import draw_failure
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.report.figures.style import save_figure
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import FitRecord, RecordError, load_record, open_fit
+from mixpipe.results.record import FitRecord, JointRecord, RecordError, load_record, open_fit
 from mixpipe.results.tables import read_fit, write_csv
 
 # What a row of the summary is about.
@@ -43,22 +44,22 @@ _PLACE = ("catalog", "old", "new", "column", "unit")
 
 
 @dataclass(frozen=True, eq=False)
-class StoredFit:
-    """A fit as its files have it.
+class Stored:
+    """A fit as its files have it, of one column or of several.
 
     Parameters
     ----------
     path : Path
         Its fit.json; members.parquet stands beside it.
-    record : FitRecord
+    record : FitRecord or JointRecord
         What it says.
-    fitted : Fitted
+    fitted : Fitted or JointFitted
         The fit and its rows.
     """
 
     path: Path
-    record: FitRecord
-    fitted: Fitted
+    record: FitRecord | JointRecord
+    fitted: Any
 
     @property
     def label(self) -> str:
@@ -67,8 +68,43 @@ class StoredFit:
 
     @property
     def unit(self) -> str | None:
-        """Unit of the values."""
+        """Unit of the values; None for those of several columns."""
         return self.record.unit
+
+    def unit_of(self, parameter: str) -> str:
+        """Unit of a parameter of the components; empty without one."""
+        return "" if parameter == "weight" else self.unit or ""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFit(Stored):
+    """A fit of one column as its files have it; see `Stored`."""
+
+    record: FitRecord
+    fitted: Fitted
+
+
+# Two fits, the old one and the new one, and their comparison.
+Compared = tuple[Any, Any, Comparison]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How fits of a kind are compared: those of one column, or those of several.
+
+    Parameters
+    ----------
+    read : callable
+        Reads a fit from its fit.json or its folder.
+    compare : callable
+        Compares an old and a new fit that were read.
+    draw : callable
+        Draws the figure of some comparisons.
+    """
+
+    read: Callable[[str | Path], Any]
+    compare: Callable[[Any, Any], Comparison]
+    draw: Callable[[Sequence[Compared]], Figure]
 
 
 def compare_releases(
@@ -93,13 +129,20 @@ def compare_releases(
         Files to write for the figure: PNG and SVG.
     """
     check_code("compare", code)
-    stored: list[tuple[StoredFit, StoredFit]] = []
+    compare_all(COLUMNS, old, new, Path(components), Path(summary), list(map(Path, overlay)))
+
+
+def compare_all(
+    kind: Kind, old: Sequence[str], new: Sequence[str], components: Path, summary: Path, overlay: Sequence[Path]
+) -> None:
+    """Compare fits of one kind in two releases; see `compare_releases` for the arguments."""
+    stored: list[tuple[Any, Any]] = []
     comparisons: list[Comparison] = []
     without: list[dict[str, str]] = []
     for path_old, path_new in zip(old, new, strict=True):
         try:
-            pair = read_stored(path_old), read_stored(path_new)
-            comparisons.append(compare_stored(*pair))
+            pair = kind.read(path_old), kind.read(path_new)
+            comparisons.append(kind.compare(*pair))
         except MixpipeError as error:
             # A record that cannot be used is no result: the fit has to be run again.
             if isinstance(error, RecordError) or not is_lasting(error):
@@ -113,7 +156,7 @@ def compare_releases(
     for before, after, comparison in compared:
         verdict = f"{column_name(before, after)}: {comparison.verdict} ({comparison.judgement.basis})"
         print(verdict, *comparison.notes, sep="\n  ")
-    write_comparison(compared, Path(components), Path(summary), [Path(path) for path in overlay], without)
+    write_comparison(kind, compared, components, summary, overlay, without)
 
 
 def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
@@ -132,7 +175,8 @@ def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
 
 
 def write_comparison(
-    compared: Sequence[tuple[StoredFit, StoredFit, Comparison]],
+    kind: Kind,
+    compared: Sequence[Compared],
     components: Path,
     summary: Path,
     overlay: Sequence[Path],
@@ -142,8 +186,10 @@ def write_comparison(
 
     Parameters
     ----------
-    compared : sequence of (StoredFit, StoredFit, Comparison)
-        The old and the new fit of each column, and what `compare_stored` made of them.
+    kind : Kind
+        Of the fits.
+    compared : sequence of (Stored, Stored, Comparison)
+        The old and the new fit of each column, and what `Kind.compare` made of them.
     components, summary : Path
         CSV files to write.
     overlay : sequence of Path
@@ -151,29 +197,29 @@ def write_comparison(
     without : sequence of mapping
         Rows of columns that could not be compared.
     """
-    tables, rows = [_with_place(differences_table([], []), "", "")], []
+    tables, rows = [_with_place(differences_table([], []), "", [])], []
     for old, new, comparison in compared:
-        column, unit = column_name(old, new), new.unit or ""
+        column = column_name(old, new)
         table = differences_table(comparison.differences, comparison.judgement.findings)
-        tables.append(_with_place(table, column, unit))
-        place = (new.record.catalog, release_name(old), release_name(new), column, unit)
+        tables.append(_with_place(table, column, [new.unit_of(each.parameter) for each in comparison.differences]))
+        place = (new.record.catalog, release_name(old), release_name(new), column, new.unit or "")
         rows.append({**dict(zip(_PLACE, place, strict=True)), **summary_row(comparison)})
     write_csv(pd.concat(tables[1:] or tables), components)
     # As objects whole numbers stay whole beside those that are missing.
     columns = [*_PLACE, *SUMMARY_COLUMNS]
     write_csv(pd.DataFrame([*rows, *without], columns=columns, dtype=object if without else None), summary)
     if compared:
-        figure = draw_comparison(compared)
+        figure = kind.draw(compared)
     else:
         first, reasons = without[0], "; ".join(f"{row['column']}: {row['note']}" for row in without)
         figure = draw_failure(reasons, label=f"{first['catalog']}: {first['old']} → {first['new']}")
     save_figure(figure, *overlay)
 
 
-def _with_place(table: pd.DataFrame, column: str, unit: str) -> pd.DataFrame:
+def _with_place(table: pd.DataFrame, column: str, units: Sequence[str]) -> pd.DataFrame:
     """A table of differences with the column and the unit of each row."""
     table.insert(0, "column", column)
-    table.insert(5, "unit", np.where(table["parameter"] == "weight", "", unit))
+    table.insert(5, "unit", units)
     return table
 
 
@@ -184,10 +230,13 @@ def draw_comparison(compared: Sequence[tuple[StoredFit, StoredFit, Comparison]])
         names = (release_name(old), release_name(new))
         rows = _in_unit_of(old, new)[0].cells
         panels.append(Panel(column_name(old, new), new.unit, names, comparison, rows, new.fitted.cells))
-    old, new, _ = compared[0]
+    return draw_overlay(panels, label=releases_label(*compared[0][:2]))
+
+
+def releases_label(old: Stored, new: Stored) -> str:
+    """Catalog and releases of two fits."""
     catalogs = dict.fromkeys(each.record.catalog for each in (old, new))
-    title = f"{' → '.join(catalogs)}: {release_name(old)} → {release_name(new)}"
-    return draw_overlay(panels, label=title)
+    return f"{' → '.join(catalogs)}: {release_name(old)} → {release_name(new)}"
 
 
 def compare_stored(old: StoredFit, new: StoredFit) -> Comparison:
@@ -201,11 +250,11 @@ def compare_stored(old: StoredFit, new: StoredFit) -> Comparison:
     """
     _check_families(old, new)
     converted, notes = _in_unit_of(old, new)
-    common, remarks = _common_rows(old, new)
+    common, remarks = common_rows(old, new)
     return compare_fits(converted, new.fitted, common, [*notes, *remarks])
 
 
-def column_name(old: StoredFit, new: StoredFit) -> str:
+def column_name(old: Stored, new: Stored) -> str:
     """The column that is compared; both where they have different names."""
     names = (old.record.column, new.record.column)
     return names[0] if names[0] == names[1] else " → ".join(names)
@@ -262,40 +311,50 @@ def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: s
     )
 
 
-def release_name(stored: StoredFit) -> str:
+def release_name(stored: Stored) -> str:
     """The release, or the folder of a fit that has none."""
     return stored.record.release or stored.path.resolve().parent.name
 
 
 def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
     """The old fit in the unit of the new one, and remarks."""
-    units = [_split_unit(each) for each in (old, new)]
+    units = [(each.record.transform, untransformed(each.unit, each.record.transform)) for each in (old, new)]
     if units[0][0] != units[1][0]:
         raise ConfigError(
             f"transform {units[0][0]} there, {units[1][0]} here", f"in {old.path} and {new.path}", "the same transform"
         )
     transform, text = units[0]
     before, after = (parse_unit(name) for name in (text, units[1][1]))
+    where = f"in {old.path} and {new.path}"
     if old.record.column != new.record.column and (before is None or after is None):
         raise ConfigError(
             f"column {old.record.column} there, {new.record.column} here, not both with a unit",
-            f"in {old.path} and {new.path}",
+            where,
             "the same column, or columns whose units convert into each other (key unit, option --unit)",
         )
     if before is None or after is None or before == after:
         lacking = (before is None) != (after is None)
         return old.fitted, ["one of the fits has no unit: taken for that of the other"] if lacking else []
+    return _scaled(old.fitted, *conversion(before, after, transform, where)), []
+
+
+def conversion(before: Any, after: Any, transform: str, where: str) -> tuple[float, float]:
+    """The factor and the shift that convert values, or what a transform made of them, to another unit.
+
+    Raises
+    ------
+    ConfigError
+        For units that do not convert into each other.
+    """
     try:
         if any(isinstance(unit, u.function.FunctionUnitBase) for unit in (before, after)):
             raise u.UnitConversionError
         factor = float(before.to(after))
     except (u.UnitConversionError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"unit {before} there, {after} here", f"in {old.path} and {new.path}", "units that convert into each other"
-        ) from error
+        raise ConfigError(f"unit {before} there, {after} here", where, "units that convert into each other") from error
     if transform == "none":
-        return _scaled(old.fitted, factor, 0.0), []
-    return _scaled(old.fitted, 1.0, math.log10(factor) if transform == "log10" else math.log(factor)), []
+        return factor, 0.0
+    return 1.0, math.log10(factor) if transform == "log10" else math.log(factor)
 
 
 def _check_families(old: StoredFit, new: StoredFit) -> None:
@@ -309,12 +368,10 @@ def _check_families(old: StoredFit, new: StoredFit) -> None:
         )
 
 
-def _split_unit(stored: StoredFit) -> tuple[str, str | None]:
-    """Transform of the column, and the unit of what is transformed: `log10(Msun)` is Msun."""
-    transform = stored.record.transform
-    unit = stored.unit
+def untransformed(unit: str | None, transform: str) -> str | None:
+    """The unit of what is transformed: of `log10(Msun)` it is Msun."""
     inner = re.fullmatch(rf"{transform}\((.*)\)", unit or "")
-    return transform, inner[1] if inner else unit
+    return inner[1] if inner else unit
 
 
 def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
@@ -344,7 +401,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
     return replace(fitted, fit=scaled, cells=rows, selection=selection, sigma_upper=fitted.sigma_upper * factor)
 
 
-def _common_rows(old: StoredFit, new: StoredFit) -> tuple[Common | None, list[str]]:
+def common_rows(old: Stored, new: Stored) -> tuple[Common | None, list[str]]:
     """Rows with the same key, the first of several with the first, and remarks; None if rows have no key.
 
     Row numbers are a key where both fits are of the same files.
@@ -371,7 +428,7 @@ def _common_rows(old: StoredFit, new: StoredFit) -> tuple[Common | None, list[st
     return Common(joined["place_old"].to_numpy(), joined["place_new"].to_numpy()), remarks
 
 
-def _read_key(stored: StoredFit, name: str) -> pd.DataFrame:
+def _read_key(stored: Stored, name: str) -> pd.DataFrame:
     """Key, how often it was there before, and place of the rows that have one."""
     members = stored.path.with_name("members.parquet")
     if name not in pq.read_schema(members).names:
@@ -382,3 +439,6 @@ def _read_key(stored: StoredFit, name: str) -> pd.DataFrame:
         keys = keys.mask(keys == "")
     frame = pd.DataFrame({"key": keys, "place": np.arange(len(keys))}).dropna()
     return frame.assign(occurrence=frame.groupby("key", sort=False).cumcount())
+
+
+COLUMNS = Kind(read_stored, compare_stored, draw_comparison)

@@ -37,7 +37,8 @@ def ingest_release(plan: str, columns: str) -> None:
     for file, planned in todo.files.items():
         check_data("the file", sha256(Path(file)), planned, file)
     path = Path(columns)
-    write_blocks(_blocks(todo), path, {file: {"sha256": planned} for file, planned in todo.files.items()})
+    files = {file: {"sha256": planned} for file, planned in todo.files.items()}
+    write_blocks(_blocks(todo), path, files, todo.arrays)
 
 
 def _blocks(todo: IngestPlan) -> Iterator[Table]:

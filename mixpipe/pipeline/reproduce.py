@@ -16,9 +16,10 @@ from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.store import write_blocks
 from mixpipe.pipeline.fit import fit_tables, record_fit, recorded_start
-from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan
+from mixpipe.pipeline.joint import fit_columns_of, record_joint
+from mixpipe.pipeline.plan.texts import FitPlan, JointPlan, read_fit_plan, read_joint_plan
 from mixpipe.results.provenance import code_hash, sha256, versions
-from mixpipe.results.record import ComponentRecord, FitRecord, open_fit
+from mixpipe.results.record import FitRecord, JointRecord, open_mixture
 
 _PARAMETERS = ("weight", "mean", "sigma")
 
@@ -74,31 +75,33 @@ def reproduce_fit(path: str | Path, threads: int | None = None) -> Reproduction:
     Raises
     ------
     CatalogError
-        For what is no fit to a column of values, and if a file is missing or has changed.
+        For what is no fit to a column of values or to several jointly, and if a file is missing or has changed.
     """
-    file, record = open_fit(path)
+    file, record = open_mixture(path)
     plan = _plan_of(record, file)
     for name, digest in plan.files:
         _check_file(name, digest, file)
     place = f"in {file}, column {plan.column.name}"
     needed = required_columns([plan.column], plan.where, plan.key)
-
+    files = record.account.files
+    again: FitRecord | JointRecord
     with tempfile.TemporaryDirectory(prefix="mixpipe-") as folder:
-        fitted = fit_tables(
-            _reader(plan, needed, Path(folder)),
-            plan,
-            place=place,
-            start=recorded_start(record, file),
-            n_components=record.n_asked,
-            threads=threads,
-        )
-    return _compared(record, record_fit(plan, record.account.files, fitted), plan)
+        read = _reader(plan, needed, Path(folder))
+        size = record.n_asked
+        if isinstance(plan, JointPlan):
+            columns = fit_columns_of(read, plan, place=place, n_components=size, threads=threads)
+            again = record_joint(plan, files, columns)
+        else:
+            start = recorded_start(record, file) if isinstance(record, FitRecord) else None
+            column = fit_tables(read, plan, place=place, start=start, n_components=size, threads=threads)
+            again = record_fit(plan, files, column)
+    return _compared(record, again, plan)
 
 
-def _plan_of(record: FitRecord, file: Path) -> FitPlan:
+def _plan_of(record: FitRecord | JointRecord, file: Path) -> FitPlan | JointPlan:
     """The plan of a fit, whose settings are those of this version."""
     try:
-        return read_fit_plan(record.plan)
+        return read_joint_plan(record.plan) if isinstance(record, JointRecord) else read_fit_plan(record.plan)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = "no fit that can be done again: its plan has other settings than this version of mixpipe"
         expected = "the fit.json of a fit to a column of values by this version of mixpipe: run the fit again"
@@ -118,7 +121,7 @@ def _check_file(name: str, digest: str, file: Path) -> None:
         raise CatalogError(f"{name} has changed since: its SHA-256 is {found}", f"in {Path.cwd()}", expected)
 
 
-def _reader(plan: FitPlan, needed: Sequence[str], folder: Path) -> Callable[[], Iterator[Table]]:
+def _reader(plan: FitPlan | JointPlan, needed: Sequence[str], folder: Path) -> Callable[[], Iterator[Table]]:
     """What reads the rows as they were read: a run reads several files into one first, `mixpipe fit` reads its one."""
     if not plan.release:
         return lambda: read_blocks(plan.files[0][0], needed, **plan.reading)
@@ -130,24 +133,34 @@ def _reader(plan: FitPlan, needed: Sequence[str], folder: Path) -> Callable[[], 
     return lambda: release.blocks(needed)
 
 
-def _distance(before: ComponentRecord, after: ComponentRecord, name: str) -> float:
-    """The difference of a parameter in standard errors of then."""
-    error = getattr(before, f"{name}_unc") or math.nan
-    return abs(getattr(after, name) - getattr(before, name)) / float(error)
+def _parameters(record: FitRecord | JointRecord) -> Iterator[dict[str, tuple[float, float | None]]]:
+    """The parameters of each component with their standard errors."""
+    if isinstance(record, FitRecord):
+        for one in record.components:
+            yield {name: (getattr(one, name), getattr(one, f"{name}_unc")) for name in _PARAMETERS}
+        return
+    for joint in record.components:
+        found: dict[str, tuple[float, float | None]] = {"weight": (joint.weight, joint.weight_unc)}
+        for a, name in enumerate(record.names):
+            found[f"mean_{name}"] = joint.means[a], joint.means_unc[a]
+            found[f"sigma_{name}"] = joint.sigmas[a], joint.sigmas_unc[a]
+        yield found
 
 
-def _compared(record: FitRecord, again: FitRecord, plan: FitPlan) -> Reproduction:
-    old, new = record.components, again.components
+def _compared(
+    record: FitRecord | JointRecord, again: FitRecord | JointRecord, plan: FitPlan | JointPlan
+) -> Reproduction:
+    old, new = list(_parameters(record)), list(_parameters(again))
     largest, parameter = math.nan, ""
     for number, (before, after) in enumerate(zip(old, new, strict=False), start=1):
-        for name in _PARAMETERS:
-            distance = _distance(before, after, name)
+        for name, (value, error) in before.items():
+            distance = abs(after[name][0] - value) / float(error or math.nan)
             if len(old) == len(new) and not distance <= largest and not math.isnan(distance):
                 largest, parameter = distance, f"{name} of component {number}"
     then, now = record.versions, versions()
     return Reproduction(
         place=" ".join(filter(None, (plan.catalog, plan.release, plan.column.name))),
-        differs=tuple(record.differences(again)),
+        differs=tuple(record.differences(again)),  # type: ignore[arg-type]
         n_components=(len(old), len(new)),
         largest=largest,
         parameter=parameter,
@@ -156,5 +169,5 @@ def _compared(record: FitRecord, again: FitRecord, plan: FitPlan) -> Reproductio
             for name in sorted(then.keys() | now.keys())
             if then.get(name) != now.get(name)
         },
-        same_code=plan.code == code_hash("fit"),
+        same_code=plan.code == code_hash("joint" if isinstance(plan, JointPlan) else "fit"),
     )

@@ -12,7 +12,6 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.files import write_file
-from mixpipe.catalog.joint import JointData
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit, JointUncertainties
 from mixpipe.model.resolution import Resolution
@@ -21,6 +20,8 @@ from mixpipe.results.record import FILE, JointComponentRecord, JointRecord, Reco
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from mixpipe.catalog.joint import JointData
 
 
 def components_frame(fit: JointFit, units: Sequence[str | None]) -> pd.DataFrame:
@@ -252,7 +253,10 @@ def read_joint_fit(record: JointRecord, file: str | Path = FILE) -> JointFit:
         ),
         structure=record.structure,
         rank=np.array([component.rank for component in record.components], dtype=np.intp),
-        null_directions=tuple(np.array(component.null_directions, dtype=np.float64) for component in record.components),
+        null_directions=tuple(
+            np.array(component.null_directions, dtype=np.float64).reshape(-1, mixture.n_dims)
+            for component in record.components
+        ),
         null_limits=tuple(np.array(component.null_limits, dtype=np.float64) for component in record.components),
         n_params_by_rank=record.n_params_by_rank,
         covariance=np.array(record.covariance, dtype=np.float64),

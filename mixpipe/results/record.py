@@ -29,6 +29,8 @@ _VERSION_KEY = "record"
 FILE = "fit.json"
 # What was expected of a file that is no record, or none of a fit to values; the way out is the same.
 EXPECTED = f"the fit.json of a fit (version {VERSION} of its format), or its folder: run the fit again"
+_EXPECTED_FIT = "the fit.json of a fit to a column of values, or its folder"
+_EXPECTED_JOINT = "the fit.json of a joint fit, or its folder"
 EXPECTED_VALUES = EXPECTED.replace("a fit (", "a fit to a column of values (")
 
 
@@ -813,20 +815,33 @@ def open_fit(path: str | Path) -> tuple[Path, FitRecord]:
     Raises
     ------
     CatalogError
-        For what `load_record` refuses, a column without a fit, and tabulated densities.
+        For what `load_record` refuses, a column without a fit, and records of other kinds.
     """
+    file, record = open_mixture(path)
+    if isinstance(record, JointRecord):
+        raise CatalogError("a fit to several columns jointly", f"in {file}", _EXPECTED_FIT)
+    return file, record
+
+
+def open_joint_fit(path: str | Path) -> tuple[Path, JointRecord]:
+    """As `open_fit`, for a fit to several columns jointly."""
+    file, record = open_mixture(path)
+    if isinstance(record, FitRecord):
+        raise CatalogError("a fit to one column of values", f"in {file}", _EXPECTED_JOINT)
+    return file, record
+
+
+def open_mixture(path: str | Path) -> tuple[Path, FitRecord | JointRecord]:
+    """As `open_fit`, for a fit to a column of values or to several columns jointly."""
     file = Path(path)
     file = file / FILE if file.is_dir() else file
     record = load_record(file, EXPECTED_VALUES)
-    expected = "the fit.json of a fit to a column of values, or its folder"
     if isinstance(record, FailedRecord):
         what = f"no fit, the column failed: {record.failure.what}"
-        raise CatalogError(what, f"in {file}", expected)
-    if not isinstance(record, FitRecord):
-        what = "a fit to several columns jointly"
-        if isinstance(record, DensityRecord):
-            what = "fits to tabulated densities, one mixture for each row"
-        raise CatalogError(what, f"in {file}", expected)
+        raise CatalogError(what, f"in {file}", _EXPECTED_FIT)
+    if isinstance(record, DensityRecord):
+        what = "fits to tabulated densities, one mixture for each row"
+        raise CatalogError(what, f"in {file}", _EXPECTED_FIT)
     return file, record
 
 

@@ -7,8 +7,6 @@ run_job(
     code=snakemake.params.code,
     old=snakemake.input.old,
     new=snakemake.input.new,
-    old_members=snakemake.input.old_members,
-    new_members=snakemake.input.new_members,
     components=snakemake.output.components,
     summary=snakemake.output.summary,
     overlay=snakemake.output.overlay,

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 # Bhattacharyya distance above which two components are different populations. It is that of two components of equal
 # width that are 2 widths apart, or of two of which one is five times as wide as the other.
-_PRICE = 0.5
+PRICE = 0.5
 # Mixtures whose means lie more than this many times the larger of their widths apart are hardly of one quantity.
 _ABSURD = 10.0
 # If fewer rows than this are revised, the sum of their effects is not normally distributed.
-_FEW_ROWS = 10
+FEW_REVISED = 10
 
 PARAMETERS = ("weight", "mean", "sigma")
 # Keys of `summary_row`.
@@ -94,7 +94,12 @@ class Fitted:
 
     def bic_of(self, n_components: int) -> float:
         """The lowest BIC with this number of components; nan if it was not considered."""
-        return min((bic for size, bic in self.selection if size == n_components), default=math.nan)
+        return bic_of(self.selection, n_components)
+
+
+def bic_of(selection: Iterable[tuple[int, float]], n_components: int) -> float:
+    """The lowest BIC with this number of components; nan if it was not considered."""
+    return min((bic for size, bic in selection if size == n_components), default=math.nan)
 
 
 @dataclass(frozen=True)
@@ -211,7 +216,7 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
         Notes that come first.
     """
     found = list(notes)
-    if _lie_absurdly_apart(_resolved(old.fit), _resolved(new.fit)):
+    if lie_absurdly_apart(_resolved(old.fit), _resolved(new.fit)):
         found.append("the two mixtures have nothing in common: are these the same quantity, in the same unit?")
     pairs = match_components(old.fit, new.fit)
     joint, remarks = _joint_uncertainties(old, new, pairs, common)
@@ -219,7 +224,7 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
     differences = _differences(old, new, pairs, joint)
     test = _test(old, new, common, differences)
     rows = _account(old, new, pairs, common)
-    if 0 < rows.n_revised < _FEW_ROWS:
+    if 0 < rows.n_revised < FEW_REVISED:
         found.append(f"only {rows.n_revised:g} of the common rows revised: what they change has rough significances")
     size_old, size_new = old.fit.n_components, new.fit.n_components
     delta_bic, delta_bic_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
@@ -257,7 +262,8 @@ def judge_release(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def _lie_absurdly_apart(old: Mixture, new: Mixture) -> bool:
+def lie_absurdly_apart(old: Mixture, new: Mixture) -> bool:
+    """Whether the mixtures lie so far apart that they are hardly of one quantity."""
     (mean_old, width_old), (mean_new, width_new) = (_mean_and_width(each) for each in (old, new))
     return abs(mean_new - mean_old) > _ABSURD * max(width_old, width_new)
 
@@ -301,8 +307,8 @@ def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
     distance = np.where((total == 0.0) & (offset == 0.0), 0.0, np.nan_to_num(distance, nan=np.inf))
     # With distances capped at the threshold, the best assignment is also the best of those that may leave components
     # unmatched.
-    found = zip(*linear_sum_assignment(np.minimum(distance, _PRICE)), strict=True)
-    return [(int(j), int(k)) for j, k in found if distance[j, k] < _PRICE]
+    found = zip(*linear_sum_assignment(np.minimum(distance, PRICE)), strict=True)
+    return [(int(j), int(k)) for j, k in found if distance[j, k] < PRICE]
 
 
 def total_variation(first: Mixture, second: Mixture) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,30 @@ _NODES = np.linspace(-8.0, 8.0, 161)
 
 class NoInfluence(ValueError):
     """Raised if the response of a fit to its rows is not known."""
+
+
+class Response(Protocol):
+    """The response of the parameters of a fit to its rows, in one column or several.
+
+    Parameters
+    ----------
+    cells : Cells or JointCells
+        The rows.
+    n_parameters : int
+        Number of parameters of a component; those of all components in turn are the parameters of the fit.
+    """
+
+    cells: Any
+    n_parameters: int
+
+    def of(self, rows: NDArray[np.intp] | slice) -> Array:
+        """The change of the parameters that each of these rows causes, shape (n_rows, n_components n_parameters)."""
+
+    def of_drawn(self, rows: NDArray[np.intp], n: int, rng: np.random.Generator) -> Array:
+        """The same for `n` rows that are drawn from the mixture, each with the errors of one of these rows."""
+
+    def covariance(self, counts: Array) -> Array:
+        """Covariance of the parameters due to the sampling of a subset of rows."""
 
 
 class Influence:
@@ -51,6 +76,8 @@ class Influence:
     NoInfluence
         If the fit is not of this kind, or its likelihood is flat in some direction.
     """
+
+    n_parameters = 3
 
     def __init__(self, fit: FitResult, cells: Cells, *, expected: bool = False) -> None:
         plain = Demands.of(cells, fit.mixture) == Demands()
@@ -85,6 +112,15 @@ class Influence:
         scores = self._scores(x, err).reshape(len(x), -1) @ self._basis
         inner = solve_triangular(self._root, scores.T, lower=True)
         return self._outer(inner).T
+
+    def of(self, rows: NDArray[np.intp] | slice) -> Array:
+        """The change of the parameters that each of these rows of the fit causes."""
+        return self.of_rows(self.cells.x[rows], self.cells.err[rows])
+
+    def of_drawn(self, rows: NDArray[np.intp], n: int, rng: np.random.Generator) -> Array:
+        """The same for `n` rows that are drawn from the mixture, each with the error of one of these rows."""
+        err = rng.choice(np.sort(self.cells.err[rows]), n)
+        return self.of_rows(self.mixture.sample(n, rng) + err * rng.standard_normal(n), err)
 
     def covariance(self, counts: Array) -> Array:
         """Covariance of the parameters due to the sampling of a subset of rows, shape (3 n_components, 3 n_components).
@@ -225,7 +261,7 @@ class Common:
         )
 
 
-def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[int, int]], common: Common) -> Array:
+def covariance_of_differences(old: Response, new: Response, pairs: list[tuple[int, int]], common: Common) -> Array:
     """Covariance of the differences of the parameters of matched components.
 
     A row of weight c counts as c rows, or as one row whose scores are c times as large, according to the kind of the
@@ -234,8 +270,8 @@ def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[
 
     Parameters
     ----------
-    old, new : Influence
-        The two fits.
+    old, new : Response
+        Those of the two fits.
     pairs : list of (int, int)
         Matched components of the old and the new fit.
     common : Common
@@ -243,10 +279,11 @@ def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[
 
     Returns
     -------
-    ndarray, shape (3 n_pairs, 3 n_pairs)
-        Covariance of the differences in (weight, mean, sigma) of each pair in turn.
+    ndarray, shape (k n_pairs, k n_pairs)
+        Covariance of the differences in the k parameters of each pair in turn: (weight, mean, sigma) in one column.
     """
-    first, second = ((3 * np.array([pair[side] for pair in pairs])[:, None] + np.arange(3)).ravel() for side in (0, 1))
+    k = old.n_parameters
+    first, second = ((k * np.array([pair[side] for pair in pairs])[:, None] + np.arange(k)).ravel() for side in (0, 1))
     c_old, c_new = old.cells.weights[common.old], new.cells.weights[common.new]
     counted = old.cells.weight_kind == new.cells.weight_kind == "counts"
     # Effects on the two fits of this number of each of the common rows.
@@ -260,7 +297,7 @@ def covariance_of_differences(old: Influence, new: Influence, pairs: list[tuple[
     for start in range(0, counts.size, _BLOCK):
         part = slice(start, start + _BLOCK)
         before, after = common.old[part], common.new[part]
-        change = by_new[part, None] * new.of_rows(new.cells.x[after], new.cells.err[after])[:, second]
-        change -= by_old[part, None] * old.of_rows(old.cells.x[before], old.cells.err[before])[:, first]
+        change = by_new[part, None] * new.of(after)[:, second]
+        change -= by_old[part, None] * old.of(before)[:, first]
         total += (counts[part, None] * change).T @ change
     return total

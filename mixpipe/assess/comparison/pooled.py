@@ -8,12 +8,19 @@ fits it needs no matching of components, and its distribution is known well even
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr
 
-from mixpipe.assess.comparison.influence import Common, Influence, NoInfluence, covariance_of_differences
+from mixpipe.assess.comparison.influence import (
+    Common,
+    Influence,
+    NoInfluence,
+    Response,
+    covariance_of_differences,
+)
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.fitting.contract import Demands
 from mixpipe.model.cells import Cells
@@ -25,7 +32,7 @@ GAIN = 1e-6
 # omitted, because the error of the linear response is larger there.
 _FLAT = 1e-4
 # Number of simulated differences. A p-value of 0.0025, which one column of 20 needs, is then known to a fifth of it.
-_DRAWS = 9_999
+DRAWS = 9_999
 # If fewer rows than this are in only one of the releases, they are simulated, since a sum over few rows is not normal.
 _FEW_ROWS = 100
 # Number of simulated rows from which these sums are drawn, and of rows that are computed at a time.
@@ -66,7 +73,7 @@ def pooled_test(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     NoInfluence
         If the response of the fits to their rows is not known.
     """
-    apart = _rows_apart(cells, common)
+    apart = rows_apart(cells, common)
     fit = _pooled_fit(fits, cells, common)
     sides = old, new = Influence(fit, cells[0], expected=True), Influence(fit, cells[1], expected=True)
     covariance = covariance_of_differences(old, new, [(j, j) for j in range(fit.n_components)], common)
@@ -76,9 +83,9 @@ def pooled_test(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     free = np.ones((fit.n_components, 3), dtype=bool)
     free[:, 0], free[fit.boundary, 2] = fit.n_components > 1, False
     places = np.flatnonzero(free)
-    differences = (_step(new) - _step(old))[None]
-    if sum(rows.size for rows in apart) < _FEW_ROWS and all(np.all(each.weights == 1.0) for each in cells):
-        differences = np.vstack([differences, _simulated(sides, apart, covariance)])
+    differences = (step(new) - step(old))[None]
+    if are_few(apart, cells):
+        differences = np.vstack([differences, simulated_steps(sides, apart, covariance)])
     sizes = np.sqrt(np.diag(covariance)[places])
     correlation = covariance[np.ix_(places, places)] / np.outer(sizes, sizes)
     ratios = np.diag(by_release[1])[places] / np.diag(by_release[0])[places]
@@ -87,12 +94,17 @@ def pooled_test(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     )
 
 
-def _rows_apart(cells: tuple[Cells, Cells], common: Common) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def rows_apart(cells: tuple[Any, Any], common: Common) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of the rows that are in the old, or in the new release only."""
     return (
         np.setdiff1d(np.arange(len(cells[0])), common.old),
         np.setdiff1d(np.arange(len(cells[1])), common.new),
     )
+
+
+def are_few(apart: tuple[NDArray[np.intp], NDArray[np.intp]], cells: tuple[Any, Any]) -> bool:
+    """Whether so few rows are in only one of the releases that they are simulated."""
+    return sum(rows.size for rows in apart) < _FEW_ROWS and all(np.all(each.weights == 1.0) for each in cells)
 
 
 def _pooled_fit(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], common: Common) -> FitResult:
@@ -120,39 +132,43 @@ def _pooled_fit(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     raise NoInfluence("a component has no rows")
 
 
-def _step(side: Influence) -> Array:
+def step(side: Response) -> Array:
     """The change of the parameters of the pooled fit to which the rows of a release lead."""
-    total = np.zeros(3 * side.mixture.n_components)
+    total: Array = np.zeros(())
     for start in range(0, len(side.cells), _BLOCK):
         part = slice(start, start + _BLOCK)
-        total += side.cells.weights[part] @ side.of_rows(side.cells.x[part], side.cells.err[part])
+        total = total + side.cells.weights[part] @ side.of(part)
     return total
 
 
-def _simulated(
-    sides: tuple[Influence, Influence], apart: tuple[NDArray[np.intp], NDArray[np.intp]], covariance: Array
+def simulated_steps(
+    sides: tuple[Response, Response], apart: tuple[NDArray[np.intp], NDArray[np.intp]], covariance: Array
 ) -> Array:
     """Differences of the steps, with the rows that are in only one release drawn from the mixture."""
     rng = np.random.default_rng(0)
-    rest, drawn = covariance, np.zeros((_DRAWS, len(covariance)))
+    rest, drawn = covariance, np.zeros((DRAWS, len(covariance)))
     for sign, side, rows in zip((-1.0, 1.0), sides, apart, strict=True):
         counts = np.zeros(len(side.cells))
         counts[rows] = 1.0
         rest = rest - side.covariance(counts)
-        drawn += sign * _sums_of_rows(side, rows, rng)
-    # What common rows contribute is normal. Its covariance is positive but for rounding.
-    sizes, basis = np.linalg.eigh(0.5 * (rest + rest.T))
-    return drawn + rng.standard_normal(drawn.shape) @ (basis * np.sqrt(np.maximum(sizes, 0.0))).T
+        if rows.size:
+            drawn += sign * _sums_of_rows(side, rows, rng)
+    # What common rows contribute is normal.
+    return drawn + normal_draws(rest, rng)
 
 
-def _sums_of_rows(side: Influence, rows: NDArray[np.intp], rng: np.random.Generator) -> Array:
+def normal_draws(covariance: Array, rng: np.random.Generator) -> Array:
+    """Normal numbers with a covariance that is positive but for rounding."""
+    sizes, basis = np.linalg.eigh(0.5 * (covariance + covariance.T))
+    return rng.standard_normal((DRAWS, len(covariance))) @ (basis * np.sqrt(np.maximum(sizes, 0.0))).T
+
+
+def _sums_of_rows(side: Response, rows: NDArray[np.intp], rng: np.random.Generator) -> Array:
     """What as many rows with the errors of these rows change if they are drawn from the mixture, for each draw."""
-    total = np.zeros((_DRAWS, 3 * side.mixture.n_components))
-    if rows.size:
-        err = rng.choice(np.sort(side.cells.err[rows]), _BANK)
-        bank = side.of_rows(side.mixture.sample(_BANK, rng) + err * rng.standard_normal(_BANK), err)
-        for _ in range(rows.size):
-            total += bank[rng.integers(_BANK, size=_DRAWS)]
+    bank = side.of_drawn(rows, _BANK, rng)
+    total = np.zeros((DRAWS, bank.shape[1]))
+    for _ in range(rows.size):
+        total += bank[rng.integers(_BANK, size=DRAWS)]
     return total
 
 
@@ -164,12 +180,17 @@ def _pvalue(scaled: Array, correlation: Array) -> float:
     several parameters. Each is that of normal differences, or the share of the others that are as large if that is
     larger.
     """
+    return min(1.0, 2.0 * min(_calibrated(each) for each in probabilities(scaled, correlation)))
+
+
+def probabilities(scaled: Array, correlation: Array) -> tuple[Array, Array]:
+    """Probabilities of normal differences, in units of their uncertainties: by chi-square, and of the largest one."""
     sizes, basis = np.linalg.eigh(correlation)
     kept = sizes > _FLAT
     n_directions = int(kept.sum())
     together = chdtrc(n_directions, np.sum((scaled @ (basis[:, kept] / np.sqrt(sizes[kept]))) ** 2, axis=1))
     largest = n_directions * 2.0 * ndtr(-np.abs(scaled).max(axis=1))
-    return min(1.0, 2.0 * min(_calibrated(each) for each in (together, largest)))
+    return together, largest
 
 
 def _calibrated(probabilities: Array) -> float:

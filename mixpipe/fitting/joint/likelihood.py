@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums, lower_triangle
+from mixpipe.model.joint.blocks import Blocks, Group, Parameters, Slots, Sums, halves, lower_triangle, parameter_places
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.kernels import joint
@@ -252,32 +250,17 @@ class Likelihood:
         return Diagnosis(entropy, first, second, precision, seen, products)
 
 
-def _indices(group: Group, n_dims: int) -> NDArray[np.intp]:
-    """Positions of the group's parameters (1, u, triangle) of a component among those of all columns."""
-    columns = group.columns
-    row, column = lower_triangle(columns.size)
-    triangle = columns[row] * (columns[row] + 1) // 2 + columns[column]
-    return np.concatenate([[0], 1 + columns, 1 + n_dims + triangle])
-
-
-@cache
-def _halves(n_dims: int) -> Array:
-    """Factors of a triangle in a derivative: 1/2 on the diagonal, since other entries of a matrix occur twice."""
-    row, column = lower_triangle(n_dims)
-    return np.where(row == column, 0.5, 1.0)
-
-
 def _scores(group: Group, block: Array) -> Array:
     """Scores of ln(w_j N_ij) in (ln w, m, V), shape (n_components, k, width)."""
     scores = block[:, 1:].copy()
     scores[:, 0] = 1.0
-    scores[:, 1 + group.n_dims :] *= _halves(group.n_dims)[:, None]
+    scores[:, 1 + group.n_dims :] *= halves(group.n_dims)[:, None]
     return scores
 
 
 def _add_products(products: Array, group: Group, at: Parameters, batch: Slots) -> None:
     """Add the products of the scores of ln p, each times the weight of its row."""
-    indices, size = _indices(group, at.n_dims), at.n_components
+    indices, size = parameter_places(group.columns, at.n_dims), at.n_components
     total = np.zeros((size * indices.size, size * indices.size))
     for block, weights in zip(batch.numbers, batch.weights, strict=True):
         scores = _scores(group, block) * block[:, :1]
@@ -307,7 +290,7 @@ def _curvature_sums(group: Group, batch: Slots) -> tuple[Array, Array, Array]:
 def _hessian_of(group: Group, sums: tuple[Array, Array, Array], n_dims: int, out: Array) -> None:
     """Add the Hessian of the rows of a group."""
     crossed, own, curved = sums
-    indices, size = _indices(group, n_dims), out.shape[0]
+    indices, size = parameter_places(group.columns, n_dims), out.shape[0]
     part = -_mirrored(crossed).reshape(size, indices.size, size, indices.size)
     for j in range(size):
         part[j, :, j, :] += _mirrored(own[j]) + _own_hessian(curved[j], group.n_dims)
@@ -319,7 +302,7 @@ def _own_hessian(curved: Array, n_dims: int) -> Array:
     row, column = lower_triangle(n_dims)
     where = np.empty((n_dims, n_dims), dtype=int)
     where[row, column] = where[column, row] = np.arange(row.size)
-    halves = _halves(n_dims)
+    factors = halves(n_dims)
     p = curved[:, 0]
     pu = curved[:, 1 : 1 + n_dims]
     puu = curved[:, 1 + n_dims : 1 + n_dims + row.size]
@@ -327,14 +310,14 @@ def _own_hessian(curved: Array, n_dims: int) -> Array:
     found = np.zeros((1 + n_dims + row.size,) * 2)
     found[1 : 1 + n_dims, 1 : 1 + n_dims] = -p[where]
     a = np.arange(n_dims)
-    mixed = -halves * (pu[where[a[:, None], row], column] + pu[where[a[:, None], column], row])
+    mixed = -factors * (pu[where[a[:, None], row], column] + pu[where[a[:, None], column], row])
     found[1 : 1 + n_dims, 1 + n_dims :] = mixed
     found[1 + n_dims :, 1 : 1 + n_dims] = mixed.T
     r, c = row[:, None], column[:, None]
     s, t = row[None, :], column[None, :]
     found[1 + n_dims :, 1 + n_dims :] = (
-        halves[:, None]
-        * halves
+        factors[:, None]
+        * factors
         * (
             -puu[where[r, s], where[t, c]]
             - puu[where[r, t], where[s, c]]

@@ -77,6 +77,11 @@ class JointCells:
         """Lower bound on the width of every component in each column."""
         return np.array([resolution.floor for resolution in self.resolutions])
 
+    @property
+    def squared_weights(self) -> Array:
+        """Weights in the variance of a sum over rows: the weights if they count rows, and otherwise their squares."""
+        return self.weights if self.weight_kind == "counts" else self.weights**2
+
     def subset(self, rows: NDArray[np.intp]) -> JointCells:
         """Some rows, with the resolution of all, and as many rows of data as these are."""
         part = {name: getattr(self, name)[rows] for name in ("x", "cov", "weights", "used")}

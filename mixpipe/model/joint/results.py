@@ -142,7 +142,8 @@ class JointFit(FitResult):
 
         return mixpipe.plot_fit(self, x, err, weights, label=label or ", ".join(self.names), cov=cov)
 
-    def _presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+    def presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
+        """Title, table and notes."""
         mixture, unc = self.mixture, self.uncertainties
         count = f"{self.n_components} component{'s' if self.n_components > 1 else ''}"
         state = "converged" if self.converged else "NOT CONVERGED"

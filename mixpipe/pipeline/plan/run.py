@@ -204,10 +204,16 @@ class Run:
                 release=release,
                 files=part.files,
                 columns=part.columns,
+                arrays=tuple(sorted(self._arrays(catalog) & set(part.columns))),
                 reading=reading_options(self.config.catalog(catalog)),
                 code=code_hash("ingest"),
             )
         )
+
+    def _arrays(self, catalog: str) -> set[str]:
+        """Columns of a catalog's files that have several numbers per row: covariances."""
+        given = [joint.covariance for joint in self.config.catalog(catalog).joints]
+        return {names[0] for names in given if names is not None and len(names) == 1}
 
     def _part(self, catalog: str, release: str, content: str) -> _Ingested:
         parts = (part for parts in self._ingested(catalog, release).values() for part in parts)

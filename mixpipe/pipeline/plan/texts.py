@@ -43,12 +43,16 @@ def reading_options(settings: CatalogSettings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class IngestPlan:
-    """How some files of a release are read: the SHA-256 of each, the columns needed, and the `reading_options`."""
+    """How some files of a release are read: the SHA-256 of each, the columns needed, and the `reading_options`.
+
+    The `arrays` are those columns that may have several numbers per row.
+    """
 
     catalog: str
     release: str
     files: dict[str, str]
     columns: tuple[str, ...]
+    arrays: tuple[str, ...]
     reading: dict[str, Any]
     code: str
 
@@ -130,7 +134,7 @@ def recorded(plan: str) -> dict[str, Any]:
 def open_ingest_plan(text: str) -> IngestPlan:
     """The plan from its text, after making sure that the code is still the planned one."""
     keys = _open("ingest", text)
-    return IngestPlan(**{**keys, "columns": tuple(keys["columns"])})
+    return IngestPlan(**{**keys, "columns": tuple(keys["columns"]), "arrays": tuple(keys["arrays"])})
 
 
 def open_fit_plan(text: str) -> FitPlan:
