@@ -22,6 +22,8 @@ from mixpipe.report.traces import (
     ordinates,
 )
 
+# Weights of more components than these would fill the legend.
+_FEW = 6
 # No colour of a component.
 _OWN_COLOUR = "#8E5BC0"
 
@@ -72,7 +74,7 @@ def _pair(entry: JointEntry, curves: Mapping[str, Any], pair: Mapping[str, Any])
     ]
     mixture = entry.fit.mixture
     for j in range(mixture.n_components):
-        name = f"{j + 1}: weight {mixture.weights[j]:.3g}"
+        name = f"{j + 1}: weight {mixture.weights[j]:.3g}" if mixture.n_components <= _FEW else str(j + 1)
         centre = mixture.means[j, pair["columns"]]
         for kind, words, dash in (("intrinsic", "errors removed", "solid"), ("observed", "as observed", "dash")):
             if pair[kind] is None:

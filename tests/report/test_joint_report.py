@@ -107,7 +107,7 @@ def test_quality_is_told_in_words_and_gaps_and_own_fits_in_tables(tmp_path, entr
     page = Page(written(tmp_path, [entry]))
     for row in (
         ["a", "200", "0.0400", "0.30", "ok, off by at most 4 % of the rows: as much as by chance"],
-        ["principal axis", "180", "0.0900", "≤ 0.0050", "rejected, off by at most 9 % of the rows: clear"],
+        ["principal axis", "180", "0.090", "≤ 0.0050", "rejected, off by at most 9 % of the rows: clear"],
         ["distance", "200", "0.0300", "–", "untested, off by at most 3 % of the rows: clear"],
         ["pm_b", "−1.000", "1.500", "2.966", "0.500", "2", "1"],
         ["all columns", "180"],
