@@ -113,9 +113,16 @@ class Transforms:
             for j in range(mixture.n_components):
                 total = mixture.covariances[j][np.ix_(have, have)] + cov[np.ix_(rows, have, have)]
                 off = x[np.ix_(rows, have)] - mixture.means[j, have]
-                distance = np.einsum("na,nab,nb->n", off, np.linalg.pinv(total, hermitian=True), off)
-                u[rows, j] = chdtr(have.size, distance)
+                u[rows, j] = chdtr(have.size, np.einsum("na,na->n", off, _solved(total, off)))
         yield u.ravel(), shares.ravel(), len(x)
+
+
+def _solved(matrices: Array, vectors: Array) -> Array:
+    """The matrices' inverses times the vectors; pseudoinverses if one is singular."""
+    try:
+        return np.asarray(np.linalg.solve(matrices, vectors[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:
+        return np.asarray(np.einsum("nab,nb->na", np.linalg.pinv(matrices, hermitian=True), vectors))
 
 
 def patterns(x: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

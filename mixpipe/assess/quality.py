@@ -57,8 +57,16 @@ class Quality:
         >>> Quality(0.02, 0.4, 0.3, 0.002).verdict
         'rejected'
         """
-        lowest = min(self.ks_pvalue, self.ad_pvalue)
-        return "untested" if math.isnan(lowest) else "rejected" if lowest <= REJECTED else "ok"
+        return verdict_of(min(self.ks_pvalue, self.ad_pvalue))
+
+
+def verdict_of(p_value: float) -> str:
+    """``ok`` or ``rejected`` according to the lowest p-value of a fit, or ``untested`` if that is nan.
+
+    >>> verdict_of(0.002), verdict_of(0.3), verdict_of(math.nan)
+    ('rejected', 'ok', 'untested')
+    """
+    return "untested" if math.isnan(p_value) else "rejected" if p_value <= REJECTED else "ok"
 
 
 def describe_distance(ks: float, verdict: str) -> str:

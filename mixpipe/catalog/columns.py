@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.errors import CatalogError, excerpt
-from mixpipe.catalog.doubts import RELATIVE, UNEVEN, Doubt
+from mixpipe.catalog.doubts import RELATIVE, RELATIVE_NAME, UNEVEN, Doubt
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.files import place
 from mixpipe.catalog.formats.arrays import as_column, is_number, parse_unit, unit_text
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
+from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings
 
@@ -90,6 +91,8 @@ class ColumnData:
         ``path`` and ``n_rows`` of the files from which the table was read, and ``first_row`` if it begins later.
     doubtful : mapping of str to ndarray of bool
         For each kind of doubt (`mixpipe.catalog.doubts`), which of the used rows raise it.
+    suspects : str
+        Numbers that may stand for missing ones, with their columns, in words.
     """
 
     name: str
@@ -107,6 +110,7 @@ class ColumnData:
     edges: Array | None = None
     files: Sequence[Mapping[str, Any]] = ()
     doubtful: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    suspects: str = ""
 
     def __post_init__(self) -> None:
         for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
@@ -224,11 +228,14 @@ class ColumnData:
             weight_kind=self.weight_kind,
             n_fractional=0 if one_each else int(np.count_nonzero(self.weights % 1.0)),
             are_bins=self.edges is not None,
-            doubts={
-                kind: Doubt(int(rows.sum()), self.row_name(int(np.argmax(rows))) if rows.any() else "")
-                for kind, rows in self.doubtful.items()
-            },
+            doubts={kind: self._doubt(kind, rows) for kind, rows in self.doubtful.items()},
         )
+
+    def _doubt(self, kind: str, rows: NDArray[np.bool_]) -> Doubt:
+        if not rows.any():
+            return Doubt()
+        shown = f" ({self.suspects})" if kind == "sentinels" else ""
+        return Doubt(int(rows.sum()), self.row_name(int(np.argmax(rows))) + shown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +301,10 @@ class Account:
             n_upper_limits=self.n_upper_limits + other.n_upper_limits,
             n_lower_limits=self.n_lower_limits + other.n_lower_limits,
             n_fractional=self.n_fractional + other.n_fractional,
-            doubts={kind: doubt + other.doubts[kind] for kind, doubt in self.doubts.items()},
+            doubts={
+                kind: self.doubts.get(kind, Doubt()) + other.doubts.get(kind, Doubt())
+                for kind in {**self.doubts, **other.doubts}
+            },
         )
 
     def dropped_counts(self) -> str:
@@ -422,7 +432,10 @@ def prepare_column(
     usable &= True if empty is None else ~empty
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
-    doubtful = {} if entry.uneven is None else {"uneven_errors": entry.uneven}
+    doubtful = dict(entry.doubtful(value))
+    suspects = entry.suspects(limits)
+    if suspects:
+        doubtful["sentinels"] = entry.are_suspects(suspects)
     if positive is not None:
         with np.errstate(invalid="ignore"):
             # The error of a natural logarithm is the relative one.
@@ -472,6 +485,7 @@ def prepare_column(
         edges=edges,
         files=table.meta.get("files", ()),
         doubtful=doubtful,
+        suspects=", ".join(f"{number:g} in {name}" for name, listed in suspects.items() for number in listed),
     )
 
 
@@ -594,6 +608,8 @@ class _Entry:
         negative: frozenset[str] | None = None,
     ) -> None:
         self.table, self.settings, self.negative = table, settings, negative
+        # Numbers of each column as they are stored.
+        self.stored: dict[str, Array] = {}
         self.uneven: NDArray[np.bool_] | None = None
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
@@ -675,6 +691,40 @@ class _Entry:
             self.uneven = np.maximum(upper, lower) > UNEVEN * np.minimum(upper, lower)
             return np.where(bad, -1.0, combine_errors(upper, lower))
 
+    def doubtful(self, value: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Kinds of doubts about the errors of these values, with the rows that raise them."""
+        if self.uneven is not None and isinstance(self.settings.error, tuple):
+            yield "uneven_errors", self.uneven
+            upper, lower = (self.stored[name] * self.factor for name in self.settings.error)
+            with np.errstate(invalid="ignore"):
+                yield "bounds", (lower < upper) & (lower <= value) & (value <= upper)
+        if any(map(self._is_relative, self._error_names())):
+            yield "relative_errors", np.ones(len(self.table), dtype=bool)
+
+    def _is_relative(self, name: str) -> bool:
+        """Whether the name or the unit of an error column says that it holds fractions of the values."""
+        in_percent = parse_unit(self._column(name).unit) == u.percent and self.stored_unit != u.percent
+        return in_percent or RELATIVE_NAME.search(name) is not None
+
+    def _error_names(self) -> tuple[str, ...]:
+        error = self.settings.error
+        return (error,) if isinstance(error, str) else error if isinstance(error, tuple) else ()
+
+    def suspects(self, limits: NDArray[np.int8]) -> dict[str, list[float]]:
+        """Numbers in the columns of values and errors that may stand for missing ones."""
+        if self.settings.bins is not None:
+            return {}
+        found = {}
+        for name in dict.fromkeys([self.settings.value, *self._error_names()]):
+            numbers = self.stored[name]
+            known = numbers[limits == VALUE] if limits.any() else numbers
+            found[name] = find_sentinels(known, once=True)
+        return {name: listed for name, listed in found.items() if listed}
+
+    def are_suspects(self, suspects: Mapping[str, Sequence[float]]) -> NDArray[np.bool_]:
+        """Rows with any of these numbers."""
+        return np.any([are_sentinels(self.stored[name], listed) for name, listed in suspects.items()], axis=0)
+
     def _without_sign(self, name: str, error: Array) -> Array:
         """Lower (or upper) errors as positive numbers; some catalogs give them as offsets that are all negative."""
         if self.negative is None:
@@ -732,6 +782,7 @@ class _Entry:
             numbers = np.asarray(values, dtype=np.float64)
             if missing.any():
                 numbers = np.where(missing, np.nan, numbers)
+            self.stored[name] = numbers
             return numbers, None
         numbers = np.full(len(values), np.nan)
         texts, limits = split_limits(values)
@@ -749,6 +800,7 @@ class _Entry:
                 f" in {self.row(int(bad[0]))}",
                 f"numbers; {expected}",
             ) from None
+        self.stored[name] = numbers
         return numbers, limits
 
     def row(self, index: int) -> str:

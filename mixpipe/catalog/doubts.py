@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,14 @@ from mixpipe.base.presentation import count
 
 # Two errors of a value that differ by more than this factor, and errors above this fraction of a value, are doubtful.
 UNEVEN, RELATIVE = 2.0, 0.3
-# Doubts about a smaller fraction of the rows are not worth a word.
-_LEAST_SHARE = 0.02
+# Doubts about a smaller fraction of the rows are not worth a word. Bounds in place of errors enclose almost all values,
+# while a single mark of a missing value spoils a fit.
+_LEAST_SHARE = {"bounds": 0.9, "sentinels": 0.0}
+_LEAST_SHARE_ELSE = 0.02
+# Words in the name of errors that are fractions of the values.
+RELATIVE_NAME = re.compile(
+    r"(?i)(?:^|[\W_])(?:pct|perc|percent|percentage|rel|relative|frac|fractional)(?:$|[\W_])|(?:pct|percent|%)[\])]?$|(?:rel|frac)err"
+)
 
 _SAID = {
     "uneven_errors": (
@@ -25,6 +32,19 @@ _SAID = {
         f"errors are above {100 * RELATIVE:.0f} % of the value",
         "the logarithm of such a value is biased and its error skewed; fit the values themselves, as with family "
         "lognormal, or cut these rows",
+    ),
+    "sentinels": (
+        "numbers that may stand for missing ones",
+        "they lie far from all others, and repeat or are written with nines; if they are no values, `missing` leaves "
+        "them out",
+    ),
+    "bounds": (
+        "the value lies between the lower and the upper error",
+        "these may be bounds of an interval rather than errors; errors are distances from the value",
+    ),
+    "relative_errors": (
+        "the errors are called relative or per cent, and are used as they are",
+        "if they are fractions of the values, they have to be multiplied by these first",
     ),
 }
 
@@ -48,7 +68,7 @@ def describe_doubts(doubts: Mapping[str, Doubt], n_rows: int) -> Iterator[str]:
     'errors are above 30 % of the value in 321 of 2,037 rows, the first is row 7'
     """
     for kind, doubt in doubts.items():
-        if doubt.count > _LEAST_SHARE * n_rows:
+        if doubt.count > _LEAST_SHARE.get(kind, _LEAST_SHARE_ELSE) * n_rows:
             what, so = _SAID[kind]
             yield f"{what} in {count(doubt.count)} of {count(n_rows)} rows, the first is {doubt.first}: {so}"
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # A sample of the rows that HATS keeps beside them.
 _THUMBNAIL = "data_thumbnail.parquet"
+_PARQUET = (".parquet", ".parq", ".pq")
+# Files that describe a HATS catalog, a collection of such catalogs, and the partitions of one.
+_PROPERTIES, _COLLECTION = ("properties", "hats.properties", "catalog_info.json"), "collection.properties"
+_PARTITIONS = "partition_info.csv"
 
 
 def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tuple[Path, ...]:
@@ -65,26 +69,70 @@ def expand_files(patterns: str | Path | Sequence[str | Path], base: Path) -> tup
 def folder_files(path: Path) -> tuple[Path, ...]:
     """The files of a catalog that is a folder: all Parquet files in it but those about others; else the file itself.
 
-    Names that begin with an underscore or a point belong to metadata, as in a HATS catalog.
+    Names that begin with an underscore or a point belong to metadata, as in a HATS catalog. Of a collection of these
+    the primary one is read.
 
     Raises
     ------
     ConfigError
-        For a folder without Parquet files.
+        For a folder without Parquet files, with several HATS catalogs, or with one that lacks a partition.
     """
     if not os.path.isdir(path):
         return (path,)
+    primary = _primary_table(path)
+    if primary is not None:
+        return folder_files(path / primary)
+    every = list(path.rglob("*"))
     parts = [
         part
-        for part in path.rglob("*.parquet")
-        if part.is_file()
+        for part in every
+        if part.suffix.lower() in _PARQUET
+        and part.is_file()
         and part.name != _THUMBNAIL
         and not any(name.startswith(("_", ".")) for name in part.relative_to(path).parts)
     ]
     if not parts:
         what = f"{path.name} is a folder without Parquet files"
         raise ConfigError(what, _folder(path), "a file, or a pattern such as folder/*.fits")
+    catalogs = sorted({str(other.parent.relative_to(path)) for other in every if other.name in _PROPERTIES})
+    if len(catalogs) > 1:
+        what = f"{path.name} is a folder with {len(catalogs)} catalogs"
+        raise ConfigError(what, _folder(path), f"one of {', '.join(catalogs)} in it")
+    _check_partitions(path, parts)
     return tuple(sorted(parts, key=_natural))
+
+
+def _primary_table(path: Path) -> str | None:
+    """The folder of the primary catalog of a HATS collection; None if this is no collection."""
+    try:
+        text = (path / _COLLECTION).read_text("utf-8", "replace")
+    except OSError:
+        return None
+    found = re.search(r"(?m)^\s*hats_primary_table_url\s*=\s*(\S+)", text)
+    return found[1].strip("/") if found and (path / found[1].strip("/")).is_dir() else None
+
+
+def _check_partitions(path: Path, parts: Sequence[Path]) -> None:
+    """Refuse a HATS catalog that lacks a partition of its list."""
+    try:
+        header, *rows = (path / _PARTITIONS).read_text("utf-8", "replace").splitlines()
+    except (OSError, ValueError):
+        return
+    names = header.split(",")
+    if not {"Norder", "Npix"} <= set(names):
+        return
+    listed = {
+        (row[names.index("Norder")], row[names.index("Npix")]) for row in (line.split(",") for line in rows if line)
+    }
+    places = (re.search(r"Norder=(\d+)\b.*\bNpix=(\d+)", str(part.relative_to(path))) for part in parts)
+    missing = sorted(listed - {(found[1], found[2]) for found in places if found})
+    if missing:
+        order, pixel = missing[0]
+        raise ConfigError(
+            f"{path.name} lacks {len(missing)} of {len(listed)} partitions, the first is Norder={order}, Npix={pixel}",
+            _folder(path),
+            f"those that {_PARTITIONS} lists; a pattern such as {path.name}/**/*.parquet reads those that are there",
+        )
 
 
 def place(table: Table) -> str:

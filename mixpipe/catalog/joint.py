@@ -213,6 +213,8 @@ class JointReader:
         Row cut.
     catalog, release, place : str
         For error messages.
+    tell : callable or None
+        Called with the account of the rows as soon as it is known.
     """
 
     tables: Callable[[], Iterator[Table]]
@@ -221,7 +223,15 @@ class JointReader:
     catalog: str
     release: str
     place: str
+    tell: Callable[[JointAccount], None] | None = None
     account: JointAccount | None = field(default=None, init=False)
+
+    @property
+    def known(self) -> JointAccount:
+        """The account of the rows, once they have been read."""
+        if self.account is None:
+            raise ValueError("the rows have not been read yet")
+        return self.account
 
     def blocks(self) -> Iterator[tuple[Table, JointData, int]]:
         """Each table, its usable data, and the number of rows before it.
@@ -238,6 +248,8 @@ class JointReader:
             yield table, data, n_before
             n_before += len(table)
         if self.account is None and account is not None:
+            if self.tell is not None:
+                self.tell(account)
             account.check_usable(self.place)
             self.account = account
 

@@ -31,6 +31,7 @@ _EXTENSIONS = {
 
 _MAGIC = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"\x89HDF\r\n\x1a\n": "hdf5", b"# %ECSV": "ecsv"}
 _BOM = b"\xef\xbb\xbf"
+_BOM_16 = re.compile(rb"\xff\xfe|\xfe\xff")
 
 # Files that users sometimes mistake for tables.
 _NO_TABLES = (
@@ -42,8 +43,7 @@ _NO_TABLES = (
     (rb"\x1f\x8b", "compressed by gzip twice"),
     (rb"(?s).{257}ustar", "a tar archive"),
     (rb"%PDF-", "a PDF"),
-    (rb"\xff\xfe|\xfe\xff", "text in UTF-16"),
-    (rb"\s*\{", "JSON"),
+    (rb"\s*(\{|\[\s*[\[{\"])", "JSON"),
 )
 
 # Settings that apply only to one format.
@@ -53,6 +53,7 @@ _ONLY_FOR = {"hdu": "fits", "path_in_file": "hdf5", "comment": "csv", "delimiter
 # otherwise fill the memory.
 _MOST_WHOLE = 1 << 30
 
+_READMES = ("ReadMe", "README", "Readme", "readme", "ReadMe.txt", "README.txt", "readme.txt")
 _DESCRIPTION = re.compile(r"(?im)^Byte-(?:by|per)-byte Description of file:([^\n]*)$")
 
 # Bytes that are examined to recognise a format: enough for the preamble of a machine-readable table.
@@ -96,18 +97,30 @@ class Source:
         if text not in self.doubts:
             self.doubts.append(text)
 
+    def check_query(self, text: str) -> None:
+        """Refuse a table of a query that failed, and doubt one that was cut short, by a comment of the server."""
+        found = re.search(r"QUERY_STATUS\W+(\w+)(.*)", text, re.DOTALL)
+        if found is None or found[1].upper() in ("OK", "COMPLETED"):
+            return
+        said = excerpt(found[2].strip(" \t\r\n\"'=,;"))
+        said = f" ({said})" if said else ""
+        if found[1].upper() != "OVERFLOW":
+            raise self.error(f"the query ended with status {found[1]}{said}", "the table of a query that succeeded")
+        self.doubt(f"{self.path}: the table is cut short: the query reached its limit of rows (OVERFLOW){said}")
+
     def open(self) -> BinaryIO:
         """Open the file, decompressing it if it is gzipped."""
-        return cast(BinaryIO, gzip.open(self.path)) if self._is_gzipped() else self.path.open("rb")
+        return cast(BinaryIO, gzip.open(self.path)) if self.is_gzipped() else self.path.open("rb")
 
-    def _is_gzipped(self) -> bool:
+    def is_gzipped(self) -> bool:
+        """Whether the file is compressed, by its content."""
         with self.path.open("rb") as stream:
             return stream.read(2) == b"\x1f\x8b"
 
     def content(self) -> bytes:
         """All bytes of the file, for formats that are read whole."""
         with self.open() as stream:
-            if not self._is_gzipped():
+            if not self.is_gzipped():
                 return stream.read()
             content = stream.read(_MOST_WHOLE + 1)
         if len(content) > _MOST_WHOLE:
@@ -119,10 +132,7 @@ class Source:
 
     def readme(self) -> str | None:
         """The description of this file in a ReadMe of the CDS beside it, with the bytes of its columns, if any."""
-        try:
-            text = (self.path.parent / "ReadMe").read_text("utf-8", "replace")
-        except OSError:
-            return None
+        text = self._readme()
         name = self.path.name.removesuffix(".gz")
         for found in _DESCRIPTION.finditer(text):
             if any(fnmatch.fnmatch(name, pattern) for pattern in re.split(r"[\s,]+", found[1].strip())):
@@ -130,6 +140,21 @@ class Source:
                 rules = list(re.finditer(r"(?m)^-{20,}[ \t]*$", text[found.start() :]))
                 return text[found.start() : found.start() + rules[2].end()] + "\n" if len(rules) > 2 else None
         return None
+
+    def stated_rows(self) -> int | None:
+        """The number of rows that the file summary of a ReadMe beside the file states, if any."""
+        name = re.escape(self.path.name.removesuffix(".gz"))
+        found = re.search(rf"(?m)^\s*{name}(?:\.gz)?\s+\d+\s+(\d+)\s", self._readme())
+        return None if found is None else int(found[1])
+
+    def _readme(self) -> str:
+        """The text of the ReadMe beside the file, however that is spelled."""
+        for name in _READMES:
+            try:
+                return (self.path.parent / name).read_text("utf-8", "replace")
+            except OSError:
+                continue
+        return ""
 
     def idle(self) -> dict[str, str]:
         """Settings that do not apply to the format of the file, each with the format to which it applies."""
@@ -165,6 +190,10 @@ class Source:
         other = next((words for magic, words in _NO_TABLES if re.match(magic, head)), None)
         if other is not None:
             raise self.error(f"the file is {other}", f"the table itself, in one of {', '.join(FORMATS)}, or gzipped")
+        if _BOM_16.match(head):
+            raise self.error(
+                "the file is text in UTF-16", "the table itself in UTF-8, as iconv and most editors convert it"
+            )
         if kind == "html":
             raise self.error("the file is a web page (HTML)", "a table; was an error page downloaded in its place?")
         if self.format == "auto":

@@ -55,9 +55,9 @@ def write_blocks(
     arrays : collection of str
         Columns that may have several numbers per row, as many in each.
 
-    Another column that has several values per row, contains text in one block and numbers in another, or changes its unit is
-    written without values. Reading it raises an error that says what is wrong with it; the other columns are not
-    affected.
+    Another column that has several values per row, contains text in one block and numbers in another, or changes
+    its unit is written without values. Reading it raises an error that says what is wrong with it; the other
+    columns are not affected.
     """
     entries: list[dict[str, Any]] = []
     parts = _parts(blocks, entries, arrays)

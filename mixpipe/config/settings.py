@@ -309,7 +309,7 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         _distinct(keys[part], ("catalogs", name, part), where)
     _distinct({**keys["columns"], **keys["joint"]}, ("catalogs", name, "joint"), where)
     if not keys["columns"] and not keys["joint"]:
-        expected = "columns: the columns to fit, or joint: groups of columns to fit jointly"
+        expected = "columns: The columns to fit; or joint: groups of columns to fit jointly"
         raise ConfigError("no key 'columns'", where(("catalogs", name)), expected)
     releases = {
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))

@@ -51,7 +51,7 @@ def _row(record: Record, reasons: Iterable[str]) -> dict[str, Any]:
         "n_upper_limits": account.n_upper_limits,
         "n_lower_limits": account.n_lower_limits,
         "normalisation": account.normalisation or "",  # of tabulated densities
-        "unit": account.unit or "",
+        "unit": account.unit or record.unit_text,
         "value": _words(account.value),
         "error": _words(account.error),
         "files": _words(tuple(file.path for file in account.files)),

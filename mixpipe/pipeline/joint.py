@@ -165,20 +165,14 @@ def fit_columns_of(
     """
     settings, effort = plan.column, plan.effort
     reader = JointReader(read, settings, plan.where, plan.catalog, plan.release, place)
-    held = _held(reader)
-    account = reader.account
-    if account is None:
-        raise ValueError("the rows have not been read")
     if tell is not None:
-        tell(account)
-    if n_components is not None and n_components > account.n_used:
-        raise ConfigError(f"{n_components} components for {account.n_used} rows", place, "at most one for each row")
+        reader.tell = tell
+    held = _held(reader)
     options: dict[str, Any] = {"structure": settings.structure, "n_threads": threads}
     if n_components is None:
         options |= {"criterion": plan.criterion, "progress": progress}
-        options["max_components"] = min(settings.max_components, account.n_used)
-    ratio, draws = None, None
-    warnings = [*account.doubts()]
+        options["max_components"] = settings.max_components
+    ratio, draws, warnings = None, None, []
     if held is None:
         selection = choose_from_blocks(
             lambda: (data.cells("counts", resolve=False) for _, data, _ in reader.blocks() if len(data)),
@@ -191,8 +185,12 @@ def fit_columns_of(
             transforms.add(data.x, data.cov, data.weights)
         quality = transforms.quality()
     else:
-        cells = _cells_of(held, account.found_kind)
+        n_used = reader.known.n_used
+        if n_components is not None and n_components > n_used:
+            raise ConfigError(f"{n_components} components for {n_used} rows", place, "at most one for each row")
+        cells = _cells_of(held, reader.known.found_kind)
         if n_components is None:
+            options["max_components"] = min(settings.max_components, n_used)
             selection = choose_n_components(cells, **options)
         else:
             selection = Selection((fit_mixture(cells, n_components=n_components, **options),), plan.criterion)
@@ -212,6 +210,8 @@ def fit_columns_of(
                 n_threads=threads,
             )
         warnings += file_doubts([file for _, data, _ in held for file in data.files])
+    account = reader.known
+    warnings = [*account.doubts(), *warnings]
     if not (held is not None and account.n_used <= _SIMULATED_ROWS) and (effort.bootstrap or effort.likelihood_ratio):
         warnings.append(f"no bootstrap and no likelihood_ratio with more than {_SIMULATED_ROWS:,} rows")
     fit = replace(fit, warnings=(*fit.warnings, *warnings))
@@ -229,14 +229,13 @@ def _joint(fit: Any) -> JointFit:
 def _held(reader: JointReader) -> list[tuple[Table, JointData, int]] | None:
     """All blocks, if their rows fit into memory; weights that do not count rows need that."""
     most = None if reader.settings.weight is not None else MEMORY_ROWS
-    held: list[tuple[Table, JointData, int]] | None = []
+    held: list[tuple[Table, JointData, int]] = []
     n_rows = 0
     for block in reader.blocks():
+        held.append(block)
         n_rows += len(block[1])
         if most is not None and n_rows > most:
-            held = None
-        if held is not None:
-            held.append(block)
+            return None
     return held
 
 

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from mixpipe.assess.joint_quality import JointQuality
+from mixpipe.assess.quality import verdict_of
 from mixpipe.base.arrays import histogram_heights
+from mixpipe.config.settings import ColumnSettings
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.truncated import TruncatedMixture
-from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry, Rows
+from mixpipe.report.entries import DensityEntry, Entry, FailedEntry, JointEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
+from mixpipe.results.joint_tables import read_joint_fit
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import AccountRecord, DensityRecord, ExampleRecord, FailedRecord, Record, load_record
-from mixpipe.results.tables import components_table, describe_resolution, read_comparison, read_fit, records_table
+from mixpipe.results.record import (
+    DensityRecord,
+    ExampleRecord,
+    FailedRecord,
+    FitRecord,
+    JointRecord,
+    Record,
+    load_record,
+)
+from mixpipe.results.tables import (
+    components_table,
+    describe_resolution,
+    read_comparison,
+    read_fit,
+    read_mixture,
+    records_table,
+)
+
+# What is told of the columns of a joint fit where it is not the default.
+_OF_COLUMNS = ("error_kind", "error_scale", "error_floor", "sigma_floor", "transform", "unit", "file_unit")
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600
@@ -60,23 +84,27 @@ def render_report(
     for figure in map(Path, figures):
         drawn[figure.parent][figure.stem] = figure
     numbers = {Path(path).parent: json.loads(Path(path).read_text(encoding="utf-8")) for path in curves}
-    entries = [_entry(record, drawn[folder], numbers.get(folder)) for folder, record in records.items()]
+    fitted = {(record.catalog, record.release, record.column): record for record in records.values()}
+    entries = [_entry(record, drawn[folder], numbers.get(folder), fitted) for folder, record in records.items()]
     text = yaml.safe_dump(json.loads(config), sort_keys=False, allow_unicode=True, width=110)
     provenance = {"command": command, "config": text, **_provenance(records.values())}
     write_report(page, entries, provenance, [_change(Path(path)) for path in comparisons])
 
 
 def _entry(
-    record: Record, figures: dict[str, Path], curves: dict[str, Any] | None
-) -> ReportEntry | DensityEntry | FailedEntry:
+    record: Record,
+    figures: dict[str, Path],
+    curves: dict[str, Any] | None,
+    fitted: Mapping[tuple[str, str, str], Record],
+) -> Entry:
     shared: dict[str, Any] = {
         "catalog": record.catalog,
         "release": record.release,
         "column": record.column,
         "unit": record.unit,
-        "account": _rows(record.account),
+        "account": _rows(record),
         "warnings": record.warnings,
-        "settings": {name: _words(value) for name, value in record.settings.items()},
+        "settings": _settings(record),
     }
     if isinstance(record, FailedRecord):
         return FailedEntry(**shared, figures={}, summary={"n_data": 0}, reason=str(record.error))
@@ -89,6 +117,9 @@ def _entry(
             summary={**counts, "ks": vars(record.ks), "l2": vars(record.l2)},
             examples=tuple(_example(example, record.key or "row") for example in record.examples),
         )
+    if isinstance(record, JointRecord):
+        alone = [(name, fitted.get((record.catalog, record.release, name))) for name in record.names]
+        return _joint_entry(record, shared | {"figures": figures, "curves": curves or None}, dict(alone))
     upper = [component.sigma_upper for component in record.components]
     return ReportEntry(
         **shared,
@@ -110,7 +141,127 @@ def _entry(
     )
 
 
-def _rows(account: AccountRecord) -> Rows:
+def _joint_entry(record: JointRecord, shared: dict[str, Any], alone: Mapping[str, Record | None]) -> JointEntry:
+    fit, worst = read_joint_fit(record), record.worst_column
+    quality = tuple(
+        JointQuality(one.name, one.n_rows, _number(one.ks), _number(one.ks_pvalue)) for one in record.quality
+    )
+    return JointEntry(
+        **shared,
+        selection=records_table(record.selection),
+        intervals=records_table(record.intervals),
+        summary={
+            "n_data": record.n_data,
+            "n_components": record.n_components,
+            "criterion": record.criterion,
+            "loglik": record.loglik,
+            "bic": record.bic,
+            "converged": record.converged,
+            "ks": worst.ks if worst else None,
+            "ks_pvalue": worst.ks_pvalue if worst else None,
+            "verdict": verdict_of(record.lowest_pvalue),
+            "pvalue_floor": 1.0 / (record.quality_draws + 1) if record.quality_draws else None,
+        },
+        fit=fit,
+        units=record.units,
+        quality=quality,
+        patterns=tuple((pattern.columns, pattern.n_rows) for pattern in record.patterns),
+        unusable=record.unusable,
+        alone=tuple(
+            _alone(name, unit, fit.mixture.marginal(name), own)
+            for (name, own), unit in zip(alone.items(), record.units, strict=True)
+            if isinstance(own, FitRecord)
+        ),
+    )
+
+
+def _alone(name: str, unit: str | None, marginal: Mixture, own: FitRecord) -> dict[str, Any]:
+    """A column of a joint fit beside its own fit."""
+    mean, width = _moments(marginal)
+    mean_alone, width_alone = _moments(read_mixture(own.components))
+    return {
+        "name": name,
+        "unit": unit,
+        "n_components": marginal.n_components,
+        "mean": mean,
+        "width": width,
+        "n_components_alone": own.n_components,
+        "mean_alone": mean_alone,
+        "width_alone": width_alone,
+    }
+
+
+def _moments(mixture: Mixture) -> tuple[float, float]:
+    """Mean and standard deviation of a mixture; nan of components that are not Gaussian."""
+    if not mixture.is_gaussian:
+        return math.nan, math.nan
+    mean = float(mixture.weights @ mixture.means)
+    return mean, math.sqrt(mixture.weights @ (mixture.sigmas**2 + (mixture.means - mean) ** 2))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _settings(record: Record) -> dict[str, str]:
+    """How a column was read and fitted, in words."""
+    given = record.settings
+    if record.kind == "joint":
+        given = {
+            **joint_settings(record.plan["column"]),
+            **{name: given[name] for name in ("key", "where") if name in given},
+        }
+    return {name: _words(value) for name, value in given.items()}
+
+
+def joint_settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """How several columns were read and fitted, as names and words.
+
+    Parameters
+    ----------
+    entry : mapping
+        A `JointSettings` as the plan of a record has it.
+    """
+    words: dict[str, Any] = {"columns": "; ".join(map(_column_words, entry["columns"]))}
+    if entry["covariance"] is not None:
+        words["covariance of the errors"] = ", ".join(entry["covariance"])
+    if entry["correlation"]:
+        pairs = (f"{first} and {second}: {given}" for first, second, given in entry["correlation"])
+        words["correlation of the errors"] = "; ".join(pairs)
+    if entry["linear"] is not None:
+        names = [column["name"] for column in entry["columns"]]
+        words["combinations"] = "; ".join(
+            f"{name} = {_combination(coefficients, names)}" for name, coefficients in entry["linear"]
+        )
+    missing = {"use": "rows with some of the columns are used", "drop": "rows without all columns are left out"}
+    words["missing values"] = missing[entry["missing"]]
+    if entry["weight"] is not None:
+        words |= {"weight": entry["weight"], "weight kind": entry["weight_kind"]}
+    words |= {"structure of the covariances": entry["structure"], "max_components": entry["max_components"]}
+    if entry["predicted"]:
+        words["predicted"] = f"{', '.join(entry['predicted'])} from {', '.join(entry['given'])}"
+    return words
+
+
+def _column_words(column: Mapping[str, Any]) -> str:
+    """A column, its errors, and what is set otherwise than by default."""
+    error = column["error"]
+    if isinstance(error, (list, tuple)):
+        error = " / ".join(map(str, error))
+    text = str(column["value"]) if error is None else f"{column['value']} ± {error}"
+    text = text if column["name"] == column["value"] and error is None else f"{column['name']}: {text}"
+    plain = asdict(ColumnSettings(name="", value=""))
+    others = [f"{name} {_words(column[name])}" for name in _OF_COLUMNS if column[name] != plain[name]]
+    return f"{text} ({', '.join(others)})" if others else text
+
+
+def _combination(coefficients: Sequence[float], names: Sequence[str]) -> str:
+    terms = (f"{value:+g} × {name}" for value, name in zip(coefficients, names, strict=True) if value)
+    return " ".join(terms).removeprefix("+").replace("-", "−")
+
+
+def _rows(record: Record) -> Rows:
+    account = record.account
     return Rows(
         n_read=account.n_read,
         n_used=account.n_used,
@@ -120,7 +271,7 @@ def _rows(account: AccountRecord) -> Rows:
         weight_kind=account.weight_kind,
         n_effective=account.n_effective,
         normalisation=account.normalisation,
-        are_bins=isinstance(account.value, tuple),
+        are_bins=isinstance(account.value, tuple) and record.kind != "joint",
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from mixpipe.assess.quality import verdict_of
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import DensityRecord, FitRecord, Record, load_record
+from mixpipe.results.record import DensityRecord, FitRecord, JointRecord, Record, load_record
 from mixpipe.results.tables import read_verdicts, status_columns, write_csv
 
 
@@ -37,31 +38,46 @@ def _row(record: Record, verdicts: dict[tuple[str, str, str], str]) -> dict[str,
     # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
     fit = record if isinstance(record, FitRecord) else None
     quality = fit.quality if fit else None
-    median = record.ks.median if isinstance(record, DensityRecord) else None
+    ks, ks_pvalue, verdict = _quality(record)
+    likelihood = record if isinstance(record, FitRecord | JointRecord) else None
     return {
         "catalog": record.catalog,
         "release": record.release,
         "column": record.column,
         "kind": record.kind,
-        "unit": record.unit or "",
+        "unit": record.unit_text,
         "n_data": record.account.n_used,
         "n_dropped": record.account.n_dropped,
         "n_components": record.n_components,
         "criterion": record.criterion,
-        "loglik": _number(fit.loglik if fit else None),
-        "bic": _number(fit.bic if fit else None),
+        "loglik": _number(likelihood.loglik if likelihood else None),
+        "bic": _number(likelihood.bic if likelihood else None),
         "converged": record.converged,
-        "ks": _number(quality.ks if quality else median),
-        "ks_pvalue": _number(quality.ks_pvalue if quality else None),
+        "ks": _number(ks),
+        "ks_pvalue": _number(ks_pvalue),
         "ad": _number(quality.ad if quality else None),
         "ad_pvalue": _number(quality.ad_pvalue if quality else None),
-        "quality": quality.verdict if quality else "untested",
+        "quality": verdict,
         "verdict": verdicts.get((record.catalog, record.release, record.column), ""),
         "warnings": "; ".join(record.warnings),
         "sigma_floor": _number(fit.sigma_floor if fit else None),
         "floor_cause": fit.resolution.cause if fit and fit.resolution else "",
         **status_columns(record),
     }
+
+
+def _quality(record: Record) -> tuple[float | None, float | None, str]:
+    """Kolmogorov-Smirnov statistic, its p-value, and the verdict: of a joint fit those of its worst column.
+
+    The verdict on a joint fit is by the lowest p-value of all its projections.
+    """
+    if isinstance(record, FitRecord):
+        return record.quality.ks, record.quality.ks_pvalue, record.quality.verdict
+    if isinstance(record, JointRecord):
+        worst = record.worst_column
+        verdict = verdict_of(record.lowest_pvalue)
+        return (worst.ks, worst.ks_pvalue, verdict) if worst else (None, None, verdict)
+    return record.ks.median if isinstance(record, DensityRecord) else None, None, "untested"
 
 
 def _number(value: float | None) -> float:

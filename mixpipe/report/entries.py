@@ -1,17 +1,25 @@
-"""The entries of the report: fits, columns of tabulated densities, and comparisons of releases."""
+"""The entries of the report: fits of one column and of several, tabulated densities, and comparisons of releases."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.intervals import of_few_rows
+from mixpipe.assess.joint_quality import JointQuality
+from mixpipe.model.joint.results import JointFit
 from mixpipe.report.numbers import missing, significant
+
+# Parameters that have the unit of their column.
+_WORDS = ("mean", "sigma")
+# Smaller parts of a direction are not told.
+_FAINT = 0.005
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,49 @@ class _Entry:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ReportEntry(_Entry):
+class FittedEntry(_Entry):
+    """What the fits of a column and of several columns have in common; see `ReportEntry`."""
+
+    selection: pd.DataFrame
+    intervals: pd.DataFrame | None = None
+    curves: dict[str, Any] | None = None
+
+    @property
+    def several_families(self) -> bool:
+        """Whether the choice was also among families."""
+        return "family" in self.selection and len(set(self.selection["family"])) > 1
+
+    @property
+    def shown(self) -> str:
+        """Alternative text of the figures, for those who cannot see them."""
+        raise NotImplementedError
+
+    def unit_of(self, parameter: str) -> str | None:
+        """The unit of a parameter of intervals.csv."""
+        raise NotImplementedError
+
+    def interval_table(self) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
+        """Levels of the intervals by method, and a row for each parameter of each component.
+
+        A row has the ends of the intervals by method and level, and half the width of the shortest.
+        """
+        levels: dict[str, list[float]] = {}
+        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        for each in [] if self.intervals is None else self.intervals.to_dict("records"):
+            method, level = str(each["method"]), float(each["level"])
+            if level not in levels.setdefault(method, []):
+                levels[method].append(level)
+            row = rows.setdefault((each["component"], each["parameter"]), {"estimate": each["estimate"], "ends": {}})
+            row["ends"][method, level] = (each["lower"], each["upper"])
+        found = [{"component": component, "parameter": name, **row} for (component, name), row in rows.items()]
+        for row in found:
+            widths = [upper - lower for lower, upper in row["ends"].values() if upper > lower]
+            row["half_width"] = 0.5 * min(widths, default=0.0)
+        return levels, found
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportEntry(FittedEntry):
     """One fitted column, as the report shows it.
 
     Parameters
@@ -108,16 +158,8 @@ class ReportEntry(_Entry):
     """
 
     components: pd.DataFrame
-    selection: pd.DataFrame
     estimators: pd.DataFrame | None = None
-    intervals: pd.DataFrame | None = None
-    curves: dict[str, Any] | None = None
     resolution: str = ""
-
-    @property
-    def several_families(self) -> bool:
-        """Whether the choice was also among families."""
-        return "family" in self.selection and len(set(self.selection["family"])) > 1
 
     @property
     def lowest_pvalue(self) -> float | None:
@@ -140,24 +182,120 @@ class ReportEntry(_Entry):
             f" {self.unit}." if self.unit else "."
         )
 
-    def interval_table(self) -> tuple[dict[str, list[float]], list[dict[str, Any]]]:
-        """Levels of the intervals by method, and a row for each parameter of each component.
+    def unit_of(self, parameter: str) -> str | None:
+        """The unit of a parameter of intervals.csv."""
+        return self.unit if parameter in ("mean", "sigma") else None
 
-        A row has the ends of the intervals by method and level, and half the width of the shortest.
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JointEntry(FittedEntry):
+    """One fit of several columns, as the report shows it.
+
+    Parameters
+    ----------
+    catalog, release, column, account, figures, warnings, selection, intervals, curves, settings
+        As in `ReportEntry`; `unit` is None.
+    summary : dict
+        As in `ReportEntry`; ``ks`` and ``ks_pvalue`` are those of the column that is described least well.
+    fit : JointFit
+        The fit.
+    units : tuple of str or None
+        Unit of each column.
+    quality : tuple of JointQuality
+        The quality of each projection.
+    patterns : tuple of (tuple of str, int)
+        Rows by the columns that they have.
+    unusable : mapping of str to mapping of str to int
+        For each column, its values that count as missing, by reason.
+    alone : tuple of dict
+        For each column that is also fitted by itself its ``name`` and ``unit``, and of both fits the number of
+        components and the mean and width of all of them: ``n_components``, ``mean``, ``width``, ``n_components_alone``,
+        ``mean_alone``, ``width_alone``.
+    """
+
+    fit: JointFit
+    units: tuple[str | None, ...]
+    quality: tuple[JointQuality, ...] = ()
+    patterns: tuple[tuple[tuple[str, ...], int], ...] = ()
+    unusable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    alone: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.fit.names
+
+    @property
+    def lowest_pvalue(self) -> float | None:
+        """The lowest p-value of all projections; None if there is none."""
+        return min((one.ks_pvalue for one in self.quality if not missing(one.ks_pvalue)), default=None)
+
+    @property
+    def shown(self) -> str:
+        """Alternative text of the figures, for those who cannot see them."""
+        places = "; ".join(", ".join(significant(mean, 0.0) for mean in means) for means in self.fit.mixture.means)
+        return f"{self.label}, {self.summary['n_components']} components in {', '.join(self.names)} at {places}."
+
+    @property
+    def resolution(self) -> tuple[str, ...]:
+        """What is not resolved of each column, in words."""
+        notes = zip(self.names, (one.note() for one in self.fit.resolutions), strict=False)
+        return tuple(f"{name}: {note}" for name, note in notes if note)
+
+    def unit_of(self, parameter: str) -> str | None:
+        """The unit of a parameter of intervals.csv."""
+        units = {f"{word}_{name}": unit for name, unit in zip(self.names, self.units, strict=True) for word in _WORDS}
+        return units.get(parameter)
+
+    def components(self) -> list[dict[str, Any]]:
+        """For each component its number, weight, remark, and a row for each column.
+
+        Rows have the mean, the width and the correlations with the columns before it, each a pair of the value and its
+        uncertainty.
         """
-        levels: dict[str, list[float]] = {}
-        rows: dict[tuple[int, str], dict[str, Any]] = {}
-        for each in [] if self.intervals is None else self.intervals.to_dict("records"):
-            method, level = str(each["method"]), float(each["level"])
-            if level not in levels.setdefault(method, []):
-                levels[method].append(level)
-            row = rows.setdefault((each["component"], each["parameter"]), {"estimate": each["estimate"], "ends": {}})
-            row["ends"][method, level] = (each["lower"], each["upper"])
-        found = [{"component": component, "parameter": name, **row} for (component, name), row in rows.items()]
-        for row in found:
-            widths = [upper - lower for lower, upper in row["ends"].values() if upper > lower]
-            row["half_width"] = 0.5 * min(widths, default=0.0)
-        return levels, found
+        mixture, unc = self.fit.mixture, self.fit.uncertainties
+        return [
+            {
+                "number": j + 1,
+                "weight": (mixture.weights[j], unc.weights[j]),
+                "remark": self._remark(j),
+                "rows": [
+                    {
+                        "name": name,
+                        "unit": self.units[a],
+                        "mean": (mixture.means[j, a], unc.means[j, a]),
+                        "sigma": (mixture.sigmas[j, a], unc.sigmas[j, a]),
+                        "correlations": [(mixture.correlations[j, a, b], unc.correlations[j, a, b]) for b in range(a)],
+                    }
+                    for a, name in enumerate(self.names)
+                ],
+            }
+            for j in range(mixture.n_components)
+        ]
+
+    def _remark(self, j: int) -> str:
+        """The directions in which a component has no width, in words."""
+        directions = self.fit.null_directions[j] if self.fit.null_directions else ()
+        if not len(directions):
+            return ""
+        limits = self.fit.null_limits[j]
+        said = (self._direction(*pair) for pair in zip(directions, limits, strict=True))
+        return f"no width resolved in {len(directions)} of {len(self.names)} directions: {'; '.join(said)}"
+
+    def _direction(self, direction: Sequence[float], limit: float) -> str:
+        """A direction without a width, with the upper limit on it."""
+        parts = np.asarray(direction) * np.sign(direction[int(np.argmax(np.abs(direction)))])
+        seen = np.flatnonzero(np.abs(parts) >= _FAINT)
+        if seen.size == 1:
+            words, unit = self.names[seen[0]], self.units[seen[0]]
+        else:
+            terms = (f"{significant(abs(parts[a]), 0.01)} {self.names[a]}" for a in seen)
+            signs = ["−" if parts[a] < 0.0 else "" if a == seen[0] else "+" for a in seen]
+            gaps = ["" if a == seen[0] else " " for a in seen]
+            words = " ".join(map("".join, zip(signs, gaps, terms, strict=True)))
+            unit = self.units[seen[0]] if len({self.units[a] for a in seen}) == 1 else None
+        below = "" if missing(limit) else f", σ < {significant(limit, 0.1 * limit)}{f' {unit}' if unit else ''} (95 %)"
+        return f"along {words}{below}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -200,6 +338,9 @@ class FailedEntry(_Entry):
     """
 
     reason: str
+
+
+Entry = ReportEntry | JointEntry | DensityEntry | FailedEntry
 
 
 @dataclass(frozen=True, eq=False)

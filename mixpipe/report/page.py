@@ -14,9 +14,10 @@ import jinja2
 from markupsafe import Markup
 
 from mixpipe.assess.comparison.verdict import basis
-from mixpipe.assess.quality import REJECTED, describe_distance
+from mixpipe.assess.quality import REJECTED, describe_distance, verdict_of
 from mixpipe.base.files import write_file
-from mixpipe.report.entries import DensityEntry, FailedEntry, ReleaseChange, ReportEntry
+from mixpipe.report.entries import DensityEntry, Entry, JointEntry, ReleaseChange, ReportEntry
+from mixpipe.report.joint_plots import joint_captions, joint_plots
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
 from mixpipe.report.numbers import decimal, missing, pvalue, rows, significant, with_unc
 from mixpipe.report.plots import density_plots, fit_plots
@@ -26,6 +27,7 @@ _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 # Order and captions of the known figures; others follow, with their names as captions.
 _CAPTIONS = {
+    "corner": "Pairs of columns with the components",
     "mixture": "Data, the mixture as observed, and its components with the measurement errors removed",
     "quality": "Quality of the fit: integral transform, its quantiles, and the residual of the histogram",
     "selection": "Information criteria against the number of components",
@@ -41,7 +43,7 @@ _PICTURES = 8_000_000
 
 def write_report(
     path: str | Path,
-    entries: Iterable[ReportEntry | DensityEntry | FailedEntry],
+    entries: Iterable[Entry],
     provenance: Mapping[str, Any],
     changes: Iterable[ReleaseChange] = (),
 ) -> None:
@@ -51,7 +53,7 @@ def write_report(
     ----------
     path : path
         HTML file to write, which contains everything that it shows.
-    entries : iterable of ReportEntry, DensityEntry or FailedEntry
+    entries : iterable of ReportEntry, JointEntry, DensityEntry or FailedEntry
         The fits, in the order of the page.
     provenance : mapping
         The inputs of the run: ``command``, which repeats it; ``config``, the text of its configuration, or None;
@@ -109,20 +111,24 @@ def _environment() -> jinja2.Environment:
     environment.globals.update(
         basis=basis,
         remark=_remark,
+        verdict_of=verdict_of,
         rejected=REJECTED,
         images=images,
         fit_plots=fit_plots,
         density_plots=density_plots,
+        joint_plots=joint_plots,
         plotting={"template": TEMPLATE, "config": CONFIG},
     )
     return environment
 
 
-def images(entry: ReportEntry | DensityEntry) -> list[dict[str, str]]:
-    """Caption, alternative text and data URI of each figure."""
+def images(entry: ReportEntry | DensityEntry | JointEntry) -> list[dict[str, str]]:
+    """Name, caption, alternative text and data URI of each figure."""
+    captions = _CAPTIONS | (joint_captions(entry.names) if isinstance(entry, JointEntry) else {})
     return [
         {
-            "caption": (caption := _CAPTIONS.get(name, name)),
+            "name": name,
+            "caption": (caption := captions.get(name, name)),
             "alt": f"{caption}: {entry.shown}",
             "uri": data_uri(entry.figures[name]),
         }
@@ -163,12 +169,13 @@ def packed(text: str) -> str:
 _packed_once = cache(packed)
 
 
-def _change_of(
-    entry: ReportEntry | DensityEntry | FailedEntry, changes: Iterable[ReleaseChange]
-) -> dict[str, Any] | None:
+def _change_of(entry: Entry, changes: Iterable[ReleaseChange]) -> dict[str, Any] | None:
     """The changes of a fit since the previous release."""
-    found = [each for each in changes if (each.catalog, each.new) == (entry.catalog, entry.release)]
-    return found[0].of_column(entry.column) if found else None
+    # Columns and joint fits are compared separately.
+    found = (
+        each.of_column(entry.column) for each in changes if (each.catalog, each.new) == (entry.catalog, entry.release)
+    )
+    return next((row for row in found if row is not None), None)
 
 
 def _remark(row: Mapping[str, Any], ends: Mapping[str, tuple[float, float]]) -> str:

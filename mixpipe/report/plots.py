@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mixpipe.report.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_height, squeezed
-from mixpipe.report.entries import DensityEntry, ReportEntry
+from mixpipe.report.entries import DensityEntry, FittedEntry, ReportEntry
 from mixpipe.report.numbers import significant
 from mixpipe.report.traces import (
     DATA,
@@ -39,7 +39,7 @@ def fit_plots(entry: ReportEntry) -> list[dict[str, Any]]:
     """The plots of a fit: caption, alternative text, whether it is the leading plot, and ``figure`` for Plotly."""
     plots = [] if entry.curves is None else _curve_plots(entry, entry.curves)
     caption = "Information criteria above their lowest value, against the number of components"
-    plots.insert(1, {"caption": caption, "figure": _selection(entry)})
+    plots.insert(1, {"caption": caption, "figure": selection_figure(entry)})
     return [
         {**plot, "alt": f"{plot['caption']}: {entry.shown}", "lead": place == 0 and len(plots) > 1}
         for place, plot in enumerate(plots)
@@ -66,14 +66,14 @@ def density_plots(entry: DensityEntry) -> list[dict[str, Any]]:
 def axis_title(name: str, unit: str | None) -> str:
     """A name with its unit, shortened to fit a narrow screen and escaped so that none of it is read as markup."""
     name, unit = (_shortened(text, _NAME) for text in (name, unit or ""))
-    return _words(f"{name} [{unit}]" if unit else name)
+    return plain_words(f"{name} [{unit}]" if unit else name)
 
 
 def _shortened(text: str, size: int) -> str:
     return text if len(text) <= size else f"{text[: size - 1]}…"
 
 
-def _words(text: str) -> str:
+def plain_words(text: str) -> str:
     """A text escaped such that Plotly shows it literally; quotes need no escape."""
     return html.escape(text, quote=False)
 
@@ -116,7 +116,7 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
         style = {
             "name": f"{index + 1}: weight {row['weight']:.3g}, mean {mean}, "
             f"σ {significant(row['sigma'], row['sigma'] / 10.0)}",
-            **_component(index),
+            **component_look(index),
         }
         if curve is not None:
             traces.append(line_trace(x, np.asarray(curve, float), top, log, **style, filled=True))
@@ -133,7 +133,7 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
             np.asarray(curve, float),
             top,
             log,
-            name=f"as observed, by {_words(name)}",
+            name=f"as observed, by {plain_words(name)}",
             color=COMPONENT_COLOURS[-number % len(COMPONENT_COLOURS)],
             dash=_DASHES[number % len(_DASHES)],
         )
@@ -142,7 +142,8 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     return {"data": traces, "layout": layout}
 
 
-def _selection(entry: ReportEntry) -> dict[str, Any]:
+def selection_figure(entry: FittedEntry) -> dict[str, Any]:
+    """Information criteria above their lowest value, against the number of components."""
     table = entry.selection
     traces: list[dict[str, Any]] = []
     families = table.groupby("family", sort=False) if entry.several_families else [("", table)]
@@ -159,7 +160,7 @@ def _selection(entry: ReportEntry) -> dict[str, Any]:
                 {
                     "type": "scatter",
                     "mode": "lines+markers",
-                    "name": _words(words),
+                    "name": plain_words(words),
                     "x": rows["n_components"].tolist(),
                     "y": ordinates(above),
                     "customdata": ordinates(above, 6),
@@ -198,7 +199,7 @@ def _classes(curves: Mapping[str, Any], title: str) -> dict[str, Any]:
             1.0,
             curves["log"],
             name=str(j + 1),
-            **_component(j),
+            **component_look(j),
             filled=True,
         )
         for j, curve in enumerate(curves["classes"])
@@ -223,7 +224,7 @@ def _residual(curves: Mapping[str, Any], title: str) -> dict[str, Any]:
     return {"data": [bars], "layout": {**layout, "showlegend": False}}
 
 
-def _component(index: int) -> dict[str, str]:
+def component_look(index: int) -> dict[str, str]:
     """Colour, line and fill of a component."""
     cycle, place = divmod(index, len(COMPONENT_COLOURS))
     dash, pattern = _CYCLES[cycle % len(_CYCLES)]

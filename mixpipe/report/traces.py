@@ -114,7 +114,7 @@ def bar_trace(edges: ArrayLike, heights: Array, name: str, log: bool = False, **
     return {
         "type": "bar",
         "name": name,
-        "x": _abscissae(0.5 * (ends[1:] + ends[:-1]), ends, log),
+        "x": abscissae(0.5 * (ends[1:] + ends[:-1]), ends, log),
         "y": ordinates(heights),
         "width": widths[0] if len(set(widths)) == 1 else widths,
         **more,
@@ -143,8 +143,8 @@ def line_trace(
     line: dict[str, Any] = {
         "type": "scatter",
         "name": name,
-        "x": _abscissae(x[few], x, log),
-        "y": _places(cut[few], height),
+        "x": abscissae(x[few], x, log),
+        "y": places_of(cut[few], height),
         "line": {"color": color, "dash": dash},
     }
     if filled or fill:
@@ -184,14 +184,14 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def _abscissae(x: Array, whole: Array, log: bool) -> Sequence[float | None]:
+def abscissae(x: Array, whole: Array, log: bool) -> Sequence[float | None]:
     """Values rounded to the digits that a picture of their range can show."""
     if log:
         return ordinates(x, 5)
-    return _places(x, float(np.ptp(whole)) or abs(float(whole[0])) or 1.0)
+    return places_of(x, float(np.ptp(whole)) or abs(float(whole[0])) or 1.0)
 
 
-def _places(values: Array, width: float) -> list[float]:
+def places_of(values: Array, width: float) -> list[float]:
     """Values rounded to 1e-4 of a width or better."""
     places = 4 - math.floor(math.log10(width))
     return [round(value, places) for value in values.tolist()]

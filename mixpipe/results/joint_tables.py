@@ -12,7 +12,6 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.files import write_file
-from mixpipe.catalog.joint import JointData
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit, JointUncertainties
 from mixpipe.model.resolution import Resolution
@@ -21,6 +20,8 @@ from mixpipe.results.record import FILE, JointComponentRecord, JointRecord, Reco
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from mixpipe.catalog.joint import JointData
 
 
 def components_frame(fit: JointFit, units: Sequence[str | None]) -> pd.DataFrame:

@@ -304,8 +304,14 @@ class _Record(_Part):
     catalog: str
     release: str
     column: str
+    unit: str | None
     account: AccountRecord
     plan: dict[str, Any]
+
+    @property
+    def unit_text(self) -> str:
+        """The unit as tables have it: nothing without one."""
+        return self.unit or ""
 
     def contents(self) -> dict[str, Any]:
         """The record as plain values for JSON, with the version of the format in front."""
@@ -348,6 +354,11 @@ class _Record(_Part):
     def effort(self) -> dict[str, Any]:
         """What was to be found out about the chosen fit; nothing of tabulated densities."""
         return dict(self.plan.get("effort", {}))
+
+    @property
+    def quality_draws(self) -> int:
+        """Catalogs that were drawn for the p-values."""
+        return int(self.effort.get("quality_draws", 0))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -458,11 +469,6 @@ class FitRecord(_Record):
         return -math.inf if low is None else low, math.inf if high is None else high
 
     @property
-    def quality_draws(self) -> int:
-        """Catalogs that were drawn for the p-values."""
-        return int(self.effort.get("quality_draws", 0))
-
-    @property
     def n_asked(self) -> int | None:
         """The number of components that was asked for; None if it was chosen."""
         found: int | None = (self.options or {}).get("n_components")
@@ -553,6 +559,7 @@ class JointComponentRecord(_Part):
     weight, weight_unc : float
     means, means_unc, sigmas, sigmas_unc : tuple of float
     correlations, correlations_unc, covariances : tuple of tuple of float
+        Correlations with a column in which the component has no width are None.
     rank : int
         Directions in which the component has a width.
     null_directions : tuple of tuple of float
@@ -568,7 +575,7 @@ class JointComponentRecord(_Part):
     means_unc: tuple[float | None, ...]
     sigmas: tuple[float, ...]
     sigmas_unc: tuple[float | None, ...]
-    correlations: tuple[tuple[float, ...], ...]
+    correlations: tuple[tuple[float | None, ...], ...]
     correlations_unc: tuple[tuple[float | None, ...], ...]
     covariances: tuple[tuple[float, ...], ...]
     rank: int
@@ -675,6 +682,22 @@ class JointRecord(_Record):
         """The number of components that was asked for; None if it was chosen."""
         found: int | None = (self.options or {}).get("n_components")
         return found
+
+    @property
+    def unit_text(self) -> str:
+        """The units of the columns."""
+        return "; ".join(unit or "" for unit in self.units)
+
+    @property
+    def worst_column(self) -> JointQualityRecord | None:
+        """The quality of the column that the mixture describes least well; None if there is none."""
+        known = [one for one in self.quality if one.name in self.names and one.ks is not None]
+        return max(known, key=lambda one: one.ks or 0.0, default=None)
+
+    @property
+    def lowest_pvalue(self) -> float:
+        """The lowest p-value of all projections; nan if there is none."""
+        return min((one.ks_pvalue for one in self.quality if one.ks_pvalue is not None), default=math.nan)
 
     def differences(self, other: JointRecord) -> Iterator[str]:
         """The keys of numbers, and of words about them, that another record has otherwise; see `FitRecord`."""

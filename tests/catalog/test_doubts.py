@@ -63,3 +63,98 @@ def test_keys_that_repeat_are_counted():
 )
 def test_values_that_call_for_a_logarithm(x, suits):
     assert bool(describe_decades(x)) == suits
+
+
+VALUES = np.array([9.077, 9.036, 8.764, 5.064, 4.406, 8.547, 4.902, 8.149, 9.339, 4.338, 4.603, 5.323])
+
+
+def with_cells(numbers, **cells):
+    """Numbers of which some are others, as ``_3=-999.0``."""
+    numbers = numbers.copy()
+    for name, number in cells.items():
+        numbers[int(name[1:])] = number
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "errors", "said"),
+    [
+        ({"_3": -999.0, "_5": -999.0}, {}, "in 2 of 12 rows, the first is row 4 (-999 in m)"),
+        ({"_3": -99.0}, {}, "in 1 of 12 rows, the first is row 4 (-99 in m)"),
+        ({"_3": -9.0}, {}, "in 1 of 12 rows, the first is row 4 (-9 in m)"),
+        ({}, {"_2": 99.99}, "in 1 of 12 rows, the first is row 3 (99.99 in e)"),
+        ({"_3": 99.0}, {"_3": 99.0, "_4": 99.0}, "in 2 of 12 rows, the first is row 4 (99 in m, 99 in e)"),
+    ],
+)
+def test_numbers_that_may_stand_for_missing_ones_are_counted(values, errors, said):
+    table = Table({"m": with_cells(VALUES, **values), "e": with_cells(VALUES / 50.0, **errors)})
+    (doubt,), all_notes = notes(table, error="e")
+    assert doubt.startswith(f"numbers that may stand for missing ones {said}: ")
+    assert "`missing` leaves them out" in doubt
+    assert doubt in all_notes
+
+
+@pytest.mark.parametrize("mark", [-10.0, 0.0, 1000.0, 88.88])
+def test_any_number_that_repeats_far_from_others_that_do_not(mark):
+    many = np.append(VALUES, VALUES + 0.111)
+    (doubt,), _ = notes(Table({"m": np.append(many, [mark] * 3)}))
+    assert f"in 3 of 27 rows, the first is row 25 ({mark:g} in m)" in doubt
+    assert notes(Table({"m": np.append(many, [4.2] * 3)}))[0] == []
+
+
+def test_numbers_as_they_stand_in_the_file_and_only_of_rows_that_are_used():
+    table = Table({"m": with_cells(VALUES, _3=-99.0, _4=-99.0), "kind": ["a", *"b" * 11]})
+    table["m"].unit = "km"
+    assert "(-99 in m)" in notes(table, unit="m")[0][0]
+    data = prepare_column(table, ColumnSettings("m", "m"), where="m > 0")
+    assert list(describe_doubts(data.account.doubts, len(data))) == []
+
+
+def test_values_that_may_be_right_are_not_doubted():
+    for numbers in (
+        with_cells(VALUES, _3=12.0),
+        with_cells(VALUES, _3=9.9, _4=9.9),
+        np.arange(90.0, 102.0),
+        VALUES[:1],
+    ):
+        assert notes(Table({"m": numbers}))[0] == []
+
+
+def test_doubts_of_blocks_without_and_with_suspects_add_up():
+    table = Table({"m": np.append(VALUES, with_cells(VALUES, _3=-99.0, _4=-99.0))})
+    accounts = [prepare_column(part, ColumnSettings("m", "m")).account for part in (table[:12], table[12:])]
+    both = accounts[0] + accounts[1]
+    assert both.doubts["sentinels"].count == 2
+    assert (accounts[1] + accounts[0]).doubts["sentinels"].count == 2
+
+
+def test_bounds_in_place_of_errors_are_doubted():
+    table = Table(
+        {"m": VALUES, "hi": VALUES + 0.1, "lo": VALUES - 0.1, "up": np.full(12, 0.1), "down": np.full(12, -0.1)}
+    )
+    (said,), all_notes = notes(table, error=("hi", "lo"))
+    assert said.startswith(
+        "the value lies between the lower and the upper error in 12 of 12 rows, the first is row 1: "
+    )
+    assert said in all_notes
+    assert notes(table, error=("up", "down"))[0] == []
+
+
+@pytest.mark.parametrize("name", ["m_err_pct", "pct_err", "rel_err", "m_fracerr", "e_m [%]", "relative error"])
+def test_relative_errors_by_their_name_are_doubted(name):
+    table = Table({"m": VALUES, name: VALUES / 50.0})
+    (said,), _ = notes(table, error=name)
+    assert said.startswith("the errors are called relative or per cent, and are used as they are in 12 of 12 rows")
+
+
+@pytest.mark.parametrize("name", ["m_err", "e_relation", "fraction_of_m_err", "prel"])
+def test_errors_with_other_names_are_not(name):
+    assert notes(Table({"m": VALUES, name: VALUES / 50.0}), error=name)[0] == []
+
+
+def test_errors_in_percent_beside_values_without_a_unit_are_doubted():
+    table = Table({"m": VALUES, "e": VALUES / 50.0})
+    table["e"].unit = "%"
+    assert len(notes(table, error="e")[0]) == 1
+    table["m"].unit = "%"
+    assert notes(table, error="e")[0] == []

@@ -80,6 +80,14 @@ def fixed(null):
         ("?=-99", "-99.00"),
         ("?=-1", "-1.000"),
         ("?=-99.", "-99"),
+        ("? = -9.99", "-9.99"),
+        ("?=-9.99?", "-9.99"),
+        ("[-3/1]?=-9*", "-9"),
+        ("*?=-9.99", "-9.99"),
+        ("(1)?=-9.99", "-9.99"),
+        ('?="--"', "--"),
+        ("(null=-9.9)", "-9.90"),
+        ("Iron ?=-9.99", "-9.99"),
     ],
 )
 def test_marks_of_missing_values_are_numbers(tmp_path, mark, null):
@@ -87,6 +95,14 @@ def test_marks_of_missing_values_are_numbers(tmp_path, mark, null):
     assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 9]
     np.testing.assert_allclose(table["FeH"].compressed(), np.delete(MASS, [0, 9]) - 4.0, atol=1e-9)
     assert str(table["FeH"].unit) == "dex"
+
+
+def test_a_mark_of_missing_values_in_the_next_line_of_the_explanation(tmp_path):
+    lines = described("")
+    lines.insert(6, " " * 32 + "?=-9.99 in units of the Sun")
+    table = read_catalog(write(tmp_path / "mrt.txt", "Title: T", *lines, *fixed("-9.99")))
+    assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 9]
+    assert not table["e_FeH"].mask.any()
 
 
 @pytest.mark.parametrize("word", ["Byte-per-byte", "BYTE-BY-BYTE"])
@@ -103,6 +119,19 @@ def test_a_readme_beside_the_rows(tmp_path, pattern):
     table = read_catalog(write(tmp_path / "table1.dat", *fixed("-9.99")))
     assert table.colnames == ["Name", "FeH", "e_FeH"]
     assert (len(table), table["FeH"].mask.sum()) == (12, 2)
+
+
+@pytest.mark.parametrize("name", ["README", "readme.txt"])
+def test_a_readme_that_is_spelled_otherwise_and_states_more_rows(tmp_path, name):
+    summary = ["File Summary:", "ReadMe       80    .  This file", "table1.dat   17   {n}  Stars", ""]
+    for stated, said in (
+        (12, []),
+        (40, [f"{tmp_path}/table1.dat: 12 rows, but the ReadMe states 40: is the file whole?"]),
+    ):
+        lines = [line.format(n=stated) for line in summary]
+        write(tmp_path / name, *lines, *described("?=-9.99"))
+        table = read_catalog(write(tmp_path / "table1.dat", *fixed("-9.99")))
+        assert (table["FeH"].mask.sum(), doubts(table)) == (2, said)
 
 
 def test_two_tables_in_one_file_are_refused(tmp_path):
@@ -275,6 +304,32 @@ def test_a_query_that_was_cut_short_is_doubted_and_one_that_failed_is_refused(tm
         read_catalog(write(tmp_path / "failed.vot", votable("ERROR")))
 
 
+@pytest.mark.parametrize("form", ["tabledata", "binary", "binary2"])
+@pytest.mark.parametrize("behind", ["<RESOURCE", "</TABLE>", "</RESOURCE>"])
+def test_what_a_server_says_anywhere_in_a_votable(tmp_path, form, behind):
+    from astropy.io.votable import from_table
+
+    document = from_table(Table({"mass": MASS, "e_mass": ERROR}))
+    document.to_xml(str(tmp_path / "whole.vot"), tabledata_format=form)
+    text = (tmp_path / "whole.vot").read_text()
+
+    def with_info(info):
+        mark = text.index(behind) + (len(behind) if behind.startswith("</") else 0)
+        return write(tmp_path / "t.vot", text[:mark] + info + text[mark:])
+
+    table = read_catalog(with_info('<INFO name="QUERY_STATUS" value="OVERFLOW"/>'))
+    assert is_right(table)
+    assert "the query reached its limit of rows (OVERFLOW)" in doubts(table)[0]
+    (said,) = doubts(read_catalog(with_info('<INFO name="warning" value="truncated to 12 rows"/>')))
+    assert "the server warned of the table: truncated to 12 rows" in said
+    for error, what in (
+        ("QUERY_STATUS", "the query ended with status ERROR"),
+        ("Error", "the server answered with an"),
+    ):
+        with pytest.raises(CatalogError, match=what):
+            read_catalog(with_info(f'<INFO name="{error}" value="ERROR"/>'))
+
+
 @pytest.mark.parametrize("options", [{"prefix": "vot:"}, {"start": f"<!-- {'long ' * 1500} -->"}])
 def test_votables_are_recognised_wherever_the_mark_stands(tmp_path, options):
     assert is_right(read_catalog(write(tmp_path / "a.dat", votable(**options))))
@@ -326,6 +381,66 @@ def test_ipac_tables(tmp_path):
         table = read_catalog(write(tmp_path / "a.tbl", *start, *lines))
         assert is_right(table)
         assert str(table["mass"].unit) == "solMass"
+
+
+def test_marks_of_missing_values_in_ipac_are_numbers(tmp_path):
+    head = ["|name|mass   |e_mass |", "|char|double |double |", "|    |Msun   |Msun   |", "|null|-9.9   |null   |"]
+    cells = [f"{-9.9 if i in (0, 9) else mass:7.3f}" for i, mass in enumerate(MASS)]
+    lines = [f" {name} {cell} {error:7.3f} " for name, cell, error in zip(NAMES, cells, ERROR, strict=True)]
+    lines[4] = lines[4].replace(f"{ERROR[4]:7.3f}", "   null")
+    for lines_of_head in (head, head[:3]):
+        table = read_catalog(write(tmp_path / "a.tbl", *lines_of_head, *lines))
+        assert np.flatnonzero(table["mass"].mask).tolist() == ([0, 9] if lines_of_head is head else [])
+        assert np.flatnonzero(table["e_mass"].mask).tolist() == [4]
+
+
+def test_rows_of_ecsv_and_latex_that_are_struck_out_are_counted(tmp_path):
+    path = tmp_path / "t.ecsv"
+    Table({"name": NAMES, "mass": MASS, "e_mass": ERROR}).write(path, format="ascii.ecsv", delimiter=",")
+    lines = path.read_text().splitlines()
+    write(path, *("#" + line if line.startswith("S003") else line for line in lines))
+    table = read_catalog(path)
+    assert len(table) == 11
+    assert doubts(table)[0].endswith("1 row left out as commented out with #, the first in line 13")
+    cells = zip(NAMES, MASS, strict=True)
+    body = [("% " if name == "S003" else "") + rf"{name} & {mass} \\" for name, mass in cells]
+    path = write(tmp_path / "t.tex", r"\begin{tabular}{lc}", r"Name & mass \\", r"\hline", *body, r"\end{tabular}")
+    table = read_catalog(path)
+    assert len(table) == 11
+    assert doubts(table)[0].endswith("1 row left out as commented out with %, the first in line 7")
+
+
+def test_a_first_row_of_numbers_in_latex_is_no_line_of_units(tmp_path):
+    body = [rf"{i} & {mass} & {error} \\" for i, (mass, error) in enumerate(zip(MASS, ERROR, strict=True))]
+    head = [r"\begin{tabular}{lcc}", r"n & mass & e\_mass \\", r"\hline"]
+    table = read_catalog(write(tmp_path / "t.tex", *head, *body, r"\end{tabular}"))
+    assert is_right(table, error=table.colnames[2])
+
+
+def aastex(path, cells, head=r"\tablehead{\colhead{Name} & \colhead{mass}}"):
+    body = [rf"{name} & {cell} \\" for name, cell in zip(NAMES, cells, strict=True)]
+    start = [r"\begin{deluxetable}{lc}", head, r"\startdata"]
+    return write(path, *start, *body, r"\enddata", r"\end{deluxetable}")
+
+
+def test_cells_of_latex_in_other_spellings(tmp_path):
+    pairs = list(zip(MASS, ERROR, strict=True))
+    notes = [rf"${mass} \pm {error}$\tablenotemark{{a}}" for mass, error in pairs]
+    assert is_right(read_catalog(aastex(tmp_path / "a.tex", notes)))
+    below = read_catalog(aastex(tmp_path / "b.tex", [f"${m}_{{-{e}}}^{{+{2 * e:.3f}}}$" for m, e in pairs]))
+    assert is_right(below)
+    np.testing.assert_allclose(below["E_mass"], 2.0 * ERROR)
+    mixed = [f"${m} \\pm {e}$" if i else "$<10$" for i, (m, e) in enumerate(pairs)]
+    data = prepare_column(read_catalog(aastex(tmp_path / "c.tex", mixed)), ColumnSettings("m", "mass", "e_mass"))
+    assert (data.n_upper_limits, data.x[0]) == (1, 10.0)
+    np.testing.assert_allclose(data.err[1:], ERROR[1:])
+
+
+def test_units_in_a_second_line_of_the_head(tmp_path):
+    head = r"\tablehead{\colhead{Name} & \colhead{mass} \\ \colhead{} & \colhead{(M$_\odot$)}}"
+    table = read_catalog(aastex(tmp_path / "a.tex", [rf"${m}\pm{e}$" for m, e in zip(MASS, ERROR, strict=True)], head))
+    assert is_right(table)
+    assert str(table["mass"].unit) == "solMass"
 
 
 @pytest.mark.parametrize("environment", ["deluxetable", "deluxetable*"])
@@ -481,6 +596,81 @@ def test_a_folder_of_parquet_is_a_catalog(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty is a folder without Parquet files"):
         expand_files("empty", tmp_path)
+
+
+def hats(folder, frame, **pixels):
+    """A HATS catalog with these rows in the pixels of order 1."""
+    folder.mkdir(parents=True)
+    (folder / "hats.properties").write_text("catalog_name=stars\n")
+    (folder / "partition_info.csv").write_text("Norder,Npix\n" + "".join(f"1,{name[1:]}\n" for name in pixels))
+    for name, rows_of in pixels.items():
+        place = folder / "dataset" / "Norder=1" / "Dir=0" / f"Npix={name[1:]}.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        frame[rows_of].to_parquet(place)
+
+
+def test_a_hats_catalog_that_lacks_a_partition_is_refused(tmp_path):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    hats(tmp_path / "whole", frame, _4=slice(0, 6), _17=slice(6, 12))
+    assert is_right(read_catalog(tmp_path / "whole"))
+    (tmp_path / "whole" / "dataset" / "Norder=1" / "Dir=0" / "Npix=17.parquet").unlink()
+    with pytest.raises(
+        ConfigError, match=r"whole lacks 1 of 2 partitions, the first is Norder=1, Npix=17, .* a pattern"
+    ):
+        read_catalog(tmp_path / "whole")
+    assert len(expand_files("whole/**/*.parquet", tmp_path)) == 1
+
+
+def test_of_a_hats_collection_the_primary_catalog_is_read(tmp_path):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    hats(tmp_path / "all" / "stars", frame, _4=slice(0, 6), _17=slice(6, 12))
+    hats(tmp_path / "all" / "stars_margin", frame, _4=slice(5, 7))
+    with pytest.raises(
+        ConfigError, match=r"all is a folder with 2 catalogs, .*expected one of stars, stars_margin in it"
+    ):
+        read_catalog(tmp_path / "all")
+    (tmp_path / "all" / "collection.properties").write_text("obs_collection=x\nhats_primary_table_url=stars\n")
+    assert is_right(read_catalog(tmp_path / "all"))
+
+
+@pytest.mark.parametrize("name", ["PART.PARQUET", "part.parq", "part.pq"])
+def test_names_of_parquet_files_in_a_folder(tmp_path, name):
+    (tmp_path / "cat").mkdir()
+    pd.DataFrame({"mass": MASS, "e_mass": ERROR}).to_parquet(tmp_path / "cat" / name)
+    assert is_right(read_catalog(tmp_path / "cat"))
+
+
+def test_missing_values_of_netcdf_and_of_arrow_in_hdf5(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as store:
+        store["mass"] = np.round(1000.0 * MASS).astype("i2")
+        store["mass"].attrs.update({"_FillValue": np.int16(9036), "scale_factor": 0.001, "add_offset": [2.0]})
+        store["e_mass"] = ERROR[:, None]
+        store["e_mass"].attrs["missing_value"] = np.array([0.182, 0.055])
+    table = read_catalog(tmp_path / "a.h5")
+    assert np.flatnonzero(table["mass"].mask).tolist() == [1]
+    assert np.flatnonzero(table["e_mass"].mask).tolist() == [0, 4]
+    np.testing.assert_allclose(table["mass"].compressed(), 2.0 + np.delete(MASS, 1))
+    np.testing.assert_allclose(table["e_mass"].compressed(), np.delete(ERROR, [0, 4]))
+    known = np.ones(12, dtype=bool)
+    known[[1, 9]] = False
+    with h5py.File(tmp_path / "b.hdf5", "w") as store:
+        store["table/columns/mass/data"] = MASS
+        store["table/columns/mass/null_bitmap"] = np.packbits(known, bitorder="little")
+    assert np.flatnonzero(read_catalog(tmp_path / "b.hdf5")["mass"].mask).tolist() == [1, 9]
+    blocks = list(read_blocks(tmp_path / "b.hdf5", rows=5))
+    assert [np.flatnonzero(block["mass"].mask).tolist() for block in blocks] == [[1], [4], []]
+
+
+def test_another_table_with_the_same_columns_is_named(tmp_path):
+    tables = [fits.BinTableHDU(Table({"mass": MASS + k, "e_mass": ERROR}), name=f"T{k}") for k in range(2)]
+    other = fits.BinTableHDU(Table({"mass": MASS}), name="REST")
+    fits.HDUList([fits.PrimaryHDU(), *tables, other]).writeto(tmp_path / "t.fits")
+    table = read_catalog(tmp_path / "t.fits", ["mass", "e_mass"])
+    assert is_right(table)
+    said = f"{tmp_path}/t.fits: HDU 1 is read; the same columns are in HDU 2 (T1), and `hdu` chooses"
+    assert doubts(table) == [said]
+    assert "HDU 2 (T1), HDU 3 (REST)" in doubts(read_catalog(tmp_path / "t.fits", ["mass"]))[0]
+    assert doubts(read_catalog(tmp_path / "t.fits", hdu=1)) == []
 
 
 def test_photometry_of_daophot(tmp_path):

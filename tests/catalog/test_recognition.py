@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mixpipe.catalog.recognition import find_measurements, is_coordinate, is_identifier, unit_in
-from mixpipe.cli.init.sentinels import common_sentinels, find_sentinels, forget_sentinels
+from mixpipe.catalog.sentinels import find_sentinels
+from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(50.0, 10.0, 200)
@@ -213,6 +214,7 @@ def test_sentinels_are_repeated_and_far():
     assert find_sentinels(np.append(X, [np.float32(-99.9)] * 2)) == [-99.9]
     assert find_sentinels(np.append(X, [9999.0, 9999.0, -99.0, -99.0])) == [-99.0, 9999.0]
     assert find_sentinels(np.append(X, [-999.0])) == []  # once
+    assert find_sentinels(np.append(X, [-999.0]), once=True) == [-999.0]
     assert find_sentinels(np.append(X, [-1234.0, -1234.0])) == []  # no nines
     assert find_sentinels(np.append(X + 25.0, [99.0, 99.0])) == []  # among the others, which reach 100
     assert find_sentinels(np.full(5, -999.0)) == []

@@ -263,6 +263,18 @@ def test_what_is_left_out_and_why(tmp_path):
     assert "# -- text, or more than one number a row: kind" in lines
 
 
+def test_text_among_numbers_is_named_and_its_partner_not_fitted_alone(tmp_path):
+    mass = [5.5, 6.5, 4.5, 7.5, 5.0, 6.0]
+    error = [0.1, 0.2, "fixed", 0.1, 0.2, 0.1]
+    period = {"P": [1.5, 2.5, 1.7, 2.2, 1.9, 2.1], "e_P": [0.1] * 5 + [0.2], "note": list("abcdef")}
+    path = write(tmp_path / "a.csv", mass=mass, e_mass=error, age=["1.5 Gyr"] * 6, **period)
+    assert list(only(init(path))["columns"]) == ["P"]
+    text = run("init", path).stdout
+    assert "# mass: {error: e_mass} # column 'e_mass' has text in 1 of 6 rows, the first is 'fixed' in row 3" in text
+    assert "# -- text among numbers: age ('1.5 Gyr' in row 1, text in 6 of 6 rows)" in text
+    assert "# -- text, or more than one number a row: note" in text
+
+
 def test_columns_without_errors_are_fitted_if_there_are_no_others(tmp_path):
     config = only(init(write(tmp_path / "plain.csv", ra=X, x=X, y=X)))
     assert config["columns"] == {"x": {}, "y": {}}
@@ -316,6 +328,9 @@ def test_what_cannot_be_used(tmp_path):
     assert "no such file" in refused(tmp_path / "none.csv")
     assert "no column that can be fitted" in refused(write(tmp_path / "a.csv", name=["a", "b"]))
     assert "no column that can be fitted" in refused(write(tmp_path / "b.csv", x=[1, 2, 3, 4]))
+    text = refused(write(tmp_path / "c.csv", name=["a"] * 6, x=[1.5, 2.5, "see note", 3.5, 4.5, 5.5]))
+    assert "no column that can be fitted: x has 'see note' in row 3, text in 1 of 6 rows" in text
+    assert "`missing` lists texts that stand for no value" in text
     file = write(tmp_path / "c.csv", x=X)
     assert "is given twice" in refused(file, file)
     assert "missing argument" in refused()

@@ -92,6 +92,18 @@ class TestWhereNothingCanBeWritten:
         assert done.stderr.startswith("mixpipe: error: neither the working folder nor the results can be written")
         assert done.stderr.endswith("expected results in a folder that can be written: --results FOLDER\n")
 
+    def test_plain_snakemake_plans_a_run(self, machine):
+        (machine / "room/config").symlink_to(machine / "work/config")
+        begin = "import sys; from snakemake.cli import main; main(sys.argv[1:])"
+        places = "--directory", machine / "room", "--snakefile", machine / "app/workflow/Snakefile"
+        done = mixpipe(machine, *places, "--cores", 1, "--dry-run", begin=begin)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "This was a dry-run" in done.stdout
+        # From the top of a checkout the same profile is found.
+        profile = "profiles/default/config.yaml"
+        assert (ROOT / profile).resolve() == (ROOT / "workflow" / profile).resolve()
+
     @campaign
     def test_fit_and_run(self, machine):
         table = "config/demo/neutron_stars_2018.csv"

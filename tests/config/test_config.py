@@ -69,6 +69,19 @@ catalogs:
         n_components: 4
         max_components: 5
         tolerance: 0.01
+    joint:
+      both:
+        columns: [spin, age]
+        error: {}
+        correlation: [[spin, age, -0.5]]
+        covariance: null
+        missing: drop
+        weight: w
+        weight_kind: importance
+        structure: diagonal
+        linear: {sum: {spin: 1, age: 1}, age: {age: 2}}
+        max_components: 2
+        predict: {given: [age], of: [sum]}
 settings:
   max_components: 6
   criterion: icl
@@ -159,6 +172,7 @@ def test_the_full_example_leaves_out_no_key():
     # No column has the keys of all kinds.
     column = catalog["columns"]["mass"] | catalog["columns"]["period"] | catalog["columns"]["redshift"]
     parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": column}
+    parts["joint"] = catalog["joint"]["both"]
     for section in SECTIONS:
         assert set(parts[section]) == set(schema[section]["properties"])
 
@@ -190,7 +204,7 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
     error = error_of(tmp_path, text)
     assert error.what == "unknown key 'colums'"
     assert error.where == f"in {tmp_path}/config.yaml line 4 (catalogs.neutron_stars)"
-    assert error.expected.startswith("one of releases, columns, key,")
+    assert error.expected.startswith("one of releases, columns, joint, key,")
     assert error.expected.endswith("(did you mean 'columns'?)")
 
 
@@ -363,7 +377,7 @@ def test_schema_is_where_the_documentation_says(root):
 )
 def test_nested_without_end(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"without end, in .*mine.yaml, expected at most 6 levels"):
+    with pytest.raises(ConfigError, match=r"without end, in .*mine.yaml, expected at most 8 levels"):
         load_config(tmp_path / "mine.yaml")
 
 

@@ -16,7 +16,7 @@ from mixpipe.fitting.joint.engine import JointEngine
 from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint.stream import StreamLikelihood
 from mixpipe.fitting.joint_problem import JointProblem
-from mixpipe.model.joint.blocks import Blocks, Parameters, pack, unpack
+from mixpipe.model.joint.blocks import Blocks, Parameters, lower_triangle, unpack
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.inputs import as_joint_cells, has_columns
 from mixpipe.model.joint.mixture import JointMixture
@@ -37,6 +37,11 @@ TULLY_FISHER = {
 def dense(x, S, n_dims):
     """Rows of the oracle as arrays with nan, for complete rows and rows with missing values."""
     return np.asarray(x, dtype=float).reshape(-1, n_dims), np.asarray(S)
+
+
+def pack(matrices):
+    """Lower triangles, row by row, along the last axis."""
+    return matrices[..., *lower_triangle(matrices.shape[-1])]
 
 
 def with_gaps(rng, x, share=0.3):

@@ -94,7 +94,7 @@ def names(stage: str) -> set[str]:
 
 
 # Modules of the room of catalogs that are about columns, not about files.
-COLUMNS = ("columns", "doubts", "expressions", "limits", "recognition", "required", "stream")
+COLUMNS = ("columns", "joint", "doubts", "expressions", "limits", "recognition", "required", "stream")
 
 
 def within(folder: str) -> set[str]:
@@ -172,8 +172,8 @@ def package(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     ("edited", "stages"),
     [
-        ("catalog/formats/fits.py", {"ingest", "fit", "densities"}),
-        ("fitting/gaussian/search.py", {"fit", "compare"}),
+        ("catalog/formats/fits.py", {"ingest", "fit", "densities", "joint"}),
+        ("fitting/gaussian/search.py", {"fit", "joint", "compare"}),
         ("fitting/kernels/grids.py", {"densities"}),
         ("report/figures/mixture.py", {"figures", "density_figure", "compare"}),
         ("report/figures/densities.py", {"density_figure"}),

@@ -12,6 +12,14 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn
 from numpy.typing import NDArray
 
+# Texts that mark a missing value among numbers.
+MISSING_WORDS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "none", "null", "-nan(ind)",
+    *("-" * k for k in range(1, 11)), *("." * k for k in range(1, 11)), "\u2013", "\u2014", "\u2212", "\u2026",
+    "INDEF", r"\nodata", r"\ldots", r"$\ldots$", r"\cdots", r"$\cdots$", r"\dots",
+)  # fmt: skip
+
 # Stored bytes in memory at a time, which gives blocks of wide tables fewer rows.
 _BLOCK_BYTES = 1 << 25
 # Largest size of a block of texts in memory, which is determined by the longest text.
@@ -140,12 +148,12 @@ def unit_text(unit: object) -> str | None:
 
 
 def is_unit(text: str) -> bool:
-    """Whether a text is a unit that is known, or a spelling of one.
+    """Whether a text is a unit that is known, or a spelling of one; a number, which Astropy takes for a scale, is none.
 
-    >>> is_unit("km/s"), is_unit("name"), is_unit("")
-    (True, False, False)
+    >>> is_unit("km/s"), is_unit("name"), is_unit(""), is_unit("5.0")
+    (True, False, False, False)
     """
-    unit = parse_unit(text)
+    unit = None if is_number(text) else parse_unit(text)
     return unit is not None and not isinstance(unit, u.UnrecognizedUnit)
 
 

@@ -33,6 +33,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
     with _opened(source) as hdus:
         hdu = find(hdus, source)
         wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
+        _doubt_others(hdus, hdu, [column.name for column in wanted], source)
         is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
         # Arrays of variable length are stored after the rows.
         if any(column.format.lstrip("0123456789").startswith(("P", "Q")) for column in wanted):
@@ -90,6 +91,24 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
     if index not in tables:
         raise source.error(f"HDU {source.hdu} has no table", f"one of {listed}")
     return _checked(hdus[index], source)
+
+
+def _doubt_others(
+    hdus: fits.HDUList, read: fits.BinTableHDU | fits.TableHDU, names: Sequence[str], source: Source
+) -> None:
+    """Say which other tables have the same columns, unless a table was chosen or finding them takes long."""
+    if source.hdu is not None or source.is_gzipped() or not names:
+        return
+    others = [
+        f"HDU {i}" + (f" ({hdu.name})" if hdu.name else "")
+        for i, hdu in enumerate(hdus)
+        if _is_table(hdu) and hdu is not read and hdu.header["NAXIS2"] > 1 and set(names) <= set(hdu.columns.names)
+    ]
+    if others:
+        source.doubt(
+            f"{source.path}: HDU {hdus.index(read)} is read; the same columns are in {', '.join(others)}, and `hdu` "
+            "chooses"
+        )
 
 
 def _checked(hdu: fits.BinTableHDU | fits.TableHDU, source: Source) -> fits.BinTableHDU | fits.TableHDU:

@@ -54,10 +54,28 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             table = Table()
             for name in wanted:
                 values = np.ma.MaskedArray(stored[name])
+                # An array of one element is a number.
+                if values.ndim > 1 and math.prod(values.shape[1:]) == 1:
+                    values = values.reshape(len(values))
+                if isinstance(node, h5py.Group):
+                    values = _by_convention(values, node[name])
                 if name + _MASK in masks:
                     values = np.ma.MaskedArray(values.data, mask=np.asarray(stored[name + _MASK], dtype=bool))
                 table.add_column(as_column(name, values, units[name]), copy=False)
             yield table
+
+
+def _by_convention(stored: np.ma.MaskedArray, dataset: h5py.Dataset) -> np.ma.MaskedArray:
+    """Values as the attributes of netCDF say: which of the stored ones are missing, then a factor and an offset."""
+    values = stored
+    for key in ("_FillValue", "missing_value"):
+        if stored.dtype.kind in "iuf" and key in dataset.attrs:
+            missing = np.isin(stored.data, np.atleast_1d(dataset.attrs[key]).astype(stored.dtype))
+            values = np.ma.MaskedArray(values.data, mask=np.ma.getmaskarray(values) | missing)
+    factor, offset = (dataset.attrs.get(key) for key in ("scale_factor", "add_offset"))
+    if factor is not None:
+        values = values * np.float64(np.ravel(factor)[0])
+    return values if offset is None else values + np.float64(np.ravel(offset)[0])
 
 
 @dataclass(frozen=True)
@@ -115,7 +133,7 @@ def _vaex(group: h5py.Group) -> Frame:
     """Groups with the data of a column each; texts are bytes one after the other, with the ends of each."""
 
     def reader(item: h5py.Group) -> Callable[[int, int], Any]:
-        data, ends, mask = item["data"], item.get("indices"), item.get("mask")
+        data, ends, mask, known = (item.get(part) for part in ("data", "indices", "mask", "null_bitmap"))
 
         def texts(start: int, stop: int) -> Any:
             bounds = ends[start : stop + 1] - ends[0]
@@ -124,8 +142,14 @@ def _vaex(group: h5py.Group) -> Frame:
             return np.array([joined[a:b].decode(errors="replace") for a, b in itertools.pairwise(cuts)], dtype=np.str_)
 
         def values(start: int, stop: int) -> Any:
-            stored = data[start:stop]
-            return stored if mask is None else np.ma.MaskedArray(stored, mask=mask[start:stop].astype(bool))
+            stored = np.ma.MaskedArray(data[start:stop])
+            if mask is not None:
+                stored[mask[start:stop].astype(bool)] = np.ma.masked
+            if known is not None:
+                # As Arrow has it, one bit a row, which is set where there is a value.
+                bits = np.unpackbits(known[start // 8 : -(-stop // 8)], bitorder="little")
+                stored[bits[start % 8 :][: len(stored)] == 0] = np.ma.masked
+            return stored
 
         return values if ends is None else texts
 

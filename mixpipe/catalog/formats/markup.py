@@ -13,7 +13,17 @@ from astropy.io.votable import parse
 from astropy.table import Column, MaskedColumn, Table
 
 from mixpipe.base.errors import excerpt
-from mixpipe.catalog.formats.arrays import as_column, is_number, is_unit, parse_unit, row_ranges, unit_text
+from mixpipe.base.presentation import plural
+from mixpipe.catalog.formats.arrays import (
+    MISSING_WORDS,
+    as_column,
+    is_number,
+    is_unit,
+    parse_unit,
+    row_ranges,
+    unit_text,
+)
+from mixpipe.catalog.formats.lines import Watch, split
 from mixpipe.catalog.source import Source
 
 
@@ -45,27 +55,43 @@ def _whole(source: Source) -> Table:
         return _votable(source)
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     if source.format == "ecsv":
-        # The columns may be quantities.
-        # Gaia writes null for a missing value.
-        missing = [("", "0"), ("null", "0")]
-        return Table(text_tables.read(text, format="ecsv", fill_values=missing), copy=False)
-    if source.format in ("ipac", "daophot"):
-        return text_tables.read(text, format=source.format)
+        return _ecsv(source, text)
+    if source.format == "ipac":
+        return _ipac(text)
+    if source.format == "daophot":
+        return text_tables.read(text, format="daophot")
     if source.format == "latex":
-        return _latex(text)
+        return _latex(source, text)
     return _machine_readable(source, text.replace("\r\n", "\n"))
+
+
+def _ecsv(source: Source, text: str) -> Table:
+    lines = text.encode().splitlines(keepends=True)
+    header = next((i for i, line in enumerate(lines) if not line.startswith(b"#")), len(lines))
+    if header < len(lines):
+        delimiter = re.search(r"(?m)^# delimiter: ['\"]?([^'\"\n])", text)
+        names = split(lines[header].decode(), delimiter[1] if delimiter else " ")
+        watch = Watch(source, names, delimiter[1] if delimiter else " ", "#")
+        lines[header + 1 :] = watch.rows(lines[header + 1 :], header + 2)
+    # The columns may be quantities; Gaia writes null for a missing value.
+    missing = [("", "0"), ("null", "0")]
+    return Table(text_tables.read(b"".join(lines).decode(), format="ecsv", fill_values=missing), copy=False)
+
+
+def _ipac(text: str) -> Table:
+    table = text_tables.read(text, format="ipac", fill_values=[("null", "0")])
+    head = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    # The fourth line has the marks of missing values, which are numbers where the columns are.
+    for name, null in zip(head[0], head[3] if len(head) > 3 else (), strict=False):
+        if name.strip() in table.colnames and is_number(null.strip()):
+            _mask(table, name.strip(), null.strip())
+    return table
 
 
 def _votable(source: Source) -> Table:
     document = parse(io.BytesIO(source.content()), verify="ignore")
-    for info in _infos(document.resources):
-        if info.name == "QUERY_STATUS" and str(info.value).upper() not in ("OK", "COMPLETED"):
-            said = f" ({excerpt(info.content.strip())})" if info.content and info.content.strip() else ""
-            if str(info.value).upper() != "OVERFLOW":
-                raise source.error(
-                    f"the query ended with status {info.value}{said}", "the table of a query that succeeded"
-                )
-            source.doubt(f"{source.path}: the table is cut short: the query reached its limit of rows (OVERFLOW){said}")
+    for info in (*document.infos, *_infos(document.resources)):
+        _check_info(source, str(info.name), str(info.value), (info.content or "").strip())
     tables = [table for table in document.iter_tables() if len(table.fields)]
     if not tables:
         raise source.error("the file has no table", "a VOTable with a TABLE element; was the query answered?")
@@ -86,14 +112,31 @@ def _infos(resources: Iterable[Any]) -> Iterator[Any]:
         yield from _infos(resource.resources)
 
 
+def _check_info(source: Source, name: str, value: str, content: str) -> None:
+    """Refuse what the server says was an error, and doubt what it warns of."""
+    source.check_query(f"{name}={value} {content}")
+    said = excerpt(" ".join(filter(None, (value, content))))
+    if name.lower() == "error":
+        raise source.error(f"the server answered with an error ({said})", "the table of a query that succeeded")
+    if name != "QUERY_STATUS" and (name.lower() == "warning" or "truncated" in said.lower()):
+        source.doubt(f"{source.path}: the server warned of the table: {said}")
+
+
 # Cells of a table in LaTeX: a number, perhaps with one error or two.
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _WITH_ERROR = re.compile(rf"({_NUMBER})\s*(?:\\pm|±)\s*({_NUMBER})")
 _WITH_ERRORS = re.compile(rf"({_NUMBER})\s*\^\{{\+?({_NUMBER})\}}\s*_\{{-?({_NUMBER})\}}")
+_ERRORS_BELOW = re.compile(rf"({_NUMBER})\s*(_\{{-?{_NUMBER}\}})\s*(\^\{{\+?{_NUMBER}\}})")
+_WITHOUT_ERROR = re.compile(rf"\s*|[<>]?\s*{_NUMBER}")
+# Marks of notes and blanks as wide as a digit or a sign.
+_NO_CONTENT = re.compile(
+    r"\\(?:tablenotemark|tablefootmark|tnote|phm|footnotemark)(?:\{[^{}]*\}|\[[^\[\]]*\])|\\ph[nds]\b|\{\}"
+)
 
 
-def _latex(text: str) -> Table:
+def _latex(source: Source, text: str) -> Table:
     """A table of AASTeX or LaTeX; a value with its errors in one cell becomes columns x, e_x, or x, E_x and e_x."""
+    text = _with_units_below(text)
     found = re.search(r"\\begin\{deluxetable\*?\}", text)
     table = text_tables.read(text.replace("deluxetable*", "deluxetable"), format="aastex" if found else "latex")
     columns: dict[str, Any] = {}
@@ -103,18 +146,46 @@ def _latex(text: str) -> Table:
     units = {name: word or None for name, word in zip(table.colnames, first, strict=True)} if has_units else {}
     table = table[1:] if has_units else table
     for name in table.colnames:
-        cells = [str(cell).replace("$", "").replace("{}", "").strip() for cell in table[name]]
-        cells = ["" if cell in ("\\nodata", "\\ldots", "\\dots", "...", "--") else cell for cell in cells]
+        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[name]]
+        cells = ["" if cell in MISSING_WORDS else _ERRORS_BELOW.sub(r"\1\3\2", cell) for cell in cells]
         columns[name] = cells
         for pattern, parts in ((_WITH_ERROR, (name, f"e_{name}")), (_WITH_ERRORS, (name, f"E_{name}", f"e_{name}"))):
             matches = [pattern.fullmatch(cell) for cell in cells]
-            if any(matches) and all(match or not cell for match, cell in zip(matches, cells, strict=True)):
-                for k, part in enumerate(parts, start=1):
+            if any(matches) and all(
+                match or _WITHOUT_ERROR.fullmatch(cell) for match, cell in zip(matches, cells, strict=True)
+            ):
+                columns[name] = [match[1] if match else cell for match, cell in zip(matches, cells, strict=True)]
+                for k, part in enumerate(parts[1:], start=2):
                     columns[part] = [match[k] if match else "" for match in matches]
+                break
+    _doubt_struck_out(source, text, len(table.colnames))
     found_table = Table({name: _as_numbers(cells) for name, cells in columns.items()})
     for name, unit in units.items():
         found_table[name].unit = parse_unit(unit)
     return found_table
+
+
+def _with_units_below(text: str) -> str:
+    """The table with the further lines of its head, of which the first may have units, as the first lines of data."""
+    head = re.search(r"(?s)\\tablehead\{(.*?)\}\s*\\startdata", text)
+    lines = re.split(r"\\\\", head[1]) if head else []
+    below = [re.sub(r"\\colhead\{(.*?)\}(?=\s*(?:&|$))", r"\1", line.strip()) for line in lines[1:]]
+    if head is None or not any(below):
+        return text
+    data = "".join(f"{line} \\\\\n" for line in below if line)
+    return f"{text[: head.start()]}\\tablehead{{{lines[0]}}}\n\\startdata\n{data}{text[head.end() :]}"
+
+
+def _doubt_struck_out(source: Source, text: str, n_columns: int) -> None:
+    """Say which rows of a table in LaTeX are left out since they are comments."""
+    struck = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if re.match(r"\s*%.*\\\\\s*$", line) and line.count("&") == n_columns - 1
+    ]
+    if struck:
+        rows = plural(len(struck), "row")
+        source.doubt(f"{source.path}: {rows} left out as commented out with %, the first in line {struck[0]}")
 
 
 # Units as LaTeX writes them.
@@ -143,7 +214,13 @@ def _as_numbers(cells: Sequence[str]) -> MaskedColumn | Column:
 
 # A line of a byte-by-byte description: label, and the explanation with limits and the mark of missing values in front.
 _LINE = re.compile(r"^\s*(?:\d+\s*-\s*)?\d+\s+[AIFEDG]\d*(?:\.\d+)?\s+\S+\s+(?P<label>\S+)\s+(?P<rest>\S.*)$")
-_MARK = re.compile(r"^(?P<limits>[\[\]][^\[\]]*[\[\]]\s*)?\?(?P<order>[-+]*)(?:=(?P<null>[^\s;,]+))?[;,]?")
+# Hands put a number of a note, a star or blanks around it.
+_MARK = re.compile(
+    r"^(?:\(\w+\)\s*)?(?P<limits>[\[\]][^\[\]?]*[\[\]]\s*)?[*]?\[?\?(?P<order>[-+]*)(?:\s*=\s*[\"']?(?P<null>[^\s;,\"']+)[\"']?)?"
+    r"[;,]?"
+)
+# Or they write it further back.
+_LATE_MARK = re.compile(rf"(?:\?[-+]*|\bnull)\s?=\s?(?P<null>{_NUMBER})")
 
 
 def _machine_readable(source: Source, text: str) -> Table:
@@ -169,6 +246,11 @@ def _machine_readable(source: Source, text: str) -> Table:
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
+    stated = None if described else source.stated_rows()
+    if stated is not None and stated != len(table):
+        source.doubt(
+            f"{source.path}: {plural(len(table), 'row')}, but the ReadMe states {stated:,}: is the file whole?"
+        )
     return table
 
 
@@ -177,15 +259,30 @@ def _without_order_signs(header: str) -> tuple[str, dict[str, str]]:
 
     A sign of the standard says that the column is sorted, and is no part of the mark.
     """
-    lines, nulls = header.split("\n"), {}
+    lines = header.split("\n")
+    nulls: dict[str, str] = {}
+    label: str | None = None
     for i, line in enumerate(lines):
         found = _LINE.match(line)
         mark = _MARK.match(found["rest"]) if found else None
+        if found is not None:
+            label = found["label"]
+        elif not line.startswith(" "):
+            label = None
+        late = _LATE_MARK.search(line)
+        if late is not None and label is not None:
+            nulls.setdefault(label, late["null"])
         if found is None or mark is None:
             continue
         null = mark["null"]
-        if null is not None and not is_number(null) and is_number(null.rstrip("+-")):
-            null = null.rstrip("+-")
+        number = None if null is None else re.match(_NUMBER, null)
+        if (
+            null is not None
+            and number is not None
+            and not is_number(null)
+            and not re.search(r"\w", null[number.end() :])
+        ):
+            null = number[0]
         plain = f"{mark['limits'] or ''}?" + ("" if null is None else f"={null}")
         lines[i] = f"{line[: found.start('rest')]}{plain} {found['rest'][mark.end() :].lstrip()}"
         if null is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import re
@@ -16,7 +15,8 @@ from astropy.table import Table
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import as_column, as_text, is_number, is_unit, unit_text
+from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_column, as_text, is_number, is_unit, unit_text
+from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
 from mixpipe.catalog.source import Source
 
 # A line with ten thousand columns has about 100 kB.
@@ -26,12 +26,6 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "
 # Delimiters in the order in which they are tried on the header line; a blank stands for any white space.
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
-# Texts that mark a missing value among numbers.
-_NOT_AVAILABLE = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-    "-", "--", "---", "..", "...", "\u2026", "INDEF", r"\nodata",
-)  # fmt: skip
 # Numbers as Fortran writes them in double precision, with a point: 12D7 may be a name.
 _D_EXPONENT = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
 # Lines below the header that say whether those that begin with # are rows.
@@ -39,9 +33,17 @@ _LOOKED_AT = 200
 # Rows that have to agree with the header on the number of fields.
 _FEW_LINES = 20
 # Second line of an RDB table, and third line of a table of VizieR.
-_RDB_TYPE, _DASHES = re.compile(r"\d*[SNM][<>]?"), re.compile("-+")
-# A line in front of a SExtractor catalog: number, name, and perhaps a description and a unit.
-_NUMBERED = re.compile(r"\s*(\d+)\s+([A-Za-z]\S*)(?:\s.*?)?(?:\[([^\]]+)\])?\s*")
+_RDB_TYPE, _DASHES = re.compile(r"(?i)[<>]?\d*(?:\.\d+)?[SNM][<>]?"), re.compile("-+")
+# The first line of a file for Excel.
+_SEPARATOR = re.compile('(?i)"?sep=(.)"?')
+# A line in front of a table whose columns are numbered, by SExtractor or by hand ("Column 2: mass [Msun]"): number,
+# name, and perhaps a description and a unit.
+_NUMBERED = re.compile(
+    r"(?i)\s*(?:(?:col(?:umn)?|field)\.?\s*)?[(\[]?(\d+)[)\]]?\s*[:.=-]?\s*"
+    r"([a-z]\S*?)[,;:]?(?:\s.*?)?(?:\[([^\]]+)\])?\s*"
+)
+# Marks of a comment in front of the names, other than #.
+_OTHER_MARK = re.compile(r"(%|!|//|;|\\)\1*(?=\s|$)")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class _Layout:
     delimiter: str
     units: tuple[str | None, ...] = ()
     marker: str | None = None
+    # Numbers of lines in front of the data that look like rows behind a marker.
+    struck: tuple[int, ...] = ()
 
     def unit(self, index: int) -> str | None:
         """The unit of a column; None if the file gives none."""
@@ -100,7 +104,7 @@ def _parse(
     # With a header of numbers, pandas need not agree on quotes and blanks in names, and does not check the lengths of
     # rows.
     header = layout.delimiter.join(map(str, range(len(layout.names) + 1))).encode() + b"\n"
-    words = [*_NOT_AVAILABLE, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
+    words = [*MISSING_WORDS, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
     # NA and None are missing values among numbers but may well be names, so that text is taken literally; surplus cells
     # are surplus whatever they contain.
     missing = {str(index): [] if types.get(index) in ("str", "spelled") else words for index in indices}
@@ -181,7 +185,7 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
     texts = series.to_numpy(dtype=object, na_value="")
     values, missing = np.zeros(texts.size), np.zeros(texts.size, dtype=bool)
     known: dict[str, float | None] = dict.fromkeys(
-        [*_NOT_AVAILABLE, *(word.strip() for word in source.missing if isinstance(word, str))]
+        [*MISSING_WORDS, *(word.strip() for word in source.missing if isinstance(word, str))]
     )
     respelled = False
     for i, text in enumerate(texts):
@@ -202,35 +206,16 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
     """Lines after the header without comments; pandas would also cut lines at a marker inside them."""
-    lines: Iterator[bytes] = itertools.islice(_lines(stream, source), layout.n_skip, None)
-    if layout.marker is not None:
-        lines = _without_comments(lines, source, layout)
+    watch = Watch(source, layout.names, layout.delimiter, layout.marker, layout.struck)
+    lines = watch.rows(itertools.islice(_lines(stream, source), layout.n_skip, None), layout.n_skip + 1)
     return _complete(lines, source, len(layout.names)) if layout.delimiter == " " else lines
-
-
-def _without_comments(lines: Iterator[bytes], source: Source, layout: _Layout) -> Iterator[bytes]:
-    """Leave out lines that begin with a comment marker, and doubt those that look like rows unless it was given."""
-    marker = str(layout.marker).encode()
-    n_rows, first = 0, 0
-    for number, line in enumerate(lines, start=layout.n_skip + 1):
-        if not line.lstrip().startswith(marker):
-            yield line
-            continue
-        text = line.lstrip().removeprefix(marker).decode(errors="replace")
-        if source.comment is None and len(_split(text, layout.delimiter)) == len(layout.names) > 1:
-            n_rows, first = n_rows + 1, first or number
-    if n_rows:
-        source.doubt(
-            f"{source.path}: {plural(n_rows, 'row')} left out as commented out with {layout.marker}, the first in line "
-            f"{first}"
-        )
 
 
 def _complete(lines: Iterator[bytes], source: Source, n_fields: int) -> Iterator[bytes]:
     """Refuse a row with a blank cell, which is invisible between white space, so that later cells would shift left."""
     n_rows = 0
     for line in lines:
-        found = len(_split(line.decode(errors="replace"), " ") if b'"' in line else line.split())
+        found = len(split(line.decode(errors="replace"), " ") if b'"' in line else line.split())
         n_rows += found > 0
         if 0 < found < n_fields:
             raise source.error(
@@ -282,91 +267,149 @@ class _Lines(io.RawIOBase):
 
 def _layout(source: Source) -> _Layout:
     """Find the header, which is the first line that is neither blank nor a comment, or a comment in front of it."""
-    given = source.comment or "#"
-    comments: list[str] = []
-    lines: list[str] = []
-    n_skip, delimiter = 0, source.delimiter
-    with source.open() as stream:
-        for raw in _lines(stream, source):
-            line = raw.decode("utf-8", "backslashreplace").removeprefix("\ufeff").strip("\r\n")
-            if "\r" in line:
-                raise source.error("lines end with a carriage return alone", "line ends of Unix or Windows")
-            if "\0" in line:
-                raise source.error("the file is no text", "text with a header line")
-            if not lines:
-                separator = re.fullmatch(r"sep=(.)", line.strip()) if not n_skip else None
-                if separator is not None:
-                    delimiter = delimiter or separator[1]
-                elif line.lstrip().startswith(given):
-                    comments.append(line.lstrip()[len(given) :])
-                elif line.strip() and not line.startswith("NVAR:"):
-                    lines.append(line)
-                n_skip += not lines
-            elif line.strip():
-                lines.append(line)
-            if len(lines) > _LOOKED_AT:
-                break
-    if not lines:
-        raise source.error("the file has nothing but comments", "a header line and rows")
-    mark = _delimiter(source, delimiter, lines)
-    # Below the header, lines are comments if some of them begin with # and not nearly all.
-    begin = sum(line.lstrip().startswith("#") for line in lines[1:])
-    marker = source.comment or ("#" if 2 * begin < max(len(lines) - 1, 1) else None)
-    fields = _split(lines[0], mark)
+    front = _Front(source)
+    lines = front.lines
+    mark = _delimiter(source, front.delimiter, lines)
+    # Below the header, lines are comments if some of them begin with the marker and not nearly all.
+    begin = sum(line.lstrip().startswith(front.marker) for line in lines[1:])
+    marker = source.comment or (front.marker if 2 * begin < max(len(lines) - 1, 1) else None)
+    fields = split(lines[0], mark)
+    n_skip = front.numbers[0] - 1
+    comments = [text for _, text in front.comments]
+    units: tuple[str | None, ...]
     named = _named_in_comments(comments, fields, mark)
     if named is not None:
-        return _Layout(*named[:1], n_skip, mark, named[1], marker)
-    _check_header(source, fields, _split(lines[1], mark) if len(lines) > 1 else [], lines[0])
-    units: tuple[str | None, ...] = ()
-    below = [_split(line, mark) for line in lines[1:3]]
-    if len(below) == 2 and len(below[1]) == len(fields) > 1 and all(map(_DASHES.fullmatch, below[1])):
-        # VizieR writes units, which may all be blank, and dashes below the names.
+        names, units, last = named
+        struck = tuple(_struck_out(front.comments[last + 1 :], fields, mark))
+        return _Layout(names, n_skip, mark, units, marker, struck)
+    _check_header(source, fields, split(lines[1], mark) if len(lines) > 1 else [], lines[0], mark)
+    n_header = 1
+    units = ()
+    below = [split(line, mark) for line in lines[1:3]]
+    if len(below) == 2 and _are_dashes(below[1], len(fields)):
+        # VizieR writes units and dashes below the names.
         units = tuple(field or None for field in _padded(below[0], len(fields)))
-        n_skip += 2
+        n_header = 3
+    elif below and _are_dashes(below[0], len(fields)) and "---" in lines[1]:
+        # The line of units may be blank.
+        n_header = 2
     elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
-        n_skip += 1
-    return _Layout(_named(fields), n_skip + 1, mark, units, marker)
+        n_header = 2
+    return _Layout(_named(fields), front.numbers[n_header - 1], mark, units, marker)
+
+
+class _Front:
+    """The comments and the first lines of a file, with their numbers; the first of these lines is the header or a row.
+
+    `marker` is what the comments begin with, `delimiter` what was given or is told by a first line for Excel.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.marker, self.delimiter = source.comment or "#", source.delimiter
+        self.comments: list[tuple[int, str]] = []
+        self.lines: list[str] = []
+        self.numbers: list[int] = []
+        with source.open() as stream:
+            for number, raw in enumerate(_lines(stream, source), start=1):
+                line = raw.decode("utf-8", "backslashreplace").removeprefix("\ufeff").strip("\r\n")
+                if "\r" in line:
+                    raise source.error("lines end with a carriage return alone", "line ends of Unix or Windows")
+                if "\0" in line:
+                    raise source.error("the file is no text", "text with a header line")
+                if self.lines or not self._is_in_front(number, line, source.comment):
+                    self._add(number, line)
+                if len(self.lines) > _LOOKED_AT:
+                    break
+        for _, text in self.comments:
+            source.check_query(text)
+        if not self.lines:
+            raise source.error("the file has nothing but comments", "a header line and rows")
+
+    def _add(self, number: int, line: str) -> None:
+        if line.strip():
+            self.lines.append(line)
+            self.numbers.append(number)
+
+    def _is_in_front(self, number: int, line: str, given: str | None) -> bool:
+        """Whether a line stands in front of the header, in which case it is looked at here."""
+        separator = _SEPARATOR.fullmatch(line.strip(" ")) if number == 1 else None
+        if separator is not None:
+            self.delimiter = self.delimiter or separator[1]
+            return True
+        text = line.lstrip()
+        other = _OTHER_MARK.match(text) if given is None and not self.comments else None
+        if other is not None and text.count(other[1]) == len(other[0]) // len(other[1]):
+            self.marker = other[1]
+        if text.startswith(self.marker):
+            self.comments.append((number, text[len(self.marker) :]))
+            return True
+        return line.startswith("NVAR:")
+
+
+def _are_dashes(fields: Sequence[str], size: int) -> bool:
+    return len(fields) == size > 1 and all(map(_DASHES.fullmatch, fields))
+
+
+def _struck_out(comments: Sequence[tuple[int, str]], fields: Sequence[str], delimiter: str) -> Iterator[int]:
+    """Numbers of the lines below the names that are rows behind a marker, with numbers where a row has some."""
+    numeric = [i for i, field in enumerate(fields) if is_number(field)]
+    for number, text in comments:
+        cells = split(text.lstrip("#"), delimiter)
+        if is_struck_out(text.lstrip("#"), fields, delimiter) and all(is_number(cells[i]) for i in numeric):
+            yield number
 
 
 def _named_in_comments(
     comments: Sequence[str], fields: Sequence[str], delimiter: str
-) -> tuple[tuple[str, ...], tuple[str | None, ...]] | None:
-    """Names and units from the comments in front of a first line that is a row; None if it is the header."""
+) -> tuple[tuple[str, ...], tuple[str | None, ...], int] | None:
+    """Names and units from the comments in front of a first line that is a row, and the last comment that gives them.
+
+    None if the first line is the header.
+    """
     if not any(map(is_number, fields)):
         return None
-    numbered = [found for found in map(_NUMBERED.fullmatch, comments) if found]
-    if numbered and [int(found[1]) for found in numbered] == sorted({int(found[1]) for found in numbered}):
+    numbered = [(i, found) for i, found in enumerate(map(_NUMBERED.fullmatch, comments)) if found]
+    if numbered and [int(found[1]) for _, found in numbered] == sorted({int(found[1]) for _, found in numbered}):
         names: list[str] = []
         units: list[str | None] = []
-        ends = [*(int(found[1]) for found in numbered[1:]), len(fields) + 1]
-        for found, end in zip(numbered, ends, strict=True):
+        ends = [*(int(found[1]) for _, found in numbered[1:]), len(fields) + 1]
+        for (_, found), end in zip(numbered, ends, strict=True):
             # An array has the number of its first column.
             for k in range(end - int(found[1])):
                 names.append(found[2] if not k else f"{found[2]}_{k}")
                 units.append(found[3])
-        if len(names) == len(fields) and int(numbered[0][1]) == 1:
-            return tuple(names), tuple(units)
+        if len(names) == len(fields) and int(numbered[0][1][1]) == 1:
+            return tuple(names), tuple(units), numbered[-1][0]
     # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
     candidates = []
-    for comment in comments:
+    for i, comment in enumerate(comments):
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
-            names = _split(comment.lstrip("#"), mark)
-            words = all(names) and not any(is_number(name) or name.endswith((",", ";")) for name in names)
-            if len(names) == len(fields) and words:
-                candidates.append(tuple(names))
+            names = split(comment.lstrip("#!%"), mark)
+            if len(names) == len(fields) and all(map(_may_be_name, names)):
+                candidates.append((i, tuple(names)))
                 break
     if not candidates:
         return None
-    if len(candidates) > 1 and all(
-        word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in candidates[-1]
-    ):
-        units_below = tuple(None if word.startswith("-") else word.strip("[]()") for word in candidates[-1])
-        return candidates[-2], units_below
-    return candidates[-1], ()
+    last, words = candidates[-1]
+    if len(candidates) > 1 and all(word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in words):
+        return candidates[-2][1], tuple(None if word.startswith("-") else word.strip("[]()") for word in words), last
+    return words, (), last
 
 
-def _check_header(source: Source, fields: Sequence[str], row: Sequence[str], line: str) -> None:
+def _may_be_name(word: str) -> bool:
+    """Whether a word of a comment may be the name of a column, or its unit.
+
+    >>> [_may_be_name(word) for word in ("mass", "-", "2:", "=", "1.5", "mass,")]
+    [True, True, False, False, False, False]
+    """
+    return word != "" and word != "=" and not is_number(word) and not word.endswith((",", ";", ":"))
+
+
+def _check_header(source: Source, fields: Sequence[str], row: Sequence[str], line: str, delimiter: str) -> None:
     """Refuse a first line that is a row, and doubt one that looks like one."""
+    if delimiter != ",":
+        # The decimal mark may be a comma.
+        fields, row = ([field.replace(",", ".") for field in listed] for listed in (fields, row))
     numbers = [field for field in fields if is_number(field)]
     if all(field == "" or is_number(field) for field in fields):
         raise source.error(f"no header line, the first line is {excerpt(line)!r}", "a line of column names")
@@ -380,7 +423,8 @@ def _check_header(source: Source, fields: Sequence[str], row: Sequence[str], lin
             "a line of column names, or a comment with them in front",
         )
     source.doubt(
-        f"{source.path}: the names of {len(numbers)} columns are numbers, the first is {numbers[0]!r}: is this a row?"
+        f"{source.path}: the names of {plural(len(numbers), 'column')} are numbers, the first is {numbers[0]!r}: is "
+        "this a row? If so, write a line with names above it"
     )
 
 
@@ -397,16 +441,11 @@ def _delimiter(source: Source, given: str | None, lines: Sequence[str]) -> str:
         return delimiter
     present = [mark for mark in _DELIMITERS if mark in lines[0].strip()]
     rows = [line for line in lines[1:] if not line.lstrip().startswith("#")][:_FEW_LINES]
-    for mark in present:
-        sizes = {len(_split(line, mark)) for line in rows}
-        if sizes == {len(_split(lines[0], mark))}:
-            return mark
-    return present[0] if present else ","
-
-
-def _split(line: str, delimiter: str) -> list[str]:
-    text = re.sub(r"\s+", " ", line.strip()) if delimiter == " " else line
-    return [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
+    fitting = [mark for mark in present if {len(split(line, mark)) for line in rows} == {len(split(lines[0], mark))}]
+    if fitting[:1] == [","] and ";" in fitting:
+        # The commas are decimal marks.
+        return ";"
+    return (fitting or present or [","])[0]
 
 
 def _named(fields: Sequence[str]) -> tuple[str, ...]:

@@ -12,20 +12,18 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
-from numpy.typing import NDArray
 
-from mixpipe.base.errors import MixpipeError
+from mixpipe.base.errors import MixpipeError, excerpt
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.formats.arrays import is_number
 from mixpipe.catalog.limits import split_limits
 from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.sentinels import Numbers
 from mixpipe.catalog.source import Source
 
 # Enough to tell errors from bounds.
 SAMPLE_ROWS = 100_000
-
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,10 @@ def first_rows(file: Path, **reading: Any) -> Table:
     return next(read_blocks(file, rows=SAMPLE_ROWS, **reading))
 
 
-def as_numbers(column: MaskedColumn) -> Numbers | None:
+def as_numbers(column: MaskedColumn, *, with_text: bool = False) -> Numbers | None:
     """Numbers of a column, limits such as `<0.5` among them, NaN where one is missing; None for anything else.
+
+    `with_text` takes text among the numbers for missing ones, too.
 
     >>> as_numbers(MaskedColumn(["1.5", "<0.5", "?"], mask=[False, False, True])).tolist()
     [1.5, 0.5, nan]
@@ -93,11 +93,37 @@ def as_numbers(column: MaskedColumn) -> Numbers | None:
         return None
     if values.dtype.kind == "U":
         values = split_limits(values)[0]
+        if with_text:
+            missing = missing | np.array([not is_number(text) for text in values.tolist()], dtype=bool)
         known = values[~missing]
         if not known.size or not all(map(is_number, known)):
             return None
         values = np.where(missing, "nan", values)
     return np.where(missing, np.nan, values.astype(np.float64))
+
+
+# A number with something beside it, such as a sign for per cent, a unit, a doubt, or a comma for the point.
+_NEARLY_NUMBER = re.compile(r"[-+~(]?\d[\d.,'\u00b1 ]*(?:[eE][-+]?\d+)?\s*\S{0,5}")
+# Share of a column's cells that are nearly numbers if it is a column of numbers.
+_MOSTLY_NUMBERS = 0.5
+
+
+def describe_text(column: MaskedColumn) -> str | None:
+    """The cells that keep a column of numbers from being one, in words; None for other columns.
+
+    >>> describe_text(MaskedColumn(["1.5", "see note", "2.5"]))
+    "'see note' in row 2, text in 1 of 3 rows"
+    """
+    if column.ndim > 1 or column.dtype.kind != "U":
+        return None
+    texts = [text.strip() for text in split_limits(column.data.data)[0].tolist()]
+    known = np.flatnonzero(~np.ma.getmaskarray(column)).tolist()
+    bad = [row for row in known if not is_number(texts[row])]
+    nearly = sum(is_number(texts[row]) or _NEARLY_NUMBER.fullmatch(texts[row]) is not None for row in known)
+    if not bad or nearly < _MOSTLY_NUMBERS * len(known):
+        return None
+    first = excerpt(repr(texts[bad[0]]), 30)
+    return f"{first} in row {bad[0] + 1}, text in {len(bad):,} of {len(column):,} rows"
 
 
 # Columns with the edges and the centres of bins, as in Z_LOW, Z_MID, Z_HIGH.

@@ -19,7 +19,15 @@ from mixpipe.catalog.recognition import Measurement, find_measurements, is_ident
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
-from mixpipe.cli.init.samples import FitsTables, Numbers, as_numbers, find_densities, find_tables, first_rows
+from mixpipe.cli.init.samples import (
+    FitsTables,
+    Numbers,
+    as_numbers,
+    describe_text,
+    find_densities,
+    find_tables,
+    first_rows,
+)
 from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
 from mixpipe.cli.init.suggestions import (
     FEWEST_ROWS,
@@ -35,7 +43,7 @@ from mixpipe.cli.init.suggestions import (
 from mixpipe.cli.init.yaml_text import config_text, one_line, remark
 
 # Share of rows without a name of their own that may be mistakes.
-_ALMOST_NONE = 0.05
+_ALMOST_NONE = 0.5
 
 # Names in a comment.
 _MOST_NAMES = 12
@@ -134,7 +142,8 @@ class _Catalog:
         CatalogError
             If nothing can be fitted, or not what was asked for.
         """
-        numbers = {name: self._numbers(name) for name in self.names}
+        spoilt = self._spoilt()
+        numbers = {name: self._numbers(name, with_text=name in spoilt) for name in self.names}
         sentinels = forget_sentinels(numbers)
         found, others = find_measurements(numbers)
         used = [name for entry in found if not is_identifier(entry.value) for name in _columns_of(entry)]
@@ -159,14 +168,17 @@ class _Catalog:
         note = "" if fitted else NO_ERRORS
         fitted = fitted or entries.pop(NO_ERRORS) or entries.pop(WHOLE)
         if not fitted:
-            raise self._error("no column that can be fitted", f"a column with {FEWEST_ROWS} different numbers or more")
+            texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
+            what = f"no column that can be fitted{': ' if texts else ''}{texts}"
+            way_out = "; `missing` lists texts that stand for no value" if texts else ""
+            raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         return Findings(
             group=self.group,
             lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
             note=note,
             fitted=fitted,
             left_out={reason: listed for reason, listed in entries.items() if listed},
-            not_fitted={} if self.asked else self._rest(found, [*others.items()], numbers, densities),
+            not_fitted={} if self.asked else self._rest(found, [*others.items()], numbers, densities, spoilt),
         )
 
     def _error(self, what: str, expected: str) -> CatalogError:
@@ -203,9 +215,9 @@ class _Catalog:
             others = ", ".join(map(str, self.hdus.others))
             yield f"hdu: {one_line(self.hdus.hdu)}{remark(f'the table with the most columns; others: {others}')}"
 
-    def _numbers(self, name: str) -> Numbers | None:
+    def _numbers(self, name: str, with_text: bool) -> Numbers | None:
         """The sampled numbers of all releases, NaN where one is missing; None for a column of anything else."""
-        parts = [as_numbers(table[name]) for table in self.tables.values()]
+        parts = [as_numbers(table[name], with_text=with_text) for table in self.tables.values()]
         known = [part for part in parts if part is not None]
         return np.concatenate(known) if len(known) == len(parts) else None
 
@@ -230,18 +242,30 @@ class _Catalog:
             said = remark(f"far from all other values of {_first(columns)}") if columns else ""
             yield f"missing: {one_line([*given, *values])}{said}"
 
+    def _spoilt(self) -> dict[str, str]:
+        """Columns of numbers with text among them, and what it is."""
+        found = {}
+        for name in self.names:
+            texts = (describe_text(table[name]) for table in self.tables.values())
+            text = None if is_identifier(name) else next((text for text in texts if text is not None), None)
+            if text is not None:
+                found[name] = text
+        return found
+
     def _rest(
         self,
         found: Sequence[Measurement],
         others: Sequence[tuple[str, str]],
         numbers: Mapping[str, Numbers | None],
         densities: Collection[str],
+        spoilt: Mapping[str, str],
     ) -> dict[str, str]:
         """Columns that no entry mentions, by the reason."""
         used = {name for entry in found for name in _columns_of(entry)} | set(densities)
         about = {name: what for name, what in others if name not in used}
-        text = [name for name in self.names if numbers[name] is None and name not in used and name not in about]
+        text = [name for name in self.names if numbers[name] is None and name not in {*used, *about, *spoilt}]
         rest = {
+            "text among numbers": [f"{one_line(name)} ({what})" for name, what in spoilt.items() if name not in used],
             "about other columns": [f"{one_line(name)} ({what})" for name, what in about.items()],
             "text, or more than one number a row": [one_line(name) for name in text],
             "not in each of the files": [one_line(name) for name in self.partial],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR, Passes
 from mixpipe.fitting.joint.structure import project, total_widths
+from mixpipe.fitting.kernels import steps
 from mixpipe.model.joint.blocks import Parameters, Sums
 
 N_EM = 20
@@ -73,21 +73,18 @@ class Ascent:
 
 def em_step(at: Parameters, sums: Sums, structure: str, floor: Array) -> Parameters:
     """One step of extreme deconvolution (Bovy, Hogg & Roweis 2011, equation 16) from the sums of a pass."""
-    shares = np.maximum(sums.q, 1e-12)
-    steps = (at.covariances @ sums.slopes[:, :, None])[:, :, 0] / shares[:, None]
-    inner = at.covariances @ sums.curls @ at.covariances / shares[:, None, None]
-    # A component without rows stays where it is.
-    empty = sums.q <= 1e-12
-    steps[empty], inner[empty] = 0.0, 0.0
-    covs = at.covariances + inner - steps[:, :, None] * steps[:, None, :]
-    weights = np.maximum(sums.q / sums.q.sum(), WEIGHT_FLOOR)
-    covs = project(0.5 * (covs + np.swapaxes(covs, 1, 2)), weights, structure, floor)
-    return Parameters(weights, at.means + steps, covs)
+    given = at.weights, np.ascontiguousarray(at.means), np.ascontiguousarray(at.covariances)
+    weights, means, covs, exceeds = steps.em_step(*given, sums.q, sums.slopes, sums.curls, floor, WEIGHT_FLOOR)
+    if not (exceeds and structure == "full"):
+        covs = project(covs, weights, structure, floor)
+    return Parameters(weights, means, covs)
 
 
-def run_em(likelihood: Passes, at: Parameters, n_steps: int, structure: str = "full") -> Ascent:
-    """EM steps, and the sums at their end."""
-    sums = likelihood.sums(at)
+def run_em(
+    likelihood: Passes, at: Parameters, n_steps: int, structure: str = "full", sums: Sums | None = None
+) -> Ascent:
+    """EM steps, and the sums at their end; `sums` are those at the start, if they are known."""
+    sums = sums or likelihood.sums(at)
     for _ in range(n_steps):
         at = em_step(at, sums, structure, likelihood.floor)
         sums = likelihood.sums(at)
@@ -102,11 +99,14 @@ class Climb:
         self._metric: tuple[Array, Array] | None = None
         self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
         self.theta = np.zeros(self.chart.n_coordinates)
-        self.at = self.chart.point(self.theta)
-        # The origin differs from the start where that is singular.
-        self.sums = likelihood.sums(self.at)
+        self.at, self.sums = start.at, start.sums
+        if not self.chart.is_exact:
+            # The origin differs from the start where that is singular.
+            self.at = self.chart.point(self.theta)
+            self.sums = likelihood.sums(self.at)
         self.gradient = self.chart.gradient(self.theta, self.at, self.sums)
-        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
+        self._steps, self._changes = np.empty((2, _MEMORY, self.theta.size))
+        self._products, self._n_pairs = np.empty(_MEMORY), 0
         self.promised = math.inf
 
     @property
@@ -115,21 +115,24 @@ class Climb:
         return Ascent(self.at, self.sums)
 
     def _direction(self) -> Array:
-        direction = self.gradient.copy()
-        used = []
-        for step, change, product in reversed(self._pairs):
-            share = (step @ direction) / product
-            direction -= share * change
-            used.append(share)
+        pairs = self._steps, self._changes, self._products, self._n_pairs
+        direction, shares = steps.reduced(self.gradient, *pairs)
         if self._metric is not None:
             axes, roots = self._metric
             direction = axes @ ((axes.T @ direction) / roots)
-        elif self._pairs:
-            step, change, product = self._pairs[-1]
-            direction *= product / (change @ change)
-        for (step, change, product), share in zip(self._pairs, reversed(used), strict=True):
-            direction += step * (share - (change @ direction) / product)
-        return direction
+        elif self._n_pairs:
+            last = (self._n_pairs - 1) % _MEMORY
+            direction *= self._products[last] / (self._changes[last] @ self._changes[last])
+        steps.extended(direction, shares, *pairs)
+        return np.asarray(direction)
+
+    def _remember(self, step: Array, change: Array) -> None:
+        """Keep a step and the change of the gradient along it for the directions that follow."""
+        product = float(step @ change)
+        if product > 1e-10 * float(step @ step):
+            k = self._n_pairs % _MEMORY
+            self._steps[k], self._changes[k], self._products[k] = step, change, product
+            self._n_pairs += 1
 
     def use_metric(self, hessian: Array) -> None:
         """Take the first guess of the curvature from a Hessian, such as that of a sample of the rows."""
@@ -141,13 +144,13 @@ class Climb:
         direction = self._direction()
         slope = float(self.gradient @ direction)
         if not slope > 0.0:
-            self._pairs.clear()
+            self._n_pairs = 0
             direction, slope = self.gradient.copy(), float(self.gradient @ self.gradient)
         self.promised = 0.5 * slope
         if not self.move(direction, slope):
-            if not self._pairs:
+            if not self._n_pairs:
                 return False
-            self._pairs.clear()
+            self._n_pairs = 0
             return self.move(self.gradient.copy(), float(self.gradient @ self.gradient))
         return True
 
@@ -162,10 +165,7 @@ class Climb:
             gain = sums.loglik - self.sums.loglik
             if gain >= _ARMIJO * share * slope or (gain > 0.0 and share * slope < 1e-8):
                 gradient = self.chart.gradient(theta, at, sums)
-                step, change = share * direction, self.gradient - gradient
-                product = float(step @ change)
-                if product > 1e-10 * float(step @ step):
-                    self._pairs.append((step, change, product))
+                self._remember(share * direction, self.gradient - gradient)
                 self.theta, self.at, self.sums, self.gradient = theta, at, sums, gradient
                 return True
             if share * slope < 1e-9:
@@ -189,6 +189,7 @@ def ascend(
     n_em: int = N_EM,
     n_steps: int | None = None,
     max_passes: int = _MAX_PASSES,
+    sums: Sums | None = None,
 ) -> Ascent:
     """The maximum that is reached from a start.
 
@@ -203,9 +204,11 @@ def ascend(
         End after so many steps of L-BFGS, without Newton steps, for the search.
     max_passes : int
         End after about as many passes.
+    sums : Sums or None
+        The sums at the start, if they are known.
     """
     last = likelihood.n_passes + max_passes
-    ascent = run_em(likelihood, start, n_em, structure)
+    ascent = run_em(likelihood, start, n_em, structure, sums)
     if not math.isfinite(ascent.loglik):
         return ascent
     if n_steps is not None:
@@ -225,7 +228,9 @@ def ascend(
     return Ascent(ascent.at, ascent.sums, False, gain)
 
 
-def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
+def finish_from(
+    searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, *, n_steps: int | None = None
+) -> Ascent:
     """The maximum over all rows, from that over a sample of them, whose curvature serves for the steps.
 
     Parameters
@@ -234,16 +239,21 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
         Of the sample, and of all rows.
     ascent : Ascent
         The maximum over the sample.
+    n_steps : int or None
+        The result has not converged if so many steps do not suffice; by default, the climb goes on to the end.
     """
-    climb = Climb(likelihood, ascent, structure)
+    climb = Climb(likelihood, Ascent(ascent.at, likelihood.sums(ascent.at)), structure)
     if climb.chart.n_coordinates <= MAX_CURVED:
         factor = likelihood.n_data / searched.n_data
         near = searched.sums(climb.at)
         climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
-    end = _quasi_newton(climb, _MAX_FINISHING, _POLISHED_ON_ALL)
-    end = _without_width(likelihood, end, structure)
+    end = _quasi_newton(climb, n_steps or _MAX_FINISHING, _POLISHED_ON_ALL)
+    if n_steps is None:
+        end = _without_width(likelihood, end, structure)
     if climb.promised >= TOLERANCE or _ways_out(likelihood, end.at, end.sums):
-        return ascend(likelihood, end.at, structure=structure, n_em=0)
+        if n_steps is not None:
+            return Ascent(end.at, end.sums, False, climb.promised)
+        return ascend(likelihood, end.at, structure=structure, n_em=0, sums=end.sums)
     return Ascent(end.at, end.sums, True, climb.promised)
 
 

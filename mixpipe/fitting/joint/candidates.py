@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.kernels import places
 from mixpipe.model.joint.blocks import Parameters
 
 # Rows at which an insertion is tried, and intrinsic covariances that are tried there, as parts of that of the nearest
 # component; those which promise most become starts.
 _N_PLACES = 40
 _SCALES = (0.01, 0.0625, 0.25, 1.0)
+# Least variance of a further component, in units in which the columns have variances near 1.
+_LEAST_INSERTED = 1e-6
 # Rows whose scatter around a place is tried there, too.
 _NEIGHBOURS = (8, 30)
 _N_INSERTED, _AT_ONE_PLACE = 12, 2
@@ -49,7 +53,7 @@ class Sample:
         self.weights = likelihood.cells.weights
         share = self.weights[:, None] * self.seen
         self.mean = (share * np.where(self.seen, x, 0.0)).sum(axis=0) / np.maximum(share.sum(axis=0), 1e-300)
-        self.x = np.where(self.seen, x, self.mean)
+        self.x = np.ascontiguousarray(np.where(self.seen, x, self.mean))
         self.noise = np.diagonal(cov, axis1=1, axis2=2)
         away = self.x - self.mean
         n_data = self.weights.sum()
@@ -96,57 +100,54 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
     """
     resp, logs = sample.responsibilities(at)
     nearest = resp.argmax(axis=0)
-    inner = at.covariances + 1e-6 * np.eye(at.n_dims)
+    inner = at.covariances + _LEAST_INSERTED * np.eye(at.n_dims)
     halves = np.linalg.inv(np.linalg.cholesky(inner + np.diag(sample.noise.mean(axis=0))))
-    places = _far_apart(sample, logs, halves[nearest])
-    means = np.repeat(sample.x[places], len(_SCALES), axis=0)
-    covs = np.concatenate([at.covariances[nearest[k]] * np.array(_SCALES)[:, None, None] for k in places])
-    around, scatters = _neighbourhoods(sample, places, halves[nearest[places]])
-    means, covs = np.concatenate([means, around]), np.concatenate([covs, scatters]) + 1e-6 * np.eye(at.n_dims)
-    where = np.concatenate([np.repeat(places, len(_SCALES)), np.tile(places, len(around) // len(places))])
-    trial = Parameters(np.full(len(means), 1.0 / len(means)), means, covs)
-    shares, trial_logs = sample.responsibilities(trial)
-    with np.errstate(over="ignore", under="ignore"):
-        ratios = shares * len(means) * np.exp(np.minimum(trial_logs - logs, 600.0))
-    gains = ratios @ sample.weights
+    turned = halves @ sample.x.T
+    at_rows = _places(turned, logs, nearest)
+    around, scatters = _neighbourhoods(sample, turned, nearest[at_rows], at_rows)
+    scaled = at.covariances[nearest[at_rows], None] * np.array(_SCALES)[:, None, None]
+    means = np.concatenate([np.repeat(sample.x[at_rows], len(_SCALES), axis=0), around])
+    covs = np.concatenate([scaled.reshape(-1, at.n_dims, at.n_dims), scatters]) + _LEAST_INSERTED * np.eye(at.n_dims)
+    where = np.concatenate([np.repeat(at_rows, len(_SCALES)), np.tile(at_rows, len(around) // len(at_rows))])
     # The gain with the weight at which it is largest, for each of a few weights.
     total = sample.weights.sum()
     tried = np.array([1.0 / total, 0.01, 0.05, 0.2])
     tried = tried[tried < 0.5]
-    promised = np.stack([np.log1p(w * (np.maximum(ratios, 0.0) - 1.0)) @ sample.weights for w in tried])
-    best = promised.max(axis=0)
+    promised = sample.likelihood.blocks.promises(means, covs, logs, tried)
+    best = promised.max(axis=1)
     starts: list[Parameters] = []
     taken: list[int] = []
-    for k in np.argsort(-np.where(np.isfinite(gains), best, -np.inf), kind="stable"):
+    for k in np.argsort(-np.where(np.isfinite(best), best, -np.inf), kind="stable"):
         if taken.count(int(where[k])) == _AT_ONE_PLACE:
             continue
         taken.append(int(where[k]))
-        weight = float(max(tried[promised[:, k].argmax()], 1.0 / total))
+        weight = float(max(tried[promised[k].argmax()], 1.0 / total))
         starts.append(_with(at, means[k], covs[k], min(weight, 0.5)))
         if len(starts) == n_starts:
             break
     return starts
 
 
-def _neighbourhoods(sample: Sample, places: Array, halves: Array) -> tuple[Array, Array]:
+def _neighbourhoods(
+    sample: Sample, turned: Array, components: NDArray[np.intp], at_rows: NDArray[np.intp]
+) -> tuple[Array, Array]:
     """Means and intrinsic scatters of the rows nearest to some rows, in the metrics of their components."""
     least = 1e-4 * np.diagonal(sample.covariance)
-    distances = np.stack(
-        [np.sum(((sample.x - sample.x[k]) @ half.T) ** 2, axis=1) for k, half in zip(places, halves, strict=True)]
-    )
+    n_data, n_dims = sample.x.shape
+    numbers = [number for number in _NEIGHBOURS if number < n_data]
+    if not numbers:
+        return np.zeros((0, n_dims)), np.zeros((0, n_dims, n_dims))
+    order = np.argpartition(places.distances(turned, components, at_rows), numbers, axis=1)
     means, covs = [], []
-    for number in _NEIGHBOURS:
-        if number >= distances.shape[1]:
-            continue
-        rows = np.argpartition(distances, number, axis=1)[:, :number]
+    for number in numbers:
+        rows = order[:, :number]
         near = sample.x[rows]
         mean = near.mean(axis=1)
         away = near - mean[:, None]
-        noise = sample.noise[rows].mean(axis=1)[:, :, None] * np.eye(sample.x.shape[1])
+        noise = sample.noise[rows].mean(axis=1)[:, :, None] * np.eye(n_dims)
         means.append(mean)
         covs.append(_positive(away.swapaxes(1, 2) @ away / number - noise, least))
-    n_dims = sample.x.shape[1]
-    return np.array(means).reshape(-1, n_dims), np.array(covs).reshape(-1, n_dims, n_dims)
+    return np.concatenate(means), np.concatenate(covs)
 
 
 def without(at: Parameters, j: int) -> Parameters:
@@ -155,21 +156,13 @@ def without(at: Parameters, j: int) -> Parameters:
     return Parameters(at.weights[kept] / at.weights[kept].sum(), at.means[kept], at.covariances[kept])
 
 
-def _far_apart(sample: Sample, logs: Array, halves: Array) -> Array:
-    """Rows far from each other in the metric of their components, the least probable first."""
-    size = min(_N_PLACES, len(sample.x))
-    first = int(np.argmin(logs))
-    chosen, distance = [first], np.full(len(sample.x), np.inf)
-    for _ in range(size - 1):
-        away = np.einsum("nab,nb->na", halves, sample.x - sample.x[chosen[-1]])
-        distance = np.minimum(distance, np.sum(away**2, axis=1))
-        far = int(np.argmax(distance))
-        if distance[far] <= 0.0:
-            break
-        chosen.append(far)
+def _places(turned: Array, logs: Array, nearest: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows far from each other in the metric of their components, the least probable first, and about as many more."""
+    size = min(_N_PLACES, logs.size)
+    chosen = places.far_apart(turned, nearest, int(np.argmin(logs)), size)
     # Half of the places are spread over the rows, which lie in no order.
-    spread = np.arange(0, len(sample.x), max(1, len(sample.x) // size))[:size]
-    return np.unique(np.concatenate([np.array(chosen), spread]))
+    spread = np.arange(0, logs.size, max(1, logs.size // size))[:size]
+    return np.unique(np.concatenate([chosen, spread]))
 
 
 def split(at: Parameters) -> Iterator[Parameters]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR
+from mixpipe.fitting.kernels import steps
 from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 
 # A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
@@ -33,6 +34,13 @@ def _factor(covariances: Array, scale: Array, least: Any) -> Array:
     roots, axes = np.linalg.eigh(covariances / (scale[:, :, None] * scale[:, None, :]))
     opened = (axes * np.maximum(roots, least)[:, None, :]) @ np.swapaxes(axes, 1, 2)
     return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
+
+
+def _perpendicular(unit: Array) -> Array:
+    """Orthonormal columns perpendicular to a unit vector without negative elements: those of a reflection of axes."""
+    mirror = unit.copy()
+    mirror[0] += 1.0
+    return np.asarray(np.eye(unit.size)[:, 1:] - np.outer(mirror, mirror[1:]) / mirror[0])
 
 
 class Chart:
@@ -53,13 +61,14 @@ class Chart:
     """
 
     def __init__(self, at: Parameters, n_data: float, structure: str, floor: Array, noise: Array) -> None:
-        self.n_data, self._floor = n_data, np.diag(floor)
+        self.n_data, self._floor = n_data, floor
         self._lower = lower_triangle(at.n_dims)
         self._on_diagonal = self._lower[0] == self._lower[1]
-        self._halves = np.where(self._on_diagonal, np.sqrt(0.5), 1.0)
         self._log_weights = np.log(np.maximum(at.weights, WEIGHT_FLOOR))
-        self._means = at.means
+        self._means = np.ascontiguousarray(at.means)
         self._roots = np.sqrt(np.maximum(n_data * at.weights, _LEAST_ROWS))
+        # Whether the origin is the mixture itself.
+        self.is_exact = True
         self._factors = self._factored(at.covariances, structure)
         self._mean_factors = self._factors.copy()
         self._widen(at.covariances, structure, noise)
@@ -75,26 +84,36 @@ class Chart:
         return self._means.shape[1]
 
     def _factored(self, covariances: Array, structure: str) -> Array:
-        excess = covariances - self._floor
+        excess = covariances - np.diag(self._floor)
         if structure in ("diagonal", "spherical"):
             diagonal = np.diagonal(excess, axis1=1, axis2=2)
             total = np.diagonal(covariances, axis1=1, axis2=2)
-            widths = np.sqrt(np.maximum(diagonal, _OPENED**2 * np.maximum(total.max(axis=1, keepdims=True), 1e-12)))
+            least = _OPENED**2 * np.maximum(total.max(axis=1, keepdims=True), 1e-12)
+            self.is_exact = bool(np.all(diagonal >= least))
+            widths = np.sqrt(np.maximum(diagonal, least))
             return np.asarray(widths[:, :, None] * np.eye(self._n_dims))
         scale = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12))
+        # No eigenvalue of a correlation matrix is larger than the number of columns.
+        if steps.exceed(np.ascontiguousarray(excess), _OPENED**2 * self._n_dims * scale**2).all():
+            return np.asarray(np.linalg.cholesky(excess))
         roots = np.linalg.eigvalsh(excess / (scale[:, :, None] * scale[:, None, :]))
-        return _factor(excess, scale, _OPENED**2 * np.maximum(roots[:, -1:], 1e-6))
+        least = _OPENED**2 * np.maximum(roots[:, -1:], 1e-6)
+        self.is_exact = bool(np.all(roots >= least))
+        return _factor(excess, scale, least)
 
     def _widen(self, covariances: Array, structure: str, noise: Array) -> None:
         """Give components that are much narrower than the errors in some direction factors that the errors widen."""
         if not np.all(noise > 0.0):
             return
-        total, excess = covariances + np.diag(noise), covariances - self._floor
+        total = covariances + np.diag(noise)
         scale = np.sqrt(np.diagonal(total, axis1=1, axis2=2))
+        if steps.exceed(np.ascontiguousarray(covariances), _NARROW * scale**2).all():
+            return
         narrow = np.linalg.eigvalsh(covariances / (scale[:, :, None] * scale[:, None, :]))[:, 0] < _NARROW
         if not narrow.any():
             return
-        total, excess, scale = total[narrow], excess[narrow], scale[narrow]
+        self.is_exact = False
+        total, excess, scale = total[narrow], (covariances - np.diag(self._floor))[narrow], scale[narrow]
         self._mean_factors[narrow] = _factor(total, scale, _LEAST_ROOT)
         if structure in ("diagonal", "spherical"):
             least = scale.min(axis=1, keepdims=True) if structure == "spherical" else scale
@@ -108,7 +127,7 @@ class Chart:
         size, n_dims, n_triangle = self._size, self._n_dims, self._on_diagonal.size
         # Logits are free but for a common constant.
         shares = np.sqrt(weights / weights.sum())
-        logits = np.linalg.svd(shares[:, None], full_matrices=True)[0][:, 1:]
+        logits = _perpendicular(shares)
         shapes: Any = np.eye(size * n_triangle)
         if structure == "diagonal":
             shapes = np.kron(np.eye(size), np.eye(n_triangle)[:, self._on_diagonal])
@@ -124,32 +143,23 @@ class Chart:
             row, column = row + part.shape[0], column + part.shape[1]
         return basis
 
-    def _split(self, theta: Array) -> tuple[Array, Array, Array]:
-        """Logits, means and matrices E - I, in units of one row."""
-        full = self._basis @ theta
-        size, n_dims = self._size, self._n_dims
-        logits, mu, eps = full[:size], full[size : size * (1 + n_dims)], full[size * (1 + n_dims) :]
-        roots = self._roots[:, None]
-        shapes = np.zeros((size, n_dims, n_dims))
-        shapes[:, self._lower[0], self._lower[1]] = eps.reshape(size, -1) * (self._halves / roots)
-        return logits / self._roots, mu.reshape(size, n_dims) / roots, shapes
-
     def _shapes(self, theta: Array) -> Array:
-        return self._split(theta)[2] + np.eye(self._n_dims)
+        """The matrices E."""
+        size, n_dims = self._size, self._n_dims
+        eps = (self._basis @ theta)[size * (1 + n_dims) :].reshape(size, -1) / self._roots[:, None]
+        shapes = np.zeros((size, n_dims, n_dims))
+        shapes[:, self._lower[0], self._lower[1]] = np.where(self._on_diagonal, 1.0 + eps * np.sqrt(0.5), eps)
+        return shapes
 
     def point(self, theta: Array) -> Parameters:
         """The mixture at a point."""
-        logits, mu, shapes = self._split(theta)
-        logits = self._log_weights + logits
-        weights = np.exp(logits - logits.max())
-        weights = np.maximum(weights / weights.sum(), WEIGHT_FLOOR)
-        means = self._means + (self._mean_factors @ mu[:, :, None])[:, :, 0]
-        halves = self._factors @ (shapes + np.eye(self._n_dims))
-        return Parameters(weights, means, halves @ np.swapaxes(halves, 1, 2) + self._floor)
+        origin = self._log_weights, self._means, self._roots
+        factors = self._mean_factors, self._factors
+        return Parameters(*steps.place(self._basis @ theta, *origin, *factors, self._floor, WEIGHT_FLOOR))
 
     def locate(self, at: Parameters) -> Array:
         """The coordinates of a mixture with the weights and means of the origin, which may be singular."""
-        excess = at.covariances - self._floor
+        excess = at.covariances - np.diag(self._floor)
         scale = np.sqrt(np.maximum(np.diagonal(at.covariances, axis1=1, axis2=2), 1e-12))
         roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
         halves = scale[:, :, None] * axes * np.sqrt(np.maximum(roots, 0.0))[:, None, :]
@@ -164,17 +174,12 @@ class Chart:
 
     def length(self, step: Array) -> float:
         """The largest change of a component: of its mean or its shape in units of its width, or of its ln w."""
-        logits, mu, shapes = self._split(step)
-        return float(max(np.abs(logits).max(), np.sqrt((mu * mu).sum(axis=1).max()), np.abs(shapes).max()))
+        return float(steps.length(self._basis @ step, self._roots, self._n_dims))
 
     def gradient(self, theta: Array, at: Parameters, sums: Sums) -> Array:
         """Gradient of the log-likelihood from the sums of a pass."""
-        roots = self._roots
-        logits = (sums.q - sums.q.sum() * at.weights) / roots
-        means = (sums.slopes[:, None, :] @ self._mean_factors)[:, 0] / roots[:, None]
-        inner = self._factors.swapaxes(1, 2) @ sums.curls @ (self._factors @ self._shapes(theta))
-        shapes = inner[:, self._lower[0], self._lower[1]] * (self._halves / roots[:, None])
-        return np.asarray(np.concatenate([logits, means.ravel(), shapes.ravel()]) @ self._basis)
+        given = at.weights, sums.q, sums.slopes, sums.curls, self._roots, self._mean_factors, self._factors
+        return np.asarray(steps.slope(self._basis @ theta, *given) @ self._basis)
 
     def jacobian(self, theta: Array) -> Array:
         """Derivatives of (ln w, m, V) of each component by the coordinates, shape (M, k, n_coordinates).

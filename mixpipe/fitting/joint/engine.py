@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +17,17 @@ from mixpipe.fitting.joint.certificate import loglik_bound
 from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
 from mixpipe.fitting.joint.results import result_of
 from mixpipe.fitting.joint.search import Finder, search
-from mixpipe.fitting.joint.stream import StreamLikelihood
+from mixpipe.fitting.joint.stream import StreamLikelihood, together
+from mixpipe.fitting.joint.structure import n_params
 from mixpipe.fitting.joint_problem import JointProblem, check_observed
+from mixpipe.model.criteria import bic
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
+
+# Steps over all rows after which a fit that will not be chosen is left as it is.
+_FEW_STEPS = 3
 
 
 def _likelihood(problem: JointProblem) -> Likelihood:
@@ -55,7 +62,50 @@ class JointFits:
 
     def results(self) -> list[JointFit]:
         """The fits with uncertainties and warnings."""
-        return [result_of(self.likelihood, ascent, self.structure) for ascent in self.ascents]
+        rows = self.likelihood
+        if isinstance(rows, StreamLikelihood):
+            tasks = [partial(_result, ascent=ascent, structure=self.structure) for ascent in self.ascents]
+            return together(rows, tasks)
+        return [result_of(rows, ascent, self.structure) for ascent in self.ascents]
+
+
+def _result(rows: Any, ascent: Ascent, structure: str) -> JointFit:
+    return result_of(rows, ascent, structure)
+
+
+def _near(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
+    return finish_from(searched, rows, ascent, structure, n_steps=_FEW_STEPS)
+
+
+def _to_the_end(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
+    return finish_from(searched, rows, ascent, structure)
+
+
+def _finished_together(rows: StreamLikelihood, ascents: list[Ascent], structure: str) -> list[Ascent]:
+    """Maxima over all rows from those over a sample, in few passes for all of them.
+
+    A climb that is still under way then, in the many flat directions of a component too many, ends there unless it may
+    still be chosen.
+    """
+    tasks = [partial(_near, searched=rows.sample, ascent=ascent, structure=structure) for ascent in ascents]
+    near = together(rows, tasks)
+    values = [
+        bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) - 2.0 * _hope(end)
+        for end in near
+    ]
+    best = min(value + 2.0 * _hope(end) for value, end in zip(values, near, strict=True))
+    open_ = [k for k, end in enumerate(near) if not end.converged and values[k] <= best]
+    ends = together(
+        rows, [partial(_to_the_end, searched=rows.sample, ascent=near[k], structure=structure) for k in open_]
+    )
+    for k, end in zip(open_, ends, strict=True):
+        near[k] = end
+    return near
+
+
+def _hope(end: Ascent) -> float:
+    """Nats that a climb may still gain, generously."""
+    return 0.0 if end.converged else 10.0 + 10.0 * end.remaining_gain
 
 
 class JointEngine:
@@ -96,7 +146,7 @@ class JointEngine:
         finder = Finder(searched, Sample(_sample(searched, JOINT_RACE_ROWS)), structure)
         ascents = search(finder, max_components, progress)[-last:]
         if likelihood.n_rows > len(searched.cells):
-            ascents = [finish_from(searched, likelihood, ascent, structure) for ascent in ascents]
+            ascents = _finished_together(likelihood, ascents, structure)
         return JointFits(likelihood, ascents, structure)
 
     def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:

@@ -25,6 +25,9 @@ _SECOND, _SECOND_KEPT = 8, 8
 _N_KEPT = 4
 # Starts around single rows.
 _N_AROUND = 24
+# No more of them are tried when so many have come to within so many nats of the best. A maximum that is reached from a
+# fifth of the starts is found in this way with a probability of 99.6 %.
+_N_MET, _MET_GAIN = 6, 0.15
 # Two maxima with log-likelihoods this close are one.
 _SAME = 1e-2
 # Steps to the neighbourhood of a maximum, in which values this close are those of one.
@@ -61,21 +64,29 @@ class Finder:
         n_kept : int
             Number of places.
         others : iterable of Parameters
-            Starts that are not left behind.
+            Starts that are not left behind; those that have not begun are left out when several have met.
         """
         trial = self.sample.likelihood
         runs = [run_em(trial, self._admitted(start), _FIRST, self.structure) for start in starts]
         for n_steps, kept in ((_SECOND, _FIRST_KEPT), (_MANY_STEPS, _SECOND_KEPT)):
             runs = [
-                ascend(trial, run.at, structure=self.structure, n_em=1, n_steps=n_steps)
+                ascend(trial, run.at, structure=self.structure, n_em=1, n_steps=n_steps, sums=run.sums)
                 for run in _distinct(runs)[:kept]
             ]
         # Starts around single rows begin low and may end high.
-        runs += [
-            ascend(trial, self._admitted(start), structure=self.structure, n_em=N_EM, n_steps=_MANY_STEPS)
-            for start in others
-        ]
+        runs += self._until_met(others)
         return [run.at for run in _distinct(runs, _NEARLY)[:n_kept]]
+
+    def _until_met(self, starts: Iterable[Parameters]) -> list[Ascent]:
+        """The places that starts come to on the sample, until several of them have come to the best of these."""
+        runs: list[Ascent] = []
+        for start in starts:
+            admitted = self._admitted(start)
+            runs.append(ascend(self.sample.likelihood, admitted, structure=self.structure, n_steps=_MANY_STEPS))
+            best = max(run.loglik for run in runs)
+            if sum(run.loglik > best - _MET_GAIN for run in runs) == _N_MET:
+                break
+        return runs
 
     def _admitted(self, at: Parameters) -> Parameters:
         covs = project(at.covariances, at.weights, self.structure, self.likelihood.floor)
@@ -98,19 +109,22 @@ class Finder:
 
     def maximum(self, fit: Ascent) -> Ascent:
         """The maximum near a place."""
-        return ascend(self.likelihood, fit.at, structure=self.structure, n_em=0)
+        return ascend(self.likelihood, fit.at, structure=self.structure, n_em=0, sums=fit.sums)
 
     def first(self) -> Ascent:
         """The fit with one component."""
         return self.finish([self._admitted(self.sample.one())])
 
-    def more(self, fit: Ascent, *, with_clusters: bool = True) -> Ascent:
+    def more(self, fit: Ascent, *, with_rows: bool = True) -> Ascent:
         """The best fit with one component more."""
         size = fit.at.n_components + 1
         starts = [*inserted(self.sample, fit.at), *split(fit.at)]
-        if with_clusters:
+        others: Iterable[Parameters] = ()
+        if with_rows:
+            # These do not depend on the fit.
             starts += clusters(self.sample, size)
-        found = self.finish(self.race(starts, others=around_rows(self.sample, size, _N_AROUND)))
+            others = around_rows(self.sample, size, _N_AROUND)
+        found = self.finish(self.race(starts, others=others))
         return self.swapped(found)
 
     def fewer(self, fit: Ascent) -> Ascent:
@@ -171,7 +185,7 @@ def search(finder: Finder, max_components: int, progress: Callable[[int], None] 
         if back.loglik > fit.loglik + _SAME:
             fit = back
         if best and best[-1].loglik > forward[size - 2].loglik:
-            other = finder.more(best[-1], with_clusters=False)
+            other = finder.more(best[-1], with_rows=False)
             fit = max(fit, other, key=lambda end: end.loglik)
         best.append(finder.maximum(fit))
         if progress is not None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +88,8 @@ class StreamLikelihood:
         self.floor, self.noise = self.sample.floor, self.sample.noise
         self.n_passes = 0
 
-    def _over_blocks(self, task: Callable[[Likelihood], _T]) -> Iterator[_T]:
+    def over_blocks(self, task: Callable[[Likelihood], _T]) -> Iterator[_T]:
+        """One pass: what a task finds in each block."""
         self.n_passes += 1
         n_rows = 0
         for block in self._read():
@@ -99,11 +103,7 @@ class StreamLikelihood:
 
     def sums(self, at: Parameters) -> Sums:
         """One pass over all blocks."""
-        parts = list(self._over_blocks(lambda block: block.sums(at)))
-        return Sums(
-            math.fsum(part.loglik for part in parts),
-            *(_exact_sum([getattr(part, name) for part in parts]) for name in ("q", "slopes", "curls")),
-        )
+        return joined_sums(list(self.over_blocks(lambda block: block.sums(at))))
 
     def curvature(self, at: Parameters) -> Array:
         """The Hessian of the sample, for as many rows as all; see `Likelihood.curvature`."""
@@ -116,11 +116,110 @@ class StreamLikelihood:
 
     def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
         """Entropy and effective rows, in one pass over all blocks."""
-        parts = list(self._over_blocks(lambda block: block.diagnosis(at, with_products=with_products)))
-        first = _exact_sum([part.first for part in parts])
-        second = _exact_sum([part.second for part in parts])
-        precision, seen = (_exact_sum([getattr(part, name) for part in parts]) for name in ("precision", "seen"))
-        return Diagnosis(math.fsum(part.entropy for part in parts), first, second, precision, seen, parts[0].products)
+        return joined_diagnosis(list(self.over_blocks(lambda block: block.diagnosis(at, with_products=with_products))))
+
+
+class _Shared:
+    """The rows as one of several climbs sees them: its questions are answered with those of the others."""
+
+    def __init__(self, rows: StreamLikelihood, ask: Callable[[Callable[[Likelihood], Any]], list[Any]]) -> None:
+        self._rows, self._ask = rows, ask
+        self.n_data, self.floor, self.noise = rows.n_data, rows.floor, rows.noise
+        self.cells, self.scaling = rows.cells, rows.scaling
+
+    @property
+    def n_passes(self) -> int:
+        return self._rows.n_passes
+
+    def sums(self, at: Parameters) -> Sums:
+        return joined_sums(self._ask(lambda block: block.sums(at)))
+
+    def curvature(self, at: Parameters) -> Array:
+        return self._rows.curvature(at)
+
+    def curvature_of_sample(self, at: Parameters, most: int) -> Array:
+        return self._rows.curvature_of_sample(at, most)
+
+    def diagnosis(self, at: Parameters, *, with_products: bool = False) -> Diagnosis:
+        return joined_diagnosis(self._ask(lambda block: block.diagnosis(at, with_products=with_products)))
+
+
+def together(rows: StreamLikelihood, tasks: Sequence[Callable[[Any], _T]]) -> list[_T]:
+    """The results of several tasks on the same rows, which share the passes over them.
+
+    Each task runs in a thread of its own until it asks for a pass; when all that are still at work have asked, one pass
+    answers them. No result depends on the others.
+
+    Parameters
+    ----------
+    rows : StreamLikelihood
+    tasks : sequence of callable
+        Each takes what an ascent needs of the rows.
+    """
+    changed = threading.Condition()
+    waiting: dict[int, Callable[[Likelihood], Any]] = {}
+    answers: dict[int, list[Any] | BaseException] = {}
+    n_active = len(tasks)
+
+    def run(place: int) -> _T:
+        nonlocal n_active
+
+        def ask(question: Callable[[Likelihood], Any]) -> list[Any]:
+            with changed:
+                waiting[place] = question
+                changed.notify_all()
+                changed.wait_for(lambda: place in answers)
+                answer = answers.pop(place)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        try:
+            return tasks[place](_Shared(rows, ask))
+        finally:
+            with changed:
+                n_active -= 1
+                changed.notify_all()
+
+    with ThreadPoolExecutor(max(len(tasks), 1)) as pool:
+        futures = [pool.submit(run, place) for place in range(len(tasks))]
+        while True:
+            with changed:
+                changed.wait_for(lambda: len(waiting) == n_active)
+                if not n_active:
+                    break
+                asked = dict(waiting)
+                waiting.clear()
+            found: dict[int, list[Any] | BaseException]
+            try:
+                parts = list(rows.over_blocks(partial(_answers, list(asked.values()))))
+                found = {place: [part[k] for part in parts] for k, place in enumerate(asked)}
+            except BaseException as error:  # each of the tasks ends with it, and then this one
+                found = dict.fromkeys(asked, error)
+            with changed:
+                answers.update(found)
+                changed.notify_all()
+        return [future.result() for future in futures]
+
+
+def _answers(questions: list[Callable[[Likelihood], Any]], block: Likelihood) -> list[Any]:
+    return [question(block) for question in questions]
+
+
+def joined_sums(parts: list[Sums]) -> Sums:
+    """The sums of all blocks."""
+    return Sums(
+        math.fsum(part.loglik for part in parts),
+        *(_exact_sum([getattr(part, name) for part in parts]) for name in ("q", "slopes", "curls")),
+    )
+
+
+def joined_diagnosis(parts: list[Diagnosis]) -> Diagnosis:
+    """The diagnosis of all blocks."""
+    first, second, precision, seen = (
+        _exact_sum([getattr(part, name) for part in parts]) for name in ("first", "second", "precision", "seen")
+    )
+    return Diagnosis(math.fsum(part.entropy for part in parts), first, second, precision, seen, parts[0].products)
 
 
 def _smallest(

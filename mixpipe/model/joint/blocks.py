@@ -20,6 +20,11 @@ from mixpipe.model.regimes import THREADED_DENSITIES
 # Largest number of numbers that one batch of `Blocks.slots` holds.
 _BATCH = 1 << 21
 _T = TypeVar("_T")
+# The kernels for each number of values.
+_SUMS, _SLOTS, _PROMISES = (
+    {n_values: getattr(joint, f"{name}_{n_values}") for n_values in range(1, joint.UNROLLED + 1)}
+    for name in ("sums", "slots", "promises")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +71,6 @@ class Sums:
     slopes: Array
     curls: Array
 
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(self.loglik + other.loglik, self.q + other.q, self.slopes + other.slopes, self.curls + other.curls)
-
 
 @dataclass(frozen=True, eq=False)
 class Slots:
@@ -95,12 +97,6 @@ def lower_triangle(n_dims: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the entries of a packed matrix."""
     row, column = np.tril_indices(n_dims)
     return row, column
-
-
-def pack(matrices: Array) -> Array:
-    """Lower triangles of symmetric matrices, row by row, along the last axis."""
-    row, column = lower_triangle(matrices.shape[-1])
-    return np.ascontiguousarray(matrices[..., row, column])
 
 
 def unpack(triangles: Array, n_dims: int) -> Array:
@@ -164,34 +160,35 @@ class Group:
         """Numbers of a row and component: c q, det T, u and the triangle of u u' - P."""
         return 2 + self.n_dims + joint.packed(self.n_dims)
 
-    def _arguments(self, at: Parameters) -> tuple[Array, Array, Array]:
-        if self.n_dims == at.n_dims:
-            return at.weights, np.ascontiguousarray(at.means), pack(at.covariances)
-        means = np.ascontiguousarray(at.means[:, self.columns])
-        return at.weights, means, pack(at.covariances[:, self.columns[:, None], self.columns])
+    def _arguments(self, at: Parameters) -> tuple[NDArray[np.intp], Array, Array, Array]:
+        # The kernels are compiled for arrays without gaps.
+        return self.columns, at.weights, np.ascontiguousarray(at.means), np.ascontiguousarray(at.covariances)
 
-    def sums(self, at: Parameters, run: Callable[[Callable[[int, int], None], int, int], None]) -> Sums:
-        """One pass over the rows of the group."""
+    def add_sums(
+        self, at: Parameters, sums: Sums, run: Callable[[Callable[[int, int], None], int, int], None]
+    ) -> float:
+        """Add the sums of one pass over the rows of the group to others; returns their log-likelihood."""
         n_chunks = -(-self.rows.shape[0] // joint.CHUNK_BLOCKS)
         out = np.empty((n_chunks, 1 + at.n_components * (self.n_slots - 1)))
         arguments = self._arguments(at)
         n_densities = self.members.size * at.n_components
         if self._is_unrolled:
-            kernel = getattr(joint, f"sums_{self.n_values}")
+            kernel = _SUMS[self.n_values]
             run(lambda first, last: kernel(self.rows, *arguments, first, last, out), n_chunks, n_densities)
         else:
             given = (self.rows, self.projections, *arguments, self.n_values, self.width)
             run(lambda first, last: joint.sums_by_loops(*given, first, last, out), n_chunks, n_densities)
-        total = out.sum(axis=0)
-        parts = total[1:].reshape(at.n_components, -1)
-        if self.n_dims == at.n_dims:
-            triangles = parts[:, 1 + self.n_dims :]
-            return Sums(float(total[0]), parts[:, 0], parts[:, 1 : 1 + self.n_dims], unpack(triangles, self.n_dims))
-        slopes = np.zeros((at.n_components, at.n_dims))
-        curls = np.zeros((at.n_components, at.n_dims, at.n_dims))
-        slopes[:, self.columns] = parts[:, 1 : 1 + self.n_dims]
-        curls[:, self.columns[:, None], self.columns] = unpack(parts[:, 1 + self.n_dims :], self.n_dims)
-        return Sums(float(total[0]), parts[:, 0].copy(), slopes, curls)
+        return float(joint.collect(out, self.columns, sums.q, sums.slopes, sums.curls))
+
+    def promises(self, means: Array, covariances: Array, logs: Array, tried: Array, out: Array) -> None:
+        """Add what the rows gain from one component more, for candidates and weights; see `Blocks.promises`."""
+        padded = np.zeros((self.rows.shape[0], self.width))
+        padded.ravel()[: self.members.size] = logs[self.members]
+        given = self.columns, np.ascontiguousarray(means), np.ascontiguousarray(covariances)
+        if self._is_unrolled:
+            _PROMISES[self.n_values](self.rows, *given, padded, tried, out)
+        else:
+            joint.promises_by_loops(self.rows, self.projections, *given, self.n_values, self.width, padded, tried, out)
 
     def slots(self, at: Parameters) -> Iterator[Slots]:
         """The numbers of each row, in batches."""
@@ -210,7 +207,7 @@ class Group:
         slots, logs = np.empty((shape[0], math.prod(shape[1:]))), np.empty((shape[0], self.width))
         arguments = self._arguments(at)
         if self._is_unrolled:
-            getattr(joint, f"slots_{self.n_values}")(part, *arguments, 0, shape[0], slots, logs)
+            _SLOTS[self.n_values](part, *arguments, 0, shape[0], slots, logs)
         else:
             given = (part, self.projections[rows], *arguments, self.n_values, self.width)
             joint.slots_by_loops(*given, 0, shape[0], slots, logs)
@@ -261,8 +258,31 @@ class Blocks:
 
     def sums(self, at: Parameters) -> Sums:
         """One pass: the log-likelihood and the sums of a step."""
-        parts = [group.sums(at, self._run) for group in self.groups]
-        return sum(parts[1:], parts[0])
+        size, n_dims = at.means.shape
+        found = Sums(0.0, np.zeros(size), np.zeros((size, n_dims)), np.zeros((size, n_dims, n_dims)))
+        loglik = sum(group.add_sums(at, found, self._run) for group in self.groups)
+        return Sums(loglik, found.q, found.slopes, found.curls)
+
+    def promises(self, means: Array, covariances: Array, logs: Array, tried: Array) -> Array:
+        """Gains ``sum c ln(1 + w (N / p - 1))`` from one component more.
+
+        Parameters
+        ----------
+        means : ndarray, shape (n_candidates, n_dims)
+        covariances : ndarray, shape (n_candidates, n_dims, n_dims)
+        logs : ndarray, shape (n_rows,)
+            ln p of the rows.
+        tried : ndarray, shape (n_weights,)
+            Weights w of the component.
+
+        Returns
+        -------
+        ndarray, shape (n_candidates, n_weights)
+        """
+        found = np.zeros((len(means), tried.size))
+        for group in self.groups:
+            group.promises(means, covariances, logs, tried, found)
+        return found
 
 
 def _groups(x: Array, cov: Array, weights: Array, projections: Array | None) -> Iterator[Group]:

@@ -121,14 +121,26 @@ class JointFit(FitResult):
 
         return mixpipe.components_table(self)
 
-    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Any:
-        """There is no figure of several columns yet.
+    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "", cov: Any = None) -> Any:
+        """Draw every pair of columns with the ellipses of the components, and every column with its marginal mixture.
 
-        Raises
-        ------
-        NotImplementedError
+        Parameters
+        ----------
+        x, err, weights
+            The data that were fitted, which a fit does not keep. Without them, only the mixture is drawn.
+        label : str
+            Title; by default the names of the columns.
+        cov : array_like, shape (n_data, n_dims, n_dims), or None
+            Covariances of the errors, instead of `err`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Notebooks show it; `savefig` writes it to a file.
         """
-        raise NotImplementedError("figures of several columns: plot fit.mixture.marginal(name) for one of them")
+        import mixpipe
+
+        return mixpipe.plot_fit(self, x, err, weights, label=label or ", ".join(self.names), cov=cov)
 
     def presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
         """Title, table and notes."""

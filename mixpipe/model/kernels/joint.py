@@ -32,6 +32,8 @@ _SQRT2 = math.sqrt(2.0)
 _EXP_MIN, _EXP_MAX = -708.0, 709.0
 # A pivot below this part of its variance is rounding: the covariance is singular there.
 _SINGULAR = 1e-15
+# Largest logarithm of the ratio of the density of a further component to that of the others.
+_LARGEST_GAIN = 600.0
 
 _EXACT = {"contract"}
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
@@ -164,9 +166,9 @@ def _unrolled(n_values):
         terms = [f"n{a} * k{a}{b}" if a != b else f"n{a}"]
         terms += [f"n{c} * k{c}{a} * k{c}{b}" for c in range(a + 1, d)]
         emit(f"store[{(2 + d + slot[a, b]) * width} + i] = u{a} * u{b} - (" + " + ".join(terms) + ")")
-    head = [f"def _component_{d}(rows, mean, var, store):"]
-    head += [f"    m{a} = mean[{a}]" for a in range(d)]
-    head += [f"    v{a}{b} = var[{slot[a, b]}]" for a, b in tri]
+    head = [f"def _component_{d}(rows, columns, mean, var, store):"]
+    head += [f"    m{a} = mean[columns[{a}]]" for a in range(d)]
+    head += [f"    v{a}{b} = var[columns[{a}], columns[{b}]]" for a, b in tri]
     return "\n".join([*head, f"    for i in range({width}):", *lines, ""])
 
 
@@ -201,8 +203,9 @@ def _factorise(matrix, residual, solution, n):
 
 
 @njit(fastmath=_SUMS, **_HELPER)
-def _component_by_loops(rows, projections, mean, var, store, width, n_values, n_dims):
+def _component_by_loops(rows, projections, columns, mean, var, store, width, n_values):
     """As the unrolled functions, for any number of values; `projections` has R for each row, or no rows at all."""
+    n_dims = columns.size
     total = np.empty((n_values, n_values))
     residual, solution = np.empty(n_values), np.empty(n_values)
     half = np.empty((n_values, n_dims))
@@ -217,7 +220,7 @@ def _component_by_loops(rows, projections, mean, var, store, width, n_values, n_
                 for c in range(n_dims):
                     product = 0.0
                     for b in range(n_dims):
-                        product += projections[i, a, b] * var[max(b, c) * (max(b, c) + 1) // 2 + min(b, c)]
+                        product += projections[i, a, b] * var[b, c]
                     half[a, c] = product
                     residual[a] -= projections[i, a, c] * mean[c]
                 for b in range(a + 1):
@@ -225,9 +228,9 @@ def _component_by_loops(rows, projections, mean, var, store, width, n_values, n_
                         total[a, b] += half[a, c] * projections[i, b, c]
         else:
             for a in range(n_values):
-                residual[a] -= mean[a]
+                residual[a] -= mean[columns[a]]
                 for b in range(a + 1):
-                    total[a, b] += var[a * (a + 1) // 2 + b]
+                    total[a, b] += var[columns[a], columns[b]]
         maha, det = _factorise(total, residual, solution, n_values)
         store[i], store[width + i] = maha, det
         # half becomes L^-1 R.
@@ -287,6 +290,18 @@ def _mix(store, weights, counts, width, stride, n_values, low, total):
     return _sum(low, width)
 
 
+@njit(fastmath=_EXACT, **_HELPER)
+def _promise(store, counts, logs, width, n_values, tried, work, out):
+    """Add the gains in ln p of a further component with each of the weights `tried`, times c, to `out`."""
+    for i in range(width):
+        away = -0.5 * store[i] - 0.5 * n_values * _LOG_2PI - logs[i]
+        store[i] = _exp(min(away, _LARGEST_GAIN)) / math.sqrt(store[width + i]) - 1.0
+    for k in range(tried.size):
+        for i in range(width):
+            work[i] = counts[i] * _log(1.0 + tried[k] * store[i])
+        out[k] += _sum(work, width)
+
+
 @njit(fastmath=_SUMS, **_HELPER)
 def _add(store, sums, n_components, width, stride):
     """Add the sums of c q, c q u and c q G of each component."""
@@ -302,15 +317,18 @@ def _add(store, sums, n_components, width, stride):
             sums[j * (n_slots - 1) + slot] += total
 
 
-# Kernels. `out` has a row for each chunk: the log-likelihood, and then for each component the sums of c q, c q u and
-# c q G. `slots` receives the numbers of each row instead, as `store` has them, and `logs` c ln p of each.
+# Kernels. `columns` are those of the means (M, d) and covariances (M, d, d) that concern the rows. `out` has a row for
+# each chunk: the log-likelihood, and then for each component the sums of c q, c q u and c q G. `slots` receives the
+# numbers of each row instead, as `store` has them, and `logs` c ln p of each. `promises` of a further component are
+# ``sum c ln(1 + w (N(x | m, T) / p - 1))`` for each candidate and weight w of `tried`, added to `out`; there `logs` has
+# ln p of each row.
 
 _KERNELS = """
 @njit(fastmath=_SUMS, **_HELPER)
 {component}
 
 @njit(fastmath=_SUMS, **_KERNEL)
-def sums_{d}(rows, weights, means, variances, first, last, out):
+def sums_{d}(rows, columns, weights, means, covariances, first, last, out):
     n_components = weights.size
     store = np.empty(n_components * {stride})
     low, total = np.empty({width}), np.empty({width})
@@ -320,21 +338,31 @@ def sums_{d}(rows, weights, means, variances, first, last, out):
         for block in range(chunk * {chunk}, min((chunk + 1) * {chunk}, rows.shape[0])):
             given = rows[block]
             for j in range(n_components):
-                _component_{d}(given, means[j], variances[j], store[j * {stride} :])
+                _component_{d}(given, columns, means[j], covariances[j], store[j * {stride} :])
             sums[0] += _mix(store, weights, given[{weight_at} :], {width}, {stride}, {d}, low, total)
             _add(store, sums, n_components, {width}, {stride})
 
 
 @njit(fastmath=_SUMS, **_KERNEL)
-def slots_{d}(rows, weights, means, variances, first, last, slots, logs):
+def slots_{d}(rows, columns, weights, means, covariances, first, last, slots, logs):
     n_components = weights.size
     total = np.empty({width})
     for block in range(first, last):
         given = rows[block]
         store = slots[block]
         for j in range(n_components):
-            _component_{d}(given, means[j], variances[j], store[j * {stride} :])
+            _component_{d}(given, columns, means[j], covariances[j], store[j * {stride} :])
         _mix(store, weights, given[{weight_at} :], {width}, {stride}, {d}, logs[block], total)
+
+
+@njit(fastmath=_SUMS, **_KERNEL)
+def promises_{d}(rows, columns, means, covariances, logs, tried, out):
+    store, work = np.empty({stride}), np.empty({width})
+    for block in range(rows.shape[0]):
+        given = rows[block]
+        for j in range(means.shape[0]):
+            _component_{d}(given, columns, means[j], covariances[j], store)
+            _promise(store, given[{weight_at} :], logs[block], {width}, {d}, tried, work, out[j])
 """
 
 
@@ -357,9 +385,9 @@ for _d in range(1, UNROLLED + 1):
 
 
 @njit(fastmath=_SUMS, **_KERNEL)
-def sums_by_loops(rows, projections, weights, means, variances, n_values, width, first, last, out):
+def sums_by_loops(rows, projections, columns, weights, means, covariances, n_values, width, first, last, out):
     """As ``sums_D`` for any number of values; `projections` has shape (n_rows or 0, n_values, n_dims)."""
-    n_components, n_dims = means.shape
+    n_components, n_dims = weights.size, columns.size
     stride = (2 + n_dims + n_dims * (n_dims + 1) // 2) * width
     store = np.empty(n_components * stride)
     low, total = np.empty(width), np.empty(width)
@@ -371,15 +399,15 @@ def sums_by_loops(rows, projections, weights, means, variances, n_values, width,
             given, projected = rows[block], projections[block * width : (block + 1) * width]
             for j in range(n_components):
                 part = store[j * stride :]
-                _component_by_loops(given, projected, means[j], variances[j], part, width, n_values, n_dims)
+                _component_by_loops(given, projected, columns, means[j], covariances[j], part, width, n_values)
             sums[0] += _mix(store, weights, given[at:], width, stride, n_values, low, total)
             _add(store, sums, n_components, width, stride)
 
 
 @njit(fastmath=_SUMS, **_KERNEL)
-def slots_by_loops(rows, projections, weights, means, variances, n_values, width, first, last, slots, logs):
+def slots_by_loops(rows, projections, columns, weights, means, covariances, n_values, width, first, last, slots, logs):
     """As ``slots_D`` for any number of values, and rows with projections."""
-    n_components, n_dims = means.shape
+    n_components, n_dims = weights.size, columns.size
     stride = (2 + n_dims + n_dims * (n_dims + 1) // 2) * width
     total = np.empty(width)
     at = (n_values + n_values * (n_values + 1) // 2) * width
@@ -388,8 +416,43 @@ def slots_by_loops(rows, projections, weights, means, variances, n_values, width
         store = slots[block]
         for j in range(n_components):
             part = store[j * stride :]
-            _component_by_loops(given, projected, means[j], variances[j], part, width, n_values, n_dims)
+            _component_by_loops(given, projected, columns, means[j], covariances[j], part, width, n_values)
         _mix(store, weights, given[at:], width, stride, n_values, logs[block], total)
+
+
+@njit(fastmath=_SUMS, **_KERNEL)
+def promises_by_loops(rows, projections, columns, means, covariances, n_values, width, logs, tried, out):
+    """As ``promises_D`` for any number of values, and rows with projections."""
+    n_dims = columns.size
+    store, work = np.empty((2 + n_dims + n_dims * (n_dims + 1) // 2) * width), np.empty(width)
+    at = (n_values + n_values * (n_values + 1) // 2) * width
+    for block in range(rows.shape[0]):
+        given, projected = rows[block], projections[block * width : (block + 1) * width]
+        for j in range(means.shape[0]):
+            _component_by_loops(given, projected, columns, means[j], covariances[j], store, width, n_values)
+            _promise(store, given[at:], logs[block], width, n_values, tried, work, out[j])
+
+
+@njit(**_KERNEL)
+def collect(out, columns, shares, slopes, curls):
+    """Add the sums of all chunks, in order, to those of c q, c q u and c q G; returns the log-likelihood."""
+    n_chunks, n_dims, n_slots = out.shape[0], columns.size, (out.shape[1] - 1) // shares.size
+    total = np.zeros(out.shape[1])
+    for chunk in range(n_chunks):
+        for k in range(total.size):
+            total[k] += out[chunk, k]
+    for j in range(shares.size):
+        part = total[1 + j * n_slots : 1 + (j + 1) * n_slots]
+        shares[j] += part[0]
+        k = 1 + n_dims
+        for a in range(n_dims):
+            slopes[j, columns[a]] += part[1 + a]
+            for b in range(a + 1):
+                curls[j, columns[a], columns[b]] += part[k]
+                if a != b:
+                    curls[j, columns[b], columns[a]] += part[k]
+                k += 1
+    return total[0]
 
 
 @njit(fastmath=_SUMS, **_HELPER)

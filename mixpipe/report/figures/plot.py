@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from matplotlib.lines import Line2D
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import as_cells, in_unit
+from mixpipe.model.joint.inputs import as_joint_cells
+from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import FitResult
+from mixpipe.report.figures.corner import draw_corner
+from mixpipe.report.figures.joint_scene import JointScene
 from mixpipe.report.figures.mixture import density_label, draw_mixture
 from mixpipe.report.figures.style import MODEL_COLOUR, axis_label, component_style, finish, new_figure, style
 
@@ -20,7 +25,9 @@ from mixpipe.report.figures.style import MODEL_COLOUR, axis_label, component_sty
 _REACH, _NARROWEST = 4.0, 1.0 / 300.0
 
 
-def plot_fit(fit: FitResult, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Figure:
+def plot_fit(
+    fit: FitResult, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x", cov: Any = None
+) -> Figure:
     """Draw a fit.
 
     Parameters
@@ -30,18 +37,48 @@ def plot_fit(fit: FitResult, x: Any = None, err: Any = None, weights: Any = None
     x, err, weights
         The data that were fitted, as for `fit_mixture`. Without them, only the mixture is drawn.
     label : str
-        Name of the values, for the title and the axis.
+        Name of the values, for the title and the axis; the title alone for several columns.
+    cov : array_like or None
+        Covariances of the errors of several columns, instead of `err`.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        For data that do not fit to the columns of the fit, and for `cov` with a fit of one column.
     """
+    if isinstance(fit, JointFit):
+        return _draw_columns(fit, x, err, weights, cov, label)
+    if cov is not None:
+        raise ValueError("cov was given for a fit of one column; expected err")
     unit = None if fit.unit is None else str(fit.unit)
     if x is None:
         return _draw_alone(fit, label, unit)
     cells = in_unit(as_cells(x, err, weights), x, fit.unit)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
     return draw_mixture(fit, cells.x, cells.err, counts, label=label, unit=unit, bins=cells.edges)
+
+
+def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:
+    """Draw a fit of several columns, in its units."""
+    cells = None
+    if x is not None:
+        cells, units = as_joint_cells(x, err, cov, weights)
+        if cells.projections is not None:
+            raise ValueError("x has projections of the columns, which cannot be drawn; expected their values")
+        if cells.n_dims != len(fit.names) or (cells.names != fit.names and set(cells.names) == set(fit.names)):
+            raise ValueError(f"x has the columns {', '.join(cells.names)}; expected {', '.join(fit.names)}")
+        factors = np.array([_factor(given, unit) for given, unit in zip(units, fit.units, strict=True)])
+        cells = replace(cells, x=cells.x * factors, cov=cells.cov * np.outer(factors, factors))
+    words = [None if unit is None else str(unit) for unit in fit.units]
+    return draw_corner(fit, JointScene.of(fit.mixture, cells), label=label, units=words)
+
+
+def _factor(given: Any, unit: Any) -> float:
+    return 1.0 if given is None or unit is None or given == unit else float(given.to(unit))
 
 
 def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:

@@ -114,9 +114,13 @@ def transform_histogram(transform: Array, scene: Scene) -> tuple[Array, Array, t
     else:
         edges = np.linspace(0.0, 1.0, n_bins + 1)
         counts = spread(scene.weights, transform, edges)
-    expected = n_rows / n_bins
-    low, high = (binomial_quantile(q, round(n_rows), 1.0 / n_bins) / expected for q in _BAND)
-    return counts / expected, edges, (low, high)
+    return counts / (n_rows / n_bins), edges, ratio_band(n_rows, n_bins)
+
+
+def ratio_band(n_rows: float, n_bins: int) -> tuple[float, float]:
+    """The band that contains 95 % of the ratios of observed to expected rows of a correct fit, in each of the bins."""
+    low, high = (binomial_quantile(q, round(n_rows), 1.0 / n_bins) / (n_rows / n_bins) for q in _BAND)
+    return low, high
 
 
 def binomial_quantile(q: float, n: int, p: float) -> int:
@@ -130,7 +134,15 @@ def binomial_quantile(q: float, n: int, p: float) -> int:
 
 
 def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
-    ratio, edges, (low, high) = transform_histogram(transform, scene)
+    draw_ratio(axes, *transform_histogram(transform, scene))
+    axes.set_title("integral transform (PIT)", loc="left")
+    axes.set_xlabel("PIT")
+    axes.set_ylabel("rows / expected")
+
+
+def draw_ratio(axes: Axes, ratio: Array, edges: Array, band: tuple[float, float]) -> None:
+    """Draw the ratio of observed to expected rows in bins of a transform, and the band of a correct fit."""
+    low, high = band
     axes.axhspan(low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(1.0, color=MODEL_COLOUR, linewidth=0.6)
     axes.stairs(ratio, edges, color=MODEL_COLOUR, linewidth=0.9)
@@ -138,9 +150,6 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
     top = max(float(ratio.max()), high)
     spread = max(top - 1.0, 1.0 - float(ratio.min()), 1.0 - low)
     axes.set_ylim(max(0.0, 1.0 - 1.5 * spread), 1.0 + 1.5 * spread)
-    axes.set_title("integral transform (PIT)", loc="left")
-    axes.set_xlabel("PIT")
-    axes.set_ylabel("rows / expected")
 
 
 def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:

@@ -34,10 +34,11 @@ PICTURE_FORMATS: dict[str, dict[str, None]] = {
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
-WIDTH = 12.0 / 2.54  # inches: a figure of 12 cm is printed with the font sizes below unscaled
+# Inches: a figure of 12 cm, or of the 17.4 cm of a page, is printed with the font sizes below unscaled.
+WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
 _DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
-_TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across the figure
+_TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across 12 cm
 _LINE, _LEGEND_LINE, _GAP = 1.28 / 72.0, 1.65 / 72.0, 0.1  # line height per point of size; inches
 
 _RC: dict[str, Any] = {
@@ -69,9 +70,9 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.style.context(["default", _RC])
 
 
-def new_figure(height: float) -> Figure:
-    """An empty figure of the common width whose axes take `height` inches; to be called inside `style`."""
-    figure = Figure(figsize=(WIDTH, height))
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, by default of the common width, whose axes take `height` inches; to be called inside `style`."""
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
@@ -82,8 +83,9 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     The figure grows by the space that these need, so that many components or a long name do not shrink the axes. Text
     from users is never read as markup.
     """
-    title = wrap(label, _TITLE_WIDTH, _TITLE_LINES)
-    note = wrap(notes, _NOTE_WIDTH, 3)
+    wider = figure.get_figwidth() / WIDTH
+    title = wrap(label, int(wider * _TITLE_WIDTH), _TITLE_LINES)
+    note = wrap(notes, int(wider * _NOTE_WIDTH), 3)
     title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
     head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
     columns = _draw_legend(figure, handles, columns) if handles else 1

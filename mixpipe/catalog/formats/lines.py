@@ -1,0 +1,173 @@
+"""Lines of delimited text below the header: which of them are rows, and which may not be what they seem."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from mixpipe.base.errors import excerpt
+from mixpipe.base.presentation import plural
+from mixpipe.catalog.formats.arrays import MISSING_WORDS, is_number
+from mixpipe.catalog.source import Source
+
+# Marks with which rows are struck out; two dashes alone are a missing value.
+_STRIKE = re.compile(rb"%|!|//|;|--(?=\w)")
+# Rows with too few fields are mistakes if they are a smaller share than this, and otherwise how the file is written.
+_FEW = 0.2
+
+
+def split(line: str, delimiter: str) -> list[str]:
+    """The fields of a line; a blank stands for any white space."""
+    text = re.sub(r"\s+", " ", line.strip()) if delimiter == " " else line
+    return [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])]
+
+
+def is_struck_out(text: str, names: Sequence[str], delimiter: str) -> bool:
+    """Whether the text behind the marker of a comment looks like a row, rather than like a header or an explanation."""
+    fields = split(text, delimiter)
+    numbered = [str(number) for number in range(1, len(fields) + 1)]
+    return len(fields) == len(names) > 1 and fields != list(names) and fields != numbered
+
+
+class Watch:
+    """Lets rows pass, leaves out comments and repeated headers, and refuses a second table.
+
+    Doubted are rows behind a marker of comments that was not given, rows behind another mark, rows with too few fields,
+    and rows below a blank line.
+
+    Parameters
+    ----------
+    source : Source
+        The file, which collects the doubts.
+    names : sequence of str
+        Names of the columns.
+    delimiter : str
+        What stands between two fields, a blank for any white space.
+    marker : str or None
+        What comments begin with.
+    struck : sequence of int
+        Numbers of lines in front of the rows that look like rows behind the marker.
+    """
+
+    def __init__(
+        self, source: Source, names: Sequence[str], delimiter: str, marker: str | None, struck: Sequence[int] = ()
+    ) -> None:
+        self._source, self._names, self._delimiter = source, list(names), delimiter
+        self._marker = None if marker is None else marker.encode()
+        self._start, self._mark = names[0].encode(), delimiter.encode()
+        # Rows that are too short between white space are refused elsewhere.
+        self._fewest = 0 if delimiter == " " else len(names) - 1
+        self._struck, self._repeated, self._short, self._below = (_Found() for _ in range(4))
+        self._marked: dict[bytes, _Found] = {}
+        self._numeric: list[int] = []
+        self._n_rows = self._blank = self._last_short = 0
+        for number in struck:
+            self._struck.add(number)
+
+    def rows(self, lines: Iterable[bytes], first: int) -> Iterator[bytes]:
+        """The lines that are to be read; `first` is the number of the first line."""
+        is_quoted = False
+        for number, line in enumerate(lines, start=first):
+            text = line.strip()
+            if self._marker is not None and text.startswith(self._marker):
+                self._look_at_comment(number, text)
+                continue
+            # A line may end within quotes.
+            if not is_quoted and not self._look_at(number, line):
+                continue
+            if b'"' in text:
+                is_quoted ^= text.count(b'"') % 2 == 1
+            yield line
+        self._tell()
+
+    def _look_at_comment(self, number: int, text: bytes) -> None:
+        if self._source.comment is None and self._marker is not None:
+            bare = text.lstrip(self._marker).decode(errors="replace")
+            if is_struck_out(bare, self._names, self._delimiter):
+                self._struck.add(number)
+
+    def _look_at(self, number: int, line: bytes) -> bool:
+        """Note what is odd about a line; whether it is to be read."""
+        text = line.strip()
+        if not text.strip(self._mark):
+            self._blank = self._blank or number
+            return True
+        if self._blank or text.lstrip(b'"').startswith(self._start) or not self._n_rows:
+            fields = split(text.decode(errors="replace"), self._delimiter)
+            if fields == self._names:
+                self._repeated.add(number)
+                self._blank = 0
+                return False
+            self._look_below(number, fields)
+        self._n_rows += 1
+        # A row may end in another line, within quotes.
+        if line.count(self._mark) < self._fewest and line.count(b'"') % 2 == 0:
+            self._short.add(number)
+            self._last_short = self._n_rows
+        strike = _STRIKE.match(text) if text[0] in b"%!/;-" and self._source.comment is None else None
+        if strike is not None and strike[0] != self._mark:
+            self._marked.setdefault(strike[0], _Found()).add(number)
+        return True
+
+    def _look_below(self, number: int, fields: Sequence[str]) -> None:
+        """Refuse a second header below a blank line, with text wherever the first row has numbers."""
+        if not self._n_rows:
+            self._numeric = [i for i, field in enumerate(fields) if is_number(field) and field not in MISSING_WORDS]
+        elif self._blank:
+            cells = [fields[i] for i in self._numeric if i < len(fields)]
+            if cells and not any(_may_be_value(cell) for cell in cells):
+                shown = excerpt(self._delimiter.join(fields))
+                raise self._source.error(
+                    f"a second table begins in line {number}, below a blank line, with the header {shown!r}",
+                    "one table in a file; save each in a file of its own",
+                )
+            # A table has more than one row.
+            if self._n_rows > 1:
+                self._below.add(self._blank)
+        self._blank = 0
+
+    def _tell(self) -> None:
+        """Say what was found."""
+        doubt, path = self._source.doubt, self._source.path
+        if self._struck.count:
+            rows = plural(self._struck.count, "row")
+            doubt(f"{path}: {rows} left out as commented out with {(self._marker or b'').decode()}, {self._struck}")
+        if self._repeated.count:
+            doubt(
+                f"{path}: the header is repeated in {plural(self._repeated.count, 'line')}, {self._repeated}: "
+                "were files joined? These lines are left out"
+            )
+        if self._below.count:
+            lines = plural(self._below.count, "blank line")
+            doubt(f"{path}: rows follow {lines}, {self._below}: is that another table? If so, save it in another file")
+        # A file that was cut short ends within a row.
+        if self._short.count and (self._short.count < _FEW * self._n_rows or self._last_short == self._n_rows > 1):
+            doubt(
+                f"{path}: {plural(self._short.count, 'row')} with fewer fields than the header, {self._short}: is the "
+                "file cut short? Cells at the end of these are taken as missing"
+            )
+        for mark, found in self._marked.items():
+            if 2 * found.count < self._n_rows:
+                doubt(
+                    f"{path}: {plural(found.count, 'row')} beginning with {mark.decode()}, {found}, used like the "
+                    "others: if they are struck out, `comment` leaves them out"
+                )
+
+
+class _Found:
+    """The number of lines of a kind, and which is the first."""
+
+    def __init__(self) -> None:
+        self.count = self.first = 0
+
+    def add(self, number: int) -> None:
+        self.count, self.first = self.count + 1, self.first or number
+
+    def __str__(self) -> str:
+        return f"the first in line {self.first}"
+
+
+def _may_be_value(cell: str) -> bool:
+    """Whether a cell may stand in a column of numbers: a number, a limit, or a word for a missing value."""
+    return cell in MISSING_WORDS or is_number(cell.lstrip("<>~").replace(",", "."))

@@ -1,0 +1,102 @@
+"""Numbers that stand for a missing value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+# Nines, a large power of ten, the ends of what integers and single precision hold.
+_SENTINEL = re.compile(r"-?9+(?:\.9+)?|-?1e\+?\d\d|-32768|-?2\.147484e\+09|-?3\.402823e\+38")
+
+# One that occurs once has to have two nines, or to be the only negative number.
+_TWO_NINES = re.compile(r"-?(?:99+(?:\.9+)?|9\.9+)")
+
+# A number repeats suspiciously if it is among the last few values at an end of a column that has many values, most of
+# which occur once.
+_AT_END, _FEW_VALUES, _MOSTLY, _OFTEN, _OFTEN_SHARE = 3, 20, 0.8, 3, 0.01
+# Values at either end that may be written with nines.
+_FURTHEST = 20
+
+
+def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
+    """Values that stand for a missing one: written with nines or often the same, repeated, and far from the others.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        A column or a sample of it, NaN where a value is missing.
+    once : bool
+        Whether to include those with nines that occur once and are farther from the others than these are apart.
+
+    Examples
+    --------
+    >>> find_sentinels(np.array([3.1, -999.0, 2.9, -999.0, 3.3]))
+    [-999.0]
+    >>> find_sentinels(np.array([97.0, 98.0, 99.0, 99.0, 96.0]))
+    []
+    >>> find_sentinels(np.array([3.1, -99.0, 2.9, 3.3, 3.2]), once=True)
+    [-99.0]
+    """
+    finite = numbers[np.isfinite(numbers)]
+    if not _may_have_some(finite):
+        return []
+    values, counts = np.unique(finite, return_counts=True)
+    # In single precision -99.9 is -99.9000015.
+    written = [i for i in _ends(values.size, _FURTHEST) if _SENTINEL.fullmatch(f"{values[i]:.7g}")]
+    suspects = [i for i in written if counts[i] > 1]
+    single = [i for i in written if once and counts[i] == 1]
+    # Any number that repeats at an end of other numbers, most of which do not repeat.
+    if values.size > _FEW_VALUES and np.mean(counts == 1) > _MOSTLY:
+        often = max(_OFTEN, _OFTEN_SHARE * finite.size)
+        suspects = sorted({*suspects, *(i for i in _ends(values.size, _AT_END) if counts[i] >= often)})
+    rest = np.delete(np.arange(values.size), sorted({*suspects, *single}))
+    if not (suspects or single) or rest.size == 0:
+        return []
+    low, high = float(values[rest[0]]), float(values[rest[-1]])
+    # As far from all others as half of these are from each other.
+    others = finite[np.isin(finite, values[rest])]
+    least = max(1e-3 * max(abs(low), abs(high)), 1e-300)
+    far = max(float(np.subtract(*np.percentile(others, [75, 25]))), least)
+    found = [i for i in suspects if values[i] < low - far or values[i] > high + far]
+    for i in single:
+        is_written = _TWO_NINES.fullmatch(f"{values[i]:.7g}") is not None or values[i] < 0.0 <= low
+        if rest.size > _AT_END and is_written and max(low - values[i], values[i] - high) > max(high - low, least):
+            found.append(i)
+    return [float(f"{values[i]:.7g}") for i in sorted(found)]
+
+
+def _ends(size: int, most: int) -> list[int]:
+    """Indices of the first and of the last few of some values."""
+    return sorted({*range(min(most, size)), *range(max(size - most, 0), size)})
+
+
+def _may_have_some(finite: Numbers) -> bool:
+    """Whether any of the last few values at either end repeats or is written with nines, without sorting all."""
+    for end in (np.min, np.max):
+        rest = finite
+        for _ in range(_AT_END):
+            if not rest.size:
+                break
+            others = rest[rest != end(rest)]
+            if rest.size - others.size > 1 or _SENTINEL.fullmatch(f"{end(rest):.7g}"):
+                return True
+            rest = others
+    return False
+
+
+def are_sentinels(numbers: Numbers, sentinels: Sequence[float]) -> NDArray[np.bool_]:
+    """Where numbers are one of these sentinels."""
+    found = np.zeros(numbers.size, dtype=bool)
+    for value in sentinels:
+        found |= _same(numbers, value)
+    return found
+
+
+def _same(numbers: Numbers, value: float) -> NDArray[np.bool_]:
+    """Where a number is this one, be it in single precision."""
+    return np.asarray(np.isclose(numbers, value, rtol=1e-6, atol=0.0))

@@ -1,0 +1,216 @@
+"""Lines of delimited text that are not what they seem: read as an expert reads them, or doubted or refused in words."""
+
+import numpy as np
+import pytest
+
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog import read_catalog
+from mixpipe.catalog.reading import read_blocks
+from tests.catalog.test_files_people_have import MASS, NAMES, doubts, is_right, rows, write
+
+HEADER = "name,mass,e_mass"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "# {k}: {name}",
+        "# {k}. {name}",
+        "# ({k}) {name}",
+        "# Column {k}: {name}",
+        "# col{k} = {name}",
+        "#COL{k} - {name}",
+    ],
+)
+def test_columns_that_are_numbered_by_hand(tmp_path, form):
+    head = [form.format(k=k, name=name) for k, name in enumerate(("name", "mass [Msun]", "e_mass [Msun]"), start=1)]
+    table = read_catalog(write(tmp_path / "t.dat", "# My stars", *head, *rows()))
+    assert table.colnames == ["name", "mass", "e_mass"]
+    assert is_right(table)
+    assert str(table["mass"].unit) == "solMass"
+
+
+@pytest.mark.parametrize("mark", ["%", "!", "//", ";", "\\", "%%", "#!"])
+def test_names_behind_another_mark(tmp_path, mark):
+    table = read_catalog(write(tmp_path / "t.dat", f"{mark} name mass e_mass", *rows()))
+    assert table.colnames == ["name", "mass", "e_mass"]
+    assert is_right(table)
+    assert doubts(table) == []
+
+
+def test_words_of_an_explanation_are_no_names(tmp_path):
+    with pytest.raises(CatalogError, match="no header line: the first line looks like a row"):
+        read_catalog(write(tmp_path / "t.dat", "# mass = M", "# column 3: errors", *rows()))
+
+
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_rows_behind_several_hashes_and_right_below_the_names(tmp_path, separator):
+    lines = rows(separator)
+    lines[0], lines[4] = f"# {lines[0]}", f"## {lines[4]}"
+    table = read_catalog(write(tmp_path / "t.dat", f"# {separator.join(('name', 'mass', 'e_mass'))}", *lines))
+    assert table["name"].tolist() == [name for i, name in enumerate(NAMES) if i not in (0, 4)]
+    assert doubts(table) == [f"{tmp_path}/t.dat: 2 rows left out as commented out with #, the first in line 2"]
+
+
+def test_numbers_of_columns_and_names_again_are_not_rows(tmp_path):
+    lines = rows()
+    table = read_catalog(
+        write(tmp_path / "t.dat", "# name mass e_mass", "# 1 2 3", *lines[:6], "# name mass e_mass", *lines[6:])
+    )
+    assert is_right(table)
+    assert doubts(table) == []
+
+
+@pytest.mark.parametrize("mark", ["%", "!", "//", ";", "--"])
+def test_rows_behind_another_mark_are_doubted(tmp_path, mark):
+    lines = rows(",")
+    lines[3], lines[7] = mark + lines[3], mark + lines[7]
+    path = write(tmp_path / "t.csv", HEADER, *lines)
+    table = read_catalog(path)
+    assert len(table) == len(MASS)
+    (said,) = doubts(table)
+    assert f"2 rows beginning with {mark}, the first in line 5, used like the others" in said
+    assert "`comment` leaves them out" in said
+    told = read_catalog(path, comment=mark)
+    assert (len(told), doubts(told)) == (len(MASS) - 2, [])
+
+
+def test_two_dashes_alone_and_negative_numbers_strike_nothing_out(tmp_path):
+    lines = rows(",")
+    lines[3], lines[7] = lines[3].replace(NAMES[3], "--"), lines[7].replace(NAMES[7], "-7")
+    assert doubts(read_catalog(write(tmp_path / "t.csv", HEADER, *lines))) == []
+
+
+@pytest.mark.parametrize(
+    ("separator", "second"),
+    [
+        (",", "id,period,e_period"),
+        (",", "id,period"),
+        (",", "id,period,e_period,n"),
+        (" ", "id period e_period"),
+        ("\t", "id\tperiod\te_period"),
+    ],
+)
+@pytest.mark.parametrize("blank", [[""], ["", ""], ["", "# Table 2"]])
+def test_a_second_table_is_refused_with_its_line(tmp_path, separator, second, blank):
+    first = [separator.join(("name", "mass", "e_mass")), *rows(separator)]
+    below = [separator.join(("P1", "10.5", "0.5", "4")[: len(second.split(separator))])] * 5
+    with pytest.raises(CatalogError) as error:
+        read_catalog(write(tmp_path / "t.dat", *first, *blank, second, *below))
+    assert error.value.what == (
+        f"a second table begins in line {len(first) + len(blank) + 1}, below a blank line, with the header {second!r}"
+    )
+    assert error.value.expected == "one table in a file; save each in a file of its own"
+
+
+def test_a_second_table_below_a_line_of_commas(tmp_path):
+    with pytest.raises(CatalogError, match="a second table begins in line 15"):
+        read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), ",,", "id,period,e_period", "P1,10.5,0.5"))
+
+
+@pytest.mark.parametrize("blank", [[], [""]])
+def test_headers_of_files_that_were_joined_are_left_out(tmp_path, blank):
+    lines = rows(",")
+    path = write(tmp_path / "t.csv", HEADER, *lines[:5], *blank, HEADER, *lines[5:])
+    table = read_catalog(path)
+    assert is_right(table)
+    (said,) = doubts(table)
+    assert f"the header is repeated in 1 line, the first in line {7 + len(blank)}: were files joined?" in said
+    blocks = list(read_blocks(path, rows=4))
+    assert sum(map(len, blocks)) == len(MASS)
+    assert doubts(blocks[0]) == [said]
+
+
+def test_rows_below_a_blank_line_are_doubted(tmp_path):
+    lines = rows(",")
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines[:5], "", *lines[5:], "", ""))
+    assert is_right(table)
+    assert doubts(table) == [
+        f"{tmp_path}/t.csv: rows follow 1 blank line, the first in line 7: is that another table? If so, save it in "
+        "another file"
+    ]
+
+
+def test_a_row_of_missing_values_below_a_blank_line_is_no_header(tmp_path):
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), "", "S012,--,...", "S013,<3.5,"))
+    assert len(table) == len(MASS) + 2
+
+
+@pytest.mark.parametrize("last", ["S012,5", "S012", "S012,5.5"])
+def test_a_file_that_ends_within_a_row_is_doubted(tmp_path, last):
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), last))
+    assert np.flatnonzero(table["e_mass"].mask).tolist() == [12]
+    (said,) = doubts(table)
+    assert "1 row with fewer fields than the header, the first in line 14: is the file cut short?" in said
+
+
+def test_files_without_delimiters_at_the_end_of_rows_are_not_doubted(tmp_path):
+    lines = [f"{line}," for line in rows(",")]
+    lines[::2] = [f"{line}seen" for line in lines[::2]]
+    lines[1::2] = [line.removesuffix(",") for line in lines[1::2]]
+    table = read_catalog(write(tmp_path / "t.csv", f"{HEADER},remark", *lines, "S012,5.500,0.100,"))
+    assert doubts(table) == []
+
+
+def test_quotes_over_lines_hide_what_looks_odd(tmp_path):
+    text = '"a note\n\n% of the kind\nname,mass,e_mass"'
+    lines = rows(",")
+    lines[2] = lines[2].replace(NAMES[2], text)
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
+    assert is_right(table)
+    assert doubts(table) == []
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"'])
+def test_the_first_line_for_excel(tmp_path, first):
+    assert is_right(read_catalog(write(tmp_path / "t.csv", first, HEADER.replace(",", ";"), *rows(";"))))
+
+
+def test_a_tab_in_the_first_line_for_excel(tmp_path):
+    assert is_right(read_catalog(write(tmp_path / "t.csv", "sep=\t", HEADER.replace(",", "\t"), *rows("\t"))))
+
+
+def test_a_table_without_header_and_with_decimal_commas_is_refused(tmp_path):
+    with pytest.raises(CatalogError, match="no header line: the first line looks like a row, 'S000;9,077;0,182'"):
+        read_catalog(write(tmp_path / "t.csv", *(line.replace(".", ",") for line in rows(";"))))
+
+
+@pytest.mark.parametrize("types", ["10S\t8.3N\t8N", "4s\t8n\t8n", "S\tN>\tN>"])
+def test_types_of_rdb_in_other_spellings(tmp_path, types):
+    assert is_right(read_catalog(write(tmp_path / "t.rdb", HEADER.replace(",", "\t"), types, *rows("\t"))))
+
+
+def test_a_blank_line_of_units_above_the_dashes_of_vizier(tmp_path):
+    table = read_catalog(write(tmp_path / "t.tsv", "name\tmass\te_mass", "", "----\t-----\t-----", *rows("\t")))
+    assert is_right(table)
+    assert doubts(table) == []
+
+
+def test_a_comment_that_says_that_the_query_was_cut_short(tmp_path):
+    head = ["#INFO\tQUERY_STATUS=OVERFLOW\ttruncated to 12 rows", "name\tmass\te_mass"]
+    (said,) = doubts(read_catalog(write(tmp_path / "t.tsv", *head, *rows("\t"))))
+    assert "the table is cut short: the query reached its limit of rows (OVERFLOW) (truncated to 12 rows)" in said
+    with pytest.raises(CatalogError, match=r"the query ended with status ERROR \(timeout\)"):
+        read_catalog(write(tmp_path / "t.tsv", "# QUERY_STATUS = ERROR timeout", *head[1:], *rows("\t")))
+
+
+@pytest.mark.parametrize("word", ["----", ".....", ".", "\u2014", "none", r"\ldots", "-nan(ind)"])
+def test_more_words_for_a_missing_value(tmp_path, word):
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *rows(",", r3=word)))
+    assert np.flatnonzero(table["mass"].mask).tolist() == [3]
+    assert table["mass"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("start", "what", "expected"),
+    [
+        ('[{"mass": 1.5}]', "the file is JSON", "the table itself"),
+        ("\ufeffname,mass", "the file is text in UTF-16", "the table itself in UTF-8"),
+    ],
+)
+def test_files_that_are_no_tables_are_named(tmp_path, start, what, expected):
+    encoding = "utf-16-le" if start.startswith("\ufeff") else "utf-8"
+    with pytest.raises(CatalogError) as error:
+        read_catalog(write(tmp_path / "t.csv", start, *rows(","), encoding=encoding))
+    assert error.value.what == what
+    assert error.value.expected.startswith(expected)
