@@ -236,3 +236,11 @@ def test_rows_that_sum_up_the_others_are_doubted(tmp_path):
 def test_a_header_with_another_delimiter_than_the_rows_is_refused(tmp_path, header):
     with pytest.raises(CatalogError, match=r"no row has the delimiter .*, which cuts the header into 3 names"):
         read_catalog(write(tmp_path / "t.csv", header, *rows(",")))
+
+
+def test_marks_of_inches_are_no_quotes(tmp_path):
+    lines = rows(",")
+    lines[2] = lines[2].replace(NAMES[2], '5" ap')
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
+    assert is_right(table)
+    assert doubts(table) == []

@@ -81,13 +81,13 @@ class Watch:
                 continue
             self._is_delimited = self._is_delimited or self._mark in line
             # A line may end within quotes.
-            if is_quoted:
+            was_quoted = is_quoted
+            is_quoted = _ends_quoted(line, self._mark, is_quoted) if b'"' in line else is_quoted
+            if was_quoted:
                 if text and 0 < self._fewest == text.count(self._mark):
                     self._quoted.add(number)
-            elif not self._look_at(number, line):
+            elif not self._look_at(number, line, is_quoted):
                 continue
-            if b'"' in text:
-                is_quoted ^= text.count(b'"') % 2 == 1
             yield line
         self._tell()
 
@@ -97,8 +97,8 @@ class Watch:
             if is_struck_out(bare, self._names, self._delimiter):
                 self._struck.add(number)
 
-    def _look_at(self, number: int, line: bytes) -> bool:
-        """Note what is odd about a line; whether it is to be read."""
+    def _look_at(self, number: int, line: bytes, is_open: bool) -> bool:
+        """Note what is odd about a line, which may end within quotes; whether it is to be read."""
         text = line.strip()
         if not text.strip(self._mark):
             self._blank = self._blank or number
@@ -112,8 +112,8 @@ class Watch:
             self._look_below(number, fields)
         self._n_rows += 1
         self._last_rows.append((number, text))
-        # A row may end in another line, within quotes.
-        if line.count(self._mark) < self._fewest and line.count(b'"') % 2 == 0:
+        # A row may go on in the next line, within quotes.
+        if line.count(self._mark) < self._fewest and not is_open:
             self._short.add(number)
             self._last_short = self._n_rows
         strike = _STRIKE.match(text) if text[0] in b"%!/;-" and self._source.comment is None else None
@@ -195,6 +195,27 @@ class _Found:
 
     def __str__(self) -> str:
         return f"the first in line {self.first}"
+
+
+def _ends_quoted(line: bytes, mark: bytes, inside: bool) -> bool:
+    """Whether a line ends within quotes; only at the begin of a field does a quote open any.
+
+    >>> [_ends_quoted(line, b",", False) for line in (b'a,"b', b'a,"b""c"', b'a,5" b', b'"a" "b,')]
+    [True, False, False, False]
+    """
+    begins, closed = not inside, False
+    for letter in line.decode("latin-1"):
+        if inside:
+            inside, closed = letter != '"', letter == '"'
+        elif letter == '"' and (begins or closed):
+            inside, begins, closed = True, False, False
+        elif letter.encode("latin-1") == mark:
+            begins, closed = True, False
+        elif not letter.isspace():
+            begins = closed = False
+        else:
+            closed = False
+    return inside
 
 
 def _may_be_value(cell: str) -> bool:
