@@ -97,6 +97,16 @@ def test_marks_of_missing_values_are_numbers(tmp_path, mark, null):
     assert str(table["FeH"].unit) == "dex"
 
 
+@pytest.mark.parametrize("word", ["...", "---", "--", "....", "-"])
+@pytest.mark.parametrize("mark", ["", "?", "?=-9.99"])
+def test_dots_and_dashes_in_machine_readable_tables_are_missing(tmp_path, mark, word):
+    lines = fixed(word)
+    lines[4] = lines[4].replace(f"{MASS[4] - 4.0:6.3f}", "      ")
+    table = read_catalog(write(tmp_path / "mrt.txt", "Title: T", *described(mark), *lines))
+    assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 4, 9]
+    assert table["FeH"].dtype == np.float64
+
+
 def test_a_mark_of_missing_values_in_the_next_line_of_the_explanation(tmp_path):
     lines = described("")
     lines.insert(6, " " * 32 + "?=-9.99 in units of the Sun")

@@ -252,10 +252,11 @@ def _machine_readable(source: Source, text: str) -> Table:
     end = rules[-1].end() if rules else 0
     header, nulls = _without_order_signs(text[:end])
     _doubt_fixed_rows(source, header, text[end:], text.count("\n", 0, end) if described else 0)
+    missing = [(word, "0") for word in MISSING_WORDS if not re.search(r"\w", word)]
     try:
-        table = text_tables.read(header + text[end:], format="mrt")
+        table = text_tables.read(header + text[end:], format="mrt", fill_values=missing)
     except text_tables.InconsistentTableError:
-        table = text_tables.read(header + text[end:], format="cds")
+        table = text_tables.read(header + text[end:], format="cds", fill_values=missing)
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
