@@ -101,7 +101,7 @@ def run_em(
 class Climb:
     """L-BFGS in the coordinates of one chart, one step at a time."""
 
-    def __init__(self, likelihood: Passes, start: Ascent, structure: str) -> None:
+    def __init__(self, likelihood: Passes, start: Ascent, structure: str, *, is_sample: bool = False) -> None:
         self._likelihood = likelihood
         self._metric: tuple[Array, Array] | None = None
         self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
@@ -110,6 +110,7 @@ class Climb:
         if not self.chart.is_exact:
             # The origin differs from the start where that is singular.
             self.at = self.chart.point(self.theta)
+        if is_sample or not self.chart.is_exact:
             self.sums = likelihood.sums(self.at)
         self.gradient = self.chart.gradient(self.theta, self.at, self.sums)
         self._steps, self._changes = np.empty((2, _MEMORY, self.theta.size))
@@ -260,8 +261,7 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
 
 def approach(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, n_steps: int) -> Ascent:
     """As `finish_from` with a few steps, which need not suffice."""
-    start = Ascent(ascent.at, likelihood.sums(ascent.at))
-    climb = follow(searched, likelihood, start, structure, n_steps, _POLISHED_ON_ALL)
+    climb = follow(searched, likelihood, ascent, structure, n_steps, _POLISHED_ON_ALL, is_sample=True)
     end = climb.ascent
     is_maximum = climb.promised < TOLERANCE and not _ways_out(likelihood, end.at, end.sums)
     return Ascent(end.at, end.sums, is_maximum, climb.promised)
@@ -275,6 +275,7 @@ def follow(
     n_steps: int,
     least_gain: float,
     goal: float = -math.inf,
+    is_sample: bool = False,
 ) -> Climb:
     """Steps of L-BFGS that begin with the curvature of a sample of the rows.
 
@@ -291,8 +292,10 @@ def follow(
         Gain in nats below which steps end.
     goal : float
         Steps end, too, where they promise too little to come to this log-likelihood.
+    is_sample : bool
+        Whether the sums of the start are those of the sample.
     """
-    climb = Climb(likelihood, ascent, structure)
+    climb = Climb(likelihood, ascent, structure, is_sample=is_sample)
     if climb.chart.n_coordinates <= MAX_CURVED:
         factor = likelihood.n_data / searched.n_data
         near = searched.sums(climb.at)

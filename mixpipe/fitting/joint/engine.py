@@ -28,6 +28,8 @@ from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
 
 # Steps over all rows after which a fit that will not be chosen is left as it is.
 _FEW_STEPS = 3
+# Nats that such a fit may lack of the best by BIC, and still be climbed on from.
+_HOPE = 10.0
 
 
 def _likelihood(problem: JointProblem) -> Likelihood:
@@ -89,23 +91,14 @@ def _finished_together(rows: StreamLikelihood, ascents: list[Ascent], structure:
     """
     tasks = [partial(_near, searched=rows.sample, ascent=ascent, structure=structure) for ascent in ascents]
     near = together(rows, tasks)
-    values = [
-        bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) - 2.0 * _hope(end)
-        for end in near
-    ]
-    best = min(value + 2.0 * _hope(end) for value, end in zip(values, near, strict=True))
-    open_ = [k for k, end in enumerate(near) if not end.converged and values[k] <= best]
+    values = [bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) for end in near]
+    open_ = [k for k, end in enumerate(near) if not end.converged and values[k] < min(values) + 2.0 * _HOPE]
     ends = together(
         rows, [partial(_to_the_end, searched=rows.sample, ascent=near[k], structure=structure) for k in open_]
     )
     for k, end in zip(open_, ends, strict=True):
         near[k] = end
     return near
-
-
-def _hope(end: Ascent) -> float:
-    """Nats that a climb may still gain, generously."""
-    return 0.0 if end.converged else 10.0 + 10.0 * end.remaining_gain
 
 
 class JointEngine:
