@@ -21,6 +21,7 @@ from mixpipe.fitting.joint.stream import StreamLikelihood, together
 from mixpipe.fitting.joint.structure import n_params
 from mixpipe.fitting.joint_problem import JointProblem, check_observed
 from mixpipe.model.criteria import bic
+from mixpipe.model.joint.blocks import Parameters, Sums
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
@@ -98,7 +99,21 @@ def _finished_together(rows: StreamLikelihood, ascents: list[Ascent], structure:
     )
     for k, end in zip(open_, ends, strict=True):
         near[k] = end
+    for k in range(1, len(near)):
+        if near[k].at.n_components == near[k - 1].at.n_components + 1 and near[k].loglik < near[k - 1].loglik:
+            near[k] = _doubled(near[k - 1])
     return near
+
+
+def _doubled(end: Ascent) -> Ascent:
+    """The same mixture with its heaviest component split into two equal halves."""
+    at, sums = end.at, end.sums
+    j = int(np.argmax(at.weights))
+    order = np.append(np.arange(at.n_components), j)
+    share = np.where(order == j, 0.5, 1.0)
+    halves = Parameters(at.weights[order] * share, at.means[order], at.covariances[order])
+    rows = (sums.q[order] * share, sums.slopes[order] * share[:, None], sums.curls[order] * share[:, None, None])
+    return Ascent(halves, Sums(sums.loglik, *rows), False, end.remaining_gain)
 
 
 class JointEngine:
