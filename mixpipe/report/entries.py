@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.intervals import of_few_rows
-from mixpipe.assess.joint_quality import JointQuality
-from mixpipe.model.joint.results import JointFit
 from mixpipe.report.numbers import missing, significant
+
+if TYPE_CHECKING:
+    from mixpipe.assess.joint_transforms import JointQuality
+    from mixpipe.model.joint.results import JointFit
 
 # Parameters that have the unit of their column.
 _WORDS = ("mean", "sigma")

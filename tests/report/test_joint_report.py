@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.mixture import Mixture
 from mixpipe.report.entries import JointEntry, Rows

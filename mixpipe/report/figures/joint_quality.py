@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.presentation import count
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import Array
