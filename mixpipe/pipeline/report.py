@@ -41,6 +41,9 @@ from mixpipe.results.tables import (
 # What is told of the columns of a joint fit where it is not the default.
 _OF_COLUMNS = ("error_kind", "error_scale", "error_floor", "sigma_floor", "transform", "unit", "file_unit")
 
+# Folder of the comparison of joint fits, in that of the columns.
+_JOINT = "joint"
+
 # Points of the mixture of a tabulated density.
 _POINTS = 600
 
@@ -300,7 +303,13 @@ def _change(summary: Path) -> ReleaseChange:
     table, components = read_comparison(summary)
     place = table.iloc[0]
     return ReleaseChange(
-        place["catalog"], place["old"], place["new"], table, components, summary.with_name("overlay.svg")
+        place["catalog"],
+        place["old"],
+        place["new"],
+        table,
+        components,
+        summary.with_name("overlay.svg"),
+        of_joints=summary.parent.name == _JOINT,
     )
 
 

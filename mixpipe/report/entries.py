@@ -357,6 +357,8 @@ class ReleaseChange:
         Tables as in summary.csv and components.csv of the comparison.
     overlay : Path
         The figure, as an SVG or PNG file.
+    of_joints : bool
+        Whether the fits are those of several columns.
     """
 
     catalog: str
@@ -365,11 +367,12 @@ class ReleaseChange:
     summary: pd.DataFrame
     components: pd.DataFrame
     overlay: Path
+    of_joints: bool = False
 
     @property
     def label(self) -> str:
         """``catalog: old → new``."""
-        return f"{self.catalog}: {self.old} → {self.new}"
+        return f"{self.catalog}: {self.old} → {self.new}{', joint fits' if self.of_joints else ''}"
 
     @property
     def verdicts(self) -> dict[str, int]:
