@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mixpipe.base.files import write_file
 from mixpipe.catalog.formats.arrays import parse_unit
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import load_record
+from mixpipe.results.record import JointRecord, Record, load_record
 
 # Columns in the unit of the values; the others are numbers.
 _WITH_UNIT = ("value", "err", "true_mean", "true_unc")
@@ -44,8 +44,8 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
     source = pq.ParquetFile(members)
     dtype = _record_type(source)
     empty = Table(np.empty(0, dtype=dtype.newbyteorder("=")))
-    for name in _WITH_UNIT:
-        unit = parse_unit(record.unit)
+    for name, given in _units(record).items():
+        unit = parse_unit(given)
         if name in empty.colnames and unit is not None:
             empty[name].unit = unit
     # A header has no other letters, and a key may have any name.
@@ -70,6 +70,14 @@ def write_fits_members(code: str, fit: str, members: str, table: str) -> None:
             stream.write(b"\0" * (-n_bytes % _FITS_RECORD))
 
     write_file(Path(table), write)
+
+
+def _units(record: Record) -> dict[str, str | None]:
+    """The units of the columns that have one."""
+    if not isinstance(record, JointRecord):
+        return dict.fromkeys(_WITH_UNIT, record.unit)
+    units = dict(zip(record.names, record.units, strict=True))
+    return {f"{word}_{name}": unit for word in _WITH_UNIT for name, unit in units.items()}
 
 
 def _batches(source: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

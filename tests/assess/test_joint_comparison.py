@@ -365,6 +365,7 @@ def test_joint_fits_of_a_release_share_a_false_discovery_rate(releases):
     judged = judge_release(compared)
     assert [each.test.n_columns for each in judged] == [2, 2]
     assert judged[1].test.pvalue_release == pytest.approx(2.0 * compared[1].pvalue)
+    assert "over 2 joint fits" in judged[1].judgement.evidence
 
 
 def test_the_same_rows_have_not_changed(releases):

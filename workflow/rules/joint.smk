@@ -88,3 +88,31 @@ rule joint_figures:
         "drawing {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:
         "../scripts/joint_figures.py"
+
+
+rule joint_export:
+    input:
+        fit=f"{FOLDER}/fit.json",
+        members=f"{FOLDER}/members.parquet",
+    output:
+        table=f"{FOLDER}/members.fits",
+    log:
+        f"{LOGS}/members/{{catalog}}/{{release}}/{{column}}.log",
+    benchmark:
+        f"{BENCHMARKS}/members/{{catalog}}/{{release}}/{{column}}.tsv"
+    wildcard_constraints:
+        **OF_JOINTS,
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        abreast=1,
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, input, attempt: attempt
+        * (10 + int(0.1 * input.size_mb)),
+    params:
+        code=code_hash("members"),
+    message:
+        "writing the members of {wildcards.catalog} {wildcards.release} {wildcards.column}"
+    script:
+        "../scripts/members.py"

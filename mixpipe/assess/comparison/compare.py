@@ -257,7 +257,7 @@ def judge_release(comparisons: Sequence[Comparison]) -> list[Comparison]:
     adjusted = adjusted_pvalues([each.pvalue for each in comparisons])
     n_columns = sum(map(math.isfinite, adjusted))
     return [
-        replace(each, test=ColumnTest(each.pvalue, pvalue, n_columns))
+        replace(each, test=replace(each.test, pvalue_release=pvalue, n_columns=n_columns))
         for each, pvalue in zip(comparisons, adjusted, strict=True)
     ]
 

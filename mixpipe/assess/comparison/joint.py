@@ -104,7 +104,7 @@ def compare_joint_fits(
         delta_bic_old=delta_bic_old,
         gain=gain,
         distance=joint_total_variation(_resolved(old.fit), _resolved(new.fit)),
-        test=ColumnTest(test.pvalue, test.pvalue),
+        test=ColumnTest(test.pvalue, test.pvalue, noun="joint fits"),
         unc_ratio=test.unc_ratio,
         rows=_account(old, new, pairs, common, revised),
         remarks=tuple(found),

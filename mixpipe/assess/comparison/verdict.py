@@ -79,11 +79,14 @@ class ColumnTest:
         The p-value adjusted for all columns that were compared, which decides; that of the column if it is alone.
     n_columns : int
         Number of these columns.
+    noun : str
+        What they are called.
     """
 
     pvalue: float
     pvalue_release: float
     n_columns: int = 1
+    noun: str = "columns"
 
     @property
     def is_known(self) -> bool:
@@ -99,7 +102,7 @@ class ColumnTest:
         """The p-values in words."""
         if not self.is_known:
             return "no p-value"
-        over = f" ({self.pvalue_release:.2g} over {self.n_columns} columns)" if self.n_columns > 1 else ""
+        over = f" ({self.pvalue_release:.2g} over {self.n_columns} {self.noun})" if self.n_columns > 1 else ""
         return f"p = {self.pvalue:.2g}{over}"
 
 

@@ -19,6 +19,7 @@ from mixpipe.catalog.recognition import Measurement, find_measurements, is_ident
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
+from mixpipe.cli.init.joints import suggest_joints
 from mixpipe.cli.init.samples import (
     FitsTables,
     Numbers,
@@ -172,11 +173,14 @@ class _Catalog:
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             way_out = "; `missing` lists texts that stand for no value" if texts else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
+        correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
             group=self.group,
             lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
             note=note,
             fitted=fitted,
+            correlated=correlated,
+            customary=customary,
             left_out={reason: listed for reason, listed in entries.items() if listed},
             not_fitted={} if self.asked else self._rest(found, [*others.items()], numbers, densities, spoilt),
         )

@@ -153,7 +153,7 @@ def _heading(panel: JointPanel) -> str:
         parts += [f"{rows.n_revised:,.0f} revised"] * (rows.n_revised > 0)
     n_dims = len(panel.units)
     if n_dims > _MOST_COLUMNS:
-        parts.append(f"the {_MOST_COLUMNS} of {n_dims} columns that changed most")
+        parts.append(f"{_MOST_COLUMNS} of {n_dims} columns")
     name = wrap(panel.label, _WIDTH - len(comparison.verdict) - 2, 1)
     return "\n".join(
         [
