@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from mixpipe.assess.joint import bootstrap_columns, likelihood_ratio_of_columns
-from mixpipe.assess.joint_quality import JointQuality, Transforms, assess_columns, intervals_of_columns
+from mixpipe.assess.joint_quality import assess_columns, intervals_of_columns
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.doubts import file_doubts
