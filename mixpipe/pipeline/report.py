@@ -298,7 +298,14 @@ def _change(summary: Path) -> ReleaseChange:
     table, components = read_comparison(summary)
     place = table.iloc[0]
     return ReleaseChange(
-        place["catalog"], place["old"], place["new"], table, components, summary.with_name("overlay.svg")
+        place["catalog"],
+        place["old"],
+        place["new"],
+        table,
+        components,
+        summary.with_name("overlay.svg"),
+        # Beside this folder there are only others whose names say what became what.
+        is_joint=summary.parent.name == "joint",
     )
 
 

@@ -355,6 +355,8 @@ class ReleaseChange:
         Tables as in summary.csv and components.csv of the comparison.
     overlay : Path
         The figure, as an SVG or PNG file.
+    is_joint : bool
+        Whether it is that of the joint fits, which are compared separately.
     """
 
     catalog: str
@@ -363,11 +365,12 @@ class ReleaseChange:
     summary: pd.DataFrame
     components: pd.DataFrame
     overlay: Path
+    is_joint: bool = False
 
     @property
     def label(self) -> str:
-        """``catalog: old → new``."""
-        return f"{self.catalog}: {self.old} → {self.new}"
+        """``catalog: old → new``, and that these are the joint fits."""
+        return f"{self.catalog}: {self.old} → {self.new}" + (", joint fits" if self.is_joint else "")
 
     @property
     def verdicts(self) -> dict[str, int]:

@@ -173,9 +173,9 @@ def package(tmp_path, monkeypatch) -> Path:
     ("edited", "stages"),
     [
         ("catalog/formats/fits.py", {"ingest", "fit", "densities", "joint"}),
-        ("fitting/gaussian/search.py", {"fit", "joint", "compare"}),
+        ("fitting/gaussian/search.py", {"fit", "joint", "compare", "joint_compare"}),
         ("fitting/kernels/grids.py", {"densities"}),
-        ("report/figures/mixture.py", {"figures", "density_figure", "compare"}),
+        ("report/figures/mixture.py", {"figures", "density_figure", "compare", "joint_compare"}),
         ("report/figures/densities.py", {"density_figure"}),
         ("report/templates/report.html.j2", {"report"}),
         ("pipeline/account.py", {"account"}),
