@@ -23,6 +23,7 @@ from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.pipeline.joint import fit_columns_of, write_joint
 from mixpipe.pipeline.joint_compare import compare_joint_fits, compare_stored_joint, read_stored_joint
 from mixpipe.pipeline.plan.texts import JOINT_FILES, JointPlan
+from mixpipe.pipeline.report import render_report
 from mixpipe.results import tables
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import load_record
@@ -235,6 +236,17 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     again = compare(sides, tmp_path / "two")
     for name, path in paths.items():
         assert path.read_bytes() == again[name].read_bytes(), name
+
+
+def test_the_report_tells_joint_fits_from_columns(tmp_path, stored):
+    pair = tmp_path / "dr1_to_dr2"
+    compare([[stored[name] / "fit.json"] for name in ("old", "new")], pair / "joint")
+    page = tmp_path / "report.html"
+    given = [str(pair / "joint" / "summary.csv")]
+    render_report(code_hash("report"), "mixpipe run", "{}", [], [], [], given, str(page))
+    text = page.read_text(encoding="utf-8")
+    assert "stars: dr1 → dr2, joint fits" in text
+    assert "Ellipses of the components" in text
 
 
 def test_joint_fits_that_cannot_be_compared_are_listed(tmp_path, stored):

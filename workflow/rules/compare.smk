@@ -57,7 +57,7 @@ rule joint_compare:
         overlay=[
             report(
                 f"{RESULTS}/{{catalog}}/compare/{{pair}}/joint/overlay.png",
-                caption="../report/overlay.rst",
+                caption="../report/joint_overlay.rst",
                 category="{catalog}",
                 subcategory="compare",
                 labels={"column": "joint", "shows": "{pair}"},
