@@ -264,6 +264,16 @@ def test_words_for_a_missing_value_among_numbers(tmp_path, word):
     assert table["mass"].dtype == np.float64
 
 
+def test_words_for_a_missing_value_beside_limits_and_in_text_columns(tmp_path):
+    settings = ColumnSettings("m", "mass", "e_mass")
+    limits = write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3="...", r5="<9.5"))
+    texts = [f"{mass:.3f}" if i != 3 else "N/A" for i, mass in enumerate(MASS)]
+    Table({"mass": texts, "e_mass": ERROR}).write(tmp_path / "t.fits")
+    for path, n_limits in ((limits, 1), (tmp_path / "t.fits", 0)):
+        data = prepare_column(read_catalog(path), settings)
+        assert (len(data), data.dropped["missing_value"], data.n_upper_limits) == (11, 1, n_limits)
+
+
 @pytest.mark.parametrize("text", ["5.064D+00", " 5.064 ", "0.5064d1"])
 def test_numbers_in_other_spellings(tmp_path, text):
     assert is_right(read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3=text))))

@@ -103,6 +103,11 @@ def test_a_second_table_is_refused_with_its_line(tmp_path, separator, second, bl
     assert error.value.expected == "one table in a file; save each in a file of its own"
 
 
+def test_a_second_header_right_below_the_rows_that_begins_like_the_first(tmp_path):
+    with pytest.raises(CatalogError, match="a second table begins in line 14 with the header 'name,period,e_period'"):
+        read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), "name,period,e_period", "P1,10.5,0.5"))
+
+
 def test_a_second_table_below_a_line_of_commas(tmp_path):
     with pytest.raises(CatalogError, match="a second table begins in line 15"):
         read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), ",,", "id,period,e_period", "P1,10.5,0.5"))

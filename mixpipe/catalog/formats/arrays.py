@@ -203,6 +203,15 @@ def kind_of(column: Column) -> str:
     return "numbers" if kind in "biuf" else "text" if kind in "US" else str(column.dtype)
 
 
+def is_missing_word(texts: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which texts among numbers mark a missing value.
+
+    >>> is_missing_word(np.array(["1.5", " ... ", "--", "see note"])).tolist()
+    [False, True, True, False]
+    """
+    return np.isin(np.strings.strip(texts), MISSING_WORDS)
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a number; Python's underscores are not allowed, as 1_5 may be anything.
 

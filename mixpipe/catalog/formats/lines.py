@@ -122,19 +122,20 @@ class Watch:
         return True
 
     def _look_below(self, number: int, fields: Sequence[str]) -> None:
-        """Refuse a second header below a blank line, with text wherever the first row has numbers."""
+        """Refuse a second header, with text wherever the first row has numbers, and doubt rows below a blank line."""
         if not self._n_rows:
             self._numeric = [i for i, field in enumerate(fields) if is_number(field) and field not in MISSING_WORDS]
-        elif self._blank:
+        elif self._blank or fields[:1] == self._names[:1]:
             cells = [fields[i] for i in self._numeric if i < len(fields)]
             if cells and not any(_may_be_value(cell) for cell in cells):
                 shown = excerpt(self._delimiter.join(fields))
+                below = ", below a blank line," if self._blank else ""
                 raise self._source.error(
-                    f"a second table begins in line {number}, below a blank line, with the header {shown!r}",
+                    f"a second table begins in line {number}{below} with the header {shown!r}",
                     "one table in a file; save each in a file of its own",
                 )
             # A table has more than one row.
-            if self._n_rows > 1:
+            if self._blank and self._n_rows > 1:
                 self._below.add(self._blank)
         self._blank = 0
 

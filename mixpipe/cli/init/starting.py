@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,7 @@ class _Catalog:
             texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             way_out = "; `missing` lists texts that stand for no value" if texts else ""
+            way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
