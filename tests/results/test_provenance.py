@@ -94,7 +94,7 @@ def names(stage: str) -> set[str]:
 
 
 # Modules of the room of catalogs that are about columns, not about files.
-COLUMNS = ("columns", "doubts", "expressions", "limits", "recognition", "required", "stream")
+COLUMNS = ("columns", "doubts", "expressions", "limits", "recognition", "required", "sentinels", "stream")
 
 
 def within(folder: str) -> set[str]:
