@@ -73,7 +73,7 @@ class Watch:
 
     def rows(self, lines: Iterable[bytes], first: int) -> Iterator[bytes]:
         """The lines that are to be read; `first` is the number of the first line."""
-        is_quoted = False
+        is_quoted, quotes = False, _Quotes(self._delimiter)
         for number, line in enumerate(lines, start=first):
             text = line.strip()
             if self._marker is not None and text.startswith(self._marker):
@@ -82,7 +82,7 @@ class Watch:
             self._is_delimited = self._is_delimited or self._mark in line
             # A line may end within quotes.
             was_quoted = is_quoted
-            is_quoted = _ends_quoted(line, self._mark, is_quoted) if b'"' in line else is_quoted
+            is_quoted = quotes.are_open(line, is_quoted)
             if was_quoted:
                 if text and 0 < self._fewest == text.count(self._mark):
                     self._quoted.add(number)
@@ -198,25 +198,32 @@ class _Found:
         return f"the first in line {self.first}"
 
 
-def _ends_quoted(line: bytes, mark: bytes, inside: bool) -> bool:
-    """Whether a line ends within quotes; only at the begin of a field does a quote open any.
+class _Quotes:
+    """Whether lines end within quotes; only at the beginning of a field does a quote open any.
 
-    >>> [_ends_quoted(line, b",", False) for line in (b'a,"b', b'a,"b""c"', b'a,5" b', b'"a" "b,')]
+    >>> quotes = _Quotes(",")
+    >>> [quotes.are_open(line, False) for line in (b'a,"b', b'a,"b""c","d"', b'a,5" b', b'"a" "b,')]
     [True, False, False, False]
+    >>> [quotes.are_open(line, True) for line in (b'a,b', b'a",b', b'a",b,"c')]
+    [True, False, True]
     """
-    begins, closed = not inside, False
-    for letter in line.decode("latin-1"):
+
+    def __init__(self, delimiter: str) -> None:
+        begin = rb"(^|\s)" if delimiter == " " else b"(^|" + re.escape(delimiter.encode()) + b")"
+        self._whole = re.compile(begin + rb'\s*"(?:[^"]|"")*"')
+        self._opening = re.compile(begin + rb'\s*"')
+        self._end = re.compile(rb'(?:[^"]|"")*"(?!")')
+
+    def are_open(self, line: bytes, inside: bool) -> bool:
+        """Whether a line ends within quotes, by whether it begins within some."""
+        if b'"' not in line:
+            return inside
         if inside:
-            inside, closed = letter != '"', letter == '"'
-        elif letter == '"' and (begins or closed):
-            inside, begins, closed = True, False, False
-        elif letter.encode("latin-1") == mark:
-            begins, closed = True, False
-        elif not letter.isspace():
-            begins = closed = False
-        else:
-            closed = False
-    return inside
+            end = self._end.match(line)
+            if end is None:
+                return True
+            line = b"x" + line[end.end() :]
+        return self._opening.search(self._whole.sub(rb"\1x", line)) is not None
 
 
 def _may_be_value(cell: str) -> bool:
