@@ -94,11 +94,7 @@ def names(stage: str) -> set[str]:
 
 
 # Modules of the room of catalogs that are about columns, not about files.
-<<<<<<< HEAD
 COLUMNS = ("columns", "joint", "doubts", "expressions", "limits", "recognition", "required", "sentinels", "stream")
-=======
-COLUMNS = ("columns", "doubts", "expressions", "limits", "recognition", "required", "sentinels", "stream")
->>>>>>> files
 
 
 def within(folder: str) -> set[str]:
