@@ -93,11 +93,28 @@ def _pair(entry: JointEntry, curves: Mapping[str, Any], pair: Mapping[str, Any])
                     "hovertemplate": f"component {j + 1}, {words}: %{{x}}, %{{y}}<extra></extra>",
                 }
             )
+    if mixture.n_components > 1:
+        traces.append(_numbers(mixture.means[:, pair["columns"]], ends))
     across, up = (axis_title(entry.names[a], entry.units[a]) for a in pair["columns"])
     layout = axes_layout(across, up, ends[0]["range"], ends[1]["range"], ends[0]["log"])
     if ends[1]["log"]:
         layout["yaxis"] = axes_layout(up, "", ends[1]["range"], None, log=True)["xaxis"]
     return {"data": traces, "layout": layout}
+
+
+def _numbers(means: Array, ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The numbers of the components at their means, since several may have the same colour."""
+    numbers = range(len(means))
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "text": [f"<b>{j + 1}</b>" for j in numbers],
+        "x": _placed(means[:, 0], ends[0]),
+        "y": _placed(means[:, 1], ends[1]),
+        "textfont": {"color": [component_look(j)["color"] for j in numbers]},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _placed(values: Array, column: Mapping[str, Any]) -> list[float | None]:

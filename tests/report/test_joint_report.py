@@ -124,7 +124,8 @@ def test_quality_is_told_in_words_and_gaps_and_own_fits_in_tables(tmp_path, entr
 
 def test_plots_are_those_of_the_figures(tmp_path, entry):
     pair, a, b, selection, uniformity = (plot["figure"] for plot in joint_plots(entry))
-    points, *ellipses = pair["data"]
+    points, *ellipses, numbers = pair["data"]
+    assert numbers["text"] == ["<b>1</b>", "<b>2</b>"] and numbers["x"] == [0.0, 6.0] and numbers["y"] == [1.0, -4.0]
     # Fifteen rows of 150 lack one of the columns.
     assert len(points["x"]) == 135 and pair["layout"]["xaxis"]["title"]["text"] == "a [mas]"
     assert [each["line"]["dash"] for each in ellipses] == ["solid", "dash"] * 2
