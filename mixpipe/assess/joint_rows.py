@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mixpipe.model.joint.cells import JointCells
-from mixpipe.model.joint.mixture import JointMixture
+from mixpipe.model.joint.mixture import JointMixture, factors
 
 
 def draw_rows(mixture: JointMixture, like: JointCells, rng: np.random.Generator) -> JointCells:
@@ -22,6 +22,5 @@ def draw_rows(mixture: JointMixture, like: JointCells, rng: np.random.Generator)
     """
     true = mixture.sample(len(like), rng)
     x = true if like.projections is None else np.einsum("nvd,nd->nv", like.projections, true)
-    roots, axes = np.linalg.eigh(like.cov)
-    noise = np.einsum("nab,nb->na", axes * np.sqrt(np.maximum(roots, 0.0))[:, None, :], rng.standard_normal(x.shape))
+    noise = np.einsum("nab,nb->na", factors(like.cov), rng.standard_normal(x.shape))
     return replace(like, x=np.where(np.isnan(like.x), np.nan, x + noise))

@@ -133,3 +133,11 @@ def test_rows_of_tables_masks_and_missing_values_are_read_as_in_a_fit(rows):
 def test_matrices_that_are_no_covariances_are_refused(rows, cov):
     with pytest.raises(ValueError, match="cov of 2 rows is no covariance, the first of them row 0"):
         rows[0].logpdf(np.zeros((2, 3)), cov=cov)
+
+
+def test_samples_have_the_widths_of_columns_of_very_different_scales():
+    scales = np.array([1.0, 1e-10, 1e9])
+    correlations = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
+    mixture = JointMixture([1.0], np.zeros((1, 3)), (correlations * scales[:, None] * scales)[None])
+    x = mixture.sample(20_000, np.random.default_rng(1)) / scales
+    assert np.allclose(np.cov(x.T), correlations, atol=0.03)

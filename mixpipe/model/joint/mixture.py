@@ -312,11 +312,8 @@ class JointMixture:
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw the true values of `n` objects, shape (n, n_dims)."""
         component = rng.choice(self.n_components, size=n, p=self.weights)
-        roots, axes = np.linalg.eigh(self.covariances)
-        factors = axes * np.sqrt(np.maximum(roots, 0.0))[:, None, :]
-        return np.asarray(
-            self.means[component] + np.einsum("nab,nb->na", factors[component], rng.standard_normal((n, self.n_dims)))
-        )
+        draws = rng.standard_normal((n, self.n_dims))
+        return np.asarray(self.means[component] + np.einsum("nab,nb->na", factors(self.covariances)[component], draws))
 
     def to_table(self, units: Mapping[str, Any] | None = None) -> Any:
         """The components as an `astropy.table.Table`: weight, mean_A, sigma_A for each column, corr_A_B for each pair.
@@ -336,3 +333,11 @@ def _by_row(numbers: Array, batch: Slots) -> Array:
     """Numbers of shape (n_blocks, n_components, ..., width) with the rows as the first axis."""
     rows = np.moveaxis(numbers, -1, 1)
     return rows.reshape(-1, *rows.shape[2:])[: batch.members.size]
+
+
+def factors(covs: Array) -> Array:
+    """Matrices F with F F' equal to each covariance, which may be singular, to the precision of each column."""
+    widths = np.sqrt(np.maximum(np.diagonal(covs, axis1=-2, axis2=-1), 0.0))
+    scale = np.where(widths > 0.0, widths, 1.0)
+    roots, axes = np.linalg.eigh(covs / (scale[..., :, None] * scale[..., None, :]))
+    return np.asarray(scale[..., :, None] * axes * np.sqrt(np.maximum(roots, 0.0))[..., None, :])
