@@ -135,14 +135,18 @@ def page(result: dict[str, Any]) -> str:
         for run in result["shifted"]
     ]
     n_pairs = result["unchanged"][0]["n_pairs"]
+    uncertain = 100 * np.sqrt(LEVEL * (1.0 - LEVEL) / n_pairs)
+    longer = ""
+    if n_pairs > N_PAIRS:
+        longer = f" These numbers are those of a run that was longer than the default of {N_PAIRS} pairs."
     return "\n\n".join(
         [
-            f"Simulated pairs of releases with {N_DATA} rows in the old one, two components and the true M. Without "
-            f"a change: the percentage of the pairs with a p-value of at most {LEVEL:g} by the score test, which "
-            f"decides, and by the χ² of the differences of the parameters, for comparison (right: {100 * LEVEL:.0f}; "
-            f"uncertain by {100 * np.sqrt(LEVEL * (1.0 - LEVEL) / n_pairs):.1f}); that of the pairs with the verdict "
-            "*shifted* or *conclusion changed*; and that of single differences below one joint uncertainty (right: "
-            "68.3).",
+            f"Simulated pairs of releases with {N_DATA} rows in the old one, two components and the true M. Without a "
+            f"change: the percentage of the pairs with a p-value of at most {LEVEL:g} by the score test, which "
+            "decides, and by the χ² of the differences of the parameters, for comparison "
+            f"(right: {100 * LEVEL:.0f}; uncertain by {uncertain:.1f} for {n_pairs} pairs); "
+            "that of the pairs with the verdict *shifted* or *conclusion changed*; "
+            f"and that of single differences below one joint uncertainty (right: 68.3).{longer}",
             table(["columns", "releases", "pairs", "score, %", "differences, %", "verdicts, %", "< 1 σ, %"], rows),
             f"In disjoint releases, the mean of the first component in one column is shifted by {SHIFT:g} joint "
             "uncertainties. The table gives the significance that is reported and its standard deviation over the "
