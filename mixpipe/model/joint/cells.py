@@ -341,6 +341,12 @@ def _resolutions(
             raise ValueError(f"sigma_floor must be finite and >= 0, found {sigma_floor}")
         return tuple(Resolution(floor=float(floor), cause="given") for floor in floors)
     if projections is not None:
+        exact = np.any(variances == 0.0, axis=1)
+        if exact.any():
+            raise ValueError(
+                f"an error is zero in {plural(exact.sum(), 'row')}, the first of them row {np.argmax(exact)}: with "
+                "projections no smallest width follows from the values; give sigma_floor"
+            )
         return (NO_RESOLUTION,) * len(labels)
     found = []
     for a in range(len(labels)):
