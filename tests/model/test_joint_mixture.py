@@ -141,3 +141,20 @@ def test_samples_have_the_widths_of_columns_of_very_different_scales():
     mixture = JointMixture([1.0], np.zeros((1, 3)), (correlations * scales[:, None] * scales)[None])
     x = mixture.sample(20_000, np.random.default_rng(1)) / scales
     assert np.allclose(np.cov(x.T), correlations, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda mixture: mixture.marginal([]), r"expected at least one of the columns, each once; found \[\]"),
+        (lambda mixture: mixture.marginal(["a", "a"]), "each once"),
+        (lambda mixture: mixture.condition({"a": np.nan}), "the value of 'a' is nan; expected a finite number"),
+        (lambda mixture: mixture.condition({"a": np.inf}), "the value of 'a' is inf; expected a finite number"),
+        (lambda mixture: mixture.condition({"a": 1.0}, {"a": -1.0}), "the error of 'a' is -1.0"),
+        (lambda mixture: mixture.condition({"a": 1.0}, {"a": np.nan}), "the error of 'a' is nan"),
+    ],
+)
+def test_columns_and_values_that_cannot_be_used_are_named(call, message):
+    mixture = JointMixture([1.0], [[0.0, 0.0]], [np.eye(2)], ["a", "b"])
+    with pytest.raises(ValueError, match=message):
+        call(mixture)

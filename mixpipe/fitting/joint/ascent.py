@@ -11,7 +11,7 @@ import numpy as np
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR, Passes
-from mixpipe.fitting.joint.structure import project, total_widths
+from mixpipe.fitting.joint.structure import null_axes, project
 from mixpipe.fitting.kernels import steps
 from mixpipe.model.joint.blocks import Parameters, Sums
 
@@ -34,8 +34,9 @@ MAX_CURVED = 400
 _MAX_FINISHING, _MAX_METRICS, _POLISHED_ON_ALL = 60, 3, 1e-5
 # A climb is given up if, after some steps, so many times what it promises would not bring it to the best.
 _LEAST_STEPS, _HOPE = 4, 50.0
-# Coordinates are renewed where a component has changed by more than so many of its widths since they were chosen.
-_FAR = 1.0
+# Coordinates are renewed where a component has changed by more than so many of its widths since they were chosen. A
+# direction that loses its width changes by 1, and would be opened again.
+_FAR = 3.0
 # Largest change of a component in one step, in units of its width.
 _LONGEST = 1.0
 _ARMIJO = 1e-4
@@ -233,7 +234,8 @@ def ascend(
         if end is End.MAXIMUM or likelihood.n_passes >= last:
             ascent = _without_width(likelihood, ascent, structure)
             return Ascent(ascent.at, ascent.sums, end is End.MAXIMUM and gain < TOLERANCE, gain)
-        if end is End.LOST or climb.chart.length(climb.theta) > _FAR:
+        is_far = climb.chart.length(climb.theta) > _FAR and climb.sums.loglik >= ascent.loglik
+        if end is End.LOST or is_far:
             climb = Climb(likelihood, ascent, structure)
     return Ascent(ascent.at, ascent.sums, False, gain)
 
@@ -307,16 +309,12 @@ def follow(
 def _ways_out(likelihood: Passes, at: Parameters, sums: Sums) -> list[tuple[int, Array]]:
     """Components and directions without width along which the log-likelihood rises."""
     found = []
-    scales = total_widths(at.covariances, likelihood.noise)
-    for j, (cov, curl, scale) in enumerate(zip(at.covariances, sums.curls, scales, strict=True)):
-        roots, axes = np.linalg.eigh((cov - np.diag(likelihood.floor)) / (scale[:, None] * scale))
-        null = axes[:, roots < _COLLAPSED] / scale[:, None]
-        if not null.size:
-            continue
-        null = np.linalg.qr(null)[0]
-        slopes, turns = np.linalg.eigh(null.T @ curl @ null)
+    is_null, axes, _ = null_axes(at.covariances, likelihood.floor, likelihood.noise, _COLLAPSED)
+    for j in np.flatnonzero(is_null.any(axis=1)):
+        null = np.linalg.qr(axes[j][:, is_null[j]])[0]
+        slopes, turns = np.linalg.eigh(null.T @ sums.curls[j] @ null)
         if slopes[-1] > 0.0:
-            found.append((j, null @ turns[:, -1]))
+            found.append((int(j), null @ turns[:, -1]))
     return found
 
 
@@ -403,16 +401,13 @@ def _leave_saddle(climb: Climb, axis: Array) -> bool:
 
 def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
     """The same maximum with directions of almost no width at exactly none, if the log-likelihood is the same."""
-    floor = np.diag(likelihood.floor)
-    excess = ascent.at.covariances - floor
-    scale = total_widths(ascent.at.covariances, likelihood.noise)
-    roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
-    flat = roots < _COLLAPSED
-    if structure == "spherical":
-        flat[:] = flat.all(axis=1, keepdims=True)
-    if not flat.any():
+    is_null, _, halves = null_axes(ascent.at.covariances, likelihood.floor, likelihood.noise, _COLLAPSED)
+    # A sphere is flat in all directions or in none.
+    changed = is_null.all(axis=1) if structure == "spherical" else is_null.any(axis=1)
+    if not changed.any():
         return ascent
-    kept = (axes * np.where(flat, 0.0, roots)[:, None, :]) @ np.swapaxes(axes, 1, 2)
-    at = Parameters(ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor)
+    covs = ascent.at.covariances.copy()
+    covs[changed] = (halves @ np.swapaxes(halves, 1, 2))[changed] + np.diag(likelihood.floor)
+    at = Parameters(ascent.at.weights, ascent.at.means, covs)
     sums = likelihood.sums(at)
     return ascent if sums.loglik < ascent.loglik - _NO_LOSS else Ascent(at, sums)

@@ -267,6 +267,8 @@ class JointMixture:
             k = self._columns([names])[0]
             return Mixture(self.weights, self.means[:, k], self.sigmas[:, k])
         columns = self._columns(names)
+        if not columns or len(set(columns)) != len(columns):
+            raise ValueError(f"expected at least one of the columns, each once; found {list(names)}")
         covs = self.covariances[:, columns][:, :, columns]
         return JointMixture(self.weights, self.means[:, columns], covs, tuple(names))
 
@@ -284,6 +286,11 @@ class JointMixture:
         -------
         JointMixture
             Of the columns that are not given, with the weights of the components for these values.
+
+        Raises
+        ------
+        ValueError
+            For columns that do not exist, none or all of them, or values and errors that are not finite.
         """
         known = self._columns(list(given))
         others = [k for k in range(self.n_dims) if k not in known]
@@ -294,6 +301,11 @@ class JointMixture:
         if unknown:
             raise ValueError(f"an error of {min(unknown)!r}, for which no value is given")
         noise = np.array([float((err or {}).get(self.names[k], 0.0)) for k in known])
+        for k, value, sigma in zip(known, values, noise, strict=True):
+            if not np.isfinite(value):
+                raise ValueError(f"the value of {self.names[k]!r} is {value}; expected a finite number")
+            if not 0.0 <= sigma < np.inf:
+                raise ValueError(f"the error of {self.names[k]!r} is {sigma}; expected a finite number >= 0")
         row = np.full(self.n_dims, np.nan)
         row[known] = values
         errors = np.zeros(self.n_dims)
