@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +17,15 @@ from mixpipe.results.record import JointRecord, load_record
 _BLOCK = 1 << 17
 
 
-def predict_rows(code: str, given: Sequence[str], of: Sequence[str], fit: str, members: str, table: str) -> None:
+def predict_rows(code: str, plan: str, fit: str, members: str, table: str) -> None:
     """Predict columns of each row from others alone.
 
     Parameters
     ----------
     code : str
         Hash of the stage's code when the job was planned.
-    given, of : sequence of str
-        Columns that are taken as known, and those to predict.
+    plan : str
+        JSON: ``given``, the columns that are taken as known, and ``of``, those to predict.
     fit, members : str
         fit.json and members.parquet of a joint fit.
     table : str
@@ -32,6 +33,7 @@ def predict_rows(code: str, given: Sequence[str], of: Sequence[str], fit: str, m
         ``corr_A_B`` of each pair, and ``is_given``.
     """
     check_code("predict", code)
+    given, of = (json.loads(plan)[name] for name in ("given", "of"))
     record = load_record(fit)
     if not isinstance(record, JointRecord):
         write_no_rows(Path(table), record.key, {f"mean_{name}": pa.float64() for name in of})

@@ -247,9 +247,10 @@ def compared_files(place, name, columns=RUN.columns, pairs=COMPARISONS, end=""):
     return files
 
 
-def joint_of(wildcards):
-    """What is set of a joint fit."""
-    return RUN.config.catalog(wildcards.catalog).joint(wildcards.column)
+def predictions(wildcards):
+    """What is to be predicted from a joint fit, as text."""
+    joint = RUN.config.catalog(wildcards.catalog).joint(wildcards.column)
+    return json.dumps({"given": joint.given, "of": joint.predicted})
 
 
 def any_of(names):

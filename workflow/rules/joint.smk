@@ -48,8 +48,8 @@ rule predict:
         * (10 + int(0.1 * input.size_mb)),
     params:
         code=code_hash("predict"),
-        given=lambda wildcards: joint_of(wildcards).given,
-        of=lambda wildcards: joint_of(wildcards).predicted,
+        # In one text: Snakemake does not look at which param has which value.
+        plan=predictions,
     message:
         "predicting {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:
