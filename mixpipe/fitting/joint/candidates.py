@@ -21,7 +21,7 @@ _SCALES = (0.0, 0.01, 0.0625, 0.25, 1.0)
 _LEAST_INSERTED = 1e-6
 # Rows whose scatter around a place is tried there, too.
 _NEIGHBOURS = (8, 30)
-_N_INSERTED, _AT_ONE_PLACE = 12, 2
+_N_INSERTED, _AT_ONE_PLACE = 16, 2
 # Part of the variance along an axis that lies between the two halves of a split.
 _BETWEEN = 0.64
 _N_AXES = 3

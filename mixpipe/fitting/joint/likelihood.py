@@ -64,7 +64,7 @@ class Scaling:
         total = np.maximum(share.sum(axis=0), 1e-300)
         low, centre, high = np.zeros((3, x.shape[1]))
         for a in np.flatnonzero(seen.any(axis=0)):
-            low[a], centre[a], high[a] = np.quantile(x[seen[:, a], a], _QUANTILES)
+            low[a], centre[a], high[a] = _quantiles(x[seen[:, a], a], weights[seen[:, a]])
         # Rows far from all others do not count, unless nearly all are equal.
         spread = (share * (np.where(seen, x, centre) - centre) ** 2).sum(axis=0) / total
         noise = (share * np.diagonal(cells.cov, axis1=1, axis2=2)).sum(axis=0) / total
@@ -98,6 +98,13 @@ class Scaling:
         """A mixture in the units of the data."""
         means = self.centre + self.scale * at.means
         return JointMixture(at.weights, means, at.covariances * (self.scale[:, None] * self.scale), names)
+
+
+def _quantiles(values: Array, weights: Array) -> Array:
+    """Values at which the sum of the weights of those below reaches `_QUANTILES` of all, as if rows were repeated."""
+    order = np.argsort(values)
+    sums = np.cumsum(weights[order])
+    return np.asarray(values[order][np.searchsorted(sums, np.array(_QUANTILES) * sums[-1])])
 
 
 def _powers(widths: Array) -> Array:
