@@ -18,7 +18,7 @@ from mixpipe.base.errors import CatalogError, excerpt
 from mixpipe.catalog.doubts import RELATIVE, RELATIVE_NAME, UNEVEN, Doubt
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.files import place
-from mixpipe.catalog.formats.arrays import as_column, is_number, parse_unit, unit_text
+from mixpipe.catalog.formats.arrays import as_column, is_missing_word, is_number, parse_unit, unit_text
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
@@ -786,6 +786,7 @@ class _Entry:
             return numbers, None
         numbers = np.full(len(values), np.nan)
         texts, limits = split_limits(values)
+        missing = missing | is_missing_word(values)
         try:
             if np.any(np.strings.find(texts[~missing], "_") >= 0):  # Python takes 1_5 for 15
                 raise ValueError

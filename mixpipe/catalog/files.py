@@ -91,6 +91,9 @@ def folder_files(path: Path) -> tuple[Path, ...]:
         and part.name != _THUMBNAIL
         and not any(name.startswith(("_", ".")) for name in part.relative_to(path).parts)
     ]
+    if (path / "_delta_log").is_dir() or any((path / "metadata").glob("*.metadata.json")):
+        what = f"{path.name} is a table of Delta Lake or Iceberg, in which files of former versions remain"
+        raise ConfigError(what, _folder(path), "a folder to which its present rows are exported")
     if not parts:
         what = f"{path.name} is a folder without Parquet files"
         raise ConfigError(what, _folder(path), "a file, or a pattern such as folder/*.fits")

@@ -31,7 +31,8 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
     numbers : ndarray
         A column or a sample of it, NaN where a value is missing.
     once : bool
-        Whether to include those with nines that occur once and are farther from the others than these are apart.
+        Whether to include those with nines that occur once and are farther from the others than these are apart, and
+        any number that repeats at an end, whether or not others repeat, as rounded ones do.
 
     Examples
     --------
@@ -49,13 +50,14 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
     # In single precision -99.9 is -99.9000015.
     written = [i for i in _ends(values.size, _FURTHEST) if _SENTINEL.fullmatch(f"{values[i]:.7g}")]
     suspects = [i for i in written if counts[i] > 1]
+    isolated = [i for i in _ends(values.size, _AT_END) if once and counts[i] >= _OFTEN]
     single = [i for i in written if once and counts[i] == 1]
     # Any number that repeats at an end of other numbers, most of which do not repeat.
     if values.size > _FEW_VALUES and np.mean(counts == 1) > _MOSTLY:
         often = max(_OFTEN, _OFTEN_SHARE * finite.size)
         suspects = sorted({*suspects, *(i for i in _ends(values.size, _AT_END) if counts[i] >= often)})
-    rest = np.delete(np.arange(values.size), sorted({*suspects, *single}))
-    if not (suspects or single) or rest.size == 0:
+    rest = np.delete(np.arange(values.size), sorted({*suspects, *single, *isolated}))
+    if not (suspects or single or isolated) or rest.size == 0:
         return []
     low, high = float(values[rest[0]]), float(values[rest[-1]])
     # As far from all others as half of these are from each other.
@@ -63,6 +65,8 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
     least = max(1e-3 * max(abs(low), abs(high)), 1e-300)
     far = max(float(np.subtract(*np.percentile(others, [75, 25]))), least)
     found = [i for i in suspects if values[i] < low - far or values[i] > high + far]
+    if rest.size > _AT_END:
+        found += [i for i in isolated if i not in found and max(low - values[i], values[i] - high) > far]
     for i in single:
         is_written = _TWO_NINES.fullmatch(f"{values[i]:.7g}") is not None or values[i] < 0.0 <= low
         if rest.size > _AT_END and is_written and max(low - values[i], values[i] - high) > max(high - low, least):

@@ -99,7 +99,7 @@ class Source:
 
     def check_query(self, text: str) -> None:
         """Refuse a table of a query that failed, and doubt one that was cut short, by a comment of the server."""
-        found = re.search(r"QUERY_STATUS\W+(\w+)(.*)", text, re.DOTALL)
+        found = re.search(r"(?i)QUERY_STATUS\W+(\w+)(.*)", text, re.DOTALL)
         if found is None or found[1].upper() in ("OK", "COMPLETED"):
             return
         said = excerpt(found[2].strip(" \t\r\n\"'=,;"))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
 from mixpipe.catalog.doubts import describe_doubts, describe_keys, file_doubts
 from mixpipe.catalog.release import StoredRelease
@@ -107,7 +108,7 @@ def fit_column(
         write_failed_fit(paths, todo, files, error, account, None if climbed is None else climbed.release)
         return
     best = fitted.outcome.fit
-    print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
+    print(f"{plural(best.n_components, 'component')} by {todo.criterion}", *best.warnings, sep="\n")
     for estimate in fitted.outcome.estimates:
         print(f"{estimate.fit.estimator}: {estimate.seconds:.1f} s")
     write_fit(paths, todo, files, fitted, os.environ.get(COMMAND))

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from mixpipe.assess.joint import bootstrap_columns, likelihood_ratio_of_columns
-from mixpipe.assess.joint_quality import JointQuality, Transforms, assess_columns, intervals_of_columns
+from mixpipe.assess.joint_quality import assess_columns, intervals_of_columns
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.doubts import file_doubts
 from mixpipe.catalog.joint import JointAccount, JointData, JointReader
 from mixpipe.catalog.release import StoredRelease
@@ -91,7 +93,7 @@ def fit_joint(
         write_failed_joint(paths, todo, files, error)
         return
     best = fitted.fit
-    print(f"{best.n_components} components by {todo.criterion}", *best.warnings, sep="\n")
+    print(f"{plural(best.n_components, 'component')} by {todo.criterion}", *best.warnings, sep="\n")
     write_joint(paths, todo, files, fitted, os.environ.get(COMMAND))
 
 

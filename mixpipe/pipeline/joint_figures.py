@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.files import write_json
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.mixture import Mixture

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mixpipe.assess.joint_quality import JointQuality
 from mixpipe.assess.quality import verdict_of
 from mixpipe.base.arrays import histogram_heights
 from mixpipe.config.settings import ColumnSettings
@@ -20,7 +19,6 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.entries import DensityEntry, Entry, FailedEntry, JointEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
-from mixpipe.results.joint_tables import read_joint_fit
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import (
     DensityRecord,
@@ -42,6 +40,9 @@ from mixpipe.results.tables import (
 
 # What is told of the columns of a joint fit where it is not the default.
 _OF_COLUMNS = ("error_kind", "error_scale", "error_floor", "sigma_floor", "transform", "unit", "file_unit")
+
+# Folder of the comparison of joint fits, in that of the columns.
+_JOINT = "joint"
 
 # Points of the mixture of a tabulated density.
 _POINTS = 600
@@ -142,6 +143,10 @@ def _entry(
 
 
 def _joint_entry(record: JointRecord, shared: dict[str, Any], alone: Mapping[str, Record | None]) -> JointEntry:
+    # What reads joint fits loads kernels, which other pages do not need.
+    from mixpipe.assess.joint_transforms import JointQuality
+    from mixpipe.results.joint_tables import read_joint_fit
+
     fit, worst = read_joint_fit(record), record.worst_column
     quality = tuple(
         JointQuality(one.name, one.n_rows, _number(one.ks), _number(one.ks_pvalue)) for one in record.quality
@@ -304,8 +309,7 @@ def _change(summary: Path) -> ReleaseChange:
         table,
         components,
         summary.with_name("overlay.svg"),
-        # Beside this folder there are only others whose names say what became what.
-        is_joint=summary.parent.name == "joint",
+        of_joints=summary.parent.name == _JOINT,
     )
 
 

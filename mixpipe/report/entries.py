@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.intervals import of_few_rows
-from mixpipe.assess.joint_quality import JointQuality
-from mixpipe.model.joint.results import JointFit
 from mixpipe.report.numbers import missing, significant
+
+if TYPE_CHECKING:
+    from mixpipe.assess.joint_transforms import JointQuality
+    from mixpipe.model.joint.results import JointFit
 
 # Parameters that have the unit of their column.
 _WORDS = ("mean", "sigma")
@@ -355,8 +357,8 @@ class ReleaseChange:
         Tables as in summary.csv and components.csv of the comparison.
     overlay : Path
         The figure, as an SVG or PNG file.
-    is_joint : bool
-        Whether it is that of the joint fits, which are compared separately.
+    of_joints : bool
+        Whether the fits are those of several columns.
     """
 
     catalog: str
@@ -365,12 +367,12 @@ class ReleaseChange:
     summary: pd.DataFrame
     components: pd.DataFrame
     overlay: Path
-    is_joint: bool = False
+    of_joints: bool = False
 
     @property
     def label(self) -> str:
-        """``catalog: old → new``, and that these are the joint fits."""
-        return f"{self.catalog}: {self.old} → {self.new}" + (", joint fits" if self.is_joint else "")
+        """``catalog: old → new``."""
+        return f"{self.catalog}: {self.old} → {self.new}{', joint fits' if self.of_joints else ''}"
 
     @property
     def verdicts(self) -> dict[str, int]:

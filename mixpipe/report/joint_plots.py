@@ -22,6 +22,8 @@ from mixpipe.report.traces import (
     ordinates,
 )
 
+# Weights of more components than these would fill the legend.
+_FEW = 6
 # No colour of a component.
 _OWN_COLOUR = "#8E5BC0"
 
@@ -72,7 +74,7 @@ def _pair(entry: JointEntry, curves: Mapping[str, Any], pair: Mapping[str, Any])
     ]
     mixture = entry.fit.mixture
     for j in range(mixture.n_components):
-        name = f"{j + 1}: weight {mixture.weights[j]:.3g}"
+        name = f"{j + 1}: weight {mixture.weights[j]:.3g}" if mixture.n_components <= _FEW else str(j + 1)
         centre = mixture.means[j, pair["columns"]]
         for kind, words, dash in (("intrinsic", "errors removed", "solid"), ("observed", "as observed", "dash")):
             if pair[kind] is None:
@@ -91,11 +93,28 @@ def _pair(entry: JointEntry, curves: Mapping[str, Any], pair: Mapping[str, Any])
                     "hovertemplate": f"component {j + 1}, {words}: %{{x}}, %{{y}}<extra></extra>",
                 }
             )
+    if mixture.n_components > 1:
+        traces.append(_numbers(mixture.means[:, pair["columns"]], ends))
     across, up = (axis_title(entry.names[a], entry.units[a]) for a in pair["columns"])
     layout = axes_layout(across, up, ends[0]["range"], ends[1]["range"], ends[0]["log"])
     if ends[1]["log"]:
         layout["yaxis"] = axes_layout(up, "", ends[1]["range"], None, log=True)["xaxis"]
     return {"data": traces, "layout": layout}
+
+
+def _numbers(means: Array, ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The numbers of the components at their means, since several may have the same colour."""
+    numbers = range(len(means))
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "text": [f"<b>{j + 1}</b>" for j in numbers],
+        "x": _placed(means[:, 0], ends[0]),
+        "y": _placed(means[:, 1], ends[1]),
+        "textfont": {"color": [component_look(j)["color"] for j in numbers]},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _placed(values: Array, column: Mapping[str, Any]) -> list[float | None]:

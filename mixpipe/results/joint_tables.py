@@ -144,12 +144,19 @@ def read_rows(members: str | Path, names: Sequence[str], every: int = 1) -> tupl
     weights : ndarray, shape (n,)
         One without weights.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(members)
     wanted = _row_columns(names, file.schema_arrow.names)
-    table = file.read(columns=wanted)
-    return rows_of(table.take(np.arange(0, table.num_rows, every)) if every > 1 else table, names)
+    if every == 1:
+        return rows_of(file.read(columns=wanted), names)
+    parts, n_before = [], 0
+    for group in range(file.num_row_groups):
+        block = file.read_row_group(group, columns=wanted)
+        parts.append(block.take(np.arange(-n_before % every, block.num_rows, every)))
+        n_before += block.num_rows
+    return rows_of(pa.concat_tables(parts), names)
 
 
 def _row_columns(names: Sequence[str], there: Sequence[str]) -> list[str]:

@@ -685,8 +685,8 @@ class JointRecord(_Record):
 
     @property
     def unit_text(self) -> str:
-        """The units of the columns."""
-        return "; ".join(unit or "" for unit in self.units)
+        """The units of the columns; nothing if none has one."""
+        return "; ".join(unit or "" for unit in self.units) if any(self.units) else ""
 
     @property
     def worst_column(self) -> JointQualityRecord | None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import mixpipe
-from mixpipe.assess.joint import bootstrap_columns, draw_rows, likelihood_ratio_of_columns
+from mixpipe.assess.joint import bootstrap_columns, likelihood_ratio_of_columns
+from mixpipe.assess.joint_rows import draw_rows
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 

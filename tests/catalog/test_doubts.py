@@ -102,6 +102,14 @@ def test_any_number_that_repeats_far_from_others_that_do_not(mark):
     assert notes(Table({"m": np.append(many, [4.2] * 3)}))[0] == []
 
 
+@pytest.mark.parametrize(("scale", "mark"), [(10.0, -10.0), (10.0, 1000.0), (1.0, 0.0), (1.0, 99.9)])
+def test_a_number_that_repeats_far_from_rounded_ones(scale, mark):
+    rounded = np.round(scale * np.append(VALUES, VALUES), 0 if scale > 1.0 else 1)
+    (doubt,), _ = notes(Table({"m": np.append(rounded, [mark] * 3)}))
+    assert f"in 3 of 27 rows, the first is row 25 ({mark:g} in m)" in doubt
+    assert notes(Table({"m": np.append(rounded, [rounded.max()] * 3)}))[0] == []
+
+
 def test_numbers_as_they_stand_in_the_file_and_only_of_rows_that_are_used():
     table = Table({"m": with_cells(VALUES, _3=-99.0, _4=-99.0), "kind": ["a", *"b" * 11]})
     table["m"].unit = "km"

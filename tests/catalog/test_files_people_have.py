@@ -97,6 +97,16 @@ def test_marks_of_missing_values_are_numbers(tmp_path, mark, null):
     assert str(table["FeH"].unit) == "dex"
 
 
+@pytest.mark.parametrize("word", ["...", "---", "--", "....", "-"])
+@pytest.mark.parametrize("mark", ["", "?", "?=-9.99"])
+def test_dots_and_dashes_in_machine_readable_tables_are_missing(tmp_path, mark, word):
+    lines = fixed(word)
+    lines[4] = lines[4].replace(f"{MASS[4] - 4.0:6.3f}", "      ")
+    table = read_catalog(write(tmp_path / "mrt.txt", "Title: T", *described(mark), *lines))
+    assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 4, 9]
+    assert table["FeH"].dtype == np.float64
+
+
 def test_a_mark_of_missing_values_in_the_next_line_of_the_explanation(tmp_path):
     lines = described("")
     lines.insert(6, " " * 32 + "?=-9.99 in units of the Sun")
@@ -132,6 +142,16 @@ def test_a_readme_that_is_spelled_otherwise_and_states_more_rows(tmp_path, name)
         write(tmp_path / name, *lines, *described("?=-9.99"))
         table = read_catalog(write(tmp_path / "table1.dat", *fixed("-9.99")))
         assert (table["FeH"].mask.sum(), doubts(table)) == (2, said)
+
+
+def test_rows_beside_their_columns_and_behind_a_hash_are_doubted(tmp_path):
+    head = ["Title: T", *described("")]
+    lines = fixed("1.0")
+    assert doubts(read_catalog(write(tmp_path / "t.txt", *head, *lines, "-" * 80))) == []
+    lines[3], lines[5], lines[7] = f" {lines[3]}", f" {lines[5]}", f"#{lines[7][1:]}"
+    shifted, marked = doubts(read_catalog(write(tmp_path / "t.txt", *head, *lines)))
+    assert "2 rows with text between the columns of the description, the first in line 13: are they shifted?" in shifted
+    assert "1 row beginning with #, the first in line 17, used like the others" in marked
 
 
 def test_two_tables_in_one_file_are_refused(tmp_path):
@@ -244,6 +264,16 @@ def test_words_for_a_missing_value_among_numbers(tmp_path, word):
     assert table["mass"].dtype == np.float64
 
 
+def test_words_for_a_missing_value_beside_limits_and_in_text_columns(tmp_path):
+    settings = ColumnSettings("m", "mass", "e_mass")
+    limits = write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3="...", r5="<9.5"))
+    texts = [f"{mass:.3f}" if i != 3 else "N/A" for i, mass in enumerate(MASS)]
+    Table({"mass": texts, "e_mass": ERROR}).write(tmp_path / "t.fits")
+    for path, n_limits in ((limits, 1), (tmp_path / "t.fits", 0)):
+        data = prepare_column(read_catalog(path), settings)
+        assert (len(data), data.dropped["missing_value"], data.n_upper_limits) == (11, 1, n_limits)
+
+
 @pytest.mark.parametrize("text", ["5.064D+00", " 5.064 ", "0.5064d1"])
 def test_numbers_in_other_spellings(tmp_path, text):
     assert is_right(read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", *rows(",", r3=text))))
@@ -328,6 +358,12 @@ def test_what_a_server_says_anywhere_in_a_votable(tmp_path, form, behind):
     ):
         with pytest.raises(CatalogError, match=what):
             read_catalog(with_info(f'<INFO name="{error}" value="ERROR"/>'))
+
+
+def test_a_votable_with_fewer_rows_than_it_states_is_doubted(tmp_path):
+    for stated, said in ((12, []), (40, [f"{tmp_path}/t.vot: 12 rows, but the table states 40: is the file whole?"])):
+        text = votable().replace("<TABLE>", f'<TABLE name="t" nrows="{stated}">')
+        assert doubts(read_catalog(write(tmp_path / "t.vot", text))) == said
 
 
 @pytest.mark.parametrize("options", [{"prefix": "vot:"}, {"start": f"<!-- {'long ' * 1500} -->"}])
@@ -517,6 +553,9 @@ def test_a_single_row_in_front_is_about_the_file(tmp_path):
         ("ABmag", "mag", "sigma", "mag(AB)"),
         ("degrees", "arcseconds", "sigma", "deg"),
         ("days", "hours", "sigma", "d"),
+        ("uJy", "microJy", "sigma", "uJy"),
+        ("km s^-1", "km s^{-1}", "sigma", "km / s"),
+        ("log(Msun)", "dex", "sigma", "dex(solMass)"),
     ],
 )
 def test_units_as_surveys_spell_them(unit, error_unit, kind, expected):
@@ -631,6 +670,15 @@ def test_of_a_hats_collection_the_primary_catalog_is_read(tmp_path):
         read_catalog(tmp_path / "all")
     (tmp_path / "all" / "collection.properties").write_text("obs_collection=x\nhats_primary_table_url=stars\n")
     assert is_right(read_catalog(tmp_path / "all"))
+
+
+@pytest.mark.parametrize("mark", ["_delta_log/0.json", "metadata/v1.metadata.json"])
+def test_tables_with_former_versions_are_refused(tmp_path, mark):
+    (tmp_path / "cat").mkdir()
+    write(tmp_path / "cat" / mark, "{}")
+    pd.DataFrame({"mass": MASS, "e_mass": ERROR}).to_parquet(tmp_path / "cat" / "part.parquet")
+    with pytest.raises(ConfigError, match="cat is a table of Delta Lake or Iceberg"):
+        read_catalog(tmp_path / "cat")
 
 
 @pytest.mark.parametrize("name", ["PART.PARQUET", "part.parq", "part.pq"])

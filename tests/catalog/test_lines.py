@@ -103,6 +103,11 @@ def test_a_second_table_is_refused_with_its_line(tmp_path, separator, second, bl
     assert error.value.expected == "one table in a file; save each in a file of its own"
 
 
+def test_a_second_header_right_below_the_rows_that_begins_like_the_first(tmp_path):
+    with pytest.raises(CatalogError, match="a second table begins in line 14 with the header 'name,period,e_period'"):
+        read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), "name,period,e_period", "P1,10.5,0.5"))
+
+
 def test_a_second_table_below_a_line_of_commas(tmp_path):
     with pytest.raises(CatalogError, match="a second table begins in line 15"):
         read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), ",,", "id,period,e_period", "P1,10.5,0.5"))
@@ -153,7 +158,7 @@ def test_files_without_delimiters_at_the_end_of_rows_are_not_doubted(tmp_path):
 
 
 def test_quotes_over_lines_hide_what_looks_odd(tmp_path):
-    text = '"a note\n\n% of the kind\nname,mass,e_mass"'
+    text = '"a note\n\n% of the kind\nname,mass,e_mass,flag"'
     lines = rows(",")
     lines[2] = lines[2].replace(NAMES[2], text)
     table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
@@ -214,3 +219,33 @@ def test_files_that_are_no_tables_are_named(tmp_path, start, what, expected):
         read_catalog(write(tmp_path / "t.csv", start, *rows(","), encoding=encoding))
     assert error.value.what == what
     assert error.value.expected.startswith(expected)
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_quotes_without_an_end_are_doubted_with_the_rows_that_they_hide(tmp_path, separator):
+    lines = rows(separator)
+    lines[2], lines[7] = f'"{lines[2]}', f'"{lines[7]}'
+    table = read_catalog(write(tmp_path / "t.csv", separator.join(("name", "mass", "e_mass")), *lines))
+    assert len(table) == 7
+    (said,) = doubts(table)
+    assert "5 lines within quotes, the first in line 5, that look like rows: is a quote missing?" in said
+
+
+def test_rows_that_sum_up_the_others_are_doubted(tmp_path):
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), "Mean,6.874,0.106", "std,2.1,0.05"))
+    (said,) = doubts(table)
+    assert "2 rows called like a mean or a total, the first in line 14: used as the others" in said
+
+
+@pytest.mark.parametrize("header", ["name;mass;e_mass", "name\tmass\te_mass"])
+def test_a_header_with_another_delimiter_than_the_rows_is_refused(tmp_path, header):
+    with pytest.raises(CatalogError, match=r"no row has the delimiter .*, which cuts the header into 3 names"):
+        read_catalog(write(tmp_path / "t.csv", header, *rows(",")))
+
+
+def test_marks_of_inches_are_no_quotes(tmp_path):
+    lines = rows(",")
+    lines[2] = lines[2].replace(NAMES[2], '5" ap')
+    table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
+    assert is_right(table)
+    assert doubts(table) == []

@@ -96,6 +96,9 @@ def test_quick_start_in_an_empty_folder(folder):
 def test_configuration_example_is_valid():
     from mixpipe.config.settings import parse_config
 
-    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "configuration.md").read_text(encoding="utf-8"), re.DOTALL)
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    example, joint = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    stars = {"releases": {"dr3": "gaia.fits"}, **yaml.safe_load(joint)}
+    assert len(parse_config({"catalogs": {"gaia": stars}}).catalogs[0].joints[0].correlation) == 3
     (catalog,) = parse_config(yaml.safe_load(example)).catalogs
     assert list(catalog.releases) == ["2018", "2024"]

@@ -380,12 +380,12 @@ def test_choice_of_the_number_of_components():
 
 def test_bound_on_the_log_likelihood_of_two_columns():
     rng = np.random.default_rng(15)
-    x = np.concatenate([rng.normal(0, 1, (60, 2)), rng.normal(4, 0.5, (40, 2))])
-    noise = random_covariances(rng, 100, 2, 0.8)
+    x = np.concatenate([rng.normal(0, 1, (30, 2)), rng.normal(4, 0.5, (20, 2))])
+    noise = random_covariances(rng, 50, 2, 0.8)
     selection = mixpipe.choose_n_components(x, cov=noise, max_components=5)
     # It exceeds every mixture, one of many components included.
     assert selection.loglik_bound > max(fit.loglik for fit in selection.fits)
-    many = oracle.Mixture(np.full(100, 0.01), x, np.zeros((100, 2, 2)))
+    many = oracle.Mixture(np.full(50, 0.02), x, np.zeros((50, 2, 2)))
     for _ in range(5):
         many = oracle.em_step(x, noise, None, *many)
         assert oracle.loglik(x, noise, None, *many) < selection.loglik_bound
@@ -579,7 +579,10 @@ def test_rows_in_blocks_are_fitted_like_rows_in_memory(monkeypatch):
     found = JointEngine().fits_of_blocks(lambda: iter(shards), 3)
     whole = mixpipe.choose_n_components(pd.DataFrame(x, columns=["a", "b"]), 0.3, max_components=3)
     fits = found.results()
-    assert [fit.converged for fit in fits] == [True] * 3
+    # What cannot be chosen any more is not climbed to the end, and says so.
+    assert [fit.converged for fit in fits[:2]] == [True] * 2
+    assert fits[2].converged or any("not converged" in warning for warning in fits[2].warnings)
+    assert fits[1].loglik <= fits[2].loglik < whole.fits[2].loglik + 1e-3
     for fit, other in zip(fits[:2], whole.fits[:2], strict=True):
         assert fit.loglik == pytest.approx(other.loglik, abs=1e-3)
         assert fit.n_data == 2500
@@ -742,3 +745,40 @@ def test_a_constant_column_leaves_the_others_alone(value):
     for name in ("means", "sigmas"):
         expected = getattr(alone.uncertainties, name)[0, 0]
         assert getattr(fit.uncertainties, name)[0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("thickness", [1e-3, 1e-5, 1e-6])
+def test_a_width_far_below_the_others_is_known_where_the_errors_are_as_small(thickness):
+    # With equal errors the maximum is the sample covariance less that of the errors, whatever its condition number.
+    rng = np.random.default_rng(3)
+    long, thin = rng.normal(size=(2, 400)) * [[1.0], [thickness]]
+    x = np.column_stack([long + thin, long - thin]) + 0.5 * thickness * rng.normal(size=(400, 2))
+    fit = mixpipe.fit_mixture(x, 0.5 * thickness, n_components=1, sigma_floor=0)
+    assert fit.converged
+    assert (fit.rank.tolist(), fit.boundary.tolist()) == ([2], [False])
+    across = np.array([1.0, -1.0]) / np.sqrt(2.0)
+    expected = np.var(x @ across) - 0.25 * thickness**2
+    assert across @ fit.mixture.covariances[0] @ across == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("err", [0.0, 1e-3, 0.3])
+@pytest.mark.parametrize("away", [1e8, 1e10, 1e12, 1e15])
+def test_rows_at_any_distance_are_fitted(away, err):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    x[0], x[1] = [away, -away], [0.3 * away, 0.0]
+    selection = mixpipe.choose_n_components(x, err, max_components=2)
+    for fit in selection.fits:
+        assert np.isfinite(fit.loglik)
+        assert np.isfinite(fit.remaining_gain)
+    # Each of the far rows costs some 2 ln(away) nats if it is in a component with the near ones.
+    assert selection.fits[1].loglik > selection.fits[0].loglik + 50.0
+
+
+def test_projections_of_values_without_errors_need_a_floor():
+    rng = np.random.default_rng(1)
+    projections = rng.normal(size=(50, 1, 2))
+    values = np.einsum("nvd,nd->nv", projections, rng.normal(size=(50, 2)))
+    with pytest.raises(ValueError, match="an error is zero in 50 rows, the first of them row 0: with projections"):
+        mixpipe.fit_mixture(values, 0.0, n_components=1, projections=projections)
+    fit = mixpipe.fit_mixture(values, 0.0, n_components=1, projections=projections, sigma_floor=0.1)
+    assert fit.converged

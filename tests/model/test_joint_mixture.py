@@ -133,3 +133,28 @@ def test_rows_of_tables_masks_and_missing_values_are_read_as_in_a_fit(rows):
 def test_matrices_that_are_no_covariances_are_refused(rows, cov):
     with pytest.raises(ValueError, match="cov of 2 rows is no covariance, the first of them row 0"):
         rows[0].logpdf(np.zeros((2, 3)), cov=cov)
+
+
+def test_samples_have_the_widths_of_columns_of_very_different_scales():
+    scales = np.array([1.0, 1e-10, 1e9])
+    correlations = np.array([[1.0, 0.5, -0.3], [0.5, 1.0, 0.2], [-0.3, 0.2, 1.0]])
+    mixture = JointMixture([1.0], np.zeros((1, 3)), (correlations * scales[:, None] * scales)[None])
+    x = mixture.sample(20_000, np.random.default_rng(1)) / scales
+    assert np.allclose(np.cov(x.T), correlations, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda mixture: mixture.marginal([]), r"expected at least one of the columns, each once; found \[\]"),
+        (lambda mixture: mixture.marginal(["a", "a"]), "each once"),
+        (lambda mixture: mixture.condition({"a": np.nan}), "the value of 'a' is nan; expected a finite number"),
+        (lambda mixture: mixture.condition({"a": np.inf}), "the value of 'a' is inf; expected a finite number"),
+        (lambda mixture: mixture.condition({"a": 1.0}, {"a": -1.0}), "the error of 'a' is -1.0"),
+        (lambda mixture: mixture.condition({"a": 1.0}, {"a": np.nan}), "the error of 'a' is nan"),
+    ],
+)
+def test_columns_and_values_that_cannot_be_used_are_named(call, message):
+    mixture = JointMixture([1.0], [[0.0, 0.0]], [np.eye(2)], ["a", "b"])
+    with pytest.raises(ValueError, match=message):
+        call(mixture)

@@ -34,7 +34,8 @@ def write_members(path, record, n_rows=200):
         f"err_{other}": pa.array(np.full(n_rows, 0.5), mask=gap),
         f"err_corr_{one}_{other}": np.zeros(n_rows),
     }
-    pq.write_table(pa.table(table), path)
+    # Groups of rows are as long as no step between rows that are drawn.
+    pq.write_table(pa.table(table), path, row_group_size=64)
     return a, np.where(gap, np.nan, b)
 
 

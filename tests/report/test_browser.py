@@ -19,6 +19,7 @@ from mixpipe.report.figures import fit_curves
 from mixpipe.report.page import write_report
 from mixpipe.results.tables import components_table
 from tests.campaign import campaign
+from tests.report.test_joint_report import joint_entry
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
 EVIL = '<script>document.title = 1</script>"\'><img src=x onerror="document.title = 2"></script>'
@@ -175,6 +176,19 @@ def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, 
     # The line of the mixture is ink, which a dark page has to lighten.
     lines = page.locator(f"{PLOT} .scatterlayer .js-line").all()
     assert all(contrast(line.evaluate(style, "stroke"), ground) >= 2.0 for line in lines)
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_joint_fit_is_drawn_within_its_width_and_its_names_stay_words(show, tmp_path, width):
+    shown = show([joint_entry(tmp_path, (EVIL, "b"))], viewport={"width": width, "height": 900})
+    page = shown.page
+    page.wait_for_selector("#fit-1-plots-5 .main-svg")
+    assert shown.said == [] and page.title() == "mixpipe report"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(f"{PLOT} .xtitle").text_content().startswith(EVIL[:20])
+    assert page.locator(f"{PLOT} .legendtext").all_text_contents() == ["data", "1: weight 0.6", "2: weight 0.4"]
+    # Ellipses of 1 and of 2 sigma, solid and dashed, of two components.
+    assert page.locator(f"{PLOT} .scatterlayer .js-line").count() == 8
 
 
 def test_names_from_catalogs_stay_words(show, fitted):

@@ -8,7 +8,7 @@ import pytest
 from astropy import units as u
 from scipy.stats import norm
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.mixture import Mixture
-from mixpipe.report.entries import JointEntry, Rows
+from mixpipe.report.entries import JointEntry, ReleaseChange, Rows
 from mixpipe.report.figures.joint_curves import joint_curves
 from mixpipe.report.figures.joint_scene import JointScene
 from mixpipe.report.joint_plots import joint_plots
@@ -107,7 +107,7 @@ def test_quality_is_told_in_words_and_gaps_and_own_fits_in_tables(tmp_path, entr
     page = Page(written(tmp_path, [entry]))
     for row in (
         ["a", "200", "0.0400", "0.30", "ok, off by at most 4 % of the rows: as much as by chance"],
-        ["principal axis", "180", "0.0900", "≤ 0.0050", "rejected, off by at most 9 % of the rows: clear"],
+        ["principal axis", "180", "0.090", "≤ 0.0050", "rejected, off by at most 9 % of the rows: clear"],
         ["distance", "200", "0.0300", "–", "untested, off by at most 3 % of the rows: clear"],
         ["pm_b", "−1.000", "1.500", "2.966", "0.500", "2", "1"],
         ["all columns", "180"],
@@ -124,7 +124,8 @@ def test_quality_is_told_in_words_and_gaps_and_own_fits_in_tables(tmp_path, entr
 
 def test_plots_are_those_of_the_figures(tmp_path, entry):
     pair, a, b, selection, uniformity = (plot["figure"] for plot in joint_plots(entry))
-    points, *ellipses = pair["data"]
+    points, *ellipses, numbers = pair["data"]
+    assert numbers["text"] == ["<b>1</b>", "<b>2</b>"] and numbers["x"] == [0.0, 6.0] and numbers["y"] == [1.0, -4.0]
     # Fifteen rows of 150 lack one of the columns.
     assert len(points["x"]) == 135 and pair["layout"]["xaxis"]["title"]["text"] == "a [mas]"
     assert [each["line"]["dash"] for each in ellipses] == ["solid", "dash"] * 2
@@ -165,3 +166,27 @@ def test_names_of_columns_stay_words(tmp_path):
     assert EVIL not in text and any(EVIL in "".join(row) for row in Page(text).cells)
     plots = "".join(json.dumps(plot["figure"]) for plot in joint_plots(entry))
     assert "<script>" not in plots and "&lt;script" in plots
+
+
+def test_a_comparison_of_joint_fits_stands_beside_that_of_columns(tmp_path, entry):
+    row = {
+        "catalog": "stars", "old": "dr0", "new": "dr1", "column": "both", "verdict": "shifted", "shifted": "mean_a 1",
+        "evidence": "p = 0.001", "threshold": "0.05", "hints": "", "n_components_old": 2, "n_components_new": 2,
+        "n_old": 200, "n_new": 200, "n_common": 0.0, "n_revised": 0.0, "distance": 0.3, "significance": 6.0, "note": "",
+        "delta_bic": np.nan,
+    }  # fmt: skip
+    difference = {
+        "column": "both", "status": "matched", "component_old": 1, "component_new": 1, "parameter": "mean_a",
+        "old": 1.0, "old_unc": 0.1, "new": 1.8, "new_unc": 0.1, "difference": 0.8, "joint_unc": 0.14,
+        "significance": 5.7, "finding": "shifted",
+    }  # fmt: skip
+    columns = pd.DataFrame([{**row, "column": "a", "verdict": "unchanged", "shifted": ""}])
+    overlay = entry.figures["quality"]
+    changes = [
+        ReleaseChange("stars", "dr0", "dr1", columns, pd.DataFrame([{**difference, "column": "a"}]), overlay),
+        ReleaseChange("stars", "dr0", "dr1", pd.DataFrame([row]), pd.DataFrame([difference]), overlay, of_joints=True),
+    ]
+    page = Page(written(tmp_path, [entry], changes=changes))
+    words = [word.strip() for word in page.words]
+    assert "stars: dr0 → dr1" in words and "stars: dr0 → dr1, joint fits" in words
+    assert ["1 → 1", "mean_a[mas]", "1.00 ± 0.10", "1.80 ± 0.10", "0.80 ± 0.14", "5.7", "shifted"] in page.cells

@@ -94,7 +94,7 @@ def names(stage: str) -> set[str]:
 
 
 # Modules of the room of catalogs that are about columns, not about files.
-COLUMNS = ("columns", "joint", "doubts", "expressions", "limits", "recognition", "required", "stream")
+COLUMNS = ("columns", "joint", "doubts", "expressions", "limits", "recognition", "required", "sentinels", "stream")
 
 
 def within(folder: str) -> set[str]:
@@ -111,6 +111,8 @@ def test_stages_depend_on_what_they_use():
     # Tabulated densities are read, fitted and drawn by stages of their own.
     densities = {f"{part}.py" for part in ("catalog/densities", "fitting/kernels/grids", "report/figures/densities")}
     overlay = {"report/figures/overlay.py"}
+    # So are the figures of joint fits, other than the one that Python draws of any fit.
+    joint = {f"report/figures/joint_{name}.py" for name in ("curves", "quality", "overlay")}
     assert catalog - densities <= names("ingest") | {"catalog/release.py"}
     assert catalog - densities <= names("fit")
     assert not names("ingest") & (figures | kernels | {"model/cells.py", "catalog/columns.py", "results/tables.py"})
@@ -122,9 +124,12 @@ def test_stages_depend_on_what_they_use():
         "results/tables.py",
     } <= names("fit")
     assert not names("fit") & (figures | {"report/page.py"})
-    assert figures - densities - overlay <= names("figures")
-    numerics = {"fitting/kernels/passes.py", "fitting/gaussian/likelihood.py"}
-    assert not names("figures") & (catalog | numerics | {"catalog/columns.py"})
+    assert figures - densities - overlay - joint <= names("figures")
+    numerics = {"fitting/kernels/passes.py", "fitting/gaussian/likelihood.py", "fitting/joint/choose.py"}
+    assert not joint & names("figures")
+    for stage in ("figures", "joint_figures", "report"):
+        assert not names(stage) & (catalog | numerics | {"catalog/columns.py"})
+    assert joint | {"report/figures/corner.py"} <= names("joint_figures") | names("joint_compare")
     files = catalog - {"catalog/release.py", "catalog/store.py"}
     assert files | {"fitting/kernels/grids.py", "fitting/tabulated/fit.py"} <= names("densities")
     assert not names("densities") & (figures | {"fitting/gaussian/search.py", "fitting/choose.py"})
@@ -175,7 +180,7 @@ def package(tmp_path, monkeypatch) -> Path:
         ("catalog/formats/fits.py", {"ingest", "fit", "densities", "joint"}),
         ("fitting/gaussian/search.py", {"fit", "joint", "compare", "joint_compare"}),
         ("fitting/kernels/grids.py", {"densities"}),
-        ("report/figures/mixture.py", {"figures", "density_figure", "compare", "joint_compare"}),
+        ("report/figures/mixture.py", {"figures", "joint_figures", "density_figure", "compare", "joint_compare"}),
         ("report/figures/densities.py", {"density_figure"}),
         ("report/templates/report.html.j2", {"report"}),
         ("pipeline/account.py", {"account"}),

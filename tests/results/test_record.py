@@ -244,7 +244,7 @@ def test_every_key_that_is_missing_is_named(tmp_path, whole, optional):
         ({"plan": {"key": None, "column": {}}}, "key plan.column.transform is missing"),
         ({"plan": {"key": None, "column": 3}}, "key plan.column is missing"),
         ({"status": "maybe"}, 'key status is "maybe", not one of fitted, failed'),
-        ({"kind": "tables"}, 'key kind is "tables", not one of values, densities'),
+        ({"kind": "tables"}, 'key kind is "tables", not one of values, densities, joint'),
         ({"status": []}, "key status is [], not one of fitted, failed"),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.campaign import campaign
+
 RELEASES = ("r1", "r2")
 FITTED = ("components.csv", "estimators.csv", "fit.json", "intervals.csv", "members.parquet", "selection.csv")
 DRAWN = ("classes", "estimators", "mixture", "quality", "selection")
@@ -98,7 +100,7 @@ class Wide:
         return sorted(f"{folder}/{name}" for folder in folders for name in names)
 
 
-@pytest.fixture(scope="module", params=[1, 50, 51])
+@pytest.fixture(scope="module", params=[1, pytest.param(50, marks=campaign), 51])
 def wide(request, tmp_path_factory, root) -> Wide:
     return Wide(tmp_path_factory.mktemp("wide"), root, request.param)
 

@@ -26,8 +26,8 @@ from mixpipe.assess.comparison.pooled import (
     simulated_steps,
     step,
 )
-from mixpipe.assess.joint import draw_rows
 from mixpipe.assess.joint_quality import parameters_of
+from mixpipe.assess.joint_rows import draw_rows
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.joint.blocks import Blocks, Parameters, halves, lower_triangle, parameter_places

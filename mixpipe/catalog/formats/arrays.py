@@ -56,6 +56,9 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
         array = np.char.decode(array, "utf-8", "backslashreplace")
     if array.dtype.kind in "UT":
         array = np.strings.rstrip(as_text(array))
+    if array.dtype == np.float16:
+        # NumPy's own fill value is beyond its range.
+        array = array.astype(np.float32)
     # Copy the values, so that they do not depend on the memory of the reader.
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
     if native.dtype.kind == "U":
@@ -116,7 +119,9 @@ _SPELLINGS = {
     "years": "yr", "year": "yr", "minutes": "min", "seconds": "s", "sec": "s", "secs": "s",
     "parsec": "pc", "parsecs": "pc", "Angstroms": "Angstrom", "angstroms": "Angstrom", "microns": "micron",
     "kelvin": "K", "Kelvin": "K", "solar masses": "Msun", "solar mass": "Msun", "M_sun": "Msun", "Msol": "Msun",
-    "solar radii": "Rsun", "R_sun": "Rsun", "L_sun": "Lsun", "percent": "%", "counts": "ct", "electrons": "electron",
+    "solar radii": "Rsun", "R_sun": "Rsun", "L_sun": "Lsun", "percent": "%",
+    "microJy": "uJy", "microjansky": "uJy", "millijansky": "mJy", "milliJy": "mJy",
+    "counts": "ct", "electrons": "electron",
 }  # fmt: skip
 _WORD = re.compile(
     "|".join(rf"(?<![A-Za-z_]){re.escape(word)}(?![A-Za-z_])" for word in sorted(_SPELLINGS, key=len)[::-1])
@@ -128,7 +133,8 @@ _WORD = re.compile(
 def _parsed(text: str) -> u.UnitBase | None:
     if not text or text == "---":
         return None
-    for words in (text, _WORD.sub(lambda found: _SPELLINGS[found[0]], text)):
+    plain = re.sub(r"\^\{([^{}]*)\}", r"^\1", re.sub(r"^log(?:10)?\((.*)\)$", r"dex(\1)", text))
+    for words in (text, _WORD.sub(lambda found: _SPELLINGS[found[0]], plain)):
         for spelling in ("generic", "fits", "cds"):
             try:
                 return u.Unit(words, format=spelling)
@@ -195,6 +201,15 @@ def kind_of(column: Column) -> str:
         return "nothing"
     kind = np.ma.getdata(column).dtype.kind
     return "numbers" if kind in "biuf" else "text" if kind in "US" else str(column.dtype)
+
+
+def is_missing_word(texts: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which texts among numbers mark a missing value.
+
+    >>> is_missing_word(np.array(["1.5", " ... ", "--", "see note"])).tolist()
+    [False, True, True, False]
+    """
+    return np.isin(np.strings.strip(texts), MISSING_WORDS)
 
 
 def is_number(text: str) -> bool:

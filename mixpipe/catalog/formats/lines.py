@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from mixpipe.base.errors import excerpt
@@ -15,6 +16,9 @@ from mixpipe.catalog.source import Source
 _STRIKE = re.compile(rb"%|!|//|;|--(?=\w)")
 # Rows with too few fields are mistakes if they are a smaller share than this, and otherwise how the file is written.
 _FEW = 0.2
+# Names of rows at the end of a table that sum up the others.
+_SUMMARIES = {"mean", "average", "avg", "median", "std", "stddev", "total", "sum", "min", "max", "count"}
+_LAST_ROWS = 8
 
 
 def split(line: str, delimiter: str) -> list[str]:
@@ -58,7 +62,9 @@ class Watch:
         self._start, self._mark = names[0].encode(), delimiter.encode()
         # Rows that are too short between white space are refused elsewhere.
         self._fewest = 0 if delimiter == " " else len(names) - 1
-        self._struck, self._repeated, self._short, self._below = (_Found() for _ in range(4))
+        self._struck, self._repeated, self._short, self._below, self._quoted = (_Found() for _ in range(5))
+        self._last_rows: deque[tuple[int, bytes]] = deque(maxlen=_LAST_ROWS)
+        self._is_delimited = False
         self._marked: dict[bytes, _Found] = {}
         self._numeric: list[int] = []
         self._n_rows = self._blank = self._last_short = 0
@@ -67,17 +73,21 @@ class Watch:
 
     def rows(self, lines: Iterable[bytes], first: int) -> Iterator[bytes]:
         """The lines that are to be read; `first` is the number of the first line."""
-        is_quoted = False
+        is_quoted, quotes = False, _Quotes(self._delimiter)
         for number, line in enumerate(lines, start=first):
             text = line.strip()
             if self._marker is not None and text.startswith(self._marker):
                 self._look_at_comment(number, text)
                 continue
+            self._is_delimited = self._is_delimited or self._mark in line
             # A line may end within quotes.
-            if not is_quoted and not self._look_at(number, line):
+            was_quoted = is_quoted
+            is_quoted = quotes.are_open(line, is_quoted)
+            if was_quoted:
+                if text and 0 < self._fewest == text.count(self._mark):
+                    self._quoted.add(number)
+            elif not self._look_at(number, line, is_quoted):
                 continue
-            if b'"' in text:
-                is_quoted ^= text.count(b'"') % 2 == 1
             yield line
         self._tell()
 
@@ -87,8 +97,8 @@ class Watch:
             if is_struck_out(bare, self._names, self._delimiter):
                 self._struck.add(number)
 
-    def _look_at(self, number: int, line: bytes) -> bool:
-        """Note what is odd about a line; whether it is to be read."""
+    def _look_at(self, number: int, line: bytes, is_open: bool) -> bool:
+        """Note what is odd about a line, which may end within quotes; whether it is to be read."""
         text = line.strip()
         if not text.strip(self._mark):
             self._blank = self._blank or number
@@ -101,8 +111,9 @@ class Watch:
                 return False
             self._look_below(number, fields)
         self._n_rows += 1
-        # A row may end in another line, within quotes.
-        if line.count(self._mark) < self._fewest and line.count(b'"') % 2 == 0:
+        self._last_rows.append((number, text))
+        # A row may go on in the next line, within quotes.
+        if line.count(self._mark) < self._fewest and not is_open:
             self._short.add(number)
             self._last_short = self._n_rows
         strike = _STRIKE.match(text) if text[0] in b"%!/;-" and self._source.comment is None else None
@@ -111,25 +122,44 @@ class Watch:
         return True
 
     def _look_below(self, number: int, fields: Sequence[str]) -> None:
-        """Refuse a second header below a blank line, with text wherever the first row has numbers."""
+        """Refuse a second header, with text wherever the first row has numbers, and doubt rows below a blank line."""
         if not self._n_rows:
             self._numeric = [i for i, field in enumerate(fields) if is_number(field) and field not in MISSING_WORDS]
-        elif self._blank:
+        elif self._blank or fields[:1] == self._names[:1]:
             cells = [fields[i] for i in self._numeric if i < len(fields)]
             if cells and not any(_may_be_value(cell) for cell in cells):
                 shown = excerpt(self._delimiter.join(fields))
+                below = ", below a blank line," if self._blank else ""
                 raise self._source.error(
-                    f"a second table begins in line {number}, below a blank line, with the header {shown!r}",
+                    f"a second table begins in line {number}{below} with the header {shown!r}",
                     "one table in a file; save each in a file of its own",
                 )
             # A table has more than one row.
-            if self._n_rows > 1:
+            if self._blank and self._n_rows > 1:
                 self._below.add(self._blank)
         self._blank = 0
 
     def _tell(self) -> None:
         """Say what was found."""
         doubt, path = self._source.doubt, self._source.path
+        if self._n_rows and self._fewest > 0 and not self._is_delimited:
+            raise self._source.error(
+                f"no row has the delimiter {self._delimiter!r}, which cuts the header into {len(self._names)} names",
+                "one delimiter for the header and the rows",
+            )
+        if self._quoted.count:
+            doubt(
+                f"{path}: {plural(self._quoted.count, 'line')} within quotes, {self._quoted}, that look like rows: is "
+                "a quote missing? They are read as part of one cell"
+            )
+        summaries = _Found()
+        for number, text in self._last_rows:
+            first = split(text.decode(errors="replace"), self._delimiter)[:1]
+            if first and first[0].casefold() in _SUMMARIES:
+                summaries.add(number)
+        if 0 < summaries.count < self._n_rows:
+            rows = plural(summaries.count, "row")
+            doubt(f"{path}: {rows} called like a mean or a total, {summaries}: used as the others")
         if self._struck.count:
             rows = plural(self._struck.count, "row")
             doubt(f"{path}: {rows} left out as commented out with {(self._marker or b'').decode()}, {self._struck}")
@@ -166,6 +196,34 @@ class _Found:
 
     def __str__(self) -> str:
         return f"the first in line {self.first}"
+
+
+class _Quotes:
+    """Whether lines end within quotes; only at the beginning of a field does a quote open any.
+
+    >>> quotes = _Quotes(",")
+    >>> [quotes.are_open(line, False) for line in (b'a,"b', b'a,"b""c","d"', b'a,5" b', b'"a" "b,')]
+    [True, False, False, False]
+    >>> [quotes.are_open(line, True) for line in (b'a,b', b'a",b', b'a",b,"c')]
+    [True, False, True]
+    """
+
+    def __init__(self, delimiter: str) -> None:
+        begin = rb"(^|\s)" if delimiter == " " else b"(^|" + re.escape(delimiter.encode()) + b")"
+        self._whole = re.compile(begin + rb'\s*"(?:[^"]|"")*"')
+        self._opening = re.compile(begin + rb'\s*"')
+        self._end = re.compile(rb'(?:[^"]|"")*"(?!")')
+
+    def are_open(self, line: bytes, inside: bool) -> bool:
+        """Whether a line ends within quotes, by whether it begins within some."""
+        if b'"' not in line:
+            return inside
+        if inside:
+            end = self._end.match(line)
+            if end is None:
+                return True
+            line = b"x" + line[end.end() :]
+        return self._opening.search(self._whole.sub(rb"\1x", line)) is not None
 
 
 def _may_be_value(cell: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -100,7 +101,15 @@ def _votable(source: Source) -> Table:
         raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
     table = (full or tables)[0]
     source.choose([field.name for field in table.fields], None)
+    _doubt_fewer(source, len(table.array))
     return table.to_table(use_names_over_ids=True)
+
+
+def _doubt_fewer(source: Source, n_rows: int) -> None:
+    """Say that a TABLE states more rows than it has; Astropy does not keep what it states."""
+    stated = [int(number) for number in re.findall(rb"<(?:\w+:)?TABLE\b[^>]*\bnrows=[\"'](\d+)", source.content())]
+    if len(stated) == 1 and stated[0] != n_rows:
+        source.doubt(f"{source.path}: {plural(n_rows, 'row')}, but the table states {stated[0]:,}: is the file whole?")
 
 
 def _infos(resources: Iterable[Any]) -> Iterator[Any]:
@@ -118,8 +127,9 @@ def _check_info(source: Source, name: str, value: str, content: str) -> None:
     said = excerpt(" ".join(filter(None, (value, content))))
     if name.lower() == "error":
         raise source.error(f"the server answered with an error ({said})", "the table of a query that succeeded")
-    if name != "QUERY_STATUS" and (name.lower() == "warning" or "truncated" in said.lower()):
-        source.doubt(f"{source.path}: the server warned of the table: {said}")
+    warned = name.lower() == "warning" or "truncated" in f"{name} {said}".lower()
+    if warned and name.upper() != "QUERY_STATUS" and value.lower() != "false":
+        source.doubt(f"{source.path}: the server warned of the table: {said if len(said) > len(name) else name}")
 
 
 # Cells of a table in LaTeX: a number, perhaps with one error or two.
@@ -236,13 +246,17 @@ def _machine_readable(source: Source, text: str) -> Table:
                 "no byte-by-byte description", "one in front of the rows, or in a ReadMe beside the file"
             )
         text = re.sub("(?i)byte-per-byte description", "Byte-by-byte Description", description) + text
+    # Another rule may end the rows.
+    text = re.sub(r"\n[-=]{20,}\s*\Z", "\n", text) if re.search(r"\n[^-=\s][^\n]*\n[-=]{20,}\s*\Z", text) else text
     rules = list(re.finditer(r"(?m)^[-=]{20,}[ \t]*$", text))
     end = rules[-1].end() if rules else 0
     header, nulls = _without_order_signs(text[:end])
+    _doubt_fixed_rows(source, header, text[end:], text.count("\n", 0, end) if described else 0)
+    missing = [(word, "0") for word in MISSING_WORDS if not re.search(r"\w", word)]
     try:
-        table = text_tables.read(header + text[end:], format="mrt")
+        table = text_tables.read(header + text[end:], format="mrt", fill_values=missing)
     except text_tables.InconsistentTableError:
-        table = text_tables.read(header + text[end:], format="cds")
+        table = text_tables.read(header + text[end:], format="cds", fill_values=missing)
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
@@ -252,6 +266,30 @@ def _machine_readable(source: Source, text: str) -> Table:
             f"{source.path}: {plural(len(table), 'row')}, but the ReadMe states {stated:,}: is the file whole?"
         )
     return table
+
+
+# Bytes of a column in a description, and what may stand between columns.
+_BYTES = re.compile(r"(?m)^\s*(?:(\d+)\s*-\s*)?(\d+)\s+[AIFEDG]\d")
+_BETWEEN = " |,;&\t\r"
+
+
+def _doubt_fixed_rows(source: Source, header: str, rows: str, n_before: int) -> None:
+    """Say which rows have text between the columns, which may be shifted, or begin like comments."""
+    spans = sorted((int(found[1] or found[2]) - 1, int(found[2])) for found in _BYTES.finditer(header))
+    gaps = [(end, start) for (_, end), (start, _) in itertools.pairwise([(0, 0), *spans]) if start > end]
+    lines = rows.split("\n")
+    shifted = [i for i, line in enumerate(lines) if any(line[start:end].strip(_BETWEEN) for start, end in gaps)]
+    marked = [i for i, line in enumerate(lines) if line.startswith("#")]
+    if shifted:
+        source.doubt(
+            f"{source.path}: {plural(len(shifted), 'row')} with text between the columns of the description, the first "
+            f"in line {n_before + shifted[0] + 1}: are they shifted?"
+        )
+    if 0 < 2 * len(marked) < len(lines):
+        source.doubt(
+            f"{source.path}: {plural(len(marked), 'row')} beginning with #, the first in line "
+            f"{n_before + marked[0] + 1}, used like the others: if they are struck out, delete them"
+        )
 
 
 def _without_order_signs(header: str) -> tuple[str, dict[str, str]]:

@@ -22,6 +22,8 @@ class Findings:
         What is to be known of all that is fitted, or nothing.
     fitted : list of Suggestion
         What is to be fitted.
+    correlated, customary : list of Suggestion
+        What is to be fitted jointly, since correlations of the errors are given, and what might be.
     left_out : dict
         Other entries, by the reason why they are left out.
     not_fitted : dict
@@ -32,5 +34,7 @@ class Findings:
     lines: list[str]
     note: str
     fitted: list[Suggestion]
+    correlated: list[Suggestion]
+    customary: list[Suggestion]
     left_out: dict[str, list[Suggestion]]
     not_fitted: dict[str, str]

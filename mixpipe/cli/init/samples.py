@@ -16,7 +16,7 @@ from astropy.table import MaskedColumn, Table
 from mixpipe.base.errors import MixpipeError, excerpt
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.catalog.files import folder_files
-from mixpipe.catalog.formats.arrays import is_number
+from mixpipe.catalog.formats.arrays import is_missing_word, is_number
 from mixpipe.catalog.limits import split_limits
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.sentinels import Numbers
@@ -92,6 +92,7 @@ def as_numbers(column: MaskedColumn, *, with_text: bool = False) -> Numbers | No
     if values.ndim > 1 or values.dtype.kind not in "iufU":
         return None
     if values.dtype.kind == "U":
+        missing = missing | is_missing_word(values)
         values = split_limits(values)[0]
         if with_text:
             missing = missing | np.array([not is_number(text) for text in values.tolist()], dtype=bool)
@@ -116,8 +117,9 @@ def describe_text(column: MaskedColumn) -> str | None:
     """
     if column.ndim > 1 or column.dtype.kind != "U":
         return None
-    texts = [text.strip() for text in split_limits(column.data.data)[0].tolist()]
-    known = np.flatnonzero(~np.ma.getmaskarray(column)).tolist()
+    values = column.data.data
+    texts = [text.strip() for text in split_limits(values)[0].tolist()]
+    known = np.flatnonzero(~(np.ma.getmaskarray(column) | is_missing_word(values))).tolist()
     bad = [row for row in known if not is_number(texts[row])]
     nearly = sum(is_number(texts[row]) or _NEARLY_NUMBER.fullmatch(texts[row]) is not None for row in known)
     if not bad or nearly < _MOSTLY_NUMBERS * len(known):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mixpipe.catalog.recognition import Measurement, find_measurements, is_ident
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
+from mixpipe.cli.init.joints import suggest_joints
 from mixpipe.cli.init.samples import (
     FitsTables,
     Numbers,
@@ -171,12 +173,16 @@ class _Catalog:
             texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             way_out = "; `missing` lists texts that stand for no value" if texts else ""
+            way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
+        correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
             group=self.group,
             lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
             note=note,
             fitted=fitted,
+            correlated=correlated,
+            customary=customary,
             left_out={reason: listed for reason, listed in entries.items() if listed},
             not_fitted={} if self.asked else self._rest(found, [*others.items()], numbers, densities, spoilt),
         )

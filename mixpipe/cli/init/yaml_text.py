@@ -93,6 +93,20 @@ def _catalog(catalog: Findings) -> Iterator[str]:
             yield f"{_STEP * 2}# {_entry(entry)}"
     for reason, names in catalog.not_fitted.items():
         yield f"{_STEP * 2}# -- {reason}: {names}"
+    yield from _joints(catalog)
+
+
+def _joints(catalog: Findings) -> Iterator[str]:
+    if catalog.correlated:
+        yield f"{_STEP}joint: # several columns as one mixture"
+        for entry in catalog.correlated:
+            yield f"{_STEP * 2}{_entry(entry)}"
+        for entry in catalog.customary:
+            yield f"{_STEP * 2}# {_entry(entry)}"
+    elif catalog.customary:
+        yield f"{_STEP}# joint: # take away the `# ` of these lines to fit several columns as one mixture, too"
+        for entry in catalog.customary:
+            yield f"{_STEP}# {_STEP}{_entry(entry)}"
 
 
 def _entry(entry: Suggestion) -> str:

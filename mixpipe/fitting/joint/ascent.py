@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR, Passes
-from mixpipe.fitting.joint.structure import project, total_widths
+from mixpipe.fitting.joint.structure import null_axes, project
 from mixpipe.fitting.kernels import steps
 from mixpipe.model.joint.blocks import Parameters, Sums
 
@@ -20,7 +21,7 @@ TOLERANCE = 1e-3
 _NEWTON_GAIN = 0.02
 _LEAST_GAIN = 1e-6
 # Gain in nats below which steps of the search end.
-_SEARCH_GAIN = 1e-2
+SEARCH_GAIN = 1e-2
 # Gain in nats below which the polishing ends.
 _POLISHED = 1e-9
 _MEMORY = 30
@@ -29,16 +30,23 @@ _MAX_ROUNDS = 25
 _MAX_NEWTON = 12
 # Beyond this number of parameters there is no Hessian: its inverse would take longer than all else.
 MAX_CURVED = 400
-# Passes over all rows after a search on some, and the promise at which they end.
-_MAX_FINISHING, _POLISHED_ON_ALL = 60, 1e-5
+# Steps on all rows with one curvature after a search on some, such curvatures, and the promise at which steps end.
+_MAX_FINISHING, _MAX_METRICS, _POLISHED_ON_ALL = 60, 3, 1e-5
+# A climb is given up if, after some steps, so many times what it promises would not bring it to the best.
+_LEAST_STEPS, _HOPE = 4, 50.0
+# Coordinates are renewed where a component has changed by more than so many of its widths since they were chosen. A
+# direction that loses its width changes by 1, and would be opened again.
+_FAR = 3.0
 # Largest change of a component in one step, in units of its width.
 _LONGEST = 1.0
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 25
+# Newton steps that gain more than this part of what the last one promised are too slow.
+_SLOW = 0.1
 # Curvature above this, in units in which that of an isolated component is -1, is a way up and no rounding.
 _FLAT = 1e-7
 # Least curvature in a metric, in the same units.
-_LEAST_CURVATURE = 1e-3
+_LEAST_CURVATURE = 1e-4
 # Parts of the variance below which a direction is tried without any width, and the loss in nats that this may bring.
 _COLLAPSED, _NO_LOSS = 1e-6, 1e-5
 # Variances with which directions without any are opened, in units in which the columns have variances near 1.
@@ -94,7 +102,7 @@ def run_em(
 class Climb:
     """L-BFGS in the coordinates of one chart, one step at a time."""
 
-    def __init__(self, likelihood: Passes, start: Ascent, structure: str) -> None:
+    def __init__(self, likelihood: Passes, start: Ascent, structure: str, *, is_sample: bool = False) -> None:
         self._likelihood = likelihood
         self._metric: tuple[Array, Array] | None = None
         self.chart = Chart(start.at, likelihood.n_data, structure, likelihood.floor, likelihood.noise)
@@ -103,6 +111,7 @@ class Climb:
         if not self.chart.is_exact:
             # The origin differs from the start where that is singular.
             self.at = self.chart.point(self.theta)
+        if is_sample or not self.chart.is_exact:
             self.sums = likelihood.sums(self.at)
         self.gradient = self.chart.gradient(self.theta, self.at, self.sums)
         self._steps, self._changes = np.empty((2, _MEMORY, self.theta.size))
@@ -136,6 +145,7 @@ class Climb:
 
     def use_metric(self, hessian: Array) -> None:
         """Take the first guess of the curvature from a Hessian, such as that of a sample of the rows."""
+        self._n_pairs = 0
         roots, axes = np.linalg.eigh(hessian)
         self._metric = axes, np.maximum(np.abs(roots), _LEAST_CURVATURE)
 
@@ -212,25 +222,25 @@ def ascend(
     if not math.isfinite(ascent.loglik):
         return ascent
     if n_steps is not None:
-        return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, _SEARCH_GAIN)
-    ascent = _opened(likelihood, ascent, structure)
-    gain = math.inf
+        return _quasi_newton(Climb(likelihood, ascent, structure), n_steps, SEARCH_GAIN)
+    climb = Climb(likelihood, _opened(likelihood, ascent, structure), structure)
     for round_ in range(_MAX_ROUNDS):
-        climb = Climb(likelihood, ascent, structure)
         # Where Newton steps have failed, the next come closer before they are tried again.
-        _quasi_newton(climb, last - likelihood.n_passes, max(_NEWTON_GAIN * 0.1**round_, _LEAST_GAIN))
-        is_maximum, gain = _finish(climb)
-        if climb.sums.loglik >= ascent.loglik or is_maximum:
+        least_gain = max(_NEWTON_GAIN * 0.1**round_, _LEAST_GAIN)
+        _quasi_newton(climb, last - likelihood.n_passes, least_gain)
+        end, gain = _finish(climb)
+        if climb.sums.loglik >= ascent.loglik or end is End.MAXIMUM:
             ascent = climb.ascent
-        if is_maximum or likelihood.n_passes >= last:
+        if end is End.MAXIMUM or likelihood.n_passes >= last:
             ascent = _without_width(likelihood, ascent, structure)
-            return Ascent(ascent.at, ascent.sums, is_maximum and gain < TOLERANCE, gain)
+            return Ascent(ascent.at, ascent.sums, end is End.MAXIMUM and gain < TOLERANCE, gain)
+        is_far = climb.chart.length(climb.theta) > _FAR and climb.sums.loglik >= ascent.loglik
+        if end is End.LOST or is_far:
+            climb = Climb(likelihood, ascent, structure)
     return Ascent(ascent.at, ascent.sums, False, gain)
 
 
-def finish_from(
-    searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, *, n_steps: int | None = None
-) -> Ascent:
+def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
     """The maximum over all rows, from that over a sample of them, whose curvature serves for the steps.
 
     Parameters
@@ -239,37 +249,72 @@ def finish_from(
         Of the sample, and of all rows.
     ascent : Ascent
         The maximum over the sample.
-    n_steps : int or None
-        The result has not converged if so many steps do not suffice; by default, the climb goes on to the end.
     """
-    climb = Climb(likelihood, Ascent(ascent.at, likelihood.sums(ascent.at)), structure)
+    end = Ascent(ascent.at, likelihood.sums(ascent.at))
+    for _ in range(_MAX_METRICS):
+        climb = follow(searched, likelihood, end, structure, _MAX_FINISHING, _POLISHED_ON_ALL)
+        end = _without_width(likelihood, climb.ascent, structure)
+        if climb.promised < _POLISHED_ON_ALL:
+            break
+    if climb.promised >= TOLERANCE or _ways_out(likelihood, end.at, end.sums):
+        return ascend(likelihood, end.at, structure=structure, n_em=0, sums=end.sums)
+    return Ascent(end.at, end.sums, True, climb.promised)
+
+
+def approach(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, n_steps: int) -> Ascent:
+    """As `finish_from` with a few steps, which need not suffice."""
+    climb = follow(searched, likelihood, ascent, structure, n_steps, _POLISHED_ON_ALL, is_sample=True)
+    end = climb.ascent
+    is_maximum = climb.promised < TOLERANCE and not _ways_out(likelihood, end.at, end.sums)
+    return Ascent(end.at, end.sums, is_maximum, climb.promised)
+
+
+def follow(
+    searched: Passes,
+    likelihood: Passes,
+    ascent: Ascent,
+    structure: str,
+    n_steps: int,
+    least_gain: float,
+    goal: float = -math.inf,
+    is_sample: bool = False,
+) -> Climb:
+    """Steps of L-BFGS that begin with the curvature of a sample of the rows.
+
+    Parameters
+    ----------
+    searched, likelihood : Passes
+        Of the sample, and of the rows of the ascent.
+    ascent : Ascent
+        The start.
+    structure : str
+    n_steps : int
+        Largest number of steps.
+    least_gain : float
+        Gain in nats below which steps end.
+    goal : float
+        Steps end, too, where they promise too little to come to this log-likelihood.
+    is_sample : bool
+        Whether the sums of the start are those of the sample.
+    """
+    climb = Climb(likelihood, ascent, structure, is_sample=is_sample)
     if climb.chart.n_coordinates <= MAX_CURVED:
         factor = likelihood.n_data / searched.n_data
         near = searched.sums(climb.at)
         climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
-    end = _quasi_newton(climb, n_steps or _MAX_FINISHING, _POLISHED_ON_ALL)
-    if n_steps is None:
-        end = _without_width(likelihood, end, structure)
-    if climb.promised >= TOLERANCE or _ways_out(likelihood, end.at, end.sums):
-        if n_steps is not None:
-            return Ascent(end.at, end.sums, False, climb.promised)
-        return ascend(likelihood, end.at, structure=structure, n_em=0, sums=end.sums)
-    return Ascent(end.at, end.sums, True, climb.promised)
+    _quasi_newton(climb, n_steps, least_gain, goal)
+    return climb
 
 
 def _ways_out(likelihood: Passes, at: Parameters, sums: Sums) -> list[tuple[int, Array]]:
     """Components and directions without width along which the log-likelihood rises."""
     found = []
-    scales = total_widths(at.covariances, likelihood.noise)
-    for j, (cov, curl, scale) in enumerate(zip(at.covariances, sums.curls, scales, strict=True)):
-        roots, axes = np.linalg.eigh((cov - np.diag(likelihood.floor)) / (scale[:, None] * scale))
-        null = axes[:, roots < _COLLAPSED] / scale[:, None]
-        if not null.size:
-            continue
-        null = np.linalg.qr(null)[0]
-        slopes, turns = np.linalg.eigh(null.T @ curl @ null)
+    is_null, axes, _ = null_axes(at.covariances, likelihood.floor, likelihood.noise, _COLLAPSED)
+    for j in np.flatnonzero(is_null.any(axis=1)):
+        null = np.linalg.qr(axes[j][:, is_null[j]])[0]
+        slopes, turns = np.linalg.eigh(null.T @ sums.curls[j] @ null)
         if slopes[-1] > 0.0:
-            found.append((j, null @ turns[:, -1]))
+            found.append((int(j), null @ turns[:, -1]))
     return found
 
 
@@ -287,37 +332,53 @@ def _opened(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
     return ascent
 
 
-def _quasi_newton(climb: Climb, n_steps: int, least_gain: float) -> Ascent:
-    """Steps until they promise less than a gain."""
-    for _ in range(n_steps):
+def _quasi_newton(climb: Climb, n_steps: int, least_gain: float, goal: float = -math.inf) -> Ascent:
+    """Steps until they promise less than a gain, or too little to come to a goal."""
+    for k in range(n_steps):
         before = climb.sums.loglik
         if not climb.step() or (climb.promised < least_gain and climb.sums.loglik - before < least_gain):
+            break
+        if k >= _LEAST_STEPS and climb.sums.loglik + _HOPE * climb.promised < goal:
             break
     return climb.ascent
 
 
-def _finish(climb: Climb) -> tuple[bool, float]:
-    """Newton steps to the maximum: whether it is one, and the gain that a further step promises."""
+class End(Enum):
+    """How Newton steps end: at a maximum, where the curvature changes too fast for them, or without getting closer."""
+
+    MAXIMUM = auto()
+    CURVED = auto()
+    LOST = auto()
+
+
+def _finish(climb: Climb) -> tuple[End, float]:
+    """Newton steps to the maximum: how they end, and the gain that a further step promises."""
     gain = math.inf
     if climb.chart.n_coordinates > MAX_CURVED:
-        return climb.promised < TOLERANCE, climb.promised
+        return End.MAXIMUM if climb.promised < TOLERANCE else End.LOST, climb.promised
     for _ in range(_MAX_NEWTON):
-        roots, axes = np.linalg.eigh(climb.hessian())
+        hessian = climb.hessian()
+        roots, axes = np.linalg.eigh(hessian)
         slopes = axes.T @ climb.gradient
-        if roots[-1] > _FLAT and _leave_saddle(climb, axes[:, -1]):
-            return False, gain
         # The curvature may be that of a sample of the rows, and positive where it is negative for all of them.
         steep = np.abs(roots) > _FLAT
         step = axes[:, steep] @ (slopes[steep] / np.abs(roots[steep]))
         slope = float(step @ climb.gradient)
+        if roots[-1] > _FLAT and _leave_saddle(climb, axes[:, -1]):
+            climb.use_metric(hessian)
+            return End.CURVED, 0.5 * slope
         if slope > 0.0 and 0.5 * slope > 2.0 * gain:
-            return False, gain
+            return End.LOST, 0.5 * slope
+        if 0.5 * slope > max(_SLOW * gain, TOLERANCE * _SLOW):
+            # Along a bent ridge L-BFGS is faster, if it knows this curvature.
+            climb.use_metric(hessian)
+            return End.CURVED, 0.5 * slope
         gain = 0.5 * slope
         if gain < _POLISHED:
-            return True, gain
+            return End.MAXIMUM, gain
         if not climb.move(step, slope):
-            return gain < TOLERANCE, gain
-    return gain < TOLERANCE, gain
+            break
+    return End.MAXIMUM if gain < TOLERANCE else End.LOST, gain
 
 
 def _leave_saddle(climb: Climb, axis: Array) -> bool:
@@ -340,16 +401,13 @@ def _leave_saddle(climb: Climb, axis: Array) -> bool:
 
 def _without_width(likelihood: Passes, ascent: Ascent, structure: str) -> Ascent:
     """The same maximum with directions of almost no width at exactly none, if the log-likelihood is the same."""
-    floor = np.diag(likelihood.floor)
-    excess = ascent.at.covariances - floor
-    scale = total_widths(ascent.at.covariances, likelihood.noise)
-    roots, axes = np.linalg.eigh(excess / (scale[:, :, None] * scale[:, None, :]))
-    flat = roots < _COLLAPSED
-    if structure == "spherical":
-        flat[:] = flat.all(axis=1, keepdims=True)
-    if not flat.any():
+    is_null, _, halves = null_axes(ascent.at.covariances, likelihood.floor, likelihood.noise, _COLLAPSED)
+    # A sphere is flat in all directions or in none.
+    changed = is_null.all(axis=1) if structure == "spherical" else is_null.any(axis=1)
+    if not changed.any():
         return ascent
-    kept = (axes * np.where(flat, 0.0, roots)[:, None, :]) @ np.swapaxes(axes, 1, 2)
-    at = Parameters(ascent.at.weights, ascent.at.means, kept * (scale[:, :, None] * scale[:, None, :]) + floor)
+    covs = ascent.at.covariances.copy()
+    covs[changed] = (halves @ np.swapaxes(halves, 1, 2))[changed] + np.diag(likelihood.floor)
+    at = Parameters(ascent.at.weights, ascent.at.means, covs)
     sums = likelihood.sums(at)
     return ascent if sums.loglik < ascent.loglik - _NO_LOSS else Ascent(at, sums)

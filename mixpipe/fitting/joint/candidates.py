@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import Likelihood
+from mixpipe.fitting.joint.structure import relative_roots
 from mixpipe.fitting.kernels import places
 from mixpipe.model.joint.blocks import Parameters
 
 # Rows at which an insertion is tried, and intrinsic covariances that are tried there, as parts of that of the nearest
 # component; those which promise most become starts.
 _N_PLACES = 40
-_SCALES = (0.01, 0.0625, 0.25, 1.0)
+_SCALES = (0.0, 0.01, 0.0625, 0.25, 1.0)
 # Least variance of a further component, in units in which the columns have variances near 1.
 _LEAST_INSERTED = 1e-6
 # Rows whose scatter around a place is tried there, too.
@@ -100,14 +101,16 @@ def inserted(sample: Sample, at: Parameters, n_starts: int = _N_INSERTED) -> lis
     """
     resp, logs = sample.responsibilities(at)
     nearest = resp.argmax(axis=0)
-    inner = at.covariances + _LEAST_INSERTED * np.eye(at.n_dims)
-    halves = np.linalg.inv(np.linalg.cholesky(inner + np.diag(sample.noise.mean(axis=0))))
+    total = at.covariances + np.diag(sample.noise.mean(axis=0) + _LEAST_INSERTED)
+    # The axes V of the total covariances T, with V' T V = 1.
+    halves = np.swapaxes(relative_roots(total, total)[1], 1, 2)
     turned = halves @ sample.x.T
     at_rows = _places(turned, logs, nearest)
     around, scatters = _neighbourhoods(sample, turned, nearest[at_rows], at_rows)
     scaled = at.covariances[nearest[at_rows], None] * np.array(_SCALES)[:, None, None]
     means = np.concatenate([np.repeat(sample.x[at_rows], len(_SCALES), axis=0), around])
-    covs = np.concatenate([scaled.reshape(-1, at.n_dims, at.n_dims), scatters]) + _LEAST_INSERTED * np.eye(at.n_dims)
+    covs = np.concatenate([scaled.reshape(-1, at.n_dims, at.n_dims), scatters])
+    covs += np.diag(np.maximum(sample.likelihood.floor, _LEAST_INSERTED))
     where = np.concatenate([np.repeat(at_rows, len(_SCALES)), np.tile(at_rows, len(around) // len(at_rows))])
     # The gain with the weight at which it is largest, for each of a few weights.
     total = sample.weights.sum()

@@ -16,24 +16,37 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.likelihood import WEIGHT_FLOOR
+from mixpipe.fitting.joint.structure import relative_roots
 from mixpipe.fitting.kernels import steps
 from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 
-# A direction in which a component has no width, or that of the floor, is opened to this part of its width elsewhere.
-_OPENED = 1e-3
-# Part of the total variance below which the errors determine the metric; directions are then opened to it.
+# Part of the total variance, with that of the floor and of the errors, below which these determine the metric;
+# directions are then opened to it.
 _NARROW = 1e-4
+# Where neither is known, a direction in which a component has no width is opened to this part of its width elsewhere.
+_OPENED = 1e-3
 # Least eigenvalue of a correlation matrix; those that are smaller are rounding.
 _LEAST_ROOT = 1e-12
 # Least share of the rows in the scale of a coordinate.
 _LEAST_ROWS = 1e-3
 
 
-def _factor(covariances: Array, scale: Array, least: Any) -> Array:
-    """Lower triangular factors of covariances whose eigenvalues, in units of a scale, are raised to a least one."""
-    roots, axes = np.linalg.eigh(covariances / (scale[:, :, None] * scale[:, None, :]))
-    opened = (axes * np.maximum(roots, least)[:, None, :]) @ np.swapaxes(axes, 1, 2)
-    return np.asarray(scale[:, :, None] * np.linalg.cholesky(opened))
+def _raised(matrices: Array, units: Array, least: float, structure: str) -> Array:
+    """Lower triangular factors of matrices whose eigenvalues, in units of others, are raised to a least one."""
+    if structure in ("diagonal", "spherical"):
+        own, unit = (np.diagonal(part, axis1=1, axis2=2) for part in (matrices, units))
+        unit = unit.min(axis=1, keepdims=True) if structure == "spherical" else unit
+        return _diagonal(np.sqrt(np.maximum(own, least * unit)))
+    roots, _, duals = relative_roots(matrices, units)
+    halves = duals * np.sqrt(np.maximum(roots, least))[:, None, :]
+    lower = np.swapaxes(np.linalg.qr(np.swapaxes(halves, 1, 2))[1], 1, 2)
+    signs = np.where(np.diagonal(lower, axis1=1, axis2=2) < 0.0, -1.0, 1.0)
+    return np.ascontiguousarray(lower * signs[:, None, :])
+
+
+def _diagonal(variances: Array) -> Array:
+    """Diagonal matrices."""
+    return np.asarray(variances[:, :, None] * np.eye(variances.shape[1]))
 
 
 def _perpendicular(unit: Array) -> Array:
@@ -69,9 +82,7 @@ class Chart:
         self._roots = np.sqrt(np.maximum(n_data * at.weights, _LEAST_ROWS))
         # Whether the origin is the mixture itself.
         self.is_exact = True
-        self._factors = self._factored(at.covariances, structure)
-        self._mean_factors = self._factors.copy()
-        self._widen(at.covariances, structure, noise)
+        self._factors, self._mean_factors = self._factored(at.covariances, structure, noise)
         self._basis = self._free(at.weights, structure)
         self.n_coordinates = self._basis.shape[1]
 
@@ -83,44 +94,26 @@ class Chart:
     def _n_dims(self) -> int:
         return self._means.shape[1]
 
-    def _factored(self, covariances: Array, structure: str) -> Array:
+    def _factored(self, covariances: Array, structure: str, noise: Array) -> tuple[Array, Array]:
+        """Factors of V - F, and those for the means; where V - F is narrow they are of part of V + S, and of V + S."""
         excess = covariances - np.diag(self._floor)
-        if structure in ("diagonal", "spherical"):
-            diagonal = np.diagonal(excess, axis1=1, axis2=2)
-            total = np.diagonal(covariances, axis1=1, axis2=2)
-            least = _OPENED**2 * np.maximum(total.max(axis=1, keepdims=True), 1e-12)
-            self.is_exact = bool(np.all(diagonal >= least))
-            widths = np.sqrt(np.maximum(diagonal, least))
-            return np.asarray(widths[:, :, None] * np.eye(self._n_dims))
-        scale = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12))
-        # No eigenvalue of a correlation matrix is larger than the number of columns.
-        if steps.exceed(np.ascontiguousarray(excess), _OPENED**2 * self._n_dims * scale**2).all():
-            return np.asarray(np.linalg.cholesky(excess))
-        roots = np.linalg.eigvalsh(excess / (scale[:, :, None] * scale[:, None, :]))
-        least = _OPENED**2 * np.maximum(roots[:, -1:], 1e-6)
-        self.is_exact = bool(np.all(roots >= least))
-        return _factor(excess, scale, least)
-
-    def _widen(self, covariances: Array, structure: str, noise: Array) -> None:
-        """Give components that are much narrower than the errors in some direction factors that the errors widen."""
-        if not np.all(noise > 0.0):
-            return
-        total = covariances + np.diag(noise)
-        scale = np.sqrt(np.diagonal(total, axis1=1, axis2=2))
-        if steps.exceed(np.ascontiguousarray(covariances), _NARROW * scale**2).all():
-            return
-        narrow = np.linalg.eigvalsh(covariances / (scale[:, :, None] * scale[:, None, :]))[:, 0] < _NARROW
-        if not narrow.any():
-            return
-        self.is_exact = False
-        total, excess, scale = total[narrow], (covariances - np.diag(self._floor))[narrow], scale[narrow]
-        self._mean_factors[narrow] = _factor(total, scale, _LEAST_ROOT)
-        if structure in ("diagonal", "spherical"):
-            least = scale.min(axis=1, keepdims=True) if structure == "spherical" else scale
-            widths = np.sqrt(np.maximum(np.diagonal(excess, axis1=1, axis2=2), _NARROW * least**2))
-            self._factors[narrow] = widths[:, :, None] * np.eye(self._n_dims)
-        else:
-            self._factors[narrow] = _factor(excess, scale, _NARROW)
+        variances = np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 1e-12)
+        least = self._floor + noise
+        is_known = bool(np.all(least > 0.0))
+        # V - F is at least a part k of V + S where it is at least k / (1 - k) of F + S.
+        bound = np.maximum(2.0 * _NARROW * least, _LEAST_ROOT * variances) if is_known else _OPENED**2 * variances
+        is_wide = steps.exceed(np.ascontiguousarray(excess), bound)
+        factors = np.zeros_like(covariances)
+        factors[is_wide] = np.linalg.cholesky(excess[is_wide])
+        mean_factors = factors.copy()
+        narrow = ~is_wide
+        if narrow.any():
+            self.is_exact = False
+            units = covariances[narrow] + np.diag(noise) if is_known else _diagonal(variances[narrow])
+            share = _NARROW if is_known else _OPENED**2
+            factors[narrow] = _raised(excess[narrow], units, share, structure)
+            mean_factors[narrow] = _raised(units, units, 1.0, structure) if is_known else factors[narrow]
+        return factors, mean_factors
 
     def _free(self, weights: Array, structure: str) -> Array:
         """Orthonormal columns that span the coordinates that are free."""

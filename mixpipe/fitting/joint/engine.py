@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixpipe.fitting.gains import CONVERGED_GAIN
-from mixpipe.fitting.joint.ascent import Ascent, ascend, finish_from
+from mixpipe.fitting.joint.ascent import Ascent, approach, ascend, finish_from
 from mixpipe.fitting.joint.candidates import Sample
 from mixpipe.fitting.joint.certificate import loglik_bound
 from mixpipe.fitting.joint.likelihood import Likelihood, Scaling
@@ -21,6 +21,7 @@ from mixpipe.fitting.joint.stream import StreamLikelihood, together
 from mixpipe.fitting.joint.structure import n_params
 from mixpipe.fitting.joint_problem import JointProblem, check_observed
 from mixpipe.model.criteria import bic
+from mixpipe.model.joint.blocks import Parameters, Sums
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
@@ -28,6 +29,8 @@ from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
 
 # Steps over all rows after which a fit that will not be chosen is left as it is.
 _FEW_STEPS = 3
+# Nats that such a fit may lack of the best by BIC, and still be climbed on from.
+_HOPE = 10.0
 
 
 def _likelihood(problem: JointProblem) -> Likelihood:
@@ -74,7 +77,7 @@ def _result(rows: Any, ascent: Ascent, structure: str) -> JointFit:
 
 
 def _near(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
-    return finish_from(searched, rows, ascent, structure, n_steps=_FEW_STEPS)
+    return approach(searched, rows, ascent, structure, _FEW_STEPS)
 
 
 def _to_the_end(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
@@ -89,23 +92,28 @@ def _finished_together(rows: StreamLikelihood, ascents: list[Ascent], structure:
     """
     tasks = [partial(_near, searched=rows.sample, ascent=ascent, structure=structure) for ascent in ascents]
     near = together(rows, tasks)
-    values = [
-        bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) - 2.0 * _hope(end)
-        for end in near
-    ]
-    best = min(value + 2.0 * _hope(end) for value, end in zip(values, near, strict=True))
-    open_ = [k for k, end in enumerate(near) if not end.converged and values[k] <= best]
+    values = [bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) for end in near]
+    open_ = [k for k, end in enumerate(near) if not end.converged and values[k] < min(values) + 2.0 * _HOPE]
     ends = together(
         rows, [partial(_to_the_end, searched=rows.sample, ascent=near[k], structure=structure) for k in open_]
     )
     for k, end in zip(open_, ends, strict=True):
         near[k] = end
+    for k in range(1, len(near)):
+        if near[k].at.n_components == near[k - 1].at.n_components + 1 and near[k].loglik < near[k - 1].loglik:
+            near[k] = _doubled(near[k - 1])
     return near
 
 
-def _hope(end: Ascent) -> float:
-    """Nats that a climb may still gain, generously."""
-    return 0.0 if end.converged else 10.0 + 10.0 * end.remaining_gain
+def _doubled(end: Ascent) -> Ascent:
+    """The same mixture with its heaviest component split into two equal halves."""
+    at, sums = end.at, end.sums
+    j = int(np.argmax(at.weights))
+    order = np.append(np.arange(at.n_components), j)
+    share = np.where(order == j, 0.5, 1.0)
+    halves = Parameters(at.weights[order] * share, at.means[order], at.covariances[order])
+    rows = (sums.q[order] * share, sums.slopes[order] * share[:, None], sums.curls[order] * share[:, None, None])
+    return Ascent(halves, Sums(sums.loglik, *rows), False, end.remaining_gain)
 
 
 class JointEngine:

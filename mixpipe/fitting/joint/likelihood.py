@@ -14,6 +14,8 @@ from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.kernels import joint
 
+# The median, and the values one standard deviation of a normal distribution from it.
+_QUANTILES = (0.15866, 0.5, 0.84134)
 # No weight falls below this: a component without rows stays.
 WEIGHT_FLOOR = 1e-300
 
@@ -60,12 +62,15 @@ class Scaling:
         seen = ~np.isnan(x)
         share = weights[:, None] * seen
         total = np.maximum(share.sum(axis=0), 1e-300)
-        filled = np.where(seen, x, 0.0)
-        centre = (share * filled).sum(axis=0) / total
-        spread = (share * (filled - centre) ** 2).sum(axis=0) / total
+        low, centre, high = np.zeros((3, x.shape[1]))
+        for a in np.flatnonzero(seen.any(axis=0)):
+            low[a], centre[a], high[a] = np.quantile(x[seen[:, a], a], _QUANTILES)
+        # Rows far from all others do not count, unless nearly all are equal.
+        spread = (share * (np.where(seen, x, centre) - centre) ** 2).sum(axis=0) / total
         noise = (share * np.diagonal(cells.cov, axis1=1, axis2=2)).sum(axis=0) / total
+        widths = np.where(high > low, 0.5 * (high - low), np.sqrt(spread + noise))
         # A constant column without errors is as wide as its floor.
-        return cls(centre, _powers(np.maximum(np.sqrt(spread + noise), cells.floors)))
+        return cls(centre, _powers(np.maximum(widths, cells.floors)))
 
     def rows(self, cells: JointCells) -> tuple[Array, Array, Array | None]:
         """Values, covariances and projections in scaled units; rows with projections keep the units of their values."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixpipe.fitting.joint.ascent import N_EM, Ascent, ascend, run_em
+from mixpipe.fitting.joint.ascent import N_EM, SEARCH_GAIN, Ascent, ascend, follow, run_em
 from mixpipe.fitting.joint.candidates import Sample, around_rows, clusters, inserted, merged, split, without
 from mixpipe.fitting.joint.likelihood import Likelihood
 from mixpipe.fitting.joint.structure import project
@@ -32,6 +32,8 @@ _N_MET, _MET_GAIN = 6, 0.15
 _SAME = 1e-2
 # Steps to the neighbourhood of a maximum, in which values this close are those of one.
 _MANY_STEPS, _NEARLY = 400, 0.02
+# EM steps on all rows of the search from where a start has come to on the sample.
+_SETTLING = 2
 # Merges and omissions, with insertions after each, that are tried at the same number of components.
 _N_SWAPS, _N_LEFT_OUT, _N_SWAP_INSERTS = 2, 3, 2
 
@@ -94,10 +96,10 @@ class Finder:
 
     def finish(self, starts: Iterable[Parameters]) -> Ascent:
         """The best place that any of the starts comes to, near its maximum."""
-        ends = [
-            ascend(self.likelihood, start, structure=self.structure, n_em=_n_em(start), n_steps=_MANY_STEPS)
-            for start in starts
-        ]
+        ends: list[Ascent] = []
+        for start in starts:
+            best = max((end.loglik for end in ends), default=-np.inf)
+            ends.append(self._followed(start, best))
         ends = [end for end in ends if np.isfinite(end.loglik)]
         if not ends:
             raise ValueError(
@@ -106,6 +108,15 @@ class Finder:
                 "are nearly the same, and no errors with correlations of 1"
             )
         return max(ends, key=lambda end: end.loglik)
+
+    def _followed(self, start: Parameters, best: float) -> Ascent:
+        """The place on all rows near one that a start has come to on the sample, if it may be better than the best."""
+        likelihood, trial = self.likelihood, self.sample.likelihood
+        if trial is likelihood or start.n_components == 1:
+            n_em = N_EM if start.n_components > 1 else 2
+            return ascend(likelihood, start, structure=self.structure, n_em=n_em, n_steps=_MANY_STEPS)
+        settled = run_em(likelihood, start, _SETTLING, self.structure)
+        return follow(trial, likelihood, settled, self.structure, _MANY_STEPS, SEARCH_GAIN, best).ascent
 
     def maximum(self, fit: Ascent) -> Ascent:
         """The maximum near a place."""
@@ -148,11 +159,6 @@ class Finder:
                 return fit
             fit = found
         return fit
-
-
-def _n_em(start: Parameters) -> int:
-    """EM steps before the others: they sort rows to components, of which one has all."""
-    return N_EM if start.n_components > 1 else 2
 
 
 def _distinct(runs: Iterable[Ascent], least: float = 1e-6) -> list[Ascent]:

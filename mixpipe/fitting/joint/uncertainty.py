@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.joint.chart import Chart
 from mixpipe.fitting.joint.likelihood import Passes, Scaling
-from mixpipe.fitting.joint.structure import total_widths
+from mixpipe.fitting.joint.structure import null_axes
 from mixpipe.model.joint.blocks import Parameters, Sums, lower_triangle
 from mixpipe.model.joint.results import JointUncertainties
 
@@ -42,16 +42,9 @@ class Boundary:
 
 def boundary(at: Parameters, floor: Array, noise: Array) -> Boundary:
     """The rank of each covariance above the floor, and its null space."""
-    rank, directions = [], []
-    for cov, scale in zip(at.covariances, total_widths(at.covariances, noise), strict=True):
-        excess = cov - np.diag(floor)
-        roots, axes = np.linalg.eigh(excess / (scale[:, None] * scale))
-        flat = roots <= _FLAT
-        rank.append(int(np.count_nonzero(~flat)))
-        # v' V v = 0 for V v = 0.
-        null = (axes[:, flat] / scale[:, None]).T
-        directions.append(np.linalg.qr(null.T)[0].T if null.size else np.zeros((0, floor.size)))
-    return Boundary(np.array(rank), tuple(directions))
+    is_null, axes, _ = null_axes(at.covariances, floor, noise, _FLAT)
+    directions = [np.linalg.qr(own[:, null])[0].T for own, null in zip(axes, is_null, strict=True)]
+    return Boundary(np.count_nonzero(~is_null, axis=1), tuple(directions))
 
 
 def covariance_of(

@@ -353,6 +353,12 @@ def _resolutions(
                 )
             found.append(Resolution(floor=float(floors[a]), cause="given"))
             continue
+        if projections is not None and np.any(variances == 0.0):
+            rows = np.any(variances == 0.0, axis=1)
+            raise ValueError(
+                f"an error is zero in {plural(rows.sum(), 'row')}, the first of them row {np.argmax(rows)}: with "
+                "projections no smallest width follows from the values; give sigma_floor"
+            )
         seen = np.zeros(0, dtype=bool) if projections is not None else ~np.isnan(values[:, a])
         if resolve and seen.any():
             found.append(find_resolution(values[seen, a], np.sqrt(variances[seen, a]), counts[seen]))

@@ -267,6 +267,8 @@ class JointMixture:
             k = self._columns([names])[0]
             return Mixture(self.weights, self.means[:, k], self.sigmas[:, k])
         columns = self._columns(names)
+        if not columns or len(set(columns)) != len(columns):
+            raise ValueError(f"expected at least one of the columns, each once; found {list(names)}")
         covs = self.covariances[:, columns][:, :, columns]
         return JointMixture(self.weights, self.means[:, columns], covs, tuple(names))
 
@@ -284,6 +286,11 @@ class JointMixture:
         -------
         JointMixture
             Of the columns that are not given, with the weights of the components for these values.
+
+        Raises
+        ------
+        ValueError
+            For columns that do not exist, none or all of them, or values and errors that are not finite.
         """
         known = self._columns(list(given))
         others = [k for k in range(self.n_dims) if k not in known]
@@ -294,6 +301,11 @@ class JointMixture:
         if unknown:
             raise ValueError(f"an error of {min(unknown)!r}, for which no value is given")
         noise = np.array([float((err or {}).get(self.names[k], 0.0)) for k in known])
+        for k, value, sigma in zip(known, values, noise, strict=True):
+            if not np.isfinite(value):
+                raise ValueError(f"the value of {self.names[k]!r} is {value}; expected a finite number")
+            if not 0.0 <= sigma < np.inf:
+                raise ValueError(f"the error of {self.names[k]!r} is {sigma}; expected a finite number >= 0")
         row = np.full(self.n_dims, np.nan)
         row[known] = values
         errors = np.zeros(self.n_dims)
@@ -312,11 +324,8 @@ class JointMixture:
     def sample(self, n: int, rng: np.random.Generator) -> Array:
         """Draw the true values of `n` objects, shape (n, n_dims)."""
         component = rng.choice(self.n_components, size=n, p=self.weights)
-        roots, axes = np.linalg.eigh(self.covariances)
-        factors = axes * np.sqrt(np.maximum(roots, 0.0))[:, None, :]
-        return np.asarray(
-            self.means[component] + np.einsum("nab,nb->na", factors[component], rng.standard_normal((n, self.n_dims)))
-        )
+        draws = rng.standard_normal((n, self.n_dims))
+        return np.asarray(self.means[component] + np.einsum("nab,nb->na", factors(self.covariances)[component], draws))
 
     def to_table(self, units: Mapping[str, Any] | None = None) -> Any:
         """The components as an `astropy.table.Table`: weight, mean_A, sigma_A for each column, corr_A_B for each pair.
@@ -336,3 +345,11 @@ def _by_row(numbers: Array, batch: Slots) -> Array:
     """Numbers of shape (n_blocks, n_components, ..., width) with the rows as the first axis."""
     rows = np.moveaxis(numbers, -1, 1)
     return rows.reshape(-1, *rows.shape[2:])[: batch.members.size]
+
+
+def factors(covs: Array) -> Array:
+    """Matrices F with F F' equal to each covariance, which may be singular, to the precision of each column."""
+    widths = np.sqrt(np.maximum(np.diagonal(covs, axis1=-2, axis2=-1), 0.0))
+    scale = np.where(widths > 0.0, widths, 1.0)
+    roots, axes = np.linalg.eigh(covs / (scale[..., :, None] * scale[..., None, :]))
+    return np.asarray(scale[..., :, None] * axes * np.sqrt(np.maximum(roots, 0.0))[..., None, :])

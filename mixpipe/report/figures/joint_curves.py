@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.assess.joint_quality import Transforms
+from mixpipe.assess.joint_transforms import Transforms
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
 from mixpipe.report.figures.joint_scene import JointScene

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mixpipe.assess.joint_quality import JointQuality, Transforms
+from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.presentation import count
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import Array
@@ -56,10 +56,11 @@ def draw_joint_quality(
     """
     known = {one.name: one for one in quality}
     n_panels = len(transforms.names)
-    height = math.ceil(n_panels / _COLUMNS)
+    across = 2 if n_panels == 4 else _COLUMNS
+    height = math.ceil(n_panels / across)
     with style():
         figure = new_figure(_HEIGHT * height)
-        panels = figure.subplots(height, _COLUMNS, sharex=True, squeeze=False)
+        panels = figure.subplots(height, across, sharex=True, squeeze=False)
         for k, axes in enumerate(panels.ravel()):
             if k >= n_panels:
                 axes.set_visible(False)
@@ -68,12 +69,12 @@ def draw_joint_quality(
             _draw_panel(axes, transforms, k)
             axes.set_xticks([0.0, 0.5, 1.0])
             # The panel below may be an empty place.
-            axes.tick_params(labelsize=6.5, labelbottom=k + _COLUMNS >= n_panels)
+            axes.tick_params(labelsize=6.5, labelbottom=k + across >= n_panels)
             title = f"{wrap(name, _TITLE_WIDTH, 1)}\n{_statistic(known.get(name), floor)}"
             axes.set_title(title, loc="left", fontsize=7.0, linespacing=1.25, parse_math=False)
-            if k % _COLUMNS == 0:
+            if k % across == 0:
                 axes.set_ylabel("rows / expected", fontsize=7.0)
-            if k + _COLUMNS >= n_panels:
+            if k + across >= n_panels:
                 axes.set_xlabel("PIT", fontsize=7.0)
         notes = f"N = {count(fit.n_data)}, M = {fit.n_components}"
         n_drawn = int(transforms.n_rows.max(initial=0))

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.assess.joint import draw_rows
+from mixpipe.assess.joint_rows import draw_rows
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.mixture import Mixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,13 +12,12 @@ from matplotlib.lines import Line2D
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import as_cells, in_unit
-from mixpipe.model.joint.inputs import as_joint_cells
-from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import FitResult
-from mixpipe.report.figures.corner import draw_corner
-from mixpipe.report.figures.joint_scene import JointScene
 from mixpipe.report.figures.mixture import density_label, draw_mixture
 from mixpipe.report.figures.style import MODEL_COLOUR, axis_label, component_style, finish, new_figure, style
+
+if TYPE_CHECKING:
+    from mixpipe.model.joint.results import JointFit
 
 # Without data, the extent to which the mixture is drawn, in sigmas, and the smallest width that is drawn, as a fraction
 # of the picture.
@@ -50,6 +49,9 @@ def plot_fit(
     ValueError
         For data that do not fit to the columns of the fit, and for `cov` with a fit of one column.
     """
+    # What is for several columns loads kernels, which the figures of a column do not need.
+    from mixpipe.model.joint.results import JointFit
+
     if isinstance(fit, JointFit):
         return _draw_columns(fit, x, err, weights, cov, label)
     if cov is not None:
@@ -64,6 +66,10 @@ def plot_fit(
 
 def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:
     """Draw a fit of several columns, in its units."""
+    from mixpipe.model.joint.inputs import as_joint_cells
+    from mixpipe.report.figures.corner import draw_corner
+    from mixpipe.report.figures.joint_scene import JointScene
+
     cells = None
     if x is not None:
         cells, units = as_joint_cells(x, err, cov, weights)
