@@ -245,7 +245,9 @@ def test_pvalues_are_uniform_if_differences_are_normal():
     spread = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(spread, spread)
     draws = rng.multivariate_normal(np.zeros(6), correlation, size=(150 + 9_999))
-    found = [joint_influence._pvalue(np.vstack([draws[k], draws[150:]]), correlation) for k in range(150)]
+    found = [
+        joint_influence._pvalue(np.vstack([draws[k], draws[150:]]), correlation, is_normal=True) for k in range(150)
+    ]
     assert kstest(found, "uniform").pvalue > 0.01
 
 
