@@ -120,10 +120,12 @@ def test_rows_vary_as_their_errors_and_gaps_let_them():
     x[::4, 1] = np.nan
     fit = fitted(cells_of(x, err), TWO)
     influence = JointInfluence(fit.fit, fit.cells)
+    whole = np.diag(influence.covariance(fit.cells.weights))
     for some in (np.isnan(x[:, 1]), err[:, 0] < 0.4):
         expected = np.sum(influence.of(np.flatnonzero(some)) ** 2, axis=0)
-        # Squares of some 5,000 rows, and as many simulated ones.
-        np.testing.assert_allclose(np.diag(influence.covariance(some.astype(float))), expected, rtol=0.1)
+        found = np.diag(influence.covariance(some.astype(float)))
+        # Squares of some 5,000 rows; of all of the variance, simulated rows know a share to 1 to 2 per cent.
+        assert np.all(np.abs(found - expected) < 0.1 * expected + 0.02 * whole)
 
 
 def test_influence_predicts_what_appended_rows_do():
@@ -243,7 +245,9 @@ def test_pvalues_are_uniform_if_differences_are_normal():
     spread = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(spread, spread)
     draws = rng.multivariate_normal(np.zeros(6), correlation, size=(150 + 9_999))
-    found = [joint_influence._pvalue(np.vstack([draws[k], draws[150:]]), correlation) for k in range(150)]
+    found = [
+        joint_influence._pvalue(np.vstack([draws[k], draws[150:]]), correlation, is_normal=True) for k in range(150)
+    ]
     assert kstest(found, "uniform").pvalue > 0.01
 
 

@@ -230,15 +230,17 @@ def joint_pooled_test(
     # A fit that is g nats below its maximum is off by sqrt(2 g) uncertainties.
     covariance += 2.0 * max(fit.remaining_gain, GAIN) * (by_release[0] + by_release[1])
     places = np.flatnonzero(old.free & new.free)
-    if are_few(apart, cells):
-        drawn = simulated_steps(sides, apart, covariance)
-    else:
+    is_normal = not are_few(apart, cells)
+    if is_normal:
         drawn = normal_draws(covariance, np.random.default_rng(0))
+    else:
+        drawn = simulated_steps(sides, apart, covariance)
     differences = np.vstack([(step(new) - step(old))[None], drawn])[:, places]
     sizes = np.sqrt(np.diagonal(covariance)[places])
     correlation = covariance[np.ix_(places, places)] / np.outer(sizes, sizes)
     ratios = np.diagonal(by_release[1])[places] / np.diagonal(by_release[0])[places]
-    return PooledTest(_pvalue(differences / sizes, correlation), float(np.exp(0.5 * np.mean(np.log(ratios)))))
+    pvalue = _pvalue(differences / sizes, correlation, is_normal=is_normal)
+    return PooledTest(pvalue, float(np.exp(0.5 * np.mean(np.log(ratios)))))
 
 
 def _pooled_fit(
@@ -267,19 +269,18 @@ def _pooled_fit(
     raise NoInfluence("a component has no rows")
 
 
-def _pvalue(scaled: Array, correlation: Array) -> float:
+def _pvalue(scaled: Array, correlation: Array, *, is_normal: bool) -> float:
     """The probability of the first of these differences, which are in units of their uncertainties.
 
     The statistic is the smaller of two probabilities: that of chi-square of all parameters together, which sees what
     lies in a direction of its own, and that of the largest difference, which sees the change of one of many parameters.
-    The p-value is the share of the other differences for which it is as small.
+    The p-value is the share of the other differences for which it is as small. Bonferroni's bound for the two of them
+    resolves what the draws do not; it holds if the differences are normal.
     """
     found = np.minimum(*probabilities(scaled, correlation))
     n_reached = int(np.count_nonzero(found[1:] <= found[0]))
-    if n_reached:
-        return (1 + n_reached) / (1 + DRAWS)
-    # Bonferroni's bound for the two of them, beyond what the draws resolve.
-    return float(min(2.0 * found[0], 1.0 / (1 + DRAWS)))
+    share = (1 + n_reached) / (1 + DRAWS)
+    return float(min(2.0 * found[0], share)) if is_normal or not n_reached else share
 
 
 def wald_pvalue(differences: Array, covariance: Array) -> float:
