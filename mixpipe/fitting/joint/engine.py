@@ -25,7 +25,7 @@ from mixpipe.model.joint.blocks import Parameters, Sums
 from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
-from mixpipe.model.regimes import JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
+from mixpipe.model.regimes import FINISHED_ROWS, JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
 
 # Steps over all rows after which a fit that will not be chosen is left as it is.
 _FEW_STEPS = 3
@@ -84,20 +84,28 @@ def _to_the_end(rows: Any, searched: Likelihood, ascent: Ascent, structure: str)
     return finish_from(searched, rows, ascent, structure)
 
 
-def _finished_together(rows: StreamLikelihood, ascents: list[Ascent], structure: str) -> list[Ascent]:
-    """Maxima over all rows from those over a sample, in few passes for all of them.
+def _each(rows: Any, tasks: list[Callable[[Any], Ascent]]) -> list[Ascent]:
+    return together(rows, tasks) if isinstance(rows, StreamLikelihood) else [task(rows) for task in tasks]
 
-    A climb that is still under way then, in the many flat directions of a component too many, ends there unless it may
-    still be chosen.
+
+def _finished(
+    searched: Likelihood, rows: Likelihood | StreamLikelihood, ascents: list[Ascent], structure: str
+) -> list[Ascent]:
+    """Maxima over all rows from those over some of them.
+
+    Of many rows a climb that is still under way after a few steps, in the many flat directions of a component too many,
+    ends there unless it may still be chosen.
     """
-    tasks = [partial(_near, searched=rows.sample, ascent=ascent, structure=structure) for ascent in ascents]
-    near = together(rows, tasks)
+
+    def done(task: Callable[..., Ascent], some: list[Ascent]) -> list[Ascent]:
+        return _each(rows, [partial(task, searched=searched, ascent=ascent, structure=structure) for ascent in some])
+
+    if isinstance(rows, Likelihood) and len(rows.cells) <= FINISHED_ROWS:
+        return done(_to_the_end, ascents)
+    near = done(_near, ascents)
     values = [bic(end.loglik, n_params(end.at.n_components, end.at.n_dims, structure), rows.n_data) for end in near]
     open_ = [k for k, end in enumerate(near) if not end.converged and values[k] < min(values) + 2.0 * _HOPE]
-    ends = together(
-        rows, [partial(_to_the_end, searched=rows.sample, ascent=near[k], structure=structure) for k in open_]
-    )
-    for k, end in zip(open_, ends, strict=True):
+    for k, end in zip(open_, done(_to_the_end, [near[k] for k in open_]), strict=True):
         near[k] = end
     for k in range(1, len(near)):
         if near[k].at.n_components == near[k - 1].at.n_components + 1 and near[k].loglik < near[k - 1].loglik:
@@ -133,7 +141,7 @@ class JointEngine:
         finder = Finder(searched, Sample(_sample(searched, JOINT_RACE_ROWS)), problem.structure)
         ascents = search(finder, max_components, progress)[-last:]
         if searched is not likelihood:
-            ascents = [finish_from(searched, likelihood, ascent, problem.structure) for ascent in ascents]
+            ascents = _finished(searched, likelihood, ascents, problem.structure)
         bound = loglik_bound(likelihood, ascents[-1]) if last == 0 else math.nan
         return JointFits(likelihood, ascents, problem.structure, bound)
 
@@ -154,7 +162,7 @@ class JointEngine:
         finder = Finder(searched, Sample(_sample(searched, JOINT_RACE_ROWS)), structure)
         ascents = search(finder, max_components, progress)[-last:]
         if likelihood.n_rows > len(searched.cells):
-            ascents = _finished_together(likelihood, ascents, structure)
+            ascents = _finished(searched, likelihood, ascents, structure)
         return JointFits(likelihood, ascents, structure)
 
     def climb(self, problem: JointProblem, start: JointMixture) -> JointFit:
