@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -261,9 +262,34 @@ def finish_from(searched: Passes, likelihood: Passes, ascent: Ascent, structure:
     return Ascent(end.at, end.sums, True, climb.promised)
 
 
-def approach(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, n_steps: int) -> Ascent:
-    """As `finish_from` with a few steps, which need not suffice."""
-    climb = follow(searched, likelihood, ascent, structure, n_steps, _POLISHED_ON_ALL, is_sample=True)
+class _Spent(Exception):
+    """No more passes are allowed."""
+
+
+class _Budget:
+    """Rows that may be passed over so many times."""
+
+    def __init__(self, rows: Passes, n_passes: int) -> None:
+        self._rows, self._left = rows, n_passes
+        self.n_data, self.floor, self.noise = rows.n_data, rows.floor, rows.noise
+        self.n_passes = rows.n_passes
+
+    def sums(self, at: Parameters) -> Sums:
+        if not self._left:
+            raise _Spent
+        self._left -= 1
+        return self._rows.sums(at)
+
+    def curvature(self, at: Parameters) -> Array:
+        return self._rows.curvature(at)
+
+
+def approach(searched: Passes, likelihood: Passes, ascent: Ascent, structure: str, n_passes: int) -> Ascent:
+    """As `finish_from` with a few passes, of which the first is for the start; they need not suffice."""
+    start = Climb(_Budget(likelihood, n_passes), ascent, structure, is_sample=True)
+    climb = _with_metric(searched, start, likelihood.n_data)
+    with contextlib.suppress(_Spent):
+        _quasi_newton(climb, n_passes, _POLISHED_ON_ALL)
     end = climb.ascent
     is_maximum = climb.promised < TOLERANCE and not _ways_out(likelihood, end.at, end.sums)
     return Ascent(end.at, end.sums, is_maximum, climb.promised)
@@ -277,7 +303,6 @@ def follow(
     n_steps: int,
     least_gain: float,
     goal: float = -math.inf,
-    is_sample: bool = False,
 ) -> Climb:
     """Steps of L-BFGS that begin with the curvature of a sample of the rows.
 
@@ -294,15 +319,18 @@ def follow(
         Gain in nats below which steps end.
     goal : float
         Steps end, too, where they promise too little to come to this log-likelihood.
-    is_sample : bool
-        Whether the sums of the start are those of the sample.
     """
-    climb = Climb(likelihood, ascent, structure, is_sample=is_sample)
-    if climb.chart.n_coordinates <= MAX_CURVED:
-        factor = likelihood.n_data / searched.n_data
-        near = searched.sums(climb.at)
-        climb.use_metric(factor * climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at)))
+    climb = _with_metric(searched, Climb(likelihood, ascent, structure), likelihood.n_data)
     _quasi_newton(climb, n_steps, least_gain, goal)
+    return climb
+
+
+def _with_metric(searched: Passes, climb: Climb, n_data: float) -> Climb:
+    """The same climb with the curvature of a sample of the rows to begin with."""
+    if climb.chart.n_coordinates <= MAX_CURVED:
+        near = searched.sums(climb.at)
+        hessian = climb.chart.hessian(climb.theta, climb.at, near, searched.curvature(climb.at))
+        climb.use_metric(n_data / searched.n_data * hessian)
     return climb
 
 

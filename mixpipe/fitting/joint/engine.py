@@ -27,8 +27,8 @@ from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.regimes import FINISHED_ROWS, JOINT_RACE_ROWS, JOINT_SEARCH_ROWS
 
-# Steps over all rows after which a fit that will not be chosen is left as it is.
-_FEW_STEPS = 3
+# Passes over all rows after which a fit that will not be chosen is left as it is: to evaluate it, and for three steps.
+_FEW_PASSES = 4
 # Nats that such a fit may lack of the best by BIC, and still be climbed on from.
 _HOPE = 10.0
 
@@ -77,7 +77,7 @@ def _result(rows: Any, ascent: Ascent, structure: str) -> JointFit:
 
 
 def _near(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
-    return approach(searched, rows, ascent, structure, _FEW_STEPS)
+    return approach(searched, rows, ascent, structure, _FEW_PASSES)
 
 
 def _to_the_end(rows: Any, searched: Likelihood, ascent: Ascent, structure: str) -> Ascent:
