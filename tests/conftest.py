@@ -62,3 +62,8 @@ def catalogs() -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+def pytest_collection_modifyitems(items):
+    """Whole runs come first: a file of tests is for one process, and the longest must not be the last."""
+    items.sort(key=lambda item: item.path.parent.name != "workflow")

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.campaign import campaign
+
 FILES = {
     "components.csv",
     "selection.csv",
@@ -154,6 +156,7 @@ def test_only_what_changed_is_done_again(project):
     assert {name for name in again if again[name] != fitted[name]} == {"predict.parquet"}
 
 
+@campaign
 def test_a_joint_fit_without_rows_says_why(tmp_path):
     other = Project(tmp_path)
     other.catalog |= {"releases": {"r1": "r1.csv"}, "where": "u > 1000"}
