@@ -35,6 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A module goes to one process, which makes once what its tests share.
     """
+    # Whole runs come first: a file of tests is for one process, and the longest must not be the last.
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
     order = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))
 
@@ -62,8 +64,3 @@ def catalogs() -> Path:
 def root() -> Path:
     """The checkout."""
     return ROOT
-
-
-def pytest_collection_modifyitems(items):
-    """Whole runs come first: a file of tests is for one process, and the longest must not be the last."""
-    items.sort(key=lambda item: item.path.parent.name != "workflow")
