@@ -16,15 +16,22 @@ ROOT = Path(__file__).resolve().parents[1]
 # Modules that run the workflow, or take a minute for other reasons, longest first.
 LONG = (
     "workflow",
-    "faults",
     "ownership",
+    "joint_run",
+    "any_number_of_columns",
+    "faults",
     "real_catalogs",
+    "sklearn",
     "resampling",
+    "densities",
     "hostile",
     "verify",
-    "packaging",
     "status",
-    "densities",
+    "packaging",
+    "quality",
+    "weights",
+    "benchmarks",
+    "security",
     "init",
     "manual",
 )
@@ -35,8 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A module goes to one process, which makes once what its tests share.
     """
-    # Whole runs come first: a file of tests is for one process, and the longest must not be the last.
-    items.sort(key=lambda item: item.path.parent.name != "workflow")
     order = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))
 
