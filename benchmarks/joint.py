@@ -360,8 +360,8 @@ def _choice_page(rows: list[dict[str, Any]]) -> list[str]:
     share = rows[-1]["mixpipe"] / rows[-1]["scikit-learn"]
     return [
         f"**Choosing M in 1 … {CHOICE_MOST}** in {CHOICE_DIMS} columns, by BIC, truth M = {CHOICE_COMPONENTS}. mixpipe "
-        "uses the errors and finishes its fits on all rows; scikit-learn makes one default fit for each M and ignores "
-        "the errors. One run of each.",
+        "uses the errors and finishes its fits on all rows (those that may be chosen, beyond 100,000); scikit-learn "
+        "makes one default fit for each M and ignores the errors. One run of each.",
         table(["rows", "mixpipe / s", "scikit-learn / s", "ratio", "M chosen", "all of mixpipe's converged"], body),
         f"At {rows[-1]['n_data']:,} rows mixpipe takes {number(share)} times as long as scikit-learn (required: at "
         f"most a third, {'reached' if share <= LARGEST_SHARE else 'not reached'}).",
