@@ -309,6 +309,6 @@ def describe_patterns(account: JointAccount) -> list[str]:
     list of str
         A line for each pattern; none if all rows have all columns.
     """
-    if len(account.patterns) == 1 and all(len(names) == len(account.unusable) for names in account.patterns):
+    if len(account.patterns) == 1 and account.names in account.patterns:
         return []
     return [f"  {plural(number, 'row')} with {', '.join(names)}" for names, number in account.patterns.items()]
