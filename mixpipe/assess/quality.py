@@ -76,9 +76,13 @@ def describe_distance(ks: float, verdict: str) -> str:
     'off by at most 1.8 % of the rows: small'
     >>> describe_distance(0.0182, "ok")
     'off by at most 1.8 % of the rows: as much as by chance'
+    >>> describe_distance(0.9951, "ok")
+    'off by at most 100 % of the rows: as much as by chance'
     """
     size = "as much as by chance" if verdict == "ok" else next(name for end, name in _SIZES if ks < end)
-    return f"off by at most {100.0 * ks:.2g} % of the rows: {size}"
+    # Two digits would be 1e+02.
+    percent = f"{100.0 * ks:.2g}" if ks < 0.995 else "100"
+    return f"off by at most {percent} % of the rows: {size}"
 
 
 def pit(mixture: Mixture, cells: Cells) -> Array:

@@ -47,13 +47,15 @@ class JointAccount:
 
     Parameters
     ----------
+    names : tuple of str
+        What is fitted: columns, or their combinations.
     n_read, n_used : int
     dropped : mapping of str to int
         Rows for each of `JOINT_REASONS`.
     unusable : mapping of str to mapping of str to int
         For each column, its values that count as missing, by reason: those of a column, and ``limit``.
     patterns : mapping of tuple of str to int
-        Rows that were used, by the columns that they have.
+        Rows that were used, by those of `names` that they have.
     first : mapping of str to str
         The first row for each reason.
     total_weight : float
@@ -64,6 +66,7 @@ class JointAccount:
     units : tuple of str or None
     """
 
+    names: tuple[str, ...]
     n_read: int
     n_used: int
     dropped: Mapping[str, int]
@@ -118,12 +121,15 @@ class JointAccount:
             what = f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})"
             raise CatalogError(what, where, f"at least one row{' of positive weight' if self.weighted else ''}")
         seen = {name for names in self.patterns for name in names}
-        lacking = next((name for name in self.unusable if name not in seen), None)
-        if lacking is not None:
-            found = ", ".join(f"{number} {reason}" for reason, number in self.unusable[lacking].items())
+        lacking = next((name for name in self.names if name not in seen), None)
+        if lacking is None:
+            return
+        if lacking not in self.unusable:
             raise CatalogError(
-                f"column {lacking!r} has no value that can be used ({found})", where, "a column with some"
+                f"combination {lacking!r} has no value that can be used", where, "rows with all of its columns"
             )
+        found = ", ".join(f"{number} {reason}" for reason, number in self.unusable[lacking].items())
+        raise CatalogError(f"column {lacking!r} has no value that can be used ({found})", where, "a column with some")
 
     def doubts(self) -> Iterator[str]:
         """What a reader has to know of the rows, in words."""
@@ -176,6 +182,24 @@ class JointData:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def check_floors(self, where: str) -> None:
+        """Refuse a floor of zero if an error of the same column is zero; see `ColumnData.check_floor`.
+
+        Raises
+        ------
+        CatalogError
+            For the first value whose error is zero; `where` describes the fit.
+        """
+        for a, name in enumerate(self.names):
+            exact = (self.cov[:, a, a] == 0.0) & ~np.isnan(self.x[:, a])
+            if self.sigma_floor[a] == 0.0 and exact.any():
+                row = name_row(self.files, int(self.rows[np.argmax(exact)]))
+                raise CatalogError(
+                    f"sigma_floor 0 for {name!r} with an error of zero in {row}",
+                    where,
+                    "errors > 0 in every row, or a sigma_floor > 0",
+                )
 
     def grain(self) -> Iterator[str]:
         """What the values of each column resolve, in words, where errors are smaller; of many rows, by some of them."""
@@ -239,11 +263,12 @@ class JointReader:
         Raises
         ------
         CatalogError
-            At the end of the first pass, if nothing can be fitted.
+            For a floor of zero where an error is zero, and at the end of the first pass, if nothing can be fitted.
         """
         n_before, account = 0, None
         for table in self.tables():
             data = prepare_joint(table, self.settings, self.where, self.catalog, self.release)
+            data.check_floors(self.place)
             account = data.account if account is None else account + data.account
             yield table, data, n_before
             n_before += len(table)
@@ -355,6 +380,7 @@ def prepare_joint(
     used = np.flatnonzero(reasons < 0)
     files = table.meta.get("files", ())
     account = JointAccount(
+        names=names,
         n_read=n_rows,
         n_used=used.size,
         dropped={reason: int(np.count_nonzero(reasons == code)) for code, reason in enumerate(JOINT_REASONS)},

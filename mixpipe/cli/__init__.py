@@ -162,7 +162,9 @@ def main() -> None:
 @click.argument("file", type=_FILE)
 @click.option("--value", metavar="COL", type=_Column(), help="Column with the values.")
 @click.option(
-    "--joint", metavar="A,B,...", help="Columns to fit jointly in place of --value; --error has one for each of them."
+    "--joint",
+    metavar="A,B,...",
+    help="Columns to fit jointly in place of --value; --error has one for each of them, and so may --unit and others.",
 )
 @click.option(
     "--correlation",

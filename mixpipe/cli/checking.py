@@ -159,6 +159,7 @@ def _look_at_joint(entry: JointSettings, catalog: CatalogSettings, release: str,
     check_storable(table[[name for name in needed if name not in arrays]])
     data = prepare_joint(table, entry, catalog.where, catalog.name, release)
     data.account.check_usable(f"in {place}, joint fit {entry.name}")
+    data.check_floors(f"in {place}, joint fit {entry.name}")
     return data
 
 

@@ -18,6 +18,7 @@ from mixpipe.catalog.files import unchanged
 from mixpipe.catalog.joint import JointAccount
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.required import required_columns
+from mixpipe.cli.init.grouping import safe_name
 from mixpipe.cli.options import CATALOG_KEYS, check_idle, given_options, naming_options, option_named, run_settings
 from mixpipe.cli.progress import fit_progress
 from mixpipe.config.schema import KeyPath, check
@@ -30,6 +31,8 @@ from mixpipe.results.joint_tables import components_frame
 _COLUMN_KEYS = ("error_kind", "error_scale", "error_floor", "sigma_floor", "transform", "unit", "file_unit")
 _JOINT_KEYS = ("weight", "weight_kind", "structure")
 _OTHERS = ("joint", "error", "correlation", "n_components", "max_components")
+# The joint entry, whose name no column may have.
+_ENTRY = "joint"
 _RUN_KEYS = ("criterion", "bootstrap", "likelihood_ratio", "seed")
 # What other programs rely on.
 _FIT_KEYS = ("n_components", "loglik", "bic", "aic", "icl", "converged")
@@ -99,19 +102,26 @@ def read_joint_request(file: str, options: Mapping[str, Any]) -> JointRequest:
         raise ConfigError(
             f"found {given['joint']}", "in option --joint", "two or more columns with commas between: A,B"
         )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"found {twice!r} twice", "in option --joint", "different columns")
     settings, fixed = run_settings(given, _RUN_KEYS)
-    shared = {name: given[name] for name in _COLUMN_KEYS if name in given}
+    # The names of entries are those of folders, which those of columns need not be.
+    taken = {_ENTRY}
+    entries = {name: safe_name(name, taken) for name in names}
     joint = {
-        "columns": names,
-        "correlation": _correlations(given.get("correlation", []), names),
+        "columns": list(entries.values()),
+        "correlation": _correlations(given.get("correlation", []), entries),
         **{name: given[name] for name in _JOINT_KEYS if name in given},
     }
     catalog = {name: given[name] for name in CATALOG_KEYS if name in given}
     catalog["releases"] = {"file": file}
-    catalog["columns"] = {
-        name: {**shared, "error": error} for name, error in zip(names, _errors(given.get("error"), names), strict=True)
-    }
-    catalog["joint"] = {"joint": joint}
+    catalog["columns"] = {entry: {"value": name} for name, entry in entries.items()}
+    for key in ("error", *(key for key in _COLUMN_KEYS if key in given)):
+        values = _errors(given.get(key), names) if key == "error" else _for_each(key, given[key], names)
+        for column, value in zip(catalog["columns"].values(), values, strict=True):
+            column[key] = value
+    catalog["joint"] = {_ENTRY: joint}
     mapping = {"catalogs": {"file": catalog}, "settings": settings}
 
     def where(path: KeyPath, key: str | None = None) -> str:
@@ -127,6 +137,12 @@ def read_joint_request(file: str, options: Mapping[str, Any]) -> JointRequest:
         raise ConfigError(error.what, "on the command line", error.expected) from error
     (catalog_settings,) = config.catalogs
     (entry,) = catalog_settings.joints
+    called = {column.name: column.value for column in entry.columns}
+    entry = replace(
+        entry,
+        columns=tuple(replace(column, name=column.value) for column in entry.columns),
+        correlation=tuple((called[first], called[second], value) for first, second, value in entry.correlation),
+    )
     return JointRequest(
         file=Path(file),
         catalog=catalog_settings,
@@ -150,8 +166,21 @@ def _errors(given: Any, names: Sequence[str]) -> list[Any]:
     return [_number(error) for error in errors]
 
 
-def _correlations(given: Sequence[str], names: Sequence[str]) -> Any:
-    """Triples from texts: A,B,COL; COL alone where there is one pair; ``gaia``."""
+def _for_each(key: str, given: Any, names: Sequence[str]) -> list[Any]:
+    """A value of an option for each column: one may stand for all."""
+    parts = [part.strip() for part in given.split(",")] if isinstance(given, str) else [given]
+    if len(parts) == 1:
+        return [given] * len(names)
+    if len(parts) != len(names):
+        expected = f"one for each of {', '.join(names)}, with commas between, or one for all"
+        option = f"in option --{key.replace('_', '-')}"
+        raise ConfigError(f"found {plural(len(parts), 'value')} for {len(names)} columns", option, expected)
+    return [_number(part) for part in parts]
+
+
+def _correlations(given: Sequence[str], entries: Mapping[str, str]) -> Any:
+    """Triples from texts: A,B,COL; COL alone where there is one pair; ``gaia``. Columns are named by their entries."""
+    names = list(entries)
     if list(given) == ["gaia"]:
         return "gaia"
     found = []
@@ -162,7 +191,12 @@ def _correlations(given: Sequence[str], names: Sequence[str]) -> Any:
         if len(parts) != 3:
             expected = "A,B,COL for columns A and B, or gaia" + ("; or COL" if len(names) == 2 else "")
             raise ConfigError(f"found {text}", "in option --correlation", expected)
-        found.append([*parts[:2], _number(parts[2])])
+        for column in parts[:2]:
+            if column not in entries:
+                raise ConfigError(
+                    f"a correlation of {column!r}", "in option --correlation", f"one of {', '.join(names)}"
+                )
+        found.append([entries[parts[0]], entries[parts[1]], _number(parts[2])])
     return found
 
 
@@ -309,6 +343,6 @@ def describe_patterns(account: JointAccount) -> list[str]:
     list of str
         A line for each pattern; none if all rows have all columns.
     """
-    if len(account.patterns) == 1 and all(len(names) == len(account.unusable) for names in account.patterns):
+    if len(account.patterns) == 1 and account.names in account.patterns:
         return []
     return [f"  {plural(number, 'row')} with {', '.join(names)}" for names, number in account.patterns.items()]

@@ -142,6 +142,24 @@ def test_a_column_without_any_value_is_refused():
         data.account.check_usable("in a.csv")
 
 
+def test_combinations_with_values_are_usable_whatever_their_names():
+    linear = {"sum": {"u": 1, "v": 1}, "twice": {"u": 2}}
+    prepare_joint(table(), entry(error=ERRORS, linear=linear)).account.check_usable("in a.csv")
+    data = prepare_joint(table(v=[np.nan] * 4), entry(error=ERRORS, linear=linear))
+    with pytest.raises(CatalogError, match=r"combination 'sum' has no value that can be used, in a\.csv"):
+        data.account.check_usable("in a.csv")
+
+
+def test_a_floor_of_zero_needs_errors():
+    columns = {"u": {"error": "e_u"}, "v": {"error": "e_v", "sigma_floor": 0}}
+    settings = entry(columns)
+    prepare_joint(table(e_u=[0.0] * 4), settings).check_floors("in a.csv")
+    # Without a value, an error of zero does no harm.
+    rows = table(v=[np.nan, 6.0, 7.0, 8.0], e_v=[0.0, 0.2, 0.0, 0.2])
+    with pytest.raises(CatalogError, match=r"sigma_floor 0 for 'v' with an error of zero in row 3, in a\.csv"):
+        prepare_joint(rows, settings).check_floors("in a.csv")
+
+
 def test_accounts_of_blocks_add_up():
     rows = table(v=[5.0, np.nan, 7.0, 8.0], c=[0.5, 0.0, 1.5, 0.0])
     settings = entry(error=ERRORS, correlation=[["u", "v", "c"]])

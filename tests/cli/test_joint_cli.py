@@ -96,7 +96,11 @@ def test_tables_and_figures_are_written_and_reproduced(catalog, capsys):
         (["--joint", "u"], "two or more columns with commas between"),
         (["--joint", "u,w"], "no column 'w', in stars.csv"),
         (["--joint", "u,v", "--error", "e_u"], "found 1 error for 2 columns, in option --error"),
-        (["--joint", "u,v", "--correlation", "u,w,c"], "a correlation of 'w', on the command line"),
+        (["--joint", "u,v", "--correlation", "u,w,c"], "a correlation of 'w', in option --correlation"),
+        (["--joint", "u,v", "--correlation", "u,v,1.5"], "found 1.5, in option --correlation, expected a column, or a"),
+        (["--joint", "u,u"], "found 'u' twice, in option --joint"),
+        (["--joint", "u,v", "--unit", "m,s,K"], "found 3 values for 2 columns, in option --unit"),
+        (["--joint", "u,v", "--error", "e_u,none", "--sigma-floor", "0"], "sigma_floor 0 for 'v'"),
         (["--joint", "u,v", "--correlation", "u,v"], "in option --correlation, expected A,B,COL"),
         (["--joint", "u,v", "--families", "laplace"], "--families beside --joint"),
         (["--joint", "u,v", "--structure", "round"], "found round, in option --structure"),
@@ -106,6 +110,18 @@ def test_tables_and_figures_are_written_and_reproduced(catalog, capsys):
 def test_mistakes_end_in_one_line(catalog, capsys, options, message):
     assert run("fit", "stars.csv", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_columns_may_have_any_names_and_units_of_their_own(catalog, table, capsys):
+    table.rename_columns(["u", "v", "u_v_corr"], ["U (km/s)", "joint", "ρ [u,v]"])
+    table.write(catalog / "odd.csv")
+    columns = ["--joint", "U (km/s),joint", "--error", "e_u,e_v", "--correlation", "ρ [u,v]"]
+    assert run("fit", "odd.csv", *columns[:4], "--unit", "km/s,mas", "--n-components", "2", "--json") == 0
+    odd = json.loads(capsys.readouterr().out)
+    assert run("fit", "stars.csv", *FIT[2:6], "--n-components", "2", "--json") == 0
+    assert odd["loglik"] == json.loads(capsys.readouterr().out)["loglik"]
+    assert odd["names"] == ["U (km/s)", "joint"]
+    assert [odd["components"][0][f"unit_{name}"] for name in odd["names"]] == ["km/s", "mas"]
 
 
 def test_check_tells_rows_by_what_they_have(catalog, capsys):

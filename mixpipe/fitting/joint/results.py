@@ -147,7 +147,7 @@ def _remarks(
         )
     parameters = n_params(at.n_components, at.n_dims, structure)
     if cells.n_data < parameters:
-        yield f"{parameters} parameters for {cells.n_data:g} rows"
+        yield f"{parameters} parameters for {plural(cells.n_data, 'row')}"
     if parameters > MAX_CURVED:
         yield f"more than {MAX_CURVED} parameters: there are no uncertainties"
     few = rows < max(3, at.n_dims + 1) - _ALMOST
