@@ -65,7 +65,7 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
         found = f"2 ln(likelihood ratio) {ratio.statistic:.4g}, p {chance(ratio.p_value, ratio.n_draws)}"
         _line(console, f"one component more: {found}; called for up to p = {REJECTED:g}")
     for warning in best.warnings:
-        _line(console, f"warning: {_with_options(warning)}", "yellow")
+        _line(console, f"warning: {with_options(warning)}", "yellow")
     if quality.verdict == "rejected":
         folder = next((path for path in written if path.is_dir()), None)
         picture = folder / "quality.png" if folder else "quality.png of --out DIR"
@@ -90,7 +90,7 @@ def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
         )
 
 
-def _with_options(warning: str) -> str:
+def with_options(warning: str) -> str:
     """A warning that names options of the command for the settings of a configuration."""
     return re.sub("max_components|likelihood_ratio|sigma_floor", lambda name: f"--{name[0].replace('_', '-')}", warning)
 

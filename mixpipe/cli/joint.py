@@ -296,7 +296,7 @@ def _show(request: JointRequest, fitted: FittedColumns, written: Sequence[Path])
     """Print a fit: rows, components, the choice of their number, quality, warnings, and files."""
     from mixpipe.assess.quality import REJECTED, describe_distance
     from mixpipe.base.presentation import as_text, chance
-    from mixpipe.cli.display import say, selection_table
+    from mixpipe.cli.display import say, selection_table, with_options
 
     fit, account, selection = fitted.fit, fitted.account, fitted.selection
     say(f"{request.file}: {', '.join(_named(fit.names, account.units))}", "bold")
@@ -326,7 +326,7 @@ def _show(request: JointRequest, fitted: FittedColumns, written: Sequence[Path])
         found = f"2 ln(likelihood ratio) {ratio.statistic:.4g}, p {chance(ratio.p_value, ratio.n_draws)}"
         say(f"one component more: {found}; called for up to p = {REJECTED:g}")
     for warning in fit.warnings:
-        say(f"warning: {warning}", "yellow")
+        say(f"warning: {with_options(warning)}", "yellow")
     for path in written:
         say(f"written: {path}")
 

@@ -69,6 +69,7 @@ def test_tables_and_figures_are_written_and_reproduced(catalog, capsys):
     text = capsys.readouterr().out
     assert "2 components (chosen by BIC), converged" in text
     assert "24 rows with u" in text
+    assert "raise --max-components above 2" in text
     assert (catalog / "corner.pdf").read_bytes().startswith(b"%PDF")
     assert {path.name for path in (catalog / "out").iterdir()} >= {
         "components.csv",
