@@ -114,6 +114,7 @@ def test_mistakes_end_in_one_line(catalog, capsys, options, message):
 
 
 def test_columns_may_have_any_names_and_units_of_their_own(catalog, table, capsys):
+    table = table.copy()
     table.rename_columns(["u", "v", "u_v_corr"], ["U (km/s)", "joint", "ρ [u,v]"])
     table.write(catalog / "odd.csv")
     columns = ["--joint", "U (km/s),joint", "--error", "e_u,e_v", "--correlation", "ρ [u,v]"]

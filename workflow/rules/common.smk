@@ -115,20 +115,17 @@ JOBS = {
     for columns in [[(catalog, release, name) for name in names]]
     for column in columns
 }
-# Folders of comparisons, `catalog/compare/old_to_new`, with the two releases of each.
-COMPARISONS = {
+# Two releases of a catalog, one after the other, by the folder `catalog/compare/old_to_new`.
+PAIRS = {
     f"{catalog.name}/compare/{comparison_name(old, new)}": (old, new)
     for catalog in RUN.config.catalogs
-    if catalog.columns
     for old, new in pairwise(catalog.releases)
 }
-# The same of joint fits: `catalog/compare/old_to_new/joint`.
-JOINT_COMPARISONS = {
-    f"{catalog.name}/compare/{comparison_name(old, new)}/joint": (old, new)
-    for catalog in RUN.config.catalogs
-    if catalog.joints
-    for old, new in pairwise(catalog.releases)
-}
+# Folders of comparisons: of columns, and of joint fits in the folder `joint` there.
+COMPARISONS = [pair for pair in PAIRS if RUN.columns(pair.split("/")[0])]
+JOINT_COMPARISONS = [
+    f"{pair}/joint" for pair in PAIRS if RUN.joints(pair.split("/")[0])
+]
 ALL_COMPARISONS = [*COMPARISONS, *JOINT_COMPARISONS]
 
 
@@ -236,11 +233,12 @@ def drawn(figure):
     return [shown(f"{figure}.png", figure), f"{FOLDER}/{figure}.svg"]
 
 
-def compared_files(place, name, columns=RUN.columns, pairs=COMPARISONS, end=""):
+def compared_files(place, name, of_joints=False):
     """A file of each fit, in the old release (place 0) or the new one (1)."""
 
     def files(wildcards):
-        release = pairs[f"{wildcards.catalog}/compare/{wildcards.pair}{end}"][place]
+        release = PAIRS[f"{wildcards.catalog}/compare/{wildcards.pair}"][place]
+        columns = RUN.joints if of_joints else RUN.columns
         folder = f"{RESULTS}/{wildcards.catalog}/{release}"
         return expand(f"{folder}/{{column}}/{name}", column=columns(wildcards.catalog))
 

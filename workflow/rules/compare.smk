@@ -43,14 +43,10 @@ rule compare:
 
 rule joint_compare:
     input:
-        old=compared_files(0, "fit.json", RUN.joints, JOINT_COMPARISONS, "/joint"),
-        new=compared_files(1, "fit.json", RUN.joints, JOINT_COMPARISONS, "/joint"),
-        old_members=compared_files(
-            0, "members.parquet", RUN.joints, JOINT_COMPARISONS, "/joint"
-        ),
-        new_members=compared_files(
-            1, "members.parquet", RUN.joints, JOINT_COMPARISONS, "/joint"
-        ),
+        old=compared_files(0, "fit.json", of_joints=True),
+        new=compared_files(1, "fit.json", of_joints=True),
+        old_members=compared_files(0, "members.parquet", of_joints=True),
+        new_members=compared_files(1, "members.parquet", of_joints=True),
     output:
         components=f"{RESULTS}/{{catalog}}/compare/{{pair}}/joint/components.csv",
         summary=f"{RESULTS}/{{catalog}}/compare/{{pair}}/joint/summary.csv",
