@@ -241,7 +241,8 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
     >>> parse_config({"catalogs": {"stars": {**stars, "colums": {}}}})
     Traceback (most recent call last):
     mixpipe.base.errors.ConfigError: unknown key 'colums', in the configuration (catalogs.stars), expected one of
-    releases, columns, joint, key, format, hdu, path, comment, delimiter, decimal, missing, where (did you mean 'columns'?)
+    releases, columns, joint, key, format, hdu, path, comment, delimiter, decimal, missing, where (did you mean
+    'columns'?)
     """
     lines: Lines = {}
     shown: list[str] = []
