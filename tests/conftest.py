@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis.internal.conjecture import providers
+
+# Hypothesis also draws constants of the modules of ours that are loaded: examples would depend on the tests before.
+providers._get_local_constants = lambda: providers._local_constants  # type: ignore[attr-defined]
 
 # This needs atheris, and is run by hand.
 collect_ignore = ["fuzz/cuts.py"]
