@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, excerpt, merged
 from mixpipe.catalog.files import expand_files
@@ -253,17 +254,23 @@ class Run:
         """The plan of a fit, as text."""
         return to_text(self.fit_plan(catalog, release, column, self.files(catalog, release)))
 
+    def _rows(self, catalog: str, release: str, files: Mapping[str, str]) -> dict[str, Any]:
+        """What the plans of all fits say of the rows of a release."""
+        settings = self.config.catalog(catalog)
+        return {
+            "catalog": catalog,
+            "release": release,
+            "files": tuple(files.items()),
+            "reading": reading_options(settings),
+            "key": settings.key,
+            "where": settings.where,
+        }
+
     def fit_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> FitPlan:
         """The plan of a fit to files with the SHA-256 of each."""
-        settings = self.config.catalog(catalog)
         return FitPlan(
-            catalog=catalog,
-            release=release,
-            files=tuple(files.items()),
-            reading=reading_options(settings),
-            key=settings.key,
-            where=settings.where,
-            column=settings.column(column),
+            **self._rows(catalog, release, files),
+            column=self.config.catalog(catalog).column(column),
             criterion=self.config.settings.criterion,
             effort=effort_of(self.config.settings),
             code=code_hash("fit"),
@@ -320,15 +327,9 @@ class Run:
 
     def density_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> DensityPlan:
         """The plan of the fits to a column of tabulated densities, in files with the SHA-256 of each."""
-        settings = self.config.catalog(catalog)
         return DensityPlan(
-            catalog=catalog,
-            release=release,
-            files=tuple(files.items()),
-            reading=reading_options(settings),
-            key=settings.key,
-            where=settings.where,
-            column=settings.density(column),
+            **self._rows(catalog, release, files),
+            column=self.config.catalog(catalog).density(column),
             code=code_hash("densities"),
         )
 
@@ -338,16 +339,10 @@ class Run:
 
     def joint_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> JointPlan:
         """The plan of a joint fit to files with the SHA-256 of each."""
-        settings = self.config.catalog(catalog)
         return JointPlan(
-            catalog=catalog,
-            release=release,
-            files=tuple(files.items()),
-            reading=reading_options(settings),
-            key=settings.key,
-            where=settings.where,
+            **self._rows(catalog, release, files),
             # What is predicted does not change the fit.
-            column=replace(settings.joint(column), given=(), predicted=()),
+            column=replace(self.config.catalog(catalog).joint(column), given=(), predicted=()),
             criterion=self.config.settings.criterion,
             effort=effort_of(self.config.settings),
             code=code_hash("joint"),

@@ -58,8 +58,8 @@ class IngestPlan:
 
 
 @dataclass(frozen=True)
-class FitPlan:
-    """How one column of one release is read, from files with the SHA-256 of each, and fitted."""
+class _OfRows:
+    """What the plans of all fits say of their rows: files with the SHA-256 of each, and how they are read."""
 
     catalog: str
     release: str
@@ -67,6 +67,12 @@ class FitPlan:
     reading: dict[str, Any]
     key: str | None
     where: str | None
+
+
+@dataclass(frozen=True)
+class FitPlan(_OfRows):
+    """How one column of one release is read, from files with the SHA-256 of each, and fitted."""
+
     column: ColumnSettings
     criterion: str
     effort: Effort
@@ -74,29 +80,17 @@ class FitPlan:
 
 
 @dataclass(frozen=True)
-class DensityPlan:
+class DensityPlan(_OfRows):
     """How one column of tabulated densities is read, from files with the SHA-256 of each, and fitted."""
 
-    catalog: str
-    release: str
-    files: tuple[tuple[str, str], ...]
-    reading: dict[str, Any]
-    key: str | None
-    where: str | None
     column: DensitySettings
     code: str
 
 
 @dataclass(frozen=True)
-class JointPlan:
+class JointPlan(_OfRows):
     """How several columns of one release are read, from files with the SHA-256 of each, and fitted jointly."""
 
-    catalog: str
-    release: str
-    files: tuple[tuple[str, str], ...]
-    reading: dict[str, Any]
-    key: str | None
-    where: str | None
     column: JointSettings
     criterion: str
     effort: Effort
