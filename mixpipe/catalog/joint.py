@@ -213,7 +213,7 @@ class JointData:
         """The rows as cells; the kind of the weights is that of all rows. Without `resolve`, no grain is looked for."""
         from mixpipe.model.joint.cells import JointCells
 
-        return JointCells.from_rows(
+        cells = JointCells.from_rows(
             self.x,
             cov=self.cov,
             weights=self.weights,
@@ -222,6 +222,8 @@ class JointData:
             sigma_floor=self.sigma_floor,
             resolve=resolve,
         )
+        # The position among the usable rows is not the number of a row of the catalog.
+        return replace(cells, resolutions=tuple(replace(one, first=-1) for one in cells.resolutions))
 
 
 @dataclass(eq=False)
