@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 from mixpipe.model.rows import Rows, Survey
@@ -28,16 +29,19 @@ class Demands:
     families : tuple of str
         Distinct families of the components; ``uniform`` is a background.
     values_only : bool
-        Whether the data are plain values, without limits, truncation or bins.
+        Whether the data are plain values, without limits, truncation, bins or known members.
+    constrained : bool
+        Whether something is given of the components, or shared other than by equal sigmas of all.
     """
 
     families: tuple[str, ...] = ("gaussian",)
     values_only: bool = True
+    constrained: bool = False
 
     @classmethod
     def of(cls, cells: Cells, mixture: Mixture) -> Demands:
         """The demands of a mixture that describes these cells."""
-        return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values)
+        return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values, mixture.is_constrained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +56,10 @@ class Problem:
         Family of the components.
     background : tuple of (float, float) or None
         Range of an additional uniform component, which counts as one of the components.
-    equal_sigmas : bool
-        Whether all components have the same width.
+    constraints : Constraints
+        What is given of the components or shared by them.
+    mixed : tuple of str
+        Families among which each component is chosen; empty if all are of `family`.
     n_threads : int or None
         Number of threads; all cores by default. No result depends on it.
     """
@@ -61,14 +67,22 @@ class Problem:
     cells: Cells
     family: str = "gaussian"
     background: tuple[float, float] | None = None
-    equal_sigmas: bool = False
+    constraints: Constraints = NO_CONSTRAINTS
+    mixed: tuple[str, ...] = ()
     n_threads: int | None = None
+
+    @property
+    def equal_sigmas(self) -> bool:
+        """Whether all components have the same width."""
+        return self.constraints.equal_sigmas
 
     @property
     def demands(self) -> Demands:
         """The abilities that the problem demands of its engine."""
         background = () if self.background is None else ("uniform",)
-        return Demands((self.family, *background), self.cells.are_values)
+        known = [slot.family for slot in self.constraints.slots if slot.family is not None]
+        families = tuple(dict.fromkeys([*(self.mixed or (self.family,)), *known, *background]))
+        return Demands(families, self.cells.are_values, bool(self.constraints.slots) or len(self.mixed) > 1)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Cells:
         one row that represents a larger or smaller share of the population than others do.
     edges : array_like, shape (n_cells, 2), or None
         Lower and upper edge of each bin, between which the observed values lie; None if the cells are not bins.
+    memberships : array_like, shape (n_cells, n_known + 1), or None
+        Prior probabilities, up to a factor, of belonging to each of the components with known members, and last that of
+        belonging to any one of the others; None if nothing is known.
     n_uninformative : int
         Number of rows with infinite errors, which carry no information and have weight zero.
 
@@ -65,6 +68,7 @@ class Cells:
     weight_kind: str = "counts"
     edges: Array | None = None
     n_uninformative: int = 0
+    memberships: Array | None = None
 
     def __post_init__(self) -> None:
         for name in ("x", "err", "weights"):
@@ -90,6 +94,7 @@ class Cells:
         self._check_limits()
         self._check_window()
         self._check_edges()
+        self._check_memberships()
 
     def _check_limits(self) -> None:
         if self.limits is None:
@@ -131,10 +136,24 @@ class Cells:
             low, high = edges[empty[0]]
             raise ValueError(f"the lower edge of bin {empty[0] + 1}, {low:g}, is not below its upper edge, {high:g}")
 
+    def _check_memberships(self) -> None:
+        if self.memberships is None:
+            return
+        given = frozen(self.memberships)
+        object.__setattr__(self, "memberships", given)
+        if given.ndim != 2 or given.shape[0] != self.x.size or given.shape[1] < 2:
+            raise ValueError(f"memberships must be one row for each value, found shape {given.shape}")
+        bad = np.flatnonzero(~np.all(np.isfinite(given) & (given >= 0.0), axis=1) | ~np.any(given > 0.0, axis=1))
+        if bad.size:
+            raise ValueError(
+                f"memberships has {bad.size} bad rows, the first at index {bad[0]} ({given[bad[0]]}); expected "
+                "probabilities, not all zero"
+            )
+
     @property
     def are_values(self) -> bool:
-        """Whether every cell is a measured value and the sample is not truncated."""
-        return self.limits is None and self.truncated is None and self.edges is None
+        """Whether every cell is a measured value, the sample is not truncated, and no memberships are known."""
+        return self.limits is None and self.truncated is None and self.edges is None and self.memberships is None
 
     @property
     def squared_weights(self) -> Array:
@@ -151,6 +170,7 @@ class Cells:
         limits: ArrayLike | None = None,
         truncated: tuple[float, float] | None = None,
         weight_kind: str = "auto",
+        memberships: ArrayLike | None = None,
     ) -> Cells:
         """One cell per row.
 
@@ -163,7 +183,7 @@ class Cells:
             information, and its weight becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights; 1 for each row if None. Rows of weight zero are ignored.
-        limits, truncated
+        limits, truncated, memberships
             As in `Cells`.
         weight_kind : str
             ``counts``: each row stands for as many equal rows as its weight says. ``importance``: a weight is the share
@@ -192,7 +212,7 @@ class Cells:
         shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
-        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, n_uninformative=n_unknown)
+        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, None, n_unknown, memberships)
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
@@ -279,11 +299,11 @@ class Cells:
         return rows.sketched(base, fineness)
 
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
-        """The sketch of these cells; see `sketch`. Bins are returned as they are, since they are few already.
+        """The sketch of these cells; see `sketch`. Bins, which are few already, and rows with memberships stay as they are.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
-        if self.edges is not None:
+        if self.edges is not None or self.memberships is not None:
             return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
@@ -312,7 +332,7 @@ class Cells:
     def __getitem__(self, index: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Cells:
         """Some of the cells."""
         parts: dict[str, Any] = {name: getattr(self, name)[index] for name in ("x", "err", "weights")}
-        for name in ("limits", "edges"):
+        for name in ("limits", "edges", "memberships"):
             parts[name] = None if getattr(self, name) is None else getattr(self, name)[index]
         return replace(self, **parts)
 
@@ -334,7 +354,12 @@ class Cells:
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("x", "err", "weights")
         )
         resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
-        return Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
+        together = Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
+        if self.memberships is None or other.memberships is None:
+            if self.memberships is not other.memberships:
+                raise ValueError("cells with and without memberships do not add")
+            return together
+        return replace(together, memberships=np.concatenate([self.memberships, other.memberships]))
 
     def as_points(self) -> Cells:
         """Bins as measurements at their centres, whose errors include the standard deviation of a uniform density over

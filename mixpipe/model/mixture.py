@@ -11,6 +11,7 @@ from scipy.special import logsumexp, ndtr
 
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.base.presentation import as_html
+from mixpipe.model.constraints import FREE, Constraint
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.behind import behind_limit
 
@@ -53,6 +54,8 @@ class Mixture:
         default.
     shapes : array_like, shape (n_components,)
         Third parameters; nan where a family has none.
+    constraints : tuple of Constraint
+        What is given of each component or shared with others when the mixture is fitted again; nothing by default.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Mixture:
     sigmas: Array
     families: tuple[str, ...] = ()
     shapes: Array = field(default_factory=lambda: np.empty(0))
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         weights, means, sigmas = (
@@ -84,8 +88,9 @@ class Mixture:
             raise ValueError(f"weights must be >= 0 and sum to one, found a sum of {weights.sum()}")
         families = tuple(self.families) or ("gaussian",) * means.size
         shapes = np.asarray(self.shapes, dtype=np.float64) if np.size(self.shapes) else np.full(means.size, np.nan)
-        if not len(families) == means.size == shapes.size:
-            raise ValueError("families and shapes must have the length of the means")
+        constraints = tuple(self.constraints) or (FREE,) * means.size
+        if not len(families) == means.size == shapes.size == len(constraints):
+            raise ValueError("families, shapes and constraints must have the length of the means")
         for name in families:
             if name not in FAMILIES:
                 raise ValueError(f"unknown family {name!r}: expected one of {', '.join(FAMILIES)}")
@@ -100,6 +105,7 @@ class Mixture:
         object.__setattr__(self, "sigmas", frozen(sigmas[order]))
         object.__setattr__(self, "families", tuple(families[k] for k in order))
         object.__setattr__(self, "shapes", frozen(shapes[order]))
+        object.__setattr__(self, "constraints", tuple(constraints[k] for k in order))
 
     def __repr__(self) -> str:
         with np.printoptions(precision=3, suppress=True, floatmode="maxprec"):
@@ -123,7 +129,14 @@ class Mixture:
         weights = np.where(np.arange(self.n_components) == heaviest, 0.5 * self.weights, self.weights)
         chosen = [*range(self.n_components), heaviest]
         families = tuple(self.families[j] for j in chosen)
-        return Mixture(weights[chosen], self.means[chosen], self.sigmas[chosen], families, self.shapes[chosen])
+        # The first half keeps the constraints.
+        rules = (*self.constraints, FREE)
+        return Mixture(weights[chosen], self.means[chosen], self.sigmas[chosen], families, self.shapes[chosen], rules)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether anything is given of a component or shared with others."""
+        return not all(constraint.is_free for constraint in self.constraints)
 
     @property
     def is_gaussian(self) -> bool:

@@ -46,12 +46,13 @@ class GeneralEngine:
         progress: Callable[[int], None] | None = None,
     ) -> Fits:
         """The best fit found for each number of components."""
-        _check(problem)
         fits = fit_family(
             problem.cells,
             problem.family,
             max_components,
             background=problem.background,
+            constraints=problem.constraints,
+            mixed=problem.mixed,
             n_threads=problem.n_threads or available_threads(),
             progress=progress,
         )
@@ -73,7 +74,6 @@ class GeneralEngine:
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
-        _check(problem)
         return climb(problem.cells, start, problem.n_threads or available_threads())
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
@@ -100,7 +100,3 @@ class GeneralEngine:
         """Refits that start from this fit."""
         return GeneralRefit(cells, fit)
 
-
-def _check(problem: Problem) -> None:
-    if problem.equal_sigmas:
-        raise ValueError("equal_sigmas is for Gaussian components of values without limits")

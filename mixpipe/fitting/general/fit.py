@@ -16,6 +16,7 @@ from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints, Slot
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
@@ -39,6 +40,8 @@ def fit_family(
     max_components: int,
     *,
     background: tuple[float, float] | None = None,
+    constraints: Constraints = NO_CONSTRAINTS,
+    mixed: tuple[str, ...] = (),
     n_threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> list[FitResult]:
@@ -54,6 +57,10 @@ def fit_family(
         Largest number of components, including the background.
     background : tuple of (float, float) or None
         Range of a uniform background; the smallest fit then has the background and one other component.
+    constraints : Constraints
+        What is given of the components or shared by them; the smallest fit has those that are constrained.
+    mixed : tuple of str
+        Families among which each component is chosen; empty if all are of `family`.
     n_threads : int
         Number of threads, on which no result depends.
     progress : callable or None
@@ -67,32 +74,69 @@ def fit_family(
     Raises
     ------
     ValueError
-        For an unknown family, a background if `max_components` leaves no room for another component, or values outside
+        For an unknown family, a background or constraints for which `max_components` leaves no room, or values outside
         the range of the family.
     """
-    if family not in NAMES:
-        raise ValueError(f"unknown family {family!r}: expected one of {', '.join(NAMES)}")
+    for name in (family, *mixed):
+        if name not in NAMES:
+            raise ValueError(f"unknown family {name!r}: expected one of {', '.join(NAMES)}")
     if background is not None and not background[0] < background[1]:
         raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
     if background is not None and max_components < 2:
         raise ValueError("a background counts as a component: expected at least 2 components")
-    smooth = FAMILIES[family].has_edge
+    constraints = completed(constraints, max_components, background)
+    used = [FAMILIES[name] for name in (*(mixed or (family,)), *(slot.family or family for slot in constraints.slots))]
+    smooth = any(each.has_edge for each in used)
     rows = GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
-    slow = FAMILIES[family].by_quadrature
+    slow = any(each.by_quadrature for each in used)
     points = rows
-    if len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
+    if cells.memberships is None and len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        sketch = _by_octaves(cells) if FAMILIES[family].positive else cells.sketched(base, fineness, within=True)
+        positive = any(each.positive for each in used)
+        sketch = _by_octaves(cells) if positive else cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
             points = GeneralLikelihood(sketch, smooth=smooth, n_threads=n_threads)
-    rough = slow and FAMILIES[family].slopes is None
-    ascents = GeneralSearch(points, family, background, rough=rough, progress=progress).run(max_components)
+    rough = any(each.by_quadrature and each.slopes is None for each in used)
+    search = GeneralSearch(
+        points, family, background, constraints=constraints, mixed=mixed, rough=rough, progress=progress
+    )
+    ascents = search.run(max_components)
     if points is not rows or slow:
         ascents = [ascend_general(rows, ascent.point) for ascent in ascents]
         ascents = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in ascents]
-    return [_result(rows, ascent) for ascent in never_falling(rows, ascents)]
+    if len(mixed) < 2:
+        ascents = never_falling(rows, ascents, constraints.of_others)
+    return [_result(rows, ascent) for ascent in ascents]
+
+
+def completed(
+    constraints: Constraints, max_components: int, background: tuple[float, float] | None = None
+) -> Constraints:
+    """The constraints, with one more component if the given weights leave a rest that no other component has.
+
+    Raises
+    ------
+    ValueError
+        If there is no room for the constrained components, a uniform one has no range, or all weights are given and do
+        not sum to one.
+    """
+    for slot in constraints.slots:
+        if slot.family == "uniform" and not (slot.constraint.is_given("means") and slot.constraint.is_given("sigmas")):
+            raise ValueError("a known uniform component needs a mean and a sigma, its half width / sqrt(3)")
+    weights = [slot.constraint.weight for slot in constraints.slots if slot.constraint.is_given("weights")]
+    alone = bool(weights) and len(weights) == len(constraints.slots) and background is None
+    if alone and not math.isclose(sum(weights), 1.0, abs_tol=1e-9):
+        constraints = replace(constraints, slots=(*constraints.slots, Slot(None, constraints.of_others)))
+    size = len(constraints.slots) + (background is not None)
+    if size > max_components:
+        beside = " beside a background" if background is not None else ""
+        rest = f", whose weights sum to {sum(weights):g}" if len(constraints.slots) > len(weights) == size - 1 else ""
+        raise ValueError(
+            f"constraints on the components{beside}{rest}: expected at least {size} components, found {max_components}"
+        )
+    return constraints
 
 
 def _by_octaves(cells: Cells) -> Cells:
@@ -135,7 +179,7 @@ def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
     )
     point = Point.of(start)
     return _result(
-        likelihood, ascend_general(likelihood, replace(point, sigmas=np.maximum(point.sigmas, likelihood.floor)))
+        likelihood, ascend_general(likelihood, point.satisfied(likelihood.floor))
     )
 
 
@@ -143,7 +187,8 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
-    boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed
+    given = np.array([constraint.is_given("sigmas") for constraint in point.constraints])
+    boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed & ~given
     # At a floor that is not due to the grain, the likelihood is that of a component of zero width.
     none = boundary & (point.sigmas <= likelihood.none)
     loglik = ascent.loglik
@@ -192,7 +237,8 @@ def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
     low, high = likelihood.bounds_of_means()
     with np.errstate(invalid="ignore"):
         near = 1e-3 * (high - low)
-        return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed)
+        given = np.array([constraint.is_given("means") for constraint in point.constraints])
+        return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed) & ~given
 
 
 def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
@@ -204,23 +250,22 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
     """
     point = ascent.point
     size = point.n_components
-    free = np.flatnonzero(ascent.free)
-    information = -ascent.expansion.hessian[np.ix_(free, free)]
-    curvature, basis = np.linalg.eigh(information)
-    if not curvature[0] > 1e-10 * curvature[-1]:
+    free = ascent.directions
+    curvature, basis = np.linalg.eigh(-free.T @ ascent.expansion.hessian @ free)
+    if curvature.size and not curvature[0] > 1e-10 * curvature[-1]:
         return Uncertainties.unknown(size)
     covariance = (basis / curvature) @ basis.T
     weighted = likelihood.weight_kind == "importance"
     if weighted:
-        covariance = covariance @ likelihood.score_products(point)[np.ix_(free, free)] @ covariance
-    variances = np.full(ascent.free.size, np.nan)
-    variances[free] = np.diag(covariance)
+        covariance = covariance @ free.T @ likelihood.score_products(point) @ free @ covariance
+    variances = np.diag(free @ covariance @ free.T).copy()
+    variances[~free.any(axis=1)] = np.nan
     result = np.full((4, size), np.nan)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
         component_unc = np.sqrt(variances[start : start + unit.size]) * unit
         # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
-        held = 0.0 if weighted else 1.0 / likelihood.n_data
+        held = 0.0 if weighted or point.weights_given.any() else 1.0 / likelihood.n_data
         result[0, j] = point.weights[j] * math.sqrt(max(component_unc[0] ** 2 - held, 0.0)) if size > 1 else 0.0
         if unit.size > 1:
             result[1, j], result[2, j] = component_unc[1], point.sigmas[j] * component_unc[2]

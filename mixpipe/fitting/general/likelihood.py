@@ -28,6 +28,7 @@ from mixpipe.fitting.admissible import count_effective, location_nats, occam_nat
 from mixpipe.fitting.general.closed import Slopes, of_density, of_probability
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import FREE, PARTS, Constraint, satisfied
 from mixpipe.model.families import FAMILIES, Family, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
@@ -67,6 +68,8 @@ class Point:
         Whether each component keeps its mean, sigma and shape.
     weights, means, sigmas, shapes : ndarray
         Parameters; a shape is nan where the family has none.
+    constraints : tuple of Constraint
+        What is given of each component or shared with others; empty if nothing is.
     """
 
     families: tuple[Family, ...]
@@ -75,6 +78,11 @@ class Point:
     means: Array
     sigmas: Array
     shapes: Array
+    constraints: tuple[Constraint, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.constraints:
+            object.__setattr__(self, "constraints", (FREE,) * len(self.families))
 
     @classmethod
     def of(cls, mixture: Mixture) -> Point:
@@ -86,12 +94,13 @@ class Point:
             mixture.means,
             mixture.sigmas,
             mixture.shapes,
+            mixture.constraints,
         )
 
     def mixture(self) -> Mixture:
         """The mixture at this point."""
         names = tuple(family.name for family in self.families)
-        return Mixture(self.weights, self.means, self.sigmas, names, self.shapes)
+        return Mixture(self.weights, self.means, self.sigmas, names, self.shapes, self.constraints)
 
     @property
     def n_components(self) -> int:
@@ -99,13 +108,38 @@ class Point:
         return len(self.families)
 
     @property
+    def is_constrained(self) -> bool:
+        """Whether anything is given of a component or shared with others."""
+        return not all(constraint.is_free for constraint in self.constraints)
+
+    @property
+    def weights_given(self) -> NDArray[np.bool_]:
+        """Whether the weight of each component is given."""
+        return np.array([constraint.is_given("weights") for constraint in self.constraints])
+
+    def has(self, part: str, index: int) -> bool:
+        """Whether a component has a parameter that is fitted, alone or with others."""
+        if self.constraints[index].is_given(part):
+            return False
+        if part == "weights":
+            return True
+        return not self.fixed[index] and (part != "shapes" or self.families[index].shape_name is not None)
+
+    @property
     def n_params(self) -> int:
-        """Number of free parameters: those of the components, and all weights but one."""
-        n_component_params = sum(
-            0 if fixed else 2 + (family.shape_name is not None)
-            for family, fixed in zip(self.families, self.fixed, strict=True)
-        )
-        return n_component_params + self.n_components - 1
+        """Number of free parameters: those of the components, and all weights but one that are not given."""
+        distinct = {
+            (part, (self.constraints[j].tie(part) or (str(j),))[0])
+            for part in PARTS
+            for j in range(self.n_components)
+            if self.has(part, j)
+        }
+        return len(distinct) - any(part == "weights" for part, _ in distinct)
+
+    def satisfied(self, floor: float) -> Point:
+        """The nearest mixture that satisfies the constraints and whose other sigmas are not below the floor."""
+        parts = {part: getattr(self, part) for part in PARTS}
+        return replace(self, **satisfied(parts, self.constraints, floor, WEIGHT_FLOOR))
 
     def without(self, index: int) -> Point:
         """The mixture without one component."""
@@ -117,9 +151,18 @@ class Point:
             self.means[keep],
             self.sigmas[keep],
             self.shapes[keep],
+            tuple(constraint for k, constraint in enumerate(self.constraints) if k != index),
         )
 
-    def with_component(self, family: Family, weight: float, mean: float, sigma: float, shape: float) -> Point:
+    def with_component(
+        self,
+        family: Family,
+        weight: float,
+        mean: float,
+        sigma: float,
+        shape: float,
+        constraint: Constraint = FREE,
+    ) -> Point:
         """The mixture with one more component, which comes first, and the weights of the others reduced."""
         return Point(
             (family, *self.families),
@@ -128,6 +171,7 @@ class Point:
             np.concatenate([[mean], self.means]),
             np.concatenate([[sigma], self.sigmas]),
             np.concatenate([[shape], self.shapes]),
+            (constraint, *self.constraints),
         )
 
 
@@ -174,6 +218,7 @@ class GeneralLikelihood:
         self.weight_kind = cells.weight_kind
         self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
         self.truncated = cells.truncated
+        self.log_memberships = None if cells.memberships is None else _log_memberships(cells.memberships[used])
         self.edges = None if cells.edges is None else cells.edges[used]
         self.n_data = float(self.counts.sum())
         self.resolution = cells.resolution
@@ -212,6 +257,8 @@ class GeneralLikelihood:
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
         other.edges = None if self.edges is None else self.edges[used]
         other.widths = self.widths[used]
+        if self.log_memberships is not None:
+            other.log_memberships = self.log_memberships[used]
         other.counts = counts[used]
         other.squares = other.counts if self.weight_kind == "counts" else other.counts**2
         other.blocks = [slice(start, start + _BLOCK) for start in range(0, other.x.size, _BLOCK)]
@@ -271,8 +318,16 @@ class GeneralLikelihood:
         """Log of the sum over the components, and the share of each component, shape (n_components, n_rows)."""
         parts = [self.component(point, j, rows, inside=inside) for j in range(point.n_components)]
         logs = np.log(point.weights)[:, None] + np.stack(parts)
+        if self.log_memberships is not None and not inside:
+            logs += np.stack([self.evidence(point, j, rows) for j in range(point.n_components)])
         total = logsumexp(logs, axis=0)
         return total, np.exp(logs - total)
+
+    def evidence(self, point: Point, index: int, rows: slice) -> Array | float:
+        """Log of the prior membership of rows in one component, to which its density is proportional."""
+        if self.log_memberships is None:
+            return 0.0
+        return self.log_memberships[rows, point.constraints[index].members]
 
     def _over_blocks(self, task: Callable[[slice], T]) -> list[T]:
         """The results of a task for each block of rows, in their order."""
@@ -296,7 +351,9 @@ class GeneralLikelihood:
         rows, total_var = self.effective_rows(point)
         mean = float(self.counts @ self.x) / self.n_data
         spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
-        movable = ~np.array(point.fixed)
+        # A component with a given mean or sigma is there whether or not rows are.
+        given = [constraint.is_given("means") or constraint.is_given("sigmas") for constraint in point.constraints]
+        movable = ~(np.array(point.fixed) | given)
         nats = occam_nats(rows[movable], total_var[movable], spread, self.n_data)
         if choosing and self.resolution.floor > 0.0:
             nats += location_nats(
@@ -319,7 +376,8 @@ class GeneralLikelihood:
         scores = self._scores(point, units, rows, inside=False)[1]
         if self.truncated:
             return scores - self._scores(point, units, rows, inside=True)[1]
-        scores[places(units)] -= point.weights[:, None]
+        if not point.weights_given.any():
+            scores[places(units)] -= point.weights[:, None]
         return scores
 
     # ----- derivatives
@@ -418,7 +476,8 @@ class GeneralLikelihood:
         """Value, gradient and Hessian in the variables (ln w, mean, ln sigma, shape), each in its unit.
 
         The likelihood itself does not depend on the sum of the weights, which enters through
-        ``n_data ln(sum w) - n_data (sum w - 1)``, so that the Hessian has no null direction. A rough expansion takes a
+        ``n_data ln(sum w) - n_data (sum w - 1)``, so that the Hessian has no null direction; where weights are given,
+        the sum of the others enters by a multiplier, and the Hessian holds along it. A rough expansion takes a
         third of the time: it uses one-sided differences, and the outer products of the rows' gradients instead of the
         Hessian.
         """
@@ -431,6 +490,8 @@ class GeneralLikelihood:
             inside = self._sums(point, units, inside=True)
             loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
         logs = places(units)
+        if point.weights_given.any():
+            return Expansion(loglik, *_with_given_weights(gradient, hessian, logs, point))
         gradient[logs] -= self.n_data * point.weights
         hessian[logs, logs] -= self.n_data * point.weights
         if self.truncated:
@@ -443,7 +504,8 @@ class GeneralLikelihood:
         def block(rows: slice) -> tuple[float, Array, Array]:
             parts = [self._differentiated(point, j, units[j], rows, inside=inside) for j in range(point.n_components)]
             counts = self.counts[rows]
-            logs = np.stack([math.log(point.weights[j]) + part.value for j, part in enumerate(parts)])
+            own = [0.0 if inside else self.evidence(point, j, rows) for j in range(len(parts))]
+            logs = np.stack([math.log(point.weights[j]) + part.value + own[j] for j, part in enumerate(parts)])
             total = logsumexp(logs, axis=0)
             q = counts * np.exp(logs - total)
             scores = np.concatenate([q[j] * part.first for j, part in enumerate(parts)])
@@ -460,33 +522,36 @@ class GeneralLikelihood:
 
     def _rough(self, point: Point, units: list[Array]) -> Expansion:
         logs = places(units)
+        given = bool(point.weights_given.any())
 
         def block(rows: slice) -> tuple[float, Array, Array]:
             total, scores = self._scores(point, units, rows, inside=False)
             if self.truncated:
                 total_inside, scores_inside = self._scores(point, units, rows, inside=True)
                 total, scores = total - total_inside, scores - scores_inside
-            else:
+            elif not given:
                 scores[logs] -= point.weights[:, None]
             counts = self.counts[rows]
             return float(counts @ total), scores @ counts, -(scores * counts) @ scores.T
 
         logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
         hessian = np.sum(hessians, axis=0)
-        hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
+        if not given:
+            hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
         return Expansion(math.fsum(logliks), np.sum(gradients, axis=0), hessian)
 
     def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
         """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""
         values, slopes = [], []
         for j, unit in enumerate(units):
+            log_weight = math.log(point.weights[j]) + (0.0 if inside else self.evidence(point, j, rows))
             exact = self._closed(point, j, rows, inside=inside) if unit.size > 1 else None
             if exact is not None:
-                values.append(math.log(point.weights[j]) + exact[0])
+                values.append(log_weight + exact[0])
                 slopes.append(np.stack([np.ones_like(exact[0]), exact[1] * unit[1], exact[2]]))
                 continue
             value = self.component(point, j, rows, inside=inside)
-            values.append(math.log(point.weights[j]) + value)
+            values.append(log_weight + value)
             slope = np.ones((unit.size, value.size))
             if unit.size > 1 and point.families[j].name == "gaussian":
                 closed = self._slopes(point, j, rows, value, inside=inside)
@@ -503,6 +568,27 @@ class GeneralLikelihood:
         return total, np.concatenate(
             [np.exp(value - total) * slope for value, slope in zip(values, slopes, strict=True)]
         )
+
+
+def _with_given_weights(
+    gradient: Array, hessian: Array, logs: NDArray[np.intp], point: Point
+) -> tuple[Array, Array]:
+    """Derivatives of the Lagrangian in which the sum of the weights that are not given has a multiplier.
+
+    Along directions in which this sum does not change, its Hessian is that of the log-likelihood on the constraint.
+    """
+    free = ~point.weights_given
+    chosen, weights = logs[free], point.weights[free]
+    multiplier = float(gradient[chosen].sum() / weights.sum()) if weights.size else 0.0
+    gradient[chosen] -= multiplier * weights
+    hessian[chosen, chosen] -= multiplier * weights
+    return gradient, hessian
+
+
+def _log_memberships(memberships: Array) -> Array:
+    """Logarithms of the columns, and of the rest, the prior of all components without known members, as the last."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(memberships), _IMPOSSIBLE)
 
 
 def places(units: list[Array]) -> NDArray[np.intp]:

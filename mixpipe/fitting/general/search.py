@@ -6,15 +6,17 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice, permutations, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
+from mixpipe.fitting.general.directions import directions
+from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point
 from mixpipe.fitting.general.seeds import gaussian_seeds
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels.newton import trust_region
+from mixpipe.model.constraints import FREE, NO_CONSTRAINTS, Constraint, Constraints
 from mixpipe.model.families import FAMILIES, Family
 
 # Predicted gain of a step (nats) below which an ascent ends, and below which a climb ends while the best start is
@@ -27,14 +29,14 @@ _FIRST_STEPS, _QUICK_STEPS = 4, 12
 _N_RUNNERS = 5
 # Longest step, in the units of the variables.
 _MAX_RADIUS = 2.0
-# A component whose weight is below this contains no data.
-_NO_WEIGHT = 1e-12
 # Number of insertions among the starts with one more component, and of starts that are climbed to the end.
 _N_INSERTIONS = 6
 _N_FINALISTS = 2
 # Candidates to insert have means at this many quantiles, and widths that are these fractions of the overall width.
 _N_MEANS = 24
 _WIDTHS = (0.5, 0.2, 0.08, 0.03)
+# Orders in which components of a start take the places of the constrained ones: that are looked at, and that are tried.
+_MAX_ORDERS, _N_ORDERS = 50_000, 12
 _SAME = 1e-3
 # A start this many nats below the best start is dropped, since it will not overtake it.
 _FAR_BEHIND = 20.0
@@ -46,7 +48,8 @@ class GeneralAscent:
 
     point: Point
     expansion: Expansion
-    free: NDArray[np.bool_]
+    # Columns are directions in which the mixture may change.
+    directions: Array
     remaining_gain: float
     # Penalty, in nats, for the comparison of fits; see `mixpipe.fitting.admissible`.
     occam: float = 0.0
@@ -85,14 +88,15 @@ def ascend_general(
     rough : bool
         Use rough expansions; see `GeneralLikelihood.expansion`.
     """
-    point = replace(start, sigmas=np.maximum(start.sigmas, likelihood.floor))
+    point = start.satisfied(likelihood.floor)
     here = likelihood.expansion(point, rough=rough)
     radius = 0.5
     promised = math.inf
     for _ in range(max_steps):
-        free = _free(likelihood, point, here)
-        step = np.zeros(free.size)
-        step[free] = trust_region(np.ascontiguousarray(here.hessian[np.ix_(free, free)]), here.gradient[free], radius)
+        basis = directions(likelihood, point, here)
+        step = basis @ trust_region(
+            np.ascontiguousarray(basis.T @ here.hessian @ basis), basis.T @ here.gradient, radius
+        )
         promised = float(here.gradient @ step + 0.5 * step @ here.hessian @ step)
         if promised < gain and (radius > 0.05 or promised < 1e-3 * gain):
             break
@@ -108,32 +112,7 @@ def ascend_general(
             point, here = trial, trial_expansion
         elif radius < 1e-9:
             break
-    return GeneralAscent(point, here, _free(likelihood, point, here), max(promised, 0.0))
-
-
-def _free(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> NDArray[np.bool_]:
-    """Variables that may change: not a sigma at the floor that would shrink, nor any of an empty component."""
-    free = np.ones(here.gradient.size, dtype=bool)
-    start = 0
-    for j, unit in enumerate(likelihood.units(point)):
-        variables = slice(start, start + unit.size)
-        if point.weights[j] < _NO_WEIGHT:
-            free[variables] = False
-        elif unit.size > 2:
-            at_floor = point.sigmas[j] <= likelihood.floor * (1.0 + 1e-9)
-            free[start + 2] = not (at_floor and here.gradient[start + 2] <= 0.0)
-            if unit.size > 3:
-                low, high = point.families[j].shape_bounds
-                rises = here.gradient[start + 3] > 0.0
-                free[start + 3] = not ((point.shapes[j] >= high and rises) or (point.shapes[j] <= low and not rises))
-        start = variables.stop
-    low, high = likelihood.bounds_of_means()
-    if math.isfinite(low):
-        for j, k in enumerate(places(likelihood.units(point))):
-            if not point.fixed[j]:
-                rises = here.gradient[k + 1] > 0.0
-                free[k + 1] &= not ((point.means[j] >= high and rises) or (point.means[j] <= low and not rises))
-    return free
+    return GeneralAscent(point, here, directions(likelihood, point, here), max(promised, 0.0))
 
 
 def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
@@ -145,15 +124,14 @@ def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
         weights[j] *= math.exp(min(max(change[0], -30.0), 30.0))
         point = likelihood.moved(point, j, np.clip(change[1:], *_largest(unit)))
         start += unit.size
-    weights = np.maximum(weights, WEIGHT_FLOOR)
     bounds = np.array([family.shape_bounds for family in point.families])
-    return replace(
+    moved = replace(
         point,
-        weights=weights / weights.sum(),
+        weights=np.maximum(weights, WEIGHT_FLOOR),
         means=np.clip(point.means, *likelihood.bounds_of_means()),
-        sigmas=np.maximum(point.sigmas, likelihood.floor),
         shapes=np.clip(point.shapes, bounds[:, 0], bounds[:, 1]),
     )
+    return moved.satisfied(likelihood.floor)
 
 
 def _largest(unit: Array) -> tuple[Array, Array]:
@@ -163,7 +141,7 @@ def _largest(unit: Array) -> tuple[Array, Array]:
 
 
 class GeneralSearch:
-    """Best mixtures of 1, 2, ... components of one family, with a fixed background if one is given.
+    """Best mixtures of 1, 2, ... components, with a fixed background and constrained components if these are given.
 
     Parameters
     ----------
@@ -173,6 +151,10 @@ class GeneralSearch:
         A key of `mixpipe.model.families.FAMILIES`.
     background : tuple of (float, float) or None
         Range of a uniform background.
+    constraints : Constraints
+        What is given of the components or shared by them.
+    mixed : tuple of str
+        Families among which each component is chosen; empty if all are of `family`.
     rough : bool
         Use rough expansions during the race, and stop climbs at a remaining gain of a thousandth of a nat, for slow
         families.
@@ -186,17 +168,26 @@ class GeneralSearch:
         family: str,
         background: tuple[float, float] | None = None,
         *,
+        constraints: Constraints = NO_CONSTRAINTS,
+        mixed: tuple[str, ...] = (),
         rough: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.progress = progress
         self.family = FAMILIES[family]
+        self.families = tuple(FAMILIES[name] for name in mixed) or (self.family,)
         self.background = background
+        self.slots = [
+            (self.family if slot.family is None else FAMILIES[slot.family], slot.constraint)
+            for slot in constraints.slots
+        ]
+        self.of_others = constraints.of_others
         self.rough = rough
         x, counts = likelihood.x, likelihood.counts
-        if self.family.positive and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)):
-            raise ValueError(f"family {family}: expected positive values where there is no error")
+        if any(each.positive for each in self.families) and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)):
+            name = next(each.name for each in self.families if each.positive)
+            raise ValueError(f"family {name}: expected positive values where there is no error")
         values = likelihood.limits == 0 if np.any(likelihood.limits == 0) else np.ones(x.size, dtype=bool)
         order = np.argsort(x[values], kind="stable")
         self.sorted_x = x[values][order]
@@ -208,7 +199,8 @@ class GeneralSearch:
     def run(self, max_components: int) -> list[GeneralAscent]:
         """The best fit found for each number of components, including the background, in order.
 
-        The first fit has a single component, apart from the background.
+        The first fit has the constrained components, or a single component if there are none, apart from the
+        background.
         """
         seeds = self._seeds(max_components)
         fits = [self._best(self._first_starts() + seeds[0])]
@@ -219,7 +211,7 @@ class GeneralSearch:
             # Go back down: removing a component from a larger fit may lead to a better smaller fit.
             for size in range(len(fits) - 2, -1, -1):
                 larger = fits[size + 1].point
-                starts = [larger.without(j) for j in range(larger.n_components) if not larger.fixed[j]]
+                starts = [larger.without(j) for j in range(larger.n_components) if self._is_other(larger, j)]
                 better = self._best(starts)
                 if better.score <= fits[size].score + _SAME:
                     break
@@ -233,12 +225,79 @@ class GeneralSearch:
         it; the starts therefore include fits that ignore the truncation.
         """
         seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
+        if self.slots or not self.of_others.is_free or len(self.families) > 1:
+            seeds = [
+                [variant for point in points for variant in self._variants(self._constrained(point))]
+                for points in seeds[max(len(self.slots), 1) - 1 :]
+            ]
         seeds = [[self._with_background(point) for point in points] for points in seeds]
         if self.likelihood.truncated is None:
             return seeds
         search = copy.copy(self)
         search.likelihood = self.likelihood.untruncated()
+        seeds += [[] for _ in range(max_components - len(seeds))]
         return [points + ([search._best(points).point] if points else []) for points in seeds]
+
+    def _is_other(self, point: Point, index: int) -> bool:
+        """Whether a component is neither the background nor one of those that are known to be there."""
+        constraint = point.constraints[index]
+        return not point.fixed[index] and (constraint.is_free or constraint == self.of_others)
+
+    def _constrained(self, point: Point) -> list[Point]:
+        """The mixture with each of its components, in the likeliest of all orders, put in the place of the slots."""
+        free = replace(point, constraints=(self.of_others,) * point.n_components)
+        if not self.slots:
+            return [free]
+
+        def misfit(chosen: tuple[int, ...]) -> float:
+            away = 0.0
+            for j, (_, constraint) in zip(chosen, self.slots, strict=True):
+                if constraint.is_given("means"):
+                    away += abs(point.means[j] - constraint.mean) / (point.sigmas[j] + self.likelihood.typical_err)
+                if constraint.is_given("weights"):
+                    away += abs(point.weights[j] - constraint.weight)
+            return away
+
+        orders = islice(permutations(range(point.n_components), len(self.slots)), _MAX_ORDERS)
+        return [
+            point_in_slots
+            for chosen in sorted(orders, key=misfit)[:_N_ORDERS]
+            if (point_in_slots := self._in_slots(free, chosen)) is not None
+        ]
+
+    def _in_slots(self, point: Point, chosen: tuple[int, ...]) -> Point | None:
+        """The mixture whose chosen components are those of the slots, in their order; None if they cannot be."""
+        families, constraints = list(point.families), list(point.constraints)
+        fixed, shapes = list(point.fixed), point.shapes.copy()
+        for j, (family, constraint) in zip(chosen, self.slots, strict=True):
+            families[j], constraints[j], fixed[j] = family, constraint, family.name == "uniform"
+            if family is not point.families[j]:
+                shapes[j] = family.shape_starts[0] if family.shape_starts else math.nan
+            if family.positive and not (point.means[j] > 0.0 or constraint.mean > 0.0):
+                return None
+        changed = replace(
+            point, families=tuple(families), constraints=tuple(constraints), fixed=tuple(fixed), shapes=shapes
+        )
+        return changed.satisfied(self.likelihood.floor)
+
+    def _variants(self, points: list[Point]) -> list[Point]:
+        """The mixtures, and those in which one of the other components is of another family."""
+        found = list(points)
+        for point in points:
+            for j in range(point.n_components):
+                if self._is_other(point, j):
+                    found += [
+                        self._with_family(point, j, family)
+                        for family in self.families
+                        if family is not point.families[j] and not (family.positive and point.means[j] <= 0.0)
+                    ]
+        return found
+
+    def _with_family(self, point: Point, index: int, family: Family) -> Point:
+        shapes = point.shapes.copy()
+        shapes[index] = family.shape_starts[0] if family.shape_starts else math.nan
+        families = tuple(family if k == index else each for k, each in enumerate(point.families))
+        return replace(point, families=families, shapes=shapes)
 
     def _tell(self, fits: list[GeneralAscent]) -> None:
         if self.progress is not None:
@@ -248,20 +307,65 @@ class GeneralSearch:
         return np.interp(fractions, self.cumulative, self.sorted_x)
 
     def _first_starts(self) -> list[Point]:
+        if self.slots:
+            return [self._with_background(point) for point in self._of_slots()]
         starts = []
-        for scale in (1.0, 0.5):
-            for shape in self.family.shape_starts or (math.nan,):
-                mean = max(self.middle, 0.1 * self.width) if self.family.positive else self.middle
+        for family, scale in product(self.families, (1.0, 0.5)):
+            for shape in family.shape_starts or (math.nan,):
+                mean = max(self.middle, 0.1 * self.width) if family.positive else self.middle
                 point = Point(
-                    (self.family,),
+                    (family,),
                     (False,),
                     np.ones(1),
                     np.array([mean]),
                     np.array([scale * self.width]),
                     np.array([shape]),
+                    (self.of_others,),
                 )
                 starts.append(self._with_background(point))
         return starts
+
+    def _of_slots(self) -> list[Point]:
+        """Starts with the components of the slots alone, where their members are or side by side."""
+        size = len(self.slots)
+        starts = []
+        for scale in (1.0, 0.4):
+            quantiles = self._quantiles((np.arange(size) + 0.5) / size)
+            means, sigmas = np.array(quantiles), np.full(size, scale * self.width)
+            for j, (_, constraint) in enumerate(self.slots):
+                if constraint.members >= 0:
+                    means[j], sigmas[j] = self._of_members(constraint.members, means[j], sigmas[j])
+            family = FAMILIES["gaussian"]
+            point = Point(
+                (family,) * size,
+                (False,) * size,
+                np.full(size, 1.0 / size),
+                means,
+                sigmas,
+                np.full(size, math.nan),
+                (self.of_others,) * size,
+            )
+            if any(each.positive for each, _ in self.slots):
+                point = replace(point, means=np.maximum(point.means, 0.1 * self.width))
+            # Side by side in every order, if these are few.
+            for order in islice(permutations(range(size)), _N_ORDERS):
+                if (start := self._in_slots(point, order)) is not None:
+                    starts.append(start)
+        return starts
+
+    def _of_members(self, column: int, mean: float, sigma: float) -> tuple[float, float]:
+        """Mean and width of the rows that are known to belong to a component."""
+        likelihood = self.likelihood
+        if likelihood.log_memberships is None:
+            return mean, sigma
+        log_own, log_rest = likelihood.log_memberships[:, column], likelihood.log_memberships.min(axis=1)
+        share = likelihood.counts * np.exp(log_own) * (log_rest < log_own)
+        total = float(share.sum())
+        if not total > 0.0:
+            return mean, sigma
+        mean = float(share @ likelihood.x) / total
+        variance = float(share @ ((likelihood.x - mean) ** 2 - likelihood.widths**2)) / total
+        return mean, math.sqrt(max(variance, (0.1 * self.width) ** 2, likelihood.floor**2))
 
     def _with_background(self, point: Point) -> Point:
         if self.background is None:
@@ -277,18 +381,26 @@ class GeneralSearch:
             np.append(point.means, middle),
             np.append(point.sigmas, sigma),
             np.append(point.shapes, math.nan),
+            (*point.constraints, FREE),
         )
+
+    def _merit(self, ascent: GeneralAscent) -> float:
+        """The log-likelihood; of mixtures of different families, less what BIC takes for their parameters."""
+        if len(self.families) == 1:
+            return ascent.loglik
+        return ascent.loglik - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
         """Climb a little from all starts, and to the end from the best."""
         ahead: list[GeneralAscent] = []
+        merit = self._merit
         race = self._raced(starts, _FIRST_STEPS)
-        race = [ascent for ascent in race if ascent.loglik > race[0].loglik - _FAR_BEHIND]
+        race = [ascent for ascent in race if merit(ascent) > merit(race[0]) - _FAR_BEHIND]
         climbing = [ascent.point for ascent in race if ascent.remaining_gain >= _QUICK_GAIN]
         race = [ascent for ascent in race if ascent.remaining_gain < _QUICK_GAIN]
         race += self._raced(climbing[:_N_RUNNERS], _QUICK_STEPS)
-        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
-            behind = ahead[0].loglik - ascent.loglik if ahead else 0.0
+        for ascent in sorted(race, key=lambda ascent: -merit(ascent)):
+            behind = merit(ahead[0]) - merit(ascent) if ahead else 0.0
             same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
             if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
@@ -296,7 +408,7 @@ class GeneralSearch:
             ascend_general(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead
         ]
         finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
-        return max(finals, key=lambda ascent: ascent.score)
+        return max(finals, key=lambda ascent: merit(ascent) - ascent.occam)
 
     def _raced(self, starts: list[Point], max_steps: int) -> list[GeneralAscent]:
         """Climb a few steps from each start; the highest comes first, and starts that have met are one."""
@@ -305,35 +417,58 @@ class GeneralSearch:
             for start in starts
         ]
         distinct: list[GeneralAscent] = []
-        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
+        for ascent in sorted(race, key=lambda ascent: -self._merit(ascent)):
             if all(abs(ascent.loglik - other.loglik) > _SAME for other in distinct):
                 distinct.append(ascent)
         return distinct
 
     def _larger(self, point: Point) -> list[Point]:
         """Starts with one more component: inserted where the gradient function is largest, or made by splitting."""
-        starts = self._insertions(point)
+        starts = [start for family in self.families for start in self._insertions(point, family)]
         for j in range(point.n_components):
             if point.fixed[j]:
                 continue
             sigma = max(point.sigmas[j], self.likelihood.floor)
-            rest = point.without(j) if point.n_components > 1 else None
             for offset, factors in ((0.8, (0.6, 0.6)), (0.0, (0.5, 1.5))):
-                starts.append(self._split(point, j, rest, offset * sigma, (factors[0] * sigma, factors[1] * sigma)))
+                starts.append(self._split(point, j, offset * sigma, (factors[0] * sigma, factors[1] * sigma)))
+        if len(self.families) > 1:
+            starts += [self._with_family(start, 0, each) for start in starts for each in self._others(start)]
         return starts
 
-    def _split(self, point: Point, j: int, rest: Point | None, offset: float, sigmas: tuple[float, float]) -> Point:
-        mean, shape, weight = point.means[j], point.shapes[j], point.weights[j]
-        means = (mean - offset, mean + offset)
-        if self.family.positive:
-            means = (max(means[0], 0.1 * mean), means[1])
-        one = Point((self.family,), (False,), np.ones(1), np.array(means[:1]), np.array(sigmas[:1]), np.array([shape]))
-        if rest is None:
-            return one.with_component(self.family, 0.5, means[1], sigmas[1], shape)
-        first = rest.with_component(self.family, 0.5 * weight, means[0], sigmas[0], shape)
-        return first.with_component(self.family, 0.5 * weight, means[1], sigmas[1], shape)
+    def _others(self, point: Point) -> list[Family]:
+        """Families that the first component of a start may have instead of its own."""
+        if not self._is_other(point, 0):
+            return []
+        return [
+            family
+            for family in self.families
+            if family is not point.families[0] and not (family.positive and point.means[0] <= 0.0)
+        ]
 
-    def _insertions(self, point: Point) -> list[Point]:
+    def _split(self, point: Point, j: int, offset: float, sigmas: tuple[float, float]) -> Point:
+        """The mixture whose component j is split; the half that is new comes first, and has no other constraints."""
+        family, mean, shape, weight = point.families[j], point.means[j], point.shapes[j], point.weights[j]
+        means = (mean - offset, mean + offset)
+        if family.positive:
+            means = (max(means[0], 0.1 * mean), means[1])
+        keep = [j, *(k for k in range(point.n_components) if k != j)]
+        weights = point.weights[keep]
+        weights[0] = 0.5 * weight
+        first = Point(
+            tuple(point.families[k] for k in keep),
+            tuple(point.fixed[k] for k in keep),
+            weights / (1.0 - 0.5 * weight),
+            np.concatenate([means[:1], point.means[keep[1:]]]),
+            np.concatenate([sigmas[:1], point.sigmas[keep[1:]]]),
+            point.shapes[keep],
+            tuple(point.constraints[k] for k in keep),
+        )
+        other = family if family in self.families else self.family
+        if other is not family:
+            shape = other.shape_starts[0] if other.shape_starts else math.nan
+        return first.with_component(other, 0.5 * weight, means[1], sigmas[1], shape, self.of_others)
+
+    def _insertions(self, point: Point, family: Family) -> list[Point]:
         """Starts with one more component of the family, placed by the gradient function of Gaussian candidates."""
         likelihood = self.likelihood
         log_rows = likelihood.log_rows(point)
@@ -355,36 +490,49 @@ class GeneralSearch:
         for gain, mean, sigma, weight in sorted(candidates, key=lambda entry: (-entry[0], entry[1], entry[2])):
             if gain <= 0.0 or len(starts) == _N_INSERTIONS:
                 break
-            if self.family.positive and mean <= 0.0:
+            if family.positive and mean <= 0.0:
                 continue
             if any(abs(mean - m) < sigma + s and 0.3 < sigma / s < 3.0 for m, s in kept):
                 continue
             kept.append((mean, sigma))
-            shape = self.family.shape_starts[0] if self.family.shape_starts else math.nan
-            starts.append(point.with_component(self.family, weight, mean, sigma, shape))
+            shape = family.shape_starts[0] if family.shape_starts else math.nan
+            starts.append(point.with_component(family, weight, mean, sigma, shape, self.of_others))
         return starts
 
 
-def never_falling(likelihood: GeneralLikelihood, fits: list[GeneralAscent]) -> list[GeneralAscent]:
+def never_falling(
+    likelihood: GeneralLikelihood, fits: list[GeneralAscent], of_others: Constraint = FREE
+) -> list[GeneralAscent]:
     """The fits, each worse than the one before replaced by that with its heaviest component split in two."""
     kept: list[GeneralAscent] = []
     for ascent in fits:
         if kept and ascent.score < kept[-1].score:
             last = kept[-1]
-            movable_weights = np.where(last.point.fixed, 0.0, last.point.weights)
-            places_of = [int(np.argmax(movable_weights)), *range(last.point.n_components)]
-            weights = last.point.weights[places_of]
-            weights[[0, 1 + places_of[0]]] *= 0.5
-            point = Point(
-                tuple(last.point.families[k] for k in places_of),
-                tuple(last.point.fixed[k] for k in places_of),
-                weights,
-                *(part[places_of] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
-            )
-            here = likelihood.expansion(point)
-            ascent = GeneralAscent(point, here, _free(likelihood, point, here), last.remaining_gain, last.occam)
+            movable = [
+                not fixed and not constraint.is_given("weights") and constraint.tie("weights") is None
+                for fixed, constraint in zip(last.point.fixed, last.point.constraints, strict=True)
+            ]
+            heaviest = int(np.argmax(np.where(movable, last.point.weights, -1.0)))
+            if movable[heaviest]:
+                ascent = _halved(likelihood, last, heaviest, of_others)
         kept.append(ascent)
     return kept
+
+
+def _halved(likelihood: GeneralLikelihood, last: GeneralAscent, index: int, constraint: Constraint) -> GeneralAscent:
+    """The fit with one component split in two equal halves, the first of which has other constraints."""
+    chosen = [index, *range(last.point.n_components)]
+    weights = last.point.weights[chosen]
+    weights[[0, 1 + index]] *= 0.5
+    point = Point(
+        tuple(last.point.families[k] for k in chosen),
+        tuple(last.point.fixed[k] for k in chosen),
+        weights,
+        *(part[chosen] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
+        (constraint, *last.point.constraints),
+    )
+    here = likelihood.expansion(point)
+    return GeneralAscent(point, here, directions(likelihood, point, here), last.remaining_gain, last.occam)
 
 
 _GAUSSIAN: Family = FAMILIES["gaussian"]
