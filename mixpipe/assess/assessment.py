@@ -19,7 +19,9 @@ from mixpipe.assess.quality import REJECTED, Quality, assess, describe_distance
 from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, quality_pvalues
 from mixpipe.base.arrays import Array, describe_decades
 from mixpipe.base.presentation import chance
+from mixpipe.fitting.contract import Problem
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import Constraints
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.regimes import FEW_ROWS, FINISHED_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
@@ -131,7 +133,7 @@ def assess_fit(
         near_zero = fit.boundary | (fit.mixture.sigmas < _NEAR_ZERO * fit.uncertainties.sigmas)
     # For many rows, only the profiles would need it, and are not computed.
     worth = worth_in_rows(cells, fit) if len(cells) <= PROFILED_ROWS else fit.mixture.weights * fit.n_data
-    few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS and not fit.has_equal_sigmas
+    few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS
     is_profiled = effort.profile is True or (effort.profile == "auto" and few)
     limited = np.flatnonzero(near_zero & movable)
     if limited.size or is_profiled:
@@ -150,12 +152,14 @@ def assess_fit(
     if effort.likelihood_ratio and not in_memory:
         warnings.append("no likelihood_ratio: it simulates catalogs, which takes too long for so many rows")
     elif effort.likelihood_ratio:
-        family, background = _kind(fit)
+        problem = problem_of(cells, fit)
         ratio = likelihood_ratio_test(
             cells,
             fit.n_components,
-            family=family,
-            background=background,
+            family=problem.family,
+            background=problem.background,
+            constraints=problem.constraints,
+            mixed=problem.mixed,
             n_draws=effort.likelihood_ratio,
             seed=effort.seed,
             n_threads=n_threads,
@@ -182,15 +186,19 @@ def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None
         return replace(quality.result(), ks_pvalue=ks, ad_pvalue=ad)
 
 
-def _kind(fit: FitResult) -> tuple[str, tuple[float, float] | None]:
-    """The family of the components, and the range of the background if there is one."""
+def problem_of(cells: Cells, fit: FitResult) -> Problem:
+    """The problem of which a fit is a solution: families, constraints, and the background if there is one."""
     mixture = fit.mixture
-    family = next(name for name in mixture.families if name != "uniform")
-    if "uniform" not in mixture.families:
-        return family, None
-    j = mixture.families.index("uniform")
-    half = math.sqrt(3.0) * mixture.sigmas[j]
-    return family, (float(mixture.means[j] - half), float(mixture.means[j] + half))
+    slots = Constraints.of(mixture.families, mixture.constraints)
+    known = [slot.family for slot in slots.slots]
+    others = [name for name in mixture.families if name != "uniform" and name not in known]
+    families = tuple(dict.fromkeys(others or [name for name in mixture.families if name != "uniform"]))
+    background = None
+    for j, name in enumerate(mixture.families):
+        if name == "uniform" and mixture.constraints[j].is_free:
+            half = math.sqrt(3.0) * mixture.sigmas[j]
+            background = float(mixture.means[j] - half), float(mixture.means[j] + half)
+    return Problem(cells, families[0], background, slots, families if len(families) > 1 else ())
 
 
 def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:

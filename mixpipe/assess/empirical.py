@@ -17,7 +17,8 @@ from scipy.special import expit, logsumexp
 
 from mixpipe.assess.catalogs import draw_catalog
 from mixpipe.assess.quality import interval_transforms
-from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
+from mixpipe.fitting.general.directions import allowed_directions
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point, places
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
@@ -160,22 +161,23 @@ def _free_columns(fit: FitResult, point: Point) -> Array:
 
     The variables of a component are (ln w, mean, ln sigma, shape); a background has only ln w.
     """
-    heaviest = int(np.argmax(point.weights))
-    identity = np.eye(sum(_n_variables(point, j) for j in range(point.n_components)))
-    free, widths, start = [], [], 0
-    for j, family in enumerate(point.families):
-        size = _n_variables(point, j)
-        if point.weights[j] * fit.n_data > _NO_ROWS:
-            # The derivatives by ln w are those at a fixed sum of the weights, so that one of them follows from the
-            # others.
-            free += [start] * (j != heaviest) + [start + 1] * (size > 1)
-            widths += [start + 2] * (size > 2 and not fit.boundary[j])
-            free += [start + 3] * (size > 3 and point.shapes[j] not in family.shape_bounds)
-        start += size
-    shared = identity[:, widths]
-    if fit.mixture.is_gaussian and fit.has_equal_sigmas:
-        shared = shared.sum(axis=1, keepdims=True)
-    return np.hstack([identity[:, free], shared])
+    units = [np.ones(_n_variables(point, j)) for j in range(point.n_components)]
+    starts = places(units)
+    free = np.ones(sum(unit.size for unit in units), dtype=bool)
+    for j, (family, start, unit) in enumerate(zip(point.families, starts, units, strict=True)):
+        free[start : start + unit.size] = point.weights[j] * fit.n_data > _NO_ROWS
+        if unit.size > 1:
+            free[start + 2] &= not fit.boundary[j]
+        if unit.size > 3:
+            free[start + 3] &= point.shapes[j] not in family.shape_bounds
+    if not point.weights_given.any():
+        # The derivatives by ln w are those at a fixed sum of the weights, so that one of them follows from the others.
+        rules = point.constraints
+        heaviest = int(np.argmax(point.weights))
+        shared = rules[heaviest].tie("weights")
+        with_it = [j for j, rule in enumerate(rules) if shared is not None and rule.tie("weights") is not None]
+        free[starts[[heaviest, *with_it]]] = False
+    return allowed_directions(point, units, free)
 
 
 def _n_variables(point: Point, index: int) -> int:

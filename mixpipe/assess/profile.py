@@ -66,11 +66,13 @@ class Profile:
             return math.nan, math.nan
         below, above = root_targets(part, float(self.worth[component]), tail)
         if part == "weights":
-            if self.mixture.n_components == 1:
-                return 1.0, 1.0
+            fitted = [not rule.is_given("weights") for rule in self.mixture.constraints]
+            rest = 1.0 - float(np.sum(self.maxima.weights[~np.array(fitted)]))
+            if sum(fitted) == 1:
+                return rest, rest
             n_data, estimate = self.maxima.n_data, float(self.maxima.weights[component])
             step = below * math.sqrt(max(estimate * (1.0 - estimate), 1.0 / n_data) / n_data)
-            lowest, highest = 0.0, 1.0
+            lowest, highest = 0.0, rest
         else:
             estimate, step, lowest, highest = self.maxima.span(part, component, max(below, above))
         root = self.root(part, component)
@@ -93,6 +95,8 @@ class Profile:
     def is_fitted(self, part: str, component: int) -> bool:
         """Whether a component has this parameter and it was fitted, unlike the given range of a background."""
         family = self.mixture.families[component]
+        if self.mixture.constraints[component].is_given(part):
+            return False
         if part == "shapes":
             return FAMILIES[family].shape_name is not None
         return part == "weights" or family != "uniform"

@@ -15,6 +15,7 @@ from mixpipe.assess.quality import Quality, assess
 from mixpipe.fitting.contract import Demands, Problem
 from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import MOST_SIMULATED_ROWS, SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
@@ -171,6 +172,8 @@ def likelihood_ratio_test(
     *,
     family: str = "gaussian",
     background: tuple[float, float] | None = None,
+    constraints: Constraints = NO_CONSTRAINTS,
+    mixed: tuple[str, ...] = (),
     n_draws: int = 99,
     seed: int = 1,
     n_threads: int | None = None,
@@ -196,6 +199,10 @@ def likelihood_ratio_test(
         Family of the components.
     background : tuple of (float, float) or None
         Range of a uniform background.
+    constraints : Constraints
+        What is given of the components or shared by them, with either number.
+    mixed : tuple of str
+        Families among which each component is chosen; empty if all are of `family`.
     n_draws : int
         Simulated catalogs; the smallest possible p-value is ``1 / (n_draws + 1)``.
     seed : int
@@ -219,11 +226,11 @@ def likelihood_ratio_test(
     >>> likelihood_ratio_test(Cells.from_rows(x, 0.2), 1, n_draws=19).p_value
     0.05
     """
-    engine = engine_for(Problem(cells, family, background).demands)
+    engine = engine_for(Problem(cells, family, background, constraints, mixed).demands)
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
         """The best mixture with M components, and twice the gain in log-likelihood by one more."""
-        problem = Problem(catalog, family, background, n_threads=n_threads)
+        problem = Problem(catalog, family, background, constraints, mixed, n_threads)
         (mixture, fewer), (_, more) = engine.fits(problem, n_components + 1, last=2).maxima
         return mixture, 2.0 * (more - fewer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -12,10 +12,14 @@ from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
+from mixpipe.fitting.starts import as_start
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
 from mixpipe.model.inputs import as_cells, check_count, finished
 from mixpipe.model.joint.inputs import has_columns
+from mixpipe.model.memberships import as_memberships
+from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
 
@@ -33,7 +37,12 @@ def fit_mixture(
     background: str | tuple[float, float] | None = None,
     start: Any = None,
     algorithm: str = "newton",
+    fixed: Mapping[str, Any] | None = None,
+    tied: Mapping[str, Any] | None = None,
+    known: Sequence[Mapping[str, Any]] = (),
     equal_sigmas: bool = False,
+    membership: Any = None,
+    mixed: Sequence[str] = (),
     sigma_floor: Any = None,
     n_threads: int | None = None,
     cov: Any = None,
@@ -65,14 +74,32 @@ def fit_mixture(
     background : tuple of (float, float), "uniform" or None
         Range of a uniform component, which counts as one of the components; ``"uniform"`` means the range of the
         values.
-    start : Mixture, JointMixture or None
+    start : Mixture, mapping, array_like, JointMixture or None
         Climb from this mixture instead of searching for the global maximum. Its families and the ranges of its uniform
-        components are kept.
+        components are kept. A mapping has lists of ``weights``, ``means`` and ``sigmas``, and may have ``families`` and
+        ``shapes``. An array has a label for each row, from 0 to `n_components` - 1, or the probability of each component,
+        and starts from the moments of the rows so divided.
     algorithm : str
         ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. Plain EM and
         `equal_sigmas` require Gaussian components and values without limits.
+    fixed : mapping of str to list, or None
+        Given values of ``weights``, ``means``, ``sigmas`` or ``shapes``: one for each of the first components, None or nan
+        where it is fitted.
+    tied : mapping of str to list, or None
+        For ``weights``, ``means`` or ``sigmas``: numbers to which the parameters of the first components are
+        proportional, None or nan for those that are not tied.
+    known : sequence of mapping
+        Components that are known from elsewhere, beside those of `fixed` and `tied`: ``family``, ``mean``, ``sigma``,
+        ``shape`` and ``weight``, each of which is fitted where it is left out or None. They are among the
+        `n_components`.
     equal_sigmas : bool
-        Give all components the same width.
+        Give all components the same width, except those whose sigma is given.
+    membership : array_like, shape (n_data,) or (n_data, n_known), or None
+        The component to which each row is known to belong: labels, blank where nothing is known, or prior
+        probabilities; see `mixpipe.model.memberships.as_memberships`. Components with known members are the first of the
+        lists of `fixed` and `tied`, in the order of the sorted labels.
+    mixed : sequence of str
+        Families among which each component is chosen, by BIC, instead of one `family` of all.
     sigma_floor : float or None
         Lower bound on the sigmas, in the unit of `x`; one for each column or for all if there are several. By default,
         that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
@@ -122,6 +149,11 @@ def fit_mixture(
             family=family,
             algorithm=algorithm,
             equal_sigmas=equal_sigmas,
+            fixed=fixed,
+            tied=tied,
+            known=known,
+            membership=membership,
+            mixed=mixed,
         )
         from mixpipe.fitting.joint.choose import fit_columns
 
@@ -139,24 +171,60 @@ def fit_mixture(
             n_threads=n_threads,
         )
     _check_single(cov, structure, projections)
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
-    problem = Problem(cells, family, _range_of(background, cells), equal_sigmas, n_threads)
-    demands = problem.demands if start is None else Demands.of(cells, start)
+    cells, constraints = _constrained(
+        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+    )
+    problem = Problem(cells, family, _range_of(background, cells), constraints, tuple(mixed), n_threads)
+    if start is None:
+        if algorithm != "newton":
+            raise ValueError(f"algorithm {algorithm!r} needs a start")
+        return finished(x, cells, engine_for(problem.demands).fits(problem, n_components, last=1).results()[-1])
+    climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
+    return finished(x, cells, climbed)
+
+
+def _constrained(
+    x: Any,
+    err: Any,
+    weights: Any,
+    limits: Any,
+    truncated: tuple[float, float] | None,
+    weight_kind: str,
+    sigma_floor: float | None,
+    membership: Any,
+    fixed: Mapping[str, Any] | None,
+    tied: Mapping[str, Any] | None,
+    known: Sequence[Mapping[str, Any]],
+    equal_sigmas: bool,
+) -> tuple[Cells, Constraints]:
+    """The data and the constraints of one column, from the options of the public functions."""
+    labels: tuple[str, ...] = ()
+    memberships = None
+    if membership is not None:
+        memberships, labels = as_memberships(membership, len(x))
+    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships), sigma_floor)
+    if cells.memberships is not None and not labels:
+        labels = tuple(str(j + 1) for j in range(cells.memberships.shape[1] - 1))
+    return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=labels)
+
+
+def _climbed(problem: Problem, start: Mixture, n_components: int, algorithm: str = "newton") -> FitResult:
+    """The maximum that is reached from a start."""
+    if start.n_components != n_components:
+        raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
+    if problem.family not in ("gaussian", *start.families):
+        raise ValueError(
+            f"family {problem.family!r} with a start of {', '.join(dict.fromkeys(start.families))}: expected the same"
+        )
+    demands = Demands.of(problem.cells, start)
+    demands = replace(demands, constrained=demands.constrained or problem.demands.constrained)
     engine = engine_for(demands)
-    if algorithm != "newton" and (algorithm not in engine.algorithms or start is None or equal_sigmas):
+    if algorithm != "newton" and (algorithm not in engine.algorithms or problem.equal_sigmas):
         raise ValueError(
             f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start and without "
             f"equal_sigmas, for Gaussian components of values without limits"
         )
-    if start is None:
-        return finished(x, cells, engine.fits(problem, n_components, last=1).results()[-1])
-    if start.n_components != n_components:
-        raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
-    if family not in ("gaussian", *start.families):
-        raise ValueError(
-            f"family {family!r} with a start of {', '.join(dict.fromkeys(start.families))}: expected the same"
-        )
-    return finished(x, cells, engine.climb(problem, start, algorithm))
+    return engine.climb(problem, start, algorithm)
 
 
 def choose_n_components(
@@ -169,6 +237,13 @@ def choose_n_components(
     truncated: tuple[float, float] | None = None,
     families: Sequence[str] = ("gaussian",),
     background: str | tuple[float, float] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    tied: Mapping[str, Any] | None = None,
+    known: Sequence[Mapping[str, Any]] = (),
+    equal_sigmas: bool = False,
+    membership: Any = None,
+    mixed: Sequence[str] = (),
+    start: Any = None,
     max_components: int = 10,
     criterion: str = "bic",
     sigma_floor: Any = None,
@@ -184,6 +259,13 @@ def choose_n_components(
     ----------
     x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
+    fixed, tied, known, equal_sigmas, membership
+        As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
+    mixed : sequence of str
+        Families among which each component is chosen, as another choice beside mixtures of one of the `families`; these
+        are left out if only `mixed` is given.
+    start : Mixture or mapping, or None
+        A mixture from which to climb, too, as in `fit_mixture`, for its number of components.
     families : sequence of str
         Families among which to choose; all components of a mixture are of the same family. The criterion compares all
         fits, and with a background also those without it.
@@ -221,6 +303,13 @@ def choose_n_components(
             truncated=truncated,
             background=background,
             family=next(iter(families)) if len(families) == 1 else tuple(families),
+            fixed=fixed,
+            tied=tied,
+            known=known,
+            equal_sigmas=equal_sigmas,
+            membership=membership,
+            mixed=mixed,
+            start=start,
         )
         from mixpipe.fitting.joint.choose import choose_columns
 
@@ -239,19 +328,46 @@ def choose_n_components(
             progress=progress,
         )
     _check_single(cov, structure, projections)
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
+    cells, constraints = _constrained(
+        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+    )
     fits: list[FitResult] = []
     certified: Fits | None = None
     # Fits without the background show whether it is needed.
     backgrounds = (None,) if background is None else (None, _range_of(background, cells))
-    for family, beside in product(dict.fromkeys(families), backgrounds):
-        problem = Problem(cells, family, beside, n_threads=n_threads)
+    kinds = [(family, ()) for family in dict.fromkeys(families)]
+    if mixed:
+        kinds = [kind for kind in kinds if kind[0] not in mixed and tuple(families) != ("gaussian",)]
+        kinds.append((mixed[0], tuple(dict.fromkeys(mixed))))
+    for (family, pool), beside in product(kinds, backgrounds):
+        problem = Problem(cells, family, beside, constraints, pool, n_threads)
         family_fits = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
         fits += family_fits.results()
         if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
             certified = family_fits
-    return finished(x, cells, select(fits, certified, criterion, max_components))
+    selection = select(fits, certified, criterion, max_components)
+    if start is not None:
+        mixture = as_start(start, cells)
+        problem = Problem(cells, mixture.families[0], None, constraints, n_threads=n_threads)
+        selection = _with_start(selection, _climbed(problem, mixture, mixture.n_components), max_components, certified)
+    return finished(x, cells, selection)
 
+
+def _with_start(selection: Selection, fit: FitResult, max_components: int, found: Fits | None) -> Selection:
+    """The selection with the maximum that a start leads to, if it is higher or of families that were not searched."""
+    kind = (fit.n_components, fit.mixture.family)
+    own = [other for other in selection.fits if (other.n_components, other.mixture.family) == kind]
+    if not own:
+        fits = sorted([*selection.fits, fit], key=lambda each: each.n_components)
+        return select(fits, found, selection.criterion, max_components)
+    if fit.loglik <= own[0].loglik + _BETTER:
+        return selection
+    text = "the search has missed this maximum: it was found from the given start"
+    return with_fit(selection, fit.with_warning(text), max_components, found)
+
+
+# A gain of less than this (nats) is the same maximum.
+_BETTER = 1e-3
 
 # Options of one column, and their values where they ask for nothing.
 _OF_ONE_COLUMN = {
@@ -261,6 +377,12 @@ _OF_ONE_COLUMN = {
     "family": "gaussian",
     "algorithm": "newton",
     "equal_sigmas": False,
+    "fixed": None,
+    "tied": None,
+    "known": (),
+    "membership": None,
+    "mixed": (),
+    "start": None,
 }
 
 
@@ -268,7 +390,7 @@ def _check_joint(**options: Any) -> None:
     """Refuse options that several columns do not have."""
     for name, value in options.items():
         default = _OF_ONE_COLUMN[name]
-        if value is not default and not (isinstance(value, str) and value == default):
+        if value is not default and not (isinstance(value, str | tuple) and value == default):
             instead = "; use structure='equal'" if name == "equal_sigmas" else ""
             raise ValueError(f"{name} is for one column, but x has several; expected {default!r}{instead}")
 

@@ -31,7 +31,7 @@ class Demands:
     values_only : bool
         Whether the data are plain values, without limits, truncation, bins or known members.
     constrained : bool
-        Whether something is given of the components, or shared other than by equal sigmas of all.
+        Whether something is given of the components or shared by them.
     """
 
     families: tuple[str, ...] = ("gaussian",)
@@ -82,7 +82,7 @@ class Problem:
         background = () if self.background is None else ("uniform",)
         known = [slot.family for slot in self.constraints.slots if slot.family is not None]
         families = tuple(dict.fromkeys([*(self.mixed or (self.family,)), *known, *background]))
-        return Demands(families, self.cells.are_values, bool(self.constraints.slots) or len(self.mixed) > 1)
+        return Demands(families, self.cells.are_values, self.constraints != NO_CONSTRAINTS or len(self.mixed) > 1)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ class Constraint:
 
 
 FREE = Constraint()
+# That of components all of which have the same sigma.
+EQUAL = Constraint(ties=(("sigmas", ALL, 1.0),))
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,18 @@ class Constraints:
     @property
     def of_others(self) -> Constraint:
         """What constrains the components that are not among the slots."""
-        return Constraint(ties=(("sigmas", ALL, 1.0),)) if self.equal_sigmas else FREE
+        return EQUAL if self.equal_sigmas else FREE
+
+    @classmethod
+    def of(cls, families: Sequence[str], constraints: Sequence[Constraint]) -> Constraints:
+        """The constraints that a mixture of these families satisfies; backgrounds are none of them."""
+        slots = [
+            Slot(family, rule)
+            for family, rule in zip(families, constraints, strict=True)
+            if not (rule.is_free or rule == EQUAL)
+        ]
+        equal = any((rule.tie("sigmas") or ("",))[0] == ALL for rule in constraints)
+        return cls(tuple(slots), equal)
 
 
 NO_CONSTRAINTS = Constraints()

@@ -21,6 +21,7 @@ def as_cells(
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     weight_kind: str = "auto",
+    memberships: Array | None = None,
 ) -> Cells:
     """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -34,7 +35,7 @@ def as_cells(
         with the same labels in a different order.
     """
     if isinstance(x, Cells):
-        if any(given is not None for given in (err, weights, limits, truncated)) or weight_kind != "auto":
+        if any(given is not None for given in (err, weights, limits, truncated, memberships)) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
     for name, given in (("err", err), ("weights", weights)):
@@ -55,6 +56,7 @@ def as_cells(
         limits=limits,
         truncated=truncated,
         weight_kind=weight_kind,
+        memberships=memberships,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,39 +31,58 @@ def directions(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> 
     free = _within_bounds(likelihood, point, units, here)
     if not point.is_constrained:
         return np.eye(free.size)[:, free]
+    groups = [
+        f"tied {group}"
+        for group in {tie[0] for rule in point.constraints if (tie := rule.tie("sigmas")) is not None}
+        if _is_held(likelihood, point, units, here, group)
+    ]
+    return allowed_directions(point, units, free, [("sigmas", name) for name in groups])
+
+
+def allowed_directions(
+    point: Point, units: list[Array], free: NDArray[np.bool_], held: Collection[tuple[str, str]] = ()
+) -> Array:
+    """The directions that the constraints leave, as columns over the variables in these units.
+
+    Parameters
+    ----------
+    point : Point
+        The mixture.
+    units : list of ndarray
+        Unit of each variable, for each component.
+    free : ndarray of bool
+        Variables that no bound keeps from changing.
+    held : collection of (str, str)
+        Parts and groups that are held.
+    """
     starts = places(units)
     columns: dict[tuple[str, str], Array] = {}
     of_weights: dict[tuple[str, str], float] = {}
     for j, unit in enumerate(units):
         for k in range(unit.size):
             part, variable = PARTS[k], starts[j] + k
-            if not free[variable] or point.constraints[j].is_given(part):
-                continue
             tie = point.constraints[j].tie(part)
             name = (part, f"{j + 1}" if tie is None else f"tied {tie[0]}")
+            if not free[variable] or point.constraints[j].is_given(part) or name in held:
+                continue
             column = columns.setdefault(name, np.zeros(free.size))
             # Tied weights and sigmas change by the same factor, and tied means in proportion.
             column[variable] = tie[1] / unit[k] if tie is not None and part == "means" else 1.0 / unit[k]
             if part == "weights":
                 of_weights[name] = of_weights.get(name, 0.0) + float(point.weights[j])
-    for name in list(columns):
-        # A tied sigma at the floor holds the others.
-        if name[0] == "sigmas" and _is_held(likelihood, point, units, here, name[1]):
-            del columns[name]
-    found = [column / np.linalg.norm(column) for column in columns.values()]
-    if not found:
+    if not columns:
         return np.zeros((free.size, 0))
-    basis = np.stack(found, axis=1)
+    basis = np.stack([column / np.linalg.norm(column) for column in columns.values()], axis=1)
     if not point.weights_given.any() or not of_weights:
         return basis
     # d(sum of weights) = sum over the columns of (weights in it) / norm.
     change = np.array([of_weights.get(name, 0.0) / np.linalg.norm(column) for name, column in columns.items()])
-    places_of = np.flatnonzero(change)
-    normal = change[places_of] / np.linalg.norm(change[places_of])
+    of_sum = np.flatnonzero(change)
+    normal = change[of_sum] / np.linalg.norm(change[of_sum])
     # Orthonormal directions perpendicular to the change of the sum.
     tangent = np.linalg.qr(np.column_stack([normal, np.eye(normal.size)]))[0][:, 1:]
-    others = np.setdiff1d(np.arange(change.size), places_of)
-    return np.concatenate([basis[:, others], basis[:, places_of] @ tangent], axis=1)
+    others = np.setdiff1d(np.arange(change.size), of_sum)
+    return np.concatenate([basis[:, others], basis[:, of_sum] @ tangent], axis=1)
 
 
 def _within_bounds(
@@ -74,7 +94,7 @@ def _within_bounds(
     low, high = likelihood.bounds_of_means()
     for j, (start, unit) in enumerate(zip(starts, units, strict=True)):
         constraint = point.constraints[j]
-        if point.weights[j] < _NO_WEIGHT and not constraint.is_given("weights"):
+        if point.weights[j] < _NO_WEIGHT:
             free[start : start + unit.size] = False
         elif unit.size > 2:
             if constraint.tie("sigmas") is None:
@@ -91,12 +111,8 @@ def _within_bounds(
     return free
 
 
-def _is_held(
-    likelihood: GeneralLikelihood, point: Point, units: list[Array], here: Expansion, name: str
-) -> bool:
+def _is_held(likelihood: GeneralLikelihood, point: Point, units: list[Array], here: Expansion, group: str) -> bool:
     """Whether the sigmas of a group are at the floor and would shrink."""
-    chosen = [j for j, one in enumerate(point.constraints) if f"tied {(one.tie('sigmas') or ('',))[0]}" == name]
-    if not chosen:
-        return False
+    chosen = [j for j, rule in enumerate(point.constraints) if (rule.tie("sigmas") or ("",))[0] == group]
     at_floor = bool(np.any(point.sigmas[chosen] <= likelihood.floor * (1.0 + 1e-9)))
     return at_floor and float(here.gradient[places(units)[chosen] + 2].sum()) <= 0.0

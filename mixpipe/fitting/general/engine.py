@@ -74,7 +74,7 @@ class GeneralEngine:
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
-        return climb(problem.cells, start, problem.n_threads or available_threads())
+        return climb(problem.cells, start, problem.constraints, problem.n_threads or available_threads())
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
         """Log-likelihood of a mixture.

@@ -16,7 +16,7 @@ from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
-from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints, Slot
+from mixpipe.model.constraints import ALL, NO_CONSTRAINTS, Constraints, Slot
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
@@ -158,7 +158,9 @@ def _by_octaves(cells: Cells) -> Cells:
     return reduce(add, parts)
 
 
-def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
+def climb(
+    cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINTS, n_threads: int = 1
+) -> FitResult:
     """The maximum reached from a start.
 
     Parameters
@@ -167,6 +169,9 @@ def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
         The data, which may include limits and a window.
     start : Mixture
         Mixture of components of any family; uniform ones keep their range.
+    constraints : Constraints
+        What is given of the components or shared by them. The components that they describe are those of the start to
+        which they fit best.
     n_threads : int
         Number of threads, on which no result depends.
 
@@ -174,13 +179,17 @@ def climb(cells: Cells, start: Mixture, n_threads: int = 1) -> FitResult:
     -------
     FitResult
     """
+    families = [*start.families, *(slot.family for slot in constraints.slots if slot.family is not None)]
     likelihood = GeneralLikelihood(
-        cells, smooth=any(FAMILIES[name].has_edge for name in start.families), n_threads=n_threads
+        cells, smooth=any(FAMILIES[name].has_edge for name in families), n_threads=n_threads
     )
-    point = Point.of(start)
-    return _result(
-        likelihood, ascend_general(likelihood, point.satisfied(likelihood.floor))
-    )
+    points = [Point.of(start)]
+    if constraints.slots or constraints.equal_sigmas:
+        family = next((name for name in start.families if name != "uniform"), "gaussian")
+        constraints = completed(constraints, start.n_components)
+        points = GeneralSearch(likelihood, family, constraints=constraints).constrained(points[0])
+    ascents = [ascend_general(likelihood, point.satisfied(likelihood.floor)) for point in points]
+    return _result(likelihood, max(ascents, key=lambda ascent: ascent.loglik))
 
 
 def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
@@ -224,6 +233,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         uncertainties=_uncertainties(likelihood, ascent, order),
         warnings=tuple(warnings),
         resolution=likelihood.resolution,
+        has_equal_sigmas=all(rule.tie("sigmas") == (ALL, 1.0) for rule in point.constraints),
         effective_rows=likelihood.effective_rows(point)[0][order],
         occam=math.inf if runaway.any() else likelihood.occam(point, choosing=True),
     )

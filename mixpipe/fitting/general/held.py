@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from mixpipe.fitting.gains import PROFILE_GAIN
-from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
+from mixpipe.fitting.general.likelihood import Point
 from mixpipe.fitting.general.points import few_points, likelihood_like
 from mixpipe.fitting.general.search import ascend_general
-from mixpipe.fitting.held import Held, at_held_weight
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 
-# The order of a component's variables.
-_PARTS = ("weights", "means", "sigmas", "shapes")
 # The mean of a positive family cannot be zero; its intervals end at this fraction of the estimate.
 _SMALLEST_MEAN = 1e-6
-
-
-class HeldGeneralLikelihood(GeneralLikelihood):
-    """A likelihood with one parameter held, for `ascend_general`: its gradient along that parameter is zero."""
-
-    def __init__(self, likelihood: GeneralLikelihood, held: Held) -> None:
-        vars(self).update(vars(likelihood))
-        self.held = held
-
-    def expansion(self, point: Point, *, rough: bool = False) -> Expansion:
-        """As `GeneralLikelihood.expansion`, for the mixture with the parameter held."""
-        point = self.held.put(point)
-        here = super().expansion(point, rough=rough)
-        gradient, hessian = here.gradient.copy(), here.hessian.copy()
-        logs = places(self.units(point))
-        if self.held.part == "weights":
-            gradient, hessian = at_held_weight(gradient, hessian, logs, point.weights, self.held.component, self.n_data)
-        # Decouple the held parameter and give it the curvature of an ordinary one, so that the step along it is zero.
-        k = logs[self.held.component] + _PARTS.index(self.held.part)
-        gradient[k], hessian[k, :], hessian[:, k] = 0.0, 0.0, 0.0
-        hessian[k, k] = -self.n_data
-        return Expansion(here.loglik, gradient, hessian)
 
 
 class GeneralMaxima:
@@ -62,11 +38,19 @@ class GeneralMaxima:
         """Log-likelihood and location of the maximum reached from the start `near`, or from the fit if None."""
         if part == "sigmas":
             value = max(value, self.likelihood.floor)
-        held = Held(part, component, value)
-        ascent = ascend_general(
-            HeldGeneralLikelihood(self.likelihood, held), held.put(near or self.point), gain=PROFILE_GAIN
-        )
-        return ascent.loglik, held.put(ascent.point)
+        point = near or self.point
+        tie = point.constraints[component].tie(part)
+        # Parameters that are tied are held together.
+        rules = [
+            rule.holding(part, value)
+            if j == component
+            else rule.holding(part, value * own[1] / tie[1])
+            if tie is not None and (own := rule.tie(part)) is not None and own[0] == tie[0]
+            else rule
+            for j, rule in enumerate(self.point.constraints)
+        ]
+        ascent = ascend_general(self.likelihood, replace(point, constraints=tuple(rules)), gain=PROFILE_GAIN)
+        return ascent.loglik, ascent.point
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:
         """The estimate, a step, and the lowest and highest values of a parameter other than a weight.

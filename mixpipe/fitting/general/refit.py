@@ -11,6 +11,7 @@ from mixpipe.fitting.general.points import likelihood_like
 from mixpipe.fitting.general.search import ascend_general
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import EQUAL, PARTS
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
 
@@ -25,7 +26,10 @@ class GeneralRefit:
     def __init__(self, cells: Cells, fit: FitResult) -> None:
         self.start = Point.of(fit.mixture)
         self.likelihood = likelihood_like(cells, self.start)
-        self.free = ~np.array(self.start.fixed)
+        self.fixed = np.array(self.start.fixed)
+        # Components of which something is known cannot be mistaken for others.
+        free = [rule.is_free or rule == EQUAL for rule in self.start.constraints]
+        self.free = np.array(free) & ~self.fixed
         self.total_var = np.hypot(self.start.sigmas, self.likelihood.typical_err)[self.free] ** 2
 
     def reweighted(self, weights: Array) -> tuple[Array, bool]:
@@ -37,7 +41,9 @@ class GeneralRefit:
         # As in the fit, a width at the floor counts as zero if every row has an error.
         sigmas = np.where(point.sigmas <= self.likelihood.none, 0.0, point.sigmas)
         parts = np.stack([point.weights, point.means, sigmas, point.shapes])
-        parts[1:3, ~free] = np.nan
+        parts[1:3, self.fixed] = np.nan
+        for k, part in enumerate(PARTS):
+            parts[k, [rule.is_given(part) for rule in self.start.constraints]] = np.nan
         return parts[:, order], ascent.remaining_gain < CONVERGED_GAIN
 
     def again(self, catalog: Cells) -> Mixture:

@@ -227,7 +227,7 @@ class GeneralSearch:
         seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
         if self.slots or not self.of_others.is_free or len(self.families) > 1:
             seeds = [
-                [variant for point in points for variant in self._variants(self._constrained(point))]
+                [variant for point in points for variant in self._variants(self.constrained(point))]
                 for points in seeds[max(len(self.slots), 1) - 1 :]
             ]
         seeds = [[self._with_background(point) for point in points] for points in seeds]
@@ -243,9 +243,9 @@ class GeneralSearch:
         constraint = point.constraints[index]
         return not point.fixed[index] and (constraint.is_free or constraint == self.of_others)
 
-    def _constrained(self, point: Point) -> list[Point]:
+    def constrained(self, point: Point) -> list[Point]:
         """The mixture with each of its components, in the likeliest of all orders, put in the place of the slots."""
-        free = replace(point, constraints=(self.of_others,) * point.n_components)
+        free = replace(point, constraints=tuple(FREE if fixed else self.of_others for fixed in point.fixed))
         if not self.slots:
             return [free]
 
