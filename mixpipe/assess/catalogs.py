@@ -37,10 +37,11 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     x: Array = np.empty(err.size)
     waiting = np.arange(err.size)
     for _ in range(_MAX_ROUNDS):
-        if like.truncated is not None and mixture.is_gaussian:
+        if like.truncated is not None and mixture.is_gaussian and like.memberships is None:
             values = _draw_between(mixture, low, high, err[waiting], rng)
         else:
-            values = mixture.sample(waiting.size, rng) + err[waiting] * rng.standard_normal(waiting.size)
+            priors = None if like.memberships is None else like.memberships[waiting]
+            values = mixture.sample(waiting.size, rng, priors) + err[waiting] * rng.standard_normal(waiting.size)
         if step > 0.0:
             values = rounded(values, distinct, step)
         inside = (values >= low) & (values <= high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,20 +96,33 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
     array([0.5])
     """
     if cells.truncated is None:
-        return _by_blocks(mixture.cdf, cells)
+        return _by_blocks(mixture, "cdf", cells)
     low, high = cells.truncated
 
-    def within(x: Array, err: Array) -> Array:
-        below, inside = mixture.share_between(low, x, high, err)
-        return np.clip(below / inside, 0.0, 1.0)
+    below, inside = zip(
+        *(
+            mixture.share_between(low, cells.x[part], high, cells.err[part], _priors(cells, part))
+            for part in _parts(cells)
+        ),
+        strict=True,
+    )
+    return np.clip(np.concatenate(below) / np.concatenate(inside), 0.0, 1.0)
 
-    return _by_blocks(within, cells)
+
+def _by_blocks(mixture: Mixture, name: str, cells: Cells) -> Array:
+    """A probability of each row, in blocks, since its intermediate arrays have an axis of components."""
+    function = getattr(mixture, name)
+    return np.concatenate(
+        [function(cells.x[part], cells.err[part], _priors(cells, part)) for part in _parts(cells)]
+    )
 
 
-def _by_blocks(function: Callable[[Array, Array], Array], cells: Cells) -> Array:
-    """Evaluate a function of values and errors in blocks, since its intermediate arrays have an axis of components."""
-    starts = range(0, len(cells), _BLOCK)
-    return np.concatenate([function(cells.x[a : a + _BLOCK], cells.err[a : a + _BLOCK]) for a in starts])
+def _parts(cells: Cells) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, len(cells), _BLOCK)]
+
+
+def _priors(cells: Cells, part: slice) -> Array | None:
+    return None if cells.memberships is None else cells.memberships[part]
 
 
 def assess(mixture: Mixture, cells: Cells) -> Quality:
@@ -130,7 +142,7 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
         return _assess_intervals(mixture, cells)
     u = pit(mixture, cells)
     tail = u > (_UPPER_TAIL if cells.truncated is None else 1.0)
-    upper = _by_blocks(mixture.sf, cells[tail]) if tail.any() else np.empty(0)
+    upper = _by_blocks(mixture, "sf", cells[tail]) if tail.any() else np.empty(0)
     weights, n_data = cells.weights, cells.n_data
     if np.all(weights == weights[0]):
         # The arrays may be sorted independently, which is much faster than sorting rows.

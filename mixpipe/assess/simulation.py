@@ -113,7 +113,7 @@ def quality_pvalues(
     -------
     ks_pvalue, ad_pvalue : float
         The p-values; nan if they cannot be computed: if more than 4000 rows without errors are fitted by exponential
-        components, whose edge the first row fixes.
+        components, whose edge the first row fixes, or something is known of the memberships of as many rows.
 
     Raises
     ------
@@ -132,6 +132,9 @@ def quality_pvalues(
     rows, n_rows = _one_by_one(cells, most)
     exact = np.any(cells.err[cells.weights > 0] == 0.0)
     if n_rows > most and exact and any(family.has_edge for family in families):
+        return math.nan, math.nan
+    if n_rows > most and cells.memberships is not None:
+        # The limit for many rows is that of rows which have the same weights.
         return math.nan, math.nan
     if n_rows > most:
         ks, ad = limit_statistics(fit, rows, n_draws, np.random.default_rng(seed))

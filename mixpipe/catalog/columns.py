@@ -91,6 +91,10 @@ class ColumnData:
         ``path`` and ``n_rows`` of the files from which the table was read, and ``first_row`` if it begins later.
     doubtful : mapping of str to ndarray of bool
         For each kind of doubt (`mixpipe.catalog.doubts`), which of the used rows raise it.
+    memberships : ndarray, shape (n_used, n_known + 1), or None
+        Prior memberships of the rows; see `mixpipe.model.cells.Cells`.
+    labels : tuple of str
+        Names of the components with known members.
     suspects : str
         Numbers that may stand for missing ones, with their columns, in words.
     """
@@ -111,9 +115,11 @@ class ColumnData:
     files: Sequence[Mapping[str, Any]] = ()
     doubtful: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     suspects: str = ""
+    memberships: Array | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
+        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges, self.memberships):
             if array is not None:
                 array.flags.writeable = False
         object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
@@ -134,6 +140,7 @@ class ColumnData:
             limits=self.limits,
             truncated=self.truncated,
             weight_kind=self.weight_kind,
+            memberships=self.memberships,
         )
 
     def first_below(self, err: float) -> int:
@@ -466,6 +473,7 @@ def prepare_column(
     rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
+    memberships, labels = entry.memberships(rows)
     n_limits = np.count_nonzero(limits)
     if truncated is not None and n_limits:
         raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
@@ -486,6 +494,8 @@ def prepare_column(
         files=table.meta.get("files", ()),
         doubtful=doubtful,
         suspects=", ".join(f"{number:g} in {name}" for name, listed in suspects.items() for number in listed),
+        memberships=memberships,
+        labels=labels,
     )
 
 
@@ -629,6 +639,22 @@ class _Entry:
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
+
+    def memberships(self, rows: NDArray[np.int64]) -> tuple[Array | None, tuple[str, ...]]:
+        """What is known of the component to which each used row belongs, and the names of such components."""
+        given = self.settings.membership
+        if given is None or not rows.size:
+            return None, ()
+        from mixpipe.model.memberships import as_memberships
+
+        names = [given] if isinstance(given, str) else list(given)
+        try:
+            if len(names) == 1:
+                return as_memberships(self._column(names[0])[rows], rows.size)
+            return as_memberships(np.stack([self._numbers(name)[rows] for name in names], axis=1), rows.size)
+        except ValueError as error:
+            what, _, expected = str(error).partition("; expected ")
+            raise self.refuse(f"{', '.join(names)}: {what}", expected or "labels, or probabilities") from error
 
     def value(self) -> tuple[Array, NDArray[np.int8] | None]:
         """Values, and flags of those that are limits; the flags are None if there cannot be any limits."""

@@ -49,5 +49,6 @@ def _columns(column: ColumnSettings) -> list[str]:
     error = [column.error] if isinstance(column.error, str) else column.error
     names = [column.value] if column.bins is None else list(column.bins)
     names += error if isinstance(error, list | tuple) else ()
-    others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit)
+    membership = (column.membership,) if isinstance(column.membership, str) else column.membership or ()
+    others = (column.weight, column.limit_flag, column.upper_limit, column.lower_limit, *membership)
     return [*names, *(name for name in others if name is not None)]

@@ -230,6 +230,26 @@ def main() -> None:
 @click.option("--families", metavar="F", multiple=True, help="Family of the components. May be repeated: BIC chooses.")
 @click.option("--background", metavar="uniform|LO,HI", help="A uniform component beside the others.")
 @click.option(
+    "--mixed", metavar="F", multiple=True, help="A family of some of the components. Repeated: each is of one of them."
+)
+@click.option(
+    "--fix", metavar="PART=V:J", multiple=True, help="Fix a weight, mean, sigma or shape: mean=0:2. May be repeated."
+)
+@click.option(
+    "--tie", metavar="PART=R:J", multiple=True, help="Keep weights, means or sigmas in the ratio of these numbers."
+)
+@click.option(
+    "--known", metavar="mean=V,sigma=V,...", multiple=True, help="A component known from elsewhere. May be repeated."
+)
+@click.option("--equal-sigmas", is_flag=True, default=None, help="One width for all components.")
+@click.option("--start", metavar="MEAN,SIGMA;...", help="A mixture from which to climb beside the search.")
+@click.option(
+    "--membership",
+    metavar="COL",
+    multiple=True,
+    help="Column of labels of known members, or of prior probabilities. May be repeated.",
+)
+@click.option(
     "--limit-flag",
     metavar="COL",
     type=_Column(),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.reading import idle_options
+from mixpipe.cli.components import component_options
 from mixpipe.config.schema import KeyPath, check
 from mixpipe.config.settings import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.pipeline.plan.texts import FitPlan, effort_of, reading_options
@@ -37,6 +38,10 @@ _COLUMN_KEYS = (
     "truncated",
     "families",
     "background",
+    "mixed",
+    "constraints",
+    "start",
+    "membership",
 )
 
 
@@ -119,6 +124,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
         raise ConfigError("no column to fit", "on the command line", "--value COL, or --bins LOW,HIGH,COUNT")
     if "bins" in given:
         given["bins"] = _bins(str(given["bins"]))
+    given |= component_options(given)
     for name in ("truncated", "background"):
         if "," in str(given.get(name, "")):
             given[name] = _bounds(name, str(given[name]))

@@ -31,7 +31,8 @@ class ColumnSettings:
     """Settings by which one entry of a catalog's `columns` becomes values, errors and weights.
 
     For a histogram, `bins` are the columns with the lower edges, the upper edges and the numbers of rows. `value` is
-    then the first of these, whose unit is that of the values.
+    then the first of these, whose unit is that of the values. `constraints` has the keys ``fixed``, ``tied``, ``known`` and
+    ``equal_sigmas``, and `start` those of `mixpipe.fitting.starts.as_start`, as in the file.
     """
 
     name: str
@@ -53,6 +54,10 @@ class ColumnSettings:
     truncated: tuple[float, float] | None = _default("column", "truncated")
     families: tuple[str, ...] = _default("column", "families")
     background: str | tuple[float, float] | None = _default("column", "background")
+    mixed: tuple[str, ...] = _default("column", "mixed")
+    constraints: dict[str, Any] | None = _default("column", "constraints")
+    start: dict[str, Any] | None = _default("column", "start")
+    membership: str | tuple[str, ...] | None = _default("column", "membership")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
 
@@ -113,7 +118,17 @@ class JointSettings:
 
 
 # Keys of a column, about its rows, that a joint fit cannot respect.
-_NOT_JOINT = ("bins", "limit_flag", "upper_limit", "lower_limit", "truncated", "weight")
+_NOT_JOINT = (
+    "bins",
+    "limit_flag",
+    "upper_limit",
+    "lower_limit",
+    "truncated",
+    "weight",
+    "constraints",
+    "start",
+    "membership",
+)
 
 # Keys that define how densities are read and fitted, and keys that apply only to densities.
 _DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
@@ -121,7 +136,16 @@ _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
 # Keys of the columns of a histogram.
 BINS = ("low", "high", "count")
 # Keys that a histogram cannot have, since its bins already define the values and their numbers.
-_NOT_OF_BINS = ("value", "weight", "weight_kind", "limit_flag", "upper_limit", "lower_limit", "truncated")
+_NOT_OF_BINS = (
+    "value",
+    "weight",
+    "weight_kind",
+    "limit_flag",
+    "upper_limit",
+    "lower_limit",
+    "truncated",
+    "membership",
+)
 
 
 @dataclass(frozen=True)
@@ -479,12 +503,34 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys["background"] = None if background == "none" else background
     if isinstance(background, list):
         keys["background"] = _bounds(background, "background", where)
-    keys["families"] = tuple(keys["families"])
+    keys["families"], keys["mixed"] = tuple(keys["families"]), tuple(keys["mixed"])
+    if isinstance(keys["membership"], list):
+        keys["membership"] = tuple(keys["membership"])
     keys["max_components"] = int(keys["max_components"] or settings.max_components)
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
     if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
         raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
+    for key in ("constraints", "start"):
+        _check_components(keys[key], key, where)
     return ColumnSettings(name=name, **keys)
+
+
+def _check_components(given: Mapping[str, Any] | None, key: str, where: Callable[[str], str]) -> None:
+    """Refuse constraints and starts that no mixture can have, before anything is read."""
+    if given is None:
+        return
+    # Imported here, since most configurations have neither.
+    from mixpipe.model.constraints import as_constraints
+    from mixpipe.model.starts import start_from
+
+    try:
+        as_constraints(**given) if key == "constraints" else start_from(given)
+    except ValueError as error:
+        raise ConfigError(str(error).partition(", expected")[0], where(key), _expected(error)) from error
+
+
+def _expected(error: ValueError) -> str:
+    return str(error).partition("expected ")[2] or "numbers that a mixture can have"
 
 
 def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:

@@ -12,7 +12,6 @@ from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
-from mixpipe.fitting.starts import as_start
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
@@ -22,6 +21,7 @@ from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
+from mixpipe.model.starts import as_start
 
 
 def fit_mixture(

@@ -177,6 +177,17 @@ class Mixture:
         parameters = zip(self.families, self.means, self.sigmas, self.shapes, strict=True)
         return np.stack([getattr(FAMILIES[f], name)(x, err, *others) for f, *others in parameters], axis=-1)
 
+    def shares(self, memberships: Array) -> Array:
+        """The weights of the components for rows with prior memberships, of shape (n_rows, n_components).
+
+        They are proportional to ``w_j pi_ij``, where pi_ij is the prior of row i for component j; see
+        `mixpipe.model.cells.Cells`.
+        """
+        priors = self.weights * memberships[:, [rule.members for rule in self.constraints]]
+        total = priors.sum(axis=1, keepdims=True)
+        # A row that no component of the mixture may have is like any other.
+        return np.where(total > 0.0, priors / np.where(total > 0.0, total, 1.0), self.weights)
+
     def logpdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
         """Natural log of the density of observed values: the mixture convolved with Gaussian errors.
 
@@ -200,31 +211,45 @@ class Mixture:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
 
-    def cdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Probability of an observed value below `x`; see `logpdf` for the arguments."""
+    def cdf(self, x: ArrayLike, err: ArrayLike = 0.0, memberships: Array | None = None) -> Array:
+        """Probability of an observed value below `x`; see `logpdf` for the arguments, and `shares` for the last."""
         below = ndtr(self._scores(x, err)) if self.is_gaussian else np.exp(self._of_families("logcdf", x, err))
-        return np.asarray(below @ self.weights)
+        return self._mixed(below, memberships)
 
-    def sf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
+    def sf(self, x: ArrayLike, err: ArrayLike = 0.0, memberships: Array | None = None) -> Array:
         """Probability of an observed value above `x`: ``1 - cdf``, but accurate in the upper tail."""
         above = ndtr(-self._scores(x, err)) if self.is_gaussian else np.exp(self._of_families("logsf", x, err))
-        return np.asarray(above @ self.weights)
+        return self._mixed(above, memberships)
 
-    def share_between(self, low: float, x: ArrayLike, high: float, err: ArrayLike = 0.0) -> tuple[Array, Array]:
+    def _mixed(self, parts: Array, memberships: Array | None) -> Array:
+        """The sum over the components, each with its weight or its share of the row."""
+        if memberships is None:
+            return np.asarray(parts @ self.weights)
+        return np.asarray(np.sum(parts * self.shares(memberships), axis=-1))
+
+    def share_between(
+        self, low: float, x: ArrayLike, high: float, err: ArrayLike = 0.0, memberships: Array | None = None
+    ) -> tuple[Array, Array]:
         """Probabilities of an observed value between `low` and `x`, and between `low` and `high`.
 
         Each is a difference of tail probabilities, taken in the tail where these are small.
         """
-        none_below = self.cdf(low, err) if np.isfinite(low) else np.zeros(np.shape(err))
-        none_above = self.sf(high, err) if np.isfinite(high) else np.zeros(np.shape(err))
-        beyond_low = self.sf(low, err) if np.isfinite(low) else np.ones(np.shape(err))
-        within_high = self.cdf(high, err) if np.isfinite(high) else np.ones(np.shape(err))
+        none_below = self.cdf(low, err, memberships) if np.isfinite(low) else np.zeros(np.shape(err))
+        none_above = self.sf(high, err, memberships) if np.isfinite(high) else np.zeros(np.shape(err))
+        beyond_low = self.sf(low, err, memberships) if np.isfinite(low) else np.ones(np.shape(err))
+        within_high = self.cdf(high, err, memberships) if np.isfinite(high) else np.ones(np.shape(err))
         left = none_below < none_above
         inside = np.where(left, within_high - none_below, beyond_low - none_above)
-        below = np.where(left, self.cdf(x, err) - none_below, beyond_low - self.sf(x, err))
+        below = np.where(left, self.cdf(x, err, memberships) - none_below, beyond_low - self.sf(x, err, memberships))
         return below, np.maximum(inside, np.finfo(np.float64).tiny)
 
-    def responsibilities(self, x: ArrayLike, err: ArrayLike = 0.0, limits: NDArray[np.int8] | None = None) -> Array:
+    def responsibilities(
+        self,
+        x: ArrayLike,
+        err: ArrayLike = 0.0,
+        limits: NDArray[np.int8] | None = None,
+        memberships: Array | None = None,
+    ) -> Array:
         """Probability that each value belongs to each component, given its own error.
 
         Parameters
@@ -233,6 +258,8 @@ class Mixture:
             As in `logpdf`. A value with an infinite error carries no information: its responsibilities are the weights.
         limits : ndarray of int or None
             -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
+        memberships : ndarray or None
+            Prior memberships of the rows; see `mixpipe.model.cells.Cells`.
 
         Returns
         -------
@@ -245,6 +272,12 @@ class Mixture:
         array([0.5, 0.5])
         """
         given, known = self._with_finite_errors(x, err)
+        if memberships is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                log_joint = np.log(self.responsibilities(given, known, limits)) + np.log(
+                    memberships[:, [rule.members for rule in self.constraints]]
+                )
+            return _normalised(log_joint)
         if limits is None:
             return _normalised(self._log_joint(given, known))
         values, errors, kinds = np.broadcast_arrays(given, known, limits)
@@ -273,7 +306,13 @@ class Mixture:
         with np.errstate(divide="ignore"):
             return np.log(self.weights) + self._of_families("logsf", x, err)
 
-    def posterior(self, x: ArrayLike, err: ArrayLike, limits: NDArray[np.int8] | None = None) -> tuple[Array, Array]:
+    def posterior(
+        self,
+        x: ArrayLike,
+        err: ArrayLike,
+        limits: NDArray[np.int8] | None = None,
+        memberships: Array | None = None,
+    ) -> tuple[Array, Array]:
         """Mean and standard deviation of the true value behind each observed one.
 
         Bovy, Hogg & Roweis (2011), equations 23 to 25: within component j the true value is normal with mean
@@ -282,7 +321,7 @@ class Mixture:
 
         Parameters
         ----------
-        x, err, limits
+        x, err, limits, memberships
             As in `responsibilities`.
 
         Returns
@@ -298,19 +337,20 @@ class Mixture:
         """
         values, errors = self._with_finite_errors(x, err)
         if limits is None:
-            mean, variance = self._mixed_moments(values, errors, 0)
+            mean, variance = self._mixed_moments(values, errors, 0, memberships)
             return mean, np.sqrt(variance)
         kinds = np.broadcast_to(limits, values.shape)
         mean, variance = np.empty(values.shape), np.empty(values.shape)
         for kind in (-1, 0, 1):
             of_kind = kinds == kind
             if of_kind.any():
-                mean[of_kind], variance[of_kind] = self._mixed_moments(values[of_kind], errors[of_kind], kind)
+                priors = None if memberships is None else memberships[of_kind]
+                mean[of_kind], variance[of_kind] = self._mixed_moments(values[of_kind], errors[of_kind], kind, priors)
         return mean, np.sqrt(variance)
 
-    def _mixed_moments(self, x: Array, err: Array, kind: int) -> tuple[Array, Array]:
+    def _mixed_moments(self, x: Array, err: Array, kind: int, memberships: Array | None) -> tuple[Array, Array]:
         """Mean and variance of the true values for rows of one kind."""
-        resp = self.responsibilities(x, err, np.full(x.shape, kind))
+        resp = self.responsibilities(x, err, np.full(x.shape, kind), memberships)
         if kind == 0 and self.is_gaussian:
             total_var, offset = self._gaussian_terms(x, err)
             shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
@@ -330,7 +370,7 @@ class Mixture:
         mean = np.sum(resp * centres, axis=-1)
         return np.asarray(mean), np.asarray(np.sum(resp * (spread + (centres - mean[..., None]) ** 2), axis=-1))
 
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
+    def sample(self, n: int, rng: np.random.Generator, memberships: Array | None = None) -> Array:
         """Draw `n` true values.
 
         Parameters
@@ -339,8 +379,14 @@ class Mixture:
             Number of values.
         rng : numpy.random.Generator
             Source of randomness.
+        memberships : ndarray or None
+            Prior memberships of the rows for which the values are drawn; see `shares`.
         """
-        component = rng.choice(self.n_components, size=n, p=self.weights)
+        if memberships is None:
+            component = rng.choice(self.n_components, size=n, p=self.weights)
+        else:
+            cumulative = np.cumsum(self.shares(memberships), axis=1)
+            component = np.argmax(cumulative >= rng.random((n, 1)) * cumulative[:, -1:], axis=1)
         if self.is_gaussian:
             return self.means[component] + self.sigmas[component] * rng.standard_normal(n)
         values = np.empty(n)

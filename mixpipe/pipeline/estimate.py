@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -280,10 +281,12 @@ def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_componen
     first = _first(column)
     if first != "em" and not _serve_all(cells, column):
         raise CatalogError(
-            f"estimator {first} with limits, bounds, bins, other families or a background",
+            f"estimator {first} with limits, bounds, bins, memberships, constraints, other families or a background",
             place,
             "estimator em for these",
         )
+    if first != "em" and column.start is not None:
+        raise ConfigError(f"a start for estimator {first}", place, "estimator em, which climbs from it")
     _check_positive(cells, column, place)
     if column.background is not None and (n_components or column.max_components) < 2:
         raise ConfigError("a background and one component", place, "at least two: the background counts as one")
@@ -297,14 +300,17 @@ def limited(column: ColumnSettings, n_rows: int) -> ColumnSettings:
 def demands(column: ColumnSettings) -> tuple[Demands, ...]:
     """What the engines of a column's fits have to be able to do, as far as the settings tell; one for each family."""
     limits = (column.limit_flag, column.upper_limit, column.lower_limit)
-    values_only = column.bins is None and column.truncated is None and limits == (None, None, None)
+    values_only = (
+        column.bins is None and column.truncated is None and column.membership is None and limits == (None, None, None)
+    )
     background = () if column.background is None else ("uniform",)
-    return tuple(Demands((family, *background), values_only) for family in column.families)
+    constrained = column.constraints is not None or len(column.mixed) > 1
+    return tuple(Demands((family, *background), values_only, constrained) for family in column.families)
 
 
 def can_stream(column: ColumnSettings) -> bool:
     """Whether the rows of a column need not fit into memory, as far as the settings tell."""
-    return len(column.families) == 1 and engine_for(demands(column)[0]).reads_blocks
+    return len(column.families) == 1 and column.start is None and engine_for(demands(column)[0]).reads_blocks
 
 
 def _serve_all(cells: Cells, column: ColumnSettings) -> bool:
@@ -388,28 +394,30 @@ def _select(
         if n_components is not None:
             return Selection((ESTIMATORS[estimator](cells, n_components),), criterion)
         return choose_by(estimator, cells, column.max_components, criterion)
+    shared: dict[str, Any] = {
+        "background": column.background,
+        "sigma_floor": column.sigma_floor,
+        "n_threads": n_threads,
+        **(column.constraints or {}),
+    }
     if n_components is not None:
-        fits = tuple(
-            fit_mixture(
-                cells,
-                n_components=n_components,
-                family=family,
-                background=column.background,
-                sigma_floor=column.sigma_floor,
-                n_threads=n_threads,
-            )
-            for family in column.families
-        )
-        return Selection(fits, criterion)
+        kinds = [{"mixed": column.mixed}] if column.mixed else []
+        if not column.mixed or column.families != ("gaussian",):
+            kinds += [{"family": family} for family in column.families]
+        fits = [fit_mixture(cells, n_components=n_components, **kind, **shared) for kind in kinds]
+        if column.start is not None and len(column.start["means"]) == n_components:
+            started = fit_mixture(cells, n_components=n_components, start=column.start, **shared)
+            fits = [*fits, started] if started.loglik > max(fit.loglik for fit in fits) + _BETTER else fits
+        return Selection(tuple(fits), criterion)
     return choose_n_components(
         cells,
         max_components=column.max_components,
         criterion=criterion,
         families=column.families,
-        background=column.background,
-        sigma_floor=column.sigma_floor,
-        n_threads=n_threads,
+        mixed=column.mixed,
+        start=column.start,
         progress=progress,
+        **shared,
     )
 
 

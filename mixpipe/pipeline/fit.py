@@ -300,10 +300,12 @@ def _start_record(fitted: FittedColumn) -> StartRecord | None:
     mixture = start.mixture
     if gain is None or mixture is None:
         return StartRecord(release=start.release, won=False)
-    rows = zip(mixture.weights, mixture.means, mixture.sigmas, mixture.families, mixture.shapes, strict=True)
+    parts = mixture.weights, mixture.means, mixture.sigmas, mixture.families, mixture.shapes, mixture.constraints
     components = tuple(
-        StartComponent(weight=weight, mean=mean, sigma=sigma, family=family, shape=shape)
-        for weight, mean, sigma, family, shape in rows
+        StartComponent(
+            weight=weight, mean=mean, sigma=sigma, family=family, shape=shape, constraint=rule.as_dict() or None
+        )
+        for weight, mean, sigma, family, shape, rule in zip(*parts, strict=True)
     )
     return StartRecord(release=start.release, won=True, gain=gain, components=components)
 

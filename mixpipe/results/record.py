@@ -101,6 +101,7 @@ class ComponentRecord(_Part):
     shape: float | None
     shape_unc: float | None
     effective_rows: float | None = None
+    constraint: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ class StartComponent(_Part):
     sigma: float
     family: str
     shape: float | None
+    constraint: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

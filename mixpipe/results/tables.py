@@ -16,6 +16,7 @@ from mixpipe.assess.quality import Quality
 from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import write_file
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import Constraint
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import Array, FitResult, Selection, Uncertainties
@@ -105,8 +106,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def components_table(fit: FitResult, unit: str | None = None, sigma_upper: Array | None = None) -> pd.DataFrame:
     """One row per component, sorted by mean: weight, mean and sigma with uncertainties, boundary, unit.
 
-    Then the 95 % upper limit of a sigma on the boundary; the family, which says what mean and sigma are; and its third
-    parameter, nan where it has none.
+    Then the 95 % upper limit of a sigma on the boundary; the family, which says what mean and sigma are; its third
+    parameter, nan where it has none; and, if anything is given or shared, what.
     """
     import pandas as pd
 
@@ -131,6 +132,8 @@ def _component_columns(fit: FitResult, unit: str | None, sigma_upper: Array | No
         "shape": mixture.shapes,
         "shape_unc": unc.shapes,
     }
+    if mixture.is_constrained:
+        columns["constraint"] = np.array([rule.text for rule in mixture.constraints])
     return {name: column.tolist() for name, column in columns.items()}
 
 
@@ -214,6 +217,7 @@ def record_components(fit: FitResult, sigma_upper: Array | None = None) -> tuple
     """The components of a fit for its record."""
     columns = _component_columns(fit, None, sigma_upper)
     del columns["component"], columns["unit"]
+    columns["constraint"] = [rule.as_dict() or None for rule in fit.mixture.constraints]
     columns["effective_rows"] = fit.effective_rows.tolist()
     rows = zip(*columns.values(), strict=True)
     return tuple(ComponentRecord(**dict(zip(columns, row, strict=True))) for row in rows)
@@ -252,8 +256,10 @@ def read_mixture(components: Sequence[ComponentRecord | StartComponent], file: s
     """
     weights, means, sigmas, shapes = (_column(components, name) for name in ("weight", "mean", "sigma", "shape"))
     try:
-        return Mixture(weights, means, sigmas, tuple(component.family for component in components), shapes)
-    except ValueError as error:
+        families = tuple(component.family for component in components)
+        rules = tuple(Constraint.from_dict(component.constraint or {}) for component in components)
+        return Mixture(weights, means, sigmas, families, shapes, rules)
+    except (TypeError, ValueError) as error:
         what = f"no fit, or a damaged one: key components makes no mixture ({error})"
         raise RecordError(what, f"in {file}", EXPECTED_VALUES) from error
 
@@ -397,8 +403,8 @@ def write_members(
         x, err, limits = cells.x, cells.err, cells.limits
         columns: dict[str, np.ndarray] = {"value": x, "err": err}
         if cells.edges is None:
-            resp = mixture.responsibilities(x, err, limits)
-            true_mean, true_unc = mixture.posterior(x, err, limits)
+            resp = mixture.responsibilities(x, err, limits, cells.memberships)
+            true_mean, true_unc = mixture.posterior(x, err, limits, cells.memberships)
         else:
             from mixpipe.assess.binned import classify_bins
 

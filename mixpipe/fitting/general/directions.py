@@ -33,7 +33,7 @@ def directions(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> 
         return np.eye(free.size)[:, free]
     groups = [
         f"tied {group}"
-        for group in {tie[0] for rule in point.constraints if (tie := rule.tie("sigmas")) is not None}
+        for group in sorted({(rule.tie("sigmas") or ("",))[0] for rule in point.constraints} - {""})
         if _is_held(likelihood, point, units, here, group)
     ]
     return allowed_directions(point, units, free, [("sigmas", name) for name in groups])

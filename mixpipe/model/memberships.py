@@ -1,0 +1,119 @@
+"""What is known beforehand of the component to which each row belongs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mixpipe.base.arrays import Array
+
+# Labels of rows of which nothing is known; -1 as in semi-supervised scikit-learn.
+_BLANK = ("", "nan", "none", "--", "-1")
+
+
+def as_memberships(given: Any, n_rows: int) -> tuple[Array, tuple[str, ...]]:
+    """Prior memberships from labels or probabilities.
+
+    Parameters
+    ----------
+    given : array_like, shape (n_rows,) or (n_rows, n_known)
+        Labels, which are text or whole numbers and blank (empty, None, nan, masked or -1) where nothing is known; or
+        numbers from 0 to 1, the prior probabilities of belonging to the first components, where nan means that nothing
+        is known. The rest of a probability belongs to all other components.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    memberships : ndarray, shape (n_rows, n_known + 1)
+        As in `Cells`.
+    labels : tuple of str
+        Names of the components with known members.
+
+    Raises
+    ------
+    ValueError
+        For a wrong number of rows, no label at all, or probabilities outside 0 to 1.
+
+    Examples
+    --------
+    >>> priors, labels = as_memberships(["WD", "", "NS"], 3)
+    >>> labels, priors.tolist()
+    (('NS', 'WD'), [[0.0, 1.0, 0.0], [1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    >>> as_memberships([0.9, 0.2], 2)[0].round(2).tolist()
+    [[0.9, 0.1], [0.2, 0.8]]
+    """
+    mask = np.ma.getmaskarray(given) if hasattr(given, "mask") else None
+    table = np.asarray(getattr(given, "to_numpy", lambda: np.ma.getdata(given))())
+    if table.ndim not in (1, 2) or len(table) != n_rows:
+        raise ValueError(f"membership must have one row for each value, found shape {table.shape} for {n_rows} values")
+    numbers = _numbers(table)
+    if numbers is not None and mask is not None:
+        numbers[mask] = np.nan
+    if numbers is not None and (table.ndim == 2 or np.any(numbers[np.isfinite(numbers)] % 1.0)):
+        return _from_probabilities(numbers.reshape(n_rows, -1))
+    if table.ndim == 2:
+        raise ValueError("membership with several columns must be probabilities, found text")
+    return _from_labels(table, mask)
+
+
+def _numbers(table: np.ndarray) -> Array | None:
+    if table.dtype.kind in "biuf":
+        return table.astype(np.float64)
+    if table.dtype.kind != "O":
+        return None
+    try:
+        return np.array([np.nan if value is None else value for value in table.ravel()], dtype=np.float64).reshape(
+            table.shape
+        )
+    except (TypeError, ValueError):
+        return None
+
+
+def _from_probabilities(priors: Array) -> tuple[Array, tuple[str, ...]]:
+    bad = np.flatnonzero(np.any((priors < 0.0) | (priors > 1.0), axis=1))
+    if bad.size:
+        raise ValueError(
+            f"membership has {bad.size} rows outside 0 to 1, the first at index {bad[0]} ({priors[bad[0]]}); expected "
+            "probabilities, or labels that are text or whole numbers"
+        )
+    total = priors.sum(axis=1)
+    over = np.flatnonzero(total > 1.0 + 1e-6)
+    if over.size:
+        raise ValueError(
+            f"membership has {over.size} rows whose probabilities sum to more than 1, the first at index {over[0]} "
+            f"({total[over[0]]:g}); expected at most 1"
+        )
+    memberships = np.column_stack([priors, np.maximum(1.0 - total, 0.0)])
+    memberships[np.isnan(memberships).any(axis=1)] = 1.0
+    return memberships, tuple(str(j + 1) for j in range(priors.shape[1]))
+
+
+def _from_labels(table: np.ndarray, mask: np.ndarray | None) -> tuple[Array, tuple[str, ...]]:
+    texts = np.array([_text(value) for value in table])
+    if mask is not None:
+        texts[mask] = ""
+    known = texts[texts != ""]
+    if not known.size:
+        raise ValueError("membership has no label at all; expected text or whole numbers for some of the rows")
+    labels = sorted(set(known.tolist()), key=_in_order)
+    memberships = np.column_stack([*(texts == label for label in labels), np.zeros(len(texts))]).astype(np.float64)
+    memberships[texts == ""] = 1.0
+    return memberships, tuple(labels)
+
+
+def _in_order(text: str) -> tuple[bool, int, str]:
+    """Numbers by their size, then other labels by the alphabet."""
+    is_number = text.lstrip("+-").isdigit()
+    return not is_number, int(text) if is_number else 0, text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, float | np.floating) and np.isfinite(value) and value == int(value):
+        value = int(value)
+    text = str(value).strip()
+    return "" if text.lower() in _BLANK else text
+
