@@ -205,7 +205,7 @@ def profile_intervals(cells: Cells, fit: FitResult, level: float = 0.68, *, cali
     Raises
     ------
     ValueError
-        For a fit with equal sigmas, or a level that is not between 0 and 1.
+        For a level that is not between 0 and 1.
 
     Examples
     --------

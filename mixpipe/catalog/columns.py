@@ -141,6 +141,7 @@ class ColumnData:
             truncated=self.truncated,
             weight_kind=self.weight_kind,
             memberships=self.memberships,
+            labels=self.labels,
         )
 
     def first_below(self, err: float) -> int:

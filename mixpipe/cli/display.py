@@ -255,6 +255,7 @@ def _few_rows(assessment: Assessment) -> Iterator[str]:
     """Intervals of components on few rows, for which the uncertainties are too small."""
     for j, worth in enumerate(assessment.worth):
         ends = of_few_rows(assessment.interval_rows, j + 1)
+        ends = {name: pair for name, pair in ends.items() if not math.isnan(pair[0])}
         if ends and worth < FEW_ROWS:
             said = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ends.items())
             yield f"95 % intervals of {j + 1}, which rests on some {worth:.0f} rows: {said}"
@@ -266,6 +267,8 @@ def _remarks(fit: FitResult, j: int, sigma_upper: float) -> Iterator[str]:
         name = FAMILIES[family].shape_name
         third = "" if name is None else f", {name} {measured(shape, fit.uncertainties.shapes[j])}"
         yield family.replace("_", " ") + third
+    if text := fit.mixture.constraints[j].text:
+        yield text
     if math.isfinite(sigma_upper):
         yield f"sigma < {sigma_upper:.3g} (95 %)"
     elif fit.boundary[j]:

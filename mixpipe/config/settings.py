@@ -31,8 +31,8 @@ class ColumnSettings:
     """Settings by which one entry of a catalog's `columns` becomes values, errors and weights.
 
     For a histogram, `bins` are the columns with the lower edges, the upper edges and the numbers of rows. `value` is
-    then the first of these, whose unit is that of the values. `constraints` has the keys ``fixed``, ``tied``, ``known`` and
-    ``equal_sigmas``, and `start` those of `mixpipe.fitting.starts.as_start`, as in the file.
+    then the first of these, whose unit is that of the values. `constraints` has the keys ``fixed``, ``tied``, ``known``
+    and ``equal_sigmas``, and `start` those of `mixpipe.model.starts.as_start`, as in the file.
     """
 
     name: str
@@ -55,8 +55,8 @@ class ColumnSettings:
     families: tuple[str, ...] = _default("column", "families")
     background: str | tuple[float, float] | None = _default("column", "background")
     mixed: tuple[str, ...] = _default("column", "mixed")
-    constraints: dict[str, Any] | None = _default("column", "constraints")
-    start: dict[str, Any] | None = _default("column", "start")
+    constraints: Mapping[str, Any] | None = _default("column", "constraints")
+    start: Mapping[str, Any] | None = _default("column", "start")
     membership: str | tuple[str, ...] | None = _default("column", "membership")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")

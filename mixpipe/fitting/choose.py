@@ -77,14 +77,14 @@ def fit_mixture(
     start : Mixture, mapping, array_like, JointMixture or None
         Climb from this mixture instead of searching for the global maximum. Its families and the ranges of its uniform
         components are kept. A mapping has lists of ``weights``, ``means`` and ``sigmas``, and may have ``families`` and
-        ``shapes``. An array has a label for each row, from 0 to `n_components` - 1, or the probability of each component,
-        and starts from the moments of the rows so divided.
+        ``shapes``. An array has a label for each row, from 0 to `n_components` - 1, or the probability of each
+        component, and starts from the moments of the rows so divided.
     algorithm : str
-        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. Plain EM and
-        `equal_sigmas` require Gaussian components and values without limits.
+        ``newton``, or plain EM from `start` with the M-step ``exact``, ``fixed_point`` or ``xd``. Plain EM is for
+        Gaussian components without constraints and values without limits.
     fixed : mapping of str to list, or None
-        Given values of ``weights``, ``means``, ``sigmas`` or ``shapes``: one for each of the first components, None or nan
-        where it is fitted.
+        Given values of ``weights``, ``means``, ``sigmas`` or ``shapes``: one for each of the first components, None or
+        nan where it is fitted.
     tied : mapping of str to list, or None
         For ``weights``, ``means`` or ``sigmas``: numbers to which the parameters of the first components are
         proportional, None or nan for those that are not tied.
@@ -96,8 +96,8 @@ def fit_mixture(
         Give all components the same width, except those whose sigma is given.
     membership : array_like, shape (n_data,) or (n_data, n_known), or None
         The component to which each row is known to belong: labels, blank where nothing is known, or prior
-        probabilities; see `mixpipe.model.memberships.as_memberships`. Components with known members are the first of the
-        lists of `fixed` and `tied`, in the order of the sorted labels.
+        probabilities; see `mixpipe.model.memberships.as_memberships`. Components with known members are the first of
+        the lists of `fixed` and `tied`, in the order of the sorted labels.
     mixed : sequence of str
         Families among which each component is chosen, by BIC, instead of one `family` of all.
     sigma_floor : float or None
@@ -177,7 +177,7 @@ def fit_mixture(
     problem = Problem(cells, family, _range_of(background, cells), constraints, tuple(mixed), n_threads)
     if start is None:
         if algorithm != "newton":
-            raise ValueError(f"algorithm {algorithm!r} needs a start")
+            raise ValueError(_ALGORITHMS.format(algorithm))
         return finished(x, cells, engine_for(problem.demands).fits(problem, n_components, last=1).results()[-1])
     climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
     return finished(x, cells, climbed)
@@ -202,10 +202,14 @@ def _constrained(
     memberships = None
     if membership is not None:
         memberships, labels = as_memberships(membership, len(x))
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships), sigma_floor)
-    if cells.memberships is not None and not labels:
-        labels = tuple(str(j + 1) for j in range(cells.memberships.shape[1] - 1))
-    return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=labels)
+    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels), sigma_floor)
+    return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=cells.labels)
+
+
+_ALGORITHMS = (
+    f"algorithm {{!r}}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start and without constraints, for "
+    "Gaussian components of values without limits"
+)
 
 
 def _climbed(problem: Problem, start: Mixture, n_components: int, algorithm: str = "newton") -> FitResult:
@@ -219,11 +223,8 @@ def _climbed(problem: Problem, start: Mixture, n_components: int, algorithm: str
     demands = Demands.of(problem.cells, start)
     demands = replace(demands, constrained=demands.constrained or problem.demands.constrained)
     engine = engine_for(demands)
-    if algorithm != "newton" and (algorithm not in engine.algorithms or problem.equal_sigmas):
-        raise ValueError(
-            f"algorithm {algorithm!r}: expected 'newton', or one of {', '.join(EM_STEPS)} with a start and without "
-            f"equal_sigmas, for Gaussian components of values without limits"
-        )
+    if algorithm != "newton" and algorithm not in engine.algorithms:
+        raise ValueError(_ALGORITHMS.format(algorithm))
     return engine.climb(problem, start, algorithm)
 
 
@@ -335,7 +336,7 @@ def choose_n_components(
     certified: Fits | None = None
     # Fits without the background show whether it is needed.
     backgrounds = (None,) if background is None else (None, _range_of(background, cells))
-    kinds = [(family, ()) for family in dict.fromkeys(families)]
+    kinds: list[tuple[str, tuple[str, ...]]] = [(family, ()) for family in dict.fromkeys(families)]
     if mixed:
         kinds = [kind for kind in kinds if kind[0] not in mixed and tuple(families) != ("gaussian",)]
         kinds.append((mixed[0], tuple(dict.fromkeys(mixed))))

@@ -50,6 +50,8 @@ class Cells:
     memberships : array_like, shape (n_cells, n_known + 1), or None
         Prior probabilities, up to a factor, of belonging to each of the components with known members, and last that of
         belonging to any one of the others; None if nothing is known.
+    labels : tuple of str
+        Names of the components with known members.
     n_uninformative : int
         Number of rows with infinite errors, which carry no information and have weight zero.
 
@@ -69,6 +71,7 @@ class Cells:
     edges: Array | None = None
     n_uninformative: int = 0
     memberships: Array | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("x", "err", "weights"):
@@ -143,6 +146,8 @@ class Cells:
         object.__setattr__(self, "memberships", given)
         if given.ndim != 2 or given.shape[0] != self.x.size or given.shape[1] < 2:
             raise ValueError(f"memberships must be one row for each value, found shape {given.shape}")
+        if not self.labels:
+            object.__setattr__(self, "labels", tuple(str(j + 1) for j in range(given.shape[1] - 1)))
         bad = np.flatnonzero(~np.all(np.isfinite(given) & (given >= 0.0), axis=1) | ~np.any(given > 0.0, axis=1))
         if bad.size:
             raise ValueError(
@@ -170,7 +175,8 @@ class Cells:
         limits: ArrayLike | None = None,
         truncated: tuple[float, float] | None = None,
         weight_kind: str = "auto",
-        memberships: ArrayLike | None = None,
+        memberships: Array | None = None,
+        labels: tuple[str, ...] = (),
     ) -> Cells:
         """One cell per row.
 
@@ -183,7 +189,7 @@ class Cells:
             information, and its weight becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights; 1 for each row if None. Rows of weight zero are ignored.
-        limits, truncated, memberships
+        limits, truncated, memberships, labels
             As in `Cells`.
         weight_kind : str
             ``counts``: each row stands for as many equal rows as its weight says. ``importance``: a weight is the share
@@ -212,7 +218,7 @@ class Cells:
         shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
-        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, None, n_unknown, memberships)
+        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, None, n_unknown, memberships, labels)
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
@@ -299,7 +305,9 @@ class Cells:
         return rows.sketched(base, fineness)
 
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
-        """The sketch of these cells; see `sketch`. Bins, which are few already, and rows with memberships stay as they are.
+        """The sketch of these cells; see `sketch`.
+
+        Bins, which are few already, and rows with memberships stay as they are.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
@@ -359,7 +367,11 @@ class Cells:
             if self.memberships is not other.memberships:
                 raise ValueError("cells with and without memberships do not add")
             return together
-        return replace(together, memberships=np.concatenate([self.memberships, other.memberships]))
+        if self.labels != other.labels:
+            raise ValueError(
+                f"cells with members of {', '.join(self.labels)} and of {', '.join(other.labels)} do not add"
+            )
+        return replace(together, memberships=np.concatenate([self.memberships, other.memberships]), labels=self.labels)
 
     def as_points(self) -> Cells:
         """Bins as measurements at their centres, whose errors include the standard deviation of a uniform density over

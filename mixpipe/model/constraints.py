@@ -62,8 +62,8 @@ class Constraint:
 
     def holding(self, part: str, value: float) -> Constraint:
         """The same, with a part given."""
-        ties = tuple(tie for tie in self.ties if tie[0] != part)
-        return replace(self, **{SINGULAR[part]: value}, ties=ties)
+        given: dict[str, Any] = {SINGULAR[part]: value}
+        return replace(self, **given, ties=tuple(tie for tie in self.ties if tie[0] != part))
 
     @property
     def is_free(self) -> bool:
@@ -164,8 +164,8 @@ def as_constraints(
     Parameters
     ----------
     fixed : mapping of str to list, or None
-        For ``weights``, ``means``, ``sigmas`` or ``shapes``: one value for each component, None or nan where it is to be
-        fitted.
+        For ``weights``, ``means``, ``sigmas`` or ``shapes``: one value for each component, None or nan where it is to
+        be fitted.
     tied : mapping of str to list, or None
         For ``weights``, ``means`` or ``sigmas``: numbers to which the parameters of these components are proportional,
         None or nan for those that are not tied.
@@ -197,7 +197,7 @@ def as_constraints(
     size = max([len(labels), *map(len, given.values()), *map(len, shared.values())])
     rows: list[Slot] = []
     for j in range(size):
-        values = {SINGULAR[part]: _at(numbers, j) for part, numbers in given.items()}
+        values: dict[str, Any] = {SINGULAR[part]: _at(numbers, j) for part, numbers in given.items()}
         ties = [(part, part, _at(numbers, j)) for part, numbers in shared.items() if not math.isnan(_at(numbers, j))]
         for part, _, ratio in ties:
             if part != "means" and not ratio > 0.0:
@@ -206,7 +206,7 @@ def as_constraints(
                 raise ValueError(f"tied: means of component {j + 1} has 0, expected another number")
             if not math.isnan(values.get(SINGULAR[part], math.nan)):
                 raise ValueError(f"the {SINGULAR[part]} of component {j + 1} is both fixed and tied: expected one")
-        members = {"members": j, "label": str(labels[j])} if j < len(labels) else {}
+        members: dict[str, Any] = {"members": j, "label": str(labels[j])} if j < len(labels) else {}
         rows.append(Slot(None, Constraint(**values, ties=tuple(ties), **members)))
     rows += [_known(k, entry) for k, entry in enumerate(known, start=1)]
     for part in shared:
@@ -251,11 +251,11 @@ def _at(numbers: list[float], index: int) -> float:
 
 
 def _known(number: int, entry: Mapping[str, Any]) -> Slot:
-    names = ("family", *SINGULAR.values())
+    names = ("family", "mean", "sigma", "shape", "weight")
     for name in entry:
         if name not in names:
             raise ValueError(f"known component {number}: unknown key {name!r}, expected one of {', '.join(names)}")
-    values = {name: math.nan if entry.get(name) is None else float(entry[name]) for name in SINGULAR.values()}
+    values: dict[str, Any] = {name: float(entry[name]) for name in names[1:] if entry.get(name) is not None}
     family = str(entry.get("family") or "gaussian")
     return Slot(family, Constraint(**values, label=family))
 
@@ -297,9 +297,10 @@ def satisfied(
     found = {name: np.array(values, dtype=np.float64) for name, values in parts.items()}
     found["sigmas"] = np.maximum(found["sigmas"], floor)
     for part in PARTS[:3]:
-        for group in sorted({constraint.tie(part)[0] for constraint in constraints if constraint.tie(part)}):
-            chosen = [j for j, one in enumerate(constraints) if (one.tie(part) or ("",))[0] == group]
-            ratios = np.array([constraints[j].tie(part)[1] for j in chosen])
+        ties = [(j, *tie) for j, constraint in enumerate(constraints) if (tie := constraint.tie(part)) is not None]
+        for group in sorted({own for _, own, _ in ties}):
+            chosen = [j for j, own, _ in ties if own == group]
+            ratios = np.array([ratio for _, own, ratio in ties if own == group])
             base = float(np.mean(found[part][chosen] / ratios))
             if part == "sigmas":
                 base = max(base, floor / float(ratios.min()))

@@ -22,6 +22,7 @@ def as_cells(
     truncated: tuple[float, float] | None = None,
     weight_kind: str = "auto",
     memberships: Array | None = None,
+    labels: tuple[str, ...] = (),
 ) -> Cells:
     """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -57,6 +58,7 @@ def as_cells(
         truncated=truncated,
         weight_kind=weight_kind,
         memberships=memberships,
+        labels=labels,
     )
 
 

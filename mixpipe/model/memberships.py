@@ -116,4 +116,3 @@ def _text(value: Any) -> str:
         value = int(value)
     text = str(value).strip()
     return "" if text.lower() in _BLANK else text
-

@@ -202,8 +202,8 @@ class FitResult:
         ):
             weight, mean, sigma, shape = (measured(*parameters[k::4]) for k in range(4))
             remarks = [family] * (family != "gaussian") + ["sigma at its lower bound"] * bool(self.boundary[j])
-            remarks += [self.mixture.constraints[j].text] * (not self.mixture.constraints[j].is_free)
-            rows.append((str(j + 1), weight, mean, sigma, *[shape] * shaped, ", ".join(remarks)))
+            remarks.append(self.mixture.constraints[j].text)
+            rows.append((str(j + 1), weight, mean, sigma, *[shape] * shaped, ", ".join(filter(None, remarks))))
         return title, rows, [f"warning: {warning}" for warning in self.warnings]
 
 

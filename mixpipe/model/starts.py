@@ -19,8 +19,8 @@ def as_start(start: Any, cells: Cells, n_components: int | None = None) -> Mixtu
     Parameters
     ----------
     start : Mixture, mapping or array_like
-        A mixture; a mapping with its ``weights``, ``means`` and ``sigmas``, and perhaps ``families`` and ``shapes``; or,
-        for each row, a label from 0 to n_components - 1 or the probability of each component.
+        A mixture; a mapping with its ``weights``, ``means`` and ``sigmas``, and perhaps ``families`` and ``shapes``;
+        or, for each row, a label from 0 to n_components - 1 or the probability of each component.
     cells : Cells
         The data.
     n_components : int or None

@@ -401,7 +401,7 @@ def _select(
         **(column.constraints or {}),
     }
     if n_components is not None:
-        kinds = [{"mixed": column.mixed}] if column.mixed else []
+        kinds: list[dict[str, Any]] = [{"mixed": column.mixed}] if column.mixed else []
         if not column.mixed or column.families != ("gaussian",):
             kinds += [{"family": family} for family in column.families]
         fits = [fit_mixture(cells, n_components=n_components, **kind, **shared) for kind in kinds]

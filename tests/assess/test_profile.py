@@ -311,5 +311,3 @@ def test_mistakes_are_named():
         sigma_upper_limit(cells, fit, 2)
     with pytest.raises(ValueError, match=r"at least 0\.5"):
         sigma_upper_limit(cells, fit, 0, 0.05)
-    with pytest.raises(ValueError, match="equal sigmas"):
-        profile_intervals(cells, mixpipe.fit_mixture(x, err, 2, equal_sigmas=True))

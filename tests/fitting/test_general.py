@@ -456,8 +456,6 @@ def test_awkward_data_give_a_fit_or_a_plain_refusal(name, case):
         (dict(background="uniform", n_components=1), "at least 2 components"),
         (dict(family="lognormal", x=[-1.0, 1.0, 2.0], err=0.0), "positive values"),
         (dict(family="lognormal", x=[-1.0, 1.0, 2.0], err=0.0, limits=[-1, 0, 0]), "positive values"),
-        (dict(limits=[-1, 0, 0], equal_sigmas=True), "without limits"),
-        (dict(family="laplace", equal_sigmas=True), "Gaussian components"),
         (dict(family="laplace", sigma_floor=-0.1), "sigma_floor must be finite and >= 0"),
     ],
 )

@@ -130,7 +130,7 @@ def test_cells_bring_their_own_errors():
         ({"algorithm": "xd"}, "with a start"),
         (
             {"algorithm": "xd", "start": Mixture([1], [0], [1]), "equal_sigmas": True},
-            "without equal_sigmas",
+            "without constraints",
         ),
         ({"n_components": 2, "start": Mixture([1], [0], [1])}, "start has 1 components, n_components is 2"),
         ({"sigma_floor": -1.0}, "sigma_floor must be finite and >= 0"),

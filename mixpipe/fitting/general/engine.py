@@ -99,4 +99,3 @@ class GeneralEngine:
     def refit(self, cells: Cells, fit: FitResult) -> GeneralRefit:
         """Refits that start from this fit."""
         return GeneralRefit(cells, fit)
-

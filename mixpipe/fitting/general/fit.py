@@ -80,6 +80,11 @@ def fit_family(
     for name in (family, *mixed):
         if name not in NAMES:
             raise ValueError(f"unknown family {name!r}: expected one of {', '.join(NAMES)}")
+    for slot in constraints.slots:
+        if slot.family is not None and slot.family not in FAMILIES:
+            raise ValueError(
+                f"unknown family {slot.family!r} of a known component: expected one of {', '.join(FAMILIES)}"
+            )
     if background is not None and not background[0] < background[1]:
         raise ValueError(f"the range of a background must be two increasing bounds, found {background}")
     if background is not None and max_components < 2:
@@ -158,9 +163,7 @@ def _by_octaves(cells: Cells) -> Cells:
     return reduce(add, parts)
 
 
-def climb(
-    cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINTS, n_threads: int = 1
-) -> FitResult:
+def climb(cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINTS, n_threads: int = 1) -> FitResult:
     """The maximum reached from a start.
 
     Parameters
@@ -180,9 +183,7 @@ def climb(
     FitResult
     """
     families = [*start.families, *(slot.family for slot in constraints.slots if slot.family is not None)]
-    likelihood = GeneralLikelihood(
-        cells, smooth=any(FAMILIES[name].has_edge for name in families), n_threads=n_threads
-    )
+    likelihood = GeneralLikelihood(cells, smooth=any(FAMILIES[name].has_edge for name in families), n_threads=n_threads)
     points = [Point.of(start)]
     if constraints.slots or constraints.equal_sigmas:
         family = next((name for name in start.families if name != "uniform"), "gaussian")

@@ -39,7 +39,7 @@ class GeneralMaxima:
         if part == "sigmas":
             value = max(value, self.likelihood.floor)
         point = near or self.point
-        tie = point.constraints[component].tie(part)
+        tie = self.point.constraints[component].tie(part)
         # Parameters that are tied are held together.
         rules = [
             rule.holding(part, value)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,8 @@ class Point:
     def satisfied(self, floor: float) -> Point:
         """The nearest mixture that satisfies the constraints and whose other sigmas are not below the floor."""
         parts = {part: getattr(self, part) for part in PARTS}
-        return replace(self, **satisfied(parts, self.constraints, floor, WEIGHT_FLOOR))
+        found: dict[str, Any] = satisfied(parts, self.constraints, floor, WEIGHT_FLOOR)
+        return replace(self, **found)
 
     def without(self, index: int) -> Point:
         """The mixture without one component."""
@@ -570,9 +571,7 @@ class GeneralLikelihood:
         )
 
 
-def _with_given_weights(
-    gradient: Array, hessian: Array, logs: NDArray[np.intp], point: Point
-) -> tuple[Array, Array]:
+def _with_given_weights(gradient: Array, hessian: Array, logs: NDArray[np.intp], point: Point) -> tuple[Array, Array]:
     """Derivatives of the Lagrangian in which the sum of the weights that are not given has a multiplier.
 
     Along directions in which this sum does not change, its Hessian is that of the log-likelihood on the constraint.

@@ -185,7 +185,9 @@ class GeneralSearch:
         self.of_others = constraints.of_others
         self.rough = rough
         x, counts = likelihood.x, likelihood.counts
-        if any(each.positive for each in self.families) and np.any((x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)):
+        if any(each.positive for each in self.families) and np.any(
+            (x <= 0) & (likelihood.err == 0) & (likelihood.limits <= 0)
+        ):
             name = next(each.name for each in self.families if each.positive)
             raise ValueError(f"family {name}: expected positive values where there is no error")
         values = likelihood.limits == 0 if np.any(likelihood.limits == 0) else np.ones(x.size, dtype=bool)
@@ -528,7 +530,9 @@ def _halved(likelihood: GeneralLikelihood, last: GeneralAscent, index: int, cons
         tuple(last.point.families[k] for k in chosen),
         tuple(last.point.fixed[k] for k in chosen),
         weights,
-        *(part[chosen] for part in (last.point.means, last.point.sigmas, last.point.shapes)),
+        last.point.means[chosen],
+        last.point.sigmas[chosen],
+        last.point.shapes[chosen],
         (constraint, *last.point.constraints),
     )
     here = likelihood.expansion(point)
