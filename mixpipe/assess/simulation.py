@@ -233,7 +233,7 @@ def likelihood_ratio_test(
 
     def gain(catalog: Cells, n_threads: int | None) -> tuple[Mixture, float]:
         """The best mixture with M components, and twice the gain in log-likelihood by one more."""
-        problem = Problem(catalog, family, background, constraints, mixed, n_threads)
+        problem = Problem(catalog, family, background, constraints, mixed, n_threads=n_threads)
         (mixture, fewer), (_, more) = engine.fits(problem, n_components + 1, last=2).maxima
         return mixture, 2.0 * (more - fewer)
 

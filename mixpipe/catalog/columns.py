@@ -416,7 +416,7 @@ def prepare_column(
     positive = None if settings.transform == "none" or edges is not None else value > 0.0
     empty = None if edges is None else edges[:, 0] >= edges[:, 1]
     with np.errstate(all="ignore"):
-        err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
+        err = sigma if settings.error_factor == 1.0 else settings.error_factor * sigma
         err = np.hypot(err, settings.error_floor) if settings.error_floor else err
         x, err = _transformed(value, err, settings.transform)
         if edges is not None and settings.transform != "none":

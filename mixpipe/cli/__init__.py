@@ -195,7 +195,12 @@ def main() -> None:
     type=_Word("sigma|variance|ivar"),
     help="What the errors are. Default: sigma.",
 )
-@click.option("--error-scale", metavar="F", type=_Number(), help="Factor that turns the errors into one sigma.")
+@click.option(
+    "--error-scale",
+    metavar="F|fit",
+    type=_Number(),
+    help="Factor that turns the errors into one sigma; fit: fitted, too.",
+)
 @click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
 @click.option("--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: found.")
 @click.option("--weight", metavar="COL", type=_Column(), help="Column of row weights.")
@@ -242,6 +247,7 @@ def main() -> None:
     "--known", metavar="mean=V,sigma=V,...", multiple=True, help="A component known from elsewhere. May be repeated."
 )
 @click.option("--equal-sigmas", is_flag=True, default=None, help="One width for all components.")
+@click.option("--prior-rows", metavar="N", type=_Number(), help="A prior worth N rows for each component.")
 @click.option("--start", metavar="MEAN,SIGMA;...", help="A mixture from which to climb beside the search.")
 @click.option(
     "--membership",

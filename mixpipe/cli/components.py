@@ -32,6 +32,8 @@ def component_options(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"constraints": constraints} if constraints else {}
     if "start" in given:
         found["start"] = _start(str(given["start"]))
+    if "prior_rows" in given:
+        found["prior"] = {"min_rows": given["prior_rows"]}
     if "membership" in given:
         names = [name for text in given["membership"] for name in str(text).split(",")]
         found["membership"] = names[0] if len(names) == 1 else names

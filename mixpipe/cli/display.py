@@ -50,6 +50,8 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     console.print(_components(best, data.unit, outcome.assessment.sigma_upper))
     for line in _few_rows(outcome.assessment):
         _line(console, line)
+    if best.error_scale != 1.0:
+        _line(console, f"all errors are multiplied by {measured(best.error_scale, best.error_scale_unc)}")
     resolution = best.resolution.note(outcome.first_row)
     if resolution and resolution not in best.warnings:
         _line(console, f"resolution: {resolution}")
@@ -224,7 +226,8 @@ def describe_error(column: ColumnSettings) -> str:
     error = column.error
     words = f"({', '.join(error)})" if isinstance(error, tuple) else "none" if error is None else str(error)
     words += f" ({column.error_kind})" if error is not None and column.error_kind != "sigma" else ""
-    words += f" x {column.error_scale:g}" if error is not None and column.error_scale != 1.0 else ""
+    scale = "a fitted factor" if isinstance(column.error_scale, str) else f"{column.error_scale:g}"
+    words += f" x {scale}" if error is not None and column.error_scale != 1.0 else ""
     return words + (f", floor {column.error_floor:g}" if column.error_floor > 0.0 else "")
 
 

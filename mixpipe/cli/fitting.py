@@ -81,13 +81,18 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
 def _document(fitted: FittedColumn) -> dict[str, Any]:
     selection, quality = fitted.outcome.selection, fitted.outcome.assessment.quality
     fit = selection.best
+    scale = {"error_scale": fit.error_scale, "error_scale_unc": fit.error_scale_unc}
+    constrained = ["constraint"] * fit.mixture.is_constrained
     return {
         "n_data": fit.n_data,
         "n_dropped": dict(fitted.account.dropped),
         "estimator": fit.estimator,
         "criterion": selection.criterion,
         **{key: getattr(fit, key) for key in _FIT_KEYS},
-        "components": [{key: getattr(row, key) for key in _COMPONENT_KEYS} for row in record_components(fit)],
+        **(scale if fit.error_scale != 1.0 else {}),
+        "components": [
+            {key: getattr(row, key) for key in (*_COMPONENT_KEYS, *constrained)} for row in record_components(fit)
+        ],
         "selection": [{key: row[key] for key in _SELECTION_KEYS} for row in selection.records()],
         "quality": {key: getattr(quality, key) for key in _QUALITY_KEYS},
         "warnings": fit.warnings,

@@ -41,6 +41,7 @@ _COLUMN_KEYS = (
     "mixed",
     "constraints",
     "start",
+    "prior",
     "membership",
 )
 

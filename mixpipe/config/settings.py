@@ -39,7 +39,7 @@ class ColumnSettings:
     value: str
     error: str | tuple[str, str] | float | None = _default("column", "error")
     error_kind: str = _default("column", "error_kind")
-    error_scale: float = _default("column", "error_scale")
+    error_scale: float | str = _default("column", "error_scale")
     error_floor: float = _default("column", "error_floor")
     sigma_floor: float | None = _default("column", "sigma_floor")
     weight: str | None = _default("column", "weight")
@@ -57,9 +57,15 @@ class ColumnSettings:
     mixed: tuple[str, ...] = _default("column", "mixed")
     constraints: Mapping[str, Any] | None = _default("column", "constraints")
     start: Mapping[str, Any] | None = _default("column", "start")
+    prior: Mapping[str, float] | None = _default("column", "prior")
     membership: str | tuple[str, ...] | None = _default("column", "membership")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
+
+    @property
+    def error_factor(self) -> float:
+        """Factor of the errors as they are read; 1 if it is fitted."""
+        return 1.0 if isinstance(self.error_scale, str) else self.error_scale
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ _NOT_JOINT = (
     "weight",
     "constraints",
     "start",
+    "prior",
     "membership",
 )
 
@@ -429,6 +436,8 @@ def _inner(where: Callable[..., str], outer: str, key: str | None = None) -> str
 def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     """Refuse a column of which a joint fit would have to leave something out."""
     key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
+    if column.error_scale == "fit":
+        raise ConfigError(f"column {column.name!r} has error_scale fit", where("columns"), "a number in a joint fit")
     if key is not None:
         what = f"column {column.name!r} has {key}, which a joint fit does not respect"
         other = "`weight` of the joint entry" if key == "weight" else "a column without it"
@@ -496,7 +505,11 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         keys["error"] = float(error)
     elif error == "none":
         keys["error"] = None
-    keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
+    keys["error_floor"] = float(keys["error_floor"])
+    if keys["error_scale"] != "fit":
+        keys["error_scale"] = float(keys["error_scale"])
+    elif keys["error"] is None and not keys["error_floor"]:
+        raise ConfigError("error_scale fit without errors", where("error_scale"), "error: the column with the errors")
     keys["sigma_floor"] = None if keys["sigma_floor"] is None else float(keys["sigma_floor"])
     keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
     background = keys["background"]

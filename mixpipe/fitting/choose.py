@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
@@ -43,6 +45,8 @@ def fit_mixture(
     equal_sigmas: bool = False,
     membership: Any = None,
     mixed: Sequence[str] = (),
+    error_scale: float | str = 1.0,
+    prior: Mapping[str, float] | None = None,
     sigma_floor: Any = None,
     n_threads: int | None = None,
     cov: Any = None,
@@ -100,6 +104,12 @@ def fit_mixture(
         the lists of `fixed` and `tied`, in the order of the sorted labels.
     mixed : sequence of str
         Families among which each component is chosen, by BIC, instead of one `family` of all.
+    error_scale : float or "fit"
+        Factor of all errors. If it is to be fitted, the result has it as `error_scale`.
+    prior : mapping or None
+        ``{"min_rows": 5}`` gives each component that many rows beforehand, which scatter as the data would if they were
+        divided evenly among the components. This keeps weights and sigmas away from zero; a warning says what it
+        changes.
     sigma_floor : float or None
         Lower bound on the sigmas, in the unit of `x`; one for each column or for all if there are several. By default,
         that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
@@ -154,6 +164,8 @@ def fit_mixture(
             known=known,
             membership=membership,
             mixed=mixed,
+            error_scale=error_scale,
+            prior=prior,
         )
         from mixpipe.fitting.joint.choose import fit_columns
 
@@ -174,7 +186,17 @@ def fit_mixture(
     cells, constraints = _constrained(
         x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
     )
-    problem = Problem(cells, family, _range_of(background, cells), constraints, tuple(mixed), n_threads)
+    cells, fits_scale = _with_error_scale(cells, error_scale)
+    problem = Problem(
+        cells,
+        family,
+        _range_of(background, cells),
+        constraints,
+        tuple(mixed),
+        fits_scale,
+        _prior_rows(prior),
+        n_threads,
+    )
     if start is None:
         if algorithm != "newton":
             raise ValueError(_ALGORITHMS.format(algorithm))
@@ -204,6 +226,26 @@ def _constrained(
         memberships, labels = as_memberships(membership, len(x))
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels), sigma_floor)
     return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=cells.labels)
+
+
+def _prior_rows(prior: Mapping[str, float] | None) -> float:
+    """The number of rows that a prior gives to each component."""
+    if prior is None:
+        return 0.0
+    if set(prior) != {"min_rows"} or not 0.0 <= float(prior["min_rows"]) < math.inf:
+        raise ValueError(f"prior is {dict(prior)}, expected min_rows and a number >= 0")
+    return float(prior["min_rows"])
+
+
+def _with_error_scale(cells: Cells, error_scale: float | str) -> tuple[Cells, bool]:
+    """The cells with their errors multiplied by the factor, and whether it is to be fitted."""
+    if error_scale == "fit":
+        if not np.any(cells.err[cells.weights > 0.0] > 0.0):
+            raise ValueError("error_scale 'fit' without errors: expected at least one error > 0")
+        return cells, True
+    if isinstance(error_scale, str) or not 0.0 < error_scale < math.inf:
+        raise ValueError(f"error_scale is {error_scale!r}, expected a number > 0 or 'fit'")
+    return (cells if error_scale == 1.0 else cells.with_errors(error_scale * cells.err)), False
 
 
 _ALGORITHMS = (
@@ -244,6 +286,8 @@ def choose_n_components(
     equal_sigmas: bool = False,
     membership: Any = None,
     mixed: Sequence[str] = (),
+    error_scale: float | str = 1.0,
+    prior: Mapping[str, float] | None = None,
     start: Any = None,
     max_components: int = 10,
     criterion: str = "bic",
@@ -260,7 +304,7 @@ def choose_n_components(
     ----------
     x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
-    fixed, tied, known, equal_sigmas, membership
+    fixed, tied, known, equal_sigmas, membership, error_scale, prior
         As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
     mixed : sequence of str
         Families among which each component is chosen, as another choice beside mixtures of one of the `families`; these
@@ -310,6 +354,8 @@ def choose_n_components(
             equal_sigmas=equal_sigmas,
             membership=membership,
             mixed=mixed,
+            error_scale=error_scale,
+            prior=prior,
             start=start,
         )
         from mixpipe.fitting.joint.choose import choose_columns
@@ -332,6 +378,7 @@ def choose_n_components(
     cells, constraints = _constrained(
         x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
     )
+    cells, fits_scale = _with_error_scale(cells, error_scale)
     fits: list[FitResult] = []
     certified: Fits | None = None
     # Fits without the background show whether it is needed.
@@ -341,7 +388,7 @@ def choose_n_components(
         kinds = [kind for kind in kinds if kind[0] not in mixed and tuple(families) != ("gaussian",)]
         kinds.append((mixed[0], tuple(dict.fromkeys(mixed))))
     for (family, pool), beside in product(kinds, backgrounds):
-        problem = Problem(cells, family, beside, constraints, pool, n_threads)
+        problem = Problem(cells, family, beside, constraints, pool, fits_scale, _prior_rows(prior), n_threads)
         family_fits = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
         fits += family_fits.results()
         if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
@@ -349,7 +396,7 @@ def choose_n_components(
     selection = select(fits, certified, criterion, max_components)
     if start is not None:
         mixture = as_start(start, cells)
-        problem = Problem(cells, mixture.families[0], None, constraints, n_threads=n_threads)
+        problem = Problem(cells, mixture.families[0], None, constraints, (), fits_scale, _prior_rows(prior), n_threads)
         selection = _with_start(selection, _climbed(problem, mixture, mixture.n_components), max_components, certified)
     return finished(x, cells, selection)
 
@@ -383,6 +430,8 @@ _OF_ONE_COLUMN = {
     "known": (),
     "membership": None,
     "mixed": (),
+    "error_scale": 1.0,
+    "prior": None,
     "start": None,
 }
 

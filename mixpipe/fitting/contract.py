@@ -31,7 +31,7 @@ class Demands:
     values_only : bool
         Whether the data are plain values, without limits, truncation, bins or known members.
     constrained : bool
-        Whether something is given of the components or shared by them.
+        Whether something is given of the components or shared by them, or the errors are scaled.
     """
 
     families: tuple[str, ...] = ("gaussian",)
@@ -60,6 +60,10 @@ class Problem:
         What is given of the components or shared by them.
     mixed : tuple of str
         Families among which each component is chosen; empty if all are of `family`.
+    fits_scale : bool
+        Whether one factor of all errors is fitted, too.
+    prior_rows : float
+        Number of rows that each component is given beforehand.
     n_threads : int or None
         Number of threads; all cores by default. No result depends on it.
     """
@@ -69,6 +73,8 @@ class Problem:
     background: tuple[float, float] | None = None
     constraints: Constraints = NO_CONSTRAINTS
     mixed: tuple[str, ...] = ()
+    fits_scale: bool = False
+    prior_rows: float = 0.0
     n_threads: int | None = None
 
     @property
@@ -82,7 +88,8 @@ class Problem:
         background = () if self.background is None else ("uniform",)
         known = [slot.family for slot in self.constraints.slots if slot.family is not None]
         families = tuple(dict.fromkeys([*(self.mixed or (self.family,)), *known, *background]))
-        return Demands(families, self.cells.are_values, self.constraints != NO_CONSTRAINTS or len(self.mixed) > 1)
+        special = self.constraints != NO_CONSTRAINTS or len(self.mixed) > 1 or self.fits_scale or self.prior_rows > 0.0
+        return Demands(families, self.cells.are_values, special)
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,13 @@ class Cells:
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
         return replace(self, x=x, err=err, weights=weights, limits=limits)
 
+    def with_errors(self, err: Array) -> Cells:
+        """The same cells with other errors, and the resolution that follows from them."""
+        other = replace(self, err=err)
+        if self.resolution.cause == "given":
+            return other
+        return replace(other, resolution=other.resolved())
+
     def of_kind(self, kind: int) -> Cells:
         """The cells whose limit is `kind`; see `Cells`."""
         flags = np.zeros(len(self), dtype=np.int8) if self.limits is None else self.limits

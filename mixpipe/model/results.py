@@ -96,6 +96,8 @@ class FitResult:
         What readers of the result need to know.
     unit : astropy.units.UnitBase or None
         Unit of means and sigmas, which is that of the values; None if they had none.
+    error_scale, error_scale_unc : float
+        Factor of all errors, and its uncertainty if it was fitted.
     truncated : tuple of float or None
         The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
     """
@@ -121,6 +123,8 @@ class FitResult:
     occam: float = 0.0
     has_equal_sigmas: bool = False
     truncated: tuple[float, float] | None = None
+    error_scale: float = 1.0
+    error_scale_unc: float = math.nan
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components
@@ -204,7 +208,10 @@ class FitResult:
             remarks = [family] * (family != "gaussian") + ["sigma at its lower bound"] * bool(self.boundary[j])
             remarks.append(self.mixture.constraints[j].text)
             rows.append((str(j + 1), weight, mean, sigma, *[shape] * shaped, ", ".join(filter(None, remarks))))
-        return title, rows, [f"warning: {warning}" for warning in self.warnings]
+        notes = [f"warning: {warning}" for warning in self.warnings]
+        if self.error_scale != 1.0:
+            notes.insert(0, f"all errors are multiplied by {measured(self.error_scale, self.error_scale_unc)}")
+        return title, rows, notes
 
 
 @dataclass(frozen=True, eq=False)

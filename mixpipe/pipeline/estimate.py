@@ -189,6 +189,8 @@ def estimate_column(
     others = [_estimate(name, cells, best.n_components) for name in names] if _serve_all(cells, column) else []
     if others and first == "em" and len(cells) <= CHECKED_ROWS:
         chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
+    if chosen.error_scale != 1.0:
+        cells = cells.with_errors(chosen.error_scale * cells.err)
     assessment = assess_fit(cells, chosen, effort, n_threads)
     fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
     estimates = (Estimate(assessment.fit, seconds), *others)
@@ -304,7 +306,12 @@ def demands(column: ColumnSettings) -> tuple[Demands, ...]:
         column.bins is None and column.truncated is None and column.membership is None and limits == (None, None, None)
     )
     background = () if column.background is None else ("uniform",)
-    constrained = column.constraints is not None or len(column.mixed) > 1
+    constrained = (
+        column.constraints is not None
+        or column.prior is not None
+        or len(column.mixed) > 1
+        or column.error_scale == "fit"
+    )
     return tuple(Demands((family, *background), values_only, constrained) for family in column.families)
 
 
@@ -398,6 +405,8 @@ def _select(
         "background": column.background,
         "sigma_floor": column.sigma_floor,
         "n_threads": n_threads,
+        "error_scale": "fit" if column.error_scale == "fit" else 1.0,
+        "prior": column.prior,
         **(column.constraints or {}),
     }
     if n_components is not None:

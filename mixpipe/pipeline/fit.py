@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -246,7 +246,8 @@ def fit_tables(
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
         doubts += file_doubts(data.files)
-        return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, data, 0)], start)
+        used = data if outcome.fit.error_scale == 1.0 else replace(data, err=outcome.fit.error_scale * data.err)
+        return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
         stream,

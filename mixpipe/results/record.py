@@ -380,6 +380,8 @@ class FitRecord(_Record):
     n_data, estimator, n_components, n_params, loglik, entropy, bic, aic, icl, converged, remaining_gain, n_passes, \
     sigma_floor, warnings
         As in `mixpipe.model.results.FitResult`.
+    error_scale, error_scale_unc : float or None
+        Factor of all errors, and its uncertainty, where it was fitted.
     unit : str or None
         Unit of the values.
     criterion : str
@@ -435,6 +437,8 @@ class FitRecord(_Record):
     remaining_gain: float | None
     n_passes: int
     sigma_floor: float | None
+    error_scale: float | None = None
+    error_scale_unc: float | None = None
     resolution: ResolutionRecord | None = None
     components: tuple[ComponentRecord, ...]
     selection: tuple[SelectionRow, ...]

@@ -204,6 +204,8 @@ def make_fit_record(
         remaining_gain=fit.remaining_gain,
         n_passes=fit.n_passes,
         sigma_floor=fit.sigma_floor,
+        error_scale=None if fit.error_scale == 1.0 else fit.error_scale,
+        error_scale_unc=None if math.isnan(fit.error_scale_unc) else fit.error_scale_unc,
         resolution=ResolutionRecord(**resolution, first_row=first_row or None),
         components=record_components(fit, sigma_upper),
         selection=tuple(SelectionRow(**row) for row in selection.records()),

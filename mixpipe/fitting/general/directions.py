@@ -12,6 +12,8 @@ from mixpipe.base.arrays import Array
 from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point, places
 from mixpipe.model.constraints import PARTS
 
+# Smallest and largest factor of all errors.
+BOUNDS_OF_SCALE = (0.01, 100.0)
 # A component whose weight is below this contains no data.
 _NO_WEIGHT = 1e-12
 
@@ -29,6 +31,10 @@ def directions(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> 
     """
     units = likelihood.units(point)
     free = _within_bounds(likelihood, point, units, here)
+    if likelihood.fits_scale:
+        low, high = BOUNDS_OF_SCALE
+        rises = here.gradient[-1] > 0.0
+        free[-1] = not ((point.error_scale >= high and rises) or (point.error_scale <= low and not rises))
     if not point.is_constrained:
         return np.eye(free.size)[:, free]
     groups = [
@@ -36,7 +42,8 @@ def directions(likelihood: GeneralLikelihood, point: Point, here: Expansion) -> 
         for group in sorted({(rule.tie("sigmas") or ("",))[0] for rule in point.constraints} - {""})
         if _is_held(likelihood, point, units, here, group)
     ]
-    return allowed_directions(point, units, free, [("sigmas", name) for name in groups])
+    found = allowed_directions(point, units, free, [("sigmas", name) for name in groups])
+    return np.column_stack([found, np.eye(free.size)[:, -1]]) if likelihood.fits_scale and free[-1] else found
 
 
 def allowed_directions(

@@ -53,6 +53,8 @@ class GeneralEngine:
             background=problem.background,
             constraints=problem.constraints,
             mixed=problem.mixed,
+            fits_scale=problem.fits_scale,
+            prior_rows=problem.prior_rows,
             n_threads=problem.n_threads or available_threads(),
             progress=progress,
         )
@@ -74,7 +76,8 @@ class GeneralEngine:
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
-        return climb(problem.cells, start, problem.constraints, problem.n_threads or available_threads())
+        n_threads = problem.n_threads or available_threads()
+        return climb(problem.cells, start, problem.constraints, problem.fits_scale, problem.prior_rows, n_threads)
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
         """Log-likelihood of a mixture.

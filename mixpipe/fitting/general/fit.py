@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -11,6 +11,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
@@ -32,6 +33,9 @@ _SKETCH_QUADRATURE = (1 / 8, 2.0)
 # may be smaller than the lowest octave.
 _SKETCH_OCTAVE = (1 / 16, 1.0)
 _FEW = 0.001
+# Ratio of the smallest to the largest curvature below which the likelihood counts as flat, and relative uncertainty of
+# the factor of all errors from which on it counts as undetermined.
+_FLAT, _DETERMINED = 1e-10, 0.5
 
 
 def fit_family(
@@ -42,6 +46,8 @@ def fit_family(
     background: tuple[float, float] | None = None,
     constraints: Constraints = NO_CONSTRAINTS,
     mixed: tuple[str, ...] = (),
+    fits_scale: bool = False,
+    prior_rows: float = 0.0,
     n_threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> list[FitResult]:
@@ -61,6 +67,10 @@ def fit_family(
         What is given of the components or shared by them; the smallest fit has those that are constrained.
     mixed : tuple of str
         Families among which each component is chosen; empty if all are of `family`.
+    fits_scale : bool
+        Whether one factor of all errors is fitted, too.
+    prior_rows : float
+        Number of rows that each component is given beforehand.
     n_threads : int
         Number of threads, on which no result depends.
     progress : callable or None
@@ -92,7 +102,7 @@ def fit_family(
     constraints = completed(constraints, max_components, background)
     used = [FAMILIES[name] for name in (*(mixed or (family,)), *(slot.family or family for slot in constraints.slots))]
     smooth = any(each.has_edge for each in used)
-    rows = GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
+    rows = GeneralLikelihood(cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)
     slow = any(each.by_quadrature for each in used)
     points = rows
     if cells.memberships is None and len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
@@ -102,7 +112,9 @@ def fit_family(
         positive = any(each.positive for each in used)
         sketch = _by_octaves(cells) if positive else cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
-            points = GeneralLikelihood(sketch, smooth=smooth, n_threads=n_threads)
+            points = GeneralLikelihood(
+                sketch, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
+            )
     rough = any(each.by_quadrature and each.slopes is None for each in used)
     search = GeneralSearch(
         points, family, background, constraints=constraints, mixed=mixed, rough=rough, progress=progress
@@ -163,7 +175,14 @@ def _by_octaves(cells: Cells) -> Cells:
     return reduce(add, parts)
 
 
-def climb(cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINTS, n_threads: int = 1) -> FitResult:
+def climb(
+    cells: Cells,
+    start: Mixture,
+    constraints: Constraints = NO_CONSTRAINTS,
+    fits_scale: bool = False,
+    prior_rows: float = 0.0,
+    n_threads: int = 1,
+) -> FitResult:
     """The maximum reached from a start.
 
     Parameters
@@ -175,6 +194,10 @@ def climb(cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINT
     constraints : Constraints
         What is given of the components or shared by them. The components that they describe are those of the start to
         which they fit best.
+    fits_scale : bool
+        Whether one factor of all errors is fitted, too.
+    prior_rows : float
+        Number of rows that each component is given beforehand.
     n_threads : int
         Number of threads, on which no result depends.
 
@@ -183,7 +206,10 @@ def climb(cells: Cells, start: Mixture, constraints: Constraints = NO_CONSTRAINT
     FitResult
     """
     families = [*start.families, *(slot.family for slot in constraints.slots if slot.family is not None)]
-    likelihood = GeneralLikelihood(cells, smooth=any(FAMILIES[name].has_edge for name in families), n_threads=n_threads)
+    smooth = any(FAMILIES[name].has_edge for name in families)
+    likelihood = GeneralLikelihood(
+        cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
+    )
     points = [Point.of(start)]
     if constraints.slots or constraints.equal_sigmas:
         family = next((name for name in start.families if name != "uniform"), "gaussian")
@@ -202,10 +228,13 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
     # At a floor that is not due to the grain, the likelihood is that of a component of zero width.
     none = boundary & (point.sigmas <= likelihood.none)
     loglik = ascent.loglik
+    warnings = list(_about_scale(likelihood, ascent))
+    if likelihood.prior_rows:
+        loglik, effect = _without_prior(likelihood, ascent)
+        warnings.append(effect)
     if none.any():
         point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
         loglik = float(likelihood.counts @ likelihood.log_rows(point))
-    warnings = []
     runaway = _runaway(likelihood, point)
     if runaway.any():
         names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
@@ -225,7 +254,9 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         loglik=loglik,
         entropy=likelihood.entropy(point),
         n_data=likelihood.n_data,
-        n_params=point.n_params,
+        n_params=point.n_params + likelihood.fits_scale,
+        error_scale=point.error_scale,
+        error_scale_unc=_scale_uncertainty(likelihood, ascent),
         converged=ascent.remaining_gain < CONVERGED_GAIN and not runaway.any(),
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
@@ -252,6 +283,59 @@ def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
         return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed) & ~given
 
 
+def _covariance(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Array | None:
+    """The covariance of the variables, nan for those that do not vary; None if the likelihood is flat somewhere."""
+    free = ascent.directions
+    curvature, basis = np.linalg.eigh(-free.T @ ascent.expansion.hessian @ free)
+    if curvature.size and not curvature[0] > _FLAT * curvature[-1]:
+        return None
+    covariance = (basis / curvature) @ basis.T
+    if likelihood.weight_kind == "importance":
+        covariance = covariance @ free.T @ likelihood.score_products(ascent.point) @ free @ covariance
+    covariance = free @ covariance @ free.T
+    held = ~free.any(axis=1)
+    covariance[held], covariance[:, held] = np.nan, np.nan
+    return covariance
+
+
+def _scale_uncertainty(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> float:
+    """The uncertainty of the factor of all errors; nan if it is not fitted, not determined or at a bound."""
+    covariance = _covariance(likelihood, ascent) if likelihood.fits_scale else None
+    return math.nan if covariance is None else ascent.point.error_scale * math.sqrt(covariance[-1, -1])
+
+
+def _without_prior(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tuple[float, str]:
+    """The log-likelihood of a fit with a prior, and what the prior has changed, in words."""
+    plain = likelihood.without_prior()
+    point = ascent.point
+    loglik = float(likelihood.counts @ plain.log_rows(point))
+    there = ascend_general(plain, point)
+    unc = _uncertainties(likelihood, ascent, np.arange(point.n_components))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shifts = [
+            np.abs(getattr(there.point, part) - getattr(point, part)) / getattr(unc, part)
+            for part in ("weights", "means", "sigmas")
+        ]
+    largest = float(np.nanmax(np.concatenate(shifts), initial=0.0))
+    return loglik, (
+        f"a prior of {likelihood.prior_rows:g} rows for each component: the log-likelihood is "
+        f"{max(there.loglik - loglik, 0.0):.2g} nats below its maximum nearby, and no parameter differs by more than "
+        f"{largest:.2g} uncertainties"
+    )
+
+
+def _about_scale(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Iterator[str]:
+    """Warnings about a factor of all errors that the data do not determine."""
+    if not likelihood.fits_scale:
+        return
+    unc, scale = _scale_uncertainty(likelihood, ascent), ascent.point.error_scale
+    if not unc < _DETERMINED * scale:
+        yield (
+            "error_scale is not determined: errors that hardly differ cannot be told from the widths of the "
+            "components; fix the sigma of one, or give a number"
+        )
+
+
 def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
     """One-sigma uncertainties from the inverse of the negative Hessian; nan for parameters that are fixed or at a
     bound.
@@ -261,16 +345,11 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
     """
     point = ascent.point
     size = point.n_components
-    free = ascent.directions
-    curvature, basis = np.linalg.eigh(-free.T @ ascent.expansion.hessian @ free)
-    if curvature.size and not curvature[0] > 1e-10 * curvature[-1]:
-        return Uncertainties.unknown(size)
-    covariance = (basis / curvature) @ basis.T
     weighted = likelihood.weight_kind == "importance"
-    if weighted:
-        covariance = covariance @ free.T @ likelihood.score_products(point) @ free @ covariance
-    variances = np.diag(free @ covariance @ free.T).copy()
-    variances[~free.any(axis=1)] = np.nan
+    covariance = _covariance(likelihood, ascent)
+    if covariance is None:
+        return Uncertainties.unknown(size)
+    variances = np.diag(covariance)
     result = np.full((4, size), np.nan)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):

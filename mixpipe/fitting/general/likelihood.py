@@ -38,6 +38,8 @@ T = TypeVar("T")
 # Step of the differences, in the units of `GeneralLikelihood.units`. The relative truncation error of a gradient is
 # about 1e-8, and the rounding error of a curvature about 1e-7.
 _STEP = 2e-4
+# Step of the logarithm of the factor of all errors.
+_SCALE_STEP = 1e-3
 # Log densities are raised to at least this, which is practically impossible but finite, as are the squares of its
 # derivatives.
 _IMPOSSIBLE = -1e100
@@ -70,6 +72,8 @@ class Point:
         Parameters; a shape is nan where the family has none.
     constraints : tuple of Constraint
         What is given of each component or shared with others; empty if nothing is.
+    error_scale : float
+        Factor of all errors.
     """
 
     families: tuple[Family, ...]
@@ -79,6 +83,7 @@ class Point:
     sigmas: Array
     shapes: Array
     constraints: tuple[Constraint, ...] = ()
+    error_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.constraints:
@@ -127,7 +132,7 @@ class Point:
 
     @property
     def n_params(self) -> int:
-        """Number of free parameters: those of the components, and all weights but one that are not given."""
+        """Number of free parameters of components: theirs, and all weights but one that are not given."""
         distinct = {
             (part, (self.constraints[j].tie(part) or (str(j),))[0])
             for part in PARTS
@@ -153,6 +158,7 @@ class Point:
             self.sigmas[keep],
             self.shapes[keep],
             tuple(constraint for k, constraint in enumerate(self.constraints) if k != index),
+            self.error_scale,
         )
 
     def with_component(
@@ -173,6 +179,7 @@ class Point:
             np.concatenate([[sigma], self.sigmas]),
             np.concatenate([[shape], self.shapes]),
             (constraint, *self.constraints),
+            self.error_scale,
         )
 
 
@@ -204,11 +211,24 @@ class GeneralLikelihood:
     smooth : bool
         Give rows without errors an error as large as the resolution of the data, without which the likelihood of a
         density with an edge has no derivatives.
+    fits_scale : bool
+        Whether one factor of all errors is fitted, too. It is the last variable.
+    prior_rows : float
+        Number of rows that each component is given beforehand; see `prior`.
     n_threads : int
         Number of threads, on which no result depends.
     """
 
-    def __init__(self, cells: Cells, *, smooth: bool = False, n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        *,
+        smooth: bool = False,
+        fits_scale: bool = False,
+        prior_rows: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
+        self.fits_scale, self.prior_rows = fits_scale, prior_rows
         used = cells.weights > 0
         self.x, self.err, self.counts = cells.x[used], cells.err[used], cells.weights[used]
         self.n_threads = n_threads
@@ -267,6 +287,43 @@ class GeneralLikelihood:
         other.n_passes = 0
         return other
 
+    def scaled(self, factor: float) -> GeneralLikelihood:
+        """The likelihood of the same rows with all errors multiplied by a factor, which is not fitted."""
+        if factor == 1.0 and not self.fits_scale:
+            return self
+        other = copy.copy(self)
+        other.fits_scale = False
+        other.err = factor * self.err
+        other.widths = other.err
+        if self.edges is not None:
+            other.widths = np.hypot(other.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
+        return other
+
+    def without_prior(self) -> GeneralLikelihood:
+        """The likelihood of the same rows without a prior."""
+        other = copy.copy(self)
+        other.prior_rows = 0.0
+        return other
+
+    def prior(self, point: Point) -> tuple[float, Array, Array, Array]:
+        """The logarithm of the prior, and its derivatives by ln w (first), and by ln sigma (first and second).
+
+        Each component has `prior_rows` rows more, which scatter as the data would if they were divided evenly among
+        the components: ``m (ln w_j - ln(T_j) / 2 - V / (2 T_j))`` with T_j = sigma_j^2 + e^2, the typical error e and
+        ``V = var(x) / M^2``. The conjugate prior of Fraley & Raftery (2007), with T instead of sigma^2, so that a width
+        that the errors do not resolve is left to the data.
+        """
+        m = self.prior_rows
+        mean = float(self.counts @ self.x) / self.n_data
+        spread = float(self.counts @ (self.x - mean) ** 2) / self.n_data / point.n_components**2
+        own = np.where(point.fixed, 0.0, m)
+        squares = point.sigmas**2
+        total = np.maximum(squares + self.typical_err**2, np.finfo(np.float64).tiny)
+        slope = own * (spread / total - 1.0) / total
+        value = float(m * np.log(point.weights).sum() + np.sum(own * -0.5 * (np.log(total) + spread / total)))
+        curvature = own * (0.5 - spread / total) / total**2 * 4.0 * squares**2 + 2.0 * squares * slope
+        return value, m * (1.0 - point.n_components * point.weights), slope * squares, curvature
+
     def untruncated(self) -> GeneralLikelihood:
         """The likelihood of the same rows as if the sample were not truncated."""
         other = copy.copy(self)
@@ -300,6 +357,8 @@ class GeneralLikelihood:
     def log_rows(self, point: Point) -> Array:
         """The contribution of each row to the log-likelihood."""
         self.n_passes += 1
+        if point.error_scale != 1.0:
+            return self.scaled(point.error_scale).log_rows(replace(point, error_scale=1.0))
         return np.concatenate(self._over_blocks(lambda rows: self._log_block(point, rows)))
 
     def _log_block(self, point: Point, rows: slice) -> Array:
@@ -308,6 +367,8 @@ class GeneralLikelihood:
 
     def entropy(self, point: Point) -> float:
         """Entropy of the responsibilities, -sum q ln q."""
+        if point.error_scale != 1.0:
+            return self.scaled(point.error_scale).entropy(replace(point, error_scale=1.0))
 
         def block(rows: slice) -> float:
             q = self._mixed(point, rows, inside=False)[1]
@@ -339,6 +400,8 @@ class GeneralLikelihood:
 
     def effective_rows(self, point: Point) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+        if point.error_scale != 1.0:
+            return self.scaled(point.error_scale).effective_rows(replace(point, error_scale=1.0))
         inverse = 1.0 / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + self.widths**2)
         shares = [self._mixed(point, rows, inside=False)[1] for rows in self.blocks]
         a = np.concatenate(shares, axis=1) * inverse
@@ -482,6 +545,8 @@ class GeneralLikelihood:
         third of the time: it uses one-sided differences, and the outer products of the rows' gradients instead of the
         Hessian.
         """
+        if self.fits_scale:
+            return self._with_scale(point, rough)
         self.n_passes += 1
         units = self.units(point)
         if rough:
@@ -491,6 +556,8 @@ class GeneralLikelihood:
             inside = self._sums(point, units, inside=True)
             loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
         logs = places(units)
+        if self.prior_rows:
+            loglik += self._add_prior(point, units, gradient, hessian)
         if point.weights_given.any():
             return Expansion(loglik, *_with_given_weights(gradient, hessian, logs, point))
         gradient[logs] -= self.n_data * point.weights
@@ -500,6 +567,33 @@ class GeneralLikelihood:
             gradient[logs] += self.n_data * share
             hessian[np.ix_(logs, logs)] += self.n_data * (np.diag(share) - np.outer(share, share))
         return Expansion(loglik, gradient, hessian)
+
+    def _add_prior(self, point: Point, units: list[Array], gradient: Array, hessian: Array) -> float:
+        """Add the derivatives of the prior to those of the likelihood, and return its logarithm."""
+        value, by_weight, by_sigma, twice = self.prior(point)
+        logs = places(units)
+        share = self.prior_rows * point.n_components * point.weights
+        gradient[logs] += by_weight
+        hessian[np.ix_(logs, logs)] -= np.diag(share) - np.outer(share, point.weights)
+        for j, unit in enumerate(units):
+            if unit.size > 2:
+                gradient[logs[j] + 2] += by_sigma[j]
+                hessian[logs[j] + 2, logs[j] + 2] += twice[j]
+        return value
+
+    def _with_scale(self, point: Point, rough: bool) -> Expansion:
+        """The expansion in the other variables and, by differences, in the logarithm of the factor of the errors."""
+        bare = replace(point, error_scale=1.0)
+        low, here, high = (
+            self.scaled(point.error_scale * math.exp(step)).expansion(bare, rough=rough)
+            for step in (-_SCALE_STEP, 0.0, _SCALE_STEP)
+        )
+        self.n_passes += 3
+        first = (high.loglik - low.loglik) / (2.0 * _SCALE_STEP)
+        second = (high.loglik - 2.0 * here.loglik + low.loglik) / _SCALE_STEP**2
+        mixed = (high.gradient - low.gradient) / (2.0 * _SCALE_STEP)
+        hessian = np.block([[here.hessian, mixed[:, None]], [mixed[None, :], np.array([[second]])]])
+        return Expansion(here.loglik, np.append(here.gradient, first), hessian)
 
     def _sums(self, point: Point, units: list[Array], *, inside: bool) -> tuple[float, Array, Array]:
         def block(rows: slice) -> tuple[float, Array, Array]:
@@ -539,7 +633,10 @@ class GeneralLikelihood:
         hessian = np.sum(hessians, axis=0)
         if not given:
             hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
-        return Expansion(math.fsum(logliks), np.sum(gradients, axis=0), hessian)
+        loglik, gradient = math.fsum(logliks), np.sum(gradients, axis=0)
+        if self.prior_rows:
+            loglik += self._add_prior(point, units, gradient, hessian)
+        return Expansion(loglik, gradient, hessian)
 
     def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
         """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""

@@ -11,7 +11,7 @@ from itertools import islice, permutations, product
 import numpy as np
 
 from mixpipe.base.arrays import Array
-from mixpipe.fitting.general.directions import directions
+from mixpipe.fitting.general.directions import BOUNDS_OF_SCALE, directions
 from mixpipe.fitting.general.likelihood import Expansion, GeneralLikelihood, Point
 from mixpipe.fitting.general.seeds import gaussian_seeds
 from mixpipe.fitting.held import WEIGHT_FLOOR
@@ -125,8 +125,12 @@ def _stepped(likelihood: GeneralLikelihood, point: Point, step: Array) -> Point:
         point = likelihood.moved(point, j, np.clip(change[1:], *_largest(unit)))
         start += unit.size
     bounds = np.array([family.shape_bounds for family in point.families])
+    scale = point.error_scale
+    if likelihood.fits_scale:
+        scale = min(max(scale * math.exp(min(max(step[-1], -1.0), 1.0)), BOUNDS_OF_SCALE[0]), BOUNDS_OF_SCALE[1])
     moved = replace(
         point,
+        error_scale=scale,
         weights=np.maximum(weights, WEIGHT_FLOOR),
         means=np.clip(point.means, *likelihood.bounds_of_means()),
         shapes=np.clip(point.shapes, bounds[:, 0], bounds[:, 1]),
@@ -384,6 +388,7 @@ class GeneralSearch:
             np.append(point.sigmas, sigma),
             np.append(point.shapes, math.nan),
             (*point.constraints, FREE),
+            point.error_scale,
         )
 
     def _merit(self, ascent: GeneralAscent) -> float:
@@ -464,6 +469,7 @@ class GeneralSearch:
             np.concatenate([sigmas[:1], point.sigmas[keep[1:]]]),
             point.shapes[keep],
             tuple(point.constraints[k] for k in keep),
+            point.error_scale,
         )
         other = family if family in self.families else self.family
         if other is not family:
@@ -480,7 +486,13 @@ class GeneralSearch:
             sigma = max(width * self.width * 2.0, likelihood.floor)
             for mean in means:
                 candidate = Point(
-                    (_GAUSSIAN,), (False,), np.ones(1), np.array([mean]), np.array([sigma]), np.array([math.nan])
+                    (_GAUSSIAN,),
+                    (False,),
+                    np.ones(1),
+                    np.array([mean]),
+                    np.array([sigma]),
+                    np.array([math.nan]),
+                    error_scale=point.error_scale,
                 )
                 ratio = np.exp(np.minimum(likelihood.log_rows(candidate) - log_rows, 300.0)) - 1.0
                 slope = float(likelihood.counts @ ratio)
@@ -534,6 +546,7 @@ def _halved(likelihood: GeneralLikelihood, last: GeneralAscent, index: int, cons
         last.point.sigmas[chosen],
         last.point.shapes[chosen],
         (constraint, *last.point.constraints),
+        last.point.error_scale,
     )
     here = likelihood.expansion(point)
     return GeneralAscent(point, here, directions(likelihood, point, here), last.remaining_gain, last.occam)
