@@ -20,6 +20,7 @@ from mixpipe.assess.simulation import LikelihoodRatio, likelihood_ratio_test, qu
 from mixpipe.base.arrays import Array, describe_decades
 from mixpipe.base.presentation import chance
 from mixpipe.model.cells import Cells
+from mixpipe.model.covariance import agreeing, parameter_uncertainties
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.regimes import FEW_ROWS, FINISHED_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
@@ -144,7 +145,9 @@ def assess_fit(
         draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
         parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
         unc = draws.uncertainties()
-        fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
+        unc = replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas))
+        covariance = agreeing(draws.covariance(), parameter_uncertainties(fit.mixture, unc))
+        fit = replace(fit, uncertainties=unc, covariance=covariance)
         if draws.n_unconverged:
             warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
     if effort.likelihood_ratio and not in_memory:

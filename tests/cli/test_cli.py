@@ -32,7 +32,16 @@ KEYS = {
 }  # fmt: skip
 COMPONENT_KEYS = {"weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary"}
 SELECTION_KEYS = {"n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected"}
-OUTPUTS = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"} | {
+OUTPUTS = {
+    "components.csv",
+    "selection.csv",
+    "estimators.csv",
+    "intervals.csv",
+    "covariance.csv",
+    "bimodality.csv",
+    "members.parquet",
+    "fit.json",
+} | {
     f"{name}.{kind}" for name in ("mixture", "selection", "classes", "quality", "estimators") for kind in ("png", "svg")
 }
 PROGRAM = [sys.executable, "-c", "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; main()"]

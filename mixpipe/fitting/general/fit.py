@@ -11,11 +11,13 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
+from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
@@ -164,8 +166,10 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
     if likelihood.resolution.floor > 0.0:
         point = replace(point, sigmas=np.where(boundary & ~none, likelihood.resolution.floor, point.sigmas))
+    mixture = point.mixture()
+    uncertainties, covariance = _uncertainties(likelihood, ascent, order)
     fit = FitResult(
-        mixture=point.mixture(),
+        mixture=mixture,
         estimator="em",
         loglik=loglik,
         entropy=likelihood.entropy(point),
@@ -176,7 +180,8 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         n_passes=likelihood.n_passes,
         sigma_floor=likelihood.resolution.floor,
         boundary=boundary[order],
-        uncertainties=_uncertainties(likelihood, ascent, order),
+        uncertainties=uncertainties,
+        covariance=parameter_covariance(covariance, order, mixture, uncertainties),
         warnings=tuple(warnings),
         resolution=likelihood.resolution,
         effective_rows=likelihood.effective_rows(point)[0][order],
@@ -195,9 +200,11 @@ def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
         return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed)
 
 
-def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
-    """One-sigma uncertainties from the inverse of the negative Hessian; nan for parameters that are fixed or at a
-    bound.
+def _uncertainties(
+    likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]
+) -> tuple[Uncertainties, Array]:
+    """One-sigma uncertainties in this order from the inverse of the negative Hessian, and the covariance of (weight,
+    mean, sigma, shape) by component in the order of the ascent; nan for parameters that are fixed or at a bound.
 
     For weights that do not count rows, the covariance is A^-1 B A^-1, where A is the negative Hessian and B is the sum
     of products of the scores with squared weights.
@@ -208,7 +215,7 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
     information = -ascent.expansion.hessian[np.ix_(free, free)]
     curvature, basis = np.linalg.eigh(information)
     if not curvature[0] > 1e-10 * curvature[-1]:
-        return Uncertainties.unknown(size)
+        return Uncertainties.unknown(size), np.full((size, 4, size, 4), np.nan)
     covariance = (basis / curvature) @ basis.T
     weighted = likelihood.weight_kind == "importance"
     if weighted:
@@ -216,6 +223,10 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
     variances = np.full(ascent.free.size, np.nan)
     variances[free] = np.diag(covariance)
     result = np.full((4, size), np.nan)
+    full = np.full((ascent.free.size + 1,) * 2, np.nan)
+    full[np.ix_(free, free)] = covariance
+    # Where each parameter is in the Hessian, past its end for those that are not, and its change by one unit there.
+    index, slope = np.full((size, 4), ascent.free.size), np.full((size, 4), np.nan)
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
         component_unc = np.sqrt(variances[start : start + unit.size]) * unit
@@ -226,6 +237,13 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
             result[1, j], result[2, j] = component_unc[1], point.sigmas[j] * component_unc[2]
         if unit.size > 3:
             result[3, j] = component_unc[3] * (point.shapes[j] if point.families[j].log_shape else 1.0)
+        by_log = [point.weights[j] if size > 1 else 0.0, 1.0, point.sigmas[j]]
+        by_log.append(point.shapes[j] if point.families[j].log_shape else 1.0)
+        index[j, : unit.size] = start + np.arange(unit.size)
+        slope[j, : unit.size] = unit * by_log[: unit.size]
         start += unit.size
+    by_component = full[np.ix_(index.ravel(), index.ravel())].reshape(size, 4, size, 4)
+    by_component[:, 0, :, 0] -= 0.0 if weighted else 1.0 / likelihood.n_data
+    by_component *= slope[:, :, None, None] * slope
     weights, means, sigmas, shapes = result[:, order]
-    return Uncertainties(weights, means, sigmas, shapes)
+    return Uncertainties(weights, means, sigmas, shapes), by_component
