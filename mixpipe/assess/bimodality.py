@@ -142,10 +142,10 @@ def separation(fit: FitResult) -> tuple[float, float]:
     if not set(mixture.families) <= set(_WITH_MOMENTS):
         return math.nan, math.nan
     (first, second), sigmas = mixture.means, mixture.sigmas
-    width = math.hypot(*sigmas)
+    width = float(np.hypot(*sigmas))
     if width == 0.0:
         return math.inf, math.nan
-    value = math.sqrt(2.0) * abs(second - first) / width
+    value = math.sqrt(2.0) * abs(float(second - first)) / width
     by_mean = math.copysign(math.sqrt(2.0) / width, second - first)
     slopes = np.array([-by_mean, by_mean, *(-value * sigmas / width**2)])
     places = [fit.parameter_names.index(name) for name in ("mean_1", "mean_2", "sigma_1", "sigma_2")]

@@ -69,7 +69,7 @@ RECORDS = {
         sketch={"n_points": 5},
         covariance=COVARIANCE,
         bimodality=BIMODALITY,
-    ),  # fmt: skip
+    ),
     "fit whose start has not won": fit_record(start=StartRecord(release="dr0", won=False)),
     "densities": density_record(),
     "failed values": failed_record(start=StartRecord(release="dr0", won=False)),
