@@ -27,6 +27,7 @@ _HOMES = {
     "MixpipeError": "base.errors",
     "Selection": "model.results",
     "Uncertainties": "model.results",
+    "bimodality": "assess.bimodality",
     "choose_n_components": "fitting.choose",
     "components_table": "results.astropy_tables",
     "fit_density": "fitting.tabulated.fit",

@@ -22,6 +22,7 @@ from mixpipe.base.presentation import chance
 from mixpipe.fitting.contract import Problem
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints
+from mixpipe.model.covariance import agreeing, parameter_uncertainties
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.regimes import FEW_ROWS, FINISHED_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
@@ -146,7 +147,9 @@ def assess_fit(
         draws = bootstrap(cells, fit, effort.bootstrap, effort.seed, n_threads=n_threads)
         parts += _rows("bootstrap", fit, [draws.intervals(level) for level in LEVELS])
         unc = draws.uncertainties()
-        fit = replace(fit, uncertainties=replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas)))
+        unc = replace(unc, sigmas=np.where(fit.boundary, np.nan, unc.sigmas))
+        covariance = agreeing(draws.covariance(), parameter_uncertainties(fit.mixture, unc))
+        fit = replace(fit, uncertainties=unc, covariance=covariance)
         if draws.n_unconverged:
             warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
     if effort.likelihood_ratio and not in_memory:

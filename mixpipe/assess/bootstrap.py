@@ -20,6 +20,7 @@ from mixpipe.base.threads import available_threads
 from mixpipe.fitting.contract import Demands
 from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
+from mixpipe.model.covariance import agreeing, parameter_uncertainties, parameters_in_use
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult, Uncertainties
@@ -65,6 +66,15 @@ class Draws:
             if FAMILIES[name].log_shape:
                 shapes[j] = self.mixture.shapes[j] * np.std(np.log(self.shapes[:, j]), ddof=1)
         return Uncertainties(weights, means, sigmas, shapes)
+
+    def covariance(self) -> Array:
+        """Covariance of the parameters over the draws, whose diagonal has the squares of `uncertainties`."""
+        shapes = self.shapes.copy()
+        for j, name in enumerate(self.mixture.families):
+            if FAMILIES[name].log_shape:
+                shapes[:, j] = self.mixture.shapes[j] * np.log(self.shapes[:, j])
+        draws = np.hstack([self.weights, self.means, self.sigmas, shapes])[:, parameters_in_use(self.mixture)]
+        return agreeing(np.cov(draws, rowvar=False), parameter_uncertainties(self.mixture, self.uncertainties()))
 
     def intervals(self, level: float = 0.68) -> Intervals:
         """Bias-corrected percentiles of the draws (Efron 1981).

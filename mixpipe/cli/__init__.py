@@ -271,6 +271,12 @@ def main() -> None:
 @click.option("--bootstrap", metavar="B", type=_Number(), help="Uncertainties from B bootstrap draws.")
 @click.option("--profile", is_flag=True, default=None, help="Profile-likelihood intervals, written with --out.")
 @click.option("--likelihood-ratio", metavar="B", type=_Number(), help="Test against one component more by B draws.")
+@click.option(
+    "--bimodality",
+    is_flag=True,
+    default=None,
+    help="Print the evidence for two populations: separation, likelihood ratio, dip and kurtosis.",
+)
 @click.option("--seed", metavar="S", type=_Number(), help="Seed of what is drawn at random. Default: 1.")
 @_reading
 @click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")

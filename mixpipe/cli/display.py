@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from mixpipe.pipeline.estimate import Outcome
 
 
-def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequence[Path] = ()) -> None:
+def show_fit(
+    request: Request,
+    outcome: Outcome,
+    data: Account,
+    written: Sequence[Path] = (),
+    *,
+    with_bimodality: bool = False,
+) -> None:
     """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
     console, selection, best = Console(), outcome.selection, outcome.fit
     quality = outcome.assessment.quality
@@ -66,6 +73,9 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
     if ratio is not None:
         found = f"2 ln(likelihood ratio) {ratio.statistic:.4g}, p {chance(ratio.p_value, ratio.n_draws)}"
         _line(console, f"one component more: {found}; called for up to p = {REJECTED:g}")
+    if with_bimodality:
+        console.print()
+        _show_bimodality(console, outcome)
     for warning in best.warnings:
         _line(console, f"warning: {with_options(warning)}", "yellow")
     if quality.verdict == "rejected":
@@ -74,6 +84,19 @@ def show_fit(request: Request, outcome: Outcome, data: Account, written: Sequenc
         _line(console, f"where data and mixture differ: {picture}")
     for path in written:
         _line(console, f"written: {path}")
+
+
+def _show_bimodality(console: Console, outcome: Outcome) -> None:
+    """Print the evidence for two populations."""
+    if outcome.bimodality is None:
+        _line(console, "bimodality: there is no fit with two components and without a background")
+        return
+    title, rows = outcome.bimodality.presented()
+    _line(console, f"bimodality, {title}:")
+    table = _table(*rows[0][:-1])
+    for row in rows[1:]:
+        table.add_row(*map(_text, row))
+    console.print(table)
 
 
 def _quality(quality: Quality, n_draws: int) -> Iterator[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import mixpipe
+from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import json_text
 from mixpipe.catalog.files import unchanged
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.required import required_columns
-from mixpipe.cli.options import check_idle, naming_options, read_request
+from mixpipe.cli.options import Request, check_idle, naming_options, read_request
 from mixpipe.cli.progress import fit_progress
 from mixpipe.pipeline.fit import FittedColumn, fit_tables
 from mixpipe.pipeline.plan.texts import reading_options
@@ -22,7 +24,9 @@ _QUALITY_KEYS = ("ks", "ks_pvalue", "ad")
 _SELECTION_KEYS = ("n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected")
 
 
-def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, **options: Any) -> None:
+def fit_file(
+    file: str, *, as_json: bool, figure: str | None, out: str | None, bimodality: bool | None = None, **options: Any
+) -> None:
     """Fit a column, print the result, and write what is asked for.
 
     Parameters
@@ -35,6 +39,8 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
         Picture of the fit to write.
     out : str or None
         Folder to write all tables and figures into.
+    bimodality : bool or None
+        Print the evidence for two populations, too.
     **options
         See `mixpipe.cli.options.read_request`.
 
@@ -44,6 +50,8 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
         For what the user can mend.
     """
     request = read_request(file, options)
+    if bimodality:
+        _check_two(request)
     picture, folder = None, None
     if figure is not None or out is not None:
         from mixpipe.cli.outputs import check_folder, check_picture, draw_picture, write_outputs
@@ -70,12 +78,28 @@ def fit_file(file: str, *, as_json: bool, figure: str | None, out: str | None, *
         write_outputs(folder, request, fitted)
     if as_json:
         # A pipe may not take more than ASCII.
-        print(json_text(_document(fitted), ensure_ascii=True))
+        evidence = fitted.outcome.bimodality
+        more = {"bimodality": None if evidence is None else asdict(evidence)} if bimodality else {}
+        print(json_text(_document(fitted) | more, ensure_ascii=True))
     else:
         from mixpipe.cli.display import show_fit
 
         written = [path for path in (picture, folder) if path is not None]
-        show_fit(request, fitted.outcome, fitted.account, written)
+        show_fit(request, fitted.outcome, fitted.account, written, with_bimodality=bool(bimodality))
+
+
+def _check_two(request: Request) -> None:
+    """Refuse a fit that cannot have two components, of which the evidence for two populations is.
+
+    Raises
+    ------
+    ConfigError
+        For another number of components, or a largest one below two.
+    """
+    n_components, most = request.n_components, request.column.max_components
+    if n_components not in (None, 2) or most < 2:
+        option = f"--max-components {most}" if n_components is None else f"--n-components {n_components}"
+        raise ConfigError(f"--bimodality with {option}", "on the command line", "a fit with 2 components")
 
 
 def _document(fitted: FittedColumn) -> dict[str, Any]:

@@ -100,6 +100,10 @@ class FitResult:
         Factor of all errors, and its uncertainty if it was fitted.
     truncated : tuple of float or None
         The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
+    covariance : array_like, shape (n_parameters, n_parameters)
+        Covariance of the parameters named in `parameter_names`, in the units of the data. Its diagonal has the squares
+        of `uncertainties`. All weights are included, so that their rows sum to zero. Rows and columns are nan for what
+        is held fixed, is at a boundary, or has no uncertainty.
     """
 
     mixture: Mixture
@@ -125,6 +129,7 @@ class FitResult:
     truncated: tuple[float, float] | None = None
     error_scale: float = 1.0
     error_scale_unc: float = math.nan
+    covariance: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
         size = self.mixture.n_components
@@ -137,11 +142,24 @@ class FitResult:
         object.__setattr__(self, "boundary", flags)
         if self.uncertainties.weights.size == 0:
             object.__setattr__(self, "uncertainties", Uncertainties.unknown(size))
+        square = (len(self.parameter_names),) * 2
+        covariance = self.covariance if np.size(self.covariance) else np.full(square, np.nan)
+        if np.shape(covariance) != square:
+            raise ValueError(f"covariance must have shape {square}, found {np.shape(covariance)}")
+        object.__setattr__(self, "covariance", frozen(covariance))
 
     @property
     def n_components(self) -> int:
         """Number of components, M."""
         return self.mixture.n_components
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Parameters of `covariance`: ``weight_1``, ..., ``mean_1``, ..., ``sigma_1``, ..., then any ``shape_1``."""
+        numbers = range(1, self.n_components + 1)
+        names = [f"{name}_{j}" for name in ("weight", "mean", "sigma") for j in numbers]
+        shaped = np.flatnonzero(np.isfinite(self.mixture.shapes)) + 1
+        return (*names, *(f"shape_{j}" for j in shaped))
 
     @property
     def bic(self) -> float:
@@ -185,6 +203,31 @@ class FitResult:
         import mixpipe
 
         return mixpipe.plot_fit(self, x, err, weights, label=label)
+
+    def bimodality(self, x: Any, err: Any = None, weights: Any = None, *, n_draws: int = 0, seed: int = 1) -> Any:
+        """Evidence for two populations rather than one, of a fit with two components.
+
+        Parameters
+        ----------
+        x, err, weights
+            The data that were fitted, which a fit does not keep.
+        n_draws : int
+            Number of simulated catalogs for the p-value of the likelihood ratio; nan without any.
+        seed : int
+            Seed of the random streams.
+
+        Returns
+        -------
+        mixpipe.model.bimodality.Bimodality
+
+        Raises
+        ------
+        ValueError
+            For a fit with another number of components.
+        """
+        import mixpipe
+
+        return mixpipe.bimodality(self, x, err, weights, n_draws=n_draws, seed=seed)
 
     def __repr__(self) -> str:
         return as_text(*self.presented())

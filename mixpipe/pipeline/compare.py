@@ -379,6 +379,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
     fit, cells = fitted.fit, fitted.cells
     mixture, unc = fit.mixture, fit.uncertainties
     jacobian = fit.n_data * math.log(factor)
+    by_parameter = np.array([factor if name.startswith(("mean", "sigma")) else 1.0 for name in fit.parameter_names])
     scaled = replace(
         fit,
         mixture=Mixture(
@@ -387,6 +388,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
         loglik=fit.loglik - jacobian,
         sigma_floor=fit.sigma_floor * factor,
         uncertainties=Uncertainties(unc.weights, unc.means * factor, unc.sigmas * factor, unc.shapes),
+        covariance=fit.covariance * np.outer(by_parameter, by_parameter),
     )
     bounds = cells.truncated
     rows = replace(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mixpipe.assess.assessment import Assessment, assess_fit
+from mixpipe.assess.bimodality import bimodality_of
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.pass_quality import assess_rows
 from mixpipe.base.errors import CatalogError, ConfigError
@@ -19,6 +20,7 @@ from mixpipe.fitting.choose import choose_from_rows, choose_n_components, fit_mi
 from mixpipe.fitting.contract import Demands, Fits, SketchUse
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.methods import ESTIMATORS, choose_by
+from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -84,6 +86,8 @@ class Outcome:
         did not, and all is as without a start.
     first_row : str
         What the first row is called whose error is smaller than the grain of the values; nothing where there is none.
+    bimodality : Bimodality or None
+        Evidence for two populations, of the best fit with two components; None where there is none.
     """
 
     selection: Selection
@@ -92,6 +96,7 @@ class Outcome:
     sketch: SketchUse | None = None
     gain: float | None = None
     first_row: str = ""
+    bimodality: Bimodality | None = None
 
     @property
     def fit(self) -> FitResult:
@@ -192,9 +197,17 @@ def estimate_column(
     if chosen.error_scale != 1.0:
         cells = cells.with_errors(chosen.error_scale * cells.err)
     assessment = assess_fit(cells, chosen, effort, n_threads)
-    fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
+    selection = replace(selection, fits=tuple(assessment.fit if fit is best else fit for fit in selection.fits))
     estimates = (Estimate(assessment.fit, seconds), *others)
-    return Outcome(replace(selection, fits=fits), assessment, estimates, gain=gain)
+    bimodal = bimodality_of(
+        selection,
+        cells,
+        n_draws=effort.likelihood_ratio,
+        tested=assessment.likelihood_ratio if assessment.fit.n_components == 1 else None,
+        seed=effort.seed,
+        n_threads=n_threads,
+    )
+    return Outcome(selection, assessment, estimates, gain=gain, bimodality=bimodal)
 
 
 def estimate_stream(
@@ -272,9 +285,12 @@ def estimate_stream(
     sample = None if found.survey is None else found.survey.sample
     quality = None if sample is None else assess_rows(best, rows, sample, effort)
     assessment = assess_fit(points, best, effort, n_threads, quality=quality, sample=sample)
-    fits = tuple(assessment.fit if fit is best else fit for fit in selection.fits)
+    selection = replace(selection, fits=tuple(assessment.fit if fit is best else fit for fit in selection.fits))
     estimates = (Estimate(assessment.fit, seconds), *others)
-    outcome = Outcome(replace(selection, fits=fits), assessment, estimates, found.sketch, gain)
+    # A likelihood ratio is simulated only for rows in memory.
+    n_draws = effort.likelihood_ratio if sample is None else 0
+    bimodal = bimodality_of(selection, points, sample=sample, n_draws=n_draws, seed=effort.seed, n_threads=n_threads)
+    outcome = Outcome(selection, assessment, estimates, found.sketch, gain, bimodality=bimodal)
     return outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
 
 

@@ -29,6 +29,7 @@ from mixpipe.results import tables
 from mixpipe.results.provenance import COMMAND, versions
 from mixpipe.results.record import (
     AccountRecord,
+    BimodalityRecord,
     EstimateRow,
     FailedRecord,
     FitRecord,
@@ -55,6 +56,8 @@ def fit_column(
     selection: str,
     estimators: str,
     intervals: str,
+    covariance: str,
+    bimodality: str,
     members: str,
     fit: str,
     start: Sequence[str] = (),
@@ -68,8 +71,8 @@ def fit_column(
         Text of a `FitPlan`.
     columns : sequence of str
         Parquet files with the columns of the fit, from `ingest_release`.
-    components, selection, estimators, intervals, members, fit : str
-        Files to write: four CSV tables, the Parquet file with one row per used catalog row, and fit.json.
+    components, selection, estimators, intervals, covariance, bimodality, members, fit : str
+        Files to write: six CSV tables, the Parquet file with one row per used catalog row, and fit.json.
     start : sequence of str
         The file with the fit of the previous release, to climb from beside the search; none for the first release.
     threads : int
@@ -88,7 +91,8 @@ def fit_column(
     needed = required_columns([todo.column], todo.where, todo.key)
     climbed = next((read_start(path, todo.column.name) for path in start), None)
     files = [SourceFile(**{name: file[name] for name in ("path", "n_rows", "sha256")}) for file in release.files]
-    paths = dict(zip(FIT_FILES, map(Path, (components, selection, estimators, intervals, members, fit)), strict=True))
+    written = (components, selection, estimators, intervals, covariance, bimodality, members, fit)
+    paths = dict(zip(FIT_FILES, map(Path, written), strict=True))
     accounts: list[Account] = []
 
     def tell(account: Account) -> None:
@@ -324,8 +328,7 @@ def write_fit(
     Parameters
     ----------
     paths : mapping of str to Path
-        Files to write: ``components``, ``selection``, ``estimators``, ``intervals``, ``members`` and ``fit``; what is
-        left out is not written.
+        Files to write, by the names in `FIT_FILES`; what is left out is not written, except ``fit``.
     plan : FitPlan
         What was to be done.
     files : sequence of SourceFile
@@ -345,6 +348,8 @@ def write_fit(
         "selection": outcome.selection.table(),
         "estimators": _estimators(outcome),
         "intervals": assessment.intervals,
+        "covariance": tables.covariance_table(best),
+        "bimodality": tables.bimodality_table(outcome.bimodality),
     }
     for name, frame in written.items():
         if name in paths:
@@ -386,6 +391,7 @@ def record_fit(
         intervals=_rows(IntervalRow, assessment.intervals),
         likelihood_ratio=None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         truncated=account.truncated,
+        bimodality=None if outcome.bimodality is None else BimodalityRecord(**asdict(outcome.bimodality)),
         account=AccountRecord(
             column=plan.column.name,
             n_read=account.n_read,

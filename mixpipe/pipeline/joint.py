@@ -54,6 +54,7 @@ def fit_joint(
     components: str,
     selection: str,
     intervals: str,
+    covariance: str,
     members: str,
     fit: str,
     threads: int = 1,
@@ -66,8 +67,8 @@ def fit_joint(
         Text of a `JointPlan`.
     columns : sequence of str
         Parquet files with the columns of the fit, from `ingest_release`.
-    components, selection, intervals, members, fit : str
-        Files to write: three CSV tables, the Parquet file with one row per used catalog row, and fit.json.
+    components, selection, intervals, covariance, members, fit : str
+        Files to write: four CSV tables, the Parquet file with one row per used catalog row, and fit.json.
     threads : int
         Threads; the result does not depend on it.
 
@@ -83,7 +84,8 @@ def fit_joint(
     release = StoredRelease(list(map(Path, columns)), dict(todo.files), place.removeprefix("in "))
     needed = required_columns([todo.column], todo.where, todo.key)
     files = [SourceFile(**{name: file[name] for name in ("path", "n_rows", "sha256")}) for file in release.files]
-    paths = dict(zip(JOINT_FILES, map(Path, (components, selection, intervals, members, fit)), strict=True))
+    written = (components, selection, intervals, covariance, members, fit)
+    paths = dict(zip(JOINT_FILES, map(Path, written), strict=True))
     try:
         fitted = fit_columns_of(lambda: release.blocks(needed), todo, place=place, threads=threads, tell=_tell(place))
     except MixpipeError as error:
@@ -276,6 +278,7 @@ def write_joint(
         "components": joint_tables.components_frame(fitted.fit, fitted.account.units),
         "selection": fitted.selection.table(),
         "intervals": pd.DataFrame(fitted.intervals),
+        "covariance": tables.covariance_table(fitted.fit),
     }
     for name, frame in written.items():
         if name in paths:
@@ -367,9 +370,10 @@ def write_failed_joint(
     """Write the files of a joint fit without a fit: tables without rows, and a fit.json that says why."""
     import pandas as pd
 
-    for name in ("components", "selection", "intervals"):
+    firsts = dict.fromkeys(("components", "selection", "intervals"), "component") | {"covariance": "parameter"}
+    for name, first in firsts.items():
         if name in paths:
-            tables.write_csv(pd.DataFrame(columns=["component"]), paths[name])
+            tables.write_csv(pd.DataFrame(columns=[first]), paths[name])
     if "members" in paths:
         write_no_rows(paths["members"], plan.key, {f"value_{column}": pa.float64() for column in plan.column.names})
     record_failure(plan, files, error, {}, plan.criterion).write(paths["fit"])

@@ -32,6 +32,7 @@ from mixpipe.results.record import (
 from mixpipe.results.tables import (
     components_table,
     describe_resolution,
+    read_bimodality,
     read_comparison,
     read_fit,
     read_mixture,
@@ -139,6 +140,7 @@ def _entry(
         intervals=records_table(record.intervals),
         curves=curves,
         resolution=describe_resolution(record),
+        bimodality=read_bimodality(record),
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.intervals import of_few_rows
+from mixpipe.model.bimodality import Bimodality
 from mixpipe.report.numbers import missing, significant
 
 if TYPE_CHECKING:
@@ -157,11 +158,14 @@ class ReportEntry(FittedEntry):
         Settings with which the column was read and fitted.
     resolution : str
         The floor of the sigmas and its cause, in words; empty if there is none.
+    bimodality : Bimodality or None
+        Evidence for two populations, if there is a fit with two components.
     """
 
     components: pd.DataFrame
     estimators: pd.DataFrame | None = None
     resolution: str = ""
+    bimodality: Bimodality | None = None
 
     @property
     def lowest_pvalue(self) -> float | None:

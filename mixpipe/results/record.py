@@ -23,7 +23,7 @@ from mixpipe.base.errors import CatalogError
 from mixpipe.base.files import json_text, strict, write_json
 
 # The version of the format: one larger whenever a key is added, is given up or changes its meaning.
-VERSION = 1
+VERSION = 2
 _VERSION_KEY = "record"
 
 FILE = "fit.json"
@@ -212,6 +212,24 @@ class IntervalRow(_Part):
     lower: float | None
     upper: float | None
     preferred: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BimodalityRecord(_Part):
+    """Evidence for two populations; see `mixpipe.assess.bimodality.Bimodality`."""
+
+    n_selected: int
+    family: str
+    separation: float | None
+    separation_unc: float | None
+    likelihood_ratio: float | None
+    likelihood_ratio_pvalue: float | None
+    n_draws: int
+    dip: float | None
+    dip_pvalue: float | None
+    kurtosis: float | None
+    kurtosis_intrinsic: float | None
+    n_values: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +422,10 @@ class FitRecord(_Record):
         Intervals of the parameters.
     truncated : tuple of (float or None, float or None), or None
         Bounds of the sample; an infinite one is None.
+    covariance : tuple of tuple of float, or None
+        Covariance of the parameters in the order of `FitResult.parameter_names`; None in files of version 1.
+    bimodality : BimodalityRecord or None
+        Evidence for two populations; None without a fit with two components.
     account : Account
         What became of the rows.
     plan : dict
@@ -450,6 +472,8 @@ class FitRecord(_Record):
     intervals: tuple[IntervalRow, ...]
     likelihood_ratio: dict[str, Any] | None
     truncated: tuple[float | None, float | None] | None
+    covariance: tuple[tuple[float | None, ...], ...] | None = None
+    bimodality: BimodalityRecord | None = None
     account: AccountRecord
     plan: dict[str, Any]
     command: str | None

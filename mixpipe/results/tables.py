@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from mixpipe.assess.quality import Quality
 from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import write_file
+from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraint
 from mixpipe.model.mixture import Mixture
@@ -77,6 +78,9 @@ COLUMNS = {
     ),
     "estimators": ("estimator", "component", "weight", "mean", "sigma", "loglik", "seconds"),
     "intervals": ("method", "component", "parameter", "estimate", "level", "lower", "upper", "preferred"),
+    # One column for each parameter follows.
+    "covariance": ("parameter",),
+    "bimodality": tuple(field.name for field in fields(Bimodality)),
 }
 
 # Columns of text in the summary of a comparison.
@@ -135,6 +139,22 @@ def _component_columns(fit: FitResult, unit: str | None, sigma_upper: Array | No
     if mixture.is_constrained:
         columns["constraint"] = np.array([rule.text for rule in mixture.constraints])
     return {name: column.tolist() for name, column in columns.items()}
+
+
+def covariance_table(fit: FitResult) -> pd.DataFrame:
+    """The covariance of all parameters: a column with their names, and one for each of them."""
+    import pandas as pd
+
+    table = pd.DataFrame(fit.covariance, columns=list(fit.parameter_names))
+    table.insert(0, "parameter", list(fit.parameter_names))
+    return table
+
+
+def bimodality_table(found: Bimodality | None) -> pd.DataFrame:
+    """The evidence for two populations as one row; no row without a fit with two components."""
+    import pandas as pd
+
+    return pd.DataFrame([] if found is None else [asdict(found)], columns=list(COLUMNS["bimodality"]))
 
 
 def estimators_table(fits: Iterable[tuple[FitResult, float, float]]) -> pd.DataFrame:
@@ -208,6 +228,7 @@ def make_fit_record(
         error_scale_unc=None if math.isnan(fit.error_scale_unc) else fit.error_scale_unc,
         resolution=ResolutionRecord(**resolution, first_row=first_row or None),
         components=record_components(fit, sigma_upper),
+        covariance=tuple(map(tuple, fit.covariance)),
         selection=tuple(SelectionRow(**row) for row in selection.records()),
         quality=QualityRecord(**asdict(quality), verdict=quality.verdict),
         warnings=fit.warnings,
@@ -291,7 +312,17 @@ def read_fit(record: FitRecord, file: str | Path = FILE) -> FitResult:
         warnings=record.warnings,
         resolution=read_resolution(record),
         effective_rows=_column(components, "effective_rows"),
+        covariance=np.array(record.covariance or np.empty((0, 0)), dtype=np.float64),
     )
+
+
+def read_bimodality(record: FitRecord) -> Bimodality | None:
+    """The evidence for two populations that a record has."""
+    found = record.bimodality
+    if found is None:
+        return None
+    numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in vars(found).items()}
+    return Bimodality(**numbers)
 
 
 def read_resolution(record: FitRecord) -> Resolution:

@@ -125,6 +125,30 @@ def test_a_sigma_on_the_boundary_stays_possible():
     assert (low, high) == (0.0, 0.0)
 
 
+def test_covariance_of_draws_is_that_of_their_parameters():
+    cells = Cells.from_rows(*draw(300))
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    draws = bootstrap(cells, fit, 50, seed=1)
+    parameters = np.hstack([draws.weights, draws.means, draws.sigmas])
+    np.testing.assert_allclose(draws.covariance(), np.cov(parameters.T), rtol=1e-12, atol=1e-17)
+    np.testing.assert_allclose(draws.covariance()[:2].sum(axis=0), 0.0, atol=1e-17)
+    assessed = assess_fit(cells, fit, Effort(bootstrap=50, profile=False)).fit
+    np.testing.assert_array_equal(assessed.covariance, draws.covariance())
+
+
+def test_covariance_of_draws_agrees_with_the_uncertainties_of_shapes_and_at_the_boundary():
+    x = np.concatenate([0.5 * np.linspace(-1, 1, 50), 20.0 + 3.0 * np.linspace(-1, 1, 50)])
+    held = Cells.from_rows(x, 1.0)
+    shaped = Cells.from_rows(draw(200, Mixture([1.0], [0.0], [1.0]))[0])
+    for cells, size, family in ((held, 2, "gaussian"), (shaped, 1, "student_t")):
+        start = mixpipe.fit_mixture(cells, n_components=size, family=family)
+        fit = assess_fit(cells, start, Effort(bootstrap=10, profile=False)).fit
+        unc = fit.uncertainties
+        expected = np.concatenate([unc.weights, unc.means, unc.sigmas, unc.shapes[np.isfinite(fit.mixture.shapes)]])
+        np.testing.assert_array_equal(np.sqrt(np.diag(fit.covariance)), expected)
+    assert np.isnan(assess_fit(held, mixpipe.fit_mixture(held, n_components=2), Effort()).fit.covariance[4]).all()
+
+
 def test_a_fit_with_equal_sigmas_keeps_them_equal():
     cells = Cells.from_rows(*draw(300))
     fit = mixpipe.fit_mixture(cells, n_components=2, equal_sigmas=True)

@@ -20,7 +20,7 @@ from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
 
 N = 30_000
-CSV = ("components.csv", "selection.csv", "intervals.csv")
+CSV = ("components.csv", "selection.csv", "intervals.csv", "covariance.csv", "bimodality.csv")
 
 
 def catalog(n=N, seed=1):
@@ -71,7 +71,7 @@ def ingested(run: Run) -> list[str]:
 
 
 def fitted(run: Run, folder: Path, threads: int = 1) -> Path:
-    names = ("components", "selection", "estimators", "intervals")
+    names = ("components", "selection", "estimators", "intervals", "covariance", "bimodality")
     outputs = {name: str(folder / f"{name}.csv") for name in names}
     outputs |= {"members": str(folder / "members.parquet"), "fit": str(folder / "fit.json")}
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,16 @@ KEYS = {
 }  # fmt: skip
 COMPONENT_KEYS = {"weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary"}
 SELECTION_KEYS = {"n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected"}
-OUTPUTS = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"} | {
+OUTPUTS = {
+    "components.csv",
+    "selection.csv",
+    "estimators.csv",
+    "intervals.csv",
+    "covariance.csv",
+    "bimodality.csv",
+    "members.parquet",
+    "fit.json",
+} | {
     f"{name}.{kind}" for name in ("mixture", "selection", "classes", "quality", "estimators") for kind in ("png", "svg")
 }
 PROGRAM = [sys.executable, "-c", "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; main()"]
@@ -347,6 +356,29 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
     assert saved["options"]["where"] == "m < 10"
 
 
+def test_evidence_for_two_populations(stars, tmp_path):
+    options = (stars, "--value", "m", "--error", "e", "--max-components", 2)
+    document = fit(*options, "--bimodality", "--likelihood-ratio", 5, "--out", tmp_path / "out")
+    assert document.keys() == {*KEYS, "bimodality"}
+    found, (one, two) = document["bimodality"], document["selection"]
+    assert found["likelihood_ratio"] == pytest.approx(2.0 * (two["loglik"] - one["loglik"]))
+    assert found["n_draws"] == 5 and 1 / 6 <= found["likelihood_ratio_pvalue"] <= 1.0
+    assert found["n_values"] == 6 and found["dip"] >= 1 / 12
+    with (tmp_path / "out" / "bimodality.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert row.keys() == found.keys() and float(row["dip"]) == found["dip"]
+    shown = run("fit", *options, "--bimodality").stdout
+    assert "separation (Ashman's D)" in shown and "of 6 observed values" in shown
+    assert "Ashman" not in run("fit", *options).stdout
+
+
+def test_no_evidence_for_two_populations_without_two_components(stars, tmp_path):
+    options = ("--value", "m", "--background", "uniform", "--n-components", 2, "--bimodality")
+    assert fit(stars, *options, "--out", tmp_path / "out")["bimodality"] is None
+    assert "there is no fit with two components and without a background" in run("fit", stars, *options).stdout
+    assert len((tmp_path / "out" / "bimodality.csv").read_text().splitlines()) == 1
+
+
 # -- what the user can mend --
 
 
@@ -356,6 +388,12 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
         ((), "no column to fit, on the command line, expected --value COL, or --bins LOW,HIGH,COUNT"),
         (("--value",), "option '--value' requires an argument, on the command line, expected what"),
         (("--value", "m", "more"), "unexpected extra argument (more), on the command line"),
+        (
+            ("--value", "m", "--n-components", "3", "--bimodality"),
+            "--bimodality with --n-components 3, on the command line, expected a fit with 2 components",
+        ),
+        (("--value", "m", "--max-components", "1", "--bimodality"), "--bimodality with --max-components 1, on"),
+        (("--joint", "m,w", "--bimodality"), "--bimodality beside --joint, on the command line"),
         (("--value", "m", "--eror", "e"), "'--eror', on the command line, expected --error"),
         (("--value", "n"), "no column 'n', in {file}, expected"),
         (("--value", "kind"), "text in 6 of 6 rows, the first is 'a' in row 1, in {file}, expected numbers"),

@@ -75,6 +75,7 @@ def test_tables_and_figures_are_written_and_reproduced(catalog, capsys):
         "components.csv",
         "selection.csv",
         "intervals.csv",
+        "covariance.csv",
         "members.parquet",
         "fit.json",
         "corner.png",

@@ -1,12 +1,14 @@
 """Standard errors: closed forms, the oracle's information matrix, and their coverage."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
 import mixpipe
+from mixpipe.fitting.histogram.fit import fit_histogram
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from tests import reference as ref
@@ -25,8 +27,9 @@ def oracle_scores(x, err, mixture):
     return np.hstack([q / w, q * offset / total, 0.5 * q * (offset**2 / total**2 - 1.0 / total)])
 
 
-def oracle_uncertainties(x, err, mixture, row_weights=None, importance=False):
-    """The inverse information in (w_1 .. w_{M-1}, m, s^2), the last weight being one minus the others.
+def oracle_covariance(x, err, mixture, row_weights=None, importance=False):
+    """Of all weights, means and sigmas, from the inverse information in (w_1 .. w_{M-1}, m, s^2), the last weight being
+    one minus the others.
 
     For weights that do not count rows A^-1 B A^-1, B the sum of the products of the scores with squared weights.
     """
@@ -48,9 +51,13 @@ def oracle_uncertainties(x, err, mixture, row_weights=None, importance=False):
     if importance:
         scores = np.array(row_weights)[:, None] * oracle_scores(x, err, mixture) @ constraint
         inverse = inverse @ scores.T @ scores @ inverse
-    covariance = constraint @ inverse @ constraint.T
-    sd = np.sqrt(np.diag(covariance))
-    return sd[:size], sd[size : 2 * size], sd[2 * size :] / (2.0 * mixture.sigmas)
+    by_sigma = np.concatenate([np.ones(2 * size), 1.0 / (2.0 * mixture.sigmas)])
+    return constraint @ inverse @ constraint.T * np.outer(by_sigma, by_sigma)
+
+
+def oracle_uncertainties(x, err, mixture, row_weights=None, importance=False):
+    """Uncertainties of weights, means and sigmas."""
+    return np.sqrt(np.diag(oracle_covariance(x, err, mixture, row_weights, importance))).reshape(3, -1)
 
 
 @pytest.mark.parametrize("error", [0.0, 0.7])
@@ -93,6 +100,93 @@ def test_uncertainties_are_the_inverse_information_of_the_oracle(truth, kind):
         (fit.uncertainties.weights, fit.uncertainties.means, fit.uncertainties.sigmas), expected, strict=True
     ):
         np.testing.assert_allclose(got, value, rtol=1e-4)
+    # So are the covariances, relative to the uncertainties.
+    covariance = oracle_covariance(x, err, fit.mixture, row_weights.tolist(), kind == "importance")
+    scale = np.concatenate(expected)
+    np.testing.assert_allclose(fit.covariance / np.outer(scale, scale), covariance / np.outer(scale, scale), atol=1e-4)
+
+
+def all_uncertainties(fit):
+    unc = fit.uncertainties
+    shaped = np.isfinite(fit.mixture.shapes)
+    return np.concatenate([unc.weights, unc.means, unc.sigmas, unc.shapes[shaped]])
+
+
+def two_groups(n=300):
+    rng = np.random.default_rng(7)
+    return draw(n, Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7]), rng)
+
+
+FITS = {
+    "one": lambda x, err: mixpipe.fit_mixture(x, err, 1),
+    "two": lambda x, err: mixpipe.fit_mixture(x, err, 2),
+    "importance": lambda x, err: mixpipe.fit_mixture(x, err, 2, weights=1.0 + 0.5 * np.sin(x)),
+    "laplace": lambda x, err: mixpipe.fit_mixture(x, err, 2, family="laplace"),
+    "skewed": lambda x, err: mixpipe.fit_mixture(x, err, 1, family="skew_normal"),
+    "background": lambda x, err: mixpipe.fit_mixture(x, err, 3, background=(-4.0, 8.0)),
+    "limits": lambda x, err: mixpipe.fit_mixture(x, err, 2, limits=np.where(x < -0.5, -1, 0)),
+    "truncated": lambda x, err: mixpipe.fit_mixture(x[x > -1.0], err[x > -1.0], 2, truncated=(-1.0, np.inf)),
+    "moments": lambda x, err: mixpipe.fit_moments(x, err, 2),
+    "histogram": lambda x, err: fit_histogram(x, err, 2),
+    "boundary": lambda x, err: mixpipe.fit_mixture(x, 1.5, 2),
+}
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_covariance_agrees_with_the_uncertainties(kind):
+    """Exactly on the diagonal; it is symmetric and has no negative eigenvalue, and the weights sum to one."""
+    fit = FITS[kind](*two_groups())
+    unc, names = all_uncertainties(fit), fit.parameter_names
+    size = fit.n_components
+    assert fit.covariance.shape == (len(names), len(names))
+    assert names[: 3 * size] == tuple(f"{name}_{j + 1}" for name in ("weight", "mean", "sigma") for j in range(size))
+    assert names[3 * size :] == (("shape_1",) if kind == "skewed" else ())
+    np.testing.assert_array_equal(np.sqrt(np.diag(fit.covariance)), unc)
+    known = np.isfinite(unc)
+    assert known[:size].all() and np.isnan(fit.covariance[~known]).all() and np.isnan(fit.covariance[:, ~known]).all()
+    found = fit.covariance[np.ix_(known, known)]
+    assert np.isfinite(found).all() and np.array_equal(found, found.T)
+    units = np.where(unc[known] > 0.0, unc[known], 1.0)
+    scaled = found / np.outer(units, units)
+    assert np.linalg.eigvalsh(scaled).min() > -1e-9
+    # Rounding of 1 / n_data, which is subtracted.
+    np.testing.assert_allclose((fit.covariance[:size][:, known] / units).sum(axis=0), 0.0, atol=1e-9)
+
+
+def test_what_is_held_has_no_covariance():
+    x, err = two_groups()
+    background = mixpipe.fit_mixture(x, err, 3, background=(-4.0, 8.0))
+    held = background.mixture.families.index("uniform") + 1
+    unknown = np.flatnonzero(np.isnan(np.diag(background.covariance)))
+    assert [background.parameter_names[k] for k in unknown] == [f"mean_{held}", f"sigma_{held}"]
+    equal = mixpipe.fit_mixture(x, err, 2, equal_sigmas=True)
+    # Equal sigmas are one parameter.
+    assert equal.covariance[4] == pytest.approx(equal.covariance[5])
+
+
+def test_both_engines_have_one_covariance():
+    """Bounds far beyond the data say nothing, but the other engine fits."""
+    x, err = two_groups()
+    ours, other = (mixpipe.fit_mixture(x, err, 2, truncated=bounds) for bounds in (None, (-1e6, 1e6)))
+    unc = all_uncertainties(ours)
+    # Both are within 1e-4 standard errors of the maximum.
+    scale = np.outer(unc, unc)
+    np.testing.assert_allclose(other.covariance / scale, ours.covariance / scale, atol=1e-3)
+
+
+def test_covariance_is_in_the_units_of_the_data():
+    x, err = two_groups()
+    fit, scaled = mixpipe.fit_mixture(x, err, 2), mixpipe.fit_mixture(100.0 * x + 7.0, 100.0 * err, 2)
+    factor = np.array([1.0, 1.0, *[100.0] * 4])
+    unc = factor * all_uncertainties(fit)
+    expected = fit.covariance * np.outer(factor, factor)
+    np.testing.assert_allclose(scaled.covariance / np.outer(unc, unc), expected / np.outer(unc, unc), atol=1e-5)
+
+
+def test_a_covariance_of_another_size_is_refused():
+    fit = mixpipe.fit_mixture(*two_groups(50), 2)
+    with pytest.raises(ValueError, match=r"covariance must have shape \(6, 6\), found \(4, 4\)"):
+        replace(fit, covariance=np.zeros((4, 4)))
 
 
 def test_weights_of_separated_components_have_the_binomial_error():

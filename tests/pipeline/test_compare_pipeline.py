@@ -161,6 +161,9 @@ def test_units_are_converted(tmp_path):
     # A fit ends within 1e-3 nats of its maximum, here some 1e-9: 1e-4 of an uncertainty.
     np.testing.assert_allclose(compared.old.mixture.means, compared.new.mixture.means, rtol=1e-5)
     np.testing.assert_allclose(compared.old.uncertainties.sigmas, compared.new.uncertainties.sigmas, rtol=1e-4)
+    spread = np.sqrt(np.diag(compared.new.covariance))
+    ours, theirs = (fit.covariance / np.outer(spread, spread) for fit in (compared.old, compared.new))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
     assert compared.old.loglik == pytest.approx(compared.new.loglik)
     assert compared.rows.n_revised == 0
     assert compared.distance < 1e-4

@@ -13,7 +13,7 @@ from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
 
-NAMES = ("components", "selection", "estimators", "intervals", "members", "fit")
+NAMES = ("components", "selection", "estimators", "intervals", "covariance", "bimodality", "members", "fit")
 
 
 def write_stars(path: Path, seed: int, n: int = 60) -> None:

@@ -22,7 +22,7 @@ from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.reproduce import reproduce_fit
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
-NAMES = ("components", "selection", "estimators", "intervals", "members", "fit")
+NAMES = ("components", "selection", "estimators", "intervals", "covariance", "bimodality", "members", "fit")
 
 
 def column(**settings):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import zlib
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
@@ -293,6 +295,21 @@ def test_intervals_are_side_by_side(tmp_path, entry):
     assert ["Component", "Parameter", "Estimate", "profile, 68 %", "profile, 95 %"] in page.cells
     # Two digits of half the width of the shortest interval, 0.25.
     assert ["1", "mean[Msun]", "1.50", "1.25 to 1.75", "1.00 to –"] in page.cells
+
+
+def test_evidence_for_two_populations_is_a_table(tmp_path, entry):
+    found = Bimodality(
+        n_selected=3, family="gaussian", separation=3.25, separation_unc=0.5, likelihood_ratio=20.5,
+        likelihood_ratio_pvalue=0.01, n_draws=99, dip=0.0625, dip_pvalue=0.25, kurtosis=-0.5,
+        kurtosis_intrinsic=math.nan, n_values=57,
+    )  # fmt: skip
+    page = Page(written(tmp_path, [replace(entry, bimodality=found)]))
+    assert ["separation (Ashman's D)", "3.25 ± 0.50", "", "above 2: clearly separated"] in page.cells
+    assert ["2 ln(likelihood ratio)", "20.5", "≤ 0.01", "two components against one"] in page.cells
+    assert ["dip", "0.0625", "0.25", "of 57 observed values"] in page.cells
+    assert ["kurtosis, errors removed", "–", "", "of the mixture"] in page.cells
+    assert "two components (chosen: 3)" in "".join(page.words)
+    assert "Ashman" not in "".join(Page(written(tmp_path, [entry])).words)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from mixpipe.pipeline.summary import summarise
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import (
     VERSION,
+    BimodalityRecord,
     LaterRecordError,
     RecordError,
     ResolutionRecord,
@@ -52,10 +53,22 @@ START = StartRecord(
 RESOLUTION = ResolutionRecord(
     floor=0.1, cause="grid", grain=0.3, step=0.5, smallest_error=0.01, n_rows=3.0, n_repeated=0.0, first_row="row 8"
 )
+BIMODALITY = BimodalityRecord(
+    n_selected=2, family="gaussian", separation=3.0, separation_unc=None, likelihood_ratio=20.0,
+    likelihood_ratio_pvalue=0.01, n_draws=99, dip=0.1, dip_pvalue=0.001, kurtosis=-1.0, kurtosis_intrinsic=-1.2,
+    n_values=50,
+)  # fmt: skip
+COVARIANCE = ((0.0, 0.0, math.nan), (0.0, 0.01, math.nan), (math.nan, math.nan, math.nan))
 RECORDS = {
     "fit": fit_record(),
     "fit with all that it may have": fit_record(
-        start=START, resolution=RESOLUTION, truncated=(-math.inf, 3.0), options={"value": "m"}, sketch={"n_points": 5}
+        start=START,
+        resolution=RESOLUTION,
+        truncated=(-math.inf, 3.0),
+        options={"value": "m"},
+        sketch={"n_points": 5},
+        covariance=COVARIANCE,
+        bimodality=BIMODALITY,
     ),
     "fit whose start has not won": fit_record(start=StartRecord(release="dr0", won=False)),
     "densities": density_record(),
@@ -108,8 +121,8 @@ def test_keys_and_their_order():
         *("record", "catalog", "release", "column", "status", "n_data", "unit", "estimator", "criterion"),
         *("n_components", "n_params", "loglik", "entropy", "bic", "aic", "icl", "converged", "remaining_gain"),
         *("n_passes", "sigma_floor", "resolution", "components", "selection", "quality", "warnings", "start"),
-        *("sketch", "estimators", "intervals", "likelihood_ratio", "truncated", "account", "plan", "command"),
-        "versions",
+        *("sketch", "estimators", "intervals", "likelihood_ratio", "truncated", "covariance", "bimodality"),
+        *("account", "plan", "command", "versions"),
     ]
     assert list(keys(failed_record().to_json())) == [
         *("record", "catalog", "release", "column", "status", "failure", "unit", "n_data", "n_components"),
@@ -156,6 +169,7 @@ def test_an_old_file_may_lack_what_came_later(tmp_path):
     document = keys(record.to_json())
     del document["record"], document["resolution"], document["status"]
     del document["components"][0]["effective_rows"], document["account"]["weight_kind"]
+    del document["covariance"], document["bimodality"]
     (tmp_path / "fit.json").write_text(json.dumps(document))
     assert load_record(tmp_path / "fit.json") == replace(record, resolution=None)
 
@@ -208,7 +222,10 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 
 
 NEEDED = {
-    "fit": (fit_record(), {"status", "resolution", "options", "record", "start"}),
+    "fit": (
+        fit_record(),
+        {"status", "resolution", "options", "record", "start", "covariance", "bimodality"},
+    ),
     "densities": (density_record(), {"status", "record", "kind", "truncated"}),
     "failed": (
         failed_record(),

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import stat
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +20,7 @@ from mixpipe.base import files
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.results import tables
-from mixpipe.results.record import load_record
+from mixpipe.results.record import BimodalityRecord, load_record
 from tests.records import around
 
 
@@ -158,6 +158,30 @@ def test_components_table_is_the_interface(fitted):
     assert table.unit.tolist() == ["Msun", "Msun"]
 
 
+def test_covariance_table_names_its_rows_and_columns(fitted, tmp_path):
+    tables.write_csv(tables.covariance_table(fitted.fit), tmp_path / "covariance.csv")
+    back = pd.read_csv(tmp_path / "covariance.csv", index_col="parameter")
+    names = ["weight_1", "weight_2", "mean_1", "mean_2", "sigma_1", "sigma_2"]
+    assert back.index.tolist() == back.columns.tolist() == names
+    # The sigma of the first component is at zero.
+    assert fitted.fit.boundary.tolist() == [True, False]
+    np.testing.assert_array_equal(back.to_numpy(), fitted.fit.covariance)
+
+
+def test_bimodality_and_back_through_its_table_and_record(fitted, tmp_path):
+    found = mixpipe.bimodality(fitted.selection, fitted.cells)
+    (row,) = tables.bimodality_table(found).to_dict("records")
+    assert row["separation"] == found.separation and math.isnan(row["likelihood_ratio_pvalue"])
+    none = tables.bimodality_table(None)
+    assert none.columns.tolist() == list(row) and none.empty
+    quality = Quality(0.1, math.nan, 0.2)
+    for known in (found, None):
+        bimodality = None if known is None else BimodalityRecord(**asdict(known))
+        record = tables.make_fit_record(fitted.selection, quality, **around(bimodality=bimodality))
+        record.write(tmp_path / "fit.json")
+        assert repr(tables.read_bimodality(load_record(tmp_path / "fit.json"))) == repr(known)
+
+
 def test_estimators_table_has_a_row_for_each_estimator_and_component(fitted):
     other = Mixture([0.2, 0.3, 0.5], [0.0, 1.0, 2.0], [0.1, 0.2, 0.3])
     moments = SimpleNamespace(estimator="moments", mixture=other, n_components=3)
@@ -197,6 +221,7 @@ def test_fit_and_back_through_its_record(fitted, tmp_path):
     for name in ("loglik", "entropy", "n_data", "n_params", "converged", "estimator", "sigma_floor", "warnings"):
         assert getattr(back, name) == getattr(fit, name)
     assert (back.bic, back.aic, back.icl) == (fit.bic, fit.aic, fit.icl)
+    np.testing.assert_array_equal(back.covariance, fit.covariance)
     assert back.n_passes == fit.n_passes
     assert back.remaining_gain == fit.remaining_gain
     np.testing.assert_array_equal(back.boundary, fit.boundary)

@@ -14,7 +14,16 @@ import yaml
 from tests.campaign import campaign
 
 RELEASES = ("r1", "r2")
-FITTED = ("components.csv", "estimators.csv", "fit.json", "intervals.csv", "members.parquet", "selection.csv")
+FITTED = (
+    "bimodality.csv",
+    "components.csv",
+    "covariance.csv",
+    "estimators.csv",
+    "fit.json",
+    "intervals.csv",
+    "members.parquet",
+    "selection.csv",
+)
 DRAWN = ("classes", "estimators", "mixture", "quality", "selection")
 # Fifty columns are the most that have a job each; of more, ten share one.
 N_FITS = {1: 2, 50: 100, 51: 12}

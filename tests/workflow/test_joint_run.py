@@ -18,6 +18,7 @@ FILES = {
     "components.csv",
     "selection.csv",
     "intervals.csv",
+    "covariance.csv",
     "members.parquet",
     "members.fits",
     "predict.parquet",

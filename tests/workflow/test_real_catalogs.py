@@ -25,7 +25,16 @@ CLUSTERS = "open_clusters/gaia_edr3_members.fits"
 GAIA = {"parallax": ("Plx", "e_Plx"), "pm_ra": ("pmRA", "e_pmRA"), "pm_dec": ("pmDE", "e_pmDE")}
 FEH = "metallicity_spectroscopic"
 LVDB = {"globulars": "gc_harris", "dwarfs": "dwarf_all"}
-TABLES = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"}
+TABLES = {
+    "components.csv",
+    "selection.csv",
+    "estimators.csv",
+    "intervals.csv",
+    "covariance.csv",
+    "bimodality.csv",
+    "members.parquet",
+    "fit.json",
+}
 FIGURES = {
     f"{figure}.{kind}"
     for figure in ("mixture", "selection", "classes", "quality", "estimators")

@@ -25,6 +25,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
+from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.verification import verify_results
 from tests.cluster.slurm import HOUR
 
@@ -175,7 +176,16 @@ def rows(path: Path) -> list[dict]:
 def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
-        names = {"components.csv", "selection.csv", "estimators.csv", "intervals.csv", "members.parquet", "fit.json"}
+        names = {
+            "components.csv",
+            "selection.csv",
+            "estimators.csv",
+            "intervals.csv",
+            "covariance.csv",
+            "bimodality.csv",
+            "members.parquet",
+            "fit.json",
+        }
         names |= {"curves.json"}
         figures = ("mixture", "selection", "classes", "quality", "estimators")
         names |= {f"{figure}.{kind}" for figure in figures for kind in ("png", "svg")}
@@ -652,7 +662,7 @@ def test_fit_of_other_data_than_planned_is_refused(run):
     ingest_release(ingest_plan(run), "columns.parquet")
     write_csv(Path("stars.csv"), **stars(2))
     plan = Run(run.config).fit("stars", "a", "m")
-    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "intervals", "members", "fit")}
+    outputs = {name: f"out/{name}" for name in FIT_FILES}
     with pytest.raises(CatalogError, match=r"1 of 1 files changed after this job was planned, the first is stars\.csv"):
         fit_column(plan, ["columns.parquet"], **outputs)
     assert not Path("out").exists()
@@ -671,7 +681,7 @@ def test_one_component_of_equal_errors_has_the_closed_form(run):
     write_csv(Path("stars.csv"), m=table["m"], e_m=[0.25] * 40)
     run = Run(run.config)
     ingest_release(ingest_plan(run), "columns.parquet")
-    outputs = {name: f"out/{name}" for name in ("components", "selection", "estimators", "intervals", "members", "fit")}
+    outputs = {name: f"out/{name}" for name in FIT_FILES}
     fit_column(run.fit("stars", "a", "m"), ["columns.parquet"], **outputs)
     (row,) = rows(Path("out/components"))
     assert float(row["mean"]) == pytest.approx(np.mean(table["m"]), rel=1e-9)

@@ -14,6 +14,8 @@ run_job(
     selection=snakemake.output.selection,
     estimators=snakemake.output.estimators,
     intervals=snakemake.output.intervals,
+    covariance=snakemake.output.covariance,
+    bimodality=snakemake.output.bimodality,
     members=snakemake.output.members,
     fit=snakemake.output.fit,
 )

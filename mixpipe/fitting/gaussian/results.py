@@ -12,6 +12,7 @@ from mixpipe.fitting.gaussian.em import Ascent
 from mixpipe.fitting.gaussian.likelihood import Likelihood, score_products
 from mixpipe.fitting.gaussian.uncertainty import information_uncertainties
 from mixpipe.fitting.remarks import with_remarks
+from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.criteria import n_params
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import FitResult, Uncertainties
@@ -36,12 +37,13 @@ def result_of(
     boundary = params.variances <= floor * (1.0 + 1e-9)
     entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
     if ascent.hessian is None or equal_sigmas:
-        uncertainties = Uncertainties.unknown(size)
+        uncertainties, covariance = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     else:
         products = ascent.products
         if likelihood.weight_kind == "importance":
             products = score_products(likelihood.squared().component_sums(params), params)
-        uncertainties = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
+        uncertainties, covariance = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
+    uncertainties = Uncertainties(uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order])
     rows, total_var = likelihood.effective_rows(params)
     mixture = likelihood.mixture(params)
     if resolution.floor > 0.0:
@@ -61,9 +63,8 @@ def result_of(
         gradient_max=gradient_max,
         exact=exact,
         boundary=boundary[order],
-        uncertainties=Uncertainties(
-            uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order]
-        ),
+        uncertainties=uncertainties,
+        covariance=parameter_covariance(covariance, order, mixture, uncertainties),
         resolution=resolution,
         effective_rows=rows[order],
         occam=occam_nats(rows, total_var, likelihood.spread, likelihood.n_data)

@@ -18,8 +18,8 @@ def information_uncertainties(
     hessian: Array,
     boundary: NDArray[np.bool_],
     products: Array | None = None,
-) -> Uncertainties:
-    """One-sigma uncertainties from the inverse of the negative Hessian.
+) -> tuple[Uncertainties, Array]:
+    """One-sigma uncertainties, and the covariance that they are from, by the inverse of the negative Hessian.
 
     For weights that do not count rows, the covariance is A^-1 B A^-1, where A is the negative Hessian and B is the sum
     of products of the scores with squared weights (Huber 1967).
@@ -42,10 +42,13 @@ def information_uncertainties(
 
     Returns
     -------
-    Uncertainties
+    uncertainties : Uncertainties
         Uncertainties in the units of the data and in the order of `params`.
+    covariance : ndarray, shape (n_components, 3, n_components, 3)
+        Covariance of (weight, mean, sigma) of each component, likewise; nan for what is held fixed or unknown.
     """
     size = params.n_components
+    unknown = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     free = np.ones((size, 3), dtype=bool)
     free[boundary, 2] = False
     # A component without data has no uncertainties, and does not affect those of the others.
@@ -56,11 +59,11 @@ def information_uncertainties(
     # the direction.
     diagonal = np.diag(information)
     if not (np.all(np.isfinite(information)) and np.all(diagonal > 0.0)):
-        return Uncertainties.unknown(size)
+        return unknown
     units = np.sqrt(diagonal)
     curvature, basis = np.linalg.eigh(information / np.outer(units, units))
     if not curvature[0] > 1e-10:
-        return Uncertainties.unknown(size)
+        return unknown
     covariance = (basis / curvature) @ basis.T / np.outer(units, units)
     if products is not None:
         covariance = covariance @ products[np.ix_(indices, indices)] @ covariance
@@ -68,12 +71,19 @@ def information_uncertainties(
     variances[indices] = np.diag(covariance)
     ln_weight, mean, square = variances.reshape(size, 3).T
     # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
-    if products is None:
-        ln_weight = np.maximum(ln_weight - 1.0 / likelihood.n_data, 0.0)
-    ln_weight = ln_weight if size > 1 else np.zeros(1)
+    held = 1.0 / likelihood.n_data if products is None else 0.0
+    ln_weight = np.maximum(ln_weight - held, 0.0) if size > 1 else np.zeros(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = np.sqrt(square) / (2.0 * np.sqrt(params.variances))
+        by_square = likelihood.scale / (2.0 * np.sqrt(params.variances))
     sigma[boundary] = np.nan
-    return Uncertainties(
+    found = Uncertainties(
         params.weights * np.sqrt(ln_weight), likelihood.scale * np.sqrt(mean), likelihood.scale * sigma
     )
+    full = np.full((3 * size, 3 * size), np.nan)
+    full[np.ix_(indices, indices)] = covariance
+    # That term also adds to the covariance of each pair of ln w. The weight of a single component does not vary.
+    full[::3, ::3] -= held
+    slopes = np.stack([params.weights if size > 1 else np.zeros(1), np.full(size, likelihood.scale), by_square], axis=1)
+    slopes[boundary, 2] = np.nan
+    return found, (full * np.outer(slopes, slopes)).reshape(size, 3, size, 3)

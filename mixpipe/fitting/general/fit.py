@@ -18,6 +18,7 @@ from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import ALL, NO_CONSTRAINTS, Constraints, Slot
+from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
@@ -248,8 +249,10 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
     if likelihood.resolution.floor > 0.0:
         point = replace(point, sigmas=np.where(boundary & ~none, likelihood.resolution.floor, point.sigmas))
+    mixture = point.mixture()
+    uncertainties, covariance = _uncertainties(likelihood, ascent, order)
     fit = FitResult(
-        mixture=point.mixture(),
+        mixture=mixture,
         estimator="em",
         loglik=loglik,
         entropy=likelihood.entropy(point),
@@ -262,7 +265,8 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         n_passes=likelihood.n_passes,
         sigma_floor=likelihood.resolution.floor,
         boundary=boundary[order],
-        uncertainties=_uncertainties(likelihood, ascent, order),
+        uncertainties=uncertainties,
+        covariance=parameter_covariance(covariance, order, mixture, uncertainties),
         warnings=tuple(warnings),
         resolution=likelihood.resolution,
         has_equal_sigmas=all(rule.tie("sigmas") == (ALL, 1.0) for rule in point.constraints),
@@ -310,7 +314,7 @@ def _without_prior(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tupl
     point = ascent.point
     loglik = float(likelihood.counts @ plain.log_rows(point))
     there = ascend_general(plain, point)
-    unc = _uncertainties(likelihood, ascent, np.arange(point.n_components))
+    unc = _uncertainties(likelihood, ascent, np.arange(point.n_components))[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         shifts = [
             np.abs(getattr(there.point, part) - getattr(point, part)) / getattr(unc, part)
@@ -336,9 +340,11 @@ def _about_scale(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Iterat
         )
 
 
-def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]) -> Uncertainties:
-    """One-sigma uncertainties from the inverse of the negative Hessian; nan for parameters that are fixed or at a
-    bound.
+def _uncertainties(
+    likelihood: GeneralLikelihood, ascent: GeneralAscent, order: NDArray[np.intp]
+) -> tuple[Uncertainties, Array]:
+    """One-sigma uncertainties in this order from the inverse of the negative Hessian, and the covariance of (weight,
+    mean, sigma, shape) by component in the order of the ascent; nan for parameters that are fixed or at a bound.
 
     For weights that do not count rows, the covariance is A^-1 B A^-1, where A is the negative Hessian and B is the sum
     of products of the scores with squared weights.
@@ -348,19 +354,30 @@ def _uncertainties(likelihood: GeneralLikelihood, ascent: GeneralAscent, order: 
     weighted = likelihood.weight_kind == "importance"
     covariance = _covariance(likelihood, ascent)
     if covariance is None:
-        return Uncertainties.unknown(size)
+        return Uncertainties.unknown(size), np.full((size, 4, size, 4), np.nan)
     variances = np.diag(covariance)
     result = np.full((4, size), np.nan)
+    full = np.full((len(covariance) + 1,) * 2, np.nan)
+    full[:-1, :-1] = covariance
+    # Where each parameter is in the Hessian, past its end for those that are not, and its change by one unit there.
+    index, slope = np.full((size, 4), len(covariance)), np.full((size, 4), np.nan)
+    # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
+    held = 0.0 if weighted or point.weights_given.any() else 1.0 / likelihood.n_data
     start = 0
     for j, unit in enumerate(likelihood.units(point)):
         component_unc = np.sqrt(variances[start : start + unit.size]) * unit
-        # The term of the Hessian that constrains the sum of the weights adds 1 / n_data to the variance of each ln w.
-        held = 0.0 if weighted or point.weights_given.any() else 1.0 / likelihood.n_data
         result[0, j] = point.weights[j] * math.sqrt(max(component_unc[0] ** 2 - held, 0.0)) if size > 1 else 0.0
         if unit.size > 1:
             result[1, j], result[2, j] = component_unc[1], point.sigmas[j] * component_unc[2]
         if unit.size > 3:
             result[3, j] = component_unc[3] * (point.shapes[j] if point.families[j].log_shape else 1.0)
+        by_log = [point.weights[j] if size > 1 else 0.0, 1.0, point.sigmas[j]]
+        by_log.append(point.shapes[j] if point.families[j].log_shape else 1.0)
+        index[j, : unit.size] = start + np.arange(unit.size)
+        slope[j, : unit.size] = unit * by_log[: unit.size]
         start += unit.size
+    by_component = full[np.ix_(index.ravel(), index.ravel())].reshape(size, 4, size, 4)
+    by_component[:, 0, :, 0] -= held
+    by_component *= slope[:, :, None, None] * slope
     weights, means, sigmas, shapes = result[:, order]
-    return Uncertainties(weights, means, sigmas, shapes)
+    return Uncertainties(weights, means, sigmas, shapes), by_component

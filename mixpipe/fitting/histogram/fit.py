@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.histogram.binning import METHODS, Binned, Sorted, error_groups
 from mixpipe.fitting.histogram.projection import Projection, Solution, bin_integrals, descend
+from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import as_cells, check_count
 from mixpipe.model.mixture import Mixture
@@ -215,14 +217,15 @@ def _minimise(
 
 def _uncertainties(
     problem: Projection, fit: Solution, sigmas: Array, boundary: NDArray[np.bool_], n_data: float
-) -> Array:
-    """One-sigma uncertainties of weights, means and sigmas, one row each.
+) -> tuple[Array, Array]:
+    """One-sigma uncertainties of weights, means and sigmas, one row each, and the covariance of (weight, mean, sigma)
+    by component.
 
     The covariance of the shares is propagated to the parameters as ``A^-1 J' V S V J A^-1`` with ``A = J' V J``, where
     S is the covariance of the shares and V are the weights of the fit.
     """
     size = fit.weights.size
-    unc = np.full((3, size), np.nan)
+    unc, full = np.full((3, size), np.nan), np.full((size, 3, size, 3), np.nan)
     shares, d_mean, d_u = problem.integrals(fit.variables)
     used = np.flatnonzero(fit.weights)
     wide = np.flatnonzero((fit.weights > 0.0) & ~boundary)
@@ -235,10 +238,10 @@ def _uncertainties(
     normal = scaled.T @ scaled
     unit = np.sqrt(np.diag(normal))
     if not np.all(unit > 0.0):
-        return unc
+        return unc, full
     curvature, vectors = np.linalg.eigh(normal / np.outer(unit, unit))
     if curvature[0] < 1e-10:
-        return unc
+        return unc, full
     inverse = (vectors / curvature) @ vectors.T / np.outer(unit, unit)
     influence = inverse @ (scaled * problem.root_precision[:, None]).T
     covariance = influence @ problem.binned.covariance @ influence.T / n_data
@@ -248,7 +251,10 @@ def _uncertainties(
     unc[0, used] = np.sqrt(np.maximum(np.diag(weight_covariance), 0.0))
     unc[1, used] = np.sqrt(variances[first:last])
     unc[2, wide] = np.sqrt(variances[last:])
-    return unc
+    slopes = block_diag(basis, np.eye(used.size), np.eye(wide.size))
+    parts = np.concatenate([3 * used, 3 * used + 1, 3 * wide + 2])
+    full.reshape(3 * size, 3 * size)[np.ix_(parts, parts)] = slopes @ covariance @ slopes.T
+    return unc, full
 
 
 def _result(likelihood: Likelihood, fit: Solution, problem: Projection, floor_var: float, promised: float) -> FitResult:
@@ -263,7 +269,9 @@ def _result(likelihood: Likelihood, fit: Solution, problem: Projection, floor_va
     size, n_data = fit.weights.size, likelihood.n_data
     wanted = n_params(size)
     _, loglik, entropy = likelihood.logpdf(likelihood.scaled(mixture))
-    unc = _uncertainties(problem, fit, sigmas, boundary, n_data)
+    unc, covariance = _uncertainties(problem, fit, sigmas, boundary, n_data)
+    scales = np.array([1.0, likelihood.scale, likelihood.scale])
+    uncertainties = Uncertainties(*(scales[:, None] * unc[:, order]))
     sigma_floor = math.sqrt(floor_var) * likelihood.scale
     warnings = []
     if promised >= _CONVERGED:
@@ -296,6 +304,7 @@ def _result(likelihood: Likelihood, fit: Solution, problem: Projection, floor_va
         n_passes=likelihood.n_passes,
         sigma_floor=sigma_floor,
         boundary=boundary[order],
-        uncertainties=Uncertainties(unc[0][order], likelihood.scale * unc[1][order], likelihood.scale * unc[2][order]),
+        uncertainties=uncertainties,
+        covariance=parameter_covariance(covariance * scales[:, None, None] * scales, order, mixture, uncertainties),
         warnings=tuple(warnings),
     )

@@ -19,10 +19,11 @@ from mixpipe.fitting.moments.matching import Candidate, Found, match_moments, qu
 from mixpipe.fitting.moments.pearson import pairs
 from mixpipe.fitting.moments.statistics import ROUNDING, Moments, Standardised, mixture_moments
 from mixpipe.model.cells import Cells
+from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.criteria import n_params
 from mixpipe.model.inputs import as_cells, check_count, with_unit_of
 from mixpipe.model.mixture import Mixture
-from mixpipe.model.results import FitResult, Uncertainties
+from mixpipe.model.results import Array, FitResult, Uncertainties
 
 # Rounds of estimating the width by which rows are weighted, which need not be accurate.
 _WIDTH_ROUNDS = 4
@@ -245,7 +246,7 @@ def _result(
     mixture = _mixture(scaled, params)
     # Use the order of the components in the mixture, which the rounding of means far from zero may change.
     order = np.lexsort((scaled.scale * np.sqrt(params.variances), scaled.centre + scaled.scale * params.means))
-    uncertainties = _uncertainties(scaled, chosen, equal_sigmas, order)
+    uncertainties, covariance = _uncertainties(scaled, chosen, equal_sigmas, order)
     notes = (*notes, *found.notes, *choice)
     if scaled.sampled and params.n_components > 1 and not np.any(np.isfinite(uncertainties.means)):
         notes += ("the moments do not determine all parameters: no uncertainties",)
@@ -266,23 +267,25 @@ def _result(
         n_passes=1 if judge is None else 1 + judge.likelihood.n_passes,
         boundary=(params.variances == 0.0)[order],
         uncertainties=uncertainties,
+        covariance=parameter_covariance(covariance, order, mixture, uncertainties),
         warnings=notes,
     )
 
 
 def _uncertainties(
     scaled: Standardised, chosen: Candidate, equal_sigmas: bool, order: NDArray[np.int_]
-) -> Uncertainties:
-    """One-sigma uncertainties by the delta method: the estimate is a function of the moments, whose covariance is
-    known.
+) -> tuple[Uncertainties, Array]:
+    """One-sigma uncertainties in this order, and the covariance of (weight, mean, sigma) by component in that of
+    `chosen`, by the delta method: the estimate is a function of the moments, whose covariance is known.
 
     With the derivatives J of the model's moments and the whitening L, a small change of the moments changes the
     parameters by ``pinv(L J) L`` times it. A sigma of zero is held fixed; all uncertainties are nan if the moments do
     not determine the parameters.
     """
     params, size = chosen.params, chosen.params.n_components
+    unknown = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     if not scaled.sampled:
-        return Uncertainties.unknown(size)
+        return unknown
     jacobian = mixture_moments(params.weights, params.means, params.variances, chosen.order)[1]
     # Derivatives by the free parameters: the weights sum to one, and a common width is a single parameter.
     weights = np.vstack([np.eye(size - 1), np.full((1, size - 1), -1.0)])
@@ -293,12 +296,17 @@ def _uncertainties(
     response = whitening @ jacobian.reshape(chosen.order, 3 * size) @ free
     units = np.linalg.norm(response, axis=0)
     if not np.all(units > 0.0) or np.linalg.cond(response / units) > 1.0 / ROUNDING:
-        return Uncertainties.unknown(size)
+        return unknown
     effect = free / units @ np.linalg.pinv(response / units) @ whitening
-    variances = np.diag(effect @ scaled.covariance[: chosen.order, : chosen.order] @ effect.T)
+    covariance = effect @ scaled.covariance[: chosen.order, : chosen.order] @ effect.T
+    variances = np.diag(covariance)
     # Rows that are all alike have no scatter from which an uncertainty could be derived.
     errors = np.sqrt(np.where(variances > 0.0, variances, np.nan)).reshape(3, size)[:, order]
     sigmas = np.sqrt(params.variances[order])
     sigma_errors = np.divide(errors[2], 2.0 * sigmas, out=np.full(size, np.nan), where=sigmas > 0.0)
     weight_errors = np.zeros(1) if size == 1 else errors[0]
-    return Uncertainties(weight_errors, scaled.scale * errors[1], scaled.scale * sigma_errors)
+    with np.errstate(divide="ignore"):
+        by_square = scaled.scale / (2.0 * np.sqrt(params.variances))
+    slopes = np.stack([np.ones(size), np.full(size, scaled.scale), np.where(params.variances > 0.0, by_square, np.nan)])
+    covariance = (covariance * np.outer(slopes, slopes)).reshape(3, size, 3, size).transpose(1, 0, 3, 2)
+    return Uncertainties(weight_errors, scaled.scale * errors[1], scaled.scale * sigma_errors), covariance

@@ -96,8 +96,7 @@ class JointFit(FitResult):
     null_directions: tuple[Array, ...] = ()
     null_limits: tuple[Array, ...] = ()
     n_params_by_rank: int = 0
-    covariance: Array = field(default_factory=lambda: np.empty((0, 0)))
-    parameter_names: tuple[str, ...] = ()
+    parameter_names: tuple[str, ...] = ()  # type: ignore[assignment]
     resolutions: tuple[Resolution, ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     units: tuple[Any, ...] = ()
@@ -107,7 +106,6 @@ class JointFit(FitResult):
             unknown = JointUncertainties.unknown(self.mixture.n_components, self.mixture.n_dims)
             object.__setattr__(self, "uncertainties", unknown)
         super().__post_init__()
-        object.__setattr__(self, "covariance", frozen(self.covariance))
         object.__setattr__(self, "units", tuple(self.units) or (None,) * self.mixture.n_dims)
 
     @property

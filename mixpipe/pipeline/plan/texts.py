@@ -21,11 +21,13 @@ FIT_FILES = {
     "selection": "selection.csv",
     "estimators": "estimators.csv",
     "intervals": "intervals.csv",
+    "covariance": "covariance.csv",
+    "bimodality": "bimodality.csv",
     "members": "members.parquet",
     "fit": "fit.json",
 }
 # What a joint fit leaves.
-JOINT_FILES = {name: file for name, file in FIT_FILES.items() if name != "estimators"}
+JOINT_FILES = {name: file for name, file in FIT_FILES.items() if name not in ("estimators", "bimodality")}
 
 
 def reading_options(settings: CatalogSettings) -> dict[str, Any]:
