@@ -78,11 +78,6 @@ class Problem:
     n_threads: int | None = None
 
     @property
-    def equal_sigmas(self) -> bool:
-        """Whether all components have the same width."""
-        return self.constraints.equal_sigmas
-
-    @property
     def demands(self) -> Demands:
         """The abilities that the problem demands of its engine."""
         background = () if self.background is None else ("uniform",)

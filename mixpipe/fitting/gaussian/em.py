@@ -133,12 +133,12 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
         params, _ = step(likelihood, params, floor)
         if n_steps == check:
             # Computing the remaining gain requires a Hessian, so that it is checked only after 16, 32, 64, ... steps.
-            gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS, False).gain
+            gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS).gain
             check *= 2
             if gain < CONVERGED_GAIN:
                 break
     else:
-        gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS, False).gain
+        gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS).gain
     return Ascent(params, likelihood.sums(params).loglik, gain)
 
 
@@ -151,7 +151,7 @@ class _Step:
     length: float
 
 
-def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float, equal_sigmas: bool) -> _Step:
+def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float) -> _Step:
     """The best step within the trust region; see `mixpipe.fitting.kernels.newton` for its variables."""
     weights, means, variances, gain, length = newton.newton_step(
         deriv.gradient,
@@ -162,7 +162,6 @@ def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float
         params.variances,
         floor,
         radius,
-        equal_sigmas,
     )
     return _Step(Params(np.maximum(weights, WEIGHT_FLOOR), means, variances), gain, length)
 
@@ -172,7 +171,6 @@ def ascend(
     start: Params,
     floor: float,
     *,
-    equal_sigmas: bool = False,
     gain: float = NEGLIGIBLE_GAIN,
     n_em: int = 2,
     max_steps: int = MAX_NEWTON_STEPS,
@@ -189,8 +187,6 @@ def ascend(
         Mixture from which to climb, in scaled units.
     floor : float
         Lower bound on the variances, in scaled units.
-    equal_sigmas : bool
-        Give all components the same width.
     gain : float
         Stop when the predicted gain of a further step is smaller, in nats of total log-likelihood.
     n_em : int
@@ -206,13 +202,11 @@ def ascend(
     params = Params(start.weights, start.means, np.maximum(start.variances, floor))
     for _ in range(n_em):
         params, _ = step_xd(likelihood, params, floor)
-    if equal_sigmas:
-        params = Params(params.weights, params.means, np.full(params.n_components, params.weights @ params.variances))
     deriv = likelihood.derivatives(params, hessian)
     radius = 1.0
     promised = np.inf
     for _ in range(max_steps):
-        step = _newton_step(deriv, params, floor, radius, equal_sigmas)
+        step = _newton_step(deriv, params, floor, radius)
         step = replace(
             step, params=replace(step.params, variances=np.minimum(step.params.variances, likelihood.ceiling))
         )
@@ -236,9 +230,9 @@ def ascend(
         elif radius < 1e-8:
             break
     if radius < 0.5:
-        promised = abs(_newton_step(deriv, params, floor, 1.0, equal_sigmas).gain)
+        promised = abs(_newton_step(deriv, params, floor, 1.0).gain)
     low = (params.variances > floor) & (params.variances - floor < _ALMOST * deriv.total_var)
-    if low.any() and not equal_sigmas:
+    if low.any():
         lowered = replace(params, variances=np.where(low, floor, params.variances))
         at_floor = likelihood.derivatives(lowered, hessian)
         if at_floor.loglik > deriv.loglik - _SAME_HEIGHT:

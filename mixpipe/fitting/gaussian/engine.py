@@ -27,8 +27,8 @@ _RESAMPLED_BASE = 0.5
 class GaussianFits(StreamFits):
     """The fits that a search has found."""
 
-    def __init__(self, found: Found, *, last: int = 0, equal_sigmas: bool = False) -> None:
-        self._found, self._last, self._equal_sigmas = found, last, equal_sigmas
+    def __init__(self, found: Found, *, last: int = 0) -> None:
+        self._found, self._last = found, last
         self.maxima = [(found.likelihood.mixture(ascent.params), ascent.loglik) for ascent in found.ascents[-last:]]
         self.loglik_bound, self.bound_sigma = found.certificate.loglik_bound, found.certificate.bound_sigma
         self.sketch, self.points, self.survey = found.sketch, found.points, found.survey
@@ -38,7 +38,7 @@ class GaussianFits(StreamFits):
         found = self._found
         fits = zip(found.ascents, found.certificate.gradient_max, found.finished, strict=True)
         return [
-            result_of(found.likelihood, ascent, found.floor, self._equal_sigmas, found.resolution, slope, exact)
+            result_of(found.likelihood, ascent, found.floor, found.resolution, slope, exact)
             for ascent, slope, exact in list(fits)[-self._last :]
         ]
 
@@ -55,7 +55,7 @@ class GaussianFits(StreamFits):
         likelihood = RowLikelihood(rows, found.likelihood, found.survey)
         ascent = ascend(likelihood, found.likelihood.scaled(start), found.floor, n_em=0)
         found.likelihood.count_passes(likelihood.n_passes)
-        return result_of(found.likelihood, ascent, found.floor, False, found.resolution)
+        return result_of(found.likelihood, ascent, found.floor, found.resolution)
 
 
 class GaussianEngine:
@@ -85,7 +85,6 @@ class GaussianEngine:
                 cells,
                 Likelihood(cells, problem.n_threads),
                 max_components,
-                equal_sigmas=problem.equal_sigmas,
                 criterion=criterion,
                 certified=last == 0,
                 progress=progress,
@@ -95,12 +94,11 @@ class GaussianEngine:
                 Rows.of(cells, problem.n_threads),
                 cells.resolution.floor if cells.resolution.cause == "given" else None,
                 max_components,
-                equal_sigmas=problem.equal_sigmas,
                 n_last=last,
                 criterion=criterion,
                 progress=progress,
             )
-        return GaussianFits(found, last=last, equal_sigmas=problem.equal_sigmas)
+        return GaussianFits(found, last=last)
 
     def fits_of_rows(
         self,
@@ -125,10 +123,10 @@ class GaussianEngine:
         resolution = problem.cells.resolution
         floor = (resolution.floor / likelihood.scale) ** 2
         if algorithm == "newton":
-            ascent = ascend(likelihood, likelihood.scaled(start), floor, equal_sigmas=problem.equal_sigmas)
+            ascent = ascend(likelihood, likelihood.scaled(start), floor)
         else:
             ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
-        return result_of(likelihood, ascent, floor, problem.equal_sigmas, resolution)
+        return result_of(likelihood, ascent, floor, resolution)
 
     def loglik(self, cells: Cells, mixture: Mixture) -> float:
         """Log-likelihood of a mixture, equal to the last bit to that of the other engine, to compare families."""

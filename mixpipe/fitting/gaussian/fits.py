@@ -128,7 +128,6 @@ def best_fits(
     likelihood: Likelihood,
     max_components: int,
     *,
-    equal_sigmas: bool = False,
     criterion: str = "bic",
     certified: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -143,8 +142,6 @@ def best_fits(
         Likelihood of these cells.
     max_components : int
         Largest number of components.
-    equal_sigmas : bool
-        Give all components one width.
     criterion : str
         Criterion that will choose among the fits.
     certified : bool
@@ -155,7 +152,7 @@ def best_fits(
     floor = (cells.resolution.floor / likelihood.scale) ** 2
     crowds = find_crowds(likelihood.x, likelihood.counts)
     grid = candidates(likelihood, floor, crowds)
-    finder = Search(likelihood, floor, grid, equal_sigmas=equal_sigmas, criterion=criterion, progress=progress)
+    finder = Search(likelihood, floor, grid, criterion=criterion, progress=progress)
     ascents = finder.run(max_components)
     judge = _Judge(likelihood, floor, grid)
     if certified and len(cells) > CERTIFICATE_ROWS:
@@ -173,7 +170,6 @@ def best_fits_of_rows(
     sigma_floor: float | None,
     max_components: int,
     *,
-    equal_sigmas: bool = False,
     criterion: str = "bic",
     n_last: int = 0,
     exact: bool = True,
@@ -190,7 +186,7 @@ def best_fits_of_rows(
         The data.
     sigma_floor : float or None
         Lower bound on the sigmas, in the unit of the data; by default that of a sample of the rows.
-    max_components, equal_sigmas, criterion, progress
+    max_components, criterion, progress
         As in `best_fits`.
     n_last : int
         Number of fits that are wanted, those with most components. If 0, one will be chosen among all fits, which get a
@@ -224,7 +220,6 @@ def best_fits_of_rows(
                 cells,
                 likelihood,
                 max_components,
-                equal_sigmas=equal_sigmas,
                 criterion=criterion,
                 certified=n_last == 0,
                 progress=progress,
@@ -235,7 +230,6 @@ def best_fits_of_rows(
             coarse,
             judge.floor,
             judge.grid,
-            equal_sigmas=equal_sigmas,
             criterion=criterion,
             lean=True,
             progress=progress,
@@ -252,7 +246,7 @@ def best_fits_of_rows(
             # A fit with two equal components is a saddle, from which a climb takes long and gains little; if nothing
             # better is found, the next smaller fit is split on the fine points, too.
             pools = finder.settled[: len(ascents)]
-            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge, floor, base, equal_sigmas), pools))
+            fits = list(pool.map(lambda pool: _on_fine(fine, pool, judge, floor, base), pools))
         on_sketch = list(fits)
         on_rows = [False] * len(fits)
         likelihood = RowLikelihood(rows, fine, survey)
@@ -267,7 +261,7 @@ def best_fits_of_rows(
                 break
             for k in todo:
                 start = _off_floor(fits[k].params, judge.floor, floor)
-                ascent = ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, n_em=0, trusted=_LAST_GAIN)
+                ascent = ascend(likelihood, start, floor, n_em=0, trusted=_LAST_GAIN)
                 ascent = replace(ascent, occam=fits[k].occam)
                 # At a maximum, means are weighted averages of values, so that they lie within the range of the values;
                 # the points are accurate only to 2^-31 of a box.
@@ -350,20 +344,18 @@ def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]
     return [float(value) for value in likelihood.x[order][np.minimum(at, order.size - 1)]]
 
 
-def _on_fine(
-    fine: Likelihood, fits: list[Ascent], judge: _Judge, floor: float, base: float, equal_sigmas: bool
-) -> Ascent:
+def _on_fine(fine: Likelihood, fits: list[Ascent], judge: _Judge, floor: float, base: float) -> Ascent:
     """The best of some fits on coarse points after a climb on the finer points, where nearly equal maxima may swap."""
 
     def climb(start: Params, lowest: float) -> Ascent:
-        ascent = ascend(fine, start, lowest, equal_sigmas=equal_sigmas, n_em=0)
+        ascent = ascend(fine, start, lowest, n_em=0)
         return replace(ascent, occam=fine.occam(ascent.params, ascent.hessian))
 
     best = max((climb(fit.params, judge.floor) for fit in fits), key=lambda ascent: ascent.score)
     lowered = _off_floor(best.params, judge.floor, floor)
     at_floor = lowered.variances < best.params.variances
     # Rows that coincide do so on the points, too, and are as narrow there as the rows allow.
-    if at_floor.any() and not equal_sigmas and np.all(_coinciding(fine, best.params, base)[at_floor]):
+    if at_floor.any() and np.all(_coinciding(fine, best.params, base)[at_floor]):
         best = climb(lowered, floor)
     return best
 

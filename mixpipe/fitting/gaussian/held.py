@@ -48,8 +48,6 @@ class GaussianMaxima:
     """Maxima with one parameter held; see `mixpipe.fitting.contract.HeldMaxima`."""
 
     def __init__(self, cells: Cells, fit: FitResult) -> None:
-        if fit.has_equal_sigmas:
-            raise ValueError("profiles of fits with equal sigmas are not available")
         self.likelihood = Likelihood(cells)
         self.floor = (fit.sigma_floor / self.likelihood.scale) ** 2
         self.fit = ascend(self.likelihood, self.likelihood.scaled(fit.mixture), self.floor, n_em=0)

@@ -40,8 +40,7 @@ class GaussianRefit:
 
     def _climb(self, likelihood: Likelihood, start: Params) -> Ascent:
         floor = (self.fit.sigma_floor / likelihood.scale) ** 2
-        equal_sigmas = self.fit.has_equal_sigmas
-        return ascend(likelihood, start, floor, equal_sigmas=equal_sigmas, gain=RESAMPLED_GAIN, n_em=0)
+        return ascend(likelihood, start, floor, gain=RESAMPLED_GAIN, n_em=0)
 
 
 def _triple(params: Params) -> tuple[Array, Array, Array]:

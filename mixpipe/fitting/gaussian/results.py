@@ -22,7 +22,6 @@ def result_of(
     likelihood: Likelihood,
     ascent: Ascent,
     floor: float,
-    equal_sigmas: bool,
     resolution: Resolution,
     gradient_max: float = math.nan,
     exact: bool = True,
@@ -36,7 +35,7 @@ def result_of(
     )
     boundary = params.variances <= floor * (1.0 + 1e-9)
     entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
-    if ascent.hessian is None or equal_sigmas:
+    if ascent.hessian is None:
         uncertainties, covariance = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     else:
         products = ascent.products
@@ -54,8 +53,7 @@ def result_of(
         loglik=float(ascent.loglik),
         entropy=entropy,
         n_data=likelihood.n_data,
-        n_params=n_params(size, equal_sigmas),
-        has_equal_sigmas=equal_sigmas,
+        n_params=n_params(size),
         converged=ascent.converged,
         remaining_gain=float(ascent.remaining_gain),
         n_passes=likelihood.n_passes,

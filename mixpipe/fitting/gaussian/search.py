@@ -108,8 +108,6 @@ class Search:
         Lower bound on the variances, in scaled units.
     grid : Candidates or None
         Components to insert; by default they are derived from the data.
-    equal_sigmas : bool
-        Give all components the same width.
     criterion : str
         Criterion that will choose among the fits; those that it cannot choose any more may get less effort.
     lean : bool
@@ -124,14 +122,12 @@ class Search:
         floor: float,
         grid: Candidates | None = None,
         *,
-        equal_sigmas: bool = False,
         criterion: str = "bic",
         lean: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
         self.floor = floor
-        self.equal_sigmas = equal_sigmas
         self.criterion = criterion
         self.lean = lean or likelihood.x.size > FULL_SEARCH_ROWS
         self.progress = progress or (lambda n_components: None)
@@ -228,7 +224,7 @@ class Search:
         """Climb from each start, on several threads if a pass takes long enough to be worth it."""
 
         def climb(start: Params) -> Ascent:
-            ascent = ascend(self.likelihood, start, self.floor, equal_sigmas=self.equal_sigmas, **options)
+            ascent = ascend(self.likelihood, start, self.floor, **options)
             return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
 
         if self.likelihood.n_threads == 1 or self.likelihood.x.size < THREADED_CELLS or len(starts) == 1:

@@ -277,7 +277,7 @@ def trust_region(hessian, gradient, radius):
 
 
 @njit(**_KERNEL)
-def newton_step(gradient, hessian, total, weights, means, variances, floor, radius, equal_sigmas):
+def newton_step(gradient, hessian, total, weights, means, variances, floor, radius):
     """The best step within the trust region, with each variance at or above its lower bound.
 
     Parameters
@@ -290,8 +290,6 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
         Lower bound on the variances.
     radius : float
         Largest length of the step, in the variables of this module.
-    equal_sigmas : bool
-        Whether all components have the same variance.
 
     Returns
     -------
@@ -303,18 +301,15 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
         Length of the step.
     """
     size = weights.size
-    # Index of the variable of each parameter of the mixture; a common width is a single variable.
-    n_variables = 2 * size + 1 if equal_sigmas else 3 * size
+    # Index of the variable of each parameter of the mixture.
+    n_variables = 3 * size
     slot = np.empty(3 * size, np.int64)
     unit = np.empty(3 * size)
-    shared_total = total[0]
-    for j in range(size):
-        shared_total = max(shared_total, total[j])
     for j in range(size):
         slot[3 * j] = j
         slot[3 * j + 1] = size + j
-        slot[3 * j + 2] = 2 * size if equal_sigmas else 2 * size + j
-        width = shared_total if equal_sigmas else total[j]
+        slot[3 * j + 2] = 2 * size + j
+        width = total[j]
         unit[3 * j] = 1.0
         unit[3 * j + 1] = math.sqrt(width)
         unit[3 * j + 2] = 2.0 * width
