@@ -147,12 +147,14 @@ def separation(fit: FitResult) -> tuple[float, float]:
         return math.inf, math.nan
     value = math.sqrt(2.0) * abs(float(second - first)) / width
     by_mean = math.copysign(math.sqrt(2.0) / width, second - first)
-    slopes = np.array([-by_mean, by_mean, *(-value * sigmas / width**2)])
+    slopes = np.array([-by_mean, by_mean, *(-value * (sigmas / width) / width)])
     places = [fit.parameter_names.index(name) for name in ("mean_1", "mean_2", "sigma_1", "sigma_2")]
     # What a parameter does not change needs no variance: that of a sigma of zero is unknown.
     used = np.flatnonzero(slopes)
     covariance = fit.covariance[np.ix_(places, places)][np.ix_(used, used)]
-    return value, math.sqrt(max(float(slopes[used] @ covariance @ slopes[used]), 0.0))
+    with np.errstate(invalid="ignore"):
+        variance = float(slopes[used] @ covariance @ slopes[used])
+    return value, math.sqrt(max(variance, 0.0))
 
 
 def dip_test(cells: Cells, seed: int = 1) -> tuple[float, float]:
@@ -192,7 +194,8 @@ def kurtosis(cells: Cells) -> float:
     if not _known(cells):
         return math.nan
     share = cells.weights / cells.weights.sum()
-    squares = (cells.x - share @ cells.x) ** 2
+    offsets = cells.x - share @ cells.x
+    squares = (offsets / _unit(offsets)) ** 2
     return _excess(float(share @ squares), float(share @ squares**2))
 
 
@@ -200,11 +203,18 @@ def intrinsic_kurtosis(mixture: Mixture) -> float:
     """Excess kurtosis of the true values of a Gaussian mixture; nan for other families."""
     if not mixture.is_gaussian:
         return math.nan
-    weights, variances = mixture.weights, mixture.sigmas**2
-    squares = (mixture.means - weights @ mixture.means) ** 2
+    weights = mixture.weights
+    offsets = mixture.means - weights @ mixture.means
+    unit = _unit(np.append(offsets, mixture.sigmas))
+    squares, variances = (offsets / unit) ** 2, (mixture.sigmas / unit) ** 2
     second = weights @ (squares + variances)
     fourth = weights @ (squares**2 + 6.0 * squares * variances + 3.0 * variances**2)
     return _excess(float(second), float(fourth))
+
+
+def _unit(lengths: Array) -> float:
+    """The largest length, in units of which powers neither overflow nor vanish; one if all are zero."""
+    return float(np.max(np.abs(lengths))) or 1.0
 
 
 def _excess(second: float, fourth: float) -> float:

@@ -55,5 +55,7 @@ def agreeing(covariance: Array, uncertainties: Array) -> Array:
     found = 0.5 * (covariance + covariance.T)
     unknown = np.isnan(uncertainties)
     found[unknown, :] = found[:, unknown] = np.nan
-    np.fill_diagonal(found, uncertainties**2)
+    # The square of a value above 1e154 is infinite.
+    with np.errstate(over="ignore"):
+        np.fill_diagonal(found, uncertainties**2)
     return found

@@ -206,6 +206,14 @@ def test_kurtosis_of_a_mixture_in_closed_form():
     assert intrinsic_kurtosis(Mixture([1.0], [3.0], [2.0])) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+def test_kurtosis_does_not_depend_on_the_scale(scale):
+    x, _ = two_groups(50)
+    assert kurtosis(Cells.from_rows(scale * x)) == pytest.approx(kurtosis(Cells.from_rows(x)), rel=1e-9)
+    mixture = Mixture([0.5, 0.5], [-2.0 * scale, 2.0 * scale], [scale, scale])
+    assert intrinsic_kurtosis(mixture) == pytest.approx(-2.0 * 16.0 / 25.0)
+
+
 # ----- all together
 
 

@@ -86,4 +86,6 @@ def information_uncertainties(
     full[::3, ::3] -= held
     slopes = np.stack([params.weights if size > 1 else np.zeros(1), np.full(size, likelihood.scale), by_square], axis=1)
     slopes[boundary, 2] = np.nan
-    return found, (full * np.outer(slopes, slopes)).reshape(size, 3, size, 3)
+    with np.errstate(over="ignore", invalid="ignore"):
+        full *= np.outer(slopes, slopes)
+    return found, full.reshape(size, 3, size, 3)

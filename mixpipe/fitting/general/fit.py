@@ -378,6 +378,7 @@ def _uncertainties(
         start += unit.size
     by_component = full[np.ix_(index.ravel(), index.ravel())].reshape(size, 4, size, 4)
     by_component[:, 0, :, 0] -= held
-    by_component *= slope[:, :, None, None] * slope
+    with np.errstate(over="ignore", invalid="ignore"):
+        by_component *= slope[:, :, None, None] * slope
     weights, means, sigmas, shapes = result[:, order]
     return Uncertainties(weights, means, sigmas, shapes), by_component

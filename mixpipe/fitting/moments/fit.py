@@ -305,8 +305,10 @@ def _uncertainties(
     sigmas = np.sqrt(params.variances[order])
     sigma_errors = np.divide(errors[2], 2.0 * sigmas, out=np.full(size, np.nan), where=sigmas > 0.0)
     weight_errors = np.zeros(1) if size == 1 else errors[0]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         by_square = scaled.scale / (2.0 * np.sqrt(params.variances))
-    slopes = np.stack([np.ones(size), np.full(size, scaled.scale), np.where(params.variances > 0.0, by_square, np.nan)])
-    covariance = (covariance * np.outer(slopes, slopes)).reshape(3, size, 3, size).transpose(1, 0, 3, 2)
-    return Uncertainties(weight_errors, scaled.scale * errors[1], scaled.scale * sigma_errors), covariance
+        by_square[params.variances == 0.0] = np.nan
+        slopes = np.stack([np.ones(size), np.full(size, scaled.scale), by_square])
+        covariance *= np.outer(slopes, slopes)
+    by_component = covariance.reshape(3, size, 3, size).transpose(1, 0, 3, 2)
+    return Uncertainties(weight_errors, scaled.scale * errors[1], scaled.scale * sigma_errors), by_component
