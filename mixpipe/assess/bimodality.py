@@ -106,7 +106,11 @@ def bimodality_of(
     tested : LikelihoodRatio or None
         The test of one component against two, if it is known.
     """
-    pairs = [fit for fit in selection.fits if fit.n_components == 2 and "uniform" not in fit.mixture.families]
+    pairs = [
+        fit
+        for fit in selection.fits
+        if fit.n_components == 2 and not {"uniform", "power_law"} & set(fit.mixture.families)
+    ]
     if not pairs:
         return None
     two = min(pairs, key=selection.judged)

@@ -61,7 +61,7 @@ def _known(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in text.split(","):
         name, sign, value = (piece.strip() for piece in part.partition("="))
-        if not sign or name not in ("family", *_PARTS):
+        if not sign or name not in ("family", "low", "high", *_PARTS):
             raise ConfigError(
                 f"found {text}", "in option --known", "such as mean=0,sigma=0.1, and perhaps family, shape and weight"
             )

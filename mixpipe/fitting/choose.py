@@ -103,7 +103,8 @@ def fit_mixture(
         probabilities; see `mixpipe.model.memberships.as_memberships`. Components with known members are the first of
         the lists of `fixed` and `tied`, in the order of the sorted labels.
     mixed : sequence of str
-        Families among which each component is chosen, by BIC, instead of one `family` of all.
+        Families among which each component is chosen, by BIC, instead of one `family` of all. Of a ``power_law``, which
+        has the range of the values, there is at most one.
     error_scale : float or "fit"
         Factor of all errors. If it is to be fitted, the result has it as `error_scale`.
     prior : mapping or None
@@ -200,7 +201,11 @@ def fit_mixture(
     if start is None:
         if algorithm != "newton":
             raise ValueError(_ALGORITHMS.format(algorithm))
-        return finished(x, cells, engine_for(problem.demands).fits(problem, n_components, last=1).results()[-1])
+        fits = [
+            engine_for(each.demands).fits(each, n_components, last=1).results()[-1]
+            for each in _with_power_law(problem, n_components)
+        ]
+        return finished(x, cells, min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam))
     climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
     return finished(x, cells, climbed)
 
@@ -226,6 +231,24 @@ def _constrained(
         memberships, labels = as_memberships(membership, len(x))
     cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels), sigma_floor)
     return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=cells.labels)
+
+
+def _with_power_law(problem: Problem, most: int) -> list[Problem]:
+    """The problem; if a power law is among its families, without it, and with one over the range of the values."""
+    if "power_law" not in problem.mixed:
+        return [problem]
+    others = tuple(name for name in problem.mixed if name != "power_law")
+    plain = replace(problem, family=others[0] if others else "gaussian", mixed=others)
+    positive = problem.cells.x[(problem.cells.x > 0.0) & (problem.cells.weights > 0.0)]
+    if positive.size < 2 or not positive.min() < positive.max():
+        raise ValueError(
+            "a power law of values that are not positive: expected values > 0, or a known one with a range"
+        )
+    law = as_constraints(known=[{"family": "power_law", "low": positive.min(), "high": positive.max()}])
+    slots = (*problem.constraints.slots, *law.slots)
+    beside = replace(plain, constraints=replace(problem.constraints, slots=slots))
+    room = most - (problem.background is not None) - len(slots)
+    return ([plain] if others else []) + ([beside] if room >= 0 else [])
 
 
 def _prior_rows(prior: Mapping[str, float] | None) -> float:
@@ -389,10 +412,11 @@ def choose_n_components(
         kinds.append((mixed[0], tuple(dict.fromkeys(mixed))))
     for (family, pool), beside in product(kinds, backgrounds):
         problem = Problem(cells, family, beside, constraints, pool, fits_scale, _prior_rows(prior), n_threads)
-        family_fits = engine_for(problem.demands).fits(problem, max_components, criterion=criterion, progress=progress)
-        fits += family_fits.results()
-        if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
-            certified = family_fits
+        for each in _with_power_law(problem, max_components):
+            family_fits = engine_for(each.demands).fits(each, max_components, criterion=criterion, progress=progress)
+            fits += family_fits.results()
+            if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
+                certified = family_fits
     selection = select(fits, certified, criterion, max_components)
     if start is not None:
         mixture = as_start(start, cells)

@@ -171,7 +171,7 @@ def as_constraints(
         None or nan for those that are not tied.
     known : sequence of mapping
         Components known from elsewhere: ``family``, ``mean``, ``sigma``, ``shape`` and ``weight``, each of which may be
-        left out or None where it is to be fitted.
+        left out or None where it is to be fitted; for ``uniform`` and ``power_law``, ``low`` and ``high``.
     equal_sigmas : bool
         Give all components the same width.
     labels : sequence of str
@@ -251,12 +251,18 @@ def _at(numbers: list[float], index: int) -> float:
 
 
 def _known(number: int, entry: Mapping[str, Any]) -> Slot:
-    names = ("family", "mean", "sigma", "shape", "weight")
+    names = ("family", "mean", "sigma", "shape", "weight", "low", "high")
     for name in entry:
         if name not in names:
             raise ValueError(f"known component {number}: unknown key {name!r}, expected one of {', '.join(names)}")
     values: dict[str, Any] = {name: float(entry[name]) for name in names[1:] if entry.get(name) is not None}
     family = str(entry.get("family") or "gaussian")
+    if "low" in values or "high" in values:
+        low, high = values.pop("low", math.nan), values.pop("high", math.nan)
+        if not low < high or {"mean", "sigma"} & values.keys():
+            raise ValueError(f"known component {number}: expected low < high, and then neither mean nor sigma")
+        # A range is stated by the mean and standard deviation of the uniform density on it.
+        values["mean"], values["sigma"] = 0.5 * (low + high), 0.5 * (high - low) / math.sqrt(3.0)
     return Slot(family, Constraint(**values, label=family))
 
 

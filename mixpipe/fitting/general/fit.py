@@ -19,13 +19,13 @@ from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import ALL, NO_CONSTRAINTS, Constraints, Slot
 from mixpipe.model.covariance import parameter_covariance
-from mixpipe.model.families import FAMILIES
+from mixpipe.model.families import FAMILIES, RANGED
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
 
-# Families that users can request. A uniform component is a background, whose range is given separately.
-NAMES = tuple(name for name in FAMILIES if name != "uniform")
+# Families that users can request. Others have a range, which is given separately.
+NAMES = tuple(name for name in FAMILIES if name not in RANGED)
 # Width that the sketch resolves, as a fraction of the range of the central 80 % of the values, and width of its boxes
 # in total widths.
 _SKETCH = (1 / 64, 0.5)
@@ -141,8 +141,11 @@ def completed(
         not sum to one.
     """
     for slot in constraints.slots:
-        if slot.family == "uniform" and not (slot.constraint.is_given("means") and slot.constraint.is_given("sigmas")):
-            raise ValueError("a known uniform component needs a mean and a sigma, its half width / sqrt(3)")
+        given = slot.constraint
+        if slot.family in RANGED and not (given.is_given("means") and given.is_given("sigmas")):
+            raise ValueError(f"a known component of family {slot.family} without a range: expected low and high")
+        if slot.family == "power_law" and not given.mean > math.sqrt(3.0) * given.sigma > 0.0:
+            raise ValueError("a power law needs a range of positive values: expected 0 < low < high")
     weights = [slot.constraint.weight for slot in constraints.slots if slot.constraint.is_given("weights")]
     alone = bool(weights) and len(weights) == len(constraints.slots) and background is None
     if alone and not math.isclose(sum(weights), 1.0, abs_tol=1e-9):

@@ -488,6 +488,8 @@ class GeneralLikelihood:
             second[1, 2] = second[2, 1] = slopes.mean_width * unit[1]
             return _Component(value, first, second)
         step = _STEP * unit[1:]
+        # What is given does not vary, and at the ends of a given range there are no derivatives.
+        axes = [a for a in range(n) if not point.constraints[index].is_given(PARTS[a + 1])]
 
         def at(*signs: tuple[int, int]) -> Array:
             change = np.zeros(n)
@@ -495,12 +497,13 @@ class GeneralLikelihood:
                 change[axis] += sign * step[axis]
             return self.component(self.moved(point, index, change), index, rows, inside=inside)
 
-        sides = [(at((a, 1)), at((a, -1))) for a in range(n)]
-        for a, (up, down) in enumerate(sides):
+        sides = {a: (at((a, 1)), at((a, -1))) for a in axes}
+        first[1:] = 0.0
+        for a, (up, down) in sides.items():
             first[a + 1] = (up - down) / (2.0 * _STEP)
             second[a + 1, a + 1] = (up - 2.0 * value + down) / _STEP**2
-        for a in range(n):
-            for b in range(a):
+        for a in axes:
+            for b in axes[: axes.index(a)]:
                 # The mixed difference is computed from two corners and the four sides.
                 both = at((a, 1), (b, 1)) + at((a, -1), (b, -1))
                 mixed = (both - sum(sides[a]) - sum(sides[b]) + 2.0 * value) / (2.0 * _STEP**2)
@@ -657,6 +660,9 @@ class GeneralLikelihood:
                 slopes.append(slope)
                 continue
             for a in range(1, unit.size):
+                if point.constraints[j].is_given(PARTS[a]):
+                    slope[a] = 0.0
+                    continue
                 change = np.zeros(unit.size - 1)
                 change[a - 1] = _STEP * unit[a]
                 side = self.component(self.moved(point, j, change), j, rows, inside=inside)

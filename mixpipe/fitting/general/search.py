@@ -17,7 +17,7 @@ from mixpipe.fitting.general.seeds import gaussian_seeds
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.model.constraints import FREE, NO_CONSTRAINTS, Constraint, Constraints
-from mixpipe.model.families import FAMILIES, Family
+from mixpipe.model.families import FAMILIES, RANGED, Family
 
 # Predicted gain of a step (nats) below which an ascent ends, and below which a climb ends while the best start is
 # sought.
@@ -523,8 +523,13 @@ def never_falling(
         if kept and ascent.score < kept[-1].score:
             last = kept[-1]
             movable = [
-                not fixed and not constraint.is_given("weights") and constraint.tie("weights") is None
-                for fixed, constraint in zip(last.point.fixed, last.point.constraints, strict=True)
+                not fixed
+                and family.name not in RANGED
+                and not constraint.is_given("weights")
+                and constraint.tie("weights") is None
+                for family, fixed, constraint in zip(
+                    last.point.families, last.point.fixed, last.point.constraints, strict=True
+                )
             ]
             heaviest = int(np.argmax(np.where(movable, last.point.weights, -1.0)))
             if movable[heaviest]:

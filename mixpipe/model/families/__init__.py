@@ -2,7 +2,7 @@
 
 Every function of a family has the same signature, ``(x, err, mean, sigma, shape)``. `mean` and `sigma` are the mean and
 the standard deviation of the component's true values; for ``student_t``, whose standard deviation may be infinite, they
-are its location and its scale.
+are its location and its scale, and for ``uniform`` and ``power_law`` they stand for the range.
 
 ========== ==================================================== =========================
 name       true values                                          `shape`
@@ -14,6 +14,7 @@ laplace    both sides fall with a scale of sigma / sqrt(2)
 exponential from mean - sigma up, falling with a scale of sigma
 skew_normal Azzalini's, of that mean and standard deviation     skewness parameter alpha
 lognormal  positive
+power_law  between mean -+ sqrt(3) sigma, as uniform; positive  index: density ~ z^-index
 ========== ==================================================== =========================
 
 Examples
@@ -36,12 +37,16 @@ from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
 from mixpipe.model.families.laplace import LAPLACE
 from mixpipe.model.families.lognormal import LOGNORMAL
+from mixpipe.model.families.power_law import POWER_LAW
 from mixpipe.model.families.skew_normal import SKEW_NORMAL
 from mixpipe.model.families.student_t import STUDENT_T
 from mixpipe.model.families.uniform import UNIFORM
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL)
+    family.name: family
+    for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL, POWER_LAW)
 }
+# Families whose mean and sigma stand for their range, which is given.
+RANGED = ("uniform", "power_law")
 
-__all__ = ["FAMILIES", "Family", "log_between"]
+__all__ = ["FAMILIES", "RANGED", "Family", "log_between"]
