@@ -110,7 +110,7 @@ def fit_family(
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        positive = any(each.positive for each in used)
+        positive = any(each.positive or each.name == "power_law" for each in used)
         sketch = _by_octaves(cells) if positive else cells.sketched(base, fineness, within=True)
         if len(sketch) < 0.7 * len(cells):
             points = GeneralLikelihood(
