@@ -95,7 +95,8 @@ def bimodality_of(
     Parameters
     ----------
     selection : Selection
-        The fits.
+        The fits. Where something is given of the components or shared by them, the likelihood ratio is that of the
+        selection, if it has a fit with one component.
     cells : Cells
         The data.
     sample : Cells or None
@@ -116,9 +117,11 @@ def bimodality_of(
     two = min(pairs, key=selection.judged)
     family = two.mixture.families[0]
     one = next((fit for fit in selection.fits if fit.mixture.families == (family,)), None)
-    if one is None and sample is None:
+    # One component is no special case of two of which something else is known.
+    free = not two.mixture.is_constrained
+    if one is None and sample is None and free:
         one = fit_mixture(cells, n_components=1, family=family, n_threads=n_threads)
-    if tested is None and n_draws:
+    if tested is None and n_draws and free:
         tested = likelihood_ratio_test(cells, 1, family=family, n_draws=n_draws, seed=seed, n_threads=n_threads)
     values = cells if sample is None else sample
     dip, dip_pvalue = dip_test(values, seed)
@@ -153,7 +156,9 @@ def separation(fit: FitResult) -> tuple[float, float]:
     by_mean = math.copysign(math.sqrt(2.0) / width, second - first)
     slopes = np.array([-by_mean, by_mean, *(-value * (sigmas / width) / width)])
     places = [fit.parameter_names.index(name) for name in ("mean_1", "mean_2", "sigma_1", "sigma_2")]
-    # What a parameter does not change needs no variance: that of a sigma of zero is unknown.
+    # What is given has no variance. That of a sigma of zero is unknown, but not needed.
+    parts = [("means", 0), ("means", 1), ("sigmas", 0), ("sigmas", 1)]
+    slopes[[mixture.constraints[j].is_given(part) for part, j in parts]] = 0.0
     used = np.flatnonzero(slopes)
     covariance = fit.covariance[np.ix_(places, places)][np.ix_(used, used)]
     with np.errstate(invalid="ignore"):

@@ -272,20 +272,18 @@ class Mixture:
         array([0.5, 0.5])
         """
         given, known = self._with_finite_errors(x, err)
-        if memberships is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                log_joint = np.log(self.responsibilities(given, known, limits)) + np.log(
-                    memberships[:, [rule.members for rule in self.constraints]]
-                )
-            return _normalised(log_joint)
         if limits is None:
-            return _normalised(self._log_joint(given, known))
-        values, errors, kinds = np.broadcast_arrays(given, known, limits)
-        log_joint = np.empty((*values.shape, self.n_components))
-        for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
-            of_kind = kinds == kind
-            if of_kind.any():
-                log_joint[of_kind] = function(values[of_kind], errors[of_kind])
+            log_joint = self._log_joint(given, known)
+        else:
+            values, errors, kinds = np.broadcast_arrays(given, known, limits)
+            log_joint = np.empty((*values.shape, self.n_components))
+            for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
+                of_kind = kinds == kind
+                if of_kind.any():
+                    log_joint[of_kind] = function(values[of_kind], errors[of_kind])
+        if memberships is not None:
+            with np.errstate(divide="ignore"):
+                log_joint = log_joint + np.log(memberships[:, [rule.members for rule in self.constraints]])
         return _normalised(log_joint)
 
     def _with_finite_errors(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
