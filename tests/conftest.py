@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import mixpipe.base.blas  # noqa: F401  # isort: skip  (before NumPy: threads of BLAS delay small matrices)
+import compileall
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +42,45 @@ LONG = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# The same of campaigns.
+LONG_CAMPAIGNS = (
+    "faults",
+    "resampling",
+    "joint_comparison",
+    "real_catalogs",
+    "benchmarks",
+    "hostile",
+    "family_search",
+    "verify",
+    "ownership",
+    "gallery",
+    "readme",
+    "init",
+    "machines",
+    "packaging",
+    "manual",
+    "comparison",
+    "far_rows",
+    "browser",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package to bytecode once, for the many processes of the tests and for copies of the checkout.
+
+    They would all compile it again where bytecode is not to be written, and otherwise write it while others copy it.
+    """
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(ROOT / "mixpipe", quiet=1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """End with the long modules, the shortest last: by then kernels are compiled, for copies of the code, too.
 
     A module goes to one process, which makes once what its tests share.
     """
-    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    long = LONG_CAMPAIGNS if config.option.markexpr == "campaign" else LONG
+    order = {f"test_{name}": place for place, name in enumerate(long)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))
 
 

@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mixpipe
 from mixpipe.sklearn import MeasurementScaler, MixtureEstimator
+from tests.campaign import campaign
 
 
 class OfFirstColumn(MixtureEstimator):
@@ -24,13 +25,26 @@ class OfFirstColumn(MixtureEstimator):
         return super()._measured(table[:, :1], err)
 
 
-@parametrize_with_checks(
+CONVENTIONS = parametrize_with_checks(
     [
         MixtureEstimator(2, n_threads=1),
         MixtureEstimator(max_components=2, structure="diagonal", n_threads=1),
         OfFirstColumn(2, n_threads=1),
         OfFirstColumn(max_components=3, n_threads=1),
     ]
+)
+
+
+def is_long(estimator, check) -> bool:
+    """Whether a check fits ten columns, several times; see `test_joint_weights_are_repetitions`."""
+    name = "check_sample_weight_equivalence_on_dense_data"
+    return check.func.__name__ == name and not isinstance(estimator, OfFirstColumn)
+
+
+@pytest.mark.parametrize(
+    CONVENTIONS.args[0],
+    [pytest.param(*case, marks=campaign) if is_long(*case) else case for case in CONVENTIONS.args[1]],
+    **CONVENTIONS.kwargs,
 )
 def test_conventions_of_scikit_learn(estimator, check):
     check(estimator)
@@ -86,6 +100,18 @@ def test_weights_are_repetitions(data):
     # Fits end within 1e-3 nats of the maximum, normally 1e-9: that is some 1e-5 uncertainties.
     assert weighted.means_ == pytest.approx(repeated.means_, abs=1e-4)
     assert weighted.sigmas_ == pytest.approx(repeated.sigmas_, abs=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"n_components": 2}, {"max_components": 2, "structure": "diagonal"}])
+def test_joint_weights_are_repetitions(options):
+    rng = np.random.default_rng(7)
+    X = np.vstack([rng.normal(0, 1, (40, 2)), rng.normal([6, 3], 0.5, (30, 2))])
+    repeats = np.arange(len(X)) % 3
+    weighted = MixtureEstimator(**options).fit(X, sample_weight=repeats)
+    repeated = MixtureEstimator(**options).fit(np.repeat(X, repeats, axis=0))
+    # As for one column.
+    assert weighted.means_ == pytest.approx(repeated.means_, abs=1e-4)
+    assert weighted.covariances_ == pytest.approx(repeated.covariances_, abs=1e-4)
 
 
 def test_sample(data):

@@ -30,6 +30,7 @@ MIN_ROWS = 2.9
 _PARAMS = 3
 # Components narrower than this many times the grain count as hardly wider than it.
 NEAR_GRAIN = 3.0
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 def count_effective(first: Array, second: Array) -> Array:
@@ -60,6 +61,8 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> f
     16.118096
     """
     few = rows < MIN_ROWS
+    if not few.any():
+        return 0.0
     price = _PARAMS * 0.5 * math.log(max(n_data, 1.0))
     return float(np.sum(np.maximum(_log_ratio(spread, total_var[few]), 0.0) + price))
 
@@ -84,5 +87,4 @@ def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, 
 
 
 def _log_ratio(spread: float, total_var: Array) -> Array:
-    tiny = np.finfo(np.float64).tiny
-    return np.asarray(np.log(max(spread, tiny)) - np.log(np.maximum(total_var, tiny)))
+    return np.asarray(np.log(max(spread, _TINY)) - np.log(np.maximum(total_var, _TINY)))

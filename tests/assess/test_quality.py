@@ -14,7 +14,7 @@ from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_campaign_pairs
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])
@@ -192,8 +192,9 @@ def test_statistics_with_limits_follow_the_definition():
     assert assess(TRUTH, cells).ks == pytest.approx(np.abs(np.mean(below, axis=0) - t).max(), abs=2e-5)
 
 
-@pytest.mark.parametrize("n", [120, pytest.param(6000, marks=campaign)])
-@pytest.mark.parametrize("how", ["one depth", "many depths"])
+@pytest.mark.parametrize(
+    ("how", "n"), mostly_campaign_pairs(["one depth", "many depths"], [120, 6000], [("many depths", 120)])
+)
 def test_pvalues_with_limits_are_uniform(how, n):
     p_values = []
     for seed in range(40):

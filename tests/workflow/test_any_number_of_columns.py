@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from tests.campaign import campaign
+from tests.workflow.forks import run_forked
 
 RELEASES = ("r1", "r2")
 FITTED = (
@@ -74,17 +74,10 @@ class Wide:
         (folder / "mine.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", PLAN, "--snakefile", str(self.root / "workflow/Snakefile")]
+        options = ["--snakefile", str(self.root / "workflow/Snakefile"), "--cores", "2", "--configfile", "mine.yaml"]
         kept = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
-        return subprocess.run(
-            [*command, "--cores", "2", "--configfile", "mine.yaml", "--dry-run", *arguments],
-            cwd=self.folder,
-            env={**kept, "PYTHONPATH": str(self.root)},
-            text=True,
-            capture_output=True,
-            timeout=300,
-            check=False,
-        )
+        environment = {**kept, "PYTHONPATH": str(self.root)}
+        return run_forked([*options, "--dry-run", *arguments], self.folder, environment, PLAN)
 
     def plan(self, *arguments: str) -> list[Planned]:
         """The jobs that would be done; those that only ask for others are none."""

@@ -300,7 +300,7 @@ def configure(project: Project, **keys) -> None:
 def test_two_working_folders_do_not_share_results_at_once(tmp_path):
     first, second = two_projects(tmp_path)
     (first.faults / "fit.wait").touch()
-    run = first.start("default", "--cores", "1")
+    run = first.start("default", "--cores", "1", "--until", "fit")
     first.wait_until_said("fitting", run)
     other = second.start("default", "--cores", "1")
     assert other.wait(HOUR) == 2
@@ -351,7 +351,7 @@ class TestMistakes:
 
     def test_faults_that_may_pass_are_tried_again(self, project):
         (project.faults / "ingest.fail").touch()
-        project.finish(project.start("default", "--cores", "1", "--retries", "2"))
+        project.finish(project.start("default", "--cores", "1", "--retries", "2", "--until", "ingest"))
         assert project.said().count(": reading survey dr1") == 2
 
     def test_a_log_of_an_earlier_run_says_nothing_of_this_one(self, project):

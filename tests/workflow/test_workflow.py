@@ -28,6 +28,7 @@ from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.verification import verify_results
 from tests.cluster.slurm import HOUR
+from tests.workflow.forks import run_forked
 
 CONFIG = {
     "catalogs": {
@@ -87,9 +88,12 @@ class Project:
 
     def snakemake(self, *arguments: str, snakefile: str = "checkout/workflow/Snakefile") -> subprocess.CompletedProcess:
         profile = ["--workflow-profile", "checkout/workflow/profiles/test"]
-        command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *profile, *arguments]
+        options = ["--snakefile", snakefile, *profile, *arguments]
         environment = {**os.environ, "PYTHONPATH": str(self.folder / "checkout")}
         environment.pop("SNAKEMAKE_PROFILE", None)
+        if "--dry-run" in arguments:
+            return run_forked(options, self.folder, environment)
+        command = [sys.executable, "-m", "snakemake", *options]
         return subprocess.run(
             command, cwd=self.folder, env=environment, text=True, capture_output=True, timeout=HOUR, check=False
         )

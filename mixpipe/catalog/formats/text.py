@@ -7,20 +7,25 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import pandas as pd
 from astropy.table import Table
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_column, as_text, is_number, is_unit, unit_text
 from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
+from mixpipe.catalog.formats.plain import read_plain
 from mixpipe.catalog.source import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A line with ten thousand columns has about 100 kB.
 _LONGEST_LINE = 1 << 24
+# Files up to this size, in bytes, take less time to read line by line than pandas takes to import.
+_SMALL = 1 << 18
 
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "comma": ","}
 # Delimiters in the order in which they are tried on the header line; a blank stands for any white space.
@@ -75,6 +80,10 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
     layout = _layout(source)
     wanted = source.choose(layout.names, names)
     indices = [layout.names.index(name) for name in wanted]
+    plain = _plain(source, layout, indices, rows)
+    if plain is not None:
+        yield _table(wanted, plain, [layout.unit(index) for index in indices])
+        return
     # An additional field after the last name receives surplus cells.
     surplus = len(layout.names)
     frames = _parse(source, layout, [*indices, surplus], rows, {})
@@ -88,13 +97,23 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             first[texts] = next(_parse(source, layout, texts, rows, types))[texts]
         frames = iter([first])
     for frame in frames:
-        yield Table(
-            [
-                as_column(name, _masked(frame[i], types[i], source), layout.unit(i))
-                for name, i in zip(wanted, indices, strict=True)
-            ],
-            copy=False,
-        )
+        arrays = [_masked(frame[index], types[index], source) for index in indices]
+        yield _table(wanted, arrays, [layout.unit(index) for index in indices])
+
+
+def _table(names: Sequence[str], arrays: Sequence[np.ma.MaskedArray], units: Sequence[str | None]) -> Table:
+    return Table([as_column(*column) for column in zip(names, arrays, units, strict=True)], copy=False)
+
+
+def _plain(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> list[np.ma.MaskedArray] | None:
+    """The columns of a small table of plain numbers; None for any other, which pandas has to read."""
+    is_small = not source.is_gzipped() and source.path.stat().st_size <= _SMALL
+    respelled = source.decimal == "," or any(isinstance(word, str) for word in source.missing)
+    if not is_small or respelled or not layout.delimiter.isascii():
+        return None
+    with source.open() as stream:
+        columns = read_plain(_rows(stream, source, layout), layout.delimiter, len(layout.names), indices)
+    return columns if columns and len(columns[0]) <= rows else None
 
 
 def _parse(
@@ -109,6 +128,8 @@ def _parse(
     # are surplus whatever they contain.
     missing = {str(index): [] if types.get(index) in ("str", "spelled") else words for index in indices}
     missing |= {str(len(layout.names)): [""]}
+    import pandas as pd
+
     with source.open() as stream:
         frames = pd.read_csv(
             io.BufferedReader(_Lines(itertools.chain([header], _rows(stream, source, layout)))),

@@ -151,7 +151,7 @@ class _Step:
     length: float
 
 
-def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float) -> _Step:
+def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float, ceiling: float = np.inf) -> _Step:
     """The best step within the trust region; see `mixpipe.fitting.kernels.newton` for its variables."""
     weights, means, variances, gain, length = newton.newton_step(
         deriv.gradient,
@@ -163,7 +163,7 @@ def _newton_step(deriv: Derivatives, params: Params, floor: float, radius: float
         floor,
         radius,
     )
-    return _Step(Params(np.maximum(weights, WEIGHT_FLOOR), means, variances), gain, length)
+    return _Step(Params(np.maximum(weights, WEIGHT_FLOOR), means, np.minimum(variances, ceiling)), gain, length)
 
 
 def ascend(
@@ -206,10 +206,7 @@ def ascend(
     radius = 1.0
     promised = np.inf
     for _ in range(max_steps):
-        step = _newton_step(deriv, params, floor, radius)
-        step = replace(
-            step, params=replace(step.params, variances=np.minimum(step.params.variances, likelihood.ceiling))
-        )
+        step = _newton_step(deriv, params, floor, radius, likelihood.ceiling)
         # A face of the bounds on which nothing is gained is inconclusive; try again in a smaller region.
         promised = step.gain if step.gain >= 0.0 else np.inf
         # A small radius hides the remaining gain, so that the prediction counts only if the region does not limit the

@@ -271,6 +271,12 @@ class Likelihood:
 
     def logpdf(self, params: Params) -> tuple[Array, float, float]:
         """ln p of each scaled value, the log-likelihood, and the entropy of the responsibilities."""
+        logp, entropy = self._log_densities(params)
+        loglik = float((self.counts * logp).sum()) + self.log_jacobian
+        return logp, loglik, float((self.counts * entropy).sum())
+
+    def _log_densities(self, params: Params) -> tuple[Array, Array]:
+        """One pass: ln p of each scaled value, and the entropy of its responsibilities."""
         logp, entropy = np.empty_like(self.x), np.empty_like(self.x)
         self._run(
             lambda first, last: passes.logpdf_pass(
@@ -280,8 +286,7 @@ class Likelihood:
             self.x.size * params.n_components,
         )
         self.count_passes()
-        loglik = float((self.counts * logp).sum()) + self.log_jacobian
-        return logp, loglik, float((self.counts * entropy).sum())
+        return logp, entropy
 
     @cached_property
     def squares(self) -> Array:
@@ -302,8 +307,9 @@ class Likelihood:
 
     def effective_rows(self, params: Params) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
-        logp, _, _ = self.logpdf(params)
-        first, second, shares = np.zeros((3, params.n_components))
+        logp, _ = self._log_densities(params)
+        first, second, shares = np.empty((3, params.n_components))
+        log_weights = np.log(params.weights)
         # Several components at a time, as many as need little memory: what small data cost is the calls.
         step = max(1, _TOGETHER // self.x.size)
         with np.errstate(under="ignore"):
@@ -311,7 +317,7 @@ class Likelihood:
                 part = slice(start, start + step)
                 total = params.variances[part, None] + self.var
                 q = np.exp(
-                    np.log(params.weights[part, None])
+                    log_weights[part, None]
                     - 0.5 * (self.x - params.means[part, None]) ** 2 / total
                     - 0.5 * np.log(2.0 * math.pi * total)
                     - logp
@@ -326,10 +332,10 @@ class Likelihood:
         """Penalty, in nats, on components that rest on few rows; passing the Hessian may save a pass."""
         if hessian is not None and self.weight_kind == "counts":
             # At a maximum the diagonal elements of the ln w are minus the sums of q^2.
-            squares = -np.diag(hessian)[::3]
+            squares = -hessian.diagonal()[::3]
             rows = self.n_data * params.weights
             low, high = (params.variances + self._var_range[k] for k in (0, 1))
-            if np.all(squares > 0.0) and np.all(rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares):
+            if (squares > 0.0).all() and (rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares).all():
                 return 0.0
         return occam_nats(*self.effective_rows(params), self.spread, self.n_data)
 
