@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise
 from mixpipe.model.resolution import rounded_from
 from mixpipe.model.results import Array
 
@@ -100,17 +101,17 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
         return _by_blocks(mixture.cdf, cells)
     low, high = cells.truncated
 
-    def within(x: Array, err: Array) -> Array:
+    def within(x: Array, err: Array | Noise) -> Array:
         below, inside = mixture.share_between(low, x, high, err)
         return np.clip(below / inside, 0.0, 1.0)
 
     return _by_blocks(within, cells)
 
 
-def _by_blocks(function: Callable[[Array, Array], Array], cells: Cells) -> Array:
+def _by_blocks(function: Callable[[Array, Array | Noise], Array], cells: Cells) -> Array:
     """Evaluate a function of values and errors in blocks, since its intermediate arrays have an axis of components."""
     starts = range(0, len(cells), _BLOCK)
-    return np.concatenate([function(cells.x[a : a + _BLOCK], cells.err[a : a + _BLOCK]) for a in starts])
+    return np.concatenate([function(cells.x[a : a + _BLOCK], cells.errors[a : a + _BLOCK]) for a in starts])
 
 
 def assess(mixture: Mixture, cells: Cells) -> Quality:

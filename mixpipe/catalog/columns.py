@@ -26,6 +26,7 @@ from mixpipe.config.settings import ColumnSettings
 
 if TYPE_CHECKING:
     from mixpipe.model.cells import Cells
+    from mixpipe.model.noise import Noise
     from mixpipe.model.resolution import Resolution
 
 # Reasons why a row is not used; a row with several reasons counts under the first of them.
@@ -68,7 +69,7 @@ class ColumnData:
     x : ndarray, shape (n_used,)
         Values.
     err : ndarray, shape (n_used,)
-        One-sigma errors; zero if the column has no errors.
+        One-sigma errors, the mean of both sides if there are two; zero if the column has no errors.
     weights : ndarray, shape (n_used,)
         Row weights; one if there are no weights.
     rows : ndarray of int64, shape (n_used,)
@@ -93,6 +94,10 @@ class ColumnData:
         For each kind of doubt (`mixpipe.catalog.doubts`), which of the used rows raise it.
     suspects : str
         Numbers that may stand for missing ones, with their columns, in words.
+    sides : ndarray, shape (2, n_used), or None
+        Lower and upper errors, where the error model has them.
+    error_dof : float or None
+        Degrees of freedom of the errors, where they are those of Student's t.
     """
 
     name: str
@@ -111,9 +116,11 @@ class ColumnData:
     files: Sequence[Mapping[str, Any]] = ()
     doubtful: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     suspects: str = ""
+    sides: Array | None = None
+    error_dof: float | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges):
+        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges, self.sides):
             if array is not None:
                 array.flags.writeable = False
         object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
@@ -129,12 +136,25 @@ class ColumnData:
             return Cells.from_histogram(self.edges, self.weights, self.err)
         return Cells.from_rows(
             self.x,
-            self.err,
+            self.err if self.sides is None else self.sides,
             self.weights,
             limits=self.limits,
             truncated=self.truncated,
             weight_kind=self.weight_kind,
+            error_model=None if self.error_dof is None else "student_t",
+            error_dof=self.error_dof,
         )
+
+    @property
+    def noise(self) -> Noise | None:
+        """The errors where they are not symmetric Gaussians."""
+        from mixpipe.model.noise import Noise, noise_of
+
+        if self.sides is None and self.error_dof is None:
+            return None
+        given, model = (self.sides, "two_sided") if self.sides is not None else (self.err, "student_t")
+        noise = noise_of(given, self.x.shape, model, self.error_dof)
+        return noise if isinstance(noise, Noise) else None
 
     def first_below(self, err: float) -> int:
         """Index of the first value of positive weight whose error is smaller than this; -1 if there is none."""
@@ -342,9 +362,9 @@ class Account:
 
 
 def combine_errors(upper: Array, lower: Array) -> Array:
-    """Replace asymmetric errors by a symmetric one, the mean of the two.
+    """The symmetric error that stands for a pair where a single number is needed, the mean of the two.
 
-    The likelihood has a single Gaussian per row. The mean preserves the length of the published 68 % interval; the root
+    The mean preserves the length of the published 68 % interval; the root
     mean square and the geometric mean differ from it only to second order in ``(upper - lower) / (upper + lower)``.
 
     >>> combine_errors(np.array([0.3]), np.array([0.1])).tolist()
@@ -364,8 +384,9 @@ def prepare_column(
 ) -> ColumnData:
     """Compute values, errors and weights of the usable rows.
 
-    The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
-    (in the target unit) added in quadrature; transform of value and error. Columns of text are interpreted as numbers
+    The order is: cut; errors to one sigma in the target unit; `error_scale`; `error_floor` (in the target unit) added
+    in quadrature; transform of value and error, for each side of a pair by itself with `error_model` two_sided, and
+    for their mean otherwise. Columns of text are interpreted as numbers
     if every cell that is not missing is a number, or a limit such as ``<0.0017``. An error that is exactly zero is
     allowed; a limit without an error gets the median error of the values.
 
@@ -400,24 +421,30 @@ def prepare_column(
     edges = entry.edges()
     value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
     sigma, weights = entry.sigma(), entry.weights()
+    sides = entry.sides if settings.found_model == "two_sided" else None
     everything = np.ones(len(table), dtype=bool)
     unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
+        sides = None if sides is None else np.where(unknown, 0.0, sides)
     kept = None if where is None else Expression.parse(where).evaluate(table)
     positive = None if settings.transform == "none" or edges is not None else value > 0.0
     empty = None if edges is None else edges[:, 0] >= edges[:, 1]
     with np.errstate(all="ignore"):
-        err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
-        err = np.hypot(err, settings.error_floor) if settings.error_floor else err
+        err = _scaled_error(sigma, settings)
         x, err = _transformed(value, err, settings.transform)
+        if sides is not None:
+            sides = _transformed(value, _scaled_error(sides, settings), settings.transform)[1]
+            err = combine_errors(*sides)
         if edges is not None and settings.transform != "none":
             _check_edges(entry, edges, kept, empty)
             edges = _transformed(edges, np.zeros(2), settings.transform)[0]
             x = edges.mean(axis=1)
         if limits is not None and unknown.any():
             known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
-            err = np.where(unknown, _typical_error(err[known]), err)
+            typical = _typical_error(err[known])
+            err = np.where(unknown, typical, err)
+            sides = None if sides is None else np.where(unknown, typical, sides)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
@@ -463,6 +490,7 @@ def prepare_column(
         x, err, weights, limits = x[used], err[used], weights[used], limits[used]
         doubtful = {kind: rows[used] for kind, rows in doubtful.items()}
         edges = None if edges is None else edges[used]
+        sides = None if sides is None else sides[:, used]
     rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
@@ -486,7 +514,15 @@ def prepare_column(
         files=table.meta.get("files", ()),
         doubtful=doubtful,
         suspects=", ".join(f"{number:g} in {name}" for name, listed in suspects.items() for number in listed),
+        sides=None if sides is None or np.array_equal(*sides) else sides,
+        error_dof=settings.error_dof,
     )
+
+
+def _scaled_error(sigma: Array, settings: ColumnSettings) -> Array:
+    """Errors times their scale, with the floor added in quadrature."""
+    err = sigma if settings.error_scale == 1.0 else settings.error_scale * sigma
+    return np.hypot(err, settings.error_floor) if settings.error_floor else err
 
 
 def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
@@ -611,6 +647,8 @@ class _Entry:
         # Numbers of each column as they are stored.
         self.stored: dict[str, Array] = {}
         self.uneven: NDArray[np.bool_] | None = None
+        # Lower and upper errors, once a pair has been read.
+        self.sides: Array | None = None
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         given = settings.file_unit
@@ -689,6 +727,8 @@ class _Entry:
         bad = ((upper < 0.0) | (lower < 0.0)) & ~np.isnan(upper) & ~np.isnan(lower)
         with np.errstate(invalid="ignore"):  # of two infinite ones with different signs
             self.uneven = np.maximum(upper, lower) > UNEVEN * np.minimum(upper, lower)
+            # A negative factor between the units of file and fit exchanges the sides.
+            self.sides = np.stack([lower, upper] if self.factor > 0.0 else [upper, lower])
             return np.where(bad, -1.0, combine_errors(upper, lower))
 
     def doubtful(self, value: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -195,6 +195,13 @@ def main() -> None:
     type=_Word("sigma|variance|ivar"),
     help="What the errors are. Default: sigma.",
 )
+@click.option(
+    "--error-model",
+    metavar="two_sided|symmetric|student_t",
+    type=_Word("two_sided|symmetric|student_t"),
+    help="How errors are distributed. Default: two_sided for a pair, symmetric otherwise.",
+)
+@click.option("--error-dof", metavar="NU", type=_Number(), help="Degrees of freedom, for --error-model student_t.")
 @click.option("--error-scale", metavar="F", type=_Number(), help="Factor that turns the errors into one sigma.")
 @click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
 @click.option("--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: found.")

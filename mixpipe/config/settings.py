@@ -38,6 +38,8 @@ class ColumnSettings:
     value: str
     error: str | tuple[str, str] | float | None = _default("column", "error")
     error_kind: str = _default("column", "error_kind")
+    error_model: str | None = _default("column", "error_model")
+    error_dof: float | None = _default("column", "error_dof")
     error_scale: float = _default("column", "error_scale")
     error_floor: float = _default("column", "error_floor")
     sigma_floor: float | None = _default("column", "sigma_floor")
@@ -55,6 +57,11 @@ class ColumnSettings:
     background: str | tuple[float, float] | None = _default("column", "background")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
+
+    @property
+    def found_model(self) -> str:
+        """The error model: the one that is set, or the default for these errors."""
+        return self.error_model or ("two_sided" if isinstance(self.error, tuple) and not self.bins else "symmetric")
 
 
 @dataclass(frozen=True)
@@ -404,6 +411,9 @@ def _inner(where: Callable[..., str], outer: str, key: str | None = None) -> str
 
 def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     """Refuse a column of which a joint fit would have to leave something out."""
+    if column.error_model not in (None, "symmetric"):
+        what = f"column {column.name!r} has error_model {column.error_model}, but errors of a joint fit are Gaussian"
+        raise ConfigError(what, where("columns"), "error_model symmetric, or none: the mean of a pair of errors")
     key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
     if key is not None:
         what = f"column {column.name!r} has {key}, which a joint fit does not respect"
@@ -472,6 +482,8 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         keys["error"] = float(error)
     elif error == "none":
         keys["error"] = None
+    keys["error_dof"] = None if keys["error_dof"] is None else float(keys["error_dof"])
+    _check_error_model(keys, where)
     keys["error_scale"], keys["error_floor"] = float(keys["error_scale"]), float(keys["error_floor"])
     keys["sigma_floor"] = None if keys["sigma_floor"] is None else float(keys["sigma_floor"])
     keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
@@ -485,6 +497,22 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
         raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
     return ColumnSettings(name=name, **keys)
+
+
+def _check_error_model(keys: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse an error model that the errors of a column do not have."""
+    model, pair = keys["error_model"], isinstance(keys["error"], tuple)
+    if model == "two_sided" and not pair:
+        raise ConfigError("error_model two_sided without a pair of errors", where("error_model"), "error: [UP, LO]")
+    if model == "student_t" and (pair or keys["error"] is None):
+        what = "error_model student_t with " + ("a pair of errors" if pair else "no errors")
+        raise ConfigError(what, where("error_model"), "one error for each row")
+    if (model == "student_t") != (keys["error_dof"] is not None):
+        what = "error_model student_t without error_dof" if model == "student_t" else "error_dof without student_t"
+        expected = "both: error_model student_t, and error_dof for its degrees of freedom"
+        raise ConfigError(what, where("error_dof" if keys["error_dof"] is not None else "error_model"), expected)
+    if keys["bins"] is not None and model not in (None, "symmetric"):
+        raise ConfigError(f"error_model {model} for a histogram", where("error_model"), "error_model symmetric")
 
 
 def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:

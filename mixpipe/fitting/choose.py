@@ -27,6 +27,8 @@ def fit_mixture(
     *,
     weights: Any = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     family: str = "gaussian",
@@ -47,15 +49,21 @@ def fit_mixture(
     x : array_like, shape (n_data,), or Cells
         Values. For several columns jointly: an array of shape (n_data, n_dims), a pandas.DataFrame, an
         astropy.table.Table or `JointCells`, with nan where a value is missing; the result is a `JointFit`.
-    err : array_like, shape (n_data,), float or None
-        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. For several columns of shape
-        (n_data, n_dims), or columns in the order of those of `x`.
+    err : array_like, shape (n_data,) or (2, n_data), float or None
+        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. Two rows are the lower and the
+        upper errors, as for error bars of Matplotlib. For several columns of shape (n_data, n_dims), or columns in the
+        order of those of `x`.
     n_components : int
         Number of components, M; it has to be given, unless it is that of `start`.
     weights : array_like, shape (n_data,), or None
         Row weights.
     weight_kind : str
         ``counts``, ``importance`` or ``auto``; see `mixpipe.model.cells.Cells.from_rows`.
+    error_model : str or None
+        ``two_sided``, the default for lower and upper errors, ``symmetric``, or ``student_t``; see
+        `mixpipe.model.cells.Cells.from_rows`.
+    error_dof : float or None
+        Degrees of freedom of the errors, for ``student_t`` only.
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
@@ -122,6 +130,8 @@ def fit_mixture(
             family=family,
             algorithm=algorithm,
             equal_sigmas=equal_sigmas,
+            error_model=error_model,
+            error_dof=error_dof,
         )
         from mixpipe.fitting.joint.choose import fit_columns
 
@@ -139,7 +149,8 @@ def fit_mixture(
             n_threads=n_threads,
         )
     _check_single(cov, structure, projections)
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
+    cells = as_cells(x, err, weights, limits, truncated, weight_kind, error_model, error_dof)
+    cells = with_floor(cells, sigma_floor)
     problem = Problem(cells, family, _range_of(background, cells), equal_sigmas, n_threads)
     demands = problem.demands if start is None else Demands.of(cells, start)
     engine = engine_for(demands)
@@ -165,6 +176,8 @@ def choose_n_components(
     *,
     weights: Any = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     families: Sequence[str] = ("gaussian",),
@@ -182,7 +195,9 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
+    x, err, weights, weight_kind, error_model, error_dof, limits, truncated, background
+        As in `fit_mixture`.
+    sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
     families : sequence of str
         Families among which to choose; all components of a mixture are of the same family. The criterion compares all
@@ -221,6 +236,8 @@ def choose_n_components(
             truncated=truncated,
             background=background,
             family=next(iter(families)) if len(families) == 1 else tuple(families),
+            error_model=error_model,
+            error_dof=error_dof,
         )
         from mixpipe.fitting.joint.choose import choose_columns
 
@@ -239,7 +256,8 @@ def choose_n_components(
             progress=progress,
         )
     _check_single(cov, structure, projections)
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind), sigma_floor)
+    cells = as_cells(x, err, weights, limits, truncated, weight_kind, error_model, error_dof)
+    cells = with_floor(cells, sigma_floor)
     fits: list[FitResult] = []
     certified: Fits | None = None
     # Fits without the background show whether it is needed.
@@ -261,6 +279,8 @@ _OF_ONE_COLUMN = {
     "family": "gaussian",
     "algorithm": "newton",
     "equal_sigmas": False,
+    "error_model": None,
+    "error_dof": None,
 }
 
 

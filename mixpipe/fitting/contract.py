@@ -29,15 +29,18 @@ class Demands:
         Distinct families of the components; ``uniform`` is a background.
     values_only : bool
         Whether the data are plain values, without limits, truncation or bins.
+    gaussian_errors : bool
+        Whether the errors are symmetric Gaussians.
     """
 
     families: tuple[str, ...] = ("gaussian",)
     values_only: bool = True
+    gaussian_errors: bool = True
 
     @classmethod
     def of(cls, cells: Cells, mixture: Mixture) -> Demands:
         """The demands of a mixture that describes these cells."""
-        return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values)
+        return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values, cells.noise is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class Problem:
     def demands(self) -> Demands:
         """The abilities that the problem demands of its engine."""
         background = () if self.background is None else ("uniform",)
-        return Demands((self.family, *background), self.cells.are_values)
+        return Demands((self.family, *background), self.cells.are_values, self.cells.noise is None)
 
 
 @dataclass(frozen=True)

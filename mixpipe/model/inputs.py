@@ -21,6 +21,8 @@ def as_cells(
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
 ) -> Cells:
     """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -34,7 +36,8 @@ def as_cells(
         with the same labels in a different order.
     """
     if isinstance(x, Cells):
-        if any(given is not None for given in (err, weights, limits, truncated)) or weight_kind != "auto":
+        others = (err, weights, limits, truncated, error_model, error_dof)
+        if any(given is not None for given in others) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
     for name, given in (("err", err), ("weights", weights)):
@@ -55,6 +58,8 @@ def as_cells(
         limits=limits,
         truncated=truncated,
         weight_kind=weight_kind,
+        error_model=error_model,
+        error_dof=error_dof,
     )
 
 
@@ -98,7 +103,8 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
     if unit is None or unit_of(values) is None or unit_of(values) == unit:
         return cells
     factor = unit_of(values).to(unit)
-    return replace(cells, x=factor * cells.x, err=factor * cells.err)
+    noise = None if cells.noise is None else cells.noise.scaled(factor)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err, noise=noise)
 
 
 def plain(values: Any, unit: Any = None) -> Array:

@@ -21,6 +21,7 @@ from mixpipe.fitting.methods import ESTIMATORS, choose_by
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import TwoSided
 from mixpipe.model.regimes import CHECKED_ROWS
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import concatenated
@@ -299,7 +300,8 @@ def demands(column: ColumnSettings) -> tuple[Demands, ...]:
     limits = (column.limit_flag, column.upper_limit, column.lower_limit)
     values_only = column.bins is None and column.truncated is None and limits == (None, None, None)
     background = () if column.background is None else ("uniform",)
-    return tuple(Demands((family, *background), values_only) for family in column.families)
+    gaussian_errors = column.found_model == "symmetric"
+    return tuple(Demands((family, *background), values_only, gaussian_errors) for family in column.families)
 
 
 def can_stream(column: ColumnSettings) -> bool:
@@ -309,7 +311,7 @@ def can_stream(column: ColumnSettings) -> bool:
 
 def _serve_all(cells: Cells, column: ColumnSettings) -> bool:
     """Whether the estimators beside maximum likelihood serve, too."""
-    return cells.are_values and demands(column) == (Demands(),)
+    return cells.are_values and [replace(each, gaussian_errors=True) for each in demands(column)] == [Demands()]
 
 
 def _first(column: ColumnSettings) -> str:
@@ -320,6 +322,11 @@ def _first(column: ColumnSettings) -> str:
 def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
     start = time.perf_counter()
     fit = ESTIMATORS[name](cells, n_components)
+    if isinstance(cells.noise, TwoSided):
+        fit = fit.with_warning(f"estimator {name} takes the mean of the lower and the upper errors")
+    if cells.noise is not None:
+        # The estimators know symmetric Gaussian errors only; their likelihoods are to be compared.
+        fit = replace(fit, loglik=engine_for(Demands.of(cells, fit.mixture)).loglik(cells, fit.mixture))
     return Estimate(fit, time.perf_counter() - start)
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
+from mixpipe.fitting.general.points import sampled
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
@@ -78,9 +80,12 @@ def fit_family(
         raise ValueError("a background counts as a component: expected at least 2 components")
     smooth = FAMILIES[family].has_edge
     rows = GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
-    slow = FAMILIES[family].by_quadrature
+    slow = by_quadrature(FAMILIES[family], cells.errors)
     points = rows
-    if len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
+    most = QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS
+    if len(cells) > most and cells.noise is not None:
+        points = GeneralLikelihood(sampled(cells, most), smooth=smooth, n_threads=n_threads)
+    elif len(cells) > most:
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0

@@ -36,12 +36,14 @@ from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
 from mixpipe.model.families.laplace import LAPLACE
 from mixpipe.model.families.lognormal import LOGNORMAL
+from mixpipe.model.families.noisy import with_noise
 from mixpipe.model.families.skew_normal import SKEW_NORMAL
 from mixpipe.model.families.student_t import STUDENT_T
 from mixpipe.model.families.uniform import UNIFORM
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL)
+    family.name: with_noise(family)
+    for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL)
 }
 
 __all__ = ["FAMILIES", "Family", "log_between"]
