@@ -52,6 +52,9 @@ _LOOKED_AT = 200_000
 # The error of a decimal logarithm in units of the relative error.
 _PER_DECADE = 1.0 / math.log(10.0)
 
+# Largest lower error under a logarithm, as a fraction of the value.
+_LOWEST_END = 0.99
+
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
 
@@ -385,8 +388,9 @@ def prepare_column(
     """Compute values, errors and weights of the usable rows.
 
     The order is: cut; errors to one sigma in the target unit; `error_scale`; `error_floor` (in the target unit) added
-    in quadrature; transform of value and error, for each side of a pair by itself with `error_model` two_sided, and
-    for their mean otherwise. Columns of text are interpreted as numbers
+    in quadrature; transform of value and error. With `error_model` two_sided each side of a pair is treated by itself,
+    and the transform is that of both ends of the interval; otherwise the mean of both is taken, and the transform is to
+    first order. Columns of text are interpreted as numbers
     if every cell that is not missing is a number, or a limit such as ``<0.0017``. An error that is exactly zero is
     allowed; a limit without an error gets the median error of the values.
 
@@ -433,9 +437,12 @@ def prepare_column(
     with np.errstate(all="ignore"):
         err = _scaled_error(sigma, settings)
         x, err = _transformed(value, err, settings.transform)
-        if sides is not None:
-            sides = _transformed(value, _scaled_error(sides, settings), settings.transform)[1]
+        counted = slice(None) if kept is None else kept
+        if sides is not None and not np.array_equal(sides[0, counted], sides[1, counted], equal_nan=True):
+            sides = _transformed_sides(value, _scaled_error(sides, settings), settings.transform)
             err = combine_errors(*sides)
+        else:
+            sides = None
         if edges is not None and settings.transform != "none":
             _check_edges(entry, edges, kept, empty)
             edges = _transformed(edges, np.zeros(2), settings.transform)[0]
@@ -514,7 +521,7 @@ def prepare_column(
         files=table.meta.get("files", ()),
         doubtful=doubtful,
         suspects=", ".join(f"{number:g} in {name}" for name, listed in suspects.items() for number in listed),
-        sides=None if sides is None or np.array_equal(*sides) else sides,
+        sides=sides,
         error_dof=settings.error_dof,
     )
 
@@ -597,6 +604,19 @@ def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array
     if transform == "log10":
         return np.log10(value), err / value * _PER_DECADE
     return np.log(value), err / value
+
+
+def _transformed_sides(value: Array, sides: Array, transform: str) -> Array:
+    """Lower and upper errors under a transform: the distances to the transformed ends of the interval.
+
+    Those of a multiplicative error are thus equal in the logarithm. A lower end that is not positive has no logarithm,
+    and becomes one hundredth of the value.
+    """
+    if transform == "none":
+        return sides
+    relative = np.minimum(sides[0] / value, _LOWEST_END), sides[1] / value
+    logs = np.stack([-np.log1p(-relative[0]), np.log1p(relative[1])])
+    return logs if transform == "ln" else logs * _PER_DECADE
 
 
 def _to_sigma(error: Array, kind: str) -> Array:
@@ -734,7 +754,8 @@ class _Entry:
     def doubtful(self, value: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Kinds of doubts about the errors of these values, with the rows that raise them."""
         if self.uneven is not None and isinstance(self.settings.error, tuple):
-            yield "uneven_errors", self.uneven
+            if self.settings.found_model == "symmetric":
+                yield "uneven_errors", self.uneven
             upper, lower = (self.stored[name] * self.factor for name in self.settings.error)
             with np.errstate(invalid="ignore"):
                 yield "bounds", (lower < upper) & (lower <= value) & (value <= upper)
