@@ -6,14 +6,18 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
+from astropy import units as u
 from scipy import stats
 from scipy.integrate import quad
 from scipy.special import ndtr
 
+from mixpipe.assess.comparison.influence import Common
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.noisy import gaussian_slopes
+from mixpipe.model.inputs import as_cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import HeavyTailed, Noise, TwoSided, draw_noise, noise_of, with_sides
 
@@ -277,6 +281,25 @@ def test_errors_by_the_name_of_their_model():
 def test_errors_that_no_model_has_are_refused(err, model, dof, words):
     with pytest.raises(ValueError, match=words):
         Cells.from_rows([1.0, 2.0, 3.0], err, error_model=model, error_dof=dof)
+
+
+def test_sides_may_have_units_and_labels():
+    x, lower, upper = [1.0, 2.0] * u.kpc, [100.0, 200.0] * u.pc, [0.3, 0.1] * u.kpc
+    noise = as_cells(x, [lower, upper]).noise
+    np.testing.assert_allclose([noise.lower, noise.upper], [[0.1, 0.2], [0.3, 0.1]], rtol=1e-12)
+    with pytest.raises(ValueError, match="err has no unit"):
+        as_cells(x, [lower, upper.value])
+    table = pd.DataFrame({"x": [1.0, 2.0], "lo": [0.1, 0.2], "up": [0.3, 0.1]})
+    with pytest.raises(ValueError, match="same labels in another order"):
+        as_cells(table["x"], [table["lo"], table["up"][::-1]])
+
+
+def test_a_row_with_another_side_is_revised():
+    x, same = np.array([1.0, 2.0, 3.0]), np.arange(3)
+    old = Cells.from_rows(x, [[0.1, 0.1, 0.1], [0.3, 0.1, 0.3]])
+    new = Cells.from_rows(x, [[0.1, 0.1, 0.3], [0.3, 0.1, 0.1]])
+    assert Common(same, same).revised(old, new).tolist() == [False, False, True]
+    assert Common(same, same).revised(old, Cells.from_rows(x, [0.2, 0.1, 0.2])).tolist() == [True, False, True]
 
 
 def test_cells_keep_their_sides():
