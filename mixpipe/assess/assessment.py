@@ -231,7 +231,7 @@ def _unlike_errors(cells: Cells, fit: FitResult) -> Iterator[str]:
         # Some rows suffice for medians; which ones, their contents say, and not their order.
         scrambled = (rows.x.view(np.int64) * _SCRAMBLE) >> 32 & 0xFFFF
         rows = rows[scrambled < 0x10000 * FINISHED_ROWS // len(rows)]
-    shares = fit.mixture.responsibilities(rows.x, rows.err, rows.limits).T * rows.weights
+    shares = fit.mixture.responsibilities(rows.x, rows.errors, rows.limits).T * rows.weights
     log_err = np.log(rows.err)
     n_rows = np.maximum(shares.sum(axis=1), np.finfo(np.float64).tiny)
     mean = shares @ log_err / n_rows

@@ -12,6 +12,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise, draw_noise
 from mixpipe.model.resolution import rounded
 
 # Largest number of rounds in which values outside the bounds are drawn again.
@@ -32,16 +33,17 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     if like.edges is not None:
         return _draw_bins(mixture, like, rng)
     low, high = like.truncated or (-np.inf, np.inf)
-    err, step = like.err, like.resolution.step
+    err, step = like.errors, like.resolution.step
     distinct = np.unique(like.x) if step > 0.0 else like.x
-    x: Array = np.empty(err.size)
-    waiting = np.arange(err.size)
+    x: Array = np.empty(len(like))
+    waiting = np.arange(len(like))
     for _ in range(_MAX_ROUNDS):
-        if like.truncated is not None and mixture.is_gaussian and like.memberships is None:
+        plain = mixture.is_gaussian and like.memberships is None
+        if like.truncated is not None and plain and not isinstance(err, Noise):
             values = _draw_between(mixture, low, high, err[waiting], rng)
         else:
             priors = None if like.memberships is None else like.memberships[waiting]
-            values = mixture.sample(waiting.size, rng, priors) + err[waiting] * rng.standard_normal(waiting.size)
+            values = mixture.sample(waiting.size, rng, priors) + draw_noise(err[waiting], rng)
         if step > 0.0:
             values = rounded(values, distinct, step)
         inside = (values >= low) & (values <= high)

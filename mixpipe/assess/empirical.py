@@ -21,6 +21,7 @@ from mixpipe.fitting.general.directions import allowed_directions
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point, places
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise, raised
 from mixpipe.model.results import Array, FitResult
 
 # Rows are sorted by error into this many bins to a factor of two, with which the quantiles of the statistics are
@@ -55,7 +56,8 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
 
     Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights, the
     scatter of the rows depends on the squared weights, and errors may be correlated with weights. If rows are limits,
-    or if the sample is the far tail of the fit, the covariance is that of 20,000 simulated rows.
+    errors are not symmetric Gaussians, or the sample is the far tail of the fit, the covariance is that of 20,000
+    simulated rows.
 
     Parameters
     ----------
@@ -78,8 +80,11 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     logits = np.linspace(-_LARGEST_LOGIT, _LARGEST_LOGIT, _N_PROBABILITIES)
     t = expit(logits)
     if any(family.has_edge for family in point.families):
-        cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, cells.resolution.floor))
-    if cells.limits is not None or share_inside(fit.mixture, cells) < _SMALL_SHARE:
+        floor = cells.resolution.floor
+        errors = raised(cells.errors, floor)
+        noise = errors if isinstance(errors, Noise) else None
+        cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, floor), noise=noise)
+    if cells.noise is not None or cells.limits is not None or share_inside(fit.mixture, cells) < _SMALL_SHARE:
         covariance, scatter = _of_simulated_rows(fit.mixture, point, columns, cells, t, rng)
     else:
         covariance, scatter = _of_error_bins(point, columns, cells, logits)
@@ -91,7 +96,7 @@ def share_inside(mixture: Mixture, cells: Cells) -> float:
     if cells.truncated is None:
         return 1.0
     low, high = cells.truncated
-    return float(np.mean(mixture.share_between(low, cells.x, high, cells.err)[1]))
+    return float(np.mean(mixture.share_between(low, cells.x, high, cells.errors)[1]))
 
 
 def _of_error_bins(point: Point, columns: Array, cells: Cells, logits: Array) -> tuple[Array, Array]:
@@ -130,7 +135,8 @@ def _of_simulated_rows(
     The distribution function of a row that lies in an interval rises evenly between the transforms of its ends. What
     the parameters absorb is its regression on the scores of the rows.
     """
-    order = np.lexsort((cells.weights, cells.err, cells.x))
+    sides = [cells.err] if cells.noise is None else list(cells.noise.arrays.values())
+    order = np.lexsort((cells.weights, *sides, cells.x))
     some = cells[order[np.linspace(0, len(cells) - 1, min(len(cells), _MOST_ROWS)).astype(np.int64)]]
     drawn = draw_catalog(mixture, some, rng)
     scores = columns.T @ GeneralLikelihood(drawn).scores(point, slice(None))

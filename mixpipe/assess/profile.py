@@ -120,7 +120,7 @@ def worth_in_rows(cells: Cells, fit: FitResult) -> Array:
     n_rows = np.maximum(mixture.weights * fit.n_data, 0.0)
     worth = n_rows
     if set(mixture.families) == {"gaussian"}:
-        shares = mixture.responsibilities(cells.x, cells.err).T * cells.weights
+        shares = mixture.responsibilities(cells.x, cells.errors).T * cells.weights
         squared = mixture.sigmas**2 + shares @ cells.err**2 / np.maximum(shares.sum(axis=1), np.finfo(np.float64).tiny)
         with np.errstate(divide="ignore", invalid="ignore"):
             worth = squared**2 / (2.0 * (mixture.sigmas * fit.uncertainties.sigmas) ** 2)

@@ -101,7 +101,7 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
 
     below, inside = zip(
         *(
-            mixture.share_between(low, cells.x[part], high, cells.err[part], _priors(cells, part))
+            mixture.share_between(low, cells.x[part], high, cells.errors[part], _priors(cells, part))
             for part in _parts(cells)
         ),
         strict=True,
@@ -112,7 +112,7 @@ def pit(mixture: Mixture, cells: Cells) -> Array:
 def _by_blocks(mixture: Mixture, name: str, cells: Cells) -> Array:
     """A probability of each row, in blocks, since its intermediate arrays have an axis of components."""
     function = getattr(mixture, name)
-    return np.concatenate([function(cells.x[part], cells.err[part], _priors(cells, part)) for part in _parts(cells)])
+    return np.concatenate([function(cells.x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)])
 
 
 def _parts(cells: Cells) -> list[slice]:

@@ -17,6 +17,7 @@ from mixpipe.fitting.engine import engine_for
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import MOST_SIMULATED_ROWS, SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
 from mixpipe.model.results import Array, FitResult
@@ -63,8 +64,9 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
     if single and cells.resolution.n_repeated == 0.0:
         return cells, len(cells)
     flags = np.zeros(len(cells)) if cells.limits is None else cells.limits
+    sides = [cells.err] if cells.noise is None else list(cells.noise.arrays.values())
     _, first, inverse = np.unique(
-        np.stack([cells.x, cells.err, flags], axis=1), axis=0, return_index=True, return_inverse=True
+        np.stack([cells.x, *sides, flags], axis=1), axis=0, return_index=True, return_inverse=True
     )
     times = np.bincount(inverse.ravel(), cells.weights).astype(np.float64)
     merged = cells[first]
@@ -128,7 +130,9 @@ def quality_pvalues(
     True
     """
     families = [FAMILIES[name] for name in fit.mixture.families]
-    most = SIMULATED_ROWS_QUADRATURE if any(family.by_quadrature for family in families) else SIMULATED_ROWS
+    most = (
+        SIMULATED_ROWS_QUADRATURE if any(by_quadrature(family, cells.errors) for family in families) else SIMULATED_ROWS
+    )
     rows, n_rows = _one_by_one(cells, most)
     exact = np.any(cells.err[cells.weights > 0] == 0.0)
     if n_rows > most and exact and any(family.has_edge for family in families):

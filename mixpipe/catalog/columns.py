@@ -26,6 +26,7 @@ from mixpipe.config.settings import ColumnSettings
 
 if TYPE_CHECKING:
     from mixpipe.model.cells import Cells
+    from mixpipe.model.noise import Noise
     from mixpipe.model.resolution import Resolution
 
 # Reasons why a row is not used; a row with several reasons counts under the first of them.
@@ -51,6 +52,9 @@ _LOOKED_AT = 200_000
 # The error of a decimal logarithm in units of the relative error.
 _PER_DECADE = 1.0 / math.log(10.0)
 
+# Largest lower error under a logarithm, as a fraction of the value.
+_LOWEST_END = 0.99
+
 # Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
 
@@ -68,7 +72,7 @@ class ColumnData:
     x : ndarray, shape (n_used,)
         Values.
     err : ndarray, shape (n_used,)
-        One-sigma errors; zero if the column has no errors.
+        One-sigma errors, the mean of both sides if there are two; zero if the column has no errors.
     weights : ndarray, shape (n_used,)
         Row weights; one if there are no weights.
     rows : ndarray of int64, shape (n_used,)
@@ -97,6 +101,10 @@ class ColumnData:
         Names of the components with known members.
     suspects : str
         Numbers that may stand for missing ones, with their columns, in words.
+    sides : ndarray, shape (2, n_used), or None
+        Lower and upper errors, where the error model has them.
+    error_dof : float or None
+        Degrees of freedom of the errors, where they are those of Student's t.
     """
 
     name: str
@@ -115,11 +123,22 @@ class ColumnData:
     files: Sequence[Mapping[str, Any]] = ()
     doubtful: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     suspects: str = ""
+    sides: Array | None = None
+    error_dof: float | None = None
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for array in (self.x, self.err, self.weights, self.rows, self.limits, self.edges, self.memberships):
+        for array in (
+            self.x,
+            self.err,
+            self.weights,
+            self.rows,
+            self.limits,
+            self.edges,
+            self.sides,
+            self.memberships,
+        ):
             if array is not None:
                 array.flags.writeable = False
         object.__setattr__(self, "dropped", MappingProxyType(dict(self.dropped)))
@@ -135,14 +154,33 @@ class ColumnData:
             return Cells.from_histogram(self.edges, self.weights, self.err)
         return Cells.from_rows(
             self.x,
-            self.err,
+            self.err if self.sides is None else self.sides,
             self.weights,
             limits=self.limits,
             truncated=self.truncated,
             weight_kind=self.weight_kind,
             memberships=self.memberships,
             labels=self.labels,
+            error_model=None if self.error_dof is None else "student_t",
+            error_dof=self.error_dof,
         )
+
+    @property
+    def noise(self) -> Noise | None:
+        """The errors where they are not symmetric Gaussians."""
+        from mixpipe.model.noise import Noise, noise_of
+
+        if self.sides is None and self.error_dof is None:
+            return None
+        given, model = (self.sides, "two_sided") if self.sides is not None else (self.err, "student_t")
+        noise = noise_of(given, self.x.shape, model, self.error_dof)
+        return noise if isinstance(noise, Noise) else None
+
+    def with_scaled_errors(self, factor: float) -> ColumnData:
+        """The same rows with all errors multiplied by a factor."""
+        if factor == 1.0:
+            return self
+        return replace(self, err=factor * self.err, sides=None if self.sides is None else factor * self.sides)
 
     def first_below(self, err: float) -> int:
         """Index of the first value of positive weight whose error is smaller than this; -1 if there is none."""
@@ -350,9 +388,9 @@ class Account:
 
 
 def combine_errors(upper: Array, lower: Array) -> Array:
-    """Replace asymmetric errors by a symmetric one, the mean of the two.
+    """The symmetric error that stands for a pair where a single number is needed, the mean of the two.
 
-    The likelihood has a single Gaussian per row. The mean preserves the length of the published 68 % interval; the root
+    The mean preserves the length of the published 68 % interval; the root
     mean square and the geometric mean differ from it only to second order in ``(upper - lower) / (upper + lower)``.
 
     >>> combine_errors(np.array([0.3]), np.array([0.1])).tolist()
@@ -372,8 +410,10 @@ def prepare_column(
 ) -> ColumnData:
     """Compute values, errors and weights of the usable rows.
 
-    The order is: cut; errors to one sigma in the target unit; a pair made symmetric; `error_scale`; `error_floor`
-    (in the target unit) added in quadrature; transform of value and error. Columns of text are interpreted as numbers
+    The order is: cut; errors to one sigma in the target unit; `error_scale`; `error_floor` (in the target unit) added
+    in quadrature; transform of value and error. With `error_model` two_sided each side of a pair is treated by itself,
+    and the transform is that of both ends of the interval; otherwise the mean of both is taken, and the transform is to
+    first order. Columns of text are interpreted as numbers
     if every cell that is not missing is a number, or a limit such as ``<0.0017``. An error that is exactly zero is
     allowed; a limit without an error gets the median error of the values.
 
@@ -408,24 +448,33 @@ def prepare_column(
     edges = entry.edges()
     value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
     sigma, weights = entry.sigma(), entry.weights()
+    sides = entry.sides if settings.found_model == "two_sided" else None
     everything = np.ones(len(table), dtype=bool)
     unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
+        sides = None if sides is None else np.where(unknown, 0.0, sides)
     kept = None if where is None else Expression.parse(where).evaluate(table)
     positive = None if settings.transform == "none" or edges is not None else value > 0.0
     empty = None if edges is None else edges[:, 0] >= edges[:, 1]
     with np.errstate(all="ignore"):
-        err = sigma if settings.error_factor == 1.0 else settings.error_factor * sigma
-        err = np.hypot(err, settings.error_floor) if settings.error_floor else err
+        err = _scaled_error(sigma, settings)
         x, err = _transformed(value, err, settings.transform)
+        counted = slice(None) if kept is None else kept
+        if sides is not None and not np.array_equal(sides[0, counted], sides[1, counted], equal_nan=True):
+            sides = _transformed_sides(value, _scaled_error(sides, settings), settings.transform)
+            err = combine_errors(*sides)
+        else:
+            sides = None
         if edges is not None and settings.transform != "none":
             _check_edges(entry, edges, kept, empty)
             edges = _transformed(edges, np.zeros(2), settings.transform)[0]
             x = edges.mean(axis=1)
         if limits is not None and unknown.any():
             known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
-            err = np.where(unknown, _typical_error(err[known]), err)
+            typical = _typical_error(err[known])
+            err = np.where(unknown, typical, err)
+            sides = None if sides is None else np.where(unknown, typical, sides)
         truncated = _truncation(settings, entry)
         low, high = truncated or (-math.inf, math.inf)
 
@@ -471,6 +520,7 @@ def prepare_column(
         x, err, weights, limits = x[used], err[used], weights[used], limits[used]
         doubtful = {kind: rows[used] for kind, rows in doubtful.items()}
         edges = None if edges is None else edges[used]
+        sides = None if sides is None else sides[:, used]
     rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
@@ -497,7 +547,15 @@ def prepare_column(
         suspects=", ".join(f"{number:g} in {name}" for name, listed in suspects.items() for number in listed),
         memberships=memberships,
         labels=labels,
+        sides=sides,
+        error_dof=settings.error_dof,
     )
+
+
+def _scaled_error(sigma: Array, settings: ColumnSettings) -> Array:
+    """Errors times their scale, with the floor added in quadrature."""
+    err = sigma if settings.error_factor == 1.0 else settings.error_factor * sigma
+    return np.hypot(err, settings.error_floor) if settings.error_floor else err
 
 
 def _check_edges(entry: _Entry, edges: Array, kept: NDArray[np.bool_] | None, empty: NDArray[np.bool_] | None) -> None:
@@ -574,6 +632,19 @@ def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array
     return np.log(value), err / value
 
 
+def _transformed_sides(value: Array, sides: Array, transform: str) -> Array:
+    """Lower and upper errors under a transform: the distances to the transformed ends of the interval.
+
+    Those of a multiplicative error are thus equal in the logarithm. A lower end that is not positive has no logarithm,
+    and becomes one hundredth of the value.
+    """
+    if transform == "none":
+        return sides
+    relative = np.minimum(sides[0] / value, _LOWEST_END), sides[1] / value
+    logs = np.stack([-np.log1p(-relative[0]), np.log1p(relative[1])])
+    return logs if transform == "ln" else logs * _PER_DECADE
+
+
 def _to_sigma(error: Array, kind: str) -> Array:
     """One-sigma errors; an invalid error becomes -1 if it is negative, and infinite if it is unbounded."""
     if kind == "sigma":
@@ -622,6 +693,8 @@ class _Entry:
         # Numbers of each column as they are stored.
         self.stored: dict[str, Array] = {}
         self.uneven: NDArray[np.bool_] | None = None
+        # Lower and upper errors, once a pair has been read.
+        self.sides: Array | None = None
         named = (("catalog", catalog), ("release", release))
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         given = settings.file_unit
@@ -716,12 +789,15 @@ class _Entry:
         bad = ((upper < 0.0) | (lower < 0.0)) & ~np.isnan(upper) & ~np.isnan(lower)
         with np.errstate(invalid="ignore"):  # of two infinite ones with different signs
             self.uneven = np.maximum(upper, lower) > UNEVEN * np.minimum(upper, lower)
+            # A negative factor between the units of file and fit exchanges the sides.
+            self.sides = np.stack([lower, upper] if self.factor > 0.0 else [upper, lower])
             return np.where(bad, -1.0, combine_errors(upper, lower))
 
     def doubtful(self, value: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Kinds of doubts about the errors of these values, with the rows that raise them."""
         if self.uneven is not None and isinstance(self.settings.error, tuple):
-            yield "uneven_errors", self.uneven
+            if self.settings.found_model == "symmetric":
+                yield "uneven_errors", self.uneven
             upper, lower = (self.stored[name] * self.factor for name in self.settings.error)
             with np.errstate(invalid="ignore"):
                 yield "bounds", (lower < upper) & (lower <= value) & (value <= upper)

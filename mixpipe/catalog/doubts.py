@@ -26,7 +26,8 @@ RELATIVE_NAME = re.compile(
 _SAID = {
     "uneven_errors": (
         f"the upper and the lower error differ by more than a factor of {UNEVEN:g}",
-        "their mean stands for both, although the centre of so skewed an error lies half an error off the value",
+        "their mean stands for both, although the centre of so skewed an error lies half an error off the value; "
+        "`error_model` two_sided fits both sides",
     ),
     "large_relative_errors": (
         f"errors are above {100 * RELATIVE:.0f} % of the value",

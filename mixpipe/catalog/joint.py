@@ -309,10 +309,11 @@ def prepare_joint(
         return prepare_column(table, column, where=where, catalog=catalog, release=release)
 
     if settings.covariance is None:
-        columns = [read(column) for column in settings.columns]
+        # Errors of several columns are Gaussian: those of a pair of error columns are the mean of both.
+        columns = [read(replace(column, error_model="symmetric")) for column in settings.columns]
     else:
         # An error of 1 becomes the derivative of what is fitted by what the file has.
-        columns = [read(replace(column, error=1.0)) for column in settings.columns]
+        columns = [read(replace(column, error=1.0, error_model=None)) for column in settings.columns]
     n_rows, n_dims = len(table), len(columns)
     x, err = np.full((2, n_rows, n_dims), np.nan)
     unusable: dict[str, dict[str, int]] = {}

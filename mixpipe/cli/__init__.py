@@ -196,6 +196,13 @@ def main() -> None:
     help="What the errors are. Default: sigma.",
 )
 @click.option(
+    "--error-model",
+    metavar="two_sided|symmetric|student_t",
+    type=_Word("two_sided|symmetric|student_t"),
+    help="How errors are distributed. Default: two_sided for a pair, symmetric otherwise.",
+)
+@click.option("--error-dof", metavar="NU", type=_Number(), help="Degrees of freedom, for --error-model student_t.")
+@click.option(
     "--error-scale",
     metavar="F|fit",
     type=_Number(),

@@ -251,6 +251,8 @@ def describe_error(column: ColumnSettings) -> str:
     words += f" ({column.error_kind})" if error is not None and column.error_kind != "sigma" else ""
     scale = "a fitted factor" if isinstance(column.error_scale, str) else f"{column.error_scale:g}"
     words += f" x {scale}" if error is not None and column.error_scale != 1.0 else ""
+    if error is not None and column.error_model is not None:
+        words += f", {column.error_model}" + (f" with {column.error_dof:g} dof" if column.error_dof else "")
     return words + (f", floor {column.error_floor:g}" if column.error_floor > 0.0 else "")
 
 

@@ -23,6 +23,8 @@ _COLUMN_KEYS = (
     "value",
     "error",
     "error_kind",
+    "error_model",
+    "error_dof",
     "error_scale",
     "error_floor",
     "sigma_floor",

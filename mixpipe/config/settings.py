@@ -39,6 +39,8 @@ class ColumnSettings:
     value: str
     error: str | tuple[str, str] | float | None = _default("column", "error")
     error_kind: str = _default("column", "error_kind")
+    error_model: str | None = _default("column", "error_model")
+    error_dof: float | None = _default("column", "error_dof")
     error_scale: float | str = _default("column", "error_scale")
     error_floor: float = _default("column", "error_floor")
     sigma_floor: float | None = _default("column", "sigma_floor")
@@ -66,6 +68,11 @@ class ColumnSettings:
     def error_factor(self) -> float:
         """Factor of the errors as they are read; 1 if it is fitted."""
         return 1.0 if isinstance(self.error_scale, str) else self.error_scale
+
+    @property
+    def found_model(self) -> str:
+        """The error model: the one that is set, or the default for these errors."""
+        return self.error_model or ("two_sided" if isinstance(self.error, tuple) and not self.bins else "symmetric")
 
 
 @dataclass(frozen=True)
@@ -435,6 +442,9 @@ def _inner(where: Callable[..., str], outer: str, key: str | None = None) -> str
 
 def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     """Refuse a column of which a joint fit would have to leave something out."""
+    if column.error_model not in (None, "symmetric"):
+        what = f"column {column.name!r} has error_model {column.error_model}, but errors of a joint fit are Gaussian"
+        raise ConfigError(what, where("columns"), "error_model symmetric, or none: the mean of a pair of errors")
     key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
     if column.error_scale == "fit":
         raise ConfigError(f"column {column.name!r} has error_scale fit", where("columns"), "a number in a joint fit")
@@ -505,6 +515,8 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         keys["error"] = float(error)
     elif error == "none":
         keys["error"] = None
+    keys["error_dof"] = None if keys["error_dof"] is None else float(keys["error_dof"])
+    _check_error_model(keys, where)
     keys["error_floor"] = float(keys["error_floor"])
     if keys["error_scale"] != "fit":
         keys["error_scale"] = float(keys["error_scale"])
@@ -544,6 +556,22 @@ def _check_components(given: Mapping[str, Any] | None, key: str, where: Callable
 
 def _expected(error: ValueError) -> str:
     return str(error).partition("expected ")[2] or "numbers that a mixture can have"
+
+
+def _check_error_model(keys: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse an error model that the errors of a column do not have."""
+    model, pair = keys["error_model"], isinstance(keys["error"], tuple)
+    if model == "two_sided" and not pair:
+        raise ConfigError("error_model two_sided without a pair of errors", where("error_model"), "error: [UP, LO]")
+    if model == "student_t" and (pair or keys["error"] is None):
+        what = "error_model student_t with " + ("a pair of errors" if pair else "no errors")
+        raise ConfigError(what, where("error_model"), "one error for each row")
+    if (model == "student_t") != (keys["error_dof"] is not None):
+        what = "error_model student_t without error_dof" if model == "student_t" else "error_dof without student_t"
+        expected = "both: error_model student_t, and error_dof for its degrees of freedom"
+        raise ConfigError(what, where("error_dof" if keys["error_dof"] is not None else "error_model"), expected)
+    if keys["bins"] is not None and model not in (None, "symmetric"):
+        raise ConfigError(f"error_model {model} for a histogram", where("error_model"), "error_model symmetric")
 
 
 def _check_alone(given: Mapping[str, Any], where: Callable[[str], str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mixpipe.base.arrays import Array
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
@@ -33,6 +34,8 @@ def fit_mixture(
     *,
     weights: Any = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     family: str = "gaussian",
@@ -60,15 +63,21 @@ def fit_mixture(
     x : array_like, shape (n_data,), or Cells
         Values. For several columns jointly: an array of shape (n_data, n_dims), a pandas.DataFrame, an
         astropy.table.Table or `JointCells`, with nan where a value is missing; the result is a `JointFit`.
-    err : array_like, shape (n_data,), float or None
-        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. For several columns of shape
-        (n_data, n_dims), or columns in the order of those of `x`.
+    err : array_like, shape (n_data,) or (2, n_data), float or None
+        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. Two rows are the lower and the
+        upper errors, as for error bars of Matplotlib. For several columns of shape (n_data, n_dims), or columns in the
+        order of those of `x`.
     n_components : int
         Number of components, M; it has to be given, unless it is that of `start`.
     weights : array_like, shape (n_data,), or None
         Row weights.
     weight_kind : str
         ``counts``, ``importance`` or ``auto``; see `mixpipe.model.cells.Cells.from_rows`.
+    error_model : str or None
+        ``two_sided``, the default for lower and upper errors, ``symmetric``, or ``student_t``; see
+        `mixpipe.model.cells.Cells.from_rows`.
+    error_dof : float or None
+        Degrees of freedom of the errors, for ``student_t`` only.
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
     truncated : tuple of (float, float) or None
@@ -167,6 +176,8 @@ def fit_mixture(
             mixed=mixed,
             error_scale=error_scale,
             prior=prior,
+            error_model=error_model,
+            error_dof=error_dof,
         )
         from mixpipe.fitting.joint.choose import fit_columns
 
@@ -185,7 +196,14 @@ def fit_mixture(
         )
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
-        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+        (x, err, weights, limits, truncated, weight_kind),
+        (error_model, error_dof),
+        sigma_floor,
+        membership,
+        fixed=fixed,
+        tied=tied,
+        known=known,
+        equal_sigmas=equal_sigmas,
     )
     cells, fits_scale = _with_error_scale(cells, error_scale)
     problem = Problem(
@@ -211,26 +229,19 @@ def fit_mixture(
 
 
 def _constrained(
-    x: Any,
-    err: Any,
-    weights: Any,
-    limits: Any,
-    truncated: tuple[float, float] | None,
-    weight_kind: str,
+    data: tuple[Any, Any, Any, Any, Any, str],
+    error_model: tuple[str | None, float | None],
     sigma_floor: float | None,
     membership: Any,
-    fixed: Mapping[str, Any] | None,
-    tied: Mapping[str, Any] | None,
-    known: Sequence[Mapping[str, Any]],
-    equal_sigmas: bool,
+    **constraints: Any,
 ) -> tuple[Cells, Constraints]:
     """The data and the constraints of one column, from the options of the public functions."""
+    memberships: Array | None = None
     labels: tuple[str, ...] = ()
-    memberships = None
     if membership is not None:
-        memberships, labels = as_memberships(membership, len(x))
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels), sigma_floor)
-    return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=cells.labels)
+        memberships, labels = as_memberships(membership, len(data[0]))
+    cells = with_floor(as_cells(*data, *error_model, memberships, labels), sigma_floor)
+    return cells, as_constraints(**constraints, labels=cells.labels)
 
 
 def _with_power_law(problem: Problem, most: int) -> list[Problem]:
@@ -268,7 +279,7 @@ def _with_error_scale(cells: Cells, error_scale: float | str) -> tuple[Cells, bo
         return cells, True
     if isinstance(error_scale, str) or not 0.0 < error_scale < math.inf:
         raise ValueError(f"error_scale is {error_scale!r}, expected a number > 0 or 'fit'")
-    return (cells if error_scale == 1.0 else cells.with_errors(error_scale * cells.err)), False
+    return cells.with_scaled_errors(float(error_scale)), False
 
 
 _ALGORITHMS = (
@@ -299,6 +310,8 @@ def choose_n_components(
     *,
     weights: Any = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     families: Sequence[str] = ("gaussian",),
@@ -325,7 +338,9 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
+    x, err, weights, weight_kind, error_model, error_dof, limits, truncated, background
+        As in `fit_mixture`.
+    sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
     fixed, tied, known, equal_sigmas, membership, error_scale, prior
         As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
@@ -380,6 +395,8 @@ def choose_n_components(
             error_scale=error_scale,
             prior=prior,
             start=start,
+            error_model=error_model,
+            error_dof=error_dof,
         )
         from mixpipe.fitting.joint.choose import choose_columns
 
@@ -399,7 +416,14 @@ def choose_n_components(
         )
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
-        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+        (x, err, weights, limits, truncated, weight_kind),
+        (error_model, error_dof),
+        sigma_floor,
+        membership,
+        fixed=fixed,
+        tied=tied,
+        known=known,
+        equal_sigmas=equal_sigmas,
     )
     cells, fits_scale = _with_error_scale(cells, error_scale)
     fits: list[FitResult] = []
@@ -457,6 +481,8 @@ _OF_ONE_COLUMN = {
     "error_scale": 1.0,
     "prior": None,
     "start": None,
+    "error_model": None,
+    "error_dof": None,
 }
 
 

@@ -30,18 +30,22 @@ class Demands:
         Distinct families of the components; ``uniform`` is a background.
     values_only : bool
         Whether the data are plain values, without limits, truncation, bins or known members.
+    gaussian_errors : bool
+        Whether the errors are symmetric Gaussians.
     constrained : bool
         Whether something is given of the components or shared by them, or the errors are scaled.
     """
 
     families: tuple[str, ...] = ("gaussian",)
     values_only: bool = True
+    gaussian_errors: bool = True
     constrained: bool = False
 
     @classmethod
     def of(cls, cells: Cells, mixture: Mixture) -> Demands:
         """The demands of a mixture that describes these cells."""
-        return cls(tuple(dict.fromkeys(mixture.families)), cells.are_values, mixture.is_constrained)
+        families = tuple(dict.fromkeys(mixture.families))
+        return cls(families, cells.are_values, cells.noise is None, mixture.is_constrained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ class Problem:
         known = [slot.family for slot in self.constraints.slots if slot.family is not None]
         families = tuple(dict.fromkeys([*(self.mixed or (self.family,)), *known, *background]))
         special = self.constraints != NO_CONSTRAINTS or len(self.mixed) > 1 or self.fits_scale or self.prior_rows > 0.0
-        return Demands(families, self.cells.are_values, special)
+        return Demands(families, self.cells.are_values, self.cells.noise is None, special)
 
 
 @dataclass(frozen=True)

@@ -39,4 +39,5 @@ def engine_for(demands: Demands) -> Engine:
         if engine.accepts(demands):
             return engine
     what = "values" if demands.values_only else "limits, bounds or bins"
+    what += "" if demands.gaussian_errors else " with errors that are not symmetric Gaussians"
     raise ValueError(f"no engine fits components of {', '.join(demands.families)} to {what}")

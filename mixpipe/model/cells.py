@@ -6,16 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
+from mixpipe.model.noise import Noise, TwoSided, noise_of
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
-
-if TYPE_CHECKING:
-    pass
 
 # Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
 WEIGHT_KINDS = ("auto", "counts", "importance")
@@ -54,6 +52,8 @@ class Cells:
         Names of the components with known members.
     n_uninformative : int
         Number of rows with infinite errors, which carry no information and have weight zero.
+    noise : Noise or None
+        The errors if they are not symmetric Gaussians; `err` is then the typical error, whatever is passed.
 
     Raises
     ------
@@ -70,10 +70,13 @@ class Cells:
     weight_kind: str = "counts"
     edges: Array | None = None
     n_uninformative: int = 0
+    noise: Noise | None = None
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.noise is not None:
+            object.__setattr__(self, "err", self.noise.typical)
         for name in ("x", "err", "weights"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         if not (self.x.ndim == 1 and self.x.shape == self.err.shape == self.weights.shape):
@@ -132,6 +135,8 @@ class Cells:
         object.__setattr__(self, "edges", edges)
         if self.limits is not None or self.truncated is not None:
             raise ValueError("bins with limits or a window: expected bins alone")
+        if self.noise is not None:
+            raise ValueError("bins with errors that are not symmetric Gaussians; expected one symmetric error for each")
         if edges.shape != (self.x.size, 2) or not np.all(np.isfinite(edges)):
             raise ValueError(f"edges must be two finite numbers for each bin, found shape {edges.shape}")
         empty = np.flatnonzero(~(edges[:, 0] < edges[:, 1]))
@@ -161,6 +166,11 @@ class Cells:
         return self.limits is None and self.truncated is None and self.edges is None and self.memberships is None
 
     @property
+    def errors(self) -> Array | Noise:
+        """The errors as the functions of mixtures and families take them: symmetric ones, or the noise."""
+        return self.err if self.noise is None else self.noise
+
+    @property
     def squared_weights(self) -> Array:
         """Weights in the variance of a sum over rows: the weights if they count rows, and otherwise their squares."""
         return self.weights if self.weight_kind == "counts" else self.weights**2
@@ -175,6 +185,8 @@ class Cells:
         limits: ArrayLike | None = None,
         truncated: tuple[float, float] | None = None,
         weight_kind: str = "auto",
+        error_model: str | None = None,
+        error_dof: float | None = None,
         memberships: Array | None = None,
         labels: tuple[str, ...] = (),
     ) -> Cells:
@@ -184,9 +196,10 @@ class Cells:
         ----------
         x : array_like, shape (n_data,)
             Values.
-        err : array_like, shape (n_data,), float or None
-            One-sigma errors; a scalar means equal errors, None no errors. A row with an infinite error carries no
-            information, and its weight becomes zero.
+        err : array_like, shape (n_data,) or (2, n_data), float or None
+            One-sigma errors; a scalar means equal errors, None no errors. Two rows are the lower and the upper errors,
+            as for error bars of Matplotlib. A row with an infinite error carries no information, and its weight
+            becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights; 1 for each row if None. Rows of weight zero are ignored.
         limits, truncated, memberships, labels
@@ -196,6 +209,13 @@ class Cells:
             of the population that the row represents, such as an inverse selection probability; the overall scale is
             arbitrary, and the weights are scaled to sum to the effective number of rows, ``(sum w)^2 / sum w^2`` (Kish
             1965). ``auto``: counts if all weights are whole numbers, importance otherwise.
+        error_model : str or None
+            ``symmetric``: Gaussian errors, and the mean of lower and upper ones. ``two_sided``, the default for lower
+            and upper errors: the likelihood of the true value has both widths; see `mixpipe.model.noise.TwoSided`. If
+            the sides are equal in every row, the errors are symmetric. ``student_t``: errors with the tails of
+            Student's t for `error_dof` degrees of freedom; see `mixpipe.model.noise.HeavyTailed`.
+        error_dof : float or None
+            Degrees of freedom, for ``student_t`` only.
 
         Examples
         --------
@@ -203,22 +223,37 @@ class Cells:
         2.0
         >>> Cells.from_rows([1.0, 2.0, 3.0], weights=[0.02, 0.02, 0.01]).weights
         array([1.11111111, 1.11111111, 0.55555556])
+        >>> Cells.from_rows([1.0, 2.0], err=[[0.1, 0.1], [0.3, 0.1]]).err.round(2).tolist()
+        [0.2, 0.1]
         """
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
 
-        def like_values(given: ArrayLike | None, default: float) -> Array:
-            array = np.asarray(default if given is None else given, dtype=np.float64)
-            # The class itself checks the lengths of arrays, and names those that do not agree.
-            return np.broadcast_to(array, values.shape) if array.size == 1 else array
-
-        errors, shares = like_values(err, 0.0), like_values(weights, 1.0)
+        shares = np.asarray(1.0 if weights is None else weights, dtype=np.float64)
+        # The class itself checks the lengths of arrays, and names those that do not agree.
+        shares = np.broadcast_to(shares, values.shape) if shares.size == 1 else shares
+        given = noise_of(0.0 if err is None else err, values.shape, error_model, error_dof)
+        noise = given if isinstance(given, Noise) else None
+        errors = noise.typical if noise is not None else np.asarray(given)
         unknown = np.isposinf(errors)
         if unknown.any() and errors.shape == shares.shape:
             errors, shares = np.where(unknown, 0.0, errors), np.where(unknown, 0.0, shares)
+            noise = None if noise is None else noise.mapped(lambda array: np.where(unknown, 0.0, array))
         shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
-        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, None, n_unknown, memberships, labels)
+        rows = cls(
+            values,
+            errors,
+            shares,
+            NO_RESOLUTION,
+            flags,
+            truncated,
+            kind,
+            n_uninformative=n_unknown,
+            noise=noise,
+            memberships=memberships,
+            labels=labels,
+        )
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
@@ -242,7 +277,7 @@ class Cells:
         counts : array_like, shape (n_bins,)
             Number of rows in each bin.
         err : array_like, shape (n_bins,), float or None
-            One-sigma errors of the values that were counted in each bin.
+            One-sigma errors of the values that were counted in each bin, which are symmetric.
 
         Raises
         ------
@@ -299,6 +334,8 @@ class Cells:
         (33, 10000)
         """
         rows = cls.from_rows(x, err, weights)
+        if rows.noise is not None:
+            raise ValueError("a sketch of errors with two sides; expected one symmetric error for each value")
         if base is None:
             low, high = np.quantile(rows.x, (0.1, 0.9))
             base = float(high - low or np.ptp(rows.x) or 1.0) * _DEFAULT_BASE
@@ -307,11 +344,12 @@ class Cells:
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
         """The sketch of these cells; see `sketch`.
 
-        Bins, which are few already, and rows with memberships stay as they are.
+        Bins are returned as they are, since they are few already, and so are rows with memberships, and rows whose
+        errors are not symmetric Gaussians, since the points of a sketch have one error each.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
-        if self.edges is not None or self.memberships is not None:
+        if self.edges is not None or self.noise is not None or self.memberships is not None:
             return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
@@ -332,9 +370,12 @@ class Cells:
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
         return replace(self, x=x, err=err, weights=weights, limits=limits)
 
-    def with_errors(self, err: Array) -> Cells:
-        """The same cells with other errors, and the resolution that follows from them."""
-        other = replace(self, err=err)
+    def with_scaled_errors(self, factor: float) -> Cells:
+        """The same cells with all errors multiplied by a factor, and the resolution that follows from them."""
+        if factor == 1.0:
+            return self
+        noise = None if self.noise is None else self.noise.scaled(factor)
+        other = replace(self, err=factor * self.err, noise=noise)
         if self.resolution.cause == "given":
             return other
         return replace(other, resolution=other.resolved())
@@ -349,6 +390,7 @@ class Cells:
         parts: dict[str, Any] = {name: getattr(self, name)[index] for name in ("x", "err", "weights")}
         for name in ("limits", "edges", "memberships"):
             parts[name] = None if getattr(self, name) is None else getattr(self, name)[index]
+        parts["noise"] = None if self.noise is None else self.noise[index]
         return replace(self, **parts)
 
     def __add__(self, other: Cells) -> Cells:
@@ -369,7 +411,8 @@ class Cells:
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("x", "err", "weights")
         )
         resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
-        together = Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
+        noise = _joined_noise(self, other)
+        together = Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges, noise=noise)
         if self.memberships is None or other.memberships is None:
             if self.memberships is not other.memberships:
                 raise ValueError("cells with and without memberships do not add")
@@ -398,6 +441,19 @@ class Cells:
 
     def __len__(self) -> int:
         return self.x.size
+
+
+def _joined_noise(first: Cells, second: Cells) -> Noise | None:
+    """The noise of two sets of cells together; symmetric errors are two equal sides."""
+    noises = [cells.noise for cells in (first, second)]
+    if noises == [None, None]:
+        return None
+    if any(isinstance(noise, TwoSided) for noise in noises):
+        noises = [TwoSided(cells.err, cells.err) if cells.noise is None else cells.noise for cells in (first, second)]
+    one, other = noises
+    if one is None or other is None or type(one) is not type(other) or one.model != other.model:
+        raise ValueError("the cells differ in their error model, or in its degrees of freedom")
+    return one.joined([other])
 
 
 def with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:

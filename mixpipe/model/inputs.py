@@ -21,6 +21,8 @@ def as_cells(
     limits: Any = None,
     truncated: tuple[float, float] | None = None,
     weight_kind: str = "auto",
+    error_model: str | None = None,
+    error_dof: float | None = None,
     memberships: Array | None = None,
     labels: tuple[str, ...] = (),
 ) -> Cells:
@@ -36,30 +38,44 @@ def as_cells(
         with the same labels in a different order.
     """
     if isinstance(x, Cells):
-        if any(given is not None for given in (err, weights, limits, truncated, memberships)) or weight_kind != "auto":
+        others = (err, weights, limits, truncated, error_model, error_dof, memberships)
+        if any(given is not None for given in others) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
-    for name, given in (("err", err), ("weights", weights)):
+    sides = err if _are_sides(err) else [err]
+    for name, given in (*(("err", side) for side in sides), ("weights", weights)):
         if hasattr(x, "iloc") and hasattr(given, "iloc") and _is_reordered(x.index, given.index):
             raise ValueError(
                 f"x and {name} are series with the same labels in another order, but values are paired by position; "
                 "expected rows in the order of one table"
             )
     unit = unit_of(x)
-    if unit is None and unit_of(err) is not None:
-        raise ValueError(f"err has the unit {unit_of(err)} but x has none")
-    if _is_quantity(x) and err is not None and unit_of(err) is None:
+    for side in sides:
+        if unit is None and unit_of(side) is not None:
+            raise ValueError(f"err has the unit {unit_of(side)} but x has none")
+    if _is_quantity(x) and err is not None and any(unit_of(side) is None for side in sides):
         raise ValueError(f"x is in {unit} but err has no unit; expected errors with a unit, such as err * x.unit")
     return Cells.from_rows(
         plain(x),
-        None if err is None else plain(err, unit),
+        None
+        if err is None
+        else np.stack([plain(side, unit) for side in sides])
+        if _are_sides(err)
+        else plain(err, unit),
         None if weights is None else plain(weights),
         limits=limits,
         truncated=truncated,
         weight_kind=weight_kind,
+        error_model=error_model,
+        error_dof=error_dof,
         memberships=memberships,
         labels=labels,
     )
+
+
+def _are_sides(err: Any) -> bool:
+    """Whether the errors are a list of the lower and the upper ones, each of which may have a unit or labels."""
+    return isinstance(err, list | tuple) and len(err) == 2 and all(np.ndim(side) == 1 for side in err)
 
 
 def unit_of(values: Any) -> Any:
@@ -102,7 +118,8 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
     if unit is None or unit_of(values) is None or unit_of(values) == unit:
         return cells
     factor = unit_of(values).to(unit)
-    return replace(cells, x=factor * cells.x, err=factor * cells.err)
+    noise = None if cells.noise is None else cells.noise.scaled(factor)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err, noise=noise)
 
 
 def plain(values: Any, unit: Any = None) -> Array:

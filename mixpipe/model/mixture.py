@@ -14,6 +14,7 @@ from mixpipe.base.presentation import as_html
 from mixpipe.model.constraints import FREE, Constraint
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.behind import behind_limit
+from mixpipe.model.noise import Noise, with_sides
 
 # A value whose error is this many times the width of the mixture carries no information at double precision.
 _VERY_MUCH = 1e8
@@ -153,9 +154,10 @@ class Mixture:
         one = slice(index, index + 1)
         return Mixture(np.ones(1), self.means[one], self.sigmas[one], self.families[one], self.shapes[one])
 
-    def _log_joint(self, x: ArrayLike, err: ArrayLike) -> Array:
+    def _log_joint(self, x: ArrayLike, err: ArrayLike | Noise) -> Array:
         """ln(w_j f_j(x)); the last axis runs over the components."""
-        if not self.is_gaussian:
+        err = with_sides(x, err)
+        if not self.is_gaussian or isinstance(err, Noise):
             with np.errstate(divide="ignore"):
                 return np.asarray(np.log(self.weights) + self._of_families("logpdf", x, err))
         total_var, offset = self._gaussian_terms(x, err)
@@ -172,7 +174,7 @@ class Mixture:
         values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
         return self.sigmas**2 + errors[..., None] ** 2, values[..., None] - self.means
 
-    def _of_families(self, name: str, x: ArrayLike, err: ArrayLike) -> Array:
+    def _of_families(self, name: str, x: ArrayLike, err: ArrayLike | Noise) -> Array:
         """Evaluate a function of each component's family; the last axis runs over the components."""
         parameters = zip(self.families, self.means, self.sigmas, self.shapes, strict=True)
         return np.stack([getattr(FAMILIES[f], name)(x, err, *others) for f, *others in parameters], axis=-1)
@@ -188,19 +190,20 @@ class Mixture:
         # A row that no component of the mixture may have is like any other.
         return np.where(total > 0.0, priors / np.where(total > 0.0, total, 1.0), self.weights)
 
-    def logpdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
-        """Natural log of the density of observed values: the mixture convolved with Gaussian errors.
+    def logpdf(self, x: ArrayLike, err: ArrayLike | Noise = 0.0) -> Array:
+        """Natural log of the density of observed values: the mixture convolved with the errors.
 
         Parameters
         ----------
         x : array_like
             Observed values.
-        err : array_like
-            One-sigma errors, broadcast against `x`; 0 gives the intrinsic density.
+        err : array_like or Noise
+            One-sigma Gaussian errors, broadcast against `x`; 0 gives the intrinsic density. Errors of shape (2, n) for
+            n values are the lower and the upper ones. For other errors, those of `Cells`.
         """
         return np.asarray(logsumexp(self._log_joint(x, err), axis=-1))
 
-    def pdf(self, x: ArrayLike, err: ArrayLike = 0.0) -> Array:
+    def pdf(self, x: ArrayLike, err: ArrayLike | Noise = 0.0) -> Array:
         """Density of observed values; see `logpdf`."""
         return np.exp(self.logpdf(x, err))
 
@@ -211,14 +214,22 @@ class Mixture:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(total > 0.0, offset / total, np.where(offset >= 0.0, np.inf, -np.inf))
 
-    def cdf(self, x: ArrayLike, err: ArrayLike = 0.0, memberships: Array | None = None) -> Array:
+    def cdf(self, x: ArrayLike, err: ArrayLike | Noise = 0.0, memberships: Array | None = None) -> Array:
         """Probability of an observed value below `x`; see `logpdf` for the arguments, and `shares` for the last."""
-        below = ndtr(self._scores(x, err)) if self.is_gaussian else np.exp(self._of_families("logcdf", x, err))
+        err = with_sides(x, err)
+        if self.is_gaussian and not isinstance(err, Noise):
+            below = ndtr(self._scores(x, err))
+        else:
+            below = np.exp(self._of_families("logcdf", x, err))
         return self._mixed(below, memberships)
 
-    def sf(self, x: ArrayLike, err: ArrayLike = 0.0, memberships: Array | None = None) -> Array:
+    def sf(self, x: ArrayLike, err: ArrayLike | Noise = 0.0, memberships: Array | None = None) -> Array:
         """Probability of an observed value above `x`: ``1 - cdf``, but accurate in the upper tail."""
-        above = ndtr(-self._scores(x, err)) if self.is_gaussian else np.exp(self._of_families("logsf", x, err))
+        err = with_sides(x, err)
+        if self.is_gaussian and not isinstance(err, Noise):
+            above = ndtr(-self._scores(x, err))
+        else:
+            above = np.exp(self._of_families("logsf", x, err))
         return self._mixed(above, memberships)
 
     def _mixed(self, parts: Array, memberships: Array | None) -> Array:
@@ -228,12 +239,13 @@ class Mixture:
         return np.asarray(np.sum(parts * self.shares(memberships), axis=-1))
 
     def share_between(
-        self, low: float, x: ArrayLike, high: float, err: ArrayLike = 0.0, memberships: Array | None = None
+        self, low: float, x: ArrayLike, high: float, err: ArrayLike | Noise = 0.0, memberships: Array | None = None
     ) -> tuple[Array, Array]:
         """Probabilities of an observed value between `low` and `x`, and between `low` and `high`.
 
         Each is a difference of tail probabilities, taken in the tail where these are small.
         """
+        err = with_sides(x, err)
         none_below = self.cdf(low, err, memberships) if np.isfinite(low) else np.zeros(np.shape(err))
         none_above = self.sf(high, err, memberships) if np.isfinite(high) else np.zeros(np.shape(err))
         beyond_low = self.sf(low, err, memberships) if np.isfinite(low) else np.ones(np.shape(err))
@@ -246,7 +258,7 @@ class Mixture:
     def responsibilities(
         self,
         x: ArrayLike,
-        err: ArrayLike = 0.0,
+        err: ArrayLike | Noise = 0.0,
         limits: NDArray[np.int8] | None = None,
         memberships: Array | None = None,
     ) -> Array:
@@ -275,7 +287,8 @@ class Mixture:
         if limits is None:
             log_joint = self._log_joint(given, known)
         else:
-            values, errors, kinds = np.broadcast_arrays(given, known, limits)
+            values, kinds = np.broadcast_arrays(given, limits)
+            errors = known if isinstance(known, Noise) else np.broadcast_to(known, values.shape)
             log_joint = np.empty((*values.shape, self.n_components))
             for kind, function in ((0, self._log_joint), (-1, self._log_below), (1, self._log_above)):
                 of_kind = kinds == kind
@@ -286,36 +299,42 @@ class Mixture:
                 log_joint = log_joint + np.log(memberships[:, [rule.members for rule in self.constraints]])
         return _normalised(log_joint)
 
-    def _with_finite_errors(self, x: ArrayLike, err: ArrayLike) -> tuple[Array, Array]:
+    def _with_finite_errors(self, x: ArrayLike, err: ArrayLike | Noise) -> tuple[Array, Array | Noise]:
         """Values and errors, with each infinite error replaced by one that is very much wider than the mixture."""
-        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(err, dtype=np.float64))
+        err = with_sides(x, err)
+        typical = err.typical if isinstance(err, Noise) else np.asarray(err, dtype=np.float64)
+        values, errors = np.broadcast_arrays(np.asarray(x, dtype=np.float64), typical)
         unknown = np.isposinf(errors)
         if not unknown.any():
-            return values, errors
+            return values, err if isinstance(err, Noise) else errors
         middle = float(self.weights @ self.means)
-        width = float(np.max(np.hypot(self.sigmas, self.means - middle))) or abs(middle) or 1.0
-        return np.where(unknown, middle, values), np.where(unknown, _VERY_MUCH * width, errors)
+        width = _VERY_MUCH * (float(np.max(np.hypot(self.sigmas, self.means - middle))) or abs(middle) or 1.0)
+        values = np.where(unknown, middle, values)
+        if isinstance(err, Noise):
+            return values, err.mapped(lambda array: np.where(unknown, width, array))
+        return values, np.where(unknown, width, errors)
 
-    def _log_below(self, x: Array, err: Array) -> Array:
+    def _log_below(self, x: Array, err: Array | Noise) -> Array:
         with np.errstate(divide="ignore"):
             return np.log(self.weights) + self._of_families("logcdf", x, err)
 
-    def _log_above(self, x: Array, err: Array) -> Array:
+    def _log_above(self, x: Array, err: Array | Noise) -> Array:
         with np.errstate(divide="ignore"):
             return np.log(self.weights) + self._of_families("logsf", x, err)
 
     def posterior(
         self,
         x: ArrayLike,
-        err: ArrayLike,
+        err: ArrayLike | Noise,
         limits: NDArray[np.int8] | None = None,
         memberships: Array | None = None,
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of the true value behind each observed one.
 
         Bovy, Hogg & Roweis (2011), equations 23 to 25: within component j the true value is normal with mean
-        ``m_j + s_j^2 (x - m_j) / T_j`` and variance ``s_j^2 err^2 / T_j``. For a limit, the moments are those of the
-        true value given that the observed one lies beyond the limit.
+        ``m_j + s_j^2 (x - m_j) / T_j`` and variance ``s_j^2 err^2 / T_j``. With errors of two sides it is one of two
+        such normal variates, truncated at x. For a limit, the moments are those of the true value given that the
+        observed one lies beyond the limit.
 
         Parameters
         ----------
@@ -346,10 +365,10 @@ class Mixture:
                 mean[of_kind], variance[of_kind] = self._mixed_moments(values[of_kind], errors[of_kind], kind, priors)
         return mean, np.sqrt(variance)
 
-    def _mixed_moments(self, x: Array, err: Array, kind: int, memberships: Array | None) -> tuple[Array, Array]:
+    def _mixed_moments(self, x: Array, err: Array | Noise, kind: int, memberships: Array | None) -> tuple[Array, Array]:
         """Mean and variance of the true values for rows of one kind."""
         resp = self.responsibilities(x, err, np.full(x.shape, kind), memberships)
-        if kind == 0 and self.is_gaussian:
+        if kind == 0 and self.is_gaussian and not isinstance(err, Noise):
             total_var, offset = self._gaussian_terms(x, err)
             shrink = np.divide(self.sigmas**2, total_var, out=np.ones_like(total_var), where=total_var > 0.0)
             centres = self.means + shrink * offset

@@ -37,7 +37,7 @@ from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.report.figures.style import save_figure
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FitRecord, JointRecord, RecordError, load_record, open_fit
-from mixpipe.results.tables import read_fit, write_csv
+from mixpipe.results.tables import ERROR_COLUMNS, read_fit, write_csv
 
 # What a row of the summary is about.
 _PLACE = ("catalog", "old", "new", "column", "unit")
@@ -280,9 +280,11 @@ def read_stored(path: str | Path) -> StoredFit:
     selection = [(row.n_components, math.nan if row.bic is None else row.bic) for row in record.selection]
     try:
         there = pq.read_schema(members).names
-        wanted = [name for name in ("value", "err", "low", "high", "weight", "limit", "component") if name in there]
+        wanted = [
+            name for name in ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit", "component") if name in there
+        ]
         rows = pq.read_table(members, columns=wanted)
-        cells = _cells_of(rows, record.bounds, record.account.weight_kind or "auto")
+        cells = _cells_of(rows, record.bounds, record.account.weight_kind or "auto", record.error_dof)
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CatalogError(
@@ -295,16 +297,19 @@ def read_stored(path: str | Path) -> StoredFit:
     return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper)))
 
 
-def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: str) -> Cells:
+def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: str, error_dof: float | None) -> Cells:
     """The cells of members.parquet."""
     weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
     if "low" in rows.column_names:
         edges = np.stack([rows["low"].to_numpy(), rows["high"].to_numpy()], axis=1)
         return Cells.from_histogram(edges, np.ones(len(edges)) if weights is None else weights, rows["err"].to_numpy())
+    sided = "err_lower" in rows.column_names
     return Cells.from_rows(
         rows["value"],
-        rows["err"],
+        [rows["err_lower"], rows["err_upper"]] if sided else rows["err"],
         weights,
+        error_model=None if error_dof is None else "student_t",
+        error_dof=error_dof,
         limits=rows["limit"] if "limit" in rows.column_names else None,
         truncated=bounds,
         weight_kind=weight_kind,
@@ -395,6 +400,7 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
         cells,
         x=cells.x * factor + shift,
         err=cells.err * factor,
+        noise=None if cells.noise is None else cells.noise.scaled(factor),
         resolution=cells.resolution.scaled(abs(factor)),
         truncated=bounds and (bounds[0] * factor + shift, bounds[1] * factor + shift),
         edges=None if cells.edges is None else cells.edges * factor + shift,

@@ -24,6 +24,7 @@ from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import TwoSided
 from mixpipe.model.regimes import CHECKED_ROWS
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import concatenated
@@ -194,8 +195,7 @@ def estimate_column(
     others = [_estimate(name, cells, best.n_components) for name in names] if _serve_all(cells, column) else []
     if others and first == "em" and len(cells) <= CHECKED_ROWS:
         chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
-    if chosen.error_scale != 1.0:
-        cells = cells.with_errors(chosen.error_scale * cells.err)
+    cells = cells.with_scaled_errors(chosen.error_scale)
     assessment = assess_fit(cells, chosen, effort, n_threads)
     selection = replace(selection, fits=tuple(assessment.fit if fit is best else fit for fit in selection.fits))
     estimates = (Estimate(assessment.fit, seconds), *others)
@@ -322,13 +322,16 @@ def demands(column: ColumnSettings) -> tuple[Demands, ...]:
         column.bins is None and column.truncated is None and column.membership is None and limits == (None, None, None)
     )
     background = () if column.background is None else ("uniform",)
+    gaussian_errors = column.found_model == "symmetric"
     constrained = (
         column.constraints is not None
         or column.prior is not None
         or len(column.mixed) > 1
         or column.error_scale == "fit"
     )
-    return tuple(Demands((family, *background), values_only, constrained) for family in column.families)
+    return tuple(
+        Demands((family, *background), values_only, gaussian_errors, constrained) for family in column.families
+    )
 
 
 def can_stream(column: ColumnSettings) -> bool:
@@ -338,7 +341,7 @@ def can_stream(column: ColumnSettings) -> bool:
 
 def _serve_all(cells: Cells, column: ColumnSettings) -> bool:
     """Whether the estimators beside maximum likelihood serve, too."""
-    return cells.are_values and demands(column) == (Demands(),)
+    return cells.are_values and [replace(each, gaussian_errors=True) for each in demands(column)] == [Demands()]
 
 
 def _first(column: ColumnSettings) -> str:
@@ -349,6 +352,11 @@ def _first(column: ColumnSettings) -> str:
 def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
     start = time.perf_counter()
     fit = ESTIMATORS[name](cells, n_components)
+    if isinstance(cells.noise, TwoSided):
+        fit = fit.with_warning(f"estimator {name} takes the mean of the lower and the upper errors")
+    if cells.noise is not None:
+        # The estimators know symmetric Gaussian errors only; their likelihoods are to be compared.
+        fit = replace(fit, loglik=engine_for(Demands.of(cells, fit.mixture)).loglik(cells, fit.mixture))
     return Estimate(fit, time.perf_counter() - start)
 
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from mixpipe.base.files import write_json
+from mixpipe.model.noise import noise_of
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FailedRecord, FitRecord, load_record
-from mixpipe.results.tables import read_estimates, read_fit, records_table
+from mixpipe.results.tables import ERROR_COLUMNS, read_estimates, read_fit, records_table
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -61,7 +62,9 @@ def draw_figures(
         raise TypeError(f"{fit} is of no column of values")
     result = read_fit(record, fit)
     rows = _drawn_rows(members)
-    x, err, weights = rows["value"], rows["err"], rows.get("weight")
+    x, weights = rows["value"], rows.get("weight")
+    given = rows["err"] if "err_lower" not in rows else rows[["err_lower", "err_upper"]].to_numpy().T
+    err = noise_of(given, x.shape, None if record.error_dof is None else "student_t", record.error_dof)
     if record.account.weight_kind == "importance" and weights is not None:
         weights = weights * (result.n_data / weights.sum())
     if weights is None and result.n_data != len(x):
@@ -84,7 +87,9 @@ def draw_figures(
 def _drawn_rows(members: str) -> pd.DataFrame:
     """Values, errors, weights and limits: of all rows, or of evenly spaced ones that count for as many."""
     file = pq.ParquetFile(members)
-    wanted = [name for name in ("value", "err", "low", "high", "weight", "limit") if name in file.schema_arrow.names]
+    wanted = [
+        name for name in ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit") if name in file.schema_arrow.names
+    ]
     every = -(-file.metadata.num_rows // _MOST_ROWS) or 1
     if every == 1:
         return file.read(columns=wanted).to_pandas()

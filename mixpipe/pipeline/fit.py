@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.stream import ColumnStream, gathered
 from mixpipe.fitting.choose import with_floor
 from mixpipe.model.cells import Cells
+from mixpipe.model.noise import Noise
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.results import Array
 from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
@@ -141,7 +142,7 @@ class DrawnRows:
     """Rows for a figure: all that were used, or evenly spaced ones that count for as many."""
 
     x: Array
-    err: Array
+    err: Array | Noise
     weights: Array
     limits: NDArray[np.int8]
     weighted: bool
@@ -177,17 +178,22 @@ class FittedColumn:
         """Rows for a figure, as many as fit into memory."""
         every = -(-self.account.n_used // MEMORY_ROWS) or 1
         parts, n_before = [], 0
+        # Rows with such errors are in one table, which is held in memory.
+        noise = None
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
             edges = np.empty((len(data), 0)) if data.edges is None else data.edges
             parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
+            noise = None if data.noise is None else data.noise[some]
             n_before += len(data)
         x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0
         if self.account.found_kind == "importance":
             scale = self.outcome.fit.n_data / weights.sum()
         weighted = self.account.weighted or every > 1
-        return DrawnRows(x, err, weights * scale, limits, weighted, edges if edges.size else None)
+        return DrawnRows(
+            x, err if noise is None else noise, weights * scale, limits, weighted, edges if edges.size else None
+        )
 
 
 def fit_tables(
@@ -250,7 +256,7 @@ def fit_tables(
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
         doubts += file_doubts(data.files)
-        used = data if outcome.fit.error_scale == 1.0 else replace(data, err=outcome.fit.error_scale * data.err)
+        used = data.with_scaled_errors(outcome.fit.error_scale)
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
@@ -428,6 +434,12 @@ def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, 
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]
         if len(data):
             cells = Cells(
-                data.x, data.err, data.weights, limits=data.limits, truncated=data.truncated, edges=data.edges
+                data.x,
+                data.err,
+                data.weights,
+                limits=data.limits,
+                truncated=data.truncated,
+                edges=data.edges,
+                noise=data.noise,
             )
             yield labels, cells

@@ -19,7 +19,7 @@ from mixpipe.results.provenance import check_code
 from mixpipe.results.record import JointRecord, Record, load_record
 
 # Columns in the unit of the values; the others are numbers.
-_WITH_UNIT = ("value", "err", "true_mean", "true_unc")
+_WITH_UNIT = ("value", "err", "err_lower", "err_upper", "true_mean", "true_unc")
 _BLOCK = 1 << 17
 _NUMBERS = {"double": ">f8", "float": ">f4", "int64": ">i8", "int32": ">i4", "int16": ">i2", "int8": ">i2"}
 _FITS_RECORD = 2880

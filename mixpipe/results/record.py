@@ -371,6 +371,12 @@ class _Record(_Part):
         return str(self.plan["column"]["transform"])
 
     @property
+    def error_dof(self) -> float | None:
+        """Degrees of freedom of the errors, where they are those of Student's t."""
+        found: float | None = self.plan.get("column", {}).get("error_dof")
+        return found
+
+    @property
     def effort(self) -> dict[str, Any]:
         """What was to be found out about the chosen fit; nothing of tabulated densities."""
         return dict(self.plan.get("effort", {}))

@@ -19,6 +19,7 @@ from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraint
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import TwoSided
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import Array, FitResult, Selection, Uncertainties
 from mixpipe.results.record import (
@@ -40,6 +41,9 @@ from mixpipe.results.record import (
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+# Columns of members.parquet with errors; the sides are there if the errors have two.
+ERROR_COLUMNS = ("err", "err_lower", "err_upper")
 
 # Columns of the tables of a fit.
 COLUMNS = {
@@ -435,9 +439,11 @@ def write_members(
     def table(labels: np.ndarray, cells: Cells) -> pa.Table:
         x, err, limits = cells.x, cells.err, cells.limits
         columns: dict[str, np.ndarray] = {"value": x, "err": err}
+        if isinstance(cells.noise, TwoSided):
+            columns["err_lower"], columns["err_upper"] = cells.noise.lower, cells.noise.upper
         if cells.edges is None:
-            resp = mixture.responsibilities(x, err, limits, cells.memberships)
-            true_mean, true_unc = mixture.posterior(x, err, limits, cells.memberships)
+            resp = mixture.responsibilities(x, cells.errors, limits, cells.memberships)
+            true_mean, true_unc = mixture.posterior(x, cells.errors, limits, cells.memberships)
         else:
             from mixpipe.assess.binned import classify_bins
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.table import MaskedColumn, Table
 
 from mixpipe.base.errors import CatalogError, ConfigError
@@ -15,6 +16,7 @@ from mixpipe.catalog.columns import DROP_REASONS, ColumnData, combine_errors, pr
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.config.settings import ColumnSettings
+from mixpipe.model.noise import HeavyTailed, TwoSided
 
 NAN, INF = float("nan"), float("inf")
 
@@ -165,6 +167,51 @@ class TestPairs:
         assert counts(data) == {"bad_error": 1}
         ivar = prepare({"x": [1.0], "u": [0.0], "l": [-0.0]}, error=("u", "l"), error_kind="ivar")
         assert counts(ivar) == {"bad_error": 1}
+
+    def test_both_sides_are_kept(self) -> None:
+        columns = {"x": [1.0, 2.0], "u": [3.0, 4.0], "l": [-1.0, -2.0]}
+        data = prepare(columns, error=("u", "l"), error_scale=0.5, error_floor=1.5)
+        assert data.sides is not None
+        np.testing.assert_allclose(data.sides, [np.hypot([0.5, 1.0], 1.5), np.hypot([1.5, 2.0], 1.5)], rtol=1e-15)
+        np.testing.assert_allclose(data.err, data.sides.mean(axis=0), rtol=1e-15)
+        noise = data.cells().noise
+        assert isinstance(noise, TwoSided)
+        np.testing.assert_array_equal([noise.lower, noise.upper], data.sides)
+        symmetric = prepare(columns, error=("u", "l"), error_model="symmetric")
+        assert (symmetric.sides, symmetric.err.tolist(), symmetric.cells().noise) == (None, [2.0, 3.0], None)
+
+    def test_equal_sides_are_one_error(self) -> None:
+        columns = {"x": [1.0, 2.0, 3.0], "u": [0.3, 0.4, 0.5], "l": [-0.3, -0.4, -9.0], "kind": [1, 1, 2]}
+        data = prepare_column(Table(columns), ColumnSettings("x", "x", ("u", "l")), where="kind == 1")
+        assert (data.sides, data.err.tolist()) == (None, [0.3, 0.4])
+
+    def test_a_unit_that_runs_the_other_way_exchanges_the_sides(self) -> None:
+        table = Table({"x": [20.0] * u.mag, "u": [0.3] * u.mag, "l": [0.1] * u.mag})
+        data = prepare_column(table, ColumnSettings("x", "x", ("u", "l"), unit="dex"))
+        assert data.sides is not None
+        # A magnitude is -0.4 dex: what makes a star fainter makes it less bright.
+        np.testing.assert_allclose(data.sides, [[0.12], [0.04]], rtol=1e-12)
+
+    @pytest.mark.parametrize("transform", ["ln", "log10"])
+    def test_a_logarithm_is_taken_of_both_ends(self, transform: str) -> None:
+        table = {"x": [10.0, 10.0], "u": [5.0, 1.0], "l": [2.0, 12.0]}
+        data = prepare(table, error=("u", "l"), transform=transform)
+        assert data.sides is not None
+        log = np.log if transform == "ln" else np.log10
+        # An end that is not positive becomes a hundredth of the value.
+        expected = [[-log(0.8), -log(0.01)], [log(1.5), log(1.1)]]
+        np.testing.assert_allclose(data.sides, expected, rtol=1e-12)
+
+    def test_a_limit_without_an_error_has_the_typical_one_on_both_sides(self) -> None:
+        table = {"x": ["1.0", "2.0", "<3"], "u": [0.3, 0.5, NAN], "l": [0.1, 0.1, NAN]}
+        data = prepare(table, error=("u", "l"))
+        assert data.sides is not None
+        np.testing.assert_allclose(data.sides, [[0.1, 0.1, 0.25], [0.3, 0.5, 0.25]], rtol=1e-12)
+
+    def test_errors_of_students_t(self) -> None:
+        cells = prepare({"x": [1.0, 2.0], "e": [0.3, 0.4]}, error="e", error_model="student_t", error_dof=4.0).cells()
+        assert isinstance(cells.noise, HeavyTailed)
+        assert (cells.noise.err.tolist(), cells.noise.dof) == ([0.3, 0.4], 4.0)
 
     def test_one_of_the_two_is_missing(self) -> None:
         columns = {"x": [1.0] * 4, "u": [NAN, 1.0, NAN, 1.0], "l": [1.0, NAN, -9.0, 1.0]}

@@ -55,7 +55,8 @@ def shards(folder: Path, n_shards: int, order=None) -> list[str]:
 
 
 def run_of(files: list[str], results: Path, key: str | None = None, **settings) -> Run:
-    column = {"value": "x", "error": ["up", "lo"], "max_components": 3}
+    # Rows with errors of two sides are held in memory.
+    column = {"value": "x", "error": ["up", "lo"], "error_model": "symmetric", "max_components": 3}
     entry = {"releases": {"a": files}, "columns": {"v": column}, "where": "good == 1", **({"key": key} if key else {})}
     return Run(parse_config({"results": str(results), "catalogs": {"stars": entry}, "settings": settings}))
 

@@ -23,6 +23,8 @@ import mixpipe
 from mixpipe import cli
 from mixpipe.cli.progress import fit_progress
 from mixpipe.config.schema import SCHEMA, defaults
+from mixpipe.model.noise import HeavyTailed, TwoSided
+from mixpipe.pipeline.compare import COLUMNS
 from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
 
@@ -121,8 +123,8 @@ def test_one_component_is_the_closed_form(stars):
     [
         ("--error", "e"),
         ("--error", "0.5"),
-        ("--error", "up,lo"),
-        ("--error", "up, lo"),
+        ("--error", "up,lo", "--error-model", "symmetric"),
+        ("--error", "up, lo", "--error-model", "symmetric"),
         ("--error", "var", "--error-kind", "variance"),
         ("--error", "ivar", "--error-kind", "ivar"),
         ("--error", "1", "--error-scale", "0.5"),
@@ -133,6 +135,65 @@ def test_one_component_is_the_closed_form(stars):
 def test_errors_come_off_the_width(stars, options):
     (component,) = fit(stars, "--value", "m", "--n-components", 1, *options)["components"]
     assert component["sigma"] == pytest.approx(math.sqrt(X.var() - 0.25), rel=1e-6)
+
+
+def test_a_pair_of_errors_has_two_sides(stars):
+    (component,) = fit(stars, "--value", "m", "--n-components", 1, "--error", "up,lo")["components"]
+    expected = mixpipe.fit_mixture(X, [[0.3] * 6, [0.7] * 6], n_components=1)
+    assert component["mean"] == pytest.approx(expected.mixture.means[0], rel=1e-12)
+    # Values scatter farther below the true ones: by sqrt(2 / pi) times the difference of the sides.
+    assert component["mean"] == pytest.approx(5.0 + 0.4 * math.sqrt(2.0 / math.pi), abs=0.02)
+
+
+def test_errors_of_students_t(stars):
+    options = ("--error", "e", "--error-model", "student_t", "--error-dof", 4)
+    (component,) = fit(stars, "--value", "m", "--n-components", 1, *options)["components"]
+    expected = mixpipe.fit_mixture(X, 0.5, n_components=1, error_model="student_t", error_dof=4)
+    assert component["sigma"] == pytest.approx(expected.mixture.sigmas[0], rel=1e-12)
+    assert component["sigma"] < math.sqrt(X.var() - 0.25)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--error-model", "two_sided"), "error_model two_sided without a pair of errors, on the command line"),
+        (("--error-model", "student_t"), "error_model student_t without error_dof, on the command line"),
+        (("--error-dof", "4"), "error_dof without student_t, on the command line"),
+        (("--error-dof", "0.1"), "found 0.1, in option --error-dof, expected a number >= 1"),
+    ],
+)
+def test_an_error_model_that_the_errors_do_not_have_is_refused(stars, options, words):
+    assert refused("fit", stars, "--value", "m", "--error", "e", *options).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "options", [("--error", "up,lo"), ("--error", "up", "--error-model", "student_t", "--error-dof", 3)]
+)
+def test_files_of_a_fit_have_the_errors_that_were_fitted(tmp_path, options):
+    rng = np.random.default_rng(1)
+    up, lo = rng.uniform(0.1, 0.9, 60), rng.uniform(0.1, 0.9, 60)
+    x = np.concatenate([rng.normal(0.0, 0.7, 30), rng.normal(6.0, 0.5, 30)]) + rng.normal(0.0, 0.3, 60)
+    file, out = write(tmp_path / "a.csv", m=x, up=up, lo=lo), tmp_path / "out"
+    fit(file, "--value", "m", "--max-components", 3, *options, "--out", out)
+    stored = COLUMNS.read(out)
+    cells, mixture = stored.fitted.cells, stored.fitted.fit.mixture
+    if len(options) == 2:
+        assert isinstance(cells.noise, TwoSided)
+        np.testing.assert_array_equal([cells.noise.lower, cells.noise.upper], [lo, up])
+    else:
+        assert isinstance(cells.noise, HeavyTailed)
+        assert (cells.noise.err.tolist(), cells.noise.dof) == (up.tolist(), 3.0)
+    members = pq.read_table(out / "members.parquet").to_pandas()
+    assert ("err_lower" in members) == isinstance(cells.noise, TwoSided)
+    np.testing.assert_array_equal(members["err"], cells.err)
+    resp = mixture.responsibilities(x, cells.errors)
+    np.testing.assert_allclose(members["p_1"], resp[:, 0], atol=1e-12)
+    for name, part in zip(("true_mean", "true_unc"), mixture.posterior(x, cells.errors), strict=True):
+        np.testing.assert_allclose(members[name], part, rtol=1e-12)
+    # The same rows compared with themselves: nothing has changed, and no uncertainty is left.
+    same = COLUMNS.compare(stored, stored)
+    assert same.verdict == "unchanged"
+    assert stored.fitted.fit.loglik == pytest.approx(float(mixture.logpdf(x, cells.errors).sum()), abs=1e-9)
 
 
 def test_rows_are_cut_transformed_and_weighted(stars):

@@ -42,6 +42,7 @@ catalogs:
         value: M [Msun]
         error: [e_up, e_lo]
         error_kind: variance
+        error_model: two_sided
         error_scale: 2
         error_floor: 1
         sigma_floor: 2
@@ -60,6 +61,7 @@ catalogs:
         estimators: [em]
       spin: {error: 0.5}
       age: {error: e_age}
+      colour: {error: e_c, error_model: student_t, error_dof: 4}
       period: {bins: {low: a, high: b, count: n}}
       redshift:
         kind: densities
@@ -140,6 +142,7 @@ def test_every_key_arrives(tmp_path):
         value="M [Msun]",
         error=("e_up", "e_lo"),
         error_kind="variance",
+        error_model="two_sided",
         error_scale=2.0,
         error_floor=1.0,
         sigma_floor=2.0,
@@ -159,10 +162,40 @@ def test_every_key_arrives(tmp_path):
     )
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
+    assert (stars.column("colour").error_model, stars.column("colour").error_dof) == ("student_t", 4.0)
+    models = [stars.column(name).found_model for name in ("mass", "age", "colour", "period")]
+    assert models == ["two_sided", "symmetric", "student_t", "symmetric"]
     assert (stars.column("period").bins, stars.column("period").value) == (("a", "b", "n"), "a")
     assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
     assert stars.density("redshift") is stars.densities[0]
     assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, False, True, 7)
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("{error: e, error_model: two_sided}", "error_model two_sided without a pair of errors"),
+        ("{error: [u, l], error_model: student_t, error_dof: 4}", "error_model student_t with a pair of errors"),
+        ("{error_model: student_t, error_dof: 4}", "error_model student_t with no errors"),
+        ("{error: e, error_model: student_t}", "error_model student_t without error_dof"),
+        ("{error: e, error_dof: 4}", "error_dof without student_t"),
+        ("{error: e, error_model: normal}", "found normal"),
+        ("{error: e, error_model: student_t, error_dof: 0.5}", "found 0.5"),
+        ("{bins: {low: a, high: b, count: n}, error: [u, l], error_model: two_sided}", "error_model two_sided for a"),
+    ],
+)
+def test_error_models_that_the_errors_do_not_have_are_refused(tmp_path, entry, what):
+    assert error_of(tmp_path, MINIMAL.replace("mass:", f"mass: {entry}")).what.startswith(what)
+
+
+def test_a_joint_fit_takes_the_mean_of_a_pair_and_refuses_other_models(tmp_path):
+    text = (
+        MINIMAL.replace("mass:", "mass: {error: [u, l]}\n      age: {error: e%s}")
+        + "    joint: {both: {columns: [mass, age]}}\n"
+    )
+    assert load_config(write(tmp_path, text % "")).catalogs[0].joints[0].columns[0].error_model is None
+    error = error_of(tmp_path, text % ", error_model: student_t, error_dof: 3")
+    assert error.what == "column 'age' has error_model student_t, but errors of a joint fit are Gaussian"
 
 
 def test_the_full_example_leaves_out_no_key():
@@ -170,7 +203,9 @@ def test_the_full_example_leaves_out_no_key():
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
     catalog = given["catalogs"]["neutron_stars"]
     # No column has the keys of all kinds.
-    column = catalog["columns"]["mass"] | catalog["columns"]["period"] | catalog["columns"]["redshift"]
+    column: dict = {}
+    for name in ("mass", "colour", "period", "redshift"):
+        column |= catalog["columns"][name]
     parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": column}
     parts["joint"] = catalog["joint"]["both"]
     for section in SECTIONS:

@@ -62,7 +62,8 @@ def project(catalogs, root, tmp_path_factory) -> Project:
     catalogs = catalogs.resolve()
     gaia = {name: {"value": value, "error": error} for name, (value, error) in GAIA.items()}
     cluster = {"releases": {"edr3": str(catalogs / CLUSTERS)}, "columns": gaia}
-    feh = {"value": FEH, "error": [f"{FEH}_ep", f"{FEH}_em"]}
+    # The oracle of this column has one Gaussian error for each row.
+    feh = {"value": FEH, "error": [f"{FEH}_ep", f"{FEH}_em"], "error_model": "symmetric"}
     config = {
         "catalogs": {
             "pleiades": {

@@ -6,7 +6,7 @@ psi and the information A. This determines the covariance of two fits that have 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from scipy.linalg import LinAlgError, cholesky, null_space, solve_triangular
 
 from mixpipe.fitting.contract import Demands
 from mixpipe.model.cells import Cells
+from mixpipe.model.families.noisy import gaussian_slopes
+from mixpipe.model.noise import Noise, draw_noise
 from mixpipe.model.results import Array, FitResult
 
 # Rows that are computed at a time, which limits the memory to some tens of MB for ten components.
@@ -66,7 +68,7 @@ class Influence:
     fit : FitResult
         A fit with Gaussian components.
     cells : Cells
-        The rows of the fit, which must be plain values without limits or truncation.
+        The rows of the fit, which must be values without limits or truncation.
     expected : bool
         Use the information that rows with these errors are expected to have under the fit, instead of the observed one;
         the rows need not be those of the fit then.
@@ -80,7 +82,7 @@ class Influence:
     n_parameters = 3
 
     def __init__(self, fit: FitResult, cells: Cells, *, expected: bool = False) -> None:
-        plain = Demands.of(cells, fit.mixture) == Demands()
+        plain = replace(Demands.of(cells, fit.mixture), gaussian_errors=True) == Demands()
         if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
             raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
@@ -107,7 +109,7 @@ class Influence:
             by_sigma = np.where(free[:, 2], self._unit**2 / (2.0 * fit.mixture.sigmas), 0.0)
         self._jacobian = np.stack([fit.mixture.weights, self._unit, by_sigma], axis=1).ravel()
 
-    def of_rows(self, x: Array, err: Array) -> Array:
+    def of_rows(self, x: Array, err: Array | Noise) -> Array:
         """The change of the parameters that each row causes, shape (n_rows, 3 n_components)."""
         scores = self._scores(x, err).reshape(len(x), -1) @ self._basis
         inner = solve_triangular(self._root, scores.T, lower=True)
@@ -115,12 +117,18 @@ class Influence:
 
     def of(self, rows: NDArray[np.intp] | slice) -> Array:
         """The change of the parameters that each of these rows of the fit causes."""
-        return self.of_rows(self.cells.x[rows], self.cells.err[rows])
+        return self.of_rows(self.cells.x[rows], self.cells.errors[rows])
 
     def of_drawn(self, rows: NDArray[np.intp], n: int, rng: np.random.Generator) -> Array:
         """The same for `n` rows that are drawn from the mixture, each with the error of one of these rows."""
-        err = rng.choice(np.sort(self.cells.err[rows]), n)
-        return self.of_rows(self.mixture.sample(n, rng) + err * rng.standard_normal(n), err)
+        err: Array | Noise
+        if self.cells.noise is None:
+            err = rng.choice(np.sort(self.cells.err[rows]), n)
+        else:
+            noise = self.cells.noise[rows]
+            order = np.lexsort([*noise.arrays.values()])
+            err = noise[order[rng.integers(order.size, size=n)]]
+        return self.of_rows(self.mixture.sample(n, rng) + draw_noise(err, rng), err)
 
     def covariance(self, counts: Array) -> Array:
         """Covariance of the parameters due to the sampling of a subset of rows, shape (3 n_components, 3 n_components).
@@ -149,23 +157,46 @@ class Influence:
         """Transform to the parameters from standard coordinates, in which the information is the unit matrix."""
         return self._jacobian[:, None] * (self._basis @ solve_triangular(self._root.T, inner, lower=False))
 
-    def _scores(self, x: Array, err: Array) -> Array:
+    def _scores(self, x: Array, err: Array | Noise) -> Array:
         """Derivatives of ln p at each row with respect to (ln w, m / unit, s^2 / unit^2), shape (n_rows, M, 3)."""
         resp, slopes, _ = self._terms(x, err)
         scores = resp[..., None] * slopes
         scores[..., 0] -= self.mixture.weights
         return scores
 
-    def _terms(self, x: Array, err: Array) -> tuple[Array, Array, Array]:
-        """Responsibilities, and the slopes of ln N with respect to the parameters; 1 / T in squared units."""
+    def _terms(self, x: Array, err: Array | Noise) -> tuple[Array, Array, Array]:
+        """Responsibilities, slopes of the log density of a component, and its curvatures, shape (n_rows, M, 3) each.
+
+        The slopes are those with respect to (ln w, m / unit, s^2 / unit^2); the curvatures are those of the mean twice,
+        the mean and the width, and the width twice.
+        """
         resp = self.mixture.responsibilities(x, err)
+        if isinstance(err, Noise):
+            return resp, *self._noisy_terms(x, err)
         inverse = self._unit**2 / (self.mixture.sigmas**2 + err[:, None] ** 2)
         offset = (x[:, None] - self.mixture.means) / self._unit
         slopes = np.stack(
             [np.ones_like(offset), offset * inverse, 0.5 * ((offset * inverse) ** 2 - inverse)],
             axis=-1,
         )
-        return resp, slopes, inverse
+        curvatures = [-inverse, -slopes[..., 1] * inverse, -inverse * (2.0 * slopes[..., 2] + 0.5 * inverse)]
+        return resp, slopes, np.stack(curvatures, axis=-1)
+
+    def _noisy_terms(self, x: Array, noise: Noise) -> tuple[Array, Array]:
+        """Slopes and curvatures for errors that are not symmetric Gaussians; see `_terms`."""
+        slopes, curvatures = [], []
+        for mean, sigma, unit in zip(self.mixture.means, self.mixture.sigmas, self._unit, strict=True):
+            _, by_mean, by_width, twice, crossed, width_twice = gaussian_slopes(x, noise, mean, sigma)
+            # A width of zero is on the boundary and held fixed.
+            scale = 2.0 * sigma**2 if sigma > 0.0 else np.inf
+            by_square, crossed, square_twice = (
+                by_width / scale,
+                crossed / scale,
+                (width_twice - 2.0 * by_width) / scale**2,
+            )
+            slopes.append(np.stack([np.ones_like(x), by_mean * unit, by_square * unit**2], axis=-1))
+            curvatures.append(np.stack([twice * unit**2, crossed * unit**3, square_twice * unit**4], axis=-1))
+        return np.stack(slopes, axis=1), np.stack(curvatures, axis=1)
 
     def _information(self) -> Array:
         """The negative Hessian of the log-likelihood, without its term for the sum of the weights."""
@@ -175,16 +206,14 @@ class Influence:
         for start in range(0, len(self.cells), _BLOCK):
             part = slice(start, start + _BLOCK)
             counts = self.cells.weights[part]
-            resp, slopes, inverse = self._terms(self.cells.x[part], self.cells.err[part])
+            resp, slopes, curvatures = self._terms(self.cells.x[part], self.cells.errors[part])
             scores = (resp[..., None] * slopes).reshape(len(counts), -1)
             total += (scores * counts[:, None]).T @ scores
             weighted = counts[:, None] * resp
             own += np.einsum("nj,njk,njl->jkl", weighted, slopes, slopes)
-            own[:, 1, 1] -= np.sum(weighted * inverse, axis=0)
-            mixed = np.sum(weighted * slopes[..., 1] * inverse, axis=0)
-            own[:, 1, 2] -= mixed
-            own[:, 2, 1] -= mixed
-            own[:, 2, 2] -= np.sum(weighted * inverse * (2.0 * slopes[..., 2] + 0.5 * inverse), axis=0)
+            twice = np.sum(weighted[..., None] * curvatures, axis=0)
+            for a, b, k in ((1, 1, 0), (1, 2, 1), (2, 1, 1), (2, 2, 2)):
+                own[:, a, b] += twice[:, k]
         # The multiplier of the constraint that the weights sum to one is the number of rows.
         own[:, 0, 0] -= self.cells.n_data * self.mixture.weights
         for j in range(size):
@@ -198,11 +227,15 @@ class Influence:
         return np.searchsorted(edges, self.cells.err, side="left")
 
     @cached_property
-    def _group_errors(self) -> Array:
+    def _group_errors(self) -> Array | Noise:
         """Root mean square of the errors of each group."""
         counts = np.bincount(self._groups)
-        squares = np.bincount(self._groups, self.cells.err**2)
-        return np.sqrt(squares / np.maximum(counts, 1))
+
+        def typical(array: Array) -> Array:
+            return np.asarray(np.sqrt(np.bincount(self._groups, array**2) / np.maximum(counts, 1)))
+
+        errors = self.cells.errors
+        return errors.mapped(typical) if isinstance(errors, Noise) else typical(errors)
 
     @cached_property
     def _expected_root(self) -> Array:
@@ -211,7 +244,7 @@ class Influence:
     def _expected(self, counts: Array) -> Array:
         """Expected information of `counts` of each of the rows."""
         total = np.zeros((self._basis.shape[1],) * 2)
-        by_group = np.bincount(self._groups, counts, minlength=self._group_errors.size).tolist()
+        by_group = np.bincount(self._groups, counts, minlength=self._group_errors.shape[0]).tolist()
         for count, outer in zip(by_group, self._outer_products, strict=True):
             total += count * outer
         return total
@@ -221,13 +254,20 @@ class Influence:
         """Mean outer product of the scores of a row, for each of the group errors."""
         at_once = max(1, _BLOCK // (_NODES.size * self.mixture.n_components))
         errors = self._group_errors
-        parts = (self._outer_products_of(errors[k : k + at_once]) for k in range(0, errors.size, at_once))
+        parts = (self._outer_products_of(errors[k : k + at_once]) for k in range(0, errors.shape[0], at_once))
         return [product for part in parts for product in part]
 
-    def _outer_products_of(self, errors: Array) -> list[Array]:
-        totals = np.hypot(self.mixture.sigmas, errors[:, None])
-        grids = [np.unique(self.mixture.means[:, None] + total[:, None] * _NODES) for total in totals]
-        nodes, err = np.concatenate(grids), np.repeat(errors, [grid.size for grid in grids])
+    def _outer_products_of(self, errors: Array | Noise) -> list[Array]:
+        widths = errors.widths if isinstance(errors, Noise) else (errors,)
+        totals = np.concatenate([np.hypot(self.mixture.sigmas, width[:, None]) for width in widths], axis=1)
+        means = np.tile(self.mixture.means, len(widths))
+        grids = [np.unique(means[:, None] + total[:, None] * _NODES) for total in totals]
+        nodes, sizes = np.concatenate(grids), [grid.size for grid in grids]
+        err: Array | Noise
+        if isinstance(errors, Noise):
+            err = errors.mapped(lambda array: np.repeat(array, sizes))
+        else:
+            err = np.repeat(errors, sizes)
         density = self.mixture.pdf(nodes, err)
         scores = self._scores(nodes, err).reshape(nodes.size, -1) @ self._basis
         products, start = [], 0
@@ -256,9 +296,15 @@ class Common:
         return ~np.logical_and.reduce(
             [
                 np.isclose(before[self.old], after[self.new], rtol=1e-9, atol=0.0)
-                for before, after in ((old.x, new.x), (old.err, new.err))
+                for before, after in zip(_stated(old), _stated(new), strict=True)
             ]
         )
+
+
+def _stated(cells: Cells) -> list[Array]:
+    """Values and errors; symmetric errors are two equal sides."""
+    sides = [cells.err, cells.err] if cells.noise is None else [*cells.noise.arrays.values()]
+    return [cells.x, *(sides if len(sides) == 2 else sides * 2)]
 
 
 def covariance_of_differences(old: Response, new: Response, pairs: list[tuple[int, int]], common: Common) -> Array:

@@ -113,7 +113,8 @@ def _pooled_fit(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     Common rows count once, and revised ones with both of their values.
     """
     old, new = cells
-    if any(Demands.of(*side) != Demands() for side in zip(cells, (fit.mixture for fit in fits), strict=True)):
+    demands = [Demands.of(*side) for side in zip(cells, (fit.mixture for fit in fits), strict=True)]
+    if any(replace(each, gaussian_errors=True) != Demands() for each in demands):
         raise NoInfluence("available for Gaussian components and plain values only")
     if any(fit.estimator != "em" or fit.has_equal_sigmas for fit in fits) or old.weight_kind != new.weight_kind:
         raise NoInfluence("available for fits by maximum likelihood only")
@@ -121,7 +122,7 @@ def _pooled_fit(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     added[common.old] = common.revised(old, new)
     rows = new
     if added.any():
-        rows += replace(old, x=old.x[added], err=old.err[added], weights=old.weights[added])
+        rows += old[added]
     for start in sorted(fits, key=lambda fit: (fit.n_components, fit.n_data), reverse=True):
         fit = fit_mixture(
             rows, n_components=start.n_components, start=start.mixture, sigma_floor=start.sigma_floor, n_threads=1

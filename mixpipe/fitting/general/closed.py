@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixpipe.base.arrays import Array
+from mixpipe.model.families.noisy import gaussian_slopes
+from mixpipe.model.noise import Noise
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -60,3 +62,37 @@ def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: floa
     total_2 = (b * (2.0 - b**2) * at_high - a * (2.0 - a**2) * at_low) / total**2
     width, twice, crossed = _by_log_sigma(total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma)
     return Slopes(mean_1, width, mean_2 - mean_1**2, crossed, twice)
+
+
+def of_noisy_probability(
+    low: Array, high: Array, noise: Noise, mean: float, sigma: float, log_probability: Array
+) -> Array:
+    """ln P of an observed value between two bounds, for any errors, and its derivatives as `Family.slopes` has them.
+
+    The distribution function F of observed values obeys ``dF/dm = -p``, where p is their density, and the heat equation
+    ``dF/d(sigma^2) = 1/2 d^2F/dm^2``. All derivatives are thus those of p at the bounds, which may be infinite.
+    """
+    mean_1 = mean_2 = mixed = mean_2_width = np.zeros(log_probability.shape)
+    for sign, bound in ((-1.0, high), (1.0, low)):
+        finite = np.isfinite(bound)
+        log_density, by_mean, by_width, _, crossed, _ = gaussian_slopes(
+            np.where(finite, bound, mean), noise, mean, sigma
+        )
+        with np.errstate(over="ignore", under="ignore"):
+            ratio = sign * np.where(finite, np.exp(np.minimum(log_density - log_probability, 300.0)), 0.0)
+        mean_1 = mean_1 + ratio
+        mean_2 = mean_2 + ratio * by_mean
+        mixed = mixed + ratio * by_width
+        mean_2_width = mean_2_width + ratio * (crossed + by_mean * by_width)
+    width_1 = sigma**2 * mean_2
+    width_2 = 2.0 * width_1 + sigma**2 * mean_2_width
+    return np.stack(
+        [
+            log_probability,
+            mean_1,
+            width_1,
+            mean_2 - mean_1**2,
+            mixed - mean_1 * width_1,
+            width_2 - width_1**2,
+        ]
+    )

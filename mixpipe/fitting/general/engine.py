@@ -97,7 +97,7 @@ class GeneralEngine:
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
         """The width that a sketch must resolve to represent the rows."""
         point = Point.of(fit.mixture)
-        return None if are_few(cells, point) else base_for(cells, point)
+        return None if are_few(cells, point) or cells.noise is not None else base_for(cells, point)
 
     def refit(self, cells: Cells, fit: FitResult) -> GeneralRefit:
         """Refits that start from this fit."""

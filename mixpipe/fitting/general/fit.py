@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
+from mixpipe.fitting.general.points import sampled
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import ALL, NO_CONSTRAINTS, Constraints, Slot
 from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.families import FAMILIES, RANGED
+from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
@@ -104,9 +106,14 @@ def fit_family(
     used = [FAMILIES[name] for name in (*(mixed or (family,)), *(slot.family or family for slot in constraints.slots))]
     smooth = any(each.has_edge for each in used)
     rows = GeneralLikelihood(cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)
-    slow = any(each.by_quadrature for each in used)
+    slow = any(by_quadrature(each, cells.errors) for each in used)
     points = rows
-    if cells.memberships is None and len(cells) > (QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS):
+    most = QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS
+    if len(cells) > most and (cells.noise is not None or cells.memberships is not None):
+        points = GeneralLikelihood(
+            sampled(cells, most), smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
+        )
+    elif len(cells) > most:
         base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
         low, high = np.quantile(cells.x, (0.1, 0.9))
         base *= float(high - low) or float(np.ptp(cells.x)) or 1.0

@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
-from mixpipe.fitting.general.closed import Slopes, of_density, of_probability
+from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import FREE, PARTS, Constraint, satisfied
 from mixpipe.model.families import FAMILIES, Family, log_between
+from mixpipe.model.families.noisy import gaussian_slopes
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise, raised
 from mixpipe.model.results import Array
 
 T = TypeVar("T")
@@ -235,6 +237,10 @@ class GeneralLikelihood:
         self.blocks = [slice(start, start + _BLOCK) for start in range(0, self.x.size, _BLOCK)]
         if smooth:
             self.err = np.where(self.err > 0, self.err, cells.resolution.floor)
+        # What the functions of families take: the errors, or noise that is not a symmetric Gaussian.
+        self.errors: Array | Noise = self.err if cells.noise is None else cells.noise[used]
+        if smooth:
+            self.errors = raised(self.errors, cells.resolution.floor)
         self.squares = cells.squared_weights[used]
         self.weight_kind = cells.weight_kind
         self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
@@ -277,7 +283,7 @@ class GeneralLikelihood:
         used = counts > 0
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
         other.edges = None if self.edges is None else self.edges[used]
-        other.widths = self.widths[used]
+        other.errors, other.widths = self.errors[used], self.widths[used]
         if self.log_memberships is not None:
             other.log_memberships = self.log_memberships[used]
         other.counts = counts[used]
@@ -294,6 +300,7 @@ class GeneralLikelihood:
         other = copy.copy(self)
         other.fits_scale = False
         other.err = factor * self.err
+        other.errors = self.errors.scaled(factor) if isinstance(self.errors, Noise) else other.err
         other.widths = other.err
         if self.edges is not None:
             other.widths = np.hypot(other.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
@@ -336,7 +343,7 @@ class GeneralLikelihood:
         """Log of the density (or of the probability of lying inside the window) of rows in one component."""
         family = point.families[index]
         parameters = point.means[index], point.sigmas[index], point.shapes[index]
-        x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
+        x, err, limits = self.x[rows], self.errors[rows], self.limits[rows]
         if inside:
             return np.maximum(
                 log_between(family, self.truncated or (-math.inf, math.inf), err, *parameters), _IMPOSSIBLE
@@ -513,12 +520,33 @@ class GeneralLikelihood:
     def _closed(self, point: Point, index: int, rows: slice, *, inside: bool) -> Array | None:
         """Log density of a component and its derivatives, for families that have them and rows that are values."""
         family, sigma = point.families[index], float(point.sigmas[index])
+        if isinstance(self.errors, Noise):
+            return self._closed_noisy(point, index, rows, inside=inside) if family.name == "gaussian" else None
         if family.slopes is None or inside or self.edges is not None or self.limits[rows].any():
             return None
         # Narrower components are Gaussian to the last digits.
         if sigma < _NARROW * point.means[index]:
             return None
         return family.slopes(self.x[rows], self.err[rows], float(point.means[index]), sigma)
+
+    def _closed_noisy(self, point: Point, index: int, rows: slice, *, inside: bool) -> Array:
+        """As `_closed`, for a Gaussian component and errors that are not symmetric Gaussians."""
+        noise = self.errors[rows]
+        if not isinstance(noise, Noise):
+            raise TypeError("expected errors that are not symmetric Gaussians")
+        parameters = float(point.means[index]), float(point.sigmas[index])
+        value = self.component(point, index, rows, inside=inside)
+        x, limits = self.x[rows], self.limits[rows]
+        if inside:
+            bounds = self.truncated or (-math.inf, math.inf)
+            low, high = np.full(x.size, bounds[0]), np.full(x.size, bounds[1])
+            return of_noisy_probability(low, high, noise, *parameters, value)
+        out = gaussian_slopes(x, noise, *parameters)
+        out[0] = value
+        if limits.any():
+            low, high = np.where(limits > 0, x, -np.inf), np.where(limits < 0, x, np.inf)
+            out = np.where(limits == 0, out, of_noisy_probability(low, high, noise, *parameters, value))
+        return out
 
     def _slopes(self, point: Point, index: int, rows: slice, value: Array, *, inside: bool) -> Slopes:
         """Derivatives of a Gaussian component in closed form."""

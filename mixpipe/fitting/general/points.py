@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.model.cells import Cells
+from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.regimes import GENERAL_ROWS, QUADRATURE_ROWS
 
 # Width that the points resolve, as a fraction of that of the narrowest component.
@@ -23,8 +25,22 @@ def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> GeneralLi
 
 def are_few(cells: Cells, point: Point) -> bool:
     """Whether the rows are few enough to need no sketch."""
-    slow = any(family.by_quadrature for family in point.families)
+    slow = any(by_quadrature(family, cells.errors) for family in point.families)
     return len(cells) <= (QUADRATURE_ROWS if slow else GENERAL_ROWS)
+
+
+def sampled(cells: Cells, most: int) -> Cells:
+    """Some of the rows, evenly spaced in the order of their values, which count for all.
+
+    They stand for rows that have no sketch.
+    """
+    cells = cells[cells.weights > 0.0]
+    if len(cells) <= most:
+        return cells
+    arrays = {} if cells.noise is None else cells.noise.arrays
+    order = np.lexsort((cells.weights, *arrays.values(), cells.x))
+    chosen = cells[order[np.linspace(0, len(cells) - 1, most).round().astype(np.intp)]]
+    return replace(chosen, weights=chosen.weights * (cells.n_data / chosen.n_data))
 
 
 def base_for(cells: Cells, point: Point) -> float:
@@ -50,7 +66,7 @@ def base_for(cells: Cells, point: Point) -> float:
 
 def few_points(cells: Cells, point: Point) -> Cells:
     """Points that represent the rows for climbs near a mixture, or the rows themselves if they are few."""
-    if are_few(cells, point):
+    if are_few(cells, point) or cells.noise is not None:
         return cells
     points = cells.sketched(base_for(cells, point), within=True)
     return points if len(points) < 0.5 * len(cells) else cells

@@ -144,8 +144,9 @@ def fit_histogram(
     ----------
     x : array_like, shape (n_data,), or Cells
         Values.
-    err : array_like, shape (n_data,), float or None
-        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors.
+    err : array_like, shape (n_data,) or (2, n_data), float or None
+        One-sigma errors in the unit of `x`; a scalar means equal errors, None no errors. Of lower and upper errors, the
+        mean is taken.
     n_components : int
         Number of components, M.
     weights : array_like, shape (n_data,), or None

@@ -54,8 +54,9 @@ def fit_moments(
     ----------
     x : array_like, shape (n_data,), Cells or Moments
         Values, or only their moments, in which case there is no log-likelihood.
-    err : array_like, shape (n_data,), float or None
-        One-sigma errors in the unit of `x`.
+    err : array_like, shape (n_data,) or (2, n_data), float or None
+        One-sigma errors in the unit of `x`. Of lower and upper errors, the
+        mean is taken.
     n_components : int
         Number of components, M.
     weights : array_like, shape (n_data,), or None

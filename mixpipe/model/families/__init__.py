@@ -37,13 +37,14 @@ from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
 from mixpipe.model.families.laplace import LAPLACE
 from mixpipe.model.families.lognormal import LOGNORMAL
+from mixpipe.model.families.noisy import with_noise
 from mixpipe.model.families.power_law import POWER_LAW
 from mixpipe.model.families.skew_normal import SKEW_NORMAL
 from mixpipe.model.families.student_t import STUDENT_T
 from mixpipe.model.families.uniform import UNIFORM
 
 FAMILIES: dict[str, Family] = {
-    family.name: family
+    family.name: with_noise(family)
     for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL, POWER_LAW)
 }
 # Families whose mean and sigma stand for their range, which is given.

@@ -9,9 +9,12 @@ import numpy as np
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.families.family import Family
+from mixpipe.model.noise import Noise
 
 
-def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float, sigma: float, shape: float) -> Array:
+def log_between(
+    family: Family, bounds: tuple[Any, Any], err: Array | Noise, mean: float, sigma: float, shape: float
+) -> Array:
     """Log of the probability that a value with each row's error lies between two bounds, which may differ by row."""
     low, high = bounds
     if np.ndim(high) == 0 and high == math.inf:

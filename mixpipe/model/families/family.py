@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixpipe.base.arrays import Array
+from mixpipe.model.noise import Noise
 
 # An error or a width below this fraction of the other, or of the offset, counts as zero, so that no squared ratio
 # overflows.
@@ -25,7 +26,9 @@ RowFunction = Callable[[Array, Array, float, float, Any], Any]
 class OfRows(Protocol):
     """A function of rows and of a component: one number for each row."""
 
-    def __call__(self, x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+    def __call__(
+        self, x: ArrayLike, err: ArrayLike | Noise, mean: float, sigma: float, shape: float | None = None
+    ) -> Array:
         """Evaluate for each row."""
         ...
 
@@ -34,7 +37,7 @@ class MomentsOfRows(Protocol):
     """A function of rows and of a component: a mean and a variance for each row."""
 
     def __call__(
-        self, x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None
+        self, x: ArrayLike, err: ArrayLike | Noise, mean: float, sigma: float, shape: float | None = None
     ) -> tuple[Array, Array]:
         """Evaluate for each row."""
         ...
@@ -58,11 +61,12 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """A family of components observed with Gaussian errors.
+    """A family of components observed with errors.
 
-    In all functions `x` and `err` are arrays that broadcast, the component's `mean`, `sigma` and `shape` are scalars,
-    and ``err = 0`` gives the plain density. A component with ``sigma = 0`` is a point mass: its observed values are
-    distributed like the errors.
+    In all functions `x` and `err` are arrays that broadcast; the functions of `FAMILIES`, other than the slopes, accept
+    a `mixpipe.model.noise.Noise` in place of one-sigma Gaussian errors. The component's `mean`, `sigma` and `shape` are
+    scalars, and ``err = 0`` gives the plain density. A component with ``sigma = 0`` is a point mass: observed values
+    are distributed like the errors.
 
     Parameters
     ----------
@@ -117,7 +121,7 @@ class Family:
 def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRows:
     """Combine the functions for rows with an error, rows without, and the limit ``sigma = 0`` into one for all rows."""
 
-    def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+    def function(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> Array:
         return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))[0]
 
     return function
@@ -126,7 +130,7 @@ def of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> OfRow
 def slopes_of_rows(noisy: RowFunction, plain: RowFunction, point: RowFunction) -> SlopesOfRows:
     """As `of_rows`, for a log density and its derivatives."""
 
-    def function(x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None) -> Array:
+    def function(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> Array:
         return _by_row(noisy, plain, point, x, err, (mean, sigma, shape))
 
     return function
@@ -138,9 +142,7 @@ def moments_of_rows(noisy: RowFunction, point: RowFunction) -> MomentsOfRows:
     def known(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
         return x, np.zeros_like(x)
 
-    def function(
-        x: ArrayLike, err: ArrayLike, mean: float, sigma: float, shape: float | None = None
-    ) -> tuple[Array, Array]:
+    def function(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> tuple[Array, Array]:
         true_mean, variance = _by_row(noisy, known, point, x, err, (mean, sigma, shape))
         return true_mean, variance
 

@@ -19,6 +19,23 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     return np.where(total > 0.0, log_density, np.where(x == mean, np.inf, -np.inf))
 
 
+def slopes(x: Array, err: Array, mean: float, sigma: float) -> Array:
+    """Log density and its derivatives, as `Family.slopes`, shape (6, n_rows); the total width must not be zero."""
+    total_var = sigma**2 + err**2
+    score, part = (x - mean) / total_var, sigma**2 / total_var
+    squared = score**2 * total_var
+    return np.stack(
+        [
+            -0.5 * (squared + np.log(total_var)) - LOG_SQRT_2PI,
+            score,
+            part * (squared - 1.0),
+            -1.0 / total_var,
+            -2.0 * part * score,
+            part * (2.0 * (squared - 1.0) - part * (4.0 * squared - 2.0)),
+        ]
+    )
+
+
 def logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
     """Log probability of an observed value below."""
     return _log_probability(x - mean, np.hypot(sigma, err), x >= mean)

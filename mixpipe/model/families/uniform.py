@@ -46,7 +46,7 @@ def _log_ndtr_integral(s: Array) -> Array:
     return out
 
 
-def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
+def logpdf(x: Array, err: Array, mean: Array | float, sigma: Array | float, shape: float | None) -> Array:
     """Log density of observed values."""
     score, half = -np.abs(x - mean) / err, _SQRT_3 * sigma / err
     return _log_mean(score, half, _log_normal, log_ndtr) - np.log(err)
@@ -70,7 +70,9 @@ def plain_logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float |
         return np.where(offset < 0.0, np.log(0.5 + offset), np.log1p(offset - 0.5))
 
 
-def posterior(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> tuple[Array, Array]:
+def posterior(
+    x: Array, err: Array, mean: Array | float, sigma: Array | float, shape: float | None
+) -> tuple[Array, Array]:
     """Mean and variance of a normal truncated at both edges, by quadrature where it exceeds exp(-CUTOFF) x peak."""
     low, high = (mean - _SQRT_3 * sigma - x) / err, (mean + _SQRT_3 * sigma - x) / err
     peak = np.clip(0.0, low, high)

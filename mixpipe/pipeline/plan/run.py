@@ -46,7 +46,7 @@ READING_KEYS = {
 # Files are read in jobs of at least so many bytes, which take some seconds at least.
 _BATCH_BYTES = 1 << 29
 # Columns of members.parquet and of densities.parquet, which the key stands beside.
-_MEMBERS = re.compile("value|err|limit|weight|component|p_[0-9]+|true_mean|true_unc")
+_MEMBERS = re.compile("value|err|err_lower|err_upper|limit|weight|component|p_[0-9]+|true_mean|true_unc")
 _JOINT = re.compile("(value|err|err_corr|true_mean|true_unc|true_corr|p)_.*|weight|component")
 _DENSITIES = re.compile("status|n_components|(weight|mean|sigma)_[0-9]+|l2|ks|mass|converged")
 # Letters of the longest file in a folder of results, while it is written.

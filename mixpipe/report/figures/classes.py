@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from mixpipe.model.noise import Noise
 from mixpipe.model.results import FitResult
 from mixpipe.report.figures.mixture import draw_histogram, draw_rug, heading, parameters
 from mixpipe.report.figures.scene import Scene
@@ -20,7 +21,7 @@ _FAINT = 1e-3  # probabilities too small to see
 def draw_classes(
     fit: FitResult,
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     *,
     label: str,
     unit: str | None,

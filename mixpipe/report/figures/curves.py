@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise
 from mixpipe.model.results import FitResult
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.mixture import heading, resolved_components
@@ -20,7 +21,7 @@ def fit_curves(
     fit: FitResult,
     estimates: Sequence[tuple[str, Mixture, float]],
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     weights: ArrayLike | None = None,
     *,
     limits: ArrayLike | None = None,

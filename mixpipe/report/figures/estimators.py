@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from mixpipe.base.presentation import count
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise
 from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.report.figures.mixture import density_label, draw_histogram
 from mixpipe.report.figures.scene import Scene
@@ -24,7 +25,7 @@ _DASHES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 def draw_estimators(
     estimates: Sequence[tuple[str, Mixture, float]],
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     weights: ArrayLike | None = None,
     *,
     label: str,

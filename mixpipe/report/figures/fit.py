@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise, with_sides
 from mixpipe.model.results import Array, FitResult
 from mixpipe.report.figures.classes import draw_classes
 from mixpipe.report.figures.estimators import draw_estimators
@@ -25,7 +26,7 @@ def fit_figures(
     criterion: str,
     estimates: Sequence[tuple[str, Mixture, float]],
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     weights: ArrayLike | None = None,
     *,
     label: str,
@@ -54,13 +55,14 @@ def fit_figures(
 
 def drawn_rows(
     mixture: Mixture,
-    rows: tuple[ArrayLike, ArrayLike | None, ArrayLike | None],
+    rows: tuple[ArrayLike, ArrayLike | Noise | None, ArrayLike | None],
     limits: ArrayLike | None,
     truncated: tuple[float, float] | None,
-) -> tuple[tuple[Array, Array, Array | None], float]:
+) -> tuple[tuple[Array, Array | Noise, Array | None], float]:
     """Values, errors and weights of the rows that can be drawn, and their fraction of the mixture's rows."""
     x = np.asarray(rows[0], dtype=np.float64)
-    err = np.broadcast_to(np.asarray(0.0 if rows[1] is None else rows[1], dtype=np.float64), x.shape)
+    err = with_sides(x, 0.0 if rows[1] is None else rows[1])
+    err = err if isinstance(err, Noise) else np.broadcast_to(err, x.shape)
     weights = None if rows[2] is None else np.asarray(rows[2], dtype=np.float64)
     if truncated is not None:
         inside = mixture.share_between(truncated[0], x, truncated[1], err)[1]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from mixpipe.base.presentation import count, plural
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise
 from mixpipe.model.results import Array, FitResult
 from mixpipe.report.drawing import shown_height
 from mixpipe.report.figures.scene import Scene
@@ -38,7 +39,7 @@ _FILL = 0.18  # opacity
 def draw_mixture(
     fit: FitResult,
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     weights: ArrayLike | None = None,
     *,
     label: str,

@@ -61,7 +61,7 @@ def plot_fit(
         return _draw_alone(fit, label, unit)
     cells = in_unit(as_cells(x, err, weights), x, fit.unit)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
-    return draw_mixture(fit, cells.x, cells.err, counts, label=label, unit=unit, bins=cells.edges)
+    return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges)
 
 
 def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:

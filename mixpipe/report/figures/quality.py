@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 # scipy.stats also has beta and binomial quantiles, but importing it takes as long as drawing two figures.
 from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
 
+from mixpipe.model.noise import Noise
 from mixpipe.model.resolution import rounded_from
 from mixpipe.model.results import Array, FitResult
 from mixpipe.report.figures.mixture import heading
@@ -28,7 +29,7 @@ _LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most 
 def draw_quality(
     fit: FitResult,
     x: ArrayLike,
-    err: ArrayLike | None,
+    err: ArrayLike | Noise | None,
     weights: ArrayLike | None = None,
     *,
     label: str,
@@ -100,7 +101,7 @@ def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
     low, high = scene.truncated
     for start in range(0, transform.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        below, inside = fit.mixture.share_between(low, x[rows], high, scene.err[rows])
+        below, inside = fit.mixture.share_between(low, x[rows], high, scene.errors[rows])
         transform[rows] = below / inside
     return transform.clip(0.0, 1.0, out=transform)
 

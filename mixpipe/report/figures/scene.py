@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Noise, with_sides
 from mixpipe.model.results import Array
 
 # The core of the figure is the middle 90 % of the rows. Rows within _NEAR_FEW or _NEAR_MANY core widths of it are
@@ -23,6 +24,7 @@ _NEAR_FEW, _NEAR_MANY = 3.0, 1.0
 # of a linear axis. It then shows all rows but a fraction _BEYOND on either side.
 _RATIO, _CROWDED, _BEYOND = 10.0**2.5, 0.1, 0.001
 _MAX_BINS = 120
+_SLOW_REPRESENTATIVES = 16  # where each needs a quadrature
 _REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that represent all, and rows from which they are derived
 _PLAIN = (1e-4, 1e5)  # a logarithmic axis within this range has plain numbers
 _PIXELS = 1000  # finest detail of a figure, as a fraction of its width
@@ -46,13 +48,14 @@ class Scene:
     share: float = 1.0
     truncated: tuple[float, float] = (-math.inf, math.inf)
     bins: Array | None = None
+    noise: Noise | None = None
 
     @classmethod
     def of(
         cls,
         mixture: Mixture,
         x: ArrayLike,
-        err: ArrayLike | None,
+        err: ArrayLike | Noise | None,
         weights: ArrayLike | None,
         share: float = 1.0,
         truncated: tuple[float, float] | None = None,
@@ -60,11 +63,14 @@ class Scene:
     ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
-        errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), values.shape)
+        given = with_sides(values, 0.0 if err is None else err)
+        noise = given if isinstance(given, Noise) else None
+        errors = np.broadcast_to(given if noise is None else noise.typical, values.shape)
         shares = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
         edges = None if bins is None else np.asarray(bins, dtype=np.float64)
         if weights is not None and not np.all(shares > 0.0):
             edges = None if edges is None else edges[shares > 0.0]
+            noise = None if noise is None else noise[shares > 0.0]
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
@@ -73,7 +79,12 @@ class Scene:
         else:
             low, high, log = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
             place = (low, high, log)
-        return cls(values, errors, shares, *place, share, truncated or cls.truncated, edges)
+        return cls(values, errors, shares, *place, share, truncated or cls.truncated, edges, noise)
+
+    @property
+    def errors(self) -> Array | Noise:
+        """The errors as the functions of a mixture take them."""
+        return self.err if self.noise is None else self.noise
 
     @property
     def n_data(self) -> float:
@@ -196,7 +207,7 @@ class Scene:
             return spread(self.weights, self.bins, edges)
         return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
 
-    def typical_errors(self, mixture: Mixture) -> tuple[Array, Array]:
+    def typical_errors(self, mixture: Mixture) -> tuple[Array | Noise, Array]:
         """A few errors that represent all of them, and the share of the rows of each component that has each of them.
 
         Rows are grouped by error, and each group is replaced by its root mean square error. Averaging the mixture over
@@ -206,13 +217,22 @@ class Scene:
         if self.err.strides == (0,) or self.err.size == 1:
             return np.asarray(self.err[:1]), np.ones((1, mixture.n_components))
         order = np.argsort(self.err, kind="stable")[:: -(-self.err.size // _SAMPLE)]
-        errors, rows = self.err[order], self.weights[order]
+        errors, rows = self.errors[order], self.weights[order]
         members = rows[:, None] * mixture.responsibilities(self.x[order], errors)
-        starts = np.unique(np.linspace(0, errors.size, _REPRESENTATIVES + 1).astype(int)[:-1])
+        starts = np.unique(np.linspace(0, order.size, self._n_representatives(mixture) + 1).astype(int)[:-1])
         totals = np.add.reduceat(rows, starts)
         # A component without rows, far outside, is given the errors of all rows.
         shares = np.add.reduceat(members, starts) + 1e-12 * totals[:, None]
-        return np.sqrt(np.add.reduceat(rows * errors**2, starts) / totals), shares / shares.sum(axis=0)
+
+        def typical(array: Array) -> Array:
+            return np.asarray(np.sqrt(np.add.reduceat(rows * array**2, starts) / totals))
+
+        means = errors.mapped(typical) if isinstance(errors, Noise) else typical(errors)
+        return means, shares / shares.sum(axis=0)
+
+    def _n_representatives(self, mixture: Mixture) -> int:
+        slow = self.noise is not None and not mixture.is_gaussian
+        return _SLOW_REPRESENTATIVES if slow else _REPRESENTATIVES
 
     def grid(self, mixture: Mixture) -> Array:
         """Abscissae of curves, evenly spaced, and closer where a component is narrow."""
@@ -235,7 +255,12 @@ class Scene:
         finite curve.
         """
         errors, shares = self.typical_errors(mixture)
-        blurred = np.hypot(errors, 0.3 * self.finest(grid)[:, None])
+        finest = 0.3 * self.finest(grid)[:, None]
+        blurred: Array | Noise
+        if isinstance(errors, Noise):
+            blurred = errors.mapped(lambda array: np.hypot(array, finest))
+        else:
+            blurred = np.hypot(errors, finest)
         parts = [
             mixture.weights[j] * (mixture.component(j).pdf(grid[:, None], blurred) @ shares[:, j])
             for j in range(mixture.n_components)
