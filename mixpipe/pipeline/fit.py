@@ -441,5 +441,7 @@ def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, 
                 truncated=data.truncated,
                 edges=data.edges,
                 noise=data.noise,
+                memberships=data.memberships,
+                labels=data.labels,
             )
             yield labels, cells
