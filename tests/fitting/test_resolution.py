@@ -626,3 +626,13 @@ def test_a_step_that_is_no_power_of_ten_is_found_among_many_values():
     assert found.cause == "grid"
     assert found.step == pytest.approx(0.0025)
     assert found.grain == pytest.approx(0.6 * 0.0025)
+
+
+def test_many_exact_rows_of_one_population_are_one_population():
+    """Components far narrower than the points of the sketch have to gain on the rows what they cost."""
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal(60_000)
+        selection = mixpipe.choose_n_components(x, 1e-6, max_components=4)
+        assert selection.best.n_components == 1
+        logliks = [fit.loglik for fit in selection.fits]
+        assert logliks[0] < logliks[-1] < logliks[0] + 40.0

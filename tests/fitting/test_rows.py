@@ -94,11 +94,27 @@ def test_a_sum_too_large_for_its_unit_is_refused():
 
     def fits(unit):
         out, outer = np.zeros(28, np.int64), np.zeros((9, 9), np.int64)
-        return passes.whole_pass(*args, np.full(28, unit), np.full(9, 2.0**-18), out, outer)
+        exceeds, outer_exceeds = np.zeros(28, bool), np.zeros((9, 9), bool)
+        passes.whole_pass(*args, np.full(28, unit), np.full(9, 2.0**-18), out, outer, exceeds, outer_exceeds)
+        return not (exceeds.any() or outer_exceeds.any())
 
     assert fits(2.0**-30)
     # Sums of some thousand in units of 2^-45 are above 2^52.
     assert not fits(2.0**-45)
+
+
+def test_a_component_between_the_points_keeps_all_digits():
+    """A component far narrower than the points resolve has next to nothing of any point, but all of some rows."""
+    x = np.random.default_rng(0).standard_normal(100_000)
+    likelihood, _ = likelihood_of(shards(x, np.full(x.size, 1e-6), np.ones(x.size), 2, 2))
+    for gap in (1e-5, 1e-4):
+        # Beside a row, and beside a gap between the rows.
+        mean = float(np.sort(x)[70_000]) + 0.5 * gap
+        mixture = Mixture([0.9999, 0.0001], [0.0, mean], [1.0, gap])
+        params = likelihood.points.scaled(mixture)
+        found = likelihood.derivatives(params)
+        expected = float(mixture.logpdf(x, 1e-6).sum())
+        assert found.loglik == pytest.approx(expected, rel=1e-11)
 
 
 def test_a_sample_is_all_of_few_different_rows():

@@ -453,20 +453,20 @@ def _sum(a):
 
 
 @njit(**_HELPER)
-def _collect(sums, units, out):
-    """Add sums as integer multiples of their units; False if one is too large to be exact."""
-    fits = True
+def _collect(sums, units, out, exceeds):
+    """Add sums as integer multiples of their units, and note which of them are too large to be exact."""
     for k in range(sums.size):
         whole = sums[k] / units[k]
         if not abs(whole) < _EXACT_LIMIT:
-            fits = False
+            exceeds[k] = True
         else:
             out[k] += np.int64(whole)
-    return fits
 
 
 @njit(**_KERNEL)
-def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, units, score_units, out, outer):
+def whole_pass(
+    x, err, counts, centre, per_scale, weights, means, variances, units, score_units, out, outer, exceeds, outer_exceeds
+):
     """The sums of `newton_pass` over rows, as integers, which do not depend on the order of the rows.
 
     Each term is rounded to a multiple of a unit, and only so many terms are added as doubles that the sums are exact.
@@ -488,11 +488,8 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
         The sums in these units are added to it.
     outer : ndarray of int64, shape (3 * n_components, 3 * n_components)
         The sums of products of the scores, in the products of their units, are added to it on and below the diagonal.
-
-    Returns
-    -------
-    bool
-        False if a sum was too large for its unit, in which case `out` and `outer` are invalid.
+    exceeds, outer_exceeds : ndarray of bool, as `out` and `outer`
+        Set to True for sums that were too large for their units, and are invalid.
     """
     n_components = means.size
     n_sums = N_EM + N_NEWTON
@@ -512,7 +509,6 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
     products = score_units.reshape(-1, 1) * score_units
     magic = _MAGIC * units
     score_magic = _MAGIC * score_units
-    fits = True
     for first in range(0, x.size, WHOLE_CHUNK):
         sums[:] = 0.0
         square[:] = 0.0
@@ -553,9 +549,8 @@ def whole_pass(x, err, counts, centre, per_scale, weights, means, variances, uni
                 for k in range(n_sums):
                     sums[begin + k] += _sum(terms[k])
             _outer(score, BLOCK, square)
-        fits = _collect(sums, units, out) and fits
-        fits = _collect(square.ravel(), products.ravel(), outer.ravel()) and fits
-    return fits
+        _collect(sums, units, out, exceeds)
+        _collect(square.ravel(), products.ravel(), outer.ravel(), outer_exceeds.ravel())
 
 
 @njit(fastmath=_EXACT, **_HELPER)
