@@ -24,6 +24,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints
 from mixpipe.model.covariance import agreeing, parameter_uncertainties
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.noise import Samples
 from mixpipe.model.regimes import FEW_ROWS, FINISHED_ROWS, PROFILED_ROWS
 from mixpipe.model.results import FitResult
 
@@ -152,7 +153,10 @@ def assess_fit(
         fit = replace(fit, uncertainties=unc, covariance=covariance)
         if draws.n_unconverged:
             warnings.append(f"{draws.n_unconverged} of {effort.bootstrap} bootstrap draws did not converge")
-    if effort.likelihood_ratio and not in_memory:
+    simulable = not isinstance(cells.noise, Samples)
+    if effort.likelihood_ratio and not simulable:
+        warnings.append("no likelihood_ratio: catalogs cannot be simulated from samples of posteriors")
+    elif effort.likelihood_ratio and not in_memory:
         warnings.append("no likelihood_ratio: it simulates catalogs, which takes too long for so many rows")
     elif effort.likelihood_ratio:
         problem = problem_of(cells, fit)
@@ -179,6 +183,8 @@ def assess_fit(
 
 def _quality(cells: Cells, fit: FitResult, effort: Effort, n_threads: int | None) -> Quality:
     """Statistics, which need large arrays, and their p-values, which need small ones, computed concurrently."""
+    if isinstance(cells.noise, Samples):
+        return Quality(math.nan, math.nan, math.nan)
     with ThreadPoolExecutor(1) as pool:
         quality = pool.submit(assess, fit.mixture, cells)
         if not effort.quality_draws:

@@ -15,6 +15,7 @@ from mixpipe.model.bimodality import DIP_DRAWS, Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import as_cells, in_unit
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.noise import Samples
 from mixpipe.model.results import FitResult, Selection
 
 # Families whose `mean` and `sigma` are the mean and the standard deviation of two populations.
@@ -119,6 +120,8 @@ def bimodality_of(
     one = next((fit for fit in selection.fits if fit.mixture.families == (family,)), None)
     # One component is no special case of two of which something else is known.
     free = not two.mixture.is_constrained
+    if isinstance(cells.noise, Samples):
+        n_draws = 0
     if one is None and sample is None and free:
         one = fit_mixture(cells, n_components=1, family=family, n_threads=n_threads)
     if tested is None and n_draws and free:

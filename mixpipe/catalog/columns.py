@@ -26,7 +26,7 @@ from mixpipe.config.settings import ColumnSettings
 
 if TYPE_CHECKING:
     from mixpipe.model.cells import Cells
-    from mixpipe.model.noise import Noise
+    from mixpipe.model.noise import Noise, Samples
     from mixpipe.model.resolution import Resolution
 
 # Reasons why a row is not used; a row with several reasons counts under the first of them.
@@ -99,6 +99,8 @@ class ColumnData:
         Prior memberships of the rows; see `mixpipe.model.cells.Cells`.
     labels : tuple of str
         Names of the components with known members.
+    posteriors : Samples or None
+        Posteriors of the true values, where rows have samples of them.
     suspects : str
         Numbers that may stand for missing ones, with their columns, in words.
     sides : ndarray, shape (2, n_used), or None
@@ -127,6 +129,7 @@ class ColumnData:
     error_dof: float | None = None
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
+    posteriors: Samples | None = None
 
     def __post_init__(self) -> None:
         for array in (
@@ -152,6 +155,8 @@ class ColumnData:
 
         if self.edges is not None:
             return Cells.from_histogram(self.edges, self.weights, self.err)
+        if self.posteriors is not None:
+            return Cells.of_posteriors(self.x, self.posteriors, self.weights, weight_kind=self.weight_kind)
         return Cells.from_rows(
             self.x,
             self.err if self.sides is None else self.sides,
@@ -170,6 +175,8 @@ class ColumnData:
         """The errors where they are not symmetric Gaussians."""
         from mixpipe.model.noise import Noise, noise_of
 
+        if self.posteriors is not None:
+            return self.posteriors
         if self.sides is None and self.error_dof is None:
             return None
         given, model = (self.sides, "two_sided") if self.sides is not None else (self.err, "student_t")
@@ -445,6 +452,8 @@ def prepare_column(
         For a cut that cannot be understood.
     """
     entry = _Entry(table, settings, catalog, release, negative)
+    if settings.kind == "samples":
+        return _prepare_samples(entry, where)
     edges = entry.edges()
     value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
     sigma, weights = entry.sigma(), entry.weights()
@@ -549,6 +558,63 @@ def prepare_column(
         labels=labels,
         sides=sides,
         error_dof=settings.error_dof,
+    )
+
+
+def _prepare_samples(entry: _Entry, where: str | None) -> ColumnData:
+    """Values and posteriors of the usable rows of a column with samples; see `prepare_column`."""
+    from mixpipe.model.noise import FEWEST_SAMPLES, samples_noise
+
+    settings, n_rows = entry.settings, len(entry.table)
+    samples = entry.samples(settings.value) * entry.factor
+    prior = None if settings.sample_prior is None else entry.samples(settings.sample_prior)
+    if prior is not None and prior.shape != samples.shape:
+        found = f"{samples.shape[1]} samples and {prior.shape[1]} priors a row"
+        raise entry.refuse(found, f"as many numbers in {settings.sample_prior!r} as in {settings.value!r}")
+    weights = entry.weights()
+    weights = np.broadcast_to(1.0, n_rows) if weights is None else weights
+    kept = np.ones(n_rows, dtype=bool) if where is None else Expression.parse(where).evaluate(entry.table)
+    known = np.isfinite(samples)
+    with np.errstate(all="ignore"):
+        negative = np.any(known & (samples <= 0.0), axis=1) & (settings.transform != "none")
+        samples = _transformed(samples, np.zeros(1), settings.transform)[0]
+        if prior is not None and settings.transform != "none":
+            # The density of the logarithm is that of the value times the value.
+            prior = prior * np.exp(samples * (1.0 if settings.transform == "ln" else 1.0 / _PER_DECADE))
+        bad_prior = np.zeros(n_rows, bool) if prior is None else np.any(known & ~(prior > 0.0), axis=1)
+    reasons = {
+        "cut": ~kept,
+        "missing_value": known.sum(axis=1) < FEWEST_SAMPLES,
+        "not_positive": negative,
+        "bad_error": bad_prior,
+        "missing_weight": np.isnan(weights),
+        "bad_weight": (weights < 0.0) | np.isinf(weights),
+    }
+    used, dropped = np.ones(n_rows, dtype=bool), dict.fromkeys(DROP_REASONS, 0)
+    for reason, hit in reasons.items():
+        dropped[reason] = int(np.count_nonzero(used & hit))
+        used &= ~hit
+    posteriors, x = None, np.empty(0)
+    if used.any():
+        x, posteriors = samples_noise(samples[used], None if prior is None else prior[used])
+    err = np.empty(0) if posteriors is None else np.array(posteriors.typical)
+    rows = np.flatnonzero(used)
+    _check_size(entry, x, err)
+    _check_weights(entry, weights[used], rows)
+    return ColumnData(
+        name=settings.name,
+        unit=entry.unit,
+        x=x,
+        err=err,
+        weights=weights[used],
+        rows=rows,
+        n_read=n_rows,
+        dropped=dropped,
+        has_errors=True,
+        limits=np.zeros(x.size, dtype=np.int8),
+        weight_kind=settings.weight_kind,
+        files=entry.table.meta.get("files", ()),
+        posteriors=posteriors,
     )
 
 
@@ -729,6 +795,27 @@ class _Entry:
         except ValueError as error:
             what, _, expected = str(error).partition("; expected ")
             raise self.refuse(f"{', '.join(names)}: {what}", expected or "labels, or probabilities") from error
+
+    def samples(self, name: str) -> Array:
+        """Several numbers a row, as an array of shape (n_rows, n_samples) with nan where a row has fewer."""
+        column = self._column(name)
+        values, mask = np.ma.getdata(column), np.ma.getmask(column)
+        if values.dtype.kind == "O":
+            try:
+                parts = [np.atleast_1d(np.asarray([] if row is None else row, dtype=np.float64)) for row in values]
+            except (TypeError, ValueError):
+                raise self.refuse(
+                    f"column {name!r} holds no lists of numbers", "samples: several numbers a row"
+                ) from None
+            padded = np.full((len(parts), max((part.size for part in parts), default=0)), np.nan)
+            for row, part in zip(padded, parts, strict=True):
+                row[: part.size] = part
+            return padded
+        if values.ndim != 2 or values.dtype.kind not in "iuf":
+            raise self.refuse(f"column {name!r} holds one value a row", "samples: several numbers a row")
+        numbers = values.astype(np.float64)
+        numbers[np.broadcast_to(mask, numbers.shape)] = np.nan
+        return numbers
 
     def value(self) -> tuple[Array, NDArray[np.int8] | None]:
         """Values, and flags of those that are limits; the flags are None if there cannot be any limits."""

@@ -165,6 +165,14 @@ def _to_arrow(block: Table, with_arrays: Collection[str]) -> pa.Table:
         if name in with_arrays and stored.ndim > 1:
             rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan).reshape(len(block), -1)
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]))
+            unit = unit_text(parse_unit(stored.unit))
+            fields.append(pa.field(name, arrays[-1].type, metadata={"unit": unit} if unit else None))
+            continue
+        if name in with_arrays and stored.dtype.kind == "O":
+            lists: list[Any] = [
+                [] if row is None else np.asarray(row, dtype=np.float64) for row in np.ma.getdata(stored)
+            ]
+            arrays.append(pa.array(lists, pa.list_(pa.float64())))
             fields.append(pa.field(name, arrays[-1].type))
             continue
         error = _no_number(block, name)
@@ -334,7 +342,14 @@ def _to_table(stored: pa.Table) -> Table:
     for field in stored.schema:
         if pa.types.is_fixed_size_list(field.type):
             flat = stored.column(field.name).combine_chunks().flatten().to_numpy()
-            columns.append(MaskedColumn(flat.reshape(stored.num_rows, field.type.list_size), name=field.name))
+            unit = parse_unit((field.metadata or {}).get(b"unit", b"").decode())
+            rows = flat.reshape(stored.num_rows, field.type.list_size)
+            columns.append(MaskedColumn(rows, name=field.name, unit=unit))
+            continue
+        if pa.types.is_list(field.type):
+            lists = np.empty(stored.num_rows, dtype=object)
+            lists[:] = [row.values.to_numpy() for row in stored.column(field.name)]
+            columns.append(MaskedColumn(lists, name=field.name))
             continue
         values = to_masked(stored.column(field.name))
         unit = parse_unit((field.metadata or {}).get(b"unit", b"").decode())

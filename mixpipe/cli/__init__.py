@@ -254,6 +254,13 @@ def main() -> None:
     "--known", metavar="mean=V,sigma=V,...", multiple=True, help="A component known from elsewhere. May be repeated."
 )
 @click.option("--equal-sigmas", is_flag=True, default=None, help="One width for all components.")
+@click.option(
+    "--kind",
+    metavar="values|samples",
+    type=_Word("values|samples"),
+    help="What a row holds: a value, or samples of its posterior. Default: values.",
+)
+@click.option("--sample-prior", metavar="COL", type=_Column(), help="Column with the prior density of each sample.")
 @click.option("--prior-rows", metavar="N", type=_Number(), help="A prior worth N rows for each component.")
 @click.option("--start", metavar="MEAN,SIGMA;...", help="A mixture from which to climb beside the search.")
 @click.option(

@@ -139,7 +139,10 @@ def _check_values(
 def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettings, release: str) -> ColumnData:
     """What a column has to fit, after all that could stand against it."""
     place = f"in catalog {catalog.name}, release {release}, column {column.name}"
-    check_storable(table[list(required_columns([column], catalog.where, catalog.key))])
+    arrays = (column.value, column.sample_prior) if column.kind == "samples" else ()
+    needed = required_columns([column], catalog.where, catalog.key)
+    if single := [name for name in needed if name not in arrays]:
+        check_storable(table[single])
     data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
     data.check_usable(place)
     data.check_floor(column.sigma_floor, place)

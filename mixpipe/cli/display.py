@@ -246,6 +246,8 @@ def describe_error(column: ColumnSettings) -> str:
     >>> describe_error(ColumnSettings("mass", "m", ("up", "lo"), error_scale=0.608, error_floor=0.01))
     '(up, lo) x 0.608, floor 0.01'
     """
+    if column.kind == "samples":
+        return "samples" + (f" under the prior {column.sample_prior}" if column.sample_prior else "")
     error = column.error
     words = f"({', '.join(error)})" if isinstance(error, tuple) else "none" if error is None else str(error)
     words += f" ({column.error_kind})" if error is not None and column.error_kind != "sigma" else ""

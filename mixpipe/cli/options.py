@@ -45,6 +45,8 @@ _COLUMN_KEYS = (
     "start",
     "prior",
     "membership",
+    "kind",
+    "sample_prior",
 )
 
 

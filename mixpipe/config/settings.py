@@ -60,6 +60,8 @@ class ColumnSettings:
     constraints: Mapping[str, Any] | None = _default("column", "constraints")
     start: Mapping[str, Any] | None = _default("column", "start")
     prior: Mapping[str, float] | None = _default("column", "prior")
+    kind: str = _default("column", "kind")
+    sample_prior: str | None = _default("column", "sample_prior")
     membership: str | tuple[str, ...] | None = _default("column", "membership")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
@@ -72,6 +74,8 @@ class ColumnSettings:
     @property
     def found_model(self) -> str:
         """The error model: the one that is set, or the default for these errors."""
+        if self.kind == "samples":
+            return "samples"
         return self.error_model or ("two_sided" if isinstance(self.error, tuple) and not self.bins else "symmetric")
 
 
@@ -501,8 +505,9 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         if key in given:
             raise ConfigError(f"key {key!r} for a column of values", where(key), "`kind: densities` beside it")
     keys = {**defaults("column"), **given}
-    for key in ("kind", *_ONLY_DENSITY_KEYS):
+    for key in _ONLY_DENSITY_KEYS:
         del keys[key]
+    _check_samples(keys, given, where)
     if keys["bins"] is not None:
         _check_alone(given, where)
         keys["bins"] = tuple(keys["bins"][part] for part in BINS)
@@ -538,6 +543,35 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     for key in ("constraints", "start"):
         _check_components(keys[key], key, where)
     return ColumnSettings(name=name, **keys)
+
+
+# Keys that samples of posteriors cannot have: they are values and errors in one, and have no observed value.
+_NOT_OF_SAMPLES = (
+    "bins",
+    "error",
+    "error_kind",
+    "error_model",
+    "error_dof",
+    "error_scale",
+    "error_floor",
+    "limit_flag",
+    "upper_limit",
+    "lower_limit",
+    "truncated",
+    "membership",
+)
+
+
+def _check_samples(keys: Mapping[str, Any], given: Mapping[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse keys that samples cannot have, and a prior of samples where there are none."""
+    if keys["kind"] != "samples":
+        if keys["sample_prior"] is not None:
+            raise ConfigError("sample_prior without samples", where("sample_prior"), "`kind: samples` beside it")
+        return
+    other = next((key for key in _NOT_OF_SAMPLES if given.get(key) is not None), None)
+    if other is not None:
+        what = f"key {other!r} with kind samples"
+        raise ConfigError(what, where(other), f"samples without {', '.join(_NOT_OF_SAMPLES)}")
 
 
 def _check_components(given: Mapping[str, Any] | None, key: str, where: Callable[[str], str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
-from mixpipe.model.noise import Noise, TwoSided, noise_of
+from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
 
 # Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
@@ -101,6 +101,8 @@ class Cells:
         self._check_window()
         self._check_edges()
         self._check_memberships()
+        if isinstance(self.noise, Samples) and (self.limits is not None or self.truncated is not None):
+            raise ValueError("samples of posteriors with limits or a window: expected samples alone")
 
     def _check_limits(self) -> None:
         if self.limits is None:
@@ -254,6 +256,49 @@ class Cells:
             memberships=memberships,
             labels=labels,
         )
+        return replace(rows, resolution=rows.resolved())
+
+    @classmethod
+    def from_samples(
+        cls,
+        samples: ArrayLike,
+        prior: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        *,
+        weight_kind: str = "auto",
+    ) -> Cells:
+        """One cell per row, whose measurement is given by samples of the posterior of its true value.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n_data, n_samples)
+            Samples; nan where a row has fewer than others.
+        prior : array_like, shape (n_data, n_samples), or None
+            Density of the prior under which the samples were drawn, up to a factor, at each sample; constant if None.
+        weights, weight_kind
+            As in `from_rows`.
+
+        Raises
+        ------
+        ValueError
+            For rows of fewer than five samples, or a prior that is not positive.
+
+        Examples
+        --------
+        >>> cells = Cells.from_samples(np.linspace(1.0, 3.0, 21) + np.array([[0.0], [4.0]]))
+        >>> cells.x.round(6).tolist(), cells.err.round(3).tolist()
+        ([2.0, 6.0], [0.606, 0.606])
+        """
+        return cls.of_posteriors(*samples_noise(samples, prior), weights, weight_kind=weight_kind)
+
+    @classmethod
+    def of_posteriors(
+        cls, x: Array, noise: Samples, weights: ArrayLike | None = None, *, weight_kind: str = "auto"
+    ) -> Cells:
+        """One cell per row, from what `samples_noise` makes of samples."""
+        shares = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
+        shares, kind = with_kind(shares, weight_kind)
+        rows = cls(x, noise.typical, shares, weight_kind=kind, noise=noise)
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:

@@ -213,6 +213,139 @@ class HeavyTailed(Noise):
         return np.asarray(logsumexp(np.stack(logs), axis=0))
 
 
+@dataclass(frozen=True, eq=False)
+class Samples(Noise):
+    """Posteriors of the true values, each a mixture of a few Gaussians around the value that stands for the row.
+
+    The likelihood of a row is the mean, over its posterior, of the density of the mixture divided by the prior under
+    which the posterior was found (Hogg, Myers & Bovy 2010). There is no observed value, so that neither catalogs nor
+    transforms of probability integrals can be made from it.
+
+    Parameters
+    ----------
+    offsets, spreads, log_shares : ndarray, shape (n, n_parts)
+        Mean of each Gaussian minus the value, its width, and the logarithm of its share.
+
+    Examples
+    --------
+    >>> noise = samples_noise(np.linspace(1.0, 3.0, 21)[None, :])[1]
+    >>> noise.offsets.shape, noise.typical.round(3).tolist()
+    ((1, 4), [0.606])
+    """
+
+    offsets: Array
+    spreads: Array
+    log_shares: Array
+
+    def __post_init__(self) -> None:
+        for name, array in self.arrays.items():
+            object.__setattr__(self, name, frozen(array))
+
+    @property
+    def model(self) -> tuple[str, None]:
+        """The name of the error model."""
+        return "samples", None
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """All three."""
+        return {"offsets": self.offsets, "spreads": self.spreads, "log_shares": self.log_shares}
+
+    @cached_property
+    def typical(self) -> Array:
+        """The standard deviation of each posterior."""
+        shares = np.exp(self.log_shares)
+        mean = np.sum(shares * self.offsets, axis=1)
+        second = np.sum(shares * (self.offsets**2 + self.spreads**2), axis=1)
+        return np.sqrt(np.maximum(second - mean**2, 0.0))
+
+    @property
+    def widths(self) -> tuple[Array, ...]:
+        """The standard deviations."""
+        return (self.typical,)
+
+    def draw(self, rng: np.random.Generator) -> Array:
+        """Not possible."""
+        raise ValueError("catalogs cannot be simulated from posteriors: they have no observed values")
+
+    def log_beyond(self, side: int, z: Array, x: Array) -> Array:
+        """Not possible."""
+        raise ValueError("posteriors have no probability beyond a value: they have no observed values")
+
+    def scaled(self, factor: float) -> Samples:
+        """Wider posteriors around the same values."""
+        return replace(self, offsets=factor * self.offsets, spreads=abs(factor) * self.spreads)
+
+
+# Samples of a posterior are replaced by at most so many Gaussians, each of which stands for at least so many of them.
+_MOST_PARTS, FEWEST_SAMPLES = 40, 5
+
+
+def samples_noise(samples: ArrayLike, prior: ArrayLike | None = None) -> tuple[Array, Samples]:
+    """Values and errors from samples of the posterior of each true value.
+
+    The sorted samples of a row are divided into groups of equal weight, each of which becomes a Gaussian with its mean
+    and variance. Mean and variance of the posterior are kept exactly.
+
+    Parameters
+    ----------
+    samples : array_like, shape (n, n_samples)
+        Samples; nan where a row has fewer than others.
+    prior : array_like, shape (n, n_samples), or None
+        Density of the prior under which the samples were drawn, up to a factor, at each sample; constant if None.
+
+    Returns
+    -------
+    x : ndarray, shape (n,)
+        Mean of each posterior.
+    noise : Samples
+
+    Raises
+    ------
+    ValueError
+        For rows of fewer than `FEWEST_SAMPLES` samples, or a prior that is not positive.
+    """
+    z = np.array(samples, dtype=np.float64)
+    if z.ndim != 2:
+        raise ValueError(f"samples of shape {z.shape}: expected (n_rows, n_samples)")
+    known = np.isfinite(z)
+    few = np.flatnonzero(known.sum(axis=1) < FEWEST_SAMPLES)
+    if few.size:
+        raise ValueError(
+            f"{few.size} rows have fewer than {FEWEST_SAMPLES} samples, the first at index {few[0]} "
+            f"({int(known[few[0]].sum())}); expected more in each row"
+        )
+    weights = known.astype(np.float64)
+    if prior is not None:
+        density = np.broadcast_to(np.asarray(prior, dtype=np.float64), z.shape)
+        bad = np.flatnonzero(np.any(known & ~(density > 0.0), axis=1))
+        if bad.size:
+            raise ValueError(f"prior has {bad.size} rows that are not positive, the first at index {bad[0]}")
+        weights = np.where(known, 1.0 / np.where(known, density, 1.0), 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    x = np.sum(weights * np.where(known, z, 0.0), axis=1)
+    away = np.where(known, z - x[:, None], np.inf)
+    order = np.argsort(away, axis=1, kind="stable")
+    away, weights = np.take_along_axis(away, order, axis=1), np.take_along_axis(weights, order, axis=1)
+    away = np.where(np.isfinite(away), away, 0.0)
+    n_parts = min(max(int(known.sum(axis=1).min()) // FEWEST_SAMPLES, 1), _MOST_PARTS)
+    # The middle of each sample on the axis of cumulative weight says to which group it belongs.
+    middle = np.cumsum(weights, axis=1) - 0.5 * weights
+    group = np.minimum((middle * n_parts).astype(np.intp), n_parts - 1) + n_parts * np.arange(len(z))[:, None]
+
+    def summed(terms: Array) -> Array:
+        sums = np.bincount(group.ravel(), terms.ravel(), n_parts * len(z))
+        return np.asarray(sums.reshape(len(z), n_parts), dtype=np.float64)
+
+    share = summed(weights)
+    safe = np.where(share > 0.0, share, 1.0)
+    centre = summed(weights * away) / safe
+    variance = np.maximum(summed(weights * away**2) / safe - centre**2, 0.0)
+    with np.errstate(divide="ignore"):
+        log_shares = np.log(share)
+    return x, Samples(centre, np.sqrt(variance), np.maximum(log_shares, -1e3))
+
+
 @cache
 def _scales_of(dof: float) -> tuple[Array, Array]:
     """Widths and weights of the Gaussians that make up Student's t with a width of one."""
@@ -307,6 +440,8 @@ def raised(err: Array | Noise, least: float) -> Array | Noise:
     """The errors, with those of zero replaced by `least`."""
     if not isinstance(err, Noise):
         return np.where(err > 0.0, err, least)
+    if isinstance(err, Samples):
+        return replace(err, spreads=np.where(err.spreads > 0.0, err.spreads, least))
     typical = err.typical
     return err.mapped(lambda array: np.where(typical > 0.0, array, least))
 

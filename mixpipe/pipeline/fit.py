@@ -184,7 +184,9 @@ class FittedColumn:
             some = slice(-n_before % every, None, every)
             edges = np.empty((len(data), 0)) if data.edges is None else data.edges
             parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
-            noise = None if data.noise is None else data.noise[some]
+            # Posteriors have no observed values: what is drawn are their means and widths.
+            drawable = data.noise is not None and data.posteriors is None
+            noise = data.noise[some] if drawable and data.noise is not None else None
             n_before += len(data)
         x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0

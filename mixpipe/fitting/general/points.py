@@ -38,7 +38,8 @@ def sampled(cells: Cells, most: int) -> Cells:
     if len(cells) <= most:
         return cells
     arrays = {} if cells.noise is None else cells.noise.arrays
-    order = np.lexsort((cells.weights, *arrays.values(), cells.x))
+    keys = [array if array.ndim == 1 else array[:, 0] for array in arrays.values()]
+    order = np.lexsort((cells.weights, *keys, cells.x))
     chosen = cells[order[np.linspace(0, len(cells) - 1, most).round().astype(np.intp)]]
     return replace(chosen, weights=chosen.weights * (cells.n_data / chosen.n_data))
 

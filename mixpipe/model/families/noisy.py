@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.model.families import gaussian, two_sided
 from mixpipe.model.families.behind import with_two_sides
 from mixpipe.model.families.family import Family, MomentsOfRows, OfRows
-from mixpipe.model.noise import HeavyTailed, Noise, TwoSided
+from mixpipe.model.noise import HeavyTailed, Noise, Samples, TwoSided
 
 # Functions with a closed form for errors of two sides, by family.
 _CLOSED: dict[str, dict[str, Callable[..., Any]]] = {
@@ -53,6 +53,8 @@ def with_noise(family: Family) -> Family:
 
 def by_quadrature(family: Family, errors: Array | Noise) -> bool:
     """Whether the convolution of a family with these errors requires a quadrature for each row."""
+    if isinstance(errors, Samples):
+        return True
     return family.by_quadrature or (isinstance(errors, TwoSided) and family.name not in _CLOSED)
 
 
@@ -60,7 +62,9 @@ def _accepting(family: Family, name: str) -> OfRows:
     plain: OfRows = getattr(family, name)
 
     def function(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> Array:
-        if isinstance(err, HeavyTailed):
+        if isinstance(err, HeavyTailed | Samples):
+            if isinstance(err, Samples) and name != "logpdf":
+                raise ValueError("posteriors as errors do not go with limits, bounds and probabilities of values")
             return np.asarray(logsumexp(_by_scale(plain, x, err, mean, sigma, shape), axis=0))
         if isinstance(err, TwoSided):
             return np.asarray(_of_two_sides(family, name, x, err, (mean, sigma, shape))[0])
@@ -73,10 +77,10 @@ def _moments(family: Family) -> MomentsOfRows:
     plain, logpdf = family.posterior, family.logpdf
 
     def function(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> tuple[Array, Array]:
-        if isinstance(err, HeavyTailed):
+        if isinstance(err, HeavyTailed | Samples):
             logs = _by_scale(logpdf, x, err, mean, sigma, shape)
             shares = np.exp(logs - logsumexp(logs, axis=0))
-            moments = [plain(x, scale * err.err, mean, sigma, shape) for scale in err.scales]
+            moments = [plain(at, own, mean, sigma, shape) for at, own, _ in _parts(x, err)]
             centres, variances = (np.stack(part) for part in zip(*moments, strict=True))
             centre = np.sum(shares * centres, axis=0)
             return centre, np.sum(shares * (variances + (centres - centre) ** 2), axis=0)
@@ -89,12 +93,21 @@ def _moments(family: Family) -> MomentsOfRows:
 
 
 def _by_scale(
-    function: OfRows, x: ArrayLike, err: HeavyTailed, mean: float, sigma: float, shape: float | None
+    function: OfRows, x: ArrayLike, err: HeavyTailed | Samples, mean: float, sigma: float, shape: float | None
 ) -> Array:
-    """The logarithm for each scale of the errors, with the log of its share; the first axis runs over the scales."""
-    logs = [function(x, scale * err.err, mean, sigma, shape) for scale in err.scales]
-    shares = np.log(err.shares)
-    return np.stack([share + log for share, log in zip(shares, logs, strict=True)])
+    """The logarithm for each Gaussian of the errors, with the log of its share; the first axis runs over these."""
+    return np.stack([share + function(at, own, mean, sigma, shape) for at, own, share in _parts(x, err)])
+
+
+def _parts(x: ArrayLike, err: HeavyTailed | Samples) -> Iterator[tuple[Array, Array, Any]]:
+    """The Gaussians whose mixture the errors are: where they are for each value, their widths, and log shares."""
+    values = np.asarray(x, dtype=np.float64)
+    if isinstance(err, Samples):
+        for k in range(err.offsets.shape[1]):
+            yield values + err.offsets[:, k], err.spreads[:, k], err.log_shares[:, k]
+    else:
+        for scale, share in zip(err.scales, np.log(err.shares), strict=True):
+            yield values, scale * err.err, share
 
 
 def _of_two_sides(family: Family, name: str, x: ArrayLike, noise: TwoSided, component: tuple) -> Array:
@@ -132,10 +145,11 @@ def gaussian_slopes(x: Array, noise: Noise, mean: float, sigma: float) -> Array:
         typical = noise.typical
         least = _LEAST_WIDTH * float(np.min(typical, where=typical > 0.0, initial=np.inf))
         return _slopes_of_two_sides(x, noise, mean, max(sigma, least if np.isfinite(least) else 0.0))
-    if not isinstance(noise, HeavyTailed):
+    if not isinstance(noise, HeavyTailed | Samples):
         raise TypeError(f"no slopes for {type(noise).__name__}")
-    parts = np.stack([gaussian.slopes(x, scale * noise.err, mean, sigma) for scale in noise.scales])
-    logs = parts[:, 0] + np.log(noise.shares)[:, None]
+    found = [(gaussian.slopes(at, own, mean, sigma), share) for at, own, share in _parts(x, noise)]
+    parts = np.stack([slopes for slopes, _ in found])
+    logs = np.stack([slopes[0] + share for slopes, share in found])
     total = logsumexp(logs, axis=0)
     shares = np.exp(logs - total)
     mean_1, width_1 = (np.sum(shares * parts[:, k], axis=0) for k in (1, 2))

@@ -212,9 +212,13 @@ class Run:
         )
 
     def _arrays(self, catalog: str) -> set[str]:
-        """Columns of a catalog's files that have several numbers per row: covariances."""
-        given = [joint.covariance for joint in self.config.catalog(catalog).joints]
-        return {names[0] for names in given if names is not None and len(names) == 1}
+        """Columns of a catalog's files that have several numbers per row: covariances and samples."""
+        settings = self.config.catalog(catalog)
+        given = [joint.covariance for joint in settings.joints]
+        covariances = {names[0] for names in given if names is not None and len(names) == 1}
+        sampled = [column for column in settings.columns if column.kind == "samples"]
+        names = {name for column in sampled for name in (column.value, column.sample_prior)}
+        return covariances | {name for name in names if name is not None}
 
     def _part(self, catalog: str, release: str, content: str) -> _Ingested:
         parts = (part for parts in self._ingested(catalog, release).values() for part in parts)
