@@ -34,7 +34,8 @@ def fit_mixture(
     weights: Any = None,
     weight_kind: str = "auto",
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
+    detection: Any = None,
     family: str = "gaussian",
     background: str | tuple[float, float] | None = None,
     start: Any = None,
@@ -71,8 +72,12 @@ def fit_mixture(
         ``counts``, ``importance`` or ``auto``; see `mixpipe.model.cells.Cells.from_rows`.
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
-    truncated : tuple of (float, float) or None
-        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
+    truncated : tuple, list of tuple, or None
+        Bounds between which an observed value had to lie to enter the sample: two numbers, or arrays with one for each
+        row, None on an open side; or a list of such pairs, between which are holes.
+    detection : tuple of (array_like, array_like), callable or None
+        Values, and the probability that a value there is detected, linear between them and constant beyond; or a
+        function of an array, which is tabulated.
     family : str
         Family of the components, one of `mixpipe.model.families.FAMILIES`.
     background : tuple of (float, float), "uniform" or None
@@ -155,6 +160,7 @@ def fit_mixture(
         _check_joint(
             limits=limits,
             truncated=truncated,
+            detection=detection,
             background=background,
             family=family,
             algorithm=algorithm,
@@ -184,7 +190,19 @@ def fit_mixture(
         )
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
-        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+        x,
+        err,
+        weights,
+        limits,
+        truncated,
+        detection,
+        weight_kind,
+        sigma_floor,
+        membership,
+        fixed,
+        tied,
+        known,
+        equal_sigmas,
     )
     cells, fits_scale = _with_error_scale(cells, error_scale)
     problem = Problem(
@@ -210,7 +228,8 @@ def _constrained(
     err: Any,
     weights: Any,
     limits: Any,
-    truncated: tuple[float, float] | None,
+    truncated: Any,
+    detection: Any,
     weight_kind: str,
     sigma_floor: float | None,
     membership: Any,
@@ -224,7 +243,9 @@ def _constrained(
     memberships = None
     if membership is not None:
         memberships, labels = as_memberships(membership, len(x))
-    cells = with_floor(as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels), sigma_floor)
+    cells = with_floor(
+        as_cells(x, err, weights, limits, truncated, weight_kind, memberships, labels, detection), sigma_floor
+    )
     return cells, as_constraints(fixed=fixed, tied=tied, known=known, equal_sigmas=equal_sigmas, labels=cells.labels)
 
 
@@ -277,7 +298,8 @@ def choose_n_components(
     weights: Any = None,
     weight_kind: str = "auto",
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
+    detection: Any = None,
     families: Sequence[str] = ("gaussian",),
     background: str | tuple[float, float] | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -302,7 +324,9 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, weight_kind, limits, truncated, background, sigma_floor, n_threads, cov, structure, projections
+    x, err, weights, weight_kind, limits, truncated, detection, background, sigma_floor, n_threads
+        As in `fit_mixture`.
+    cov, structure, projections
         As in `fit_mixture`.
     fixed, tied, known, equal_sigmas, membership, error_scale, prior
         As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
@@ -346,6 +370,7 @@ def choose_n_components(
         _check_joint(
             limits=limits,
             truncated=truncated,
+            detection=detection,
             background=background,
             family=next(iter(families)) if len(families) == 1 else tuple(families),
             fixed=fixed,
@@ -376,7 +401,19 @@ def choose_n_components(
         )
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
-        x, err, weights, limits, truncated, weight_kind, sigma_floor, membership, fixed, tied, known, equal_sigmas
+        x,
+        err,
+        weights,
+        limits,
+        truncated,
+        detection,
+        weight_kind,
+        sigma_floor,
+        membership,
+        fixed,
+        tied,
+        known,
+        equal_sigmas,
     )
     cells, fits_scale = _with_error_scale(cells, error_scale)
     fits: list[FitResult] = []
@@ -421,6 +458,7 @@ _BETTER = 1e-3
 _OF_ONE_COLUMN = {
     "limits": None,
     "truncated": None,
+    "detection": None,
     "background": None,
     "family": "gaussian",
     "algorithm": "newton",

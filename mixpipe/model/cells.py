@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
+from mixpipe.model.window import Window
 
 if TYPE_CHECKING:
     pass
@@ -40,8 +41,8 @@ class Cells:
         The lower bound that the grain of the values sets on the sigmas, and its cause.
     limits : array_like of int, shape (n_cells,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
-    truncated : tuple of (float, float) or None
-        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
+    window : Window or None
+        Where, and with which probability, an observed value had to lie to enter the sample.
     weight_kind : str
         ``counts`` if the weight of a cell is the number of rows that it stands for, or ``importance`` if each cell is
         one row that represents a larger or smaller share of the population than others do.
@@ -66,7 +67,7 @@ class Cells:
     weights: Array
     resolution: Resolution = NO_RESOLUTION
     limits: NDArray[np.int8] | None = None
-    truncated: tuple[float, float] | None = None
+    window: Window | None = None
     weight_kind: str = "counts"
     edges: Array | None = None
     n_uninformative: int = 0
@@ -109,28 +110,26 @@ class Cells:
         object.__setattr__(self, "limits", limits if limits.any() else None)
 
     def _check_window(self) -> None:
-        if self.truncated is None:
+        if self.window is None:
             return
-        try:
-            low, high = self.truncated
-            low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-        except (TypeError, ValueError):
-            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated!r}") from None
-        object.__setattr__(self, "truncated", (low, high))
         if self.limits is not None:
             raise ValueError("limits and a window together: expected one of them")
-        if not low < high:
-            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated}")
-        outside = np.count_nonzero((self.x < low) | (self.x > high))
-        if outside:
-            raise ValueError(f"{outside} values lie outside the window from {low} to {high}")
+        if self.window.by_row and len(self.window) != self.x.size:
+            raise ValueError(f"the window has bounds for {len(self.window)} rows, expected {self.x.size}")
+        outside = np.flatnonzero(self.window.probability(self.x) == 0.0)
+        if outside.size:
+            low, high = self.window.ends
+            raise ValueError(
+                f"{outside.size} values lie outside the window from {low} to {high}, or where nothing is detected, the "
+                f"first at index {outside[0]} ({self.x[outside[0]]})"
+            )
 
     def _check_edges(self) -> None:
         if self.edges is None:
             return
         edges = frozen(self.edges)
         object.__setattr__(self, "edges", edges)
-        if self.limits is not None or self.truncated is not None:
+        if self.limits is not None or self.window is not None:
             raise ValueError("bins with limits or a window: expected bins alone")
         if edges.shape != (self.x.size, 2) or not np.all(np.isfinite(edges)):
             raise ValueError(f"edges must be two finite numbers for each bin, found shape {edges.shape}")
@@ -158,7 +157,7 @@ class Cells:
     @property
     def are_values(self) -> bool:
         """Whether every cell is a measured value, the sample is not truncated, and no memberships are known."""
-        return self.limits is None and self.truncated is None and self.edges is None and self.memberships is None
+        return self.limits is None and self.window is None and self.edges is None and self.memberships is None
 
     @property
     def squared_weights(self) -> Array:
@@ -173,7 +172,8 @@ class Cells:
         weights: ArrayLike | None = None,
         *,
         limits: ArrayLike | None = None,
-        truncated: tuple[float, float] | None = None,
+        truncated: Any = None,
+        detection: Any = None,
         weight_kind: str = "auto",
         memberships: Array | None = None,
         labels: tuple[str, ...] = (),
@@ -189,8 +189,10 @@ class Cells:
             information, and its weight becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights; 1 for each row if None. Rows of weight zero are ignored.
-        limits, truncated, memberships, labels
+        limits, memberships, labels
             As in `Cells`.
+        truncated, detection
+            The window of the sample, as in `mixpipe.model.window.Window.of`.
         weight_kind : str
             ``counts``: each row stands for as many equal rows as its weight says. ``importance``: a weight is the share
             of the population that the row represents, such as an inverse selection probability; the overall scale is
@@ -218,7 +220,8 @@ class Cells:
         shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
-        rows = cls(values, errors, shares, NO_RESOLUTION, flags, truncated, kind, None, n_unknown, memberships, labels)
+        window = Window.of(truncated, detection, values, values.size)
+        rows = cls(values, errors, shares, NO_RESOLUTION, flags, window, kind, None, n_unknown, memberships, labels)
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
@@ -307,11 +310,14 @@ class Cells:
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
         """The sketch of these cells; see `sketch`.
 
-        Bins, which are few already, and rows with memberships stay as they are.
+        Bins, which are few already, rows with memberships, and rows of a window that is not one interval for all stay
+        as they are.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
         if self.edges is not None or self.memberships is not None:
+            return self
+        if self.window is not None and not self.window.is_interval:
             return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
@@ -325,8 +331,8 @@ class Cells:
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         grid = Grid(float(base), float(fineness), anchor)
         x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
-        if self.truncated is not None:
-            x = np.clip(x, *self.truncated)
+        if self.window is not None:
+            x = np.clip(x, *self.window.ends)
         if within:
             x = np.clip(x, self.x.min(), self.x.max())
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
@@ -349,13 +355,18 @@ class Cells:
         parts: dict[str, Any] = {name: getattr(self, name)[index] for name in ("x", "err", "weights")}
         for name in ("limits", "edges", "memberships"):
             parts[name] = None if getattr(self, name) is None else getattr(self, name)[index]
+        parts["window"] = None if self.window is None else self.window[index]
         return replace(self, **parts)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both operands, with the coarser of their resolutions."""
-        for name in ("truncated", "weight_kind"):
-            if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"the cells differ in {name}: {getattr(self, name)} and {getattr(other, name)}")
+        if self.weight_kind != other.weight_kind:
+            raise ValueError(f"the cells differ in weight_kind: {self.weight_kind} and {other.weight_kind}")
+        if (self.window is None) != (other.window is None):
+            raise ValueError("cells with and without a window do not add")
+        window = self.window
+        if window is not None and other.window is not None:
+            window = window.joined(other.window, (len(self), len(other)))
         if (self.edges is None) != (other.edges is None):
             raise ValueError("bins and values do not add")
         limits = None
@@ -369,7 +380,7 @@ class Cells:
             np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("x", "err", "weights")
         )
         resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
-        together = Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges)
+        together = Cells(x, err, weights, resolution, limits, window, self.weight_kind, edges)
         if self.memberships is None or other.memberships is None:
             if self.memberships is not other.memberships:
                 raise ValueError("cells with and without memberships do not add")

@@ -19,10 +19,11 @@ def as_cells(
     err: Any = None,
     weights: Any = None,
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
     weight_kind: str = "auto",
     memberships: Array | None = None,
     labels: tuple[str, ...] = (),
+    detection: Any = None,
 ) -> Cells:
     """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -36,7 +37,10 @@ def as_cells(
         with the same labels in a different order.
     """
     if isinstance(x, Cells):
-        if any(given is not None for given in (err, weights, limits, truncated, memberships)) or weight_kind != "auto":
+        if (
+            any(given is not None for given in (err, weights, limits, truncated, memberships, detection))
+            or weight_kind != "auto"
+        ):
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
     for name, given in (("err", err), ("weights", weights)):
@@ -55,11 +59,39 @@ def as_cells(
         None if err is None else plain(err, unit),
         None if weights is None else plain(weights),
         limits=limits,
-        truncated=truncated,
+        truncated=_plain_bounds(truncated, unit),
+        detection=_plain_detection(detection, unit),
         weight_kind=weight_kind,
         memberships=memberships,
         labels=labels,
     )
+
+
+def _plain_bounds(truncated: Any, unit: Any) -> Any:
+    """Bounds as numbers or arrays in the unit of the values; what is no pair is left for the check of the window."""
+    if isinstance(truncated, list | tuple):
+        return type(truncated)(
+            _plain_bounds(bound, unit) if isinstance(bound, list | tuple) else _plain_number(bound, unit, "truncated")
+            for bound in truncated
+        )
+    return truncated
+
+
+def _plain_detection(detection: Any, unit: Any) -> Any:
+    """Values of detection in the unit of the values, and their probabilities."""
+    if isinstance(detection, list | tuple) and len(detection) == 2:
+        return _plain_number(detection[0], unit, "detection"), _plain_number(detection[1], None, "detection")
+    return detection
+
+
+def _plain_number(given: Any, unit: Any, name: str) -> Any:
+    """A number or an array without its unit, in the unit of the values; other things as they are."""
+    if not (hasattr(given, "iloc") or unit_of(given) is not None or hasattr(given, "mask")):
+        return given
+    own = unit_of(given)
+    if own is not None and (unit is None or (own != unit and not own.is_equivalent(unit))):
+        raise ValueError(f"{name} is in {own}, but x is in {unit or 'no unit'}; expected one unit")
+    return plain(given, unit)
 
 
 def unit_of(values: Any) -> Any:
@@ -102,7 +134,8 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
     if unit is None or unit_of(values) is None or unit_of(values) == unit:
         return cells
     factor = unit_of(values).to(unit)
-    return replace(cells, x=factor * cells.x, err=factor * cells.err)
+    window = None if cells.window is None else cells.window.scaled(factor)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err, window=window)
 
 
 def plain(values: Any, unit: Any = None) -> Array:

@@ -13,7 +13,7 @@ from mixpipe.base.files import write_json
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FailedRecord, FitRecord, load_record
-from mixpipe.results.tables import read_estimates, read_fit, records_table
+from mixpipe.results.tables import read_estimates, read_fit, read_window, records_table, window_columns
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -60,7 +60,7 @@ def draw_figures(
     if not isinstance(record, FitRecord):
         raise TypeError(f"{fit} is of no column of values")
     result = read_fit(record, fit)
-    rows = _drawn_rows(members)
+    rows = _drawn_rows(members, window_columns(record))
     x, err, weights = rows["value"], rows["err"], rows.get("weight")
     if record.account.weight_kind == "importance" and weights is not None:
         weights = weights * (result.n_data / weights.sum())
@@ -69,7 +69,7 @@ def draw_figures(
     table = records_table(record.selection)
     drawn: dict[str, Any] = {
         "limits": rows.get("limit"),
-        "truncated": record.bounds,
+        "window": read_window(record, rows),
         "bins": rows[["low", "high"]] if "low" in rows else None,
     }
     estimates = read_estimates(record)
@@ -81,10 +81,11 @@ def draw_figures(
     write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))
 
 
-def _drawn_rows(members: str) -> pd.DataFrame:
-    """Values, errors, weights and limits: of all rows, or of evenly spaced ones that count for as many."""
+def _drawn_rows(members: str, bounds: Sequence[str]) -> pd.DataFrame:
+    """Values, errors, weights, limits and bounds: of all rows, or of evenly spaced ones that count for as many."""
     file = pq.ParquetFile(members)
-    wanted = [name for name in ("value", "err", "low", "high", "weight", "limit") if name in file.schema_arrow.names]
+    named = ("value", "err", "low", "high", "weight", "limit", *bounds)
+    wanted = [name for name in named if name in file.schema_arrow.names]
     every = -(-file.metadata.num_rows // _MOST_ROWS) or 1
     if every == 1:
         return file.read(columns=wanted).to_pandas()
