@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from mixpipe.base.arrays import Array, frozen
-from mixpipe.model.families import FAMILIES, Family, log_between
+from mixpipe.model.families import FAMILIES, Family, log_between, log_difference, sides
 
 if TYPE_CHECKING:
     from mixpipe.model.mixture import Mixture
@@ -308,26 +308,29 @@ class Window:
         On a piece, S is the smaller of the probabilities at its ends, plus an integral of steps: its contribution is
         that of a mean of probabilities between a point and the end where S is larger.
         """
-        span = float(np.ptp(self.points))
-        parts = []
-        for piece in self.pieces:
-            if piece.is_flat:
-                parts.append(_log_flat(family, piece, err, own))
-                continue
-            low, high, at_low, at_high = np.broadcast_arrays(piece.low, piece.high, piece.at_low, piece.at_high)
-            with np.errstate(divide="ignore"):
-                least, rise = np.log(np.minimum(at_low, at_high)), np.log(np.abs(at_high - at_low))
-            parts.append(least + log_between(family, (low, high), err, *own))
-            steps = max(1, math.ceil(_STEPS * float(np.max(high - low)) / span))
-            n_nodes = _NODES if float(np.max(high - low)) > 0.5 * span / _STEPS else _FEW_NODES
-            nodes, shares = np.polynomial.legendre.leggauss(n_nodes)
-            for step in range(steps):
-                for node, share in zip(nodes, shares, strict=True):
-                    at = low + (high - low) * (step + 0.5 + 0.5 * node) / steps
-                    ends = np.where(at_high > at_low, at, low), np.where(at_high > at_low, high, at)
-                    term = log_between(family, ends, err, *own)
-                    parts.append(rise + math.log(0.5 * share / steps) + term)
-        return _log_sum(parts)
+        return _log_sum(
+            [
+                _log_flat(family, piece, err, own) if piece.is_flat else self._log_by_steps(family, piece, err, own)
+                for piece in self.pieces
+            ]
+        )
+
+    def _log_by_steps(self, family: Family, piece: Piece, err: Array, own: tuple[float, float, float]) -> Array:
+        low, high, at_low, at_high = (
+            np.atleast_1d(part) for part in (piece.low, piece.high, piece.at_low, piece.at_high)
+        )
+        longest = float(np.max(high - low)) / float(np.ptp(self.points))
+        at, shares = _rule(max(1, math.ceil(_STEPS * longest)), _NODES if _STEPS * longest > 0.5 else _FEW_NODES)
+        rising = at_high > at_low
+        with np.errstate(divide="ignore"):
+            least, rise = np.log(np.minimum(at_low, at_high)), np.log(np.abs(at_high - at_low))
+        first, last = sides(family, low, err, *own), sides(family, high, err, *own)
+        inner = sides(family, low + (high - low) * at[:, None], err, *own)
+        # Between the point and the end where more is detected.
+        lower = np.where(rising, inner[0], first[0]), np.where(rising, inner[1], first[1])
+        upper = np.where(rising, last[0], inner[0]), np.where(rising, last[1], inner[1])
+        steps = logsumexp(log_difference(lower, upper), axis=0, b=shares[:, None])
+        return np.logaddexp(least + log_difference(first, last), rise + steps)
 
     def seen(self, mixture: Mixture, err: Array, memberships: Array | None = None) -> Array:
         """Probability that a value of the mixture with each row's error is observed."""
@@ -355,6 +358,14 @@ class Window:
 def _log_sum(parts: Sequence[Array]) -> Array:
     with np.errstate(divide="ignore"):
         return np.asarray(logsumexp(np.stack(np.broadcast_arrays(*parts)), axis=0))
+
+
+@cache
+def _rule(n_steps: int, n_nodes: int) -> tuple[Array, Array]:
+    """Points and weights of the Gauss-Legendre rule in each of some equal steps from 0 to 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    at = (np.arange(n_steps)[:, None] + 0.5 + 0.5 * nodes) / n_steps
+    return at.ravel(), np.tile(0.5 * weights / n_steps, n_steps)
 
 
 def _log_flat(family: Family, piece: Piece, err: Array, own: tuple[float, float, float]) -> Array:

@@ -10,6 +10,7 @@ import mixpipe
 from mixpipe.assess.catalogs import draw_catalog
 from mixpipe.assess.quality import pit
 from mixpipe.fitting.general.closed import of_window
+from mixpipe.fitting.general.engine import GeneralEngine
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -90,6 +91,21 @@ def test_the_probability_of_being_seen_equals_numerical_integration(name, kind):
     # The oracle is exact to 1e-9 but for kinks; the quadrature over a table has eight points in each of its 24 steps.
     exact = name == "gaussian" or WINDOWS[kind][1] is None
     np.testing.assert_allclose(found, expected, rtol=1e-8 if exact else 1e-5)
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_the_loglik_is_that_of_the_density_of_what_is_seen(kind):
+    """Row by row ln f(x) + ln S(x) - ln P, with P by numerical integration."""
+    truncated, table = WINDOWS[kind]
+    cells = Cells.from_rows(X, ERR, truncated=truncated, detection=table)
+    mixture = Mixture([0.3, 0.7], [2.0, 5.0], [0.8, 1.5])
+    expected = 0.0
+    for row in range(X.size):
+        parts = [("gaussian", mean, sigma, None) for mean, sigma in ((2.0, 0.8), (5.0, 1.5))]
+        seen = (probability(part, ERR[row], seen_at(kind, row, ERR[row])) for part in parts)
+        detected = 1.0 if table is None else float(np.interp(X[row], *table))
+        expected += math.log(mixture.pdf(X[row], ERR[row]) * detected / np.dot(mixture.weights, list(seen)))
+    assert GeneralEngine().loglik(cells, mixture) == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)

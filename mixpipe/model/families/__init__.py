@@ -30,7 +30,7 @@ The density of two observed values, one with an error as large as the width of i
 (0.525135, 0.199098)
 """
 
-from mixpipe.model.families.between import log_between
+from mixpipe.model.families.between import log_between, log_difference, sides
 from mixpipe.model.families.exponential import EXPONENTIAL
 from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
@@ -44,4 +44,4 @@ FAMILIES: dict[str, Family] = {
     family.name: family for family in (GAUSSIAN, UNIFORM, STUDENT_T, LAPLACE, EXPONENTIAL, SKEW_NORMAL, LOGNORMAL)
 }
 
-__all__ = ["FAMILIES", "Family", "log_between"]
+__all__ = ["FAMILIES", "Family", "log_between", "log_difference", "sides"]

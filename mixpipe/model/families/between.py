@@ -16,10 +16,15 @@ def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float
     low, high = bounds
     if np.ndim(high) == 0 and high == math.inf:
         return family.logsf(low, err, mean, sigma, shape)
-    upper, above_high = _sides(family, high, err, mean, sigma, shape)
+    upper = sides(family, high, err, mean, sigma, shape)
     if np.ndim(low) == 0 and low == -math.inf:
-        return upper
-    lower, above_low = _sides(family, low, err, mean, sigma, shape)
+        return upper[0]
+    return log_difference(sides(family, low, err, mean, sigma, shape), upper)
+
+
+def log_difference(low: tuple[Array, Array], high: tuple[Array, Array]) -> Array:
+    """Log of the probability between two bounds from the `sides` of each."""
+    (lower, above_low), (upper, above_high) = low, high
     # The difference is taken in the tail where the probabilities are small, so that it keeps its digits.
     with np.errstate(divide="ignore", invalid="ignore"):
         from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
@@ -29,7 +34,7 @@ def log_between(family: Family, bounds: tuple[Any, Any], err: Array, mean: float
     return np.where(np.isnan(between), -np.inf, between)
 
 
-def _sides(family: Family, bound: Any, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array]:
+def sides(family: Family, bound: Any, err: Array, mean: float, sigma: float, shape: float) -> tuple[Array, Array]:
     """Logs of the probabilities below and above a bound, some of which may be infinite."""
     infinite = np.isinf(bound)
     at = np.where(infinite, mean, bound) if np.any(infinite) else bound
