@@ -7,15 +7,17 @@ import pytest
 from scipy.special import ndtr
 
 import mixpipe
+from mixpipe.assess.bootstrap import bootstrap
 from mixpipe.assess.catalogs import draw_catalog
-from mixpipe.assess.quality import pit
+from mixpipe.assess.quality import assess, pit
+from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.fitting.general.closed import of_window
 from mixpipe.fitting.general.engine import GeneralEngine
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.window import Window
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_campaign_pairs
 from tests.fitting.test_general import SHAPES, probability
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -194,11 +196,11 @@ def logistic(x):
     return 1.0 / (1.0 + np.exp(-2.0 * (x - 1.0)))
 
 
-def observed(kind, seed, n=4000):
-    """Rows of TRUTH that are seen through a window: values, errors, and the options that say so."""
+def observed(kind, seed, n=4000, truth=TRUTH):
+    """Rows of a mixture that are seen through a window: values, errors, and the options that say so."""
     rng = np.random.default_rng(seed)
     err = 0.3 * np.exp(0.3 * rng.standard_normal(n))
-    x = TRUTH.sample(n, rng) + err * rng.standard_normal(n)
+    x = truth.sample(n, rng) + err * rng.standard_normal(n)
     if kind == "rows":
         limit = rng.normal(-0.3, 1.0, n)
         seen = x > limit
@@ -243,6 +245,39 @@ def test_uncertainties_of_selected_samples_cover_the_truth(kind):
     pulls = np.array(pulls)
     assert np.all(np.abs(pulls.mean(axis=0)) < 0.5), pulls.mean(axis=0)
     assert 0.56 < np.mean(np.abs(pulls) < 1.0) < 0.80
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    mostly_campaign_pairs(
+        [name for name in NAMES if name != "gaussian"],
+        ["rows", "hole", "table"],
+        [("laplace", "table"), ("skew_normal", "rows"), ("exponential", "hole")],
+    ),
+)
+def test_components_of_other_families_are_recovered(name, kind):
+    shape = SHAPES.get(name, math.nan)
+    truth = Mixture([1.0], [1.5], [1.0], (name,), [shape])
+    x, err, options = observed(kind, 9, 1500, truth)
+    fit = mixpipe.fit_mixture(x, err, 1, family=name, **options)
+    assert fit.loglik >= GeneralEngine().loglik(Cells.from_rows(x, err, **options), truth) - 1e-6
+    for part in ("means", "sigmas"):
+        off = abs(getattr(fit.mixture, part)[0] - getattr(truth, part)[0]) / getattr(fit.uncertainties, part)[0]
+        assert off < 4.0, (part, off)
+
+
+def test_the_bootstrap_and_the_quality_take_the_window():
+    """With 40 draws, the bootstrap's standard deviations are uncertain by 11 %: they agree within four times that."""
+    x, err, options = observed("table", 10, 1500)
+    cells = Cells.from_rows(x, err, **options)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    found = bootstrap(cells, fit, 40, 1, n_threads=1).uncertainties()
+    np.testing.assert_allclose(found.means, fit.uncertainties.means, rtol=0.45)
+    np.testing.assert_allclose(found.sigmas, fit.uncertainties.sigmas, rtol=0.45)
+    assert min(quality_pvalues(fit, cells, 39, n_threads=1)) > 0.05
+    # As if all values had been seen, the same mixture is rejected.
+    whole = Cells.from_rows(x, err)
+    assert min(quality_pvalues(fit, whole, 39, n_threads=1, observed=lambda: assess(fit.mixture, whole))) < 0.05
 
 
 @pytest.mark.parametrize("mixture", [TRUTH, Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.8], ["laplace"] * 2)])
