@@ -592,6 +592,9 @@ def _selection(
     everything = np.ones(x.size, dtype=bool)
     if not settings.is_selected:
         return None, everything, everything
+    # Imported here, since few columns have a window.
+    from mixpipe.model.window import Window
+
     if settings.transform != "none":
         numbers = [bound for pair in settings.intervals for bound in pair if not isinstance(bound, str)]
         bad = [bound for bound in numbers if math.isfinite(bound) and bound <= 0.0]
@@ -611,8 +614,7 @@ def _selection(
     rows = x.size if settings.bound_columns else 1
     low, high = (np.stack([np.broadcast_to(bound, rows) for bound in side], axis=1) for side in sides)
     bounded = ~np.any(np.isnan(low) | np.isnan(high), axis=1)
-    ordered = np.all(low < high, axis=1) & np.all(high[:, :-1] <= low[:, 1:], axis=1)
-    inside = np.any((x[:, None] >= low) & (x[:, None] <= high), axis=1) & ordered
+    inside = np.any((x[:, None] >= low) & (x[:, None] <= high), axis=1) & Window.ordered(low, high)
     points = None
     if settings.detection is not None:
         values, probabilities = map(np.array, settings.detection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -283,13 +284,13 @@ def _detection(text: str) -> dict[str, list[float]]:
     """Probabilities of detection: V:P,V:P,... or a file with the columns value and probability, or with two columns."""
     place, expected = "in option --detection", "V:P,V:P,..., or a file with the columns value and probability"
     try:
-        if ":" in text and not Path(text).is_file():
+        if ":" in text and not os.path.isfile(text):
             pairs = [tuple(map(float, pair.split(":"))) for pair in text.split(",")]
             values, probabilities = map(list, zip(*pairs, strict=True))
             return {"value": values, "probability": probabilities}
     except ValueError:
         raise ConfigError(f"found {text}", place, expected) from None
-    if not Path(text).is_file():
+    if not os.path.isfile(text):
         raise ConfigError(f"no file {text}", place, expected)
     from mixpipe.catalog.reading import read_catalog
 

@@ -621,9 +621,12 @@ def _truncation(given: list[Any] | None, where: Callable[[str], str]) -> tuple[A
         for pair in pairs
     )
     numbers = [bound for pair in found for bound in pair if not isinstance(bound, str)]
+    unknown = any(math.isnan(bound) for bound in numbers)
     shared = [after == before for (_, before), (after, _) in pairwise(found)]
-    if any(after < before for before, after in pairwise(numbers)) or any(
-        low == high for low, high in found if not isinstance(low, str)
+    if (
+        unknown
+        or any(not before <= after for before, after in pairwise(numbers))
+        or any(low == high for low, high in found if not isinstance(low, str))
     ):
         expected = "two increasing numbers, at most one of them null"
         if len(found) > 1:
@@ -645,8 +648,10 @@ def _detection(
     if len(values) != len(probabilities):
         what = f"{len(values)} values and {len(probabilities)} probabilities"
         raise ConfigError(what, where("detection"), "one probability for each value")
-    if any(after <= before for before, after in pairwise(values)):
-        raise ConfigError("the values do not increase", where("detection"), "increasing values")
+    if not all(map(math.isfinite, values)) or any(after <= before for before, after in pairwise(values)):
+        raise ConfigError("values that are not finite or do not increase", where("detection"), "increasing values")
+    if not all(0.0 <= probability <= 1.0 for probability in probabilities):
+        raise ConfigError("a probability that is none", where("detection"), "probabilities from 0 to 1")
     if not any(probabilities):
         raise ConfigError("a probability of zero everywhere", where("detection"), "at least one probability > 0")
     return values, probabilities
