@@ -211,15 +211,16 @@ def problem_of(cells: Cells, fit: FitResult) -> Problem:
 
 
 def _beyond_bounds(cells: Cells, fit: FitResult) -> Iterator[str]:
-    """Warnings about the part of the population that a truncated sample does not show."""
-    if cells.truncated is None:
+    """Warnings about the part of the population that the window of a sample does not show."""
+    window = cells.window
+    if window is None:
         return
-    low, high = cells.truncated
     share = share_inside(fit.mixture, cells)
     if share < _SMALL_SHARE:
-        yield f"only {100.0 * share:.2g} % of the fitted population lies between the bounds: the rest is extrapolated"
-    outside = np.flatnonzero((fit.mixture.means < low) | (fit.mixture.means > high))
-    if outside.size:
+        lies = "lies between the bounds" if window.is_interval else "is seen"
+        yield f"only {100.0 * share:.2g} % of the fitted population {lies}: the rest is extrapolated"
+    outside = [j for j, mean in enumerate(fit.mixture.means) if not window.may_see(mean)]
+    if outside:
         names = ", ".join(str(j + 1) for j in outside)
         yield f"beyond the bounds of the sample: the mean of component {names}, seen by its tail alone"
 

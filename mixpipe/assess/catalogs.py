@@ -1,8 +1,9 @@
-"""Catalogs drawn from a mixture of any family, with the errors, limits and bounds of the data."""
+"""Catalogs drawn from a mixture of any family, with the errors, limits and window of the data."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
@@ -14,69 +15,95 @@ from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise, draw_noise
 from mixpipe.model.resolution import rounded
+from mixpipe.model.window import Window
 
-# Largest number of rounds in which values outside the bounds are drawn again.
+# Largest number of rounds in which values that are not seen are drawn again.
 _MAX_ROUNDS = 10_000
 
 
 def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:
-    """Draw a catalog with the errors, weights, resolution, limits and bounds of given cells.
+    """Draw a catalog with the errors, weights, resolution, limits and window of given cells.
 
-    Values outside the bounds are drawn again; limits are drawn as described in `mixpipe.assess.censoring`. If the data
-    were rounded to a grid, the drawn values are, too. Bins get the counts of the same total number of rows.
+    Values that are not seen through the window are drawn again; limits are drawn as described in
+    `mixpipe.assess.censoring`. If the data were rounded to a grid, the drawn values are, too. Bins get the counts of
+    the same total number of rows.
 
     Raises
     ------
     ValueError
-        If the mixture has almost no probability between the bounds.
+        If almost no value of the mixture is seen.
     """
     if like.edges is not None:
         return _draw_bins(mixture, like, rng)
-    low, high = like.truncated or (-np.inf, np.inf)
-    err, step = like.errors, like.resolution.step
+    window, err, step = like.window, like.errors, like.resolution.step
     distinct = np.unique(like.x) if step > 0.0 else like.x
     x: Array = np.empty(len(like))
     waiting = np.arange(len(like))
     for _ in range(_MAX_ROUNDS):
+        own = None if window is None else window[waiting]
         plain = mixture.is_gaussian and like.memberships is None
-        if like.truncated is not None and plain and not isinstance(err, Noise):
-            values = _draw_between(mixture, low, high, err[waiting], rng)
+        if own is not None and plain and not isinstance(err, Noise):
+            values, bound = _draw_seen(mixture, own, err[waiting], rng)
         else:
             priors = None if like.memberships is None else like.memberships[waiting]
             values = mixture.sample(waiting.size, rng, priors) + draw_noise(err[waiting], rng)
+            bound = np.ones(waiting.size)
+        seen = np.ones(waiting.size, dtype=bool)
+        if own is not None and own.points.size:
+            seen = rng.random(waiting.size) * bound < own.probability(values)
         if step > 0.0:
             values = rounded(values, distinct, step)
-        inside = (values >= low) & (values <= high)
-        x[waiting[inside]] = values[inside]
-        waiting = waiting[~inside]
+        if own is not None:
+            seen &= own.probability(values) > 0.0
+        x[waiting[seen]] = values[seen]
+        waiting = waiting[~seen]
         if not waiting.size:
             break
     else:
-        raise ValueError("the mixture has next to nothing between the bounds")
+        raise ValueError("the mixture has next to nothing between the bounds, or where values are detected")
     limits = None
     if like.limits is not None:
         x, limits = censored(x, like.x, like.limits, like.weights, rng)
     return replace(like, x=x, limits=limits)
 
 
-def _draw_between(mixture: Mixture, low: float, high: float, err: Array, rng: np.random.Generator) -> Array:
-    """Draw observed values between two bounds, be they ever so far in the tail of the mixture."""
+def _draw_seen(mixture: Mixture, window: Window, err: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw observed values in the pieces of a window, be they ever so far in the tail of the mixture.
+
+    In each piece, its values are drawn as if all were detected with the larger of the probabilities at its ends, which
+    is returned beside them.
+    """
     total = np.hypot(mixture.sigmas, err[:, None])
     total = np.where(total > 0.0, total, np.finfo(np.float64).tiny)
-    ends = (low - mixture.means) / total, (high - mixture.means) / total
-    # In the upper tail, probabilities are those of the reflected values, which keep their digits.
-    upper = ends[0] > -ends[1]
-    left, right = np.where(upper, -ends[1], ends[0]), np.where(upper, -ends[0], ends[1])
-    below, inside = log_ndtr(left), log_ndtr(right)
-    inside += np.log1p(-np.exp(np.minimum(below - inside, -np.finfo(np.float64).eps)))
-    shares = np.log(np.maximum(mixture.weights, np.finfo(np.float64).tiny)) + inside
-    shares = np.cumsum(np.exp(shares - shares.max(axis=1, keepdims=True)), axis=1)
+    log_weights = np.log(np.maximum(mixture.weights, np.finfo(np.float64).tiny))
+    # The second axis runs over the components of each piece, one piece after the other.
+    sides: list[tuple[Any, ...]] = []
+    for piece in window.pieces:
+        low, high, most = (
+            np.broadcast_to(np.asarray(part, dtype=np.float64)[..., None], total.shape)
+            for part in (piece.low, piece.high, np.maximum(piece.at_low, piece.at_high))
+        )
+        ends = (low - mixture.means) / total, (high - mixture.means) / total
+        # In the upper tail, probabilities are those of the reflected values, which keep their digits.
+        upper = ends[0] > -ends[1]
+        left, right = np.where(upper, -ends[1], ends[0]), np.where(upper, -ends[0], ends[1])
+        below, inside = log_ndtr(left), log_ndtr(right)
+        inside = inside + np.log1p(-np.exp(np.minimum(below - inside, -np.finfo(np.float64).eps)))
+        with np.errstate(divide="ignore"):
+            share = np.where(low < high, log_weights + inside + np.log(most), -np.inf)
+        sides.append((share, upper, left, right, below, inside, low, high, most))
+    shares, upper, left, right, below, inside, low, high, most = (
+        np.concatenate(part, axis=1) for part in zip(*sides, strict=True)
+    )
+    cumulative = np.cumsum(np.exp(shares - shares.max(axis=1, keepdims=True)), axis=1)
     rows = np.arange(err.size)
-    j = np.argmax(shares >= rng.random((err.size, 1)) * shares[:, -1:], axis=1)
-    z = ndtri_exp(np.minimum(np.logaddexp(below[rows, j], inside[rows, j] + np.log1p(-rng.random(err.size))), 0.0))
-    z = np.clip(z, left[rows, j], right[rows, j])
-    values = mixture.means[j] + total[rows, j] * np.where(upper[rows, j], -z, z)
-    return np.clip(values, low, high)
+    chosen = np.argmax(cumulative >= rng.random((err.size, 1)) * cumulative[:, -1:], axis=1)
+    at = rows, chosen
+    z = ndtri_exp(np.minimum(np.logaddexp(below[at], inside[at] + np.log1p(-rng.random(err.size))), 0.0))
+    z = np.clip(z, left[at], right[at])
+    j = chosen % mixture.n_components
+    values = mixture.means[j] + total[rows, j] * np.where(upper[at], -z, z)
+    return np.clip(values, low[at], high[at]), most[at]
 
 
 def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells:

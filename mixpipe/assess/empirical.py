@@ -3,8 +3,8 @@
 At the true parameters, the distribution function F of the probability integral transform u of N rows is t plus a
 Brownian bridge divided by sqrt(N). At fitted parameters, the part that the parameters have absorbed is missing: the
 covariance is min(s, t) - s t - g(s) g(t) / I, where g are the derivatives of the distribution function by the
-parameters, averaged over the rows at the same t, and I is the information of a row (Durbin 1973). In a truncated
-sample, distribution function and information are those of the values between the bounds.
+parameters, averaged over the rows at the same t, and I is the information of a row (Durbin 1973). If the sample has a
+window, distribution function and information are those of the values that are seen.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
     """Kolmogorov-Smirnov and Anderson-Darling statistics of a correct model with fitted parameters, for many rows.
 
     Sigmas on the boundary, shapes at their bounds and empty components are taken as fixed. With row weights, the
-    scatter of the rows depends on the squared weights, and errors may be correlated with weights. If rows are limits,
-    errors are not symmetric Gaussians, or the sample is the far tail of the fit, the covariance is that of 20,000
-    simulated rows.
+    scatter of the rows depends on the squared weights, and errors may be correlated with weights. If rows are limits or
+    have windows of their own, if errors are not symmetric Gaussians, if the window has holes or probabilities of
+    detection, or if the sample is the far tail of the fit, the covariance is that of 20,000 simulated rows.
 
     Parameters
     ----------
@@ -84,7 +84,8 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
         errors = raised(cells.errors, floor)
         noise = errors if isinstance(errors, Noise) else None
         cells = replace(cells, err=np.where(cells.err > 0.0, cells.err, floor), noise=noise)
-    if cells.noise is not None or cells.limits is not None or share_inside(fit.mixture, cells) < _SMALL_SHARE:
+    simple = cells.noise is None and cells.limits is None and (cells.window is None or cells.window.is_interval)
+    if not simple or share_inside(fit.mixture, cells) < _SMALL_SHARE:
         covariance, scatter = _of_simulated_rows(fit.mixture, point, columns, cells, t, rng)
     else:
         covariance, scatter = _of_error_bins(point, columns, cells, logits)
@@ -92,11 +93,10 @@ def limit_statistics(fit: FitResult, cells: Cells, n_draws: int, rng: np.random.
 
 
 def share_inside(mixture: Mixture, cells: Cells) -> float:
-    """Fraction of the values of the mixture that lie within the bounds of the sample."""
-    if cells.truncated is None:
+    """Fraction of the values of the mixture that are seen."""
+    if cells.window is None:
         return 1.0
-    low, high = cells.truncated
-    return float(np.mean(mixture.share_between(low, cells.x, high, cells.errors)[1]))
+    return float(np.mean(cells.window.seen(mixture, cells.errors)))
 
 
 def _of_error_bins(point: Point, columns: Array, cells: Cells, logits: Array) -> tuple[Array, Array]:
@@ -105,7 +105,7 @@ def _of_error_bins(point: Point, columns: Array, cells: Cells, logits: Array) ->
     One pass sorts the rows by error; the remaining cost does not depend on their number.
     """
     err, first, second = _error_bins(cells)
-    window = cells.truncated or (-math.inf, math.inf)
+    window = (-math.inf, math.inf) if cells.window is None else cells.window.ends
     # Sums of g and I over the rows, with the weights, which determine the fit, and with their squares, which determine
     # the scatter.
     n_free = columns.shape[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
@@ -87,32 +87,34 @@ def describe_distance(ks: float, verdict: str) -> str:
 def pit(mixture: Mixture, cells: Cells) -> Array:
     """Probability integral transform: the probability, under the model, of a value below each one, given its error.
 
-    The transform is uniform between 0 and 1 if the model is correct. In a truncated sample, it is conditional on the
-    value being between the bounds.
+    The transform is uniform between 0 and 1 if the model is correct. In a sample with a window, it is conditional
+    on the value being seen.
 
     Examples
     --------
     >>> pit(Mixture([1.0], [0.0], [1.0]), Cells.from_rows([0.0], 0.5))
     array([0.5])
     """
-    if cells.truncated is None:
-        return _by_blocks(mixture, "cdf", cells)
-    low, high = cells.truncated
+    return _transforms(mixture, cells, cells.x)
 
-    below, inside = zip(
-        *(
-            mixture.share_between(low, cells.x[part], high, cells.errors[part], _priors(cells, part))
-            for part in _parts(cells)
-        ),
-        strict=True,
+
+def _transforms(mixture: Mixture, cells: Cells, x: Array) -> Array:
+    """The transforms of other values, in place of those of the cells."""
+    if cells.window is None:
+        return np.concatenate(
+            [mixture.cdf(x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)]
+        )
+    window = cells.window
+    return np.concatenate(
+        [window[part].below(mixture, x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)]
     )
-    return np.clip(np.concatenate(below) / np.concatenate(inside), 0.0, 1.0)
 
 
-def _by_blocks(mixture: Mixture, name: str, cells: Cells) -> Array:
-    """A probability of each row, in blocks, since its intermediate arrays have an axis of components."""
-    function = getattr(mixture, name)
-    return np.concatenate([function(cells.x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)])
+def _above(mixture: Mixture, cells: Cells) -> Array:
+    """Probabilities above the values, in blocks, since intermediate arrays have an axis of components."""
+    return np.concatenate(
+        [mixture.sf(cells.x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)]
+    )
 
 
 def _parts(cells: Cells) -> list[slice]:
@@ -139,8 +141,8 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
     if cells.limits is not None or cells.edges is not None or cells.resolution.step > 0.0:
         return _assess_intervals(mixture, cells)
     u = pit(mixture, cells)
-    tail = u > (_UPPER_TAIL if cells.truncated is None else 1.0)
-    upper = _by_blocks(mixture, "sf", cells[tail]) if tail.any() else np.empty(0)
+    tail = u > (_UPPER_TAIL if cells.window is None else 1.0)
+    upper = _above(mixture, cells[tail]) if tail.any() else np.empty(0)
     weights, n_data = cells.weights, cells.n_data
     if np.all(weights == weights[0]):
         # The arrays may be sorted independently, which is much faster than sorting rows.
@@ -175,9 +177,7 @@ def interval_transforms(mixture: Mixture, cells: Cells) -> tuple[Array, Array]:
     elif cells.resolution.step > 0.0:
         distinct, inverse = np.unique(cells.x, return_inverse=True)
         low, high = (side[inverse] for side in rounded_from(distinct, cells.resolution.step))
-        if cells.truncated is not None:
-            low, high = np.clip(low, *cells.truncated), np.clip(high, *cells.truncated)
-    below, above = (pit(mixture, replace(cells, x=side, edges=None)) for side in (low, high))
+    below, above = (_transforms(mixture, cells, side) for side in (low, high))
     if cells.limits is not None:
         below = np.where(cells.limits < 0, 0.0, below)
         above = np.where(cells.limits > 0, 1.0, above)

@@ -64,10 +64,11 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
     if single and cells.resolution.n_repeated == 0.0:
         return cells, len(cells)
     flags = np.zeros(len(cells)) if cells.limits is None else cells.limits
-    sides = [cells.err] if cells.noise is None else list(cells.noise.arrays.values())
-    _, first, inverse = np.unique(
-        np.stack([cells.x, *sides, flags], axis=1), axis=0, return_index=True, return_inverse=True
-    )
+    errors = [cells.err] if cells.noise is None else list(cells.noise.arrays.values())
+    rows_alike = [cells.x, *errors, flags]
+    if cells.window is not None and cells.window.by_row:
+        rows_alike += [*cells.window.low.T, *cells.window.high.T]
+    _, first, inverse = np.unique(np.stack(rows_alike, axis=1), axis=0, return_index=True, return_inverse=True)
     times = np.bincount(inverse.ravel(), cells.weights).astype(np.float64)
     merged = cells[first]
     if cells.resolution.n_repeated > 0.0:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mixpipe.model.cells import Cells
     from mixpipe.model.noise import Noise, Samples
     from mixpipe.model.resolution import Resolution
+    from mixpipe.model.window import Window
 
 # Reasons why a row is not used; a row with several reasons counts under the first of them.
 DROP_REASONS = (
@@ -40,6 +41,7 @@ DROP_REASONS = (
     "bad_weight",
     "empty_bin",
     "not_positive",
+    "missing_bound",
     "outside",
 )
 
@@ -85,8 +87,8 @@ class ColumnData:
         Whether the settings name an error or an error floor.
     limits : ndarray of int8, shape (n_used,)
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
-    truncated : tuple of (float, float) or None
-        Bounds between which an observed value had to lie to enter the sample.
+    window : Window or None
+        Where, and with which probability, an observed value had to lie to enter the sample.
     weight_kind : str
         ``auto``, ``counts`` or ``importance``; see `mixpipe.model.cells.Cells.from_rows`.
     edges : ndarray, shape (n_used, 2), or None
@@ -119,7 +121,7 @@ class ColumnData:
     dropped: Mapping[str, int]
     has_errors: bool
     limits: NDArray[np.int8]
-    truncated: tuple[float, float] | None = None
+    window: Window | None = None
     weight_kind: str = "auto"
     edges: Array | None = None
     files: Sequence[Mapping[str, Any]] = ()
@@ -162,7 +164,7 @@ class ColumnData:
             self.err if self.sides is None else self.sides,
             self.weights,
             limits=self.limits,
-            truncated=self.truncated,
+            truncated=self.window,
             weight_kind=self.weight_kind,
             memberships=self.memberships,
             labels=self.labels,
@@ -277,7 +279,7 @@ class ColumnData:
             n_lower_limits=self.n_lower_limits,
             unit=self.unit,
             has_errors=self.has_errors,
-            truncated=self.truncated,
+            truncated=None if self.window is None else self.window.ends,
             weight_kind=self.weight_kind,
             n_fractional=0 if one_each else int(np.count_nonzero(self.weights % 1.0)),
             are_bins=self.edges is not None,
@@ -307,8 +309,10 @@ class Account:
         Rows dropped for each of `DROP_REASONS`.
     n_upper_limits, n_lower_limits : int
         Numbers of used rows whose value is a limit.
-    unit, has_errors, truncated, weight_kind
+    unit, has_errors, weight_kind
         As in `ColumnData`.
+    truncated : tuple of (float, float) or None
+        The lowest and the highest value that any row could have.
     n_fractional : int
         Number of used rows whose weight is not a whole number.
     are_bins : bool
@@ -484,8 +488,7 @@ def prepare_column(
             typical = _typical_error(err[known])
             err = np.where(unknown, typical, err)
             sides = None if sides is None else np.where(unknown, typical, sides)
-        truncated = _truncation(settings, entry)
-        low, high = truncated or (-math.inf, math.inf)
+        selection, bounded, inside = _selection(settings, entry, x)
 
     # Most blocks of most catalogs have nothing to drop, and determining the reasons takes longer than everything else.
     usable = np.isfinite(x)
@@ -494,7 +497,7 @@ def prepare_column(
     usable &= True if kept is None else kept
     usable &= True if positive is None else positive
     usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
-    usable &= True if truncated is None else (x >= low) & (x <= high)
+    usable &= bounded & inside
     usable &= True if empty is None else ~empty
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
@@ -520,7 +523,8 @@ def prepare_column(
             "bad_weight": (weights < 0.0) | np.isinf(weights),
             "empty_bin": ~everything if empty is None else empty,
             "not_positive": ~positive,
-            "outside": (x < low) | (x > high),
+            "missing_bound": ~bounded,
+            "outside": ~inside,
         }
         for reason in DROP_REASONS:
             hit = used & reasons[reason]
@@ -530,13 +534,16 @@ def prepare_column(
         doubtful = {kind: rows[used] for kind, rows in doubtful.items()}
         edges = None if edges is None else edges[used]
         sides = None if sides is None else sides[:, used]
+    window = None if selection is None else selection.window(used)
     rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
     memberships, labels = entry.memberships(rows)
     n_limits = np.count_nonzero(limits)
-    if truncated is not None and n_limits:
-        raise entry.refuse(f"{n_limits} limits in a truncated sample", "values only, or no `truncated`")
+    if window is not None and n_limits:
+        key = "truncated" if settings.truncated else "detection"
+        kind = "a truncated sample" if settings.truncated else "a sample that is incomplete by `detection`"
+        raise entry.refuse(f"{n_limits} limits in {kind}", f"values only, or no `{key}`")
     return ColumnData(
         name=settings.name,
         unit=entry.unit,
@@ -548,7 +555,7 @@ def prepare_column(
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
         limits=limits,
-        truncated=truncated,
+        window=window,
         weight_kind="counts" if settings.bins is not None else settings.weight_kind,
         edges=edges,
         files=table.meta.get("files", ()),
@@ -675,18 +682,69 @@ def _typical_error(err: Array) -> float:
     return float(np.median(known)) if known.size else 0.0
 
 
-def _truncation(settings: ColumnSettings, entry: _Entry) -> tuple[float, float] | None:
-    """The bounds of the sample, transformed in the same way as the values."""
-    if settings.truncated is None:
-        return None
-    if settings.transform != "none" and any(bound <= 0.0 for bound in settings.truncated if math.isfinite(bound)):
-        raise entry.refuse(
-            f"truncated at {min(settings.truncated):g}", f"bounds > 0 for transform {settings.transform}"
-        )
-    low, high = settings.truncated
-    bounds = np.array([low if settings.transform == "none" else max(low, 0.0), high])
-    low, high = _transformed(bounds, np.zeros(2), settings.transform)[0].tolist()
-    return low, high
+@dataclass(frozen=True, eq=False)
+class _Selection:
+    """The window of all rows of a table, some of which may have no bounds, or bounds in the wrong order.
+
+    Parameters
+    ----------
+    low, high : ndarray, shape (1 or n_rows, n_intervals)
+        Ends of the intervals, after the transform.
+    points : tuple of (ndarray, ndarray) or None
+        Values and probabilities of detection.
+    """
+
+    low: Array
+    high: Array
+    points: tuple[Array, Array] | None
+
+    def window(self, used: NDArray[np.bool_]) -> Window:
+        """The window of the rows that are used."""
+        from mixpipe.model.window import Window
+
+        by_row = self.low.shape[0] > 1 or self.low.shape[0] == used.size
+        low, high = (part[used] if by_row else part for part in (self.low, self.high))
+        if by_row and not low.size:
+            low, high = np.full((1, 1), -np.inf), np.full((1, 1), np.inf)
+        return Window(low, high) if self.points is None else Window(low, high, *self.points)
+
+
+def _selection(
+    settings: ColumnSettings, entry: _Entry, x: Array
+) -> tuple[_Selection | None, NDArray[np.bool_], NDArray[np.bool_]]:
+    """The window, transformed in the same way as the values; whether each row has all bounds, and lies within them."""
+    everything = np.ones(x.size, dtype=bool)
+    if not settings.is_selected:
+        return None, everything, everything
+    # Imported here, since few columns have a window.
+    from mixpipe.model.window import Window
+
+    if settings.transform != "none":
+        numbers = [bound for pair in settings.intervals for bound in pair if not isinstance(bound, str)]
+        bad = [bound for bound in numbers if math.isfinite(bound) and bound <= 0.0]
+        if bad:
+            raise entry.refuse(f"truncated at {min(bad):g}", f"bounds > 0 for transform {settings.transform}")
+        if settings.detection is not None and settings.detection[0][0] <= 0.0:
+            what = f"detection at {settings.detection[0][0]:g}"
+            raise entry.refuse(what, f"values > 0 for transform {settings.transform}")
+
+    def transformed(bounds: Array) -> Array:
+        if settings.transform != "none":
+            bounds = np.maximum(bounds, 0.0)
+        return _transformed(bounds, np.zeros(1), settings.transform)[0]
+
+    pairs = settings.intervals or ((-math.inf, math.inf),)
+    sides = [[transformed(entry.bound(pair[side])) for pair in pairs] for side in (0, 1)]
+    rows = x.size if settings.bound_columns else 1
+    low, high = (np.stack([np.broadcast_to(bound, rows) for bound in side], axis=1) for side in sides)
+    bounded = ~np.any(np.isnan(low) | np.isnan(high), axis=1)
+    inside = np.any((x[:, None] >= low) & (x[:, None] <= high), axis=1) & Window.ordered(low, high)
+    points = None
+    if settings.detection is not None:
+        values, probabilities = map(np.array, settings.detection)
+        points = transformed(values), probabilities
+        inside &= np.interp(x, *points) > 0.0
+    return _Selection(low, high, points), np.broadcast_to(bounded, x.shape), inside
 
 
 def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array]:
@@ -839,6 +897,17 @@ class _Entry:
                 values = np.where(fill, given, values)
                 limits = np.where(fill, limit if factor > 0.0 else -limit, limits).astype(np.int8)
         return values, limits
+
+    def bound(self, given: str | float) -> Array:
+        """A bound of the sample: a number in the unit of the results, or a column in its own unit, in the same."""
+        if not isinstance(given, str):
+            return np.array([given], dtype=np.float64)
+        unit = parse_unit(self._column(given).unit)
+        factor = self.factor if unit is None else self._factor(given, unit, self.target_unit)
+        if factor < 0.0:
+            what = f"column {given!r} of bounds changes its sign between {self.stored_unit} and {self.target_unit}"
+            raise self.refuse(what, "bounds that are numbers, or a unit that keeps the sign")
+        return self._numbers(given) * factor
 
     def edges(self) -> Array | None:
         """Lower and upper edge of each bin; None if the column is not a histogram."""

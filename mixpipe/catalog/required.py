@@ -50,12 +50,6 @@ def _columns(column: ColumnSettings) -> list[str]:
     names = [column.value] if column.bins is None else list(column.bins)
     names += error if isinstance(error, list | tuple) else ()
     membership = (column.membership,) if isinstance(column.membership, str) else column.membership or ()
-    others = (
-        column.sample_prior,
-        column.weight,
-        column.limit_flag,
-        column.upper_limit,
-        column.lower_limit,
-        *membership,
-    )
+    limits = (column.limit_flag, column.upper_limit, column.lower_limit)
+    others = (column.sample_prior, column.weight, *limits, *membership, *column.bound_columns)
     return [*names, *(name for name in others if name is not None)]

@@ -281,7 +281,16 @@ def main() -> None:
 @click.option(
     "--lower-limit", metavar="COL", type=_Column(), help="Column with lower limits, for rows without a value."
 )
-@click.option("--truncated", metavar="LO,HI", help="Bounds that values had to lie between; one may be left empty.")
+@click.option(
+    "--truncated",
+    metavar="LO,HI[;LO,HI]",
+    help="Bounds that values had to lie between: numbers or columns; one may be left empty. Several leave holes.",
+)
+@click.option(
+    "--detection",
+    metavar="FILE|V:P,V:P,...",
+    help="Probabilities of detection P at values V, or a file with columns value and probability.",
+)
 @click.option("--bootstrap", metavar="B", type=_Number(), help="Uncertainties from B bootstrap draws.")
 @click.option("--profile", is_flag=True, default=None, help="Profile-likelihood intervals, written with --out.")
 @click.option("--likelihood-ratio", metavar="B", type=_Number(), help="Test against one component more by B draws.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ _COLUMN_KEYS = (
     "upper_limit",
     "lower_limit",
     "truncated",
+    "detection",
     "families",
     "background",
     "mixed",
@@ -132,7 +134,10 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     given |= component_options(given)
     for name in ("truncated", "background"):
         if "," in str(given.get(name, "")):
-            given[name] = _bounds(name, str(given[name]))
+            pairs = [_bounds(name, pair) for pair in _pairs(name, str(given[name]))]
+            given[name] = pairs[0] if len(pairs) == 1 else pairs
+    if "detection" in given:
+        given["detection"] = _detection(str(given["detection"]))
     settings, fixed = run_settings(given, ("criterion", "bootstrap", "profile", "likelihood_ratio", "seed"))
     settings["estimators"] = [given.get("estimator", "em")]
     catalog = {name: given[name] for name in CATALOG_KEYS if name in given}
@@ -141,6 +146,8 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     mapping = {"catalogs": {"file": catalog}, "settings": settings}
 
     def where(path: KeyPath, key: str | None = None) -> str:
+        if "detection" in path:
+            return option_named("detection")
         return option_named(key or [part for part in path if isinstance(part, str)][-1], fixed=fixed)
 
     check(mapping, where)
@@ -185,7 +192,7 @@ def run_settings(given: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[s
     return settings if size is None else {"max_components": size, **settings}, fixed
 
 
-def option_named(key: str, *, fixed: bool) -> str:
+def option_named(key: str, *, fixed: bool = False) -> str:
     """The place of a mistake in a key of the configuration on the command line."""
     names = {"estimators": "estimator", "max_components": "n_components" if fixed else "max_components"}
     return f"in option --{names.get(key, key).replace('_', '-')}" if key != "file" else "in argument FILE"
@@ -263,10 +270,39 @@ def _bounds(name: str, text: str) -> list[float | str | None]:
         try:
             return float(part) if part.strip() else None
         except ValueError:
-            return part
+            return part.strip()
 
     bounds = [bound(part) for part in text.split(",")]
     numbers = [number for number in bounds if isinstance(number, float)]
     if len(numbers) == 2 and not numbers[0] < numbers[1]:
         raise ConfigError(f"found {text}", f"in option --{name}", "two increasing numbers with a comma between")
     return bounds
+
+
+def _pairs(name: str, text: str) -> list[str]:
+    """The pairs of bounds, of which only a truncated sample may have several, with semicolons between."""
+    return text.split(";") if name == "truncated" else [text]
+
+
+def _detection(text: str) -> dict[str, list[float]]:
+    """Probabilities of detection: V:P,V:P,... or a file with the columns value and probability, or with two columns."""
+    place, expected = "in option --detection", "V:P,V:P,..., or a file with the columns value and probability"
+    try:
+        if ":" in text and not os.path.isfile(text):
+            pairs = [tuple(map(float, pair.split(":"))) for pair in text.split(",")]
+            values, probabilities = map(list, zip(*pairs, strict=True))
+            return {"value": values, "probability": probabilities}
+    except ValueError:
+        raise ConfigError(f"found {text}", place, expected) from None
+    if not os.path.isfile(text):
+        raise ConfigError(f"no file {text}", place, expected)
+    from mixpipe.catalog.reading import read_catalog
+
+    table = read_catalog(text)
+    names = ["value", "probability"]
+    if not set(names) <= set(table.colnames):
+        raise ConfigError(f"{text} has the columns {', '.join(table.colnames)}", place, expected)
+    try:
+        return {name: [float(number) for number in table[name]] for name in names}
+    except (TypeError, ValueError):
+        raise ConfigError(f"{text} has no numbers in some rows", place, expected) from None

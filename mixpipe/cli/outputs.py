@@ -89,14 +89,14 @@ def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
     fit, account = fitted.outcome.fit, fitted.account
     rows = fitted.drawn()
     given = rows.x, rows.err, rows.weights if rows.weighted else None
-    shown, share = drawn_rows(fit.mixture, given, rows.limits, account.truncated)
+    shown, share = drawn_rows(fit.mixture, given, rows.limits, rows.window)
     figure = draw_mixture(
         fit,
         *shown,
         label=_label(request),
         unit=account.unit,
         share=share,
-        truncated=account.truncated,
+        window=rows.window,
         bins=rows.edges,
     )
     with writing(path, "--figure"):
@@ -136,7 +136,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
             label=_label(request),
             unit=fitted.account.unit,
             limits=rows.limits,
-            truncated=fitted.account.truncated,
+            window=rows.window,
             bins=rows.edges,
         )
         for name, figure in figures.items():

@@ -32,7 +32,9 @@ class ColumnSettings:
 
     For a histogram, `bins` are the columns with the lower edges, the upper edges and the numbers of rows. `value` is
     then the first of these, whose unit is that of the values. `constraints` has the keys ``fixed``, ``tied``, ``known``
-    and ``equal_sigmas``, and `start` those of `mixpipe.model.starts.as_start`, as in the file.
+    and ``equal_sigmas``, and `start` those of `mixpipe.model.starts.as_start`, as in the file. `truncated` is a pair of
+    bounds, or several of them; a bound is a number, infinite on an open side, or a column. `detection` has values and
+    their probabilities.
     """
 
     name: str
@@ -53,7 +55,8 @@ class ColumnSettings:
     limit_flag: str | None = _default("column", "limit_flag")
     upper_limit: str | None = _default("column", "upper_limit")
     lower_limit: str | None = _default("column", "lower_limit")
-    truncated: tuple[float, float] | None = _default("column", "truncated")
+    truncated: tuple[Any, Any] | tuple[tuple[Any, Any], ...] | None = _default("column", "truncated")
+    detection: tuple[tuple[float, ...], tuple[float, ...]] | None = _default("column", "detection")
     families: tuple[str, ...] = _default("column", "families")
     background: str | tuple[float, float] | None = _default("column", "background")
     mixed: tuple[str, ...] = _default("column", "mixed")
@@ -65,6 +68,24 @@ class ColumnSettings:
     membership: str | tuple[str, ...] | None = _default("column", "membership")
     max_components: int = _default("settings", "max_components")
     estimators: tuple[str, ...] = _default("settings", "estimators")
+
+    @property
+    def intervals(self) -> tuple[tuple[Any, Any], ...]:
+        """The pairs of bounds between which an observed value had to lie; none if there are no bounds."""
+        if self.truncated is None:
+            return ()
+        pairs: tuple[Any, ...] = self.truncated
+        return pairs if isinstance(pairs[0], tuple) else ((pairs[0], pairs[1]),)
+
+    @property
+    def bound_columns(self) -> tuple[str, ...]:
+        """The columns that hold bounds."""
+        return tuple(bound for pair in self.intervals for bound in pair if isinstance(bound, str))
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether not every value could be observed."""
+        return self.truncated is not None or self.detection is not None
 
     @property
     def error_factor(self) -> float:
@@ -141,6 +162,7 @@ _NOT_JOINT = (
     "upper_limit",
     "lower_limit",
     "truncated",
+    "detection",
     "weight",
     "constraints",
     "start",
@@ -162,6 +184,7 @@ _NOT_OF_BINS = (
     "upper_limit",
     "lower_limit",
     "truncated",
+    "detection",
     "membership",
 )
 
@@ -528,7 +551,8 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     elif keys["error"] is None and not keys["error_floor"]:
         raise ConfigError("error_scale fit without errors", where("error_scale"), "error: the column with the errors")
     keys["sigma_floor"] = None if keys["sigma_floor"] is None else float(keys["sigma_floor"])
-    keys["truncated"] = _bounds(keys["truncated"], "truncated", where)
+    keys["truncated"] = _truncation(keys["truncated"], where)
+    keys["detection"] = _detection(keys["detection"], where)
     background = keys["background"]
     keys["background"] = None if background == "none" else background
     if isinstance(background, list):
@@ -643,6 +667,56 @@ def _density(name: str, given: Mapping[str, Any], settings: Settings, where: Cal
         max_components=int(keys["max_components"] or settings.max_components),
         tolerance=float(keys["tolerance"]),
     )
+
+
+def _truncation(given: list[Any] | None, where: Callable[[str], str]) -> tuple[Any, ...] | None:
+    """A pair of bounds, or several; numbers increase, and columns are left for the rows."""
+    if given is None:
+        return None
+    pairs = given if isinstance(given[0], list) else [given]
+    ends = (-math.inf, math.inf)
+    found = tuple(
+        tuple(
+            bound if isinstance(bound, str) else end if bound is None else float(bound)
+            for bound, end in zip(pair, ends, strict=True)
+        )
+        for pair in pairs
+    )
+    numbers = [bound for pair in found for bound in pair if not isinstance(bound, str)]
+    unknown = any(math.isnan(bound) for bound in numbers)
+    shared = [after == before for (_, before), (after, _) in pairwise(found)]
+    if (
+        unknown
+        or any(not before <= after for before, after in pairwise(numbers))
+        or any(low == high for low, high in found if not isinstance(low, str))
+    ):
+        expected = "two increasing numbers, at most one of them null"
+        if len(found) > 1:
+            expected = "pairs of increasing numbers, in order, of which only the first and the last may be null"
+        raise ConfigError(f"found {given}", where("truncated"), expected)
+    if found == (ends,) or any(shared):
+        what = "two increasing numbers, at most one of them null"
+        raise ConfigError(f"found {given}", where("truncated"), what if len(found) == 1 else "a hole between pairs")
+    return found[0] if len(found) == 1 else found
+
+
+def _detection(
+    given: Mapping[str, list[float]] | None, where: Callable[[str], str]
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Values and their probabilities."""
+    if given is None:
+        return None
+    values, probabilities = (tuple(map(float, given[name])) for name in ("value", "probability"))
+    if len(values) != len(probabilities):
+        what = f"{len(values)} values and {len(probabilities)} probabilities"
+        raise ConfigError(what, where("detection"), "one probability for each value")
+    if not all(map(math.isfinite, values)) or any(after <= before for before, after in pairwise(values)):
+        raise ConfigError("values that are not finite or do not increase", where("detection"), "increasing values")
+    if not all(0.0 <= probability <= 1.0 for probability in probabilities):
+        raise ConfigError("a probability that is none", where("detection"), "probabilities from 0 to 1")
+    if not any(probabilities):
+        raise ConfigError("a probability of zero everywhere", where("detection"), "at least one probability > 0")
+    return values, probabilities
 
 
 def _bounds(given: list[float | None] | None, key: str, where: Callable[[str], str]) -> tuple[float, float] | None:

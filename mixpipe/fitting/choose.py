@@ -37,7 +37,8 @@ def fit_mixture(
     error_model: str | None = None,
     error_dof: float | None = None,
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
+    detection: Any = None,
     family: str = "gaussian",
     background: str | tuple[float, float] | None = None,
     start: Any = None,
@@ -80,8 +81,12 @@ def fit_mixture(
         Degrees of freedom of the errors, for ``student_t`` only.
     limits : array_like of int, shape (n_data,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
-    truncated : tuple of (float, float) or None
-        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
+    truncated : tuple, list of tuple, or None
+        Bounds between which an observed value had to lie to enter the sample: two numbers, or arrays with one for each
+        row, None on an open side; or a list of such pairs, between which are holes.
+    detection : tuple of (array_like, array_like), callable or None
+        Values, and the probability that a value there is detected, linear between them and constant beyond; or a
+        function of an array, which is tabulated.
     family : str
         Family of the components, one of `mixpipe.model.families.FAMILIES`.
     background : tuple of (float, float), "uniform" or None
@@ -165,6 +170,7 @@ def fit_mixture(
         _check_joint(
             limits=limits,
             truncated=truncated,
+            detection=detection,
             background=background,
             family=family,
             algorithm=algorithm,
@@ -197,7 +203,7 @@ def fit_mixture(
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
         (x, err, weights, limits, truncated, weight_kind),
-        (error_model, error_dof),
+        (error_model, error_dof, detection),
         sigma_floor,
         membership,
         fixed=fixed,
@@ -230,7 +236,7 @@ def fit_mixture(
 
 def _constrained(
     data: tuple[Any, Any, Any, Any, Any, str],
-    error_model: tuple[str | None, float | None],
+    models: tuple[str | None, float | None, Any],
     sigma_floor: float | None,
     membership: Any,
     **constraints: Any,
@@ -240,8 +246,9 @@ def _constrained(
     labels: tuple[str, ...] = ()
     if membership is not None:
         memberships, labels = as_memberships(membership, len(data[0]))
-    cells = with_floor(as_cells(*data, *error_model, memberships, labels), sigma_floor)
-    return cells, as_constraints(**constraints, labels=cells.labels)
+    error_model, error_dof, detection = models
+    cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
+    return with_floor(cells, sigma_floor), as_constraints(**constraints, labels=cells.labels)
 
 
 def _with_power_law(problem: Problem, most: int) -> list[Problem]:
@@ -313,7 +320,8 @@ def choose_n_components(
     error_model: str | None = None,
     error_dof: float | None = None,
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
+    detection: Any = None,
     families: Sequence[str] = ("gaussian",),
     background: str | tuple[float, float] | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -338,7 +346,7 @@ def choose_n_components(
 
     Parameters
     ----------
-    x, err, weights, weight_kind, error_model, error_dof, limits, truncated, background
+    x, err, weights, weight_kind, error_model, error_dof, limits, truncated, detection, background
         As in `fit_mixture`.
     sigma_floor, n_threads, cov, structure, projections
         As in `fit_mixture`.
@@ -384,6 +392,7 @@ def choose_n_components(
         _check_joint(
             limits=limits,
             truncated=truncated,
+            detection=detection,
             background=background,
             family=next(iter(families)) if len(families) == 1 else tuple(families),
             fixed=fixed,
@@ -417,7 +426,7 @@ def choose_n_components(
     _check_single(cov, structure, projections)
     cells, constraints = _constrained(
         (x, err, weights, limits, truncated, weight_kind),
-        (error_model, error_dof),
+        (error_model, error_dof, detection),
         sigma_floor,
         membership,
         fixed=fixed,
@@ -469,6 +478,7 @@ _BETTER = 1e-3
 _OF_ONE_COLUMN = {
     "limits": None,
     "truncated": None,
+    "detection": None,
     "background": None,
     "family": "gaussian",
     "algorithm": "newton",

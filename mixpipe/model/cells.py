@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
+from mixpipe.model.window import Window
 
 # Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
 WEIGHT_KINDS = ("auto", "counts", "importance")
@@ -38,8 +39,8 @@ class Cells:
         The lower bound that the grain of the values sets on the sigmas, and its cause.
     limits : array_like of int, shape (n_cells,), or None
         -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
-    truncated : tuple of (float, float) or None
-        Bounds between which an observed value had to lie to enter the sample; infinite on an open side.
+    window : Window or None
+        Where, and with which probability, an observed value had to lie to enter the sample.
     weight_kind : str
         ``counts`` if the weight of a cell is the number of rows that it stands for, or ``importance`` if each cell is
         one row that represents a larger or smaller share of the population than others do.
@@ -66,7 +67,7 @@ class Cells:
     weights: Array
     resolution: Resolution = NO_RESOLUTION
     limits: NDArray[np.int8] | None = None
-    truncated: tuple[float, float] | None = None
+    window: Window | None = None
     weight_kind: str = "counts"
     edges: Array | None = None
     n_uninformative: int = 0
@@ -101,8 +102,13 @@ class Cells:
         self._check_window()
         self._check_edges()
         self._check_memberships()
-        if isinstance(self.noise, Samples) and (self.limits is not None or self.truncated is not None):
+        if isinstance(self.noise, Samples) and (self.limits is not None or self.window is not None):
             raise ValueError("samples of posteriors with limits or a window: expected samples alone")
+        if self.noise is not None and self.window is not None and not self.window.has_one_interval:
+            raise ValueError(
+                "errors of two sides or with heavy tails, with holes or detection; expected one interval "
+                "for each row, or error_model symmetric"
+            )
 
     def _check_limits(self) -> None:
         if self.limits is None:
@@ -114,28 +120,26 @@ class Cells:
         object.__setattr__(self, "limits", limits if limits.any() else None)
 
     def _check_window(self) -> None:
-        if self.truncated is None:
+        if self.window is None:
             return
-        try:
-            low, high = self.truncated
-            low, high = -math.inf if low is None else float(low), math.inf if high is None else float(high)
-        except (TypeError, ValueError):
-            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated!r}") from None
-        object.__setattr__(self, "truncated", (low, high))
         if self.limits is not None:
             raise ValueError("limits and a window together: expected one of them")
-        if not low < high:
-            raise ValueError(f"truncated must be two increasing numbers, found {self.truncated}")
-        outside = np.count_nonzero((self.x < low) | (self.x > high))
-        if outside:
-            raise ValueError(f"{outside} values lie outside the window from {low} to {high}")
+        if self.window.by_row and len(self.window) != self.x.size:
+            raise ValueError(f"the window has bounds for {len(self.window)} rows, expected {self.x.size}")
+        outside = np.flatnonzero(self.window.probability(self.x) == 0.0)
+        if outside.size:
+            low, high = self.window.ends
+            raise ValueError(
+                f"{outside.size} values lie outside the window from {low} to {high}, or where nothing is detected, the "
+                f"first at index {outside[0]} ({self.x[outside[0]]})"
+            )
 
     def _check_edges(self) -> None:
         if self.edges is None:
             return
         edges = frozen(self.edges)
         object.__setattr__(self, "edges", edges)
-        if self.limits is not None or self.truncated is not None:
+        if self.limits is not None or self.window is not None:
             raise ValueError("bins with limits or a window: expected bins alone")
         if self.noise is not None:
             raise ValueError("bins with errors that are not symmetric Gaussians; expected one symmetric error for each")
@@ -165,7 +169,7 @@ class Cells:
     @property
     def are_values(self) -> bool:
         """Whether every cell is a measured value, the sample is not truncated, and no memberships are known."""
-        return self.limits is None and self.truncated is None and self.edges is None and self.memberships is None
+        return self.limits is None and self.window is None and self.edges is None and self.memberships is None
 
     @property
     def errors(self) -> Array | Noise:
@@ -185,7 +189,8 @@ class Cells:
         weights: ArrayLike | None = None,
         *,
         limits: ArrayLike | None = None,
-        truncated: tuple[float, float] | None = None,
+        truncated: Any = None,
+        detection: Any = None,
         weight_kind: str = "auto",
         error_model: str | None = None,
         error_dof: float | None = None,
@@ -204,8 +209,10 @@ class Cells:
             becomes zero.
         weights : array_like, shape (n_data,), or None
             Row weights; 1 for each row if None. Rows of weight zero are ignored.
-        limits, truncated, memberships, labels
+        limits, memberships, labels
             As in `Cells`.
+        truncated, detection
+            The window of the sample, as in `mixpipe.model.window.Window.of`.
         weight_kind : str
             ``counts``: each row stands for as many equal rows as its weight says. ``importance``: a weight is the share
             of the population that the row represents, such as an inverse selection probability; the overall scale is
@@ -243,13 +250,14 @@ class Cells:
         shares, kind = with_kind(shares, weight_kind)
         flags = None if limits is None else np.asarray(limits)
         n_unknown = int(np.count_nonzero(unknown))
+        window = Window.of(truncated, detection, values, values.size)
         rows = cls(
             values,
             errors,
             shares,
             NO_RESOLUTION,
             flags,
-            truncated,
+            window,
             kind,
             n_uninformative=n_unknown,
             noise=noise,
@@ -389,12 +397,14 @@ class Cells:
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
         """The sketch of these cells; see `sketch`.
 
-        Bins are returned as they are, since they are few already, and so are rows with memberships, and rows whose
-        errors are not symmetric Gaussians, since the points of a sketch have one error each.
+        Bins, which are few already, rows with memberships, rows of a window that is not one interval for all, and rows
+        whose errors are not symmetric Gaussians stay as they are: the points of a sketch have one error each.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
         if self.edges is not None or self.noise is not None or self.memberships is not None:
+            return self
+        if self.window is not None and not self.window.is_interval:
             return self
         if self.limits is not None and np.any(self.limits != self.limits[0]):
             present = np.unique(self.limits[self.weights > 0.0])
@@ -408,8 +418,8 @@ class Cells:
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
         grid = Grid(float(base), float(fineness), anchor)
         x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
-        if self.truncated is not None:
-            x = np.clip(x, *self.truncated)
+        if self.window is not None:
+            x = np.clip(x, *self.window.ends)
         if within:
             x = np.clip(x, self.x.min(), self.x.max())
         limits = None if self.limits is None else np.full(x.size, self.limits[0])
@@ -436,13 +446,18 @@ class Cells:
         for name in ("limits", "edges", "memberships"):
             parts[name] = None if getattr(self, name) is None else getattr(self, name)[index]
         parts["noise"] = None if self.noise is None else self.noise[index]
+        parts["window"] = None if self.window is None else self.window[index]
         return replace(self, **parts)
 
     def __add__(self, other: Cells) -> Cells:
         """The cells of both operands, with the coarser of their resolutions."""
-        for name in ("truncated", "weight_kind"):
-            if getattr(self, name) != getattr(other, name):
-                raise ValueError(f"the cells differ in {name}: {getattr(self, name)} and {getattr(other, name)}")
+        if self.weight_kind != other.weight_kind:
+            raise ValueError(f"the cells differ in weight_kind: {self.weight_kind} and {other.weight_kind}")
+        if (self.window is None) != (other.window is None):
+            raise ValueError("cells with and without a window do not add")
+        window = self.window
+        if window is not None and other.window is not None:
+            window = window.joined(other.window, (len(self), len(other)))
         if (self.edges is None) != (other.edges is None):
             raise ValueError("bins and values do not add")
         limits = None
@@ -457,7 +472,7 @@ class Cells:
         )
         resolution = max(self.resolution, other.resolution, key=lambda each: each.floor)
         noise = _joined_noise(self, other)
-        together = Cells(x, err, weights, resolution, limits, self.truncated, self.weight_kind, edges, noise=noise)
+        together = Cells(x, err, weights, resolution, limits, window, self.weight_kind, edges, noise=noise)
         if self.memberships is None or other.memberships is None:
             if self.memberships is not other.memberships:
                 raise ValueError("cells with and without memberships do not add")

@@ -19,12 +19,13 @@ def as_cells(
     err: Any = None,
     weights: Any = None,
     limits: Any = None,
-    truncated: tuple[float, float] | None = None,
+    truncated: Any = None,
     weight_kind: str = "auto",
     error_model: str | None = None,
     error_dof: float | None = None,
     memberships: Array | None = None,
     labels: tuple[str, ...] = (),
+    detection: Any = None,
 ) -> Cells:
     """Convert what users pass in to cells: arrays, pandas series, Astropy columns or quantities, or cells.
 
@@ -38,7 +39,7 @@ def as_cells(
         with the same labels in a different order.
     """
     if isinstance(x, Cells):
-        others = (err, weights, limits, truncated, error_model, error_dof, memberships)
+        others = (err, weights, limits, truncated, error_model, error_dof, memberships, detection)
         if any(given is not None for given in others) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
@@ -64,7 +65,8 @@ def as_cells(
         else plain(err, unit),
         None if weights is None else plain(weights),
         limits=limits,
-        truncated=truncated,
+        truncated=_plain_bounds(truncated, unit),
+        detection=_plain_detection(detection, unit),
         weight_kind=weight_kind,
         error_model=error_model,
         error_dof=error_dof,
@@ -76,6 +78,33 @@ def as_cells(
 def _are_sides(err: Any) -> bool:
     """Whether the errors are a list of the lower and the upper ones, each of which may have a unit or labels."""
     return isinstance(err, list | tuple) and len(err) == 2 and all(np.ndim(side) == 1 for side in err)
+
+
+def _plain_bounds(truncated: Any, unit: Any) -> Any:
+    """Bounds as numbers or arrays in the unit of the values; what is no pair is left for the check of the window."""
+    if isinstance(truncated, list | tuple):
+        return type(truncated)(
+            _plain_bounds(bound, unit) if isinstance(bound, list | tuple) else _plain_number(bound, unit, "truncated")
+            for bound in truncated
+        )
+    return truncated
+
+
+def _plain_detection(detection: Any, unit: Any) -> Any:
+    """Values of detection in the unit of the values, and their probabilities."""
+    if isinstance(detection, list | tuple) and len(detection) == 2:
+        return _plain_number(detection[0], unit, "detection"), _plain_number(detection[1], None, "detection")
+    return detection
+
+
+def _plain_number(given: Any, unit: Any, name: str) -> Any:
+    """A number or an array without its unit, in the unit of the values; other things as they are."""
+    if not (hasattr(given, "iloc") or unit_of(given) is not None or hasattr(given, "mask")):
+        return given
+    own = unit_of(given)
+    if own is not None and (unit is None or (own != unit and not own.is_equivalent(unit))):
+        raise ValueError(f"{name} is in {own}, but x is in {unit or 'no unit'}; expected one unit")
+    return plain(given, unit)
 
 
 def unit_of(values: Any) -> Any:
@@ -119,7 +148,8 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
         return cells
     factor = unit_of(values).to(unit)
     noise = None if cells.noise is None else cells.noise.scaled(factor)
-    return replace(cells, x=factor * cells.x, err=factor * cells.err, noise=noise)
+    window = None if cells.window is None else cells.window.scaled(factor)
+    return replace(cells, x=factor * cells.x, err=factor * cells.err, noise=noise, window=window)
 
 
 def plain(values: Any, unit: Any = None) -> Array:

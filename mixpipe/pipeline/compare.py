@@ -32,12 +32,13 @@ from mixpipe.catalog.formats.arrays import parse_unit
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Uncertainties
+from mixpipe.model.window import Window
 from mixpipe.report.figures.failure import draw_failure
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.report.figures.style import save_figure
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FitRecord, JointRecord, RecordError, load_record, open_fit
-from mixpipe.results.tables import ERROR_COLUMNS, read_fit, write_csv
+from mixpipe.results.tables import ERROR_COLUMNS, read_fit, read_window, window_columns, write_csv
 
 # What a row of the summary is about.
 _PLACE = ("catalog", "old", "new", "column", "unit")
@@ -280,11 +281,11 @@ def read_stored(path: str | Path) -> StoredFit:
     selection = [(row.n_components, math.nan if row.bic is None else row.bic) for row in record.selection]
     try:
         there = pq.read_schema(members).names
-        wanted = [
-            name for name in ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit", "component") if name in there
-        ]
+        named = ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit", "component", *window_columns(record))
+        wanted = [name for name in named if name in there]
         rows = pq.read_table(members, columns=wanted)
-        cells = _cells_of(rows, record.bounds, record.account.weight_kind or "auto", record.error_dof)
+        window = read_window(record, rows)
+        cells = _cells_of(rows, window, record.account.weight_kind or "auto", record.error_dof)
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CatalogError(
@@ -297,7 +298,7 @@ def read_stored(path: str | Path) -> StoredFit:
     return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper)))
 
 
-def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: str, error_dof: float | None) -> Cells:
+def _cells_of(rows: pa.Table, window: Window | None, weight_kind: str, error_dof: float | None) -> Cells:
     """The cells of members.parquet."""
     weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
     if "low" in rows.column_names:
@@ -311,7 +312,7 @@ def _cells_of(rows: pa.Table, bounds: tuple[float, float] | None, weight_kind: s
         error_model=None if error_dof is None else "student_t",
         error_dof=error_dof,
         limits=rows["limit"] if "limit" in rows.column_names else None,
-        truncated=bounds,
+        truncated=window,
         weight_kind=weight_kind,
     )
 
@@ -395,14 +396,13 @@ def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
         uncertainties=Uncertainties(unc.weights, unc.means * factor, unc.sigmas * factor, unc.shapes),
         covariance=fit.covariance * np.outer(by_parameter, by_parameter),
     )
-    bounds = cells.truncated
     rows = replace(
         cells,
         x=cells.x * factor + shift,
         err=cells.err * factor,
         noise=None if cells.noise is None else cells.noise.scaled(factor),
         resolution=cells.resolution.scaled(abs(factor)),
-        truncated=bounds and (bounds[0] * factor + shift, bounds[1] * factor + shift),
+        window=None if cells.window is None else cells.window.scaled(factor, shift),
         edges=None if cells.edges is None else cells.edges * factor + shift,
     )
     selection = [(size, bic + 2.0 * jacobian) for size, bic in fitted.selection]

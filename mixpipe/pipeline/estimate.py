@@ -319,7 +319,7 @@ def demands(column: ColumnSettings) -> tuple[Demands, ...]:
     """What the engines of a column's fits have to be able to do, as far as the settings tell; one for each family."""
     limits = (column.limit_flag, column.upper_limit, column.lower_limit)
     values_only = (
-        column.bins is None and column.truncated is None and column.membership is None and limits == (None, None, None)
+        column.bins is None and not column.is_selected and column.membership is None and limits == (None, None, None)
     )
     background = () if column.background is None else ("uniform",)
     gaussian_errors = column.found_model == "symmetric"

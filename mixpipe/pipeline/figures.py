@@ -14,7 +14,14 @@ from mixpipe.model.noise import noise_of
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FailedRecord, FitRecord, load_record
-from mixpipe.results.tables import ERROR_COLUMNS, read_estimates, read_fit, records_table
+from mixpipe.results.tables import (
+    ERROR_COLUMNS,
+    read_estimates,
+    read_fit,
+    read_window,
+    records_table,
+    window_columns,
+)
 
 # Of more rows than this every second is drawn, every third, and so on.
 _MOST_ROWS = 1_000_000
@@ -61,7 +68,7 @@ def draw_figures(
     if not isinstance(record, FitRecord):
         raise TypeError(f"{fit} is of no column of values")
     result = read_fit(record, fit)
-    rows = _drawn_rows(members)
+    rows = _drawn_rows(members, window_columns(record))
     x, weights = rows["value"], rows.get("weight")
     given = rows["err"] if "err_lower" not in rows else rows[["err_lower", "err_upper"]].to_numpy().T
     err = noise_of(given, x.shape, None if record.error_dof is None else "student_t", record.error_dof)
@@ -72,7 +79,7 @@ def draw_figures(
     table = records_table(record.selection)
     drawn: dict[str, Any] = {
         "limits": rows.get("limit"),
-        "truncated": record.bounds,
+        "window": read_window(record, rows),
         "bins": rows[["low", "high"]] if "low" in rows else None,
     }
     estimates = read_estimates(record)
@@ -84,12 +91,11 @@ def draw_figures(
     write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))
 
 
-def _drawn_rows(members: str) -> pd.DataFrame:
-    """Values, errors, weights and limits: of all rows, or of evenly spaced ones that count for as many."""
+def _drawn_rows(members: str, bounds: Sequence[str]) -> pd.DataFrame:
+    """Values, errors, weights, limits and bounds: of all rows, or of evenly spaced ones that count for as many."""
     file = pq.ParquetFile(members)
-    wanted = [
-        name for name in ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit") if name in file.schema_arrow.names
-    ]
+    named = ("value", *ERROR_COLUMNS, "low", "high", "weight", "limit", *bounds)
+    wanted = [name for name in named if name in file.schema_arrow.names]
     every = -(-file.metadata.num_rows // _MOST_ROWS) or 1
     if every == 1:
         return file.read(columns=wanted).to_pandas()

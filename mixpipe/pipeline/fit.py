@@ -23,6 +23,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.noise import Noise
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.results import Array
+from mixpipe.model.window import Window
 from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
 from mixpipe.pipeline.failure import write_failed_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, recorded
@@ -147,6 +148,7 @@ class DrawnRows:
     limits: NDArray[np.int8]
     weighted: bool
     edges: Array | None = None
+    window: Window | None = None
 
 
 class FittedColumn:
@@ -177,7 +179,7 @@ class FittedColumn:
     def drawn(self) -> DrawnRows:
         """Rows for a figure, as many as fit into memory."""
         every = -(-self.account.n_used // MEMORY_ROWS) or 1
-        parts, n_before = [], 0
+        parts, n_before, window = [], 0, None
         # Rows with such errors are in one table, which is held in memory.
         noise = None
         for _, data, _ in self.blocks():
@@ -188,14 +190,21 @@ class FittedColumn:
             drawable = data.noise is not None and data.posteriors is None
             noise = data.noise[some] if drawable and data.noise is not None else None
             n_before += len(data)
+            # Rows of a window are in one block.
+            window = None if data.window is None else data.window[some]
         x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0
         if self.account.found_kind == "importance":
             scale = self.outcome.fit.n_data / weights.sum()
         weighted = self.account.weighted or every > 1
         return DrawnRows(
-            x, err if noise is None else noise, weights * scale, limits, weighted, edges if edges.size else None
+            x, err if noise is None else noise, weights * scale, limits, weighted, edges if edges.size else None, window
         )
+
+    @property
+    def window(self) -> Window | None:
+        """The window of the rows, which are in one block if there is one."""
+        return None if self.account.truncated is None else next(iter(self.blocks()))[1].window
 
 
 def fit_tables(
@@ -371,6 +380,7 @@ def write_fit(
             weighted=account.weighted,
             limited=account.n_upper_limits + account.n_lower_limits > 0,
             binned=account.are_bins,
+            by_row=fitted.window is not None and fitted.window.by_row,
         )
     record_fit(plan, files, fitted, command, options).write(paths["fit"])
 
@@ -399,6 +409,7 @@ def record_fit(
         intervals=_rows(IntervalRow, assessment.intervals),
         likelihood_ratio=None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         truncated=account.truncated,
+        window=tables.window_record(fitted.window),
         bimodality=None if outcome.bimodality is None else BimodalityRecord(**asdict(outcome.bimodality)),
         account=AccountRecord(
             column=plan.column.name,
@@ -440,7 +451,7 @@ def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, 
                 data.err,
                 data.weights,
                 limits=data.limits,
-                truncated=data.truncated,
+                window=data.window,
                 edges=data.edges,
                 noise=data.noise,
                 memberships=data.memberships,

@@ -233,6 +233,20 @@ class BimodalityRecord(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowRecord(_Part):
+    """A window that is not one interval for all rows; see `mixpipe.model.window.Window`.
+
+    Intervals of rows with bounds of their own are in members.parquet, and those here are of the first row. An infinite
+    bound is None.
+    """
+
+    by_row: bool
+    intervals: tuple[tuple[float | None, float | None], ...]
+    values: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spread(_Part):
     """A number that every row of a column of densities has: its median and its largest value."""
 
@@ -427,7 +441,9 @@ class FitRecord(_Record):
     intervals : tuple of IntervalRow
         Intervals of the parameters.
     truncated : tuple of (float or None, float or None), or None
-        Bounds of the sample; an infinite one is None.
+        The lowest and the highest value that any row of the sample could have; an infinite one is None.
+    window : WindowRecord or None
+        The selection of the sample, unless it is one interval for all rows.
     covariance : tuple of tuple of float, or None
         Covariance of the parameters in the order of `FitResult.parameter_names`; None in files of version 1.
     bimodality : BimodalityRecord or None
@@ -478,6 +494,7 @@ class FitRecord(_Record):
     intervals: tuple[IntervalRow, ...]
     likelihood_ratio: dict[str, Any] | None
     truncated: tuple[float | None, float | None] | None
+    window: WindowRecord | None = None
     covariance: tuple[tuple[float | None, ...], ...] | None = None
     bimodality: BimodalityRecord | None = None
     account: AccountRecord

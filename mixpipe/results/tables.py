@@ -22,6 +22,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import TwoSided
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import Array, FitResult, Selection, Uncertainties
+from mixpipe.model.window import Window
 from mixpipe.results.record import (
     EXPECTED_VALUES,
     FILE,
@@ -36,6 +37,7 @@ from mixpipe.results.record import (
     ResolutionRecord,
     SelectionRow,
     StartComponent,
+    WindowRecord,
 )
 
 if TYPE_CHECKING:
@@ -401,6 +403,46 @@ def _read_back(path: Path, *texts: str) -> pd.DataFrame:
     return frame.astype({name: np.float64 for name in frame.columns if name not in texts})
 
 
+def window_record(window: Window | None) -> WindowRecord | None:
+    """What fit.json says of a window; None of one interval for all rows, which it has as its bounds."""
+    if window is None or window.is_interval:
+        return None
+    return WindowRecord(
+        by_row=window.by_row,
+        intervals=tuple(zip(window.low[0].tolist(), window.high[0].tolist(), strict=True)),
+        values=tuple(window.points.tolist()),
+        probabilities=tuple(window.probabilities.tolist()),
+    )
+
+
+def window_columns(record: FitRecord) -> list[str]:
+    """Columns of members.parquet with the bounds of each row: low and high of one interval after the other."""
+    if record.window is None or not record.window.by_row:
+        return []
+    return [name for k in range(len(record.window.intervals)) for name in _bound_names(k)]
+
+
+def _bound_names(interval: int) -> tuple[str, str]:
+    return f"window_{interval + 1}_low", f"window_{interval + 1}_high"
+
+
+def read_window(record: FitRecord, rows: Any) -> Window | None:
+    """The window of a fit; `rows` has the `window_columns`."""
+    found = record.window
+    if found is None:
+        return Window.of(record.bounds)
+    points = np.array(found.values), np.array(found.probabilities)
+    if found.by_row:
+        names = window_columns(record)
+        low, high = (np.stack([np.asarray(rows[name]) for name in names[side::2]], axis=1) for side in (0, 1))
+    else:
+        low, high = (
+            np.array([[end if pair[side] is None else pair[side] for pair in found.intervals]])
+            for side, end in ((0, -np.inf), (1, np.inf))
+        )
+    return Window(low, high, *points)
+
+
 def write_members(
     path: Path,
     mixture: Mixture,
@@ -410,6 +452,7 @@ def write_members(
     weighted: bool = False,
     limited: bool = False,
     binned: bool = False,
+    by_row: bool = False,
 ) -> None:
     """One row per used catalog row: memberships and the true value that each row's own error allows.
 
@@ -427,6 +470,8 @@ def write_members(
         Blocks of rows: the values of that column, and one cell per row.
     weighted, limited, binned : bool
         Whether the rows of any block have weights, are limits, or are bins, which have a row each.
+    by_row : bool
+        Whether rows have bounds of their own.
 
     Raises
     ------
@@ -449,6 +494,10 @@ def write_members(
 
             resp, true_mean, true_unc = classify_bins(mixture, cells.edges, err)
             columns["low"], columns["high"] = cells.edges.T
+        if by_row and cells.window is not None:
+            for k in range(cells.window.low.shape[1]):
+                ends = cells.window.low[:, k], cells.window.high[:, k]
+                columns.update(zip(_bound_names(k), (np.broadcast_to(end, x.shape) for end in ends), strict=True))
         if limited:
             columns["limit"] = np.zeros(len(cells), np.int8) if limits is None else limits
         if weighted:

@@ -49,6 +49,7 @@ class TestDroppedRows:
             "bad_weight": 2,
             "empty_bin": 0,
             "not_positive": 2,
+            "missing_bound": 0,
             "outside": 1,
         }
         assert tuple(data.dropped) == DROP_REASONS
@@ -60,7 +61,7 @@ class TestDroppedRows:
 
     def test_a_row_counts_under_the_first_reason(self) -> None:
         """Rows with all faults from the k-th on."""
-        good = {"c": 1, "x": 1.0, "e": 1.0, "w": 1.0}
+        good = {"c": 1, "x": 1.0, "e": 1.0, "w": 1.0, "low": 0.5}
         faults = [
             ("c", 0),
             ("x", NAN),
@@ -70,6 +71,7 @@ class TestDroppedRows:
             ("w", NAN),
             ("w", -1.0),
             ("x", -1.0),
+            ("low", NAN),
             ("x", 0.1),
         ]
         rows = []
@@ -80,7 +82,7 @@ class TestDroppedRows:
                 row[name] = value
             rows.append(row)
         table = {name: [row[name] for row in rows] for name in good}
-        truncated = (0.5, 10.0)
+        truncated = ("low", 10.0)
         data = prepare(table, where="c == 1", error="e", weight="w", transform="log10", truncated=truncated)
         # Only a histogram has bins.
         assert data.dropped == {reason: int(reason != "empty_bin") for reason in DROP_REASONS}

@@ -55,6 +55,7 @@ catalogs:
         upper_limit: u
         lower_limit: v
         truncated: [0.5, null]
+        detection: {value: [1, 2], probability: [0, 1]}
         families: [gaussian, laplace]
         background: [0, 9]
         max_components: 3
@@ -155,6 +156,7 @@ def test_every_key_arrives(tmp_path):
         upper_limit="u",
         lower_limit="v",
         truncated=(0.5, math.inf),
+        detection=((1.0, 2.0), (0.0, 1.0)),
         families=("gaussian", "laplace"),
         background=(0.0, 9.0),
         max_components=3,
@@ -276,6 +278,24 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ("\ncatalogs", "\nsettings: {bootstrap: 1}\ncatalogs", 2, "settings.bootstrap", ">= 2"),
         ("\ncatalogs", "\nsettings: {profile: maybe}\ncatalogs", 2, "settings.profile", "auto, true or false"),
         ("mass:", "mass: {truncated: [3, 2]}", 7, "catalogs.stars.columns.mass", "two increasing numbers"),
+        ("mass:", "mass: {truncated: [[null, 3], [2, 5]]}", 7, "catalogs.stars.columns.mass", "pairs of increasing"),
+        ("mass:", "mass: {truncated: [[1, 3], [3, 5]]}", 7, "catalogs.stars.columns.mass", "a hole between pairs"),
+        ("mass:", "mass: {truncated: [null, null]}", 7, "catalogs.stars.columns.mass", "at most one of them null"),
+        ("mass:", "mass: {detection: {value: [1]}}", 7, "catalogs.stars.columns.mass.detection", "probability"),
+        (
+            "mass:",
+            "mass: {detection: {value: [1], probability: [2]}}",
+            7,
+            "catalogs.stars.columns.mass.detection.probability.0",
+            "a number from 0 to 1",
+        ),
+        (
+            "mass:",
+            "mass: {detection: {value: [2, 1], probability: [0, 1]}}",
+            7,
+            "catalogs.stars.columns.mass",
+            "increasing values",
+        ),
         ("mass:", "mass: {background: [3]}", 7, "catalogs.stars.columns.mass.background", "two increasing numbers"),
         ("mass:", "mass: {kind: pdfs}", 7, "catalogs.stars.columns.mass.kind", "values or densities"),
         ("mass:", "mass: {kind: densities}", 7, "catalogs.stars.columns.mass", "where their abscissae are"),

@@ -205,8 +205,8 @@ def test_the_response_to_a_row_is_that_of_a_fit_without_it(dof):
 
 def test_wishes_that_no_engine_has_are_refused():
     x, sides = np.arange(5.0), np.array([[0.1] * 5, [0.3] * 5])
-    with pytest.raises(ValueError, match="equal_sigmas"):
-        mixpipe.fit_mixture(x, sides, n_components=1, equal_sigmas=True)
+    with pytest.raises(ValueError, match="expected one interval"):
+        mixpipe.fit_mixture(x, sides, n_components=1, detection=([0.0, 4.0], [0.5, 1.0]))
     with pytest.raises(ValueError, match="error_model is for one column"):
         mixpipe.fit_mixture(np.ones((5, 2)), np.ones((5, 2)), n_components=1, error_model="student_t", error_dof=3)
     with pytest.raises(ValueError, match="cells carry their own errors"):

@@ -102,7 +102,17 @@ KINDS = {
 }
 
 
+# Windows that are not one interval for all rows; tests/model/test_window.py has their probabilities.
+SELECTED = {
+    "bounds of rows": {"truncated": (X - np.array([1.0, 0.3, 2.0, 0.1, 5.0, np.inf]), None)},
+    "hole": {"truncated": [(None, 3.0), (4.0, None)]},
+    "detection": {"detection": ([0.0, 2.0, 3.0, 7.0], [0.2, 0.4, 1.0, 0.7])},
+}
+
+
 def cells_of(kind, weights=None):
+    if kind in SELECTED:
+        return Cells.from_rows(X, ERR, weights, **SELECTED[kind])
     limits, window = KINDS[kind]
     return Cells.from_rows(X, ERR, weights, limits=limits, truncated=window)
 
@@ -120,7 +130,7 @@ def test_loglik_equals_numerical_integration(name, kind):
     assert GeneralEngine().loglik(cells, mixture) == pytest.approx(expected, abs=1e-9)
 
 
-DERIVED = ("values", "limits", "between", "above")
+DERIVED = ("values", "limits", "between", "above", *SELECTED)
 
 
 @pytest.mark.parametrize(

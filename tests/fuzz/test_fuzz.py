@@ -262,7 +262,7 @@ def test_configuration_files(content):
 OPTIONS = (
     "value", "error", "error_kind", "error_scale", "error_floor", "weight", "where", "transform", "unit", "missing",
     "n_components", "max_components", "criterion", "estimator", "families", "background", "limit_flag", "upper_limit",
-    "truncated", "bootstrap", "likelihood_ratio", "seed", "format", "hdu", "path", "comment", "delimiter",
+    "truncated", "detection", "bootstrap", "likelihood_ratio", "seed", "format", "hdu", "path", "comment", "delimiter",
 )  # fmt: skip
 GIVEN = st.one_of(
     st.integers(),

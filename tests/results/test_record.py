@@ -121,7 +121,7 @@ def test_keys_and_their_order():
         *("record", "catalog", "release", "column", "status", "n_data", "unit", "estimator", "criterion"),
         *("n_components", "n_params", "loglik", "entropy", "bic", "aic", "icl", "converged", "remaining_gain"),
         *("n_passes", "sigma_floor", "resolution", "components", "selection", "quality", "warnings", "start"),
-        *("sketch", "estimators", "intervals", "likelihood_ratio", "truncated", "covariance", "bimodality"),
+        *("sketch", "estimators", "intervals", "likelihood_ratio", "truncated", "window", "covariance", "bimodality"),
         *("account", "plan", "command", "versions"),
     ]
     assert list(keys(failed_record().to_json())) == [
@@ -224,7 +224,7 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 NEEDED = {
     "fit": (
         fit_record(),
-        {"status", "resolution", "options", "record", "start", "covariance", "bimodality"},
+        {"status", "resolution", "options", "record", "start", "window", "covariance", "bimodality"},
     ),
     "densities": (density_record(), {"status", "record", "kind", "truncated"}),
     "failed": (

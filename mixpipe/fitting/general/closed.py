@@ -1,17 +1,23 @@
-"""Closed-form derivatives of Gaussian components: of densities, and of probabilities between two bounds."""
+"""Closed-form derivatives of Gaussian components: of densities, and of probabilities between bounds or in a window."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mixpipe.base.arrays import Array
+from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.families.noisy import gaussian_slopes
 from mixpipe.model.noise import Noise
+from mixpipe.model.window import Window
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+# Logarithms of ratios are kept below this, so that neither they nor their squares overflow.
+_LARGEST = 300.0
+_GAUSSIAN = FAMILIES["gaussian"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ def of_probability(low: Array, high: Array, err: Array, mean: float, sigma: floa
         finite = np.isfinite(bound)
         score = (np.where(finite, bound, 0.0) - mean) / total
         with np.errstate(over="ignore", under="ignore"):
-            ratio = np.exp(np.minimum(-0.5 * score**2 - _LOG_SQRT_2PI - log_probability, 300.0))
+            ratio = np.exp(np.minimum(-0.5 * score**2 - _LOG_SQRT_2PI - log_probability, _LARGEST))
         sides.append((score, np.where(finite, ratio, 0.0)))
     (a, at_low), (b, at_high) = sides
     # Derivatives of P with respect to the mean and to T, divided by P.
@@ -96,3 +102,37 @@ def of_noisy_probability(
             width_2 - width_1**2,
         ]
     )
+
+
+def of_window(window: Window, err: Array, mean: float, sigma: float, log_probability: Array) -> Slopes:
+    """Derivatives of ln P for the probability of being seen, ``P = integral S(x) N(x | mean, T^2) dx``.
+
+    With T held, the derivatives of P by the mean are the sums over the pieces of S of ``-[S N] + slope (Phi)``,
+    ``-[S N'] - slope [N]`` and so on, where [] is the difference between the ends of a piece and N' that by the mean.
+    The others follow from ``dN/dT = T d2N/dmean2``.
+    """
+    total = np.hypot(sigma, err)
+    by_mean = np.zeros((4, total.size))
+    for piece in window.pieces:
+        low, high = _at_end(piece.low, mean, total, log_probability), _at_end(piece.high, mean, total, log_probability)
+        slope = piece.slope
+        by_mean -= piece.at_high * high - piece.at_low * low
+        by_mean[1:] -= slope * (high - low)[:3]
+        if np.any(slope != 0.0):
+            inside = log_between(_GAUSSIAN, (piece.low, piece.high), err, mean, sigma, math.nan)
+            by_mean[0] += slope * np.exp(np.minimum(inside - log_probability, _LARGEST))
+    mean_1, mean_2, mean_3, mean_4 = by_mean
+    total_1, mixed, total_2 = total * mean_2, total * mean_3, mean_2 + total**2 * mean_4
+    width, twice, crossed = _by_log_sigma(total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma)
+    return Slopes(mean_1, width, mean_2 - mean_1**2, crossed, twice)
+
+
+def _at_end(end: Any, mean: float, total: Array, log_probability: Array) -> Array:
+    """N at the end of a piece and its first three derivatives with respect to the mean, divided by P."""
+    finite = np.isfinite(end)
+    u = (np.where(finite, end, 0.0) - mean) / total
+    with np.errstate(over="ignore", under="ignore"):
+        density = np.exp(np.minimum(-0.5 * u**2 - _LOG_SQRT_2PI - log_probability, _LARGEST)) / total
+    density = np.where(finite, density, 0.0)
+    powers = np.stack([np.ones_like(u), u / total, (u**2 - 1.0) / total**2, u * (u**2 - 3.0) / total**3])
+    return np.asarray(density * powers)

@@ -285,7 +285,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
     )
     extent = float(np.ptp(likelihood.x))
     # In a truncated sample, weights are shares of the population, not of the rows.
-    return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.truncated is None)
+    return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.window is None)
 
 
 def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:

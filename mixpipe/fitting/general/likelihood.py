@@ -3,8 +3,9 @@ bounds.
 
 Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
 value, the probability below x_i for an upper limit, that above it for a lower limit, and that between the edges for a
-bin. For a sample of observed values within a window, ``ln sum_j w_j P_j`` is subtracted, where P_j is the probability
-that a value with this row's error lies inside the window.
+bin. If the sample is selected by a window (`mixpipe.model.window`), the logarithm of the probability of detection is
+added, ``ln S(x_i)``, and ``ln sum_j w_j P_j`` is subtracted, where P_j is the probability that a value of component j
+with this row's error is seen.
 
 The derivatives of each ln f_j and ln P_j with respect to the parameters of component j are computed in closed form for
 Gaussian components, and by central differences for the others. The gradient and Hessian of the log-likelihood are
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
-from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability
+from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability, of_window
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import FREE, PARTS, Constraint, satisfied
@@ -244,7 +245,10 @@ class GeneralLikelihood:
         self.squares = cells.squared_weights[used]
         self.weight_kind = cells.weight_kind
         self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
-        self.truncated = cells.truncated
+        self.window = None if cells.window is None else cells.window[used]
+        self.log_detected = None
+        if self.window is not None and self.window.points.size:
+            self.log_detected = np.log(self.window.probability(self.x))
         self.log_memberships = None if cells.memberships is None else _log_memberships(cells.memberships[used])
         self.edges = None if cells.edges is None else cells.edges[used]
         self.n_data = float(self.counts.sum())
@@ -271,9 +275,9 @@ class GeneralLikelihood:
         If a truncated sample is only the tail of a component, the likelihood may increase with the distance of its mean
         without reaching a maximum.
         """
-        if self.truncated is None:
+        if self.window is None:
             return -math.inf, math.inf
-        low, high = self.truncated
+        low, high = self.window.ends
         reach = _REACH * (high - low if math.isfinite(high - low) else float(np.ptp(self.x)) or 1.0)
         return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
 
@@ -284,6 +288,9 @@ class GeneralLikelihood:
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
         other.edges = None if self.edges is None else self.edges[used]
         other.errors, other.widths = self.errors[used], self.widths[used]
+        other.window = None if self.window is None else self.window[used]
+        if self.log_detected is not None:
+            other.log_detected = self.log_detected[used]
         if self.log_memberships is not None:
             other.log_memberships = self.log_memberships[used]
         other.counts = counts[used]
@@ -331,23 +338,21 @@ class GeneralLikelihood:
         curvature = own * (0.5 - spread / total) / total**2 * 4.0 * squares**2 + 2.0 * squares * slope
         return value, m * (1.0 - point.n_components * point.weights), slope * squares, curvature
 
-    def untruncated(self) -> GeneralLikelihood:
-        """The likelihood of the same rows as if the sample were not truncated."""
+    def unselected(self) -> GeneralLikelihood:
+        """The likelihood of the same rows as if all values were seen."""
         other = copy.copy(self)
-        other.truncated = None
+        other.window = other.log_detected = None
         return other
 
     # ----- one component
 
     def component(self, point: Point, index: int, rows: slice, *, inside: bool = False) -> Array:
-        """Log of the density (or of the probability of lying inside the window) of rows in one component."""
+        """Log of the density (or of the probability of being seen) of rows in one component."""
         family = point.families[index]
         parameters = point.means[index], point.sigmas[index], point.shapes[index]
         x, err, limits = self.x[rows], self.errors[rows], self.limits[rows]
-        if inside:
-            return np.maximum(
-                log_between(family, self.truncated or (-math.inf, math.inf), err, *parameters), _IMPOSSIBLE
-            )
+        if inside and self.window is not None:
+            return np.maximum(self.window[rows].log_seen(family, err, *parameters), _IMPOSSIBLE)
         if self.edges is not None:
             return np.maximum(log_between(family, (*self.edges[rows].T,), err, *parameters), _IMPOSSIBLE)
         if not limits.any():
@@ -370,7 +375,7 @@ class GeneralLikelihood:
 
     def _log_block(self, point: Point, rows: slice) -> Array:
         total = self._mixed(point, rows, inside=False)[0]
-        return total - self._mixed(point, rows, inside=True)[0] if self.truncated else total
+        return total if self.window is None else total - self._mixed(point, rows, inside=True)[0]
 
     def entropy(self, point: Point) -> float:
         """Entropy of the responsibilities, -sum q ln q."""
@@ -387,16 +392,17 @@ class GeneralLikelihood:
         """Log of the sum over the components, and the share of each component, shape (n_components, n_rows)."""
         parts = [self.component(point, j, rows, inside=inside) for j in range(point.n_components)]
         logs = np.log(point.weights)[:, None] + np.stack(parts)
-        if self.log_memberships is not None and not inside:
+        if not inside and (self.log_memberships is not None or self.log_detected is not None):
             logs += np.stack([self.evidence(point, j, rows) for j in range(point.n_components)])
         total = logsumexp(logs, axis=0)
         return total, np.exp(logs - total)
 
     def evidence(self, point: Point, index: int, rows: slice) -> Array | float:
-        """Log of the prior membership of rows in one component, to which its density is proportional."""
+        """Log of what multiplies the density of a component: the prior membership of rows, and their detection."""
+        detected = 0.0 if self.log_detected is None else self.log_detected[rows]
         if self.log_memberships is None:
-            return 0.0
-        return self.log_memberships[rows, point.constraints[index].members]
+            return detected
+        return detected + self.log_memberships[rows, point.constraints[index].members]
 
     def _over_blocks(self, task: Callable[[slice], T]) -> list[T]:
         """The results of a task for each block of rows, in their order."""
@@ -445,7 +451,7 @@ class GeneralLikelihood:
         """Derivatives of the log-likelihoods of rows by the variables in their `units`, shape (n_variables, n_rows)."""
         units = self.units(point)
         scores = self._scores(point, units, rows, inside=False)[1]
-        if self.truncated:
+        if self.window is not None:
             return scores - self._scores(point, units, rows, inside=True)[1]
         if not point.weights_given.any():
             scores[places(units)] -= point.weights[:, None]
@@ -537,9 +543,9 @@ class GeneralLikelihood:
         parameters = float(point.means[index]), float(point.sigmas[index])
         value = self.component(point, index, rows, inside=inside)
         x, limits = self.x[rows], self.limits[rows]
-        if inside:
-            bounds = self.truncated or (-math.inf, math.inf)
-            low, high = np.full(x.size, bounds[0]), np.full(x.size, bounds[1])
+        if inside and self.window is not None:
+            window = self.window[rows]
+            low, high = (np.broadcast_to(end[:, 0], x.shape) for end in (window.low, window.high))
             return of_noisy_probability(low, high, noise, *parameters, value)
         out = gaussian_slopes(x, noise, *parameters)
         out[0] = value
@@ -552,9 +558,8 @@ class GeneralLikelihood:
         """Derivatives of a Gaussian component in closed form."""
         x, err, limits = self.x[rows], self.err[rows], self.limits[rows]
         parameters = float(point.means[index]), float(point.sigmas[index])
-        if inside:
-            bounds = self.truncated or (-math.inf, math.inf)
-            return of_probability(np.full(x.size, bounds[0]), np.full(x.size, bounds[1]), err, *parameters, value)
+        if inside and self.window is not None:
+            return of_window(self.window[rows], err, *parameters, value)
         if self.edges is not None:
             low, high = self.edges[rows].T
             return of_probability(low, high, err, *parameters, value)
@@ -583,7 +588,7 @@ class GeneralLikelihood:
         if rough:
             return self._rough(point, units)
         loglik, gradient, hessian = self._sums(point, units, inside=False)
-        if self.truncated:
+        if self.window is not None:
             inside = self._sums(point, units, inside=True)
             loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
         logs = places(units)
@@ -593,7 +598,7 @@ class GeneralLikelihood:
             return Expansion(loglik, *_with_given_weights(gradient, hessian, logs, point))
         gradient[logs] -= self.n_data * point.weights
         hessian[logs, logs] -= self.n_data * point.weights
-        if self.truncated:
+        if self.window is not None:
             share = point.weights / point.weights.sum()
             gradient[logs] += self.n_data * share
             hessian[np.ix_(logs, logs)] += self.n_data * (np.diag(share) - np.outer(share, share))
@@ -652,7 +657,7 @@ class GeneralLikelihood:
 
         def block(rows: slice) -> tuple[float, Array, Array]:
             total, scores = self._scores(point, units, rows, inside=False)
-            if self.truncated:
+            if self.window is not None:
                 total_inside, scores_inside = self._scores(point, units, rows, inside=True)
                 total, scores = total - total_inside, scores - scores_inside
             elif not given:

@@ -237,10 +237,10 @@ class GeneralSearch:
                 for points in seeds[max(len(self.slots), 1) - 1 :]
             ]
         seeds = [[self._with_background(point) for point in points] for points in seeds]
-        if self.likelihood.truncated is None:
+        if self.likelihood.window is None:
             return seeds
         search = copy.copy(self)
-        search.likelihood = self.likelihood.untruncated()
+        search.likelihood = self.likelihood.unselected()
         seeds += [[] for _ in range(max_components - len(seeds))]
         return [points + ([search._best(points).point] if points else []) for points in seeds]
 

@@ -31,7 +31,7 @@ The density of two observed values, one with an error as large as the width of i
 (0.525135, 0.199098)
 """
 
-from mixpipe.model.families.between import log_between
+from mixpipe.model.families.between import log_between, log_difference, sides
 from mixpipe.model.families.exponential import EXPONENTIAL
 from mixpipe.model.families.family import Family
 from mixpipe.model.families.gaussian import GAUSSIAN
@@ -50,4 +50,4 @@ FAMILIES: dict[str, Family] = {
 # Families whose mean and sigma stand for their range, which is given.
 RANGED = ("uniform", "power_law")
 
-__all__ = ["FAMILIES", "RANGED", "Family", "log_between"]
+__all__ = ["FAMILIES", "RANGED", "Family", "log_between", "log_difference", "sides"]

@@ -19,15 +19,33 @@ def log_between(
     low, high = bounds
     if np.ndim(high) == 0 and high == math.inf:
         return family.logsf(low, err, mean, sigma, shape)
-    upper = family.logcdf(high, err, mean, sigma, shape)
+    upper = sides(family, high, err, mean, sigma, shape)
     if np.ndim(low) == 0 and low == -math.inf:
-        return upper
-    lower = family.logcdf(low, err, mean, sigma, shape)
+        return upper[0]
+    return log_difference(sides(family, low, err, mean, sigma, shape), upper)
+
+
+def log_difference(low: tuple[Array, Array], high: tuple[Array, Array]) -> Array:
+    """Log of the probability between two bounds from the `sides` of each."""
+    (lower, above_low), (upper, above_high) = low, high
     # The difference is taken in the tail where the probabilities are small, so that it keeps its digits.
-    above_low, above_high = (family.logsf(bound, err, mean, sigma, shape) for bound in (low, high))
     with np.errstate(divide="ignore", invalid="ignore"):
         from_below = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
         from_above = above_low + np.log1p(-np.exp(np.minimum(above_high - above_low, 0.0)))
     between = np.where(lower < above_high, from_below, from_above)
     # Where both probabilities are zero, so is their difference.
     return np.where(np.isnan(between), -np.inf, between)
+
+
+def sides(
+    family: Family, bound: Any, err: Array | Noise, mean: float, sigma: float, shape: float
+) -> tuple[Array, Array]:
+    """Logs of the probabilities below and above a bound, some of which may be infinite."""
+    infinite = np.isinf(bound)
+    at = np.where(infinite, mean, bound) if np.any(infinite) else bound
+    below, above = family.logcdf(at, err, mean, sigma, shape), family.logsf(at, err, mean, sigma, shape)
+    if np.any(infinite):
+        beyond = np.asarray(bound) > 0.0
+        below = np.where(infinite, np.where(beyond, 0.0, -np.inf), below)
+        above = np.where(infinite, np.where(beyond, -np.inf, 0.0), above)
+    return below, above

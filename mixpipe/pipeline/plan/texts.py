@@ -148,9 +148,17 @@ def read_fit_plan(keys: Mapping[str, Any]) -> FitPlan:
 def _column(keys: Mapping[str, Any]) -> ColumnSettings:
     column: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()}
     if column["truncated"] is not None:
-        low, high = column["truncated"]
-        column["truncated"] = (-math.inf if low is None else low, math.inf if high is None else high)
+        given = column["truncated"]
+        column["truncated"] = tuple(map(_pair, given)) if isinstance(given[0], list) else _pair(given)
+    # Plans of older files have none.
+    if column.get("detection") is not None:
+        column["detection"] = tuple(map(tuple, column["detection"]))
     return ColumnSettings(**column)
+
+
+def _pair(bounds: Any) -> tuple[Any, Any]:
+    low, high = bounds
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def open_joint_plan(text: str) -> JointPlan:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import FitResult
+from mixpipe.model.window import Window
 from mixpipe.report.figures.mixture import draw_histogram, draw_rug, heading, parameters
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import axis_label, component_style, finish, new_figure, short, style
@@ -26,7 +27,7 @@ def draw_classes(
     label: str,
     unit: str | None,
     share: float = 1.0,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Figure:
@@ -42,7 +43,7 @@ def draw_classes(
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
-    share, truncated, bins
+    share, window, bins
         As in `draw_mixture`.
     weights : array_like or None
         Number of rows in each bin; not needed for data that are rows.
@@ -52,7 +53,7 @@ def draw_classes(
     matplotlib.figure.Figure
         Stacked areas, with the data below them.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
+    scene = Scene.of(fit.mixture, x, err, weights, share, window, bins)
     mixture = fit.mixture
     grid = scene.grid(mixture)
     typical = scene.median_err

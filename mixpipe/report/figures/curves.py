@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import FitResult
+from mixpipe.model.window import Window
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.mixture import heading, resolved_components
 from mixpipe.report.figures.quality import histogram_residual, integral_transform, transform_histogram
@@ -25,14 +26,14 @@ def fit_curves(
     weights: ArrayLike | None = None,
     *,
     limits: ArrayLike | None = None,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """The content of the figures of a fit, as arrays.
 
     Parameters
     ----------
-    fit, estimates, x, err, weights, limits, truncated, bins
+    fit, estimates, x, err, weights, limits, window, bins
         As in `fit_figures`.
 
     Returns
@@ -48,8 +49,8 @@ def fit_curves(
         ``residual`` of each bin in sigma.
     """
     mixture = fit.mixture
-    rows, share = drawn_rows(mixture, (x, err, weights), limits, truncated)
-    scene = Scene.of(mixture, *rows, share, truncated, bins)
+    rows, share = drawn_rows(mixture, (x, err, weights), limits, window)
+    scene = Scene.of(mixture, *rows, share, window, bins)
     edges = scene.edges(mixture)
     grid = scene.grid(mixture)
     broad, seen = resolved_components(mixture, scene)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from mixpipe.base.presentation import count
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise
+from mixpipe.model.window import Window
 from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.report.figures.mixture import density_label, draw_histogram
 from mixpipe.report.figures.scene import Scene
@@ -31,7 +32,7 @@ def draw_estimators(
     label: str,
     unit: str | None,
     share: float = 1.0,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
     """Draw a histogram of the data and the observed mixture of each estimator, with means and widths of components
@@ -41,14 +42,14 @@ def draw_estimators(
     ----------
     estimates : sequence of (str, Mixture, float)
         Name, mixture, and log-likelihood for the data, the reference first.
-    x, err, weights, label, unit, share, truncated, bins
+    x, err, weights, label, unit, share, window, bins
         As in `mixpipe.report.figures.draw_mixture`.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    scene = Scene.of(estimates[0][1], x, err, weights, share, truncated, bins)
+    scene = Scene.of(estimates[0][1], x, err, weights, share, window, bins)
     with style():
         figure = new_figure(2.6 + 0.22 * len(estimates))
         axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[11, 1.3 * len(estimates)])

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise, with_sides
 from mixpipe.model.results import Array, FitResult
+from mixpipe.model.window import Window
 from mixpipe.report.figures.classes import draw_classes
 from mixpipe.report.figures.estimators import draw_estimators
 from mixpipe.report.figures.mixture import draw_mixture
@@ -32,7 +33,7 @@ def fit_figures(
     label: str,
     unit: str | None,
     limits: ArrayLike | None = None,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
 ) -> dict[str, Figure]:
     """Draw all figures of a fit; see the ``draw_`` functions of the same names, and `Cells` for the data.
@@ -42,8 +43,8 @@ def fit_figures(
     dict of str to matplotlib.figure.Figure
         ``mixture``, ``selection``, ``classes``, ``quality`` and ``estimators``.
     """
-    rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, truncated)
-    place: dict[str, Any] = {"label": label, "share": share, "truncated": truncated, "bins": bins}
+    rows, share = drawn_rows(fit.mixture, (x, err, weights), limits, window)
+    place: dict[str, Any] = {"label": label, "share": share, "window": window, "bins": bins}
     return {
         "mixture": draw_mixture(fit, *rows, unit=unit, **place),
         "selection": draw_selection(selection_table, criterion, label=label),
@@ -57,15 +58,15 @@ def drawn_rows(
     mixture: Mixture,
     rows: tuple[ArrayLike, ArrayLike | Noise | None, ArrayLike | None],
     limits: ArrayLike | None,
-    truncated: tuple[float, float] | None,
+    window: Window | None,
 ) -> tuple[tuple[Array, Array | Noise, Array | None], float]:
     """Values, errors and weights of the rows that can be drawn, and their fraction of the mixture's rows."""
     x = np.asarray(rows[0], dtype=np.float64)
     err = with_sides(x, 0.0 if rows[1] is None else rows[1])
     err = err if isinstance(err, Noise) else np.broadcast_to(err, x.shape)
     weights = None if rows[2] is None else np.asarray(rows[2], dtype=np.float64)
-    if truncated is not None:
-        inside = mixture.share_between(truncated[0], x, truncated[1], err)[1]
+    if window is not None:
+        inside = window.seen(mixture, err)
         return (x, err, weights), float(1.0 / np.average(1.0 / inside, weights=weights))
     values = np.ones(x.size, dtype=bool) if limits is None else np.asarray(limits) == 0
     if values.all() or not values.any():

@@ -15,6 +15,7 @@ from mixpipe.base.presentation import count, plural
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import Array, FitResult
+from mixpipe.model.window import Window
 from mixpipe.report.drawing import shown_height
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import (
@@ -45,7 +46,7 @@ def draw_mixture(
     label: str,
     unit: str | None,
     share: float = 1.0,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
     """Draw a histogram of the data with the mixture as observed, the intrinsic mixture and its components.
@@ -61,9 +62,9 @@ def draw_mixture(
     unit : str or None
         Unit of `x`.
     share : float
-        Fraction of the mixture's rows that the data are: less than one if others are limits, or were truncated.
-    truncated : tuple of (float, float) or None
-        Bounds of the sample.
+        Fraction of the mixture's rows that the data are: less than one if others are limits, or were not seen.
+    window : Window or None
+        The window of the sample.
     bins : array_like, shape (n_bins, 2), or None
         Edges of the bins if the data are a histogram, which is then drawn as it is.
 
@@ -72,7 +73,7 @@ def draw_mixture(
     matplotlib.figure.Figure
         The figure. Values far from the bulk of the data are not shown, but counted in the heading.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
+    scene = Scene.of(fit.mixture, x, err, weights, share, window, bins)
     with style():
         figure = new_figure(2.7)
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
@@ -139,13 +140,13 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
     if seen:
         axes.plot(grid, observed, color=MODEL_COLOUR, linewidth=1.3)
         text = "mixture, as observed" if len(seen) == fit.n_components else "as observed, without arrows"
-        if np.isfinite(scene.truncated).any():
+        if scene.window is not None and scene.window.is_interval:
             text += " before the cut"
         handles.append(Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label=text))
     if broad and np.any(scene.err > 0.0):
         axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":", linewidth=1.0)
         handles.append(Line2D([], [], color=MODEL_COLOUR, linestyle=":", label="mixture, errors removed"))
-    shown = [bound for bound in scene.truncated if scene.low < bound < scene.high]
+    shown = [bound for bound in scene.bounds if scene.low < bound < scene.high]
     if shown:
         axes.vlines(shown, 0.0, top, color=NOTE_COLOUR, linestyle="--", linewidth=0.8)
         handles.append(Line2D([], [], color=NOTE_COLOUR, linestyle="--", linewidth=0.8, label="bounds of the sample"))

@@ -155,8 +155,8 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
 
 def _scene(mixture: Mixture, cells: Cells) -> Scene:
     weights = None if np.all(cells.weights == 1.0) else cells.weights
-    rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.limits, cells.truncated)
-    return Scene.of(mixture, *rows, share, cells.truncated, cells.edges)
+    rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.limits, cells.window)
+    return Scene.of(mixture, *rows, share, cells.window, cells.edges)
 
 
 def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:

@@ -15,6 +15,7 @@ from scipy.special import bdtr, bdtrik, betaincinv, ndtr, ndtri
 from mixpipe.model.noise import Noise
 from mixpipe.model.resolution import rounded_from
 from mixpipe.model.results import Array, FitResult
+from mixpipe.model.window import Window
 from mixpipe.report.figures.mixture import heading
 from mixpipe.report.figures.scene import Scene, spread
 from mixpipe.report.figures.style import DATA_FILL, MODEL_COLOUR, axis_label, finish, new_figure, style
@@ -35,7 +36,7 @@ def draw_quality(
     label: str,
     unit: str | None = None,
     share: float = 1.0,
-    truncated: tuple[float, float] | None = None,
+    window: Window | None = None,
     bins: ArrayLike | None = None,
 ) -> Figure:
     """Draw the probability integral transform, its quantiles, and the residual of the histogram.
@@ -55,8 +56,8 @@ def draw_quality(
         Unit of `x`.
     share : float
         As in `draw_mixture`.
-    truncated : tuple of (float, float) or None
-        Bounds of the sample; the transform is then conditional on values between them.
+    window : Window or None
+        The window of the sample; the transform is then conditional on the values that are seen.
     bins : array_like, shape (n_bins, 2), or None
         Edges of the bins if the data are a histogram. The transform is then known at the edges, and the rows of a bin
         are spread evenly between its values at both edges.
@@ -66,7 +67,7 @@ def draw_quality(
     matplotlib.figure.Figure
         Three panels; bands contain 95 % of the outcomes of a correct fit, for each bin or quantile individually.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, truncated, bins)
+    scene = Scene.of(fit.mixture, x, err, weights, share, window, bins)
     transform = integral_transform(fit, scene)
     with style():
         figure = new_figure(4.0)
@@ -81,7 +82,7 @@ def draw_quality(
 
 
 def integral_transform(fit: FitResult, scene: Scene) -> Array:
-    """The probability integral transform of each row, conditional on values within the bounds of the sample.
+    """The probability integral transform of each row, conditional on values that are seen.
 
     For bins it is the transform of their edges, and for values that were rounded to a grid that of the ends of the
     intervals from which they were rounded; its shape is then (n_rows, 2).
@@ -92,17 +93,18 @@ def integral_transform(fit: FitResult, scene: Scene) -> Array:
         return _transformed(fit, scene, scene.x)
     distinct, inverse = np.unique(scene.x, return_inverse=True)
     ends = rounded_from(distinct, fit.resolution.step)
-    return np.stack([_transformed(fit, scene, np.clip(end[inverse], *scene.truncated)) for end in ends], axis=1)
+    return np.stack([_transformed(fit, scene, end[inverse]) for end in ends], axis=1)
 
 
 def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
     """The transform of other values with the errors of the rows."""
     transform = np.empty(x.size)
-    low, high = scene.truncated
     for start in range(0, transform.size, _BLOCK):
         rows = slice(start, start + _BLOCK)
-        below, inside = fit.mixture.share_between(low, x[rows], high, scene.errors[rows])
-        transform[rows] = below / inside
+        if scene.window is None:
+            transform[rows] = 1.0 - fit.mixture.sf(x[rows], scene.errors[rows])
+        else:
+            transform[rows] = scene.window[rows].below(fit.mixture, x[rows], scene.errors[rows])
     return transform.clip(0.0, 1.0, out=transform)
 
 
@@ -202,7 +204,7 @@ def _thinned_ranks(size: int) -> np.ndarray:
 def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
     """Signed root of the deviance of each bin: like (rows - expected) / sqrt(expected), but also valid for few rows."""
     observed = scene.counts(edges)
-    shares = np.diff(scene.observed_cdf(fit.mixture, edges)) / scene.share
+    shares = scene.observed_shares(fit.mixture, edges) / scene.share
     expected = scene.n_data * np.maximum(shares, 1e-300)
     ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
     deviance = np.maximum(2.0 * (observed * ratio - (observed - expected)), 0.0)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise, with_sides
 from mixpipe.model.results import Array
+from mixpipe.model.window import Window
 
 # The core of the figure is the middle 90 % of the rows. Rows within _NEAR_FEW or _NEAR_MANY core widths of it are
 # shown; beyond that, the range is extended only to components that contain _SHARE of the rows, up to _FAR core widths.
@@ -27,6 +28,7 @@ _MAX_BINS = 120
 _SLOW_REPRESENTATIVES = 16  # where each needs a quadrature
 _REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that represent all, and rows from which they are derived
 _PLAIN = (1e-4, 1e5)  # a logarithmic axis within this range has plain numbers
+_SELECTED, _NODES = 1 << 13, 8  # rows that represent the windows of all, and points of a bin
 _PIXELS = 1000  # finest detail of a figure, as a fraction of its width
 
 
@@ -35,7 +37,7 @@ class Scene:
     """Rows of positive weight and the range [low, high] in which they are drawn, on a linear or a logarithmic axis.
 
     Densities are per unit of x, or per decade if the axis is logarithmic. `share` is the fraction of the mixture's rows
-    that these are: less than one if others are limits, or were removed by the bounds `truncated`. Rows may be bins of a
+    that these are: less than one if others are limits, or were not seen through the `window`. Rows may be bins of a
     histogram, where `x` are their centres and `bins` their edges; this histogram is then drawn as it is.
     """
 
@@ -46,7 +48,7 @@ class Scene:
     high: float
     log: bool = False
     share: float = 1.0
-    truncated: tuple[float, float] = (-math.inf, math.inf)
+    window: Window | None = None
     bins: Array | None = None
     noise: Noise | None = None
 
@@ -58,7 +60,7 @@ class Scene:
         err: ArrayLike | Noise | None,
         weights: ArrayLike | None,
         share: float = 1.0,
-        truncated: tuple[float, float] | None = None,
+        window: Window | None = None,
         bins: ArrayLike | None = None,
     ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
@@ -71,6 +73,7 @@ class Scene:
         if weights is not None and not np.all(shares > 0.0):
             edges = None if edges is None else edges[shares > 0.0]
             noise = None if noise is None else noise[shares > 0.0]
+            window = None if window is None else window[shares > 0.0]
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
@@ -79,7 +82,7 @@ class Scene:
         else:
             low, high, log = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
             place = (low, high, log)
-        return cls(values, errors, shares, *place, share, truncated or cls.truncated, edges, noise)
+        return cls(values, errors, shares, *place, share, window, edges, noise)
 
     @property
     def errors(self) -> Array | Noise:
@@ -90,6 +93,18 @@ class Scene:
     def n_data(self) -> float:
         """Number of rows, or the sum of their weights."""
         return float(self.weights.sum())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest value that any row could have."""
+        return (-math.inf, math.inf) if self.window is None else self.window.ends
+
+    @property
+    def bounds(self) -> list[float]:
+        """The bounds of the sample that are the same for all rows, some of which may be infinite."""
+        if self.window is None or self.window.by_row:
+            return []
+        return sorted({*self.window.low[0].tolist(), *self.window.high[0].tolist()})
 
     @property
     def width(self) -> float:
@@ -185,7 +200,7 @@ class Scene:
                 first = distinct[0] - grain / 2.0
                 first -= math.ceil((first - self.low) / size) * size
                 return first + size * np.arange(math.ceil((self.high - first) / size) + 1)
-        first, last = max(self.low, self.truncated[0]), min(self.high, self.truncated[1])
+        first, last = max(self.low, self.ends[0]), min(self.high, self.ends[1])
         if (first, last) != (self.low, self.high):
             n_bins = max(round(n_bins * (last - first) / self.width), 4)
         return np.linspace(first, last, n_bins + 1)
@@ -197,7 +212,7 @@ class Scene:
         distinct = np.unique(x)
         if 3 * distinct.size < n_rows:
             step = max(step, math.log1p(float(np.diff(distinct).min()) / distinct[0]))
-        first, last = max(self.low, self.truncated[0]), min(self.high, self.truncated[1])
+        first, last = max(self.low, self.ends[0]), min(self.high, self.ends[1])
         n_bins = min(max(round(math.log(last / first) / max(step, 1e-9)), 8), most)
         return np.geomspace(first, last, n_bins + 1)
 
@@ -252,7 +267,7 @@ class Scene:
         rows.
 
         The density is never sharper than the figure can show, so that a component without width and errors still has a
-        finite curve.
+        finite curve. It includes the selection of the sample, except that one interval for all rows is not cut off.
         """
         errors, shares = self.typical_errors(mixture)
         finest = 0.3 * self.finest(grid)[:, None]
@@ -265,7 +280,7 @@ class Scene:
             mixture.weights[j] * (mixture.component(j).pdf(grid[:, None], blurred) @ shares[:, j])
             for j in range(mixture.n_components)
         ]
-        return np.array(parts) * self.stretch(grid)
+        return np.array(parts) * self.stretch(grid) * self._selected(mixture, grid)
 
     def observed_cdf(self, mixture: Mixture, grid: Array) -> Array:
         """Probability of an observed value below each point, averaged in the same way."""
@@ -275,6 +290,28 @@ class Scene:
             for j in range(mixture.n_components)
         ]
         return np.sum(parts, axis=0)
+
+    def observed_shares(self, mixture: Mixture, edges: Array) -> Array:
+        """Share of the mixture's rows that are observed in each bin.
+
+        The probability of detection is averaged over some points of the bin, by the density there.
+        """
+        shares = np.diff(self.observed_cdf(mixture, edges))
+        if self.window is None or self.window.is_interval:
+            return shares
+        nodes, by_node = np.polynomial.legendre.leggauss(_NODES)
+        at = (0.5 * (edges[1:] + edges[:-1])[:, None] + 0.5 * np.diff(edges)[:, None] * nodes).ravel()
+        density = mixture.pdf(at, np.hypot(self.median_err, self.finest(at))) + np.finfo(np.float64).tiny
+        density = by_node * density.reshape(-1, _NODES)
+        seen = np.sum(density * self._selected(mixture, at).reshape(density.shape), axis=1) / density.sum(axis=1)
+        return np.asarray(shares * seen)
+
+    def _selected(self, mixture: Mixture, at: Array) -> Array:
+        """Mean probability that a value is seen; one for the interval of a cut, which is drawn as such."""
+        if self.window is None or self.window.is_interval:
+            return np.ones_like(at)
+        some = slice(None, None, -(-self.x.size // _SELECTED))
+        return self.window[some].mean_probability(mixture, self.err[some], self.weights[some], at)
 
 
 def spread(counts: Array, bins: Array, edges: Array) -> Array:
