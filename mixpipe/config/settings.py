@@ -603,11 +603,10 @@ def _check_components(given: Mapping[str, Any] | None, key: str, where: Callable
     if given is None:
         return
     # Imported here, since most configurations have neither.
-    from mixpipe.model.constraints import as_constraints
-    from mixpipe.model.starts import start_from
+    from mixpipe.model.constraints import as_constraints, check_start
 
     try:
-        as_constraints(**given) if key == "constraints" else start_from(given)
+        as_constraints(**given) if key == "constraints" else check_start(given)
     except ValueError as error:
         raise ConfigError(str(error).partition(", expected")[0], where(key), _expected(error)) from error
 

@@ -276,6 +276,24 @@ def _check(constraint: Constraint, number: int) -> None:
         raise ValueError(f"the mean of component {number} is {constraint.mean:g}, expected a finite number")
 
 
+def check_start(given: Mapping[str, Any]) -> None:
+    """Refuse lists of ``weights``, ``means`` and ``sigmas`` that no mixture can have.
+
+    Raises
+    ------
+    ValueError
+        For lists of different lengths, negative widths, or weights that do not sum to one.
+    """
+    means, sigmas = given["means"], given["sigmas"]
+    weights = given.get("weights") or [1.0 / max(len(means), 1)] * len(means)
+    if not len(means) == len(sigmas) == len(weights) or not len(means):
+        raise ValueError("start has lists of different lengths, expected one number for each component")
+    if min(sigmas) < 0.0:
+        raise ValueError(f"start has a sigma of {min(sigmas):g}, expected numbers >= 0")
+    if min(weights) < 0.0 or abs(sum(weights) - 1.0) > 1e-6:
+        raise ValueError(f"start has weights that sum to {sum(weights):g}, expected numbers >= 0 that sum to 1")
+
+
 def satisfied(
     parts: Mapping[str, np.ndarray], constraints: Sequence[Constraint], floor: float, least_weight: float
 ) -> dict[str, np.ndarray]:

@@ -61,6 +61,11 @@ class _Part:
         return {name: _plain(getattr(self, name)) for name in self._keys()}
 
 
+def _without_unset(part: _Part, names: Iterable[str], *optional: str) -> Iterable[str]:
+    """The keys without those of the optional ones that are not set."""
+    return (name for name in names if name not in optional or getattr(part, name) is not None)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, _Part):
         return value.contents()
@@ -103,6 +108,9 @@ class ComponentRecord(_Part):
     effective_rows: float | None = None
     constraint: dict[str, Any] | None = None
 
+    def _keys(self) -> Iterable[str]:
+        return _without_unset(self, super()._keys(), "constraint")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StartComponent(_Part):
@@ -114,6 +122,9 @@ class StartComponent(_Part):
     family: str
     shape: float | None
     constraint: dict[str, Any] | None = None
+
+    def _keys(self) -> Iterable[str]:
+        return _without_unset(self, super()._keys(), "constraint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -504,7 +515,7 @@ class FitRecord(_Record):
     versions: dict[str, str]
 
     def _keys(self) -> Iterable[str]:
-        return (name for name in super()._keys() if name != "options" or self.options is not None)
+        return _without_unset(self, super()._keys(), "options", "error_scale", "error_scale_unc")
 
     def _account_keys(self) -> tuple[str, ...]:
         return (*_READ, *_LIMITS, "weight_kind", "n_effective", *_NAMES)

@@ -63,6 +63,15 @@ catalogs:
       spin: {error: 0.5}
       age: {error: e_age}
       colour: {error: e_c, error_model: student_t, error_dof: 4}
+      speed:
+        error: e_s
+        error_scale: fit
+        mixed: [gaussian, power_law]
+        constraints: {fixed: {means: [0, null]}, known: [{family: uniform, low: 0, high: 1}], equal_sigmas: true}
+        start: {means: [0, 4], sigmas: [1, 1]}
+        prior: {min_rows: 5}
+        membership: [p_a, p_b]
+      posterior: {kind: samples, value: S, sample_prior: P}
       period: {bins: {low: a, high: b, count: n}}
       redshift:
         kind: densities
@@ -167,6 +176,14 @@ def test_every_key_arrives(tmp_path):
     assert (stars.column("colour").error_model, stars.column("colour").error_dof) == ("student_t", 4.0)
     models = [stars.column(name).found_model for name in ("mass", "age", "colour", "period")]
     assert models == ["two_sided", "symmetric", "student_t", "symmetric"]
+    speed = stars.column("speed")
+    assert (speed.error_scale, speed.error_factor, speed.mixed) == ("fit", 1.0, ("gaussian", "power_law"))
+    assert speed.constraints["fixed"] == {"means": [0, None]} and speed.constraints["equal_sigmas"] is True
+    assert (speed.start, speed.prior) == ({"means": [0, 4], "sigmas": [1, 1]}, {"min_rows": 5})
+    assert speed.membership == ("p_a", "p_b")
+    posterior = stars.column("posterior")
+    assert (posterior.kind, posterior.value, posterior.sample_prior) == ("samples", "S", "P")
+    assert (posterior.found_model, posterior.error) == ("samples", None)
     assert (stars.column("period").bins, stars.column("period").value) == (("a", "b", "n"), "a")
     assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
     assert stars.density("redshift") is stars.densities[0]
@@ -206,7 +223,7 @@ def test_the_full_example_leaves_out_no_key():
     catalog = given["catalogs"]["neutron_stars"]
     # No column has the keys of all kinds.
     column: dict = {}
-    for name in ("mass", "colour", "period", "redshift"):
+    for name in ("mass", "colour", "speed", "posterior", "period", "redshift"):
         column |= catalog["columns"][name]
     parts = {"run": given, "settings": given["settings"], "catalog": catalog, "column": column}
     parts["joint"] = catalog["joint"]["both"]
@@ -297,7 +314,7 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
             "increasing values",
         ),
         ("mass:", "mass: {background: [3]}", 7, "catalogs.stars.columns.mass.background", "two increasing numbers"),
-        ("mass:", "mass: {kind: pdfs}", 7, "catalogs.stars.columns.mass.kind", "values or densities"),
+        ("mass:", "mass: {kind: pdfs}", 7, "catalogs.stars.columns.mass.kind", "values, densities or samples"),
         ("mass:", "mass: {kind: densities}", 7, "catalogs.stars.columns.mass", "where their abscissae are"),
         ("mass:", "mass: {kind: densities, grid: z, error: e}", 7, "catalogs.stars.columns.mass", "one of kind, value"),
         ("mass:", "mass: {grid: z}", 7, "catalogs.stars.columns.mass", "`kind: densities`"),
