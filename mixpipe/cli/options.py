@@ -121,7 +121,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
     0.1
     >>> read_request("stars.csv", {"value": "mass", "error_scale": 0})
     Traceback (most recent call last):
-    mixpipe.base.errors.ConfigError: found 0, in option --error-scale, expected a number > 0
+    mixpipe.base.errors.ConfigError: found 0, in option --error-scale, expected a number > 0, or fit
     """
     given = given_options(options)
     for name in ("correlation", "structure"):

@@ -442,7 +442,7 @@ def test_a_start_beside_the_choice():
         (dict(tied={"means": [1, 1]}, fixed={"means": [0]}), "both fixed and tied"),
         (dict(tied={"sigmas": [1, 1]}, equal_sigmas=True), "equal_sigmas with tied sigmas"),
         (dict(known=[{"mu": 0}]), "unknown key 'mu', expected one of family, mean"),
-        (dict(known=[{"family": "uniform", "mean": 0}]), "a known uniform component needs a mean and a sigma"),
+        (dict(known=[{"family": "uniform", "mean": 0}]), "without a range: expected low and high"),
         (dict(known=[{"family": "cauchy"}]), "cauchy"),
         (dict(membership=["a"]), "one row for each value"),
         (dict(membership=[""] * 400), "no label at all"),

@@ -440,7 +440,7 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     done = project.snakemake(*targets, "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stderr
     before = [{name: contents(folder / name) for name in names} for folder in folders]
-    assert all(len(files) == 6 for fits in before for files in fits.values())
+    assert all(len(files) == 8 for fits in before for files in fits.values())
     # Each has climbed from the fit of its own column.
     assert [json.loads(before[1][name]["fit.json"])["start"]["release"] for name in names] == ["r1"] * 3
     with (folders[1] / "starts/batch_000.json").open(encoding="utf-8") as taken:
