@@ -185,6 +185,8 @@ def _remark(row: Mapping[str, Any], ends: Mapping[str, tuple[float, float]]) -> 
     if family != "gaussian":
         third = "" if missing(row["shape"]) else f", shape {with_unc(row['shape'], row['shape_unc'])}"
         words.append(family.replace("_", " ") + third)
+    if row.get("constraint"):
+        words.append(row["constraint"])
     limit = row.get("sigma_upper")
     if not missing(limit):
         words.append(f"σ < {significant(limit, None)} (95 %)")

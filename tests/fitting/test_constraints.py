@@ -528,3 +528,20 @@ def test_the_truth_is_recovered_with_its_uncertainty(kind):
     assert np.all(np.abs(scores[:, fitted].mean(axis=0)) < 4.0 / math.sqrt(n) + 0.1)
     cover = np.mean(np.abs(scores[:, fitted]) < 1.0, axis=0)
     assert np.all(np.abs(cover - 0.683) < 4.0 * math.sqrt(0.683 * 0.317 / n))
+
+
+@campaign
+def test_a_factor_of_the_errors_is_recovered_with_its_uncertainty():
+    """Errors that are stated too small by a factor of 0.7, and differ much from row to row."""
+    n, scores = 150, []
+    for seed in range(n):
+        rng = np.random.default_rng(77_000 + seed)
+        first = rng.random(600) < 0.4
+        err = rng.lognormal(-0.5, 0.8, 600)
+        x = np.where(first, rng.normal(0.0, 1.0, 600), rng.normal(5.0, 1.0, 600)) + err * rng.normal(size=600)
+        fit = mixpipe.fit_mixture(x, 0.7 * err, 2, error_scale="fit", n_threads=1)
+        sigmas = (fit.mixture.sigmas - 1.0) / fit.uncertainties.sigmas
+        scores.append([(fit.error_scale - 1.0 / 0.7) / fit.error_scale_unc, *sigmas])
+    scores = np.array(scores)
+    assert np.all(np.abs(scores.mean(axis=0)) < 4.0 / math.sqrt(n) + 0.1)
+    assert np.all(np.abs(np.mean(np.abs(scores) < 1.0, axis=0) - 0.683) < 4.0 * math.sqrt(0.683 * 0.317 / n))
