@@ -334,15 +334,15 @@ class TestMemory:
         before, held = pa.total_allocated_bytes(), []
 
         def blocks() -> Iterator[Table]:
-            for number in range(20):
+            for number in range(100):
                 held.append(pa.total_allocated_bytes() - before)
                 yield Table({"x": np.random.default_rng(number).normal(size=100_000)})
 
         write_blocks(blocks(), tmp_path / "t.parquet")
         for _ in stored_blocks(tmp_path / "t.parquet"):
             held.append(pa.total_allocated_bytes() - before)
-        # The table has 16 MB, a group of its rows 2 MB.
-        assert 0 < max(held) < 8_000_000
+        # The table has 80 MB, a group of its rows 2 MB; how many groups are open at a time depends on threads.
+        assert 0 < max(held) < 20_000_000
 
 
 def pieces(table: Table, rows: int) -> Iterator[Table]:
