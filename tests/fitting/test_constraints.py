@@ -499,11 +499,13 @@ def recovered(n_catalogs, options_of, seed):
     for k in range(n_catalogs):
         x, err, second = catalog(300, seed=10_000 * seed + k)
         fit = mixpipe.fit_mixture(x, err, 2, n_threads=1, **options_of(second))
-        row = [
-            (getattr(fit.mixture, part) - getattr(truth, part)) / getattr(fit.uncertainties, part)
-            for part in ("weights", "means", "sigmas")
-        ]
-        scores.append(np.concatenate(row))
+        parts = ("weights", "means", "sigmas")
+        off = np.concatenate([getattr(fit.mixture, part) - getattr(truth, part) for part in parts])
+        unc = np.concatenate([getattr(fit.uncertainties, part) for part in parts])
+        # What is given is the truth, and has no uncertainty.
+        given = unc == 0.0
+        assert np.all(np.abs(off[given]) < 1e-12)
+        scores.append(np.divide(off, unc, out=np.full(len(off), math.nan), where=~given))
     return np.array(scores)
 
 
@@ -520,7 +522,7 @@ STUDIES = {
 @campaign
 @pytest.mark.parametrize("kind", STUDIES)
 def test_the_truth_is_recovered_with_its_uncertainty(kind):
-    n = 300
+    n = 150
     scores = recovered(n, partial(STUDIES[kind]), seed=list(STUDIES).index(kind))
     fitted = np.isfinite(scores).all(axis=0)
     assert fitted.any()
@@ -533,7 +535,7 @@ def test_the_truth_is_recovered_with_its_uncertainty(kind):
 @campaign
 def test_a_factor_of_the_errors_is_recovered_with_its_uncertainty():
     """Errors that are stated too small by a factor of 0.7, and differ much from row to row."""
-    n, scores = 150, []
+    n, scores = 100, []
     for seed in range(n):
         rng = np.random.default_rng(77_000 + seed)
         first = rng.random(600) < 0.4
