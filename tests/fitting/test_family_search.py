@@ -47,8 +47,8 @@ def best_of_restarts(x, err, name: str, size: int, n_restarts: int, seed: int) -
     return best
 
 
-# 30 restarts find more than the search: by 0.97, 0.40 and 0.05 nats.
-MISSED = {("exponential", 3), ("skew_normal", 1), ("skew_normal", 2)}
+# 30 restarts find more than the search: by 0.40 and 0.05 nats.
+MISSED = {("skew_normal", 1), ("skew_normal", 2)}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ MISSED = {("exponential", 3), ("skew_normal", 1), ("skew_normal", 2)}
 def test_no_worse_than_random_restarts(name, seed, request):
     if (name, seed) in MISSED:
         request.node.add_marker(
-            pytest.mark.xfail(strict=True, reason="the search misses up to one nat that 30 restarts find")
+            pytest.mark.xfail(strict=True, reason="the search misses up to half a nat that 30 restarts find")
         )
     x, err = column(name, seed, 250)
     for size in (2, 3):
