@@ -201,9 +201,10 @@ def fit_mixture(
             n_threads=n_threads,
         )
     _check_single(cov, structure, projections)
-    cells, constraints = _constrained(
+    cells, fits_scale, constraints = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
+        error_scale,
         sigma_floor,
         membership,
         fixed=fixed,
@@ -211,7 +212,6 @@ def fit_mixture(
         known=known,
         equal_sigmas=equal_sigmas,
     )
-    cells, fits_scale = _with_error_scale(cells, error_scale)
     problem = Problem(
         cells,
         family,
@@ -234,21 +234,24 @@ def fit_mixture(
     return finished(x, cells, climbed)
 
 
-def _constrained(
+def _of_options(
     data: tuple[Any, Any, Any, Any, Any, str],
     models: tuple[str | None, float | None, Any],
+    error_scale: float | str,
     sigma_floor: float | None,
     membership: Any,
     **constraints: Any,
-) -> tuple[Cells, Constraints]:
-    """The data and the constraints of one column, from the options of the public functions."""
+) -> tuple[Cells, bool, Constraints]:
+    """The data of one column, whether a factor of their errors is fitted, and the constraints."""
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
     if membership is not None:
         memberships, labels = as_memberships(membership, len(data[0]))
     error_model, error_dof, detection = models
     cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
-    return with_floor(cells, sigma_floor), as_constraints(**constraints, labels=cells.labels)
+    cells = with_floor(cells, sigma_floor)
+    rules = as_constraints(**constraints, labels=cells.labels)
+    return *_with_error_scale(cells, error_scale), rules
 
 
 def _with_power_law(problem: Problem, most: int) -> list[Problem]:
@@ -424,9 +427,10 @@ def choose_n_components(
             progress=progress,
         )
     _check_single(cov, structure, projections)
-    cells, constraints = _constrained(
+    cells, fits_scale, constraints = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
+        error_scale,
         sigma_floor,
         membership,
         fixed=fixed,
@@ -434,7 +438,6 @@ def choose_n_components(
         known=known,
         equal_sigmas=equal_sigmas,
     )
-    cells, fits_scale = _with_error_scale(cells, error_scale)
     fits: list[FitResult] = []
     certified: Fits | None = None
     # Fits without the background show whether it is needed.

@@ -27,6 +27,7 @@ from mixpipe.model.noise import HeavyTailed, TwoSided
 from mixpipe.pipeline.compare import COLUMNS
 from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
+from tests.outputs import IMAGES, TABLES
 
 KEYS = {
     "n_data", "n_dropped", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged",
@@ -34,18 +35,6 @@ KEYS = {
 }  # fmt: skip
 COMPONENT_KEYS = {"weight", "weight_unc", "mean", "mean_unc", "sigma", "sigma_unc", "boundary"}
 SELECTION_KEYS = {"n_components", "n_params", "loglik", "bic", "aic", "icl", "converged", "selected"}
-OUTPUTS = {
-    "components.csv",
-    "selection.csv",
-    "estimators.csv",
-    "intervals.csv",
-    "covariance.csv",
-    "bimodality.csv",
-    "members.parquet",
-    "fit.json",
-} | {
-    f"{name}.{kind}" for name in ("mixture", "selection", "classes", "quality", "estimators") for kind in ("png", "svg")
-}
 PROGRAM = [sys.executable, "-c", "import sys; from mixpipe.cli import main; sys.argv[0] = 'mixpipe'; main()"]
 X = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 5.0])
 
@@ -399,7 +388,7 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
     folder = tmp_path / "out"
     options = ("--value", "m", "--error", "e", "--where", "m < 10", "--max-components", 2)
     document = fit(stars, *options, "--out", folder)
-    assert {path.name for path in folder.iterdir()} == OUTPUTS
+    assert {path.name for path in folder.iterdir()} == TABLES | IMAGES
     with (folder / "components.csv").open() as stream:
         components = list(csv.DictReader(stream))
     assert [float(row["mean"]) for row in components] == [row["mean"] for row in document["components"]]

@@ -159,14 +159,19 @@ def test_many_rows_are_searched_on_some_of_them_whatever_their_order():
     np.testing.assert_allclose(other.mixture.means, fit.mixture.means, atol=1e-6)
 
 
-@pytest.mark.parametrize("dof", [None, 3.0])
-def test_what_follows_from_a_fit_has_the_same_errors(dof):
-    rng = np.random.default_rng(8)
-    lower, upper = sides_of(120, rng)
+def measured(n, seed, dof):
+    """A catalog of two populations, with two-sided errors or, with degrees of freedom, heavy-tailed ones."""
+    rng = np.random.default_rng(seed)
+    lower, upper = sides_of(n, rng)
     noise = TwoSided(lower, upper) if dof is None else HeavyTailed(lower, dof)
     x = sample(TWO, noise, rng)
     given = [lower, upper] if dof is None else lower
-    cells = Cells.from_rows(x, given, error_model=None if dof is None else "student_t", error_dof=dof)
+    return x, noise, Cells.from_rows(x, given, error_model=None if dof is None else "student_t", error_dof=dof)
+
+
+@pytest.mark.parametrize("dof", [None, 3.0])
+def test_what_follows_from_a_fit_has_the_same_errors(dof):
+    x, noise, cells = measured(120, 8, dof)
     fit = mixpipe.fit_mixture(cells, n_components=2)
     transform = pit(fit.mixture, cells)
     np.testing.assert_array_equal(transform, fit.mixture.cdf(x, noise))
@@ -183,12 +188,7 @@ def test_what_follows_from_a_fit_has_the_same_errors(dof):
 
 @pytest.mark.parametrize("dof", [None, 3.0])
 def test_the_response_to_a_row_is_that_of_a_fit_without_it(dof):
-    rng = np.random.default_rng(9)
-    lower, upper = sides_of(400, rng)
-    noise = TwoSided(lower, upper) if dof is None else HeavyTailed(lower, dof)
-    x = sample(TWO, noise, rng)
-    given = [lower, upper] if dof is None else lower
-    cells = Cells.from_rows(x, given, error_model=None if dof is None else "student_t", error_dof=dof)
+    _, _, cells = measured(400, 9, dof)
     fit = mixpipe.fit_mixture(cells, n_components=2)
     influence = Influence(fit, cells)
     inverse = influence.covariance(cells.weights)

@@ -16,6 +16,7 @@ from astropy.io import fits
 from scipy.optimize import minimize
 
 from tests.campaign import campaign
+from tests.outputs import IMAGES, TABLES
 from tests.workflow.test_workflow import Project, rows
 
 pytestmark = campaign
@@ -25,21 +26,6 @@ CLUSTERS = "open_clusters/gaia_edr3_members.fits"
 GAIA = {"parallax": ("Plx", "e_Plx"), "pm_ra": ("pmRA", "e_pmRA"), "pm_dec": ("pmDE", "e_pmDE")}
 FEH = "metallicity_spectroscopic"
 LVDB = {"globulars": "gc_harris", "dwarfs": "dwarf_all"}
-TABLES = {
-    "components.csv",
-    "selection.csv",
-    "estimators.csv",
-    "intervals.csv",
-    "covariance.csv",
-    "bimodality.csv",
-    "members.parquet",
-    "fit.json",
-}
-FIGURES = {
-    f"{figure}.{kind}"
-    for figure in ("mixture", "selection", "classes", "quality", "estimators")
-    for kind in ("png", "svg")
-}
 
 ALL = [
     *(f"pleiades/edr3/{column}" for column in (*GAIA, "parallax_uas")),
@@ -146,7 +132,7 @@ def one_component(x: np.ndarray, err: np.ndarray) -> tuple[float, float, float]:
 
 def test_every_file_is_there(project):
     for path in ALL:
-        assert {file.name for file in (project.results / path).iterdir()} == TABLES | FIGURES | {"curves.json"}, path
+        assert {file.name for file in (project.results / path).iterdir()} == TABLES | IMAGES | {"curves.json"}, path
         assert all(file.stat().st_size > 0 for file in (project.results / path).iterdir())
         assert (project.results / path).parent.joinpath("input.csv").is_file()
     assert (project.results / "report.html").is_file()

@@ -28,6 +28,7 @@ from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.verification import verify_results
 from tests.cluster.slurm import HOUR
+from tests.outputs import IMAGES, TABLES
 from tests.workflow.forks import run_forked
 
 CONFIG = {
@@ -180,19 +181,7 @@ def rows(path: Path) -> list[dict]:
 def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
-        names = {
-            "components.csv",
-            "selection.csv",
-            "estimators.csv",
-            "intervals.csv",
-            "covariance.csv",
-            "bimodality.csv",
-            "members.parquet",
-            "fit.json",
-        }
-        names |= {"curves.json"}
-        figures = ("mixture", "selection", "classes", "quality", "estimators")
-        names |= {f"{figure}.{kind}" for figure in figures for kind in ("png", "svg")}
+        names = TABLES | IMAGES | {"curves.json"}
         assert {path.name for path in folder.iterdir()} == names
         assert all(path.stat().st_size > 0 for path in folder.iterdir())
     assert (finished.results / "report.html").is_file()
