@@ -9,8 +9,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy import units as u
-from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
@@ -18,13 +16,23 @@ from mixpipe.base.errors import CatalogError, excerpt
 from mixpipe.catalog.doubts import RELATIVE, RELATIVE_NAME, UNEVEN, Doubt
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.files import place
-from mixpipe.catalog.formats.arrays import as_column, is_missing_word, is_number, parse_unit, unit_text
+from mixpipe.catalog.formats.arrays import (
+    as_masked,
+    is_missing_word,
+    is_number,
+    is_unrecognized,
+    parse_unit,
+    unit_text,
+)
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings
 
 if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.table import Table
+
     from mixpipe.model.cells import Cells
     from mixpipe.model.noise import Noise, Samples
     from mixpipe.model.resolution import Resolution
@@ -823,10 +831,10 @@ class _Entry:
         self.where = ", ".join([f"{word} {name}" for word, name in named if name] + [place(table).removeprefix("in ")])
         given = settings.file_unit
         self.stored_unit = parse_unit(given or self._column(settings.value).unit)
-        if given is not None and isinstance(self.stored_unit, u.UnrecognizedUnit):
+        if given is not None and is_unrecognized(self.stored_unit):
             raise self.refuse(f"unknown file_unit {excerpt(given)!r}", "a unit that Astropy knows, such as Msun or mag")
         self.target_unit = parse_unit(settings.unit) or self.stored_unit
-        if isinstance(self.target_unit, u.UnrecognizedUnit) and self.target_unit != self.stored_unit:
+        if is_unrecognized(self.target_unit) and self.target_unit != self.stored_unit:
             raise self.refuse(
                 f"unknown unit {excerpt(str(settings.unit))!r}",
                 "a unit that Astropy knows, such as Msun, mas/yr or mag",
@@ -883,7 +891,7 @@ class _Entry:
             return values if self.factor == 1.0 else values * self.factor, None
         limits = np.zeros(values.size, dtype=np.int8) if limits is None else limits
         if settings.limit_flag is not None:
-            flags = read_flags(as_column(settings.limit_flag, self._column(settings.limit_flag)), self.refuse)
+            flags = read_flags(self._column(settings.limit_flag), settings.limit_flag, self.refuse)
             limits = np.where(limits == VALUE, flags, limits).astype(np.int8)
         if self.factor != 1.0:
             values = values * self.factor
@@ -962,7 +970,8 @@ class _Entry:
 
     def _is_relative(self, name: str) -> bool:
         """Whether the name or the unit of an error column says that it holds fractions of the values."""
-        in_percent = parse_unit(self._column(name).unit) == u.percent and self.stored_unit != u.percent
+        unit = parse_unit(self._column(name).unit)
+        in_percent = unit is not None and unit == parse_unit("%") and self.stored_unit != unit
         return in_percent or RELATIVE_NAME.search(name) is not None
 
     def _error_names(self) -> tuple[str, ...]:
@@ -1005,6 +1014,8 @@ class _Entry:
         """The factor that converts numbers of column `name` from a power of `unit` to the same power of `target`."""
         if unit is None or target is None or (unit == target and power == 1):
             return 1.0
+        from astropy import units as u
+
         expected = f"({target})^{power}" if power != 1 else str(target)
         try:
             if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
@@ -1031,8 +1042,8 @@ class _Entry:
 
     def _numbers_and_limits(self, name: str) -> tuple[Array, NDArray[np.int8] | None]:
         column = self._column(name)
-        if not (isinstance(column, MaskedColumn) and column.dtype == np.float64):
-            column = as_column(name, column)
+        if not (isinstance(column, np.ma.MaskedArray) and column.dtype == np.float64):
+            column = as_masked(column)
         values, missing = np.ma.getdata(column), np.ma.getmaskarray(column)
         if values.ndim != 1 or values.dtype.kind not in "biufU":
             held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
@@ -1074,4 +1085,4 @@ class _Entry:
 
 def _linear(unit: u.UnitBase | None) -> u.UnitBase | None:
     """The unit of a difference: mag for mag(AB)."""
-    return unit.function_unit if isinstance(unit, u.function.FunctionUnitBase) else unit
+    return getattr(unit, "function_unit", unit)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
@@ -22,6 +21,8 @@ from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings, JointSettings
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from mixpipe.model.joint.cells import JointCells
 
 # Reasons why a row is not used; a row with several reasons counts under the first of them.

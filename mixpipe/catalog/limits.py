@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from astropy.table import MaskedColumn
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import is_number
+from mixpipe.catalog.formats.arrays import as_masked, is_number
 
 UPPER, VALUE, LOWER = -1, 0, 1
 
@@ -42,22 +41,25 @@ def split_limits(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.
     return stripped, limits
 
 
-def read_flags(column: MaskedColumn, refuse: Callable[[str, str], Exception]) -> NDArray[np.int8]:
+def read_flags(column: ArrayLike, name: str, refuse: Callable[[str, str], Exception]) -> NDArray[np.int8]:
     """Read limits from a column of flags; a missing flag means a value.
 
     Parameters
     ----------
-    column : MaskedColumn
+    column : array_like
         Texts, numbers or truth values.
+    name : str
+        Name of the column.
     refuse : callable
         Function that makes the error to raise from what was found and what was expected.
     """
-    values, missing = column.data.data, column.data.mask
+    flags = as_masked(column)
+    values, missing = flags.data, np.ma.getmaskarray(flags)
     limits = np.zeros(len(values), dtype=np.int8)
     for value in np.unique(values[~missing]):
         text = f"{value:g}" if values.dtype.kind in "iuf" and is_number(str(value)) else str(value).strip().lower()
         if text not in _FLAGS:
             rows = plural(int(np.count_nonzero((values == value) & ~missing)), "row")
-            raise refuse(f"column {column.name!r} has the flag {str(value)!r} in {rows}", EXPECTED_FLAGS)
+            raise refuse(f"column {name!r} has the flag {str(value)!r} in {rows}", EXPECTED_FLAGS)
         limits[(values == value) & ~missing] = _FLAGS[text]
     return limits

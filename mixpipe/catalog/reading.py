@@ -17,6 +17,8 @@ from mixpipe.catalog.source import Source
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from mixpipe.catalog.formats.plain import PlainTable
+
 # A block has a megabyte for each column of numbers.
 BLOCK_ROWS = 1 << 17
 
@@ -41,7 +43,7 @@ class _Reader(Protocol):
     def columns(self, source: Source) -> dict[str, str | None]:
         """Names and units, from the header."""
 
-    def blocks(self, source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+    def blocks(self, source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
         """These columns, or all, at most `rows` rows at a time; at least one table, if an empty one."""
 
 
@@ -107,7 +109,7 @@ def read_catalog(
         source = Source(
             Path(file), format, hdu, path_in_file, comment, delimiter, decimal, tuple(missing), where_from
         ).resolved()
-        parts = list(_blocks(source, columns, sys.maxsize))
+        parts = [as_astropy(table) for table in _blocks(source, columns, sys.maxsize)]
         # Shards must have the same columns whether or not these were requested by name.
         columns = parts[0].colnames if columns is None else columns
         tables += parts
@@ -120,7 +122,7 @@ def read_catalog(
 
 def read_blocks(
     path: str | Path, columns: Sequence[str] | None = None, *, rows: int = BLOCK_ROWS, **options: Any
-) -> Iterator[Table]:
+) -> Iterator[Table | PlainTable]:
     """Read a catalog file in blocks of rows, with only one block in memory.
 
     FITS, Parquet and HDF5 files are read once. Delimited text of more than one block is read twice, because the type of
@@ -140,7 +142,7 @@ def read_blocks(
 
     Yields
     ------
-    astropy.table.Table
+    astropy.table.Table or PlainTable
         The next rows, as `read_catalog` returns them, except that texts are only as wide as those of the block. There
         is at least one table, which is empty for a file without rows. ``meta["files"]`` has one entry,
         ``{"path", "n_rows", "first_row"}``: the number of rows of the block, and the number of rows of the file before
@@ -207,7 +209,7 @@ def _reader(source: Source) -> _Reader:
     return cast(_Reader, importlib.import_module(_READERS[source.format]))
 
 
-def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table]:
+def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
     """Blocks of one file, with sentinels masked."""
     from mixpipe.catalog.formats.arrays import mask_sentinels
 
@@ -221,6 +223,13 @@ def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterato
         for column in table.itercols():
             mask_sentinels(column, source.missing)
         yield table
+
+
+def as_astropy(table: Table | PlainTable) -> Table:
+    """A block of rows as an Astropy table."""
+    from mixpipe.catalog.formats.plain import PlainTable
+
+    return table.to_astropy() if isinstance(table, PlainTable) else table
 
 
 def _quiet() -> warnings.catch_warnings:
@@ -250,7 +259,7 @@ def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
                 )
         # Rows without a single value may have been assigned a different type.
         arrays = [
-            part.data if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
+            np.ma.asarray(part) if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
             for part, kind in zip(parts, kinds, strict=True)
         ]
         column = MaskedColumn(np.ma.concatenate(arrays), name=name, unit=parts[first].unit)

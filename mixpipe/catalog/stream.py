@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import Table
 
 from mixpipe.base.threads import available_threads
 from mixpipe.catalog.columns import Account, ColumnData, count_signs, prepare_column
@@ -16,6 +15,9 @@ from mixpipe.config.settings import ColumnSettings
 from mixpipe.model.exact import ExactSum
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.rows import Block, Rows
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def gathered(blocks: Iterator[Table], most: int | None = MEMORY_ROWS) -> Table | None:

@@ -50,7 +50,7 @@ def in_blocks(path: Path, rows: int, columns: list[str] | None = None, **told: o
         assert {part.dtype if part.dtype.kind != "U" else "text" for part in parts} == {
             parts[0].dtype if parts[0].dtype.kind != "U" else "text"
         }
-        joined[name] = MaskedColumn(np.ma.concatenate([part.data for part in parts]), unit=parts[0].unit)
+        joined[name] = MaskedColumn(np.ma.concatenate([np.ma.asarray(part) for part in parts]), unit=parts[0].unit)
     return joined
 
 

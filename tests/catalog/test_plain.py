@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.formats import text
-from mixpipe.catalog.formats.plain import read_plain
-from mixpipe.catalog.reading import read_blocks, read_catalog
+from mixpipe.catalog.formats.plain import PlainTable, read_plain
+from mixpipe.catalog.reading import as_astropy, read_blocks, read_catalog
+from mixpipe.config.settings import ColumnSettings
 
 WHOLE = st.integers(-(10**14), 10**14).map(str)
 DECIMAL = st.from_regex(r"[+-]?([0-9]{1,6}\.[0-9]{0,7}|\.[0-9]{1,12})", fullmatch=True)
@@ -90,6 +92,36 @@ def test_all_other_text_is_left_to_pandas(line, why):
     assert read_plain([b"1,2\n", b"3,4\n"], ",", 2, [0, 1]) is not None
     assert read_plain([b"1,2\n", line, b"3,4\n"], ",", 2, [0, 1]) is None, why
     assert read_plain([], ",", 2, [0, 1]) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"value": "x", "error": "e"},
+        {"value": "n", "error": ("hi", "lo")},
+        {"value": "x", "error": "n", "error_kind": "variance", "weight": "e"},
+        {"value": "x", "limit_flag": "flag", "error": 0.1},
+        {"value": "x", "error": "e_percent", "transform": "log10"},
+        {"value": "x", "unit": "Msun", "error": 0.2, "membership": "flag"},
+        {"value": "hi", "truncated": ("lo", np.inf), "error": "e"},
+    ],
+)
+def test_a_plain_table_serves_as_an_astropy_table(tmp_path, settings):
+    path = tmp_path / "table.csv"
+    rows = ["1.5,0.1,4,.2,-.1,0,3", "2.5,,5,.1,-.2,1,4", ",0.3,6,.3,-.1,-1,5", "4.5,0.2,,.3,-.4,0,", "9.5,.1,7,1,-1,,2"]
+    path.write_text("\n".join(["x,e,n,hi,lo,flag,e_percent", *rows]) + "\n")
+    (plain,) = read_blocks(path)
+    whole = as_astropy(plain)
+    assert isinstance(plain, PlainTable)
+    assert not isinstance(whole, PlainTable)
+    assert (len(plain), plain.colnames) == (5, whole.colnames)
+    entry = ColumnSettings("a", **settings)
+    found, expected = (prepare_column(table, entry, where="n < 7 or x > 1") for table in (plain, whole))
+    assert 2 <= len(found) < 5
+    for name in ("x", "err", "weights", "rows", "limits"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.account.dropped == expected.account.dropped
+    assert (found.unit, found.row_name(1)) == (expected.unit, expected.row_name(1))
 
 
 def test_settings_that_respell_cells_are_left_to_pandas(tmp_path, monkeypatch):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy import units as u
-from astropy.table import Column, MaskedColumn
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from astropy import units as u
+    from astropy.table import Column, MaskedColumn
 
 # Texts that mark a missing value among numbers.
 MISSING_WORDS = (
@@ -49,6 +51,19 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
     unit : str, astropy Unit or None
         Unit of the values.
     """
+    from astropy.table import MaskedColumn
+
+    return MaskedColumn(as_masked(values), name=name, unit=parse_unit(unit))
+
+
+def as_masked(values: Any) -> np.ma.MaskedArray:
+    """An array in native byte order, with everything that is missing masked.
+
+    Parameters
+    ----------
+    values : array_like
+        Values; masked cells stay masked, and NaN, None and blank text become masked.
+    """
     array, mask = np.asarray(np.ma.getdata(values)), np.ma.getmask(values)
     if array.dtype.kind == "O":
         array = _from_objects(array)
@@ -69,7 +84,7 @@ def as_column(name: str, values: Any, unit: object = None) -> MaskedColumn:
         missing = np.array([value is None for value in native.flat], dtype=bool).reshape(native.shape)
     else:
         missing = np.zeros(native.shape, dtype=bool)
-    return MaskedColumn(native, name=name, mask=missing | mask, unit=parse_unit(unit))
+    return np.ma.MaskedArray(native, mask=missing | mask)
 
 
 def as_text(array: NDArray[Any]) -> NDArray[np.str_]:
@@ -133,6 +148,8 @@ _WORD = re.compile(
 def _parsed(text: str) -> u.UnitBase | None:
     if not text or text == "---":
         return None
+    from astropy import units as u
+
     plain = re.sub(r"\^\{([^{}]*)\}", r"^\1", re.sub(r"^log(?:10)?\((.*)\)$", r"dex(\1)", text))
     for words in (text, _WORD.sub(lambda found: _SPELLINGS[found[0]], plain)):
         for spelling in ("generic", "fits", "cds"):
@@ -160,15 +177,28 @@ def is_unit(text: str) -> bool:
     (True, False, False, False)
     """
     unit = None if is_number(text) else parse_unit(text)
-    return unit is not None and not isinstance(unit, u.UnrecognizedUnit)
+    return unit is not None and not is_unrecognized(unit)
 
 
-def mask_sentinels(column: MaskedColumn, sentinels: Sequence[float | str]) -> None:
+def is_unrecognized(unit: u.UnitBase | None) -> bool:
+    """Whether this is a unit that Astropy does not know.
+
+    >>> is_unrecognized(parse_unit("furlong")), is_unrecognized(parse_unit("km")), is_unrecognized(None)
+    (True, False, False)
+    """
+    if unit is None:
+        return False
+    from astropy.units import UnrecognizedUnit
+
+    return isinstance(unit, UnrecognizedUnit)
+
+
+def mask_sentinels(column: np.ma.MaskedArray, sentinels: Sequence[float | str]) -> None:
     """Mask cells that contain a sentinel, in place.
 
     Numbers are compared in the column's own precision, so that -9.99 is found in a single-precision column.
     """
-    values = column.data.data
+    values = np.ma.getdata(column)
     if values.dtype.kind == "U":
         column.mask |= np.isin(np.strings.strip(values), sorted(_spellings(values, sentinels)))
     elif values.dtype.kind in "iuf":

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from astropy.table import Table
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_column, as_text, is_number, is_unit, unit_text
 from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
-from mixpipe.catalog.formats.plain import read_plain
+from mixpipe.catalog.formats.plain import PlainTable, read_plain
 from mixpipe.catalog.source import Source
 
 if TYPE_CHECKING:
     import pandas as pd
+    from astropy.table import Table
 
 # A line with ten thousand columns has about 100 kB.
 _LONGEST_LINE = 1 << 24
@@ -75,14 +75,14 @@ def columns(source: Source) -> dict[str, str | None]:
     return {name: unit_text(layout.unit(layout.names.index(name))) for name in names}
 
 
-def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
     """Read these columns, or all, in blocks of rows."""
     layout = _layout(source)
     wanted = source.choose(layout.names, names)
     indices = [layout.names.index(name) for name in wanted]
     plain = _plain(source, layout, indices, rows)
     if plain is not None:
-        yield _table(wanted, plain, [layout.unit(index) for index in indices])
+        yield PlainTable(dict(zip(wanted, plain, strict=True)))
         return
     # An additional field after the last name receives surplus cells.
     surplus = len(layout.names)
@@ -102,14 +102,16 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 
 def _table(names: Sequence[str], arrays: Sequence[np.ma.MaskedArray], units: Sequence[str | None]) -> Table:
+    from astropy.table import Table
+
     return Table([as_column(*column) for column in zip(names, arrays, units, strict=True)], copy=False)
 
 
 def _plain(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> list[np.ma.MaskedArray] | None:
-    """The columns of a small table of plain numbers; None for any other, which pandas has to read."""
+    """The columns of a small table of plain numbers without units; None for any other, which pandas has to read."""
     is_small = not source.is_gzipped() and source.path.stat().st_size <= _SMALL
     respelled = source.decimal == "," or any(isinstance(word, str) for word in source.missing)
-    if not is_small or respelled or not layout.delimiter.isascii():
+    if not is_small or respelled or layout.units or not layout.delimiter.isascii():
         return None
     with source.open() as stream:
         columns = read_plain(_rows(stream, source, layout), layout.delimiter, len(layout.names), indices)

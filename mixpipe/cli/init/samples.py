@@ -18,7 +18,7 @@ from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.formats.arrays import is_missing_word, is_number
 from mixpipe.catalog.limits import split_limits
-from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.reading import as_astropy, read_blocks
 from mixpipe.catalog.sentinels import Numbers
 from mixpipe.catalog.source import Source
 
@@ -77,7 +77,7 @@ def first_rows(file: Path, **reading: Any) -> Table:
     CatalogError
         For a file that cannot be read.
     """
-    return next(read_blocks(file, rows=SAMPLE_ROWS, **reading))
+    return as_astropy(next(read_blocks(file, rows=SAMPLE_ROWS, **reading)))
 
 
 def as_numbers(column: MaskedColumn, *, with_text: bool = False) -> Numbers | None:
