@@ -470,7 +470,7 @@ def prepare_column(
     value, limits = entry.value() if edges is None else (edges.mean(axis=1), None)
     sigma, weights = entry.sigma(), entry.weights()
     sides = entry.sides if settings.found_model == "two_sided" else None
-    everything = np.ones(len(table), dtype=bool)
+    everything = np.broadcast_to(True, len(table))
     unknown = everything if limits is None else (limits != VALUE) & np.isnan(sigma)
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
@@ -499,16 +499,14 @@ def prepare_column(
         selection, bounded, inside = _selection(settings, entry, x)
 
     # Most blocks of most catalogs have nothing to drop, and determining the reasons takes longer than everything else.
-    usable = np.isfinite(x)
-    usable &= np.isfinite(err)
-    usable &= sigma >= 0.0
-    usable &= True if kept is None else kept
-    usable &= True if positive is None else positive
-    usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
-    usable &= bounded & inside
-    usable &= True if empty is None else ~empty
+    conditions = [kept, positive, None if empty is None else ~empty, *(() if selection is None else (bounded, inside))]
+    all_usable = (
+        all(math.isfinite(_furthest(numbers)) for numbers in (x, err, weights) if numbers is not None)
+        and all(numbers is None or float(np.min(numbers, initial=0.0)) >= 0.0 for numbers in (sigma, weights))
+        and all(condition is None or condition.all() for condition in conditions)
+    )
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
-    limits = np.zeros(len(table), dtype=np.int8) if limits is None else limits
+    limits = np.broadcast_to(np.int8(VALUE), len(table)) if limits is None else limits
     doubtful = dict(entry.doubtful(value))
     suspects = entry.suspects(limits)
     if suspects:
@@ -518,7 +516,7 @@ def prepare_column(
             # The error of a natural logarithm is the relative one.
             doubtful["large_relative_errors"] = err > RELATIVE * (1.0 if settings.transform == "ln" else _PER_DECADE)
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
-    if not usable.all():
+    if not all_usable:
         positive = everything if positive is None else positive
         reasons = {
             "cut": ~(everything if kept is None else kept),
@@ -676,12 +674,17 @@ def _check_weights(entry: _Entry, weights: Array, rows: NDArray[np.int64]) -> No
 
 def _check_size(entry: _Entry, x: Array, err: Array) -> None:
     """Refuse numbers whose squares exceed the range of double precision."""
-    largest = max(float(np.max(np.abs(x), initial=0.0)), float(np.max(err, initial=0.0)))
+    largest = max(_furthest(x), _furthest(err))
     if largest and not _SMALLEST < largest < _LARGEST:
         raise entry.refuse(
             f"column {entry.settings.value!r} has values or errors up to {largest:.3g}",
             f"numbers from {_SMALLEST:g} to {_LARGEST:g}; `missing` lists those that stand for no value",
         )
+
+
+def _furthest(numbers: Array) -> float:
+    """The largest absolute value; nan if there is any nan."""
+    return max(-float(np.min(numbers, initial=0.0)), float(np.max(numbers, initial=0.0)))
 
 
 def _typical_error(err: Array) -> float:
@@ -721,7 +724,7 @@ def _selection(
     settings: ColumnSettings, entry: _Entry, x: Array
 ) -> tuple[_Selection | None, NDArray[np.bool_], NDArray[np.bool_]]:
     """The window, transformed in the same way as the values; whether each row has all bounds, and lies within them."""
-    everything = np.ones(x.size, dtype=bool)
+    everything = np.broadcast_to(True, x.size)
     if not settings.is_selected:
         return None, everything, everything
     # Imported here, since few columns have a window.
@@ -1007,7 +1010,8 @@ class _Entry:
         own = _linear(unit)
         target = _linear(self.target_unit)
         if own is None or target is None:
-            return self._numbers(name) * abs(self.factor) ** power
+            factor = abs(self.factor) ** power
+            return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
 
     def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
@@ -1044,13 +1048,13 @@ class _Entry:
         column = self._column(name)
         if not (isinstance(column, np.ma.MaskedArray) and column.dtype == np.float64):
             column = as_masked(column)
-        values, missing = np.ma.getdata(column), np.ma.getmaskarray(column)
+        values, missing = np.ma.getdata(column), np.ma.getmask(column)
         if values.ndim != 1 or values.dtype.kind not in "biufU":
             held = "several values a row" if values.ndim > 1 or values.dtype.kind == "O" else str(values.dtype)
             raise self.refuse(f"column {name!r} holds {held}", "one number a row")
         if values.dtype.kind != "U":
             numbers = np.asarray(values, dtype=np.float64)
-            if missing.any():
+            if np.any(missing):
                 numbers = np.where(missing, np.nan, numbers)
             self.stored[name] = numbers
             return numbers, None

@@ -17,7 +17,7 @@ from mixpipe.catalog.source import Source
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from mixpipe.catalog.formats.plain import PlainTable
+    from mixpipe.catalog.light import LightTable
 
 # A block has a megabyte for each column of numbers.
 BLOCK_ROWS = 1 << 17
@@ -43,7 +43,7 @@ class _Reader(Protocol):
     def columns(self, source: Source) -> dict[str, str | None]:
         """Names and units, from the header."""
 
-    def blocks(self, source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
+    def blocks(self, source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table | LightTable]:
         """These columns, or all, at most `rows` rows at a time; at least one table, if an empty one."""
 
 
@@ -101,6 +101,8 @@ def read_catalog(
     CatalogError
         For a file that does not exist, cannot be read, is not of its format, or lacks a column.
     """
+    from mixpipe.catalog.light import as_astropy
+
     paths = list(folder_files(Path(path)) if isinstance(path, str | Path) else path)
     if not paths:
         raise ValueError("path must name at least one file")
@@ -122,7 +124,7 @@ def read_catalog(
 
 def read_blocks(
     path: str | Path, columns: Sequence[str] | None = None, *, rows: int = BLOCK_ROWS, **options: Any
-) -> Iterator[Table | PlainTable]:
+) -> Iterator[Table | LightTable]:
     """Read a catalog file in blocks of rows, with only one block in memory.
 
     FITS, Parquet and HDF5 files are read once. Delimited text of more than one block is read twice, because the type of
@@ -142,7 +144,7 @@ def read_blocks(
 
     Yields
     ------
-    astropy.table.Table or PlainTable
+    astropy.table.Table or LightTable
         The next rows, as `read_catalog` returns them, except that texts are only as wide as those of the block. There
         is at least one table, which is empty for a file without rows. ``meta["files"]`` has one entry,
         ``{"path", "n_rows", "first_row"}``: the number of rows of the block, and the number of rows of the file before
@@ -209,7 +211,7 @@ def _reader(source: Source) -> _Reader:
     return cast(_Reader, importlib.import_module(_READERS[source.format]))
 
 
-def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
+def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterator[Table | LightTable]:
     """Blocks of one file, with sentinels masked."""
     from mixpipe.catalog.formats.arrays import mask_sentinels
 
@@ -223,13 +225,6 @@ def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterato
         for column in table.itercols():
             mask_sentinels(column, source.missing)
         yield table
-
-
-def as_astropy(table: Table | PlainTable) -> Table:
-    """A block of rows as an Astropy table."""
-    from mixpipe.catalog.formats.plain import PlainTable
-
-    return table.to_astropy() if isinstance(table, PlainTable) else table
 
 
 def _quiet() -> warnings.catch_warnings:

@@ -21,6 +21,8 @@ _TWO_NINES = re.compile(r"-?(?:99+(?:\.9+)?|9\.9+)")
 _AT_END, _FEW_VALUES, _MOSTLY, _OFTEN, _OFTEN_SHARE = 3, 20, 0.8, 3, 0.01
 # Values at either end that may be written with nines.
 _FURTHEST = 20
+# Values in the sample that tells how far the last few are from the others.
+_SAMPLE = 1000
 
 
 def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
@@ -43,7 +45,8 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
     >>> find_sentinels(np.array([3.1, -99.0, 2.9, 3.3, 3.2]), once=True)
     [-99.0]
     """
-    finite = numbers[np.isfinite(numbers)]
+    known = np.isfinite(numbers)
+    finite = numbers if known.all() else numbers[known]
     if not _may_have_some(finite):
         return []
     values, counts = np.unique(finite, return_counts=True)
@@ -81,15 +84,16 @@ def _ends(size: int, most: int) -> list[int]:
 
 def _may_have_some(finite: Numbers) -> bool:
     """Whether any of the last few values at either end repeats or is written with nines, without sorting all."""
-    for end in (np.min, np.max):
-        rest = finite
-        for _ in range(_AT_END):
-            if not rest.size:
-                break
-            others = rest[rest != end(rest)]
-            if rest.size - others.size > 1 or _SENTINEL.fullmatch(f"{end(rest):.7g}"):
-                return True
-            rest = others
+    sample = np.unique(finite[:: finite.size // _SAMPLE + 1])
+    if sample.size < _AT_END:
+        low, high = finite, finite
+    else:
+        # The last few values of all are not nearer than those of the sample.
+        low, high = finite[finite <= sample[_AT_END - 1]], finite[finite >= sample[-_AT_END]]
+    for end, last in ((low, slice(_AT_END)), (high, slice(-_AT_END, None))):
+        values, counts = (found[last] for found in np.unique(end, return_counts=True))
+        if np.any(counts > 1) or any(_SENTINEL.fullmatch(f"{value:.7g}") for value in values):
+            return True
     return False
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -129,11 +129,17 @@ class Rows:
         others.
         """
         pieces = self.pieces()
-        sampler = _Sampler(self.weight_kind)
-        first = sampler.add(next(pieces))
-        grid = grid_for(sampler.survey())
-        sketch = self._sketched(grid, chain([first], map(sampler.add, pieces)))
-        survey = sampler.survey()
+        first = next(pieces)
+        samplers = [_Sampler() for _ in range(self.n_threads)]
+        samplers[0].add(first)
+        grid = grid_for(_surveyed(samplers, self.weight_kind))
+
+        def sample(thread: int, piece: Block) -> None:
+            if piece is not first:
+                samplers[thread].add(piece)
+
+        sketch = self._sketched(grid, chain([first], pieces), sample)
+        survey = _surveyed(samplers, self.weight_kind)
         right = grid_for(survey)
         return survey, sketch if grid == right else self.sketch(right)
 
@@ -155,47 +161,56 @@ class Rows:
             n_before += errors.size
         return total, first
 
-    def _sketched(self, grid: Grid, pieces: Iterable[Block]) -> Sketch:
+    def _sketched(
+        self, grid: Grid, pieces: Iterable[Block], sample: Callable[[int, Block], None] = lambda *_: None
+    ) -> Sketch:
         tables = [sketching.empty_table() for _ in range(self.n_threads)]
         free = deque(range(self.n_threads))
 
         def add(piece: Block) -> None:
             mine = free.popleft()
+            sample(mine, piece)
             tables[mine] = sketching.sketch_rows(*piece, grid.anchor, grid.base, grid.fineness, *tables[mine])
             free.append(mine)
 
         for _ in self.each(add, pieces):
             pass
-        parts = [Sketch(grid, *sketching.filled_boxes(keys, sums)) for keys, sums, _ in tables]
+        parts = [Sketch(grid, *sketching.filled_boxes(boxes)) for boxes, _ in tables]
         return reduce(operator.add, parts)
 
 
 class _Sampler:
     """A counter of rows that keeps those whose contents have the smallest hashes."""
 
-    def __init__(self, weight_kind: str) -> None:
+    def __init__(self) -> None:
         self.table = sketching.empty_sample()
-        self.weight_kind = weight_kind
         self.n_rows, self.largest = 0, 0.0
         self.low, self.high, self.smallest_error = math.inf, -math.inf, math.inf
 
-    def add(self, piece: Block) -> Block:
-        """Take account of the rows of a piece, and return the piece."""
+    def add(self, piece: Block) -> None:
+        """Take account of the rows of a piece."""
         x, err, weights = piece
         self.n_rows += x.size
         self.smallest_error = min(self.smallest_error, float(err.min(initial=math.inf)))
         self.low, self.high = min(self.low, x.min(initial=math.inf)), max(self.high, x.max(initial=-math.inf))
         self.largest = max(self.largest, float(weights.max(initial=0.0)))
         self.table = sketching.sample_rows(*piece, *self.table)
-        return piece
 
-    def survey(self) -> Survey:
-        """The survey of the rows added so far."""
-        x, err, weights, counts = sketching.sampled_rows(*self.table[:3]).T
-        times = weights * counts if self.weight_kind == "counts" else counts
-        resolution = find_resolution(x, err, times, self.smallest_error)
-        cells = Cells(x, err, weights * counts, resolution, weight_kind=self.weight_kind)
-        return Survey(self.n_rows, self.largest, self.low, self.high, cells, bool(counts.sum() == self.n_rows))
+
+def _surveyed(samplers: Sequence[_Sampler], weight_kind: str) -> Survey:
+    """The survey of the rows added to any of these so far."""
+    x, err, weights, counts = sketching.sampled_rows([sampler.table for sampler in samplers]).T
+    times = weights * counts if weight_kind == "counts" else counts
+    resolution = find_resolution(x, err, times, min(sampler.smallest_error for sampler in samplers))
+    n_rows = sum(sampler.n_rows for sampler in samplers)
+    return Survey(
+        n_rows,
+        max(sampler.largest for sampler in samplers),
+        min(sampler.low for sampler in samplers),
+        max(sampler.high for sampler in samplers),
+        Cells(x, err, weights * counts, resolution, weight_kind=weight_kind),
+        bool(counts.sum() == n_rows),
+    )
 
 
 def concatenated(blocks: Iterable[Block], weight_kind: str = "counts") -> Cells:

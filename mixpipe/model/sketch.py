@@ -114,7 +114,7 @@ class Sketch:
         table = sketching.empty_table()
         for x, err, weights in blocks:
             table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *table)
-        return cls(grid, *sketching.filled_boxes(*table[:2]))
+        return cls(grid, *sketching.filled_boxes(table[0]))
 
     def __len__(self) -> int:
         return self.keys.size

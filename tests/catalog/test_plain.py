@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.formats import text
-from mixpipe.catalog.formats.plain import PlainTable, read_plain
-from mixpipe.catalog.reading import as_astropy, read_blocks, read_catalog
+from mixpipe.catalog.formats.plain import read_plain
+from mixpipe.catalog.light import LightTable, as_astropy
+from mixpipe.catalog.reading import read_blocks, read_catalog
 from mixpipe.config.settings import ColumnSettings
 
 WHOLE = st.integers(-(10**14), 10**14).map(str)
@@ -106,14 +107,14 @@ def test_all_other_text_is_left_to_pandas(line, why):
         {"value": "hi", "truncated": ("lo", np.inf), "error": "e"},
     ],
 )
-def test_a_plain_table_serves_as_an_astropy_table(tmp_path, settings):
+def test_a_light_table_serves_as_an_astropy_table(tmp_path, settings):
     path = tmp_path / "table.csv"
     rows = ["1.5,0.1,4,.2,-.1,0,3", "2.5,,5,.1,-.2,1,4", ",0.3,6,.3,-.1,-1,5", "4.5,0.2,,.3,-.4,0,", "9.5,.1,7,1,-1,,2"]
     path.write_text("\n".join(["x,e,n,hi,lo,flag,e_percent", *rows]) + "\n")
     (plain,) = read_blocks(path)
     whole = as_astropy(plain)
-    assert isinstance(plain, PlainTable)
-    assert not isinstance(whole, PlainTable)
+    assert isinstance(plain, LightTable)
+    assert not isinstance(whole, LightTable)
     assert (len(plain), plain.colnames) == (5, whole.colnames)
     entry = ColumnSettings("a", **settings)
     found, expected = (prepare_column(table, entry, where="n < 7 or x > 1") for table in (plain, whole))

@@ -104,13 +104,19 @@ def test_a_sample_holds_the_rows_of_the_smallest_hashes():
     x = np.random.default_rng(4).normal(size=200_000)
     none, one = np.zeros(x.size), np.ones(1)
 
-    def sampled(values):
-        table = sketching.sample_rows(values, none, one, *sketching.empty_sample())
-        return sketching.sampled_rows(*table[:3])
+    def sampled(*parts):
+        return sketching.sampled_rows(
+            [sketching.sample_rows(part, none[: part.size], one, *sketching.empty_sample()) for part in parts]
+        )
 
     sample = sampled(x)
     assert sample.shape == (sketching.SAMPLE_ROWS, 4)
     np.testing.assert_array_equal(sample, sampled(x[::-1].copy()))
+    twice = np.concatenate([x[:90_000], x[:70_000]])
+    shared = sampled(x[:30_000], twice[::3].copy(), np.concatenate([twice[1::3], twice[2::3]]), x[90_000:])
+    np.testing.assert_array_equal(shared[:, 0], sample[:, 0])
+    times = 1.0 + np.isin(sample[:, 0], x[:70_000]) + np.isin(sample[:, 0], x[:30_000])
+    np.testing.assert_array_equal(shared[:, 3], times)
     # A row of the sample of all is in that of any rows with it, as those of the smallest hashes are.
     half = sampled(x[: x.size // 2])
     kept = np.isin(sample[:, 0], x[: x.size // 2])

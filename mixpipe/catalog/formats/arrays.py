@@ -84,7 +84,9 @@ def as_masked(values: Any) -> np.ma.MaskedArray:
         missing = np.array([value is None for value in native.flat], dtype=bool).reshape(native.shape)
     else:
         missing = np.zeros(native.shape, dtype=bool)
-    return np.ma.MaskedArray(native, mask=missing | mask)
+    if mask is not np.ma.nomask or missing.any():
+        mask = missing | mask
+    return np.ma.MaskedArray(native, mask=mask)
 
 
 def as_text(array: NDArray[Any]) -> NDArray[np.str_]:

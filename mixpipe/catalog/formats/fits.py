@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
 from numpy.typing import NDArray
 
-from mixpipe.catalog.formats.arrays import as_column, row_ranges, unit_text
+from mixpipe.catalog.formats.arrays import as_masked, row_ranges, unit_text
+from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
 # FITS files are padded to a multiple of this.
@@ -28,7 +29,7 @@ def columns(source: Source) -> dict[str, str | None]:
         return {column.name: unit_text(column.unit) for column in table.columns}
 
 
-def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
     """Read these columns, or all, in blocks of rows."""
     with _opened(source) as hdus:
         hdu = find(hdus, source)
@@ -40,19 +41,19 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             records = _slices(hdu, rows)
         elif is_native and isinstance(hdu, fits.BinTableHDU):
             layout = hdu.columns.dtype.newbyteorder(">")
-            records = (np.frombuffer(stored, dtype=layout) for stored in _stored(hdu, rows))
+            records = (np.frombuffer(stored, dtype=layout) for stored in _stored(source, hdu, rows))
         else:
-            records = _converted(hdu, rows)
+            records = _converted(source, hdu, rows)
         lies = _lies(hdu)
+        units = {column.name: column.unit for column in wanted}
         for part in records:
-            columns = [_column(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted]
+            columns = {column.name: _values(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted}
             if not lies:
-                yield Table(columns, copy=False)
+                yield LightTable(columns, units)
                 continue
-            standing = [MaskedColumn(column.ravel(), name=column.name, unit=column.unit) for column in columns]
-            table = Table(standing, copy=False)
-            for start, stop in row_ranges(len(table), rows):
-                yield table[start:stop]
+            standing = {name: column.ravel() for name, column in columns.items()}
+            for start, stop in row_ranges(len(next(iter(standing.values()))), rows):
+                yield LightTable({name: column[start:stop] for name, column in standing.items()}, units)
 
 
 def _opened(source: Source) -> fits.HDUList:
@@ -139,22 +140,28 @@ def _is_native(column: fits.Column) -> bool:
     return column.dim is None and re.fullmatch("([1-9][0-9]*)?[BIJKEDA]", column.format) is not None
 
 
-def _stored(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[bytes]:
-    """Rows as stored in the file, read without a memory map, whose used pages would stay in memory."""
-    place, width, n_rows = hdu.fileinfo(), hdu.header["NAXIS1"], hdu.header["NAXIS2"]
-    place["file"].seek(place["datLoc"])
-    for start, stop in row_ranges(n_rows, rows, width):
-        stored = place["file"].read((stop - start) * width)
-        if len(stored) != (stop - start) * width:
-            raise OSError(f"it ends in row {start + len(stored) // width + 1} of {n_rows}")
-        yield stored
+def _stored(source: Source, hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[memoryview]:
+    """Rows as stored in the file, read without a memory map, whose used pages would stay in memory.
+
+    All blocks are read into the same memory.
+    """
+    width, n_rows = hdu.header["NAXIS1"], hdu.header["NAXIS2"]
+    memory = memoryview(bytearray(min(rows, n_rows) * width))
+    with source.open() as stream:
+        stream.seek(hdu.fileinfo()["datLoc"])
+        for start, stop in row_ranges(n_rows, rows, width):
+            stored = memory[: (stop - start) * width]
+            n_bytes = cast(io.BufferedIOBase, stream).readinto(stored)
+            if n_bytes != len(stored):
+                raise OSError(f"it ends in row {start + n_bytes // width + 1} of {n_rows}")
+            yield stored
 
 
-def _converted(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
+def _converted(source: Source, hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.FITS_rec]:
     """Rows as Astropy converts them, from a table that contains only these rows."""
     header, width = hdu.header.copy(), hdu.header["NAXIS1"]
     header["PCOUNT"] = 0
-    for stored in _stored(hdu, rows):
+    for stored in _stored(source, hdu, rows):
         header["NAXIS2"] = len(stored) // width
         table = b"".join([header.tostring().encode("ascii"), stored, bytes(-len(stored) % _RECORD)])
         yield type(hdu).fromstring(table, uint=True).data
@@ -166,7 +173,7 @@ def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.F
         yield hdu.data[start:stop]
 
 
-def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> MaskedColumn:
+def _values(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> np.ma.MaskedArray:
     stored = records.view(np.ndarray)[column.name]
     # Nulls are marked in the stored values, before TSCAL and TZERO are applied.
     null = _nulls(column, stored, is_ascii)
@@ -184,12 +191,12 @@ def _column(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> Maske
     if values.dtype.kind == "O" and re.search(r"\([01]\)$", column.format):
         known = np.array([np.size(value) for value in values], dtype=bool)
         numbers = [np.ravel(value)[0] if size else 0 for value, size in zip(values, known, strict=True)]
-        return as_column(column.name, np.ma.MaskedArray(np.array(numbers), mask=~known), column.unit)
+        return as_masked(np.ma.MaskedArray(np.array(numbers), mask=~known))
     if values.ndim > 1 and math.prod(values.shape[1:]) == 1:
         values, null = values.reshape(len(values)), None if null is None else np.reshape(null, len(values))
     if values.dtype.kind != "O" and null is not None:
         values = np.ma.MaskedArray(values, mask=np.broadcast_to(null, values.shape))
-    return as_column(column.name, values, column.unit)
+    return as_masked(values)
 
 
 def _scaled(stored: NDArray[Any], column: fits.Column) -> NDArray[Any]:

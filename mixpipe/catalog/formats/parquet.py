@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
-from mixpipe.catalog.formats.arrays import as_column, unit_text
+from mixpipe.catalog.formats.arrays import as_masked, unit_text
+from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
 # Astropy stores the mask of a column x as a column x.mask, here and in HDF5.
@@ -28,7 +28,7 @@ def columns(source: Source) -> dict[str, str | None]:
         return _columns(source, file.schema_arrow)
 
 
-def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
     """Read these columns, or all, in blocks of rows."""
     # With a buffer, row groups are not read as a whole.
     with source.open() as stream, pq.ParquetFile(stream, buffer_size=_BUFFER) as file:
@@ -37,13 +37,13 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
         masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
         # Names are matched here, since pyarrow would interpret a dot in a name as a path and include siblings.
         for data in _tables(file, [*wanted, *masks], rows):
-            table = Table()
+            columns = {}
             for name in wanted:
                 values = to_masked(data.column(name))
                 if name + MASK in masks:
                     values.mask |= to_masked(data.column(name + MASK)).filled(True).astype(bool)
-                table.add_column(as_column(name, values, units[name]), copy=False)
-            yield table
+                columns[name] = as_masked(values)
+            yield LightTable(columns, {name: units[name] for name in wanted})
 
 
 def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[pa.Table]:

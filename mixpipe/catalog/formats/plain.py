@@ -1,6 +1,5 @@
 """Small tables of plain numbers, read without pandas, whose import takes longer than the fit of such a table.
 
-The table is none of Astropy's either, whose import takes as long, but has those of its methods that the catalogs use.
 Only text that leaves no room for interpretation is read here, and pandas reads all other text. The numbers are the
 same: both round a number of at most 15 digits correctly.
 """
@@ -8,62 +7,17 @@ same: both round a number of at most 15 digits correctly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_column
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from mixpipe.catalog.formats.arrays import MISSING_WORDS
 
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)")
 _LONGEST = 15
 _MISSING = {word.encode() for word in MISSING_WORDS}
 # Characters that may quote, break or end a cell or a line.
 _SPECIAL = re.compile(rb'["\0\r\v\f]')
-
-
-class PlainColumn(np.ma.MaskedArray):
-    """A column of numbers without a unit."""
-
-    unit = None
-
-
-class PlainTable:
-    """A table of columns without units, with those methods of an Astropy table that the catalogs use.
-
-    Parameters
-    ----------
-    columns : dict
-        Numbers of each column.
-    """
-
-    def __init__(self, columns: dict[str, np.ma.MaskedArray]) -> None:
-        self._columns = {name: column.view(PlainColumn) for name, column in columns.items()}
-        self.meta: dict[str, Any] = {}
-
-    @property
-    def colnames(self) -> list[str]:
-        """Names of the columns."""
-        return list(self._columns)
-
-    def itercols(self) -> Iterator[PlainColumn]:
-        """The columns."""
-        return iter(self._columns.values())
-
-    def __getitem__(self, name: str) -> PlainColumn:
-        return self._columns[name]
-
-    def __len__(self) -> int:
-        return len(next(self.itercols()))
-
-    def to_astropy(self) -> Table:
-        """The same as an Astropy table."""
-        from astropy.table import Table
-
-        return Table([as_column(name, column) for name, column in self._columns.items()], meta=self.meta, copy=False)
 
 
 def read_plain(

@@ -13,14 +13,14 @@ import numpy as np
 
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_column, as_text, is_number, is_unit, unit_text
+from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_masked, as_text, is_number, is_unit, unit_text
 from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
-from mixpipe.catalog.formats.plain import PlainTable, read_plain
+from mixpipe.catalog.formats.plain import read_plain
+from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
 if TYPE_CHECKING:
     import pandas as pd
-    from astropy.table import Table
 
 # A line with ten thousand columns has about 100 kB.
 _LONGEST_LINE = 1 << 24
@@ -75,14 +75,14 @@ def columns(source: Source) -> dict[str, str | None]:
     return {name: unit_text(layout.unit(layout.names.index(name))) for name in names}
 
 
-def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table | PlainTable]:
+def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
     """Read these columns, or all, in blocks of rows."""
     layout = _layout(source)
     wanted = source.choose(layout.names, names)
     indices = [layout.names.index(name) for name in wanted]
     plain = _plain(source, layout, indices, rows)
     if plain is not None:
-        yield PlainTable(dict(zip(wanted, plain, strict=True)))
+        yield LightTable(dict(zip(wanted, plain, strict=True)))
         return
     # An additional field after the last name receives surplus cells.
     surplus = len(layout.names)
@@ -101,10 +101,8 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
         yield _table(wanted, arrays, [layout.unit(index) for index in indices])
 
 
-def _table(names: Sequence[str], arrays: Sequence[np.ma.MaskedArray], units: Sequence[str | None]) -> Table:
-    from astropy.table import Table
-
-    return Table([as_column(*column) for column in zip(names, arrays, units, strict=True)], copy=False)
+def _table(names: Sequence[str], arrays: Sequence[np.ma.MaskedArray], units: Sequence[str | None]) -> LightTable:
+    return LightTable(dict(zip(names, map(as_masked, arrays), strict=True)), dict(zip(names, units, strict=True)))
 
 
 def _plain(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> list[np.ma.MaskedArray] | None:

@@ -17,8 +17,9 @@ from mixpipe.base.errors import MixpipeError, excerpt
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.formats.arrays import is_missing_word, is_number
+from mixpipe.catalog.light import as_astropy
 from mixpipe.catalog.limits import split_limits
-from mixpipe.catalog.reading import as_astropy, read_blocks
+from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.sentinels import Numbers
 from mixpipe.catalog.source import Source
 

@@ -75,26 +75,33 @@ def box_geometry(error_bin, level, base, fineness):
 
 
 @njit(cache=True)
-def empty_table():
-    """An empty table for `sketch_rows`: keys, sums and the number of boxes in use."""
-    return np.full(1 << 12, _EMPTY), np.zeros((1 << 12, N_SUMS), dtype=np.int64), 0
+def _free_boxes(capacity):
+    """Free boxes, each in a line of the processor's cache: the key, the sums and a word that is not used."""
+    words = np.zeros(8 * capacity + 8, dtype=np.int64)
+    start = -(words.ctypes.data >> 3) & 7
+    boxes = words[start : start + 8 * capacity].reshape(capacity, 8)
+    boxes[:, 0] = _EMPTY
+    return boxes
 
 
 @njit(cache=True)
-def _larger(keys, sums):
-    """The same table with four times the capacity."""
-    new_keys = np.full(4 * keys.size, _EMPTY)
-    new_sums = np.zeros((4 * keys.size, N_SUMS), dtype=np.int64)
-    for k in range(keys.size):
-        if keys[k] != _EMPTY:
-            slot = _find(new_keys, keys[k])
-            new_keys[slot] = keys[k]
-            new_sums[slot] = sums[k]
-    return new_keys, new_sums
+def empty_table():
+    """An empty table for `sketch_rows`: boxes and the number of those in use."""
+    return _free_boxes(1 << 12), 0
+
+
+@njit(cache=True)
+def _larger(boxes):
+    """The same boxes in four times the capacity."""
+    larger = _free_boxes(4 * boxes.shape[0])
+    for k in range(boxes.shape[0]):
+        if boxes[k, 0] != _EMPTY:
+            larger[_find(larger[:, 0], boxes[k, 0])] = boxes[k]
+    return larger
 
 
 @njit(nogil=True, cache=True)
-def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
+def sketch_rows(x, err, weights, anchor, base, fineness, boxes, used):
     """Sort rows into boxes on a grid that does not depend on them, and add them to a table.
 
     Parameters
@@ -108,36 +115,37 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
         Smallest total width that the boxes have to resolve, in the unit of `x`; > 0.
     fineness : float
         Largest width of a box in units of the total width ``hypot(base, err)``.
-    keys, sums, used
+    boxes, used
         A table from `empty_table` or from an earlier call; it is overwritten.
 
     Returns
     -------
-    keys : ndarray of int64, shape (capacity,)
-        Error bin, level and position of each box, from the high bits to the low ones.
-    sums : ndarray of int64, shape (capacity, N_SUMS)
+    boxes : ndarray of int64, shape (capacity, 8)
+        Of each box the error bin, level and position in the bits of one number, from the high ones to the low ones, and
+        the N_SUMS sums.
     used : int
     """
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    # For each error bin that has occurred: the width of its boxes, and the inverses of this width and of the reference
-    # error.
-    narrow = np.zeros(_N_BINS)
-    inverse = np.zeros(_N_BINS)
-    per_error = np.zeros(_N_BINS)
+    # For each error bin that has occurred: the width of its boxes, the inverses of this width and of the reference
+    # error, and 1 if there are errors.
+    geometry = np.zeros((_N_BINS, 4))
     each = 0 if weights.size == 1 else 1
     for i in range(x.size):
-        error_bin = _bits(err[i] + 0.0) >> (52 - _STEP_BITS)
-        if narrow[error_bin] == 0.0:
-            reference, narrow[error_bin] = box_geometry(error_bin, 0, base, fineness)
-            inverse[error_bin] = 1.0 / narrow[error_bin]
-            per_error[error_bin] = 1.0 / reference if reference > 0.0 else 0.0
+        error = err[i] + 0.0
+        error_bin = _bits(error) >> (52 - _STEP_BITS)
+        if geometry[error_bin, 0] == 0.0:
+            reference, width = box_geometry(error_bin, 0, base, fineness)
+            geometry[error_bin, 0] = width
+            geometry[error_bin, 1] = 1.0 / width
+            geometry[error_bin, 2] = 1.0 / reference if reference > 0.0 else 0.0
+            geometry[error_bin, 3] = 1.0 if error_bin > 0 else 0.0
         offset = x[i] - anchor
-        place = offset * inverse[error_bin]
+        place = offset * geometry[error_bin, 1]
         level = 0
         if not abs(place) < limit:
-            width = narrow[error_bin]
+            width = geometry[error_bin, 0]
             while abs(offset) >= limit * width and level < _LAST_LEVEL:
                 width *= _LEVEL_FACTOR
                 level += 1
@@ -145,24 +153,30 @@ def sketch_rows(x, err, weights, anchor, base, fineness, keys, sums, used):
         position = math.floor(place)
         head = (error_bin << _LEVEL_BITS) | level
         key = (head << _POSITION_BITS) | (np.int64(position) + half)
-        slot = _find(keys, key)
-        if keys[slot] == _EMPTY:
-            if 2 * used >= keys.size:
-                keys, sums = _larger(keys, sums)
-                slot = _find(keys, key)
-            keys[slot] = key
+        slot = _find(boxes[:, 0], key)
+        if boxes[slot, 0] == _EMPTY:
+            if 2 * used >= boxes.shape[0]:
+                boxes = _larger(boxes)
+                slot = _find(boxes[:, 0], key)
+            boxes[slot, 0] = key
             used += 1
         w = weights[i * each] * unit
         u = place - position
-        t = err[i] * per_error[error_bin]
-        t = t * t - 1.0 if error_bin > 0 else 0.0
-        sums[slot, 0] += _rounded(w)
-        sums[slot, 1] += _rounded(w * u)
-        sums[slot, 2] += _rounded(w * u * u)
-        sums[slot, 3] += _rounded(w * t)
-        sums[slot, 4] += _rounded(w * t * t)
-        sums[slot, 5] += _rounded(w * u * t)
-    return keys, sums, used
+        t = error * geometry[error_bin, 2]
+        t = t * t - geometry[error_bin, 3]
+        wu, wt = w * u, w * t
+        if w < _MAGIC_LIMIT:
+            # No term exceeds the weight.
+            boxes[slot, 1] += _bits(w + _MAGIC) - _MAGIC_BITS
+            boxes[slot, 2] += _bits(wu + _MAGIC) - _MAGIC_BITS
+            boxes[slot, 3] += _bits(wu * u + _MAGIC) - _MAGIC_BITS
+            boxes[slot, 4] += _bits(wt + _MAGIC) - _MAGIC_BITS
+            boxes[slot, 5] += _bits(wt * t + _MAGIC) - _MAGIC_BITS
+            boxes[slot, 6] += _bits(wu * t + _MAGIC) - _MAGIC_BITS
+        else:
+            for k, term in enumerate((w, wu, wu * u, wt, wt * t, wu * t)):
+                boxes[slot, k + 1] += _rounded(term)
+    return boxes, used
 
 
 @njit(cache=True)
@@ -219,16 +233,18 @@ def sample_rows(x, err, weights, keys, contents, used, threshold):
 @njit(cache=True)
 def _smallest(keys, contents):
     """A table of the `SAMPLE_ROWS` smallest keys of another table."""
-    low, threshold = np.int64(0), np.int64(2**63 - 1)
-    while low < threshold:
-        middle = low + ((threshold - low) >> 1)
-        n_below = 0
+    # The largest key to be kept, 16 bits at a time.
+    threshold, rank = np.int64(0), SAMPLE_ROWS
+    for shift in (48, 32, 16, 0):
+        counts = np.zeros(1 << 16, dtype=np.int64)
         for key in keys:
-            n_below += np.int64(_EMPTY < key <= middle)
-        if n_below >= SAMPLE_ROWS:
-            threshold = middle
-        else:
-            low = middle + 1
+            if key != _EMPTY and (key >> shift) >> 16 == threshold:
+                counts[(key >> shift) & 0xFFFF] += 1
+        digit = 0
+        while rank > counts[digit]:
+            rank -= counts[digit]
+            digit += 1
+        threshold = (threshold << 16) | digit
     new_keys = np.full(keys.size, _EMPTY)
     new_contents = np.empty(contents.shape)
     for k in range(keys.size):
@@ -239,23 +255,30 @@ def _smallest(keys, contents):
     return new_keys, new_contents, SAMPLE_ROWS, threshold
 
 
-def sampled_rows(keys, contents, used):
-    """Contents of the at most `SAMPLE_ROWS` rows of a sample, in the order of their keys."""
-    if used > SAMPLE_ROWS:
-        keys, contents, used, _ = _smallest(keys, contents)
-    filled = np.flatnonzero(keys != _EMPTY)
-    return contents[filled[np.argsort(keys[filled])]]
+def sampled_rows(tables):
+    """Contents of the at most `SAMPLE_ROWS` rows of samples, in the order of their keys.
+
+    A table holds all rows added to it whose keys are among the `SAMPLE_ROWS` smallest of these, and thus all that are
+    among the smallest of all tables.
+    """
+    keys = np.concatenate([table[0][table[0] != _EMPTY] for table in tables])
+    contents = np.concatenate([table[1][table[0] != _EMPTY] for table in tables])
+    order = np.argsort(keys, kind="stable")
+    keys, contents = keys[order], contents[order]
+    starts = np.flatnonzero(np.diff(keys, prepend=_EMPTY))
+    counts = np.add.reduceat(contents[:, 3], starts) if starts.size else np.empty(0)
+    return np.column_stack([contents[starts, :3], counts])[:SAMPLE_ROWS]
 
 
-def filled_boxes(keys, sums):
-    """The boxes of a table, sorted by key.
+def filled_boxes(boxes):
+    """Keys and sums of the boxes of a table that are in use, sorted by key.
 
     NumPy does the sorting: a sort that Numba had compiled and cached was observed to leave the keys in the order of the
     table.
     """
-    filled = np.flatnonzero(keys != _EMPTY)
-    order = filled[np.argsort(keys[filled])]
-    return keys[order], sums[order]
+    filled = boxes[boxes[:, 0] != _EMPTY]
+    filled = filled[np.argsort(filled[:, 0])]
+    return np.ascontiguousarray(filled[:, 0]), np.ascontiguousarray(filled[:, 1 : 1 + N_SUMS])
 
 
 @njit(cache=True)
