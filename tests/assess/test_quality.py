@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 from scipy.stats import kstest, norm
 
 import mixpipe
 from mixpipe.assess.effort import Effort
+from mixpipe.assess.kernels import transforms
 from mixpipe.assess.pass_quality import assess_rows, statistics_of_rows
 from mixpipe.assess.quality import assess, pit
 from mixpipe.assess.simulation import quality_pvalues
@@ -221,3 +223,23 @@ def test_a_far_tail_is_tested(n):
     assert min(quality_pvalues(fit, cells, n_draws=99)) > 0.1
     wrong = Cells.from_rows(np.linspace(4.0, 5.0, n), truncated=(4.0, math.inf))
     assert max(quality_pvalues(fit, wrong, n_draws=99)) == 0.01
+
+
+def test_sides_of_values_in_either_tail():
+    """Against SciPy; each of the two is accurate however small it is, out to the smallest normal double."""
+    z = np.concatenate([np.linspace(-9.0, 9.0, 3001), np.geomspace(9.0, 37.0, 200), -np.geomspace(9.0, 37.0, 200)])
+    z = np.append(z, [0.0, -0.0, 1e-300])
+    below, above = np.empty((2, 256))
+    weights, means, variances = np.array([0.25, 0.75]), np.array([1.0, 1.0]), np.array([4.0, 4.0])
+    for start in range(0, z.size, 256):
+        part = slice(start, start + 256)
+        err = np.full(z.size, 1.5)
+        stop = min(start + 256, z.size)
+        transforms._sides(1.0 + 2.5 * z, err, 0.0, start, stop, weights, means, variances, below, above)
+        np.testing.assert_allclose(below[: stop - start], ndtr(z[part]), rtol=2e-11)
+        np.testing.assert_allclose(above[: stop - start], ndtr(-z[part]), rtol=2e-11)
+    # A component without width has all of its probability at its mean, which counts as below.
+    x, none = np.array([0.0, 1.0, 2.0]), np.zeros(3)
+    transforms._sides(x, none, 0.0, 0, 3, np.ones(1), np.ones(1), np.zeros(1), below, above)
+    np.testing.assert_allclose(below[:3], [0.0, 1.0, 1.0], atol=1e-300)
+    np.testing.assert_allclose(above[:3], [1.0, 0.0, 0.0], atol=1e-300)
