@@ -15,7 +15,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 FLOOR := 93
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-all test-cluster coverage lint format docs benchmark lock clean
+.PHONY: run test test-all test-cluster coverage lint format docs benchmark check-speed lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
@@ -54,6 +54,10 @@ docs: $(VENV)/.dev
 
 benchmark: .venv-benchmark/.ready
 	@.venv-benchmark/bin/python -m benchmarks $(ARGS)
+
+# Whether anything has become slower in units of what is measured in the same run; needs a quiet machine.
+check-speed: .venv-benchmark/.ready
+	@.venv-benchmark/bin/python -m benchmarks --check $(ARGS)
 
 .venv-benchmark/.ready: requirements/benchmark.txt
 	@$(PYTHON) -m venv .venv-benchmark

@@ -35,7 +35,7 @@ from benchmarks import (
     unusual,
 )
 from benchmarks.figure import draw, draw_joint, draw_scale
-from benchmarks.measure import between_marks, machine, timed, write_text
+from benchmarks.measure import between_marks, machine, number, table, timed, write_text
 
 ROOT = Path(__file__).parents[1]
 MEASURED = Path(__file__).with_name("measured.json")
@@ -67,6 +67,9 @@ PARTS = {
 }
 # What takes hours is measured where it is named.
 LONG = {"comparison", "joint_studies", "resolution"}
+# Parts that compare with something measured in the same run, and by how much their ratios differ from run to run.
+COMPARED = tuple(name for name, part in PARTS.items() if hasattr(part, "ratios"))
+NOISE = 1.5
 
 
 def _read() -> dict[str, dict]:
@@ -91,14 +94,48 @@ def tables(measured: dict[str, dict]) -> str:
     return "\n\n".join(texts)
 
 
+def slower(recorded: dict[str, float], found: dict[str, float]) -> list[str]:
+    """The ratios that exceed the recorded ones by more than noise does, in words; new ones have nothing to exceed.
+
+    >>> slower({"a": 0.01, "b": 2.0}, {"a": 0.012, "b": 4.0, "c": 9.0})
+    ['b: 4, recorded 2']
+    """
+    return [
+        f"{name}: {ratio:.3g}, recorded {recorded[name]:.3g}"
+        for name, ratio in found.items()
+        if name in recorded and ratio > NOISE * recorded[name]
+    ]
+
+
+def check(parts: list[str]) -> bool:
+    """Measure parts with ratios again, say which have become slower, and write nothing; whether none has."""
+    measured, worse = _read(), []
+    for name in parts:
+        found, recorded = PARTS[name].ratios(PARTS[name].measure()), PARTS[name].ratios(measured[name]["result"])
+        body = [[key, number(recorded.get(key)), number(ratio)] for key, ratio in found.items()]
+        print(f"## {PARTS[name].TITLE}\n\n{table(['ratio', 'recorded', 'now'], body)}\n", flush=True)
+        worse += [f"{name}, {text}" for text in slower(recorded, found)]
+    print("\n".join(["slower than recorded:", *worse] if worse else ["nothing is slower than recorded"]))
+    return not worse
+
+
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all but {', '.join(LONG)} by default")
     parser.add_argument("--tables", action="store_true", help="measure nothing: tables and figure of the last run")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help=f"compare the ratios of speed with the recorded ones, of {', '.join(COMPARED)} by default; write nothing",
+    )
     args = parser.parse_args()
     if unknown := set(args.part) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}: expected {', '.join(PARTS)}")
+    if args.check:
+        if bare := set(args.part) - set(COMPARED):
+            parser.error(f"{', '.join(sorted(bare))} without ratios of speed: expected {', '.join(COMPARED)}")
+        raise SystemExit(0 if check(args.part or list(COMPARED)) else 1)
     measured = _read()
     for name in [] if args.tables else args.part or [name for name in PARTS if name not in LONG]:
         print(f"measuring: {name}", flush=True)

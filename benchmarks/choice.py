@@ -61,6 +61,11 @@ def measure() -> dict[str, Any]:
     return result
 
 
+def ratios(result: dict[str, Any]) -> dict[str, float]:
+    """Seconds in units of scikit-learn's."""
+    return {"one thread" if row["single"] else "all threads": row["mixpipe"] / row["sklearn"] for row in result["rows"]}
+
+
 def page(result: dict[str, Any]) -> str:
     """Markdown."""
     body = [

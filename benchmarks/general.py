@@ -64,6 +64,11 @@ def measure() -> list[dict[str, Any]]:
     return found
 
 
+def ratios(found: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds in units of those of a plain problem."""
+    return {entry["name"]: entry["ratio"] for entry in found[1:]}
+
+
 def page(found: list[dict[str, Any]]) -> str:
     """The table."""
     lines = [

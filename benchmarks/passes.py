@@ -52,6 +52,17 @@ def _measure(x: Any, err: Any, start: Any, single: bool) -> dict[str, Any]:
     return row
 
 
+def ratios(result: dict[str, Any]) -> dict[str, float]:
+    """Nanoseconds in units of scikit-learn's."""
+    return {
+        f"{row['n_data']:,} rows, M = {row['n_components']}, {'one thread' if row['single'] else 'all threads'}": (
+            row["derivatives"] / row["sklearn"]
+        )
+        for row in result["rows"]
+        if isinstance(row.get("sklearn"), float)
+    }
+
+
 def page(result: dict[str, Any]) -> str:
     """Markdown."""
 

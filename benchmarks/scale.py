@@ -216,9 +216,38 @@ def plan(result: dict[str, Any]) -> str:
     )
 
 
+# The command of a user, and the most memory that it had.
+_COMMAND = """
+import sys
+from mixpipe.__main__ import main
+try:
+    main()
+finally:
+    from benchmarks.measure import memory
+    print(memory("VmHWM"), file=sys.stderr)
+"""
+
+
+def command(path: Path) -> dict[str, float]:
+    """Seconds and memory of `mixpipe fit` as a user runs it, with the start of Python: the shorter of two times."""
+    times, peak = [], 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", _COMMAND, "fit", str(path), "--value", "x0", "--error", "x0_error"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        times.append(time.perf_counter() - start)
+        peak = max(peak, float(done.stderr.split()[-1]))
+    return {"seconds": min(times), "peak": peak}
+
+
 STEPS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "astropy": read_with_astropy,
     "fit": fit,
+    "command": command,
     "ingest": ingest,
     "scikit-learn": peer,
 }
@@ -246,6 +275,7 @@ def measure() -> dict[str, Any]:
             row = {"format": kind, "n_data": n_data, "n_columns": n_columns, "bytes": path.stat().st_size}
             row["astropy"] = _run("astropy", path)
             row["fit"] = min((_run("fit", path) for _ in range(2)), key=lambda run: run["seconds"])
+            row["command"] = _run("command", path)
             row["ingest"] = _run("ingest", path)
             wanted = kind == "fits" and n_columns == 2 and n_data <= _PEER_ROWS
             row["scikit-learn"] = _run("scikit-learn", path) if wanted else None
@@ -254,6 +284,15 @@ def measure() -> dict[str, Any]:
         rows.append(row)
         print(row, flush=True)
     return {"rows": rows}
+
+
+def ratios(result: dict[str, Any]) -> dict[str, float]:
+    """Seconds of whole commands in units of those in which Astropy reads the columns, for ten million rows and more."""
+    return {
+        f"{row['format']}, {row['n_data']:,} rows": row["command"]["seconds"] / row["astropy"]["seconds"]
+        for row in result["rows"]
+        if row["n_data"] >= 10_000_000 and row["n_columns"] == 2 and "command" in row
+    }
 
 
 def page(result: dict[str, Any]) -> str:
@@ -273,19 +312,23 @@ def page(result: dict[str, Any]) -> str:
                 number(fitted["seconds"] / astropy["seconds"]),
                 number(None if other is None else other["seconds"] / fitted["seconds"]),
                 f"{fitted['peak']:.0f}",
+                number(row["command"]["seconds"] if "command" in row else None),
+                f"{row['command']['peak']:.0f}" if "command" in row else number(None),
                 number(row["ingest"]["seconds"]),
             ]
         )
     header = ["format", "rows", "columns", "Astropy / s", *(f"{stage} / s" for stage in stages)]
-    header += ["all / s", "all / Astropy", "scikit-learn / all", "peak / MB", "ingest / s"]
+    header += ["all / s", "all / Astropy", "scikit-learn / all", "peak / MB", "command / s", "peak / MB", "ingest / s"]
     return "\n\n".join(
         [
             f"Choosing M in 1 to {MAX_COMPONENTS} for one column, from the file to components.csv, selection.csv, "
             f"intervals.csv and fit.json (quality with p-values; without members.parquet, which is larger than the "
             f"catalog), in a process whose compiled code is loaded. *Astropy*: its reading of the same two columns "
             f"into native doubles, from a file in the page cache. *Peak*: largest resident memory of the process, "
-            f"libraries and compiled code included. *Ingest*: reading all columns once and writing the Parquet file "
-            f"that the workflow keeps. scikit-learn: M = 1 to {MAX_COMPONENTS} without errors, reading not counted.",
+            f"libraries and compiled code included. *Command*: `mixpipe fit FILE --value x0 --error x0_error` from the "
+            f"start of Python to its end, and its largest resident memory. *Ingest*: reading all columns once and "
+            f"writing the Parquet file that the workflow keeps. scikit-learn: M = 1 to {MAX_COMPONENTS} without "
+            f"errors, reading not counted.",
             table(header, body),
             "### Surveys",
             plan(result),

@@ -58,6 +58,12 @@ def _processor_seconds(code: str, arguments: tuple[str, ...], bytecode: Path, ke
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
+def ratios(result: dict[str, Any]) -> dict[str, float]:
+    """Processor seconds in units of those of importing Astropy's tables and scikit-learn."""
+    *own, both = (result["rows"][name] for name in (_FIRST, "`mixpipe fit`", list(RUNS)[-1]))
+    return {name: seconds / both for name, seconds in zip((_FIRST, "`mixpipe fit`"), own, strict=True)}
+
+
 def page(result: dict[str, Any]) -> str:
     """Markdown."""
     rows = result["rows"]

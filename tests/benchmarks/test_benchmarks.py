@@ -1,10 +1,13 @@
 """The search and the choice by BIC on a part of the benchmark's problems."""
 
+import json
+
 import numpy as np
 import pytest
 
 import mixpipe
 from benchmarks import hard, recovery
+from benchmarks.__main__ import COMPARED, MEASURED, PARTS, slower
 from benchmarks.problems import hard_problem
 from tests import reference as ref
 from tests.campaign import campaign, mostly_campaign
@@ -45,3 +48,13 @@ def test_bic_chooses_the_generating_number_of_separated_components(n_problems: i
     choices = recovery.choices(range(n_problems), "2 (a + b)")
     assert {true for true, _, _ in choices} == {2, 3, 4, 5}
     assert sum(true == chosen for true, chosen, _ in choices) >= n_problems - wrong, choices
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_recorded_ratios_of_speed_can_be_compared(name):
+    recorded = PARTS[name].ratios(json.loads(MEASURED.read_text())[name]["result"])
+    assert recorded
+    assert all(ratio > 0.0 for ratio in recorded.values())
+    assert slower(recorded, recorded) == []
+    worse = {key: 2.0 * ratio for key, ratio in recorded.items()}
+    assert len(slower(recorded, worse)) == len(recorded)
