@@ -15,6 +15,7 @@ from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
@@ -260,16 +261,24 @@ def _with_power_law(problem: Problem, most: int) -> list[Problem]:
         return [problem]
     others = tuple(name for name in problem.mixed if name != "power_law")
     plain = replace(problem, family=others[0] if others else "gaussian", mixed=others)
-    positive = problem.cells.x[(problem.cells.x > 0.0) & (problem.cells.weights > 0.0)]
-    if positive.size < 2 or not positive.min() < positive.max():
+    lowest, highest = _positive_range(problem.cells)
+    if not lowest < highest:
         raise ValueError(
             "a power law of values that are not positive: expected values > 0, or a known one with a range"
         )
-    law = as_constraints(known=[{"family": "power_law", "low": positive.min(), "high": positive.max()}])
+    law = as_constraints(known=[{"family": "power_law", "low": lowest, "high": highest}])
     slots = (*problem.constraints.slots, *law.slots)
     beside = replace(plain, constraints=replace(problem.constraints, slots=slots))
     room = most - (problem.background is not None) - len(slots)
     return ([plain] if others else []) + ([beside] if room >= 0 else [])
+
+
+def _positive_range(cells: Cells | CellBlocks) -> tuple[float, float]:
+    """The lowest and the highest positive value; the first is not below the second where there are none."""
+    if isinstance(cells, CellBlocks):
+        return cells.survey.lowest_positive, cells.survey.high
+    positive = cells.x[(cells.x > 0.0) & (cells.weights > 0.0)]
+    return float(positive.min(initial=math.inf)), float(positive.max(initial=-math.inf))
 
 
 def _prior_rows(prior: Mapping[str, float] | None) -> float:

@@ -172,6 +172,11 @@ class Cells:
         return self.limits is None and self.window is None and self.edges is None and self.memberships is None
 
     @property
+    def has_noise(self) -> bool:
+        """Whether the errors are not symmetric Gaussians."""
+        return self.noise is not None
+
+    @property
     def errors(self) -> Array | Noise:
         """The errors as the functions of mixtures and families take them: symmetric ones, or the noise."""
         return self.err if self.noise is None else self.noise

@@ -29,6 +29,9 @@ FULL_SEARCH_ROWS = 3_000
 GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS = 3_000, 400
 GENERAL_ROWS, QUADRATURE_ROWS = 4_000, 1_000
 
+# Up to this number of distinct rows, the sample of rows of any kind contains all of them.
+SAMPLED_ROWS = 32_768
+
 # Up to this number of rows catalogs are simulated for p-values; beyond it, their asymptotic limit is used.
 SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE = 4_000, 1_000
 # If a component rests on fewer rows than the first number, in catalogs of up to the second, intervals are computed from

@@ -14,6 +14,7 @@ from mixpipe.fitting.gaussian.refit import GaussianRefit
 from mixpipe.fitting.gaussian.results import result_of
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
 from mixpipe.fitting.general.likelihood import loglik_of
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import SEARCH_ROWS
@@ -79,6 +80,16 @@ class GaussianEngine:
     ) -> GaussianFits:
         """The best fit found for each number of components."""
         cells = problem.cells
+        if isinstance(cells, CellBlocks):
+            return self.fits_of_rows(
+                Rows.of_cells(cells),
+                max_components,
+                last=last,
+                sigma_floor=cells.sigma_floor,
+                criterion=criterion,
+                exact=cells.exact,
+                progress=progress,
+            )
         # Where all values are equal, the rounding of a sketch is wider than they are.
         if len(cells) <= SEARCH_ROWS or cells.x.min() == cells.x.max():
             found = best_fits(
@@ -119,8 +130,11 @@ class GaussianEngine:
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start, by Newton steps or by plain EM."""
-        likelihood = Likelihood(problem.cells, problem.n_threads)
-        resolution = problem.cells.resolution
+        cells = problem.cells
+        if isinstance(cells, CellBlocks):
+            raise TypeError("expected rows in memory; `StreamFits.climb` climbs on others")
+        likelihood = Likelihood(cells, problem.n_threads)
+        resolution = cells.resolution
         floor = (resolution.floor / likelihood.scale) ** 2
         if algorithm == "newton":
             ascent = ascend(likelihood, likelihood.scaled(start), floor)

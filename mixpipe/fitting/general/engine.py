@@ -50,6 +50,8 @@ class GeneralEngine:
             problem.cells,
             problem.family,
             max_components,
+            last=last,
+            criterion=criterion,
             background=problem.background,
             constraints=problem.constraints,
             mixed=problem.mixed,
@@ -58,7 +60,7 @@ class GeneralEngine:
             n_threads=problem.n_threads or available_threads(),
             progress=progress,
         )
-        return _GeneralFits(fits[-last:])
+        return _GeneralFits(fits)
 
     def fits_of_rows(
         self,
