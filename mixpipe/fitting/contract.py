@@ -205,12 +205,9 @@ class Engine(Protocol):
     ----------
     algorithms : tuple of str
         Names of the algorithms for climbing, the default first.
-    reads_blocks : bool
-        Whether the engine can read data in blocks, so that they need not fit into memory; see `fits_of_rows`.
     """
 
     algorithms: tuple[str, ...]
-    reads_blocks: bool
 
     def accepts(self, demands: Demands) -> bool:
         """Whether the engine can solve problems with these demands."""
@@ -255,11 +252,14 @@ class Engine(Protocol):
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
 
-    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+    def loglik(self, cells: Cells | CellBlocks, mixture: Mixture) -> float:
         """Log-likelihood of a mixture."""
 
     def held(self, cells: Cells, fit: FitResult) -> HeldMaxima:
         """Maxima with one parameter held, for profiles."""
+
+    def points_for(self, rows: CellBlocks, fit: FitResult) -> Cells | None:
+        """Points that stand for the rows near a fit; None if rows of this kind have none."""
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
         """The width that a sketch must resolve to represent the rows; None if these are too few to need a sketch."""

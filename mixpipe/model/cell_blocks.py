@@ -129,9 +129,24 @@ class CellBlocks:
         return self.survey.sample.labels
 
     @property
+    def has_errors(self) -> bool:
+        """Whether any row has an error."""
+        return self.survey.has_errors
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest value."""
+        return self.survey.low, self.survey.high
+
+    @property
     def has_noise(self) -> bool:
         """Whether the errors are not symmetric Gaussians."""
         return self.survey.sample.noise is not None
+
+    def floored(self, sigma_floor: float | None) -> CellBlocks:
+        """The same rows with the lower bound on the sigmas that is asked for, if any."""
+        same = sigma_floor is None or sigma_floor == self.sigma_floor
+        return self if same else replace(self, sigma_floor=sigma_floor)
 
     def pieces(self, size: int = _PIECE_ROWS) -> Iterator[Cells]:
         """The rows with positive weights, at most `size` of them at a time."""

@@ -291,6 +291,14 @@ def climb(
     return _result(likelihood, max(ascents, key=lambda ascent: ascent.loglik))
 
 
+def loglik_of(mixture: Mixture, cells: Cells | CellBlocks) -> float:
+    """Log-likelihood of any mixture on any cells."""
+    if isinstance(cells, Cells):
+        return GeneralLikelihood(cells).loglik(Point.of(mixture))
+    families = [FAMILIES[name] for name in mixture.families]
+    return likelihoods(cells, families, n_threads=cells.n_threads)[-1].loglik(Point.of(mixture))
+
+
 def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool = True) -> FitResult:
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))

@@ -809,8 +809,3 @@ def _log_memberships(memberships: Array) -> Array:
 def places(units: list[Array]) -> NDArray[np.intp]:
     """Indices of the ln w among the variables."""
     return np.cumsum([0, *(unit.size for unit in units[:-1])])
-
-
-def loglik_of(mixture: Mixture, cells: Cells) -> float:
-    """Log-likelihood of any mixture on any cells."""
-    return GeneralLikelihood(cells).loglik(Point.of(mixture))
