@@ -42,7 +42,7 @@ MOST_SIMULATED_ROWS = 10_000_000
 # Up to this number of rows the likelihood is also maximised from the moment and histogram estimates, as a check of the
 # search.
 CHECKED_ROWS = 20_000
-# Up to this number of rows a table is held in memory; beyond it, its rows are read in blocks if the engine can do so.
+# Up to this number of rows a table is held in memory; beyond it, its rows are read in blocks.
 MEMORY_ROWS = 1_000_000
 
 # Threads are used from the size at which they save more time than handing over the work takes; no result depends on

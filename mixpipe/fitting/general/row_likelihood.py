@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from functools import reduce
-from operator import add
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,8 +17,9 @@ from mixpipe.model.cells import Cells
 # (n_factors, n_rows).
 Parts: TypeAlias = "tuple[Array, list[Array]]"
 
-# Terms are rounded to 2^-_TERM_BITS of a bound, and factors to 2^-_FACTOR_BITS. Sums over _CHUNK rows are then exact.
-_TERM_BITS, _FACTOR_BITS, _CHUNK = 40, 20, 1 << 12
+# Terms and factors are rounded to 2^-_BITS of a bound, so that sums of _CHUNK terms are exact in doubles. Factors are
+# split in two halves of _HALF bits, so that sums of _CHUNK products are.
+_BITS, _HALF, _CHUNK = 40, 20, 1 << 12
 # The bound is this many times the largest term among the points that are searched. If a row exceeds it, the pass is
 # repeated with the largest term of all rows as the bound.
 _HEADROOM = 4.0
@@ -113,15 +112,13 @@ class RowsLikelihood(GeneralLikelihood):
     def _whole(self, parts: Callable[[GeneralLikelihood, slice], Parts]) -> tuple[Array, list[Array]]:
         """Sums over all rows of terms, and of the products of factors with each other, in one pass."""
         bounds = [_largest(arrays) for arrays in _by_array(parts(self.bounding, rows) for rows in self.bounding.blocks)]
-        units = [_powers(_HEADROOM * bounds[0]) * 2.0**-_TERM_BITS]
-        units += [_powers(_HEADROOM * bound) * 2.0**-_FACTOR_BITS for bound in bounds[1:]]
+        units = [_powers(_HEADROOM * bound) * 2.0**-_BITS for bound in bounds]
         sums, largest = self._pass(parts, units)
-        most = [2.0**_TERM_BITS] + [2.0**_FACTOR_BITS] * (len(units) - 1)
-        if not all(np.all(each <= unit * bound) for each, unit, bound in zip(largest, units, most, strict=True)):
+        if not all(np.all(each <= unit * 2.0**_BITS) for each, unit in zip(largest, units, strict=True)):
             # A sum with a term that is not finite is nan.
             units = [
-                np.maximum(unit, _powers(np.where(np.isfinite(each), each, np.nan)) / bound)
-                for each, unit, bound in zip(largest, units, most, strict=True)
+                np.maximum(unit, _powers(np.where(np.isfinite(each), each, np.nan)) * 2.0**-_BITS)
+                for each, unit in zip(largest, units, strict=True)
             ]
             sums, _ = self._pass(parts, units)
         total = sums[0].astype(np.float64) * units[0]
@@ -139,9 +136,9 @@ class RowsLikelihood(GeneralLikelihood):
         def task(cells: Cells) -> tuple[list[Any], list[Array]]:
             part = self.part(cells)
             terms, factors = parts(part, slice(0, part.x.size))
-            found = [_summed_exactly(_rounded(terms, units[0], 2.0**_TERM_BITS))]
+            found = [_summed_exactly(_rounded(terms, units[0]))]
             for factor, unit in zip(factors, units[1:], strict=True):
-                found.append(_multiplied_exactly(_rounded(factor, unit, 2.0**_FACTOR_BITS)))
+                found.append(_multiplied_exactly(_rounded(factor, unit)))
             return found, [_largest([array]) for array in (terms, *factors)]
 
         sums: list[Any] | None = None
@@ -213,11 +210,11 @@ def _powers(bounds: Array) -> Array:
     return np.asarray(2.0 ** np.ceil(np.log2(np.clip(bounds, _TINY, 1.0 / _TINY))))
 
 
-def _rounded(terms: Array, units: Array, most: float) -> Array:
+def _rounded(terms: Array, units: Array) -> Array:
     """Terms as whole numbers of units; lines of which any term exceeds the largest number allowed are left out."""
     with np.errstate(invalid="ignore"):
         rounded = np.rint(terms * (1.0 / units)[:, None])
-    rounded[~(_largest([rounded]) <= most)] = 0.0
+    rounded[~(_largest([rounded]) <= 2.0**_BITS)] = 0.0
     return np.asarray(rounded)
 
 
@@ -227,9 +224,19 @@ def _chunks(array: Array) -> list[Array]:
 
 def _summed_exactly(rounded: Array) -> Any:
     """Sums of whole numbers, as Python's integers, which are unbounded."""
-    return reduce(add, [chunk.sum(axis=1).astype(np.int64).astype(object) for chunk in _chunks(rounded)])
+    return _whole([chunk.sum(axis=1) for chunk in _chunks(rounded)])
 
 
 def _multiplied_exactly(rounded: Array) -> Any:
-    """Sums of the products of lines of whole numbers."""
-    return reduce(add, [(chunk @ chunk.T).astype(np.int64).astype(object) for chunk in _chunks(rounded)])
+    """Sums of the products of lines of whole numbers with each other."""
+    upper = np.rint(rounded * 2.0**-_HALF)
+    lower = rounded - upper * 2.0**_HALF
+    pairs = list(zip(_chunks(upper), _chunks(lower), strict=True))
+    crossed = _whole([high @ low.T for high, low in pairs])
+    squares = [_whole([half @ half.T for half in halves]) for halves in zip(*pairs, strict=True)]
+    return squares[0] * (1 << 2 * _HALF) + (crossed + crossed.T) * (1 << _HALF) + squares[1]
+
+
+def _whole(sums: list[Array]) -> Any:
+    """The total of a few arrays of whole numbers, as Python's integers."""
+    return np.sum([each.astype(np.int64) for each in sums], axis=0).astype(object)
