@@ -88,6 +88,7 @@ def assess_fit(
     *,
     quality: Quality | None = None,
     sample: Cells | None = None,
+    with_limits: bool = True,
 ) -> Assessment:
     """Compute the diagnostics of a fit that `effort` requests.
 
@@ -106,6 +107,8 @@ def assess_fit(
         catalogs are then simulated.
     sample : Cells or None
         Some of these rows.
+    with_limits : bool
+        Whether the cells stand for all rows, so that upper limits of sigmas can be computed from them.
 
     Examples
     --------
@@ -138,7 +141,13 @@ def assess_fit(
     few = bool(np.any(worth[movable] < FEW_ROWS)) and len(cells) <= PROFILED_ROWS
     is_profiled = effort.profile is True or (effort.profile == "auto" and few)
     limited = np.flatnonzero(near_zero & movable)
-    if limited.size or is_profiled:
+    if limited.size and not with_limits:
+        names = ", ".join(str(j + 1) for j in limited)
+        warnings.append(
+            f"no upper limit of the sigma of component {names}: rows of this kind are not held in memory and have no "
+            "sketch that stands for them; `where` can select fewer rows"
+        )
+    elif limited.size or is_profiled:
         profile = Profile(cells, fit)
         for j in limited:
             upper[j] = profile.upper_limit(int(j))

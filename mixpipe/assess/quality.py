@@ -110,11 +110,9 @@ def _transforms(mixture: Mixture, cells: Cells, x: Array) -> Array:
     )
 
 
-def _above(mixture: Mixture, cells: Cells) -> Array:
-    """Probabilities above the values, in blocks, since intermediate arrays have an axis of components."""
-    return np.concatenate(
-        [mixture.sf(cells.x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)]
-    )
+def _above(mixture: Mixture, cells: Cells, x: Array) -> Array:
+    """Probabilities above some values, in blocks, since intermediate arrays have an axis of components."""
+    return np.concatenate([mixture.sf(x[part], cells.errors[part], _priors(cells, part)) for part in _parts(cells)])
 
 
 def _parts(cells: Cells) -> list[slice]:
@@ -142,7 +140,7 @@ def assess(mixture: Mixture, cells: Cells) -> Quality:
         return _assess_intervals(mixture, cells)
     u = pit(mixture, cells)
     tail = u > (_UPPER_TAIL if cells.window is None else 1.0)
-    upper = _above(mixture, cells[tail]) if tail.any() else np.empty(0)
+    upper = _above(mixture, cells[tail], cells.x[tail]) if tail.any() else np.empty(0)
     weights, n_data = cells.weights, cells.n_data
     if np.all(weights == weights[0]):
         # The arrays may be sorted independently, which is much faster than sorting rows.
@@ -183,6 +181,27 @@ def interval_transforms(mixture: Mixture, cells: Cells) -> tuple[Array, Array]:
         above = np.where(cells.limits > 0, 1.0, above)
     # Intervals that are narrower than this are treated as steps.
     return below, np.maximum(above, below + _STEP_WIDTH)
+
+
+def sides_of(mixture: Mixture, cells: Cells, half_step: float = 0.0) -> Array:
+    """Probabilities below and above both ends of the interval in which each value is known to lie, shape (4, n_cells).
+
+    Each is accurate in its own tail. A value that was rounded is known to `half_step` on either side.
+    """
+
+    def both(x: Array) -> tuple[Array, Array]:
+        below = _transforms(mixture, cells, x)
+        if cells.window is not None:
+            return below, 1.0 - below
+        return below, _above(mixture, cells, x)
+
+    lower = both(cells.x - half_step) if half_step > 0.0 else both(cells.x)
+    upper = both(cells.x + half_step) if half_step > 0.0 else lower
+    ends = np.stack([*lower, *upper])
+    if cells.limits is not None:
+        ends[:2, cells.limits < 0] = [[0.0], [1.0]]
+        ends[2:, cells.limits > 0] = [[1.0], [0.0]]
+    return ends
 
 
 def _assess_intervals(mixture: Mixture, cells: Cells) -> Quality:

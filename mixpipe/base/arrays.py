@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +23,25 @@ def frozen(values: ArrayLike) -> Array:
     array = np.array(values, dtype=np.float64, copy=True, order="C")
     array.flags.writeable = False
     return array
+
+
+def hash_rows(columns: Sequence[Array]) -> NDArray[np.uint64]:
+    """A hash of the contents of each row of some columns of equal length.
+
+    >>> first, second, third = hash_rows([np.array([0.0, 1.0, -0.0]), np.array([2.0, 2.0, 2.0])])
+    >>> bool(first == third), bool(first == second)
+    (True, False)
+    """
+    state = np.full(len(columns[0]), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in columns:
+        # Adding zero turns -0 into 0; all nan are one.
+        bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
+        # The finaliser of splitmix64 (Steele, Lea & Flood 2014).
+        state = (state ^ bits) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    return state
 
 
 def describe_decades(x: ArrayLike) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -111,6 +112,8 @@ class ColumnData:
         Names of the components with known members.
     posteriors : Samples or None
         Posteriors of the true values, where rows have samples of them.
+    n_assumed : int
+        Number of used limits without an error, which have the median error of the values.
     suspects : str
         Numbers that may stand for missing ones, with their columns, in words.
     sides : ndarray, shape (2, n_used), or None
@@ -140,6 +143,7 @@ class ColumnData:
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
     posteriors: Samples | None = None
+    n_assumed: int = 0
 
     def __post_init__(self) -> None:
         for array in (
@@ -180,18 +184,39 @@ class ColumnData:
             error_dof=self.error_dof,
         )
 
+    def some_cells(self, scale: float = 1.0) -> Cells:
+        """One cell per used row without the resolution, which a part of the rows does not show.
+
+        Parameters
+        ----------
+        scale : float
+            Factor of the weights.
+        """
+        from mixpipe.model.cells import Cells
+
+        return Cells(
+            self.x,
+            self.err,
+            self.weights if scale == 1.0 else scale * self.weights,
+            limits=self.limits,
+            window=self.window,
+            weight_kind=self.account.found_kind if scale == 1.0 else "importance",
+            edges=self.edges,
+            noise=self.noise,
+            memberships=self.memberships,
+            labels=self.labels,
+        )
+
     @property
     def noise(self) -> Noise | None:
         """The errors where they are not symmetric Gaussians."""
-        from mixpipe.model.noise import Noise, noise_of
+        from mixpipe.model.noise import HeavyTailed, TwoSided
 
         if self.posteriors is not None:
             return self.posteriors
-        if self.sides is None and self.error_dof is None:
-            return None
-        given, model = (self.sides, "two_sided") if self.sides is not None else (self.err, "student_t")
-        noise = noise_of(given, self.x.shape, model, self.error_dof)
-        return noise if isinstance(noise, Noise) else None
+        if self.sides is not None:
+            return TwoSided(*self.sides)
+        return None if self.error_dof is None else HeavyTailed(self.err, float(self.error_dof))
 
     def with_scaled_errors(self, factor: float) -> ColumnData:
         """The same rows with all errors multiplied by a factor."""
@@ -302,6 +327,28 @@ class ColumnData:
 
 
 @dataclass(frozen=True, eq=False)
+class Whole:
+    """What no single block of the rows of a column shows.
+
+    Parameters
+    ----------
+    negative : frozenset of str
+        Those of a pair of error columns that contain negative numbers.
+    sided : bool
+        Whether lower and upper errors differ in any used row.
+    typical_error : float
+        Median error of the values, which limits without an error get.
+    labels : tuple of str
+        Names of the components with known members; empty if their columns hold probabilities.
+    """
+
+    negative: frozenset[str] = frozenset()
+    sided: bool = True
+    typical_error: float = 0.0
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Account:
     """What became of the rows of a column.
 
@@ -356,8 +403,10 @@ class Account:
 
     def __add__(self, other: Account) -> Account:
         """The account of the rows of both operands."""
+        ends = [each.truncated for each in (self, other) if each.truncated is not None and each.n_used]
         return replace(
             self,
+            truncated=(min(low for low, _ in ends), max(high for _, high in ends)) if ends else self.truncated,
             n_read=self.n_read + other.n_read,
             n_used=self.n_used + other.n_used,
             total_weight=self.total_weight + other.total_weight,
@@ -398,13 +447,6 @@ class Account:
                 f"at least one row{' of positive weight' if self.weighted else ''}",
             )
 
-    def check_streamable(self, where: str) -> None:
-        """Refuse limits in a column whose rows are not held in memory; see `check_usable`."""
-        n_limits = self.n_upper_limits + self.n_lower_limits
-        if n_limits:
-            what = f"{n_limits} limits in {self.n_read:,} rows, which are too many to hold in memory"
-            raise CatalogError(what, where, "values only; `where` can select fewer rows")
-
 
 def combine_errors(upper: Array, lower: Array) -> Array:
     """The symmetric error that stands for a pair where a single number is needed, the mean of the two.
@@ -425,7 +467,8 @@ def prepare_column(
     where: str | None = None,
     catalog: str = "",
     release: str = "",
-    negative: frozenset[str] | None = None,
+    whole: Whole | None = None,
+    doubts: bool = True,
 ) -> ColumnData:
     """Compute values, errors and weights of the usable rows.
 
@@ -447,8 +490,10 @@ def prepare_column(
         Row cut.
     catalog, release : str
         Names for error messages.
-    negative : frozenset of str, optional
-        Those of a pair of error columns that contain negative numbers; determined from the table if None.
+    whole : Whole, optional
+        What is known of all rows, if the table has only some of them.
+    doubts : bool
+        Whether to look for what is doubtful, which takes as long as everything else.
 
     Returns
     -------
@@ -463,7 +508,7 @@ def prepare_column(
     ConfigError
         For a cut that cannot be understood.
     """
-    entry = _Entry(table, settings, catalog, release, negative)
+    entry = _Entry(table, settings, catalog, release, whole)
     if settings.kind == "samples":
         return _prepare_samples(entry, where)
     edges = entry.edges()
@@ -482,7 +527,8 @@ def prepare_column(
         err = _scaled_error(sigma, settings)
         x, err = _transformed(value, err, settings.transform)
         counted = slice(None) if kept is None else kept
-        if sides is not None and not np.array_equal(sides[0, counted], sides[1, counted], equal_nan=True):
+        differ = sides is not None and not np.array_equal(sides[0, counted], sides[1, counted], equal_nan=True)
+        if sides is not None and (differ if whole is None else whole.sided):
             sides = _transformed_sides(value, _scaled_error(sides, settings), settings.transform)
             err = combine_errors(*sides)
         else:
@@ -491,32 +537,41 @@ def prepare_column(
             _check_edges(entry, edges, kept, empty)
             edges = _transformed(edges, np.zeros(2), settings.transform)[0]
             x = edges.mean(axis=1)
-        if limits is not None and unknown.any():
-            known = (limits == VALUE) & (sigma >= 0.0) & np.isfinite(x) & (everything if kept is None else kept)
-            typical = _typical_error(err[known])
-            err = np.where(unknown, typical, err)
-            sides = None if sides is None else np.where(unknown, typical, sides)
         selection, bounded, inside = _selection(settings, entry, x)
 
     # Most blocks of most catalogs have nothing to drop, and determining the reasons takes longer than everything else.
-    conditions = [kept, positive, None if empty is None else ~empty, *(() if selection is None else (bounded, inside))]
-    all_usable = (
-        all(math.isfinite(_furthest(numbers)) for numbers in (x, err, weights) if numbers is not None)
-        and all(numbers is None or float(np.min(numbers, initial=0.0)) >= 0.0 for numbers in (sigma, weights))
-        and all(condition is None or condition.all() for condition in conditions)
+    everything_plain = (
+        all(condition is None for condition in (limits, kept, positive, weights, selection, empty))
+        and all(math.isfinite(_furthest(numbers)) for numbers in (x, err))
+        and float(np.min(sigma, initial=0.0)) >= 0.0
     )
+    usable = everything
+    if not everything_plain:
+        usable = np.isfinite(x)
+        usable &= np.isfinite(err)
+        usable &= sigma >= 0.0
+        usable &= True if kept is None else kept
+        usable &= True if positive is None else positive
+        usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
+        usable &= bounded & inside
+        usable &= True if empty is None else ~empty
+    n_assumed = 0 if limits is None else int(np.count_nonzero(usable & unknown))
+    if n_assumed:
+        typical = _typical_error(err[usable & (limits == VALUE)]) if whole is None else whole.typical_error
+        err = np.where(unknown, typical, err)
+        sides = None if sides is None else np.where(unknown, typical, sides)
     weights = np.broadcast_to(1.0, len(table)) if weights is None else weights
     limits = np.broadcast_to(np.int8(VALUE), len(table)) if limits is None else limits
-    doubtful = dict(entry.doubtful(value))
-    suspects = entry.suspects(limits)
+    doubtful = dict(entry.doubtful(value)) if doubts else {}
+    suspects = entry.suspects(limits) if doubts else {}
     if suspects:
         doubtful["sentinels"] = entry.are_suspects(suspects)
-    if positive is not None:
+    if doubts and positive is not None:
         with np.errstate(invalid="ignore"):
             # The error of a natural logarithm is the relative one.
             doubtful["large_relative_errors"] = err > RELATIVE * (1.0 if settings.transform == "ln" else _PER_DECADE)
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
-    if not all_usable:
+    if not usable.all():
         positive = everything if positive is None else positive
         reasons = {
             "cut": ~(everything if kept is None else kept),
@@ -541,12 +596,14 @@ def prepare_column(
         edges = None if edges is None else edges[used]
         sides = None if sides is None else sides[:, used]
     window = None if selection is None else selection.window(used)
-    rows = np.arange(len(table)) if used is everything else np.flatnonzero(used)
+    rows = _all_rows(len(table)) if used is everything else np.flatnonzero(used)
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
     memberships, labels = entry.memberships(rows)
-    n_limits = np.count_nonzero(limits)
-    if window is not None and n_limits:
+    if whole is None and sides is not None and np.array_equal(*sides):
+        sides = None
+    n_limits = 0 if window is None else np.count_nonzero(limits)
+    if n_limits:
         key = "truncated" if settings.truncated else "detection"
         kind = "a truncated sample" if settings.truncated else "a sample that is incomplete by `detection`"
         raise entry.refuse(f"{n_limits} limits in {kind}", f"values only, or no `{key}`")
@@ -561,6 +618,7 @@ def prepare_column(
         dropped=dropped,
         has_errors=settings.error is not None or settings.error_floor > 0.0,
         limits=limits,
+        n_assumed=n_assumed,
         window=window,
         weight_kind="counts" if settings.bins is not None else settings.weight_kind,
         edges=edges,
@@ -572,6 +630,14 @@ def prepare_column(
         sides=sides,
         error_dof=settings.error_dof,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _all_rows(n_rows: int) -> NDArray[np.int64]:
+    """Indices of all rows of a block; most blocks have the same number of them."""
+    rows = np.arange(n_rows)
+    rows.flags.writeable = False
+    return rows
 
 
 def _prepare_samples(entry: _Entry, where: str | None) -> ColumnData:
@@ -822,9 +888,9 @@ class _Entry:
         settings: ColumnSettings,
         catalog: str,
         release: str,
-        negative: frozenset[str] | None = None,
+        whole: Whole | None = None,
     ) -> None:
-        self.table, self.settings, self.negative = table, settings, negative
+        self.table, self.settings, self.whole = table, settings, whole
         # Numbers of each column as they are stored.
         self.stored: dict[str, Array] = {}
         self.uneven: NDArray[np.bool_] | None = None
@@ -857,9 +923,10 @@ class _Entry:
         from mixpipe.model.memberships import as_memberships
 
         names = [given] if isinstance(given, str) else list(given)
+        labels = None if self.whole is None else self.whole.labels
         try:
             if len(names) == 1:
-                return as_memberships(self._column(names[0])[rows], rows.size)
+                return as_memberships(self._column(names[0])[rows], rows.size, labels)
             return as_memberships(np.stack([self._numbers(name)[rows] for name in names], axis=1), rows.size)
         except ValueError as error:
             what, _, expected = str(error).partition("; expected ")
@@ -998,10 +1065,10 @@ class _Entry:
 
     def _without_sign(self, name: str, error: Array) -> Array:
         """Lower (or upper) errors as positive numbers; some catalogs give them as offsets that are all negative."""
-        if self.negative is None:
+        if self.whole is None:
             below, signed = count_signs(error)
             return -error if 2 * below > signed else error
-        return -error if name in self.negative else error
+        return -error if name in self.whole.negative else error
 
     def _error(self, name: str) -> Array:
         """An error column in the power of the target unit that its kind implies."""

@@ -29,9 +29,8 @@ from mixpipe.config.settings import (
     JointSettings,
     load_config,
 )
-from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.pipeline.densities import Counts, check_grid, read_pieces
-from mixpipe.pipeline.estimate import can_stream, check_estimable, limited
+from mixpipe.pipeline.estimate import check_estimable, limited
 from mixpipe.pipeline.folder import find_obstacles, find_others, tell_others
 from mixpipe.pipeline.plan.run import find_idle, find_problems, placed
 from mixpipe.pipeline.plan.texts import reading_options
@@ -146,10 +145,7 @@ def _look_at_values(table: Table, column: ColumnSettings, catalog: CatalogSettin
     data = prepare_column(table, column, where=catalog.where, catalog=catalog.name, release=release)
     data.check_usable(place)
     data.check_floor(column.sigma_floor, place)
-    if can_stream(column) and len(table) > MEMORY_ROWS:
-        data.account.check_streamable(place)
-    else:
-        check_estimable(data.cells(), limited(column, len(data)), place)
+    check_estimable(data.cells(), limited(column, len(data)), place)
     return data
 
 

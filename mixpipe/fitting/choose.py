@@ -8,13 +8,12 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
@@ -61,7 +60,7 @@ def fit_mixture(
 
     Parameters
     ----------
-    x : array_like, shape (n_data,), or Cells
+    x : array_like, shape (n_data,), Cells or CellBlocks
         Values. For several columns jointly: an array of shape (n_data, n_dims), a pandas.DataFrame, an
         astropy.table.Table or `JointCells`, with nan where a value is missing; the result is a `JointFit`.
     err : array_like, shape (n_data,) or (2, n_data), float or None
@@ -241,15 +240,19 @@ def _of_options(
     sigma_floor: float | None,
     membership: Any,
     **constraints: Any,
-) -> tuple[Cells, bool, Constraints]:
+) -> tuple[Cells | CellBlocks, bool, Constraints]:
     """The data of one column, whether a factor of their errors is fitted, and the constraints."""
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
     if membership is not None:
         memberships, labels = as_memberships(membership, len(data[0]))
     error_model, error_dof, detection = models
-    cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
-    cells = with_floor(cells, sigma_floor)
+    cells: Cells | CellBlocks
+    if isinstance(data[0], CellBlocks):
+        cells = data[0].floored(sigma_floor)
+    else:
+        cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
+        cells = with_floor(cells, sigma_floor)
     rules = as_constraints(**constraints, labels=cells.labels)
     return *_with_error_scale(cells, error_scale), rules
 
@@ -260,16 +263,24 @@ def _with_power_law(problem: Problem, most: int) -> list[Problem]:
         return [problem]
     others = tuple(name for name in problem.mixed if name != "power_law")
     plain = replace(problem, family=others[0] if others else "gaussian", mixed=others)
-    positive = problem.cells.x[(problem.cells.x > 0.0) & (problem.cells.weights > 0.0)]
-    if positive.size < 2 or not positive.min() < positive.max():
+    lowest, highest = _positive_range(problem.cells)
+    if not lowest < highest:
         raise ValueError(
             "a power law of values that are not positive: expected values > 0, or a known one with a range"
         )
-    law = as_constraints(known=[{"family": "power_law", "low": positive.min(), "high": positive.max()}])
+    law = as_constraints(known=[{"family": "power_law", "low": lowest, "high": highest}])
     slots = (*problem.constraints.slots, *law.slots)
     beside = replace(plain, constraints=replace(problem.constraints, slots=slots))
     room = most - (problem.background is not None) - len(slots)
     return ([plain] if others else []) + ([beside] if room >= 0 else [])
+
+
+def _positive_range(cells: Cells | CellBlocks) -> tuple[float, float]:
+    """The lowest and the highest positive value; the first is not below the second where there are none."""
+    if isinstance(cells, CellBlocks):
+        return cells.survey.lowest_positive, cells.survey.high
+    positive = cells.x[(cells.x > 0.0) & (cells.weights > 0.0)]
+    return float(positive.min(initial=math.inf)), float(positive.max(initial=-math.inf))
 
 
 def _prior_rows(prior: Mapping[str, float] | None) -> float:
@@ -281,10 +292,10 @@ def _prior_rows(prior: Mapping[str, float] | None) -> float:
     return float(prior["min_rows"])
 
 
-def _with_error_scale(cells: Cells, error_scale: float | str) -> tuple[Cells, bool]:
+def _with_error_scale(cells: Cells | CellBlocks, error_scale: float | str) -> tuple[Cells | CellBlocks, bool]:
     """The cells with their errors multiplied by the factor, and whether it is to be fitted."""
     if error_scale == "fit":
-        if not np.any(cells.err[cells.weights > 0.0] > 0.0):
+        if not cells.has_errors:
             raise ValueError("error_scale 'fit' without errors: expected at least one error > 0")
         return cells, True
     if isinstance(error_scale, str) or not 0.0 < error_scale < math.inf:
@@ -601,13 +612,13 @@ def select(fits: list[FitResult], engine_fits: Fits | None, criterion: str, max_
     return with_doubts(Selection(tuple(fits), criterion, *bounds), engine_fits, max_components)
 
 
-def _range_of(background: str | tuple[float, float] | None, cells: Cells) -> tuple[float, float] | None:
+def _range_of(background: str | tuple[float, float] | None, cells: Cells | CellBlocks) -> tuple[float, float] | None:
     """The range of a background, which is that of the values if it is given as 'uniform'."""
     if not isinstance(background, str):
         return background
     if background != "uniform":
         raise ValueError(f"background {background!r}: expected 'uniform' or two bounds")
-    return float(cells.x.min()), float(cells.x.max())
+    return cells.extremes
 
 
 def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mixpipe.base.arrays import Array
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import NO_CONSTRAINTS, Constraints
 from mixpipe.model.mixture import Mixture
@@ -42,10 +43,10 @@ class Demands:
     constrained: bool = False
 
     @classmethod
-    def of(cls, cells: Cells, mixture: Mixture) -> Demands:
+    def of(cls, cells: Cells | CellBlocks, mixture: Mixture) -> Demands:
         """The demands of a mixture that describes these cells."""
         families = tuple(dict.fromkeys(mixture.families))
-        return cls(families, cells.are_values, cells.noise is None, mixture.is_constrained)
+        return cls(families, cells.are_values, not cells.has_noise, mixture.is_constrained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class Problem:
 
     Parameters
     ----------
-    cells : Cells
+    cells : Cells or CellBlocks
         The data.
     family : str
         Family of the components.
@@ -72,7 +73,7 @@ class Problem:
         Number of threads; all cores by default. No result depends on it.
     """
 
-    cells: Cells
+    cells: Cells | CellBlocks
     family: str = "gaussian"
     background: tuple[float, float] | None = None
     constraints: Constraints = NO_CONSTRAINTS
@@ -88,7 +89,7 @@ class Problem:
         known = [slot.family for slot in self.constraints.slots if slot.family is not None]
         families = tuple(dict.fromkeys([*(self.mixed or (self.family,)), *known, *background]))
         special = self.constraints != NO_CONSTRAINTS or len(self.mixed) > 1 or self.fits_scale or self.prior_rows > 0.0
-        return Demands(families, self.cells.are_values, self.cells.noise is None, special)
+        return Demands(families, self.cells.are_values, not self.cells.has_noise, special)
 
 
 @dataclass(frozen=True)
@@ -204,12 +205,9 @@ class Engine(Protocol):
     ----------
     algorithms : tuple of str
         Names of the algorithms for climbing, the default first.
-    reads_blocks : bool
-        Whether the engine can read data in blocks, so that they need not fit into memory; see `fits_of_rows`.
     """
 
     algorithms: tuple[str, ...]
-    reads_blocks: bool
 
     def accepts(self, demands: Demands) -> bool:
         """Whether the engine can solve problems with these demands."""
@@ -254,11 +252,14 @@ class Engine(Protocol):
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
 
-    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+    def loglik(self, cells: Cells | CellBlocks, mixture: Mixture) -> float:
         """Log-likelihood of a mixture."""
 
     def held(self, cells: Cells, fit: FitResult) -> HeldMaxima:
         """Maxima with one parameter held, for profiles."""
+
+    def points_for(self, rows: CellBlocks, fit: FitResult) -> Cells | None:
+        """Points that stand for the rows near a fit; None if rows of this kind have none."""
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
         """The width that a sketch must resolve to represent the rows; None if these are too few to need a sketch."""

@@ -172,6 +172,21 @@ class Cells:
         return self.limits is None and self.window is None and self.edges is None and self.memberships is None
 
     @property
+    def has_errors(self) -> bool:
+        """Whether any row has an error."""
+        return bool(np.any(self.err[self.weights > 0.0] > 0.0))
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest value."""
+        return float(self.x.min()), float(self.x.max())
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the errors are not symmetric Gaussians."""
+        return self.noise is not None
+
+    @property
     def errors(self) -> Array | Noise:
         """The errors as the functions of mixtures and families take them: symmetric ones, or the noise."""
         return self.err if self.noise is None else self.noise

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mixpipe.base.arrays import Array
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import FitResult, Selection
 
@@ -133,7 +134,7 @@ def with_unit_of(values: Any, result: Result) -> Result:
     return result if unit is None else result.with_unit(unit)
 
 
-def finished(values: Any, cells: Cells, result: Result) -> Result:
+def finished(values: Any, cells: Cells | CellBlocks, result: Result) -> Result:
     """The fit in the unit of the fitted values, if any, with a warning about rows that carry no information."""
     result = with_unit_of(values, result)
     if cells.n_uninformative:

@@ -12,7 +12,7 @@ from mixpipe.base.arrays import Array
 _BLANK = ("", "nan", "none", "--", "-1")
 
 
-def as_memberships(given: Any, n_rows: int) -> tuple[Array, tuple[str, ...]]:
+def as_memberships(given: Any, n_rows: int, labels: tuple[str, ...] | None = None) -> tuple[Array, tuple[str, ...]]:
     """Prior memberships from labels or probabilities.
 
     Parameters
@@ -23,6 +23,8 @@ def as_memberships(given: Any, n_rows: int) -> tuple[Array, tuple[str, ...]]:
         is known. The rest of a probability belongs to all other components.
     n_rows : int
         Number of rows.
+    labels : tuple of str or None
+        The labels of all rows, if these are only some of them; empty if all numbers are probabilities.
 
     Returns
     -------
@@ -51,11 +53,40 @@ def as_memberships(given: Any, n_rows: int) -> tuple[Array, tuple[str, ...]]:
     numbers = _numbers(table)
     if numbers is not None and mask is not None:
         numbers[mask] = np.nan
-    if numbers is not None and (table.ndim == 2 or np.any(numbers[np.isfinite(numbers)] % 1.0)):
+    probable = _are_probabilities(numbers) if labels is None else not labels
+    if numbers is not None and (table.ndim == 2 or probable):
         return _from_probabilities(numbers.reshape(n_rows, -1))
     if table.ndim == 2:
         raise ValueError("membership with several columns must be probabilities, found text")
-    return _from_labels(table, mask)
+    return _from_labels(_texts(table, mask), labels)
+
+
+def labels_among(given: Any) -> set[str] | None:
+    """The labels among some rows of a column; None if it holds probabilities.
+
+    >>> sorted(labels_among(["WD", "", "NS"])), labels_among([0.0, 0.5])
+    (['NS', 'WD'], None)
+    """
+    mask = np.ma.getmaskarray(given) if hasattr(given, "mask") else None
+    table = np.asarray(np.ma.getdata(given))
+    numbers = _numbers(table)
+    if numbers is not None and _are_probabilities(numbers if mask is None else numbers[~mask]):
+        return None
+    return set(_texts(table, mask).tolist()) - {""}
+
+
+def ordered_labels(labels: set[str]) -> tuple[str, ...]:
+    """Labels in the order of their components: numbers by their size, then others by the alphabet.
+
+    >>> ordered_labels({"b", "10", "9"})
+    ('9', '10', 'b')
+    """
+    return tuple(sorted(labels, key=_in_order))
+
+
+def _are_probabilities(numbers: Array | None) -> bool:
+    """Whether numbers are probabilities rather than labels: some are no whole numbers."""
+    return numbers is not None and bool(np.any(numbers[np.isfinite(numbers)] % 1.0))
 
 
 def _numbers(table: np.ndarray) -> Array | None:
@@ -90,17 +121,21 @@ def _from_probabilities(priors: Array) -> tuple[Array, tuple[str, ...]]:
     return memberships, tuple(str(j + 1) for j in range(priors.shape[1]))
 
 
-def _from_labels(table: np.ndarray, mask: np.ndarray | None) -> tuple[Array, tuple[str, ...]]:
+def _texts(table: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Each row's label; empty where nothing is known."""
     texts = np.array([_text(value) for value in table])
     if mask is not None:
         texts[mask] = ""
-    known = texts[texts != ""]
-    if not known.size:
+    return texts
+
+
+def _from_labels(texts: np.ndarray, all_labels: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
+    labels = all_labels or ordered_labels(set(texts.tolist()) - {""})
+    if not labels:
         raise ValueError("membership has no label at all; expected text or whole numbers for some of the rows")
-    labels = sorted(set(known.tolist()), key=_in_order)
     memberships = np.column_stack([*(texts == label for label in labels), np.zeros(len(texts))]).astype(np.float64)
     memberships[texts == ""] = 1.0
-    return memberships, tuple(labels)
+    return memberships, labels
 
 
 def _in_order(text: str) -> tuple[bool, int, str]:

@@ -29,6 +29,9 @@ FULL_SEARCH_ROWS = 3_000
 GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS = 3_000, 400
 GENERAL_ROWS, QUADRATURE_ROWS = 4_000, 1_000
 
+# Up to this number of distinct rows, the sample of rows of any kind contains all of them.
+SAMPLED_ROWS = 32_768
+
 # Up to this number of rows catalogs are simulated for p-values; beyond it, their asymptotic limit is used.
 SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE = 4_000, 1_000
 # If a component rests on fewer rows than the first number, in catalogs of up to the second, intervals are computed from
@@ -39,7 +42,7 @@ MOST_SIMULATED_ROWS = 10_000_000
 # Up to this number of rows the likelihood is also maximised from the moment and histogram estimates, as a check of the
 # search.
 CHECKED_ROWS = 20_000
-# Up to this number of rows a table is held in memory; beyond it, its rows are read in blocks if the engine can do so.
+# Up to this number of rows a table is held in memory; beyond it, its rows are read in blocks.
 MEMORY_ROWS = 1_000_000
 
 # Threads are used from the size at which they save more time than handing over the work takes; no result depends on

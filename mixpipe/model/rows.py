@@ -10,7 +10,6 @@ import math
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain
@@ -19,7 +18,8 @@ from typing import TypeVar
 import numpy as np
 
 from mixpipe.base.arrays import Array
-from mixpipe.base.threads import available_threads
+from mixpipe.base.threads import available_threads, over_all
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.kernels import sketching
 from mixpipe.model.resolution import find_resolution
@@ -89,6 +89,16 @@ class Rows:
             weights = np.ones(1)
         return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads(), cells.weight_kind)
 
+    @classmethod
+    def of_cells(cls, cells: CellBlocks) -> Rows:
+        """The rows of cells that are read in blocks, which are plain values."""
+
+        def blocks() -> Iterator[Block]:
+            for each in cells.pieces(_PIECE_ROWS):
+                yield each.x, each.err, each.weights
+
+        return cls(blocks, cells.n_threads, cells.weight_kind)
+
     def squared(self) -> Rows:
         """The same rows with the squares of their weights."""
 
@@ -108,18 +118,7 @@ class Rows:
 
     def each(self, task: Callable[[Block], T], pieces: Iterable[Block] | None = None) -> Iterator[T]:
         """Apply a task to each piece, on all threads, with only a few pieces in memory at a time."""
-        pieces = self.pieces() if pieces is None else pieces
-        if self.n_threads == 1:
-            yield from map(task, pieces)
-            return
-        waiting: deque[Future[T]] = deque()
-        with ThreadPoolExecutor(self.n_threads) as pool:
-            for piece in pieces:
-                waiting.append(pool.submit(task, piece))
-                if len(waiting) > 2 * self.n_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        return over_all(task, self.pieces() if pieces is None else pieces, self.n_threads)
 
     def survey(self, grid_for: Callable[[Survey], Grid]) -> tuple[Survey, Sketch]:
         """Count the rows, of which there must be at least one, take a sample, and sketch them on the grid for this

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 
 _KEYS = ("weights", "means", "sigmas", "families", "shapes")
 
 
-def as_start(start: Any, cells: Cells, n_components: int | None = None) -> Mixture:
+def as_start(start: Any, cells: Cells | CellBlocks, n_components: int | None = None) -> Mixture:
     """The mixture from which to climb.
 
     Parameters
@@ -21,7 +22,7 @@ def as_start(start: Any, cells: Cells, n_components: int | None = None) -> Mixtu
     start : Mixture, mapping or array_like
         A mixture; a mapping with its ``weights``, ``means`` and ``sigmas``, and perhaps ``families`` and ``shapes``;
         or, for each row, a label from 0 to n_components - 1 or the probability of each component.
-    cells : Cells
+    cells : Cells or CellBlocks
         The data.
     n_components : int or None
         Number of components; None if it is that of the start.
@@ -42,7 +43,7 @@ def as_start(start: Any, cells: Cells, n_components: int | None = None) -> Mixtu
     if isinstance(start, Mapping):
         return start_from(start)
     shares = np.asarray(start)
-    if shares.ndim not in (1, 2) or len(shares) != len(cells):
+    if isinstance(cells, CellBlocks) or shares.ndim not in (1, 2) or len(shares) != len(cells):
         raise ValueError(
             f"start of shape {shares.shape}: expected a Mixture, a mapping with means and sigmas, or a label or the "
             f"probabilities of the components for each of {len(cells)} rows"

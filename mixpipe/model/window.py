@@ -29,10 +29,9 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 # Steps into which the range of a table is divided for components that are not Gaussian, and the nodes of the
 # Gauss-Legendre rule in each of them; pieces much shorter than a step have fewer nodes.
 _STEPS, _NODES, _FEW_NODES = 24, 8, 3
-# If more rows than this differ in their error, the probability is interpolated between as many errors.
-_ERRORS = 64
-# Errors are evenly spaced in arsinh(err / e0), where e0 is this fraction of the largest.
-_SMALL_ERROR = 1e-3
+# The probability is interpolated between errors with this step in arsinh(err / e0), where e0 is this fraction of the
+# range of the table.
+_ERROR_STEP, _SMALL_ERROR = 0.05, 1e-3
 # A Gaussian is nearly exponential across a piece that is narrower than _SHORT and on which its logarithm changes by
 # less than _FLAT: the mean of the piece is then known from a series, where the closed form has lost its digits.
 _SHORT, _FLAT = 1e-3, 1e-2
@@ -295,20 +294,27 @@ class Window:
             return _log_sum([_log_linear(family, piece, err, own) for piece in self.pieces])
         if self.by_row:
             return self._log_seen_by_steps(family, err, own)
-        distinct, inverse = np.unique(err, return_inverse=True)
-        if distinct.size > _ERRORS:
-            return self._between(family, err, own)
-        return self._log_seen_by_steps(family, distinct, own)[inverse]
+        return self._between(family, err, own)
 
     def _between(self, family: Family, err: Array, own: tuple[float, float, float]) -> Array:
-        """The probability interpolated between some errors, of which it is a smooth function."""
-        from scipy.interpolate import CubicSpline
+        """The probability interpolated between some errors, of which it is a smooth and even function.
 
-        unit = _SMALL_ERROR * float(err.max())
-        at = np.arcsinh(err / unit)
-        nodes = np.linspace(at.min(), at.max(), _ERRORS)
-        table = np.maximum(self._log_seen_by_steps(family, unit * np.sinh(nodes), own), -1e100)
-        return np.asarray(CubicSpline(nodes, table)(at))
+        The errors are the same for all rows, whichever are computed together.
+        """
+        unit = _SMALL_ERROR * float(np.ptp(self.points))
+        at = np.arcsinh(err / unit) / _ERROR_STEP
+        whole = np.floor(at).astype(np.intp)
+        # Polynomials of the fifth degree through the three nodes on either side.
+        around = np.arange(-2, 4)
+        nodes, inverse = np.unique(whole[:, None] + around, return_inverse=True)
+        errors = np.abs(unit * np.sinh(_ERROR_STEP * nodes))
+        table = np.maximum(self._log_seen_by_steps(family, errors, own), -1e100)[inverse.reshape(-1, around.size)]
+        away = (at - whole)[:, None] - around
+        out = np.zeros(err.shape)
+        for k in range(around.size):
+            others = np.arange(around.size) != k
+            out += table[:, k] * np.prod(away[:, others], axis=1) / np.prod(around[k] - around[others])
+        return out
 
     def _log_seen_by_steps(self, family: Family, err: Array, own: tuple[float, float, float]) -> Array:
         """The probability by quadrature over the points of the pieces, all of whose terms are positive.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from mixpipe.fitting.contract import Demands, Fits, SketchUse
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.methods import ESTIMATORS, choose_by
 from mixpipe.model.bimodality import Bimodality
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
@@ -31,6 +33,10 @@ from mixpipe.model.rows import concatenated
 
 # A gain of less than this (nats) is the same maximum.
 _BETTER = 1e-3
+_NO_POINTS = (
+    "no bootstrap and no profiles: {:,} rows of this kind are not held in memory and have no sketch that stands for "
+    "them; `where` can select fewer rows"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +228,7 @@ def estimate_stream(
     n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Outcome:
-    """The same for a column whose rows are not held in memory: Gaussian components, values without limits or bounds.
+    """The same for a column whose rows are not held in memory.
 
     The other estimators, bootstrap and profiles work on the points of the sketch, the quality on all rows, which are
     read once more.
@@ -237,8 +243,20 @@ def estimate_stream(
     Raises
     ------
     CatalogError
-        For limits, and a `sigma_floor` of zero where an error is zero.
+        For a `sigma_floor` of zero where an error is zero, and data that the families asked for cannot have.
     """
+    if demands(column) != (Demands(),) or stream.has_limits:
+        return _estimate_any(
+            stream,
+            column,
+            criterion,
+            effort,
+            place,
+            start,
+            n_components=n_components,
+            n_threads=n_threads,
+            progress=progress,
+        )
     began = time.perf_counter()
     rows = stream.rows(n_threads)
     selection, found = choose_from_rows(
@@ -294,7 +312,64 @@ def estimate_stream(
     return outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
 
 
-def check_estimable(cells: Cells, column: ColumnSettings, place: str, n_components: int | None = None) -> None:
+def _estimate_any(
+    stream: ColumnStream,
+    column: ColumnSettings,
+    criterion: str,
+    effort: Effort,
+    place: str,
+    start: Start | None,
+    *,
+    n_components: int | None,
+    n_threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> Outcome:
+    """As `estimate_stream`, for rows and components of any kind."""
+    began = time.perf_counter()
+    rows = stream.cells(n_threads, exact=effort.exact)
+    check_estimable(rows, column, place, n_components)
+    selection = _select("em", rows, column, criterion, n_components, n_threads, progress)
+    gain = None
+    if start is not None and start.mixture is not None and start.serves(column, stream.account.unit):
+
+        def climb(own: FitResult, mixture: Mixture) -> FitResult:
+            # A fit that was left on the points of a sketch is far from being chosen.
+            if not own.exact:
+                return own
+            return fit_mixture(rows, n_components=mixture.n_components, start=mixture, n_threads=n_threads)
+
+        begun = start.release, start.mixture
+        selection, gain = _started(selection, *begun, climb, column.max_components)
+    seconds = time.perf_counter() - began
+    best = selection.best
+    sample = rows.survey.sample
+    names = [name for name in column.estimators if name != "em"] if _serve_all(rows, column) else []
+    others = [_estimate(name, sample, best.n_components, rows) for name in names]
+    rows = rows.with_scaled_errors(best.error_scale)
+    sample = rows.survey.sample
+    quality = assess_rows(best, rows, sample, effort)
+    points = engine_for(Demands.of(rows, best.mixture)).points_for(rows, best)
+    assessment = assess_fit(
+        sample if points is None else points,
+        best,
+        effort if points is not None else replace(effort, bootstrap=0, profile=False),
+        n_threads,
+        quality=quality,
+        sample=sample,
+        with_limits=points is not None,
+    )
+    selection = replace(selection, fits=tuple(assessment.fit if fit is best else fit for fit in selection.fits))
+    estimates = (Estimate(assessment.fit, seconds), *others)
+    bimodal = bimodality_of(selection, sample, sample=sample, seed=effort.seed, n_threads=n_threads)
+    outcome = Outcome(selection, assessment, estimates, None, gain, bimodality=bimodal)
+    if points is None and (effort.bootstrap or effort.profile is True):
+        outcome = outcome.with_warnings([_NO_POINTS.format(rows.survey.n_rows)])
+    return outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
+
+
+def check_estimable(
+    cells: Cells | CellBlocks, column: ColumnSettings, place: str, n_components: int | None = None
+) -> None:
     """Refuse cells that the families or estimators asked for cannot have; see `estimate_column`."""
     first = _first(column)
     if first != "em" and not _serve_all(cells, column):
@@ -334,12 +409,21 @@ def demands(column: ColumnSettings) -> tuple[Demands, ...]:
     )
 
 
-def can_stream(column: ColumnSettings) -> bool:
-    """Whether the rows of a column need not fit into memory, as far as the settings tell."""
-    return len(column.families) == 1 and column.start is None and engine_for(demands(column)[0]).reads_blocks
+def why_in_memory(column: ColumnSettings) -> str:
+    """What in the settings of a column needs all rows in memory, in words; empty if nothing does."""
+    if column.bins is not None:
+        return "bins"
+    if column.kind == "samples":
+        return "samples of posteriors"
+    asked = demands(column)
+    if column.start is not None and Demands() in asked:
+        return "a start"
+    if "em" not in column.estimators and asked != (Demands(),):
+        return f"estimator {column.estimators[0]}"
+    return ""
 
 
-def _serve_all(cells: Cells, column: ColumnSettings) -> bool:
+def _serve_all(cells: Cells | CellBlocks, column: ColumnSettings) -> bool:
     """Whether the estimators beside maximum likelihood serve, too."""
     return cells.are_values and [replace(each, gaussian_errors=True) for each in demands(column)] == [Demands()]
 
@@ -349,14 +433,19 @@ def _first(column: ColumnSettings) -> str:
     return "em" if "em" in column.estimators else column.estimators[0]
 
 
-def _estimate(name: str, cells: Cells, n_components: int) -> Estimate:
+def _estimate(name: str, cells: Cells, n_components: int, rows: CellBlocks | None = None) -> Estimate:
+    """The estimate by one of the other estimators; from a sample of the rows if all are not in memory."""
     start = time.perf_counter()
     fit = ESTIMATORS[name](cells, n_components)
     if isinstance(cells.noise, TwoSided):
         fit = fit.with_warning(f"estimator {name} takes the mean of the lower and the upper errors")
     if cells.noise is not None:
         # The estimators know symmetric Gaussian errors only; their likelihoods are to be compared.
-        fit = replace(fit, loglik=engine_for(Demands.of(cells, fit.mixture)).loglik(cells, fit.mixture))
+        engine = engine_for(Demands.of(cells, fit.mixture))
+        fit = replace(fit, loglik=engine.loglik(cells if rows is None else rows, fit.mixture))
+    if rows is not None and rows.survey.n_rows > len(cells):
+        fit = replace(fit, n_data=rows.n_data)
+        fit = fit.with_warning(f"estimator {name} takes a sample of {len(cells):,} rows")
     return Estimate(fit, time.perf_counter() - start)
 
 
@@ -414,14 +503,14 @@ def _climbed(
 
 def _select(
     estimator: str,
-    cells: Cells,
+    cells: Cells | CellBlocks,
     column: ColumnSettings,
     criterion: str,
     n_components: int | None,
     n_threads: int | None,
     progress: Callable[[int], None] | None,
 ) -> Selection:
-    if estimator != "em":
+    if estimator != "em" and isinstance(cells, Cells):
         if n_components is not None:
             return Selection((ESTIMATORS[estimator](cells, n_components),), criterion)
         return choose_by(estimator, cells, column.max_components, criterion)
@@ -454,17 +543,23 @@ def _select(
     )
 
 
-def _check_positive(cells: Cells, column: ColumnSettings, place: str) -> None:
-    highest = cells.x if cells.edges is None else cells.edges[:, 1]
-    impossible = (highest <= 0.0) & (cells.err == 0.0) & (cells.weights > 0.0)
-    if cells.limits is not None:
-        impossible &= cells.limits <= 0
-    bad = np.flatnonzero(impossible)
-    for name in column.families:
-        if FAMILIES[name].positive and bad.size:
-            raise CatalogError(
-                f"family {name} with {bad.size} values that are not positive and have no error, the first is "
-                f"{cells.x[bad[0]]:g}",
-                place,
-                "positive values, or errors",
-            )
+def _check_positive(cells: Cells | CellBlocks, column: ColumnSettings, place: str) -> None:
+    name = next((name for name in column.families if FAMILIES[name].positive), None)
+    if name is None or (isinstance(cells, CellBlocks) and not cells.survey.n_impossible):
+        return
+    n_bad, first = 0, math.nan
+    for part in [cells] if isinstance(cells, Cells) else cells.pieces():
+        highest = part.x if part.edges is None else part.edges[:, 1]
+        impossible = (highest <= 0.0) & (part.err == 0.0) & (part.weights > 0.0)
+        if part.limits is not None:
+            impossible &= part.limits <= 0
+        bad = np.flatnonzero(impossible)
+        if bad.size and not n_bad:
+            first = part.x[bad[0]]
+        n_bad += bad.size
+    if n_bad:
+        raise CatalogError(
+            f"family {name} with {n_bad} values that are not positive and have no error, the first is {first:g}",
+            place,
+            "positive values, or errors",
+        )

@@ -24,7 +24,7 @@ from mixpipe.model.noise import Noise
 from mixpipe.model.regimes import MEMORY_ROWS
 from mixpipe.model.results import Array
 from mixpipe.model.window import Window
-from mixpipe.pipeline.estimate import Outcome, Start, can_stream, estimate_column, estimate_stream, limited
+from mixpipe.pipeline.estimate import Outcome, Start, estimate_column, estimate_stream, limited, why_in_memory
 from mixpipe.pipeline.failure import write_failed_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan, open_fit_plan, recorded
 from mixpipe.results import tables
@@ -179,32 +179,51 @@ class FittedColumn:
     def drawn(self) -> DrawnRows:
         """Rows for a figure, as many as fit into memory."""
         every = -(-self.account.n_used // MEMORY_ROWS) or 1
-        parts, n_before, window = [], 0, None
-        # Rows with such errors are in one table, which is held in memory.
-        noise = None
+        parts, n_before = [], 0
+        noises: list[Noise] = []
+        windows: list[tuple[Window, int]] = []
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
             edges = np.empty((len(data), 0)) if data.edges is None else data.edges
             parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
             # Posteriors have no observed values: what is drawn are their means and widths.
-            drawable = data.noise is not None and data.posteriors is None
-            noise = data.noise[some] if drawable and data.noise is not None else None
+            if data.noise is not None and data.posteriors is None:
+                noises.append(data.noise[some])
+            if data.window is not None and parts[-1][0].size:
+                windows.append((data.window[some], parts[-1][0].size))
             n_before += len(data)
-            # Rows of a window are in one block.
-            window = None if data.window is None else data.window[some]
         x, err, weights, limits, edges = map(np.concatenate, zip(*parts, strict=True))
         scale = self.account.n_used / x.size if x.size else 1.0
         if self.account.found_kind == "importance":
             scale = self.outcome.fit.n_data / weights.sum()
         weighted = self.account.weighted or every > 1
+        noise = noises[0].joined(noises[1:]) if noises else None
         return DrawnRows(
-            x, err if noise is None else noise, weights * scale, limits, weighted, edges if edges.size else None, window
+            x,
+            err if noise is None else noise,
+            weights * scale,
+            limits,
+            weighted,
+            edges if edges.size else None,
+            _joined_window(windows),
         )
 
     @property
     def window(self) -> Window | None:
-        """The window of the rows, which are in one block if there is one."""
-        return None if self.account.truncated is None else next(iter(self.blocks()))[1].window
+        """The window of the rows, or of those of the first block if they have bounds of their own."""
+        if self.account.truncated is None:
+            return None
+        return next(data.window for _, data, _ in self.blocks() if len(data))
+
+
+def _joined_window(windows: Sequence[tuple[Window, int]]) -> Window | None:
+    """The window of the rows of some blocks, each given with their number."""
+    if not windows:
+        return None
+    first, n_rows = windows[0]
+    for window, n_more in windows[1:]:
+        first, n_rows = first.joined(window, (n_rows, n_more)), n_rows + n_more
+    return first
 
 
 def fit_tables(
@@ -242,8 +261,8 @@ def fit_tables(
     CatalogError
         If no row can be used.
     """
-    # Fits of other families, with limits or bounds, need all rows at once.
-    table = gathered(read(), MEMORY_ROWS if can_stream(plan.column) else None)
+    needed = why_in_memory(plan.column)
+    table = gathered(read(), None if needed else MEMORY_ROWS)
     if table is not None:
         data = prepare_column(table, plan.column, where=plan.where, catalog=plan.catalog, release=plan.release)
         if tell is not None:
@@ -267,6 +286,8 @@ def fit_tables(
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
         doubts += file_doubts(data.files)
+        if needed and len(table) > MEMORY_ROWS:
+            doubts.append(f"all {len(table):,} rows were held in memory: {needed} cannot be read in blocks")
         used = data.with_scaled_errors(outcome.fit.error_scale)
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
@@ -282,7 +303,13 @@ def fit_tables(
         progress=progress,
     )
     doubts = [*describe_doubts(stream.account.doubts, stream.account.n_used), *file_doubts(stream.files)]
-    return FittedColumn(outcome.with_warnings(doubts), stream.account, stream.blocks, start)
+    scale = outcome.fit.error_scale
+
+    def blocks() -> Iterator[tuple[Table, ColumnData, int]]:
+        for block, data, n_before in stream.blocks():
+            yield block, data.with_scaled_errors(scale), n_before
+
+    return FittedColumn(outcome.with_warnings(doubts), stream.account, blocks, start)
 
 
 def _repeated_keys(table: Table, data: ColumnData, key: str | None) -> Iterator[str]:
@@ -446,15 +473,4 @@ def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, 
     for table, data, n_before in fitted.blocks():
         labels = data.rows + n_before if plan.key is None else np.ma.asarray(table[plan.key])[data.rows]
         if len(data):
-            cells = Cells(
-                data.x,
-                data.err,
-                data.weights,
-                limits=data.limits,
-                window=data.window,
-                edges=data.edges,
-                noise=data.noise,
-                memberships=data.memberships,
-                labels=data.labels,
-            )
-            yield labels, cells
+            yield labels, data.some_cells()

@@ -92,7 +92,6 @@ class ToyEngine:
     """Gaussian components whose sigma is 1, in equal parts, at quantiles of the values: a whole engine."""
 
     algorithms = ("newton",)
-    reads_blocks = False
 
     def accepts(self, demands):
         return demands == Demands(("gaussian",), values_only=True)

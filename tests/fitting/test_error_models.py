@@ -16,7 +16,8 @@ from mixpipe.assess.quality import pit
 from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.config.settings import ColumnSettings
-from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point, loglik_of
+from mixpipe.fitting.general.fit import loglik_of
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.points import sampled
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture

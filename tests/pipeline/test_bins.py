@@ -24,7 +24,7 @@ from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
-from mixpipe.pipeline.estimate import can_stream, estimate_column
+from mixpipe.pipeline.estimate import estimate_column, why_in_memory
 from mixpipe.pipeline.figures import draw_figures
 from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan, recorded, to_text
 from mixpipe.report.figures import draw_mixture, draw_quality
@@ -123,7 +123,7 @@ class TestColumn:
 
     def test_needed_columns(self):
         assert required_columns([column(error="e")]) == ("lo", "hi", "n", "e")
-        assert not can_stream(column())
+        assert why_in_memory(column()) == "bins"
 
 
 class TestConfiguration:

@@ -183,3 +183,24 @@ def count_transforms(
                 offsets[upper] += np.int64(slope * a[i]) + np.int64(share * unit)
             else:
                 counts[bins[i]] += share
+
+
+@njit(nogil=True, cache=True)
+def count_intervals(shares, ends, per_unit, narrowest, unit, counts, slopes, offsets):
+    """Add the shares of rows whose transforms are known; see `count_transforms`.
+
+    `ends` has the probabilities below and above the lower end of each row's interval, and below and above its upper
+    end; they are the same for a value.
+    """
+    n_bins = counts.size
+    for i in range(shares.size):
+        below_a, above_a, below_b, above_b = ends[0, i], ends[1, i], ends[2, i], ends[3, i]
+        lower, upper = _bin_of(below_a, above_a, per_unit, n_bins), _bin_of(below_b, above_b, per_unit, n_bins)
+        if below_b - below_a > narrowest:
+            slope = shares[i] * unit / (below_b - below_a)
+            slopes[lower] += np.int64(slope)
+            slopes[upper] -= np.int64(slope)
+            offsets[lower] -= np.int64(slope * below_a)
+            offsets[upper] += np.int64(slope * below_a) + np.int64(shares[i] * unit)
+        else:
+            counts[upper] += shares[i]

@@ -13,7 +13,10 @@ from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.gaussian.refit import GaussianRefit
 from mixpipe.fitting.gaussian.results import result_of
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
-from mixpipe.fitting.general.likelihood import loglik_of
+from mixpipe.fitting.general.fit import loglik_of
+from mixpipe.fitting.general.likelihood import Point
+from mixpipe.fitting.general.points import sketch_for
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import SEARCH_ROWS
@@ -62,7 +65,6 @@ class GaussianEngine:
     """See `mixpipe.fitting.contract.Engine`."""
 
     algorithms = ("newton", *EM_STEPS)
-    reads_blocks = True
 
     def accepts(self, demands: Demands) -> bool:
         """Whether all components are Gaussian and all data are plain values."""
@@ -79,6 +81,16 @@ class GaussianEngine:
     ) -> GaussianFits:
         """The best fit found for each number of components."""
         cells = problem.cells
+        if isinstance(cells, CellBlocks):
+            return self.fits_of_rows(
+                Rows.of_cells(cells),
+                max_components,
+                last=last,
+                sigma_floor=cells.sigma_floor,
+                criterion=criterion,
+                exact=cells.exact,
+                progress=progress,
+            )
         # Where all values are equal, the rounding of a sketch is wider than they are.
         if len(cells) <= SEARCH_ROWS or cells.x.min() == cells.x.max():
             found = best_fits(
@@ -119,8 +131,11 @@ class GaussianEngine:
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start, by Newton steps or by plain EM."""
-        likelihood = Likelihood(problem.cells, problem.n_threads)
-        resolution = problem.cells.resolution
+        cells = problem.cells
+        if isinstance(cells, CellBlocks):
+            raise TypeError("expected rows in memory; `StreamFits.climb` climbs on others")
+        likelihood = Likelihood(cells, problem.n_threads)
+        resolution = cells.resolution
         floor = (resolution.floor / likelihood.scale) ** 2
         if algorithm == "newton":
             ascent = ascend(likelihood, likelihood.scaled(start), floor)
@@ -128,13 +143,17 @@ class GaussianEngine:
             ascent = iterate(likelihood, likelihood.scaled(start), floor, algorithm)
         return result_of(likelihood, ascent, floor, resolution)
 
-    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+    def loglik(self, cells: Cells | CellBlocks, mixture: Mixture) -> float:
         """Log-likelihood of a mixture, equal to the last bit to that of the other engine, to compare families."""
         return loglik_of(mixture, cells)
 
     def held(self, cells: Cells, fit: FitResult) -> GaussianMaxima:
         """Maxima with one parameter held."""
         return GaussianMaxima(cells, fit)
+
+    def points_for(self, rows: CellBlocks, fit: FitResult) -> Cells | None:
+        """Points that stand for the rows near a fit; None if rows of this kind have none."""
+        return sketch_for(rows, Point.of(fit.mixture))
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
         """The width that a sketch must resolve to represent the rows."""

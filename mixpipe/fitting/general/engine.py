@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
-from mixpipe.fitting.general.fit import climb, fit_family
+from mixpipe.fitting.general.fit import climb, fit_family, loglik_of
 from mixpipe.fitting.general.held import GeneralMaxima
-from mixpipe.fitting.general.likelihood import Point, loglik_of
-from mixpipe.fitting.general.points import are_few, base_for
+from mixpipe.fitting.general.likelihood import Point
+from mixpipe.fitting.general.points import are_few, base_for, sketch_for
 from mixpipe.fitting.general.refit import GeneralRefit
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult
@@ -30,7 +31,6 @@ class GeneralEngine:
     """See `mixpipe.fitting.contract.Engine`."""
 
     algorithms: tuple[str, ...] = ("newton",)
-    reads_blocks = False
 
     def accepts(self, demands: Demands) -> bool:
         """True: this engine accepts every problem."""
@@ -50,6 +50,8 @@ class GeneralEngine:
             problem.cells,
             problem.family,
             max_components,
+            last=last,
+            criterion=criterion,
             background=problem.background,
             constraints=problem.constraints,
             mixed=problem.mixed,
@@ -58,7 +60,7 @@ class GeneralEngine:
             n_threads=problem.n_threads or available_threads(),
             progress=progress,
         )
-        return _GeneralFits(fits[-last:])
+        return _GeneralFits(fits)
 
     def fits_of_rows(
         self,
@@ -71,15 +73,15 @@ class GeneralEngine:
         exact: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> StreamFits:
-        """Not supported: this engine needs the rows in memory."""
-        raise ValueError("components of other families, limits, bounds and bins need the rows in memory")
+        """Not supported: `fits` takes `CellBlocks`, which need not fit into memory either."""
+        raise ValueError("rows of any kind that need not fit into memory: expected `CellBlocks` as the cells of `fits`")
 
     def climb(self, problem: Problem, start: Mixture, algorithm: str) -> FitResult:
         """The maximum reached from a start."""
         n_threads = problem.n_threads or available_threads()
         return climb(problem.cells, start, problem.constraints, problem.fits_scale, problem.prior_rows, n_threads)
 
-    def loglik(self, cells: Cells, mixture: Mixture) -> float:
+    def loglik(self, cells: Cells | CellBlocks, mixture: Mixture) -> float:
         """Log-likelihood of a mixture.
 
         Examples
@@ -93,6 +95,10 @@ class GeneralEngine:
     def held(self, cells: Cells, fit: FitResult) -> GeneralMaxima:
         """Maxima with one parameter held."""
         return GeneralMaxima(cells, fit.mixture)
+
+    def points_for(self, rows: CellBlocks, fit: FitResult) -> Cells | None:
+        """Points that stand for the rows near a fit; None if rows of this kind have none."""
+        return sketch_for(rows, Point.of(fit.mixture))
 
     def resolved_width(self, cells: Cells, fit: FitResult) -> float | None:
         """The width that a sketch must resolve to represent the rows."""

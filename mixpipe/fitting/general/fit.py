@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import reduce
-from operator import add
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,38 +13,38 @@ from numpy.typing import NDArray
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
-from mixpipe.fitting.general.points import sampled
+from mixpipe.fitting.general.points import are_few_for_search, for_all, search_points
+from mixpipe.fitting.general.row_likelihood import RowsLikelihood
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
+from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import ALL, NO_CONSTRAINTS, Constraints, Slot
 from mixpipe.model.covariance import parameter_covariance
-from mixpipe.model.families import FAMILIES, RANGED
+from mixpipe.model.families import FAMILIES, RANGED, Family
 from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.mixture import Mixture
-from mixpipe.model.regimes import GENERAL_SEARCH_ROWS, QUADRATURE_SEARCH_ROWS
+from mixpipe.model.regimes import FINISHED_ROWS
 from mixpipe.model.results import FitResult, Uncertainties
 
 # Families that users can request. Others have a range, which is given separately.
 NAMES = tuple(name for name in FAMILIES if name not in RANGED)
-# Width that the sketch resolves, as a fraction of the range of the central 80 % of the values, and width of its boxes
-# in total widths.
-_SKETCH = (1 / 64, 0.5)
-_SKETCH_QUADRATURE = (1 / 8, 2.0)
-# For values over decades: the width that the sketch resolves as a fraction of a value, and the share of the values that
-# may be smaller than the lowest octave.
-_SKETCH_OCTAVE = (1 / 16, 1.0)
-_FEW = 0.001
+# Fits of many rows are finished on them if their criterion is within this of the best.
+_CLOSE = 30.0
+# A sketch with more points than this fraction of the rows, all of which are in the sample, is not searched: they are.
+_FEWER = 0.7
 # Ratio of the smallest to the largest curvature below which the likelihood counts as flat, and relative uncertainty of
 # the factor of all errors from which on it counts as undetermined.
 _FLAT, _DETERMINED = 1e-10, 0.5
 
 
 def fit_family(
-    cells: Cells,
+    cells: Cells | CellBlocks,
     family: str,
     max_components: int,
     *,
+    last: int = 0,
+    criterion: str = "bic",
     background: tuple[float, float] | None = None,
     constraints: Constraints = NO_CONSTRAINTS,
     mixed: tuple[str, ...] = (),
@@ -58,12 +57,16 @@ def fit_family(
 
     Parameters
     ----------
-    cells : Cells
+    cells : Cells or CellBlocks
         The data, which may include limits and a window.
     family : str
         One of `NAMES`.
     max_components : int
         Largest number of components, including the background.
+    last : int
+        Number of fits that are wanted, those with most components; 0 for all, to choose among them.
+    criterion : str
+        Criterion that will choose among the fits.
     background : tuple of (float, float) or None
         Range of a uniform background; the smallest fit then has the background and one other component.
     constraints : Constraints
@@ -104,36 +107,115 @@ def fit_family(
         raise ValueError("a background counts as a component: expected at least 2 components")
     constraints = completed(constraints, max_components, background)
     used = [FAMILIES[name] for name in (*(mixed or (family,)), *(slot.family or family for slot in constraints.slots))]
-    smooth = any(each.has_edge for each in used)
-    rows = GeneralLikelihood(cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)
-    slow = any(by_quadrature(each, cells.errors) for each in used)
-    points = rows
-    most = QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS
-    if len(cells) > most and (cells.noise is not None or cells.memberships is not None):
-        points = GeneralLikelihood(
-            sampled(cells, most), smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
-        )
-    elif len(cells) > most:
-        base, fineness = _SKETCH_QUADRATURE if slow else _SKETCH
-        low, high = np.quantile(cells.x, (0.1, 0.9))
-        base *= float(high - low) or float(np.ptp(cells.x)) or 1.0
-        positive = any(each.positive or each.name == "power_law" for each in used)
-        sketch = _by_octaves(cells) if positive else cells.sketched(base, fineness, within=True)
-        if len(sketch) < 0.7 * len(cells):
-            points = GeneralLikelihood(
-                sketch, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
-            )
+    if isinstance(cells, CellBlocks) and cells.survey.n_impossible and any(each.positive for each in used):
+        name = next(each.name for each in used if each.positive)
+        raise ValueError(f"family {name}: expected positive values where there is no error")
+    *fewer, rows = likelihoods(cells, used, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)
     rough = any(each.by_quadrature and each.slopes is None for each in used)
+    points = fewer[0] if fewer else rows
     search = GeneralSearch(
         points, family, background, constraints=constraints, mixed=mixed, rough=rough, progress=progress
     )
     ascents = search.run(max_components)
-    if points is not rows or slow:
-        ascents = [ascend_general(rows, ascent.point) for ascent in ascents]
-        ascents = [replace(ascent, occam=rows.occam(ascent.point)) for ascent in ascents]
+    for sample in fewer[1:]:
+        ascents = [_ascended(sample, ascent) for ascent in ascents]
+    if fewer:
+        # Without a sketch, the points do not say which of the fits are close.
+        wanted = _Wanted(last, criterion, len(fewer) == 1, not isinstance(cells, CellBlocks) or cells.exact)
+        found = _finished(fewer[-1], rows, ascents, wanted)
+    elif any(by_quadrature(each, rows.errors) for each in used):
+        found = [(rows, _ascended(rows, ascent)) for ascent in ascents]
+    else:
+        found = [(rows, ascent) for ascent in ascents]
     if len(mixed) < 2:
-        ascents = never_falling(rows, ascents, constraints.of_others)
-    return [_result(rows, ascent) for ascent in ascents]
+        found = never_falling(found, constraints.of_others)
+    return [_result(likelihood, ascent, exact=likelihood is rows) for likelihood, ascent in found[-last:]]
+
+
+def likelihoods(
+    cells: Cells | CellBlocks,
+    families: Collection[Family],
+    *,
+    fits_scale: bool = False,
+    prior_rows: float = 0.0,
+    n_threads: int = 1,
+) -> list[GeneralLikelihood]:
+    """The likelihood of all rows, and before it, where they are many, those of points that stand for them.
+
+    The first has the fewest points. If there is no sketch, that of a larger sample is between them.
+    """
+    options: dict[str, Any] = {
+        "smooth": any(each.has_edge for each in families),
+        "fits_scale": fits_scale,
+        "prior_rows": prior_rows,
+    }
+    if isinstance(cells, Cells) and (cells.edges is not None or are_few_for_search(cells, families)):
+        return [GeneralLikelihood(cells, **options, n_threads=n_threads)]
+    rows = cells if isinstance(cells, CellBlocks) else CellBlocks.of(cells, n_threads)
+    sample = rows.survey.sample
+    points, is_sketch = search_points(rows, families)
+    chosen = [points]
+    if is_sketch and len(points) > _FEWER * len(sample) >= _FEWER * rows.survey.n_rows:
+        chosen = [sample]
+    elif not is_sketch and len(points) < len(sample):
+        chosen.append(for_all(rows.survey))
+    fewer = [GeneralLikelihood(each, **options, n_threads=n_threads) for each in chosen]
+    return [*fewer, RowsLikelihood(rows, fewer[-1], **options)]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which fits are to be finished on all rows.
+
+    Parameters
+    ----------
+    last : int
+        Number of fits that are wanted, those with most components; 0 to choose among all.
+    criterion : str
+        Criterion that will choose.
+    judged : bool
+        Whether the points say which fits are close.
+    exact : bool
+        Whether to finish fits where the points are a sketch.
+    """
+
+    last: int
+    criterion: str
+    judged: bool
+    exact: bool
+
+
+def _finished(
+    points: GeneralLikelihood, rows: GeneralLikelihood, ascents: list[GeneralAscent], wanted: _Wanted
+) -> list[tuple[GeneralLikelihood, GeneralAscent]]:
+    """The fits that may be chosen after a climb on all rows, and the others as they are on the points."""
+    found = [(points, ascent) for ascent in ascents]
+    if wanted.judged and not wanted.exact:
+        return found
+    while True:
+        values = [_criterion(*each, wanted.criterion) for each in found]
+        near = [not wanted.judged or len(rows) <= FINISHED_ROWS or value < min(values) + _CLOSE for value in values]
+        if wanted.last:
+            near = [k >= len(found) - wanted.last for k in range(len(found))]
+        todo = [k for k, (own, _) in enumerate(found) if near[k] and own is points]
+        if not todo:
+            return found
+        for k in todo:
+            found[k] = (rows, _ascended(rows, ascents[k]))
+
+
+def _criterion(likelihood: GeneralLikelihood, ascent: GeneralAscent, criterion: str) -> float:
+    """What fits are compared by; see `Selection.judged`."""
+    n_params = ascent.point.n_params + likelihood.fits_scale
+    price = 2.0 * n_params if criterion == "aic" else n_params * math.log(max(likelihood.n_data, 1.0))
+    entropy = likelihood.entropy(ascent.point) if criterion == "icl" else 0.0
+    return price - 2.0 * ascent.score + 2.0 * entropy
+
+
+def _ascended(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> GeneralAscent:
+    """The maximum near that of other points."""
+    ascent = ascend_general(likelihood, ascent.point)
+    return replace(ascent, occam=likelihood.occam(ascent.point))
 
 
 def completed(
@@ -167,27 +249,8 @@ def completed(
     return constraints
 
 
-def _by_octaves(cells: Cells) -> Cells:
-    """The sketch of positive values, whose boxes are as wide as a fraction of the values.
-
-    Values far below the others, or negative ones, belong to the lowest octave that has many rows.
-    """
-    cells = cells[cells.weights > 0.0]
-    positive = cells.x[cells.x > 0.0]
-    if positive.size == 0:
-        return cells
-    lowest, highest = np.log2(np.quantile(positive, (_FEW, 1.0)))
-    octaves = np.floor(np.clip(np.log2(np.maximum(cells.x, 2.0**lowest)), lowest, highest))
-    # Rows of the lowest octave need not be closer together than those of any other.
-    parts = [
-        cells[octaves == octave].sketched(_SKETCH_OCTAVE[0] * 2.0**octave, _SKETCH_OCTAVE[1], within=True)
-        for octave in np.unique(octaves)
-    ]
-    return reduce(add, parts)
-
-
 def climb(
-    cells: Cells,
+    cells: Cells | CellBlocks,
     start: Mixture,
     constraints: Constraints = NO_CONSTRAINTS,
     fits_scale: bool = False,
@@ -198,7 +261,7 @@ def climb(
 
     Parameters
     ----------
-    cells : Cells
+    cells : Cells or CellBlocks
         The data, which may include limits and a window.
     start : Mixture
         Mixture of components of any family; uniform ones keep their range.
@@ -217,10 +280,8 @@ def climb(
     FitResult
     """
     families = [*start.families, *(slot.family for slot in constraints.slots if slot.family is not None)]
-    smooth = any(FAMILIES[name].has_edge for name in families)
-    likelihood = GeneralLikelihood(
-        cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
-    )
+    used = [FAMILIES[name] for name in families]
+    likelihood = likelihoods(cells, used, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)[-1]
     points = [Point.of(start)]
     if constraints.slots or constraints.equal_sigmas:
         family = next((name for name in start.families if name != "uniform"), "gaussian")
@@ -230,7 +291,15 @@ def climb(
     return _result(likelihood, max(ascents, key=lambda ascent: ascent.loglik))
 
 
-def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
+def loglik_of(mixture: Mixture, cells: Cells | CellBlocks) -> float:
+    """Log-likelihood of any mixture on any cells."""
+    if isinstance(cells, Cells):
+        return GeneralLikelihood(cells).loglik(Point.of(mixture))
+    families = [FAMILIES[name] for name in mixture.families]
+    return likelihoods(cells, families, n_threads=cells.n_threads)[-1].loglik(Point.of(mixture))
+
+
+def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool = True) -> FitResult:
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
@@ -245,7 +314,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         warnings.append(effect)
     if none.any():
         point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
-        loglik = float(likelihood.counts @ likelihood.log_rows(point))
+        loglik = likelihood.loglik(point)
     runaway = _runaway(likelihood, point)
     if runaway.any():
         names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
@@ -274,6 +343,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
         sigma_floor=likelihood.resolution.floor,
+        exact=exact,
         boundary=boundary[order],
         uncertainties=uncertainties,
         covariance=parameter_covariance(covariance, order, mixture, uncertainties),
@@ -283,9 +353,9 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> FitResult:
         effective_rows=likelihood.effective_rows(point)[0][order],
         occam=math.inf if runaway.any() else likelihood.occam(point, choosing=True),
     )
-    extent = float(np.ptp(likelihood.x))
     # In a truncated sample, weights are shares of the population, not of the rows.
-    return with_remarks(fit, extent, has_errors=bool(likelihood.err.any()), counted=likelihood.window is None)
+    counted = likelihood.window is None
+    return with_remarks(fit, likelihood.extent, has_errors=bool(likelihood.err.any()), counted=counted)
 
 
 def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
@@ -322,7 +392,7 @@ def _without_prior(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tupl
     """The log-likelihood of a fit with a prior, and what the prior has changed, in words."""
     plain = likelihood.without_prior()
     point = ascent.point
-    loglik = float(likelihood.counts @ plain.log_rows(point))
+    loglik = plain.loglik(point)
     there = ascend_general(plain, point)
     unc = _uncertainties(likelihood, ascent, np.arange(point.n_components))[0]
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -19,11 +19,11 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
 from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability, of_window
@@ -37,6 +37,9 @@ from mixpipe.model.noise import Noise, raised
 from mixpipe.model.results import Array
 
 T = TypeVar("T")
+
+# Terms of sums over the rows, shape (n_terms, n_rows), of some rows of a likelihood.
+Terms: TypeAlias = "Callable[[GeneralLikelihood, slice], Array]"
 
 # Step of the differences, in the units of `GeneralLikelihood.units`. The relative truncation error of a gradient is
 # about 1e-8, and the rounding error of a curvature about 1e-7.
@@ -231,19 +234,35 @@ class GeneralLikelihood:
         prior_rows: float = 0.0,
         n_threads: int = 1,
     ) -> None:
-        self.fits_scale, self.prior_rows = fits_scale, prior_rows
-        used = cells.weights > 0
-        self.x, self.err, self.counts = cells.x[used], cells.err[used], cells.weights[used]
+        self.smooth, self.fits_scale, self.prior_rows = smooth, fits_scale, prior_rows
         self.n_threads = n_threads
-        self.blocks = [slice(start, start + _BLOCK) for start in range(0, self.x.size, _BLOCK)]
-        if smooth:
-            self.err = np.where(self.err > 0, self.err, cells.resolution.floor)
+        self.weight_kind = cells.weight_kind
+        self.resolution = cells.resolution
+        self._hold(cells)
+        self.n_data = float(self.counts.sum())
+        # The lowest and the highest value, and the ends of the window.
+        self.extremes = float(self.x.min()), float(self.x.max())
+        self.ends = (-math.inf, math.inf) if self.window is None else self.window.ends
+        known = self.widths[self.widths > 0]
+        self.typical_err = float(np.median(known)) if known.size else 0.0
+        # A width below this counts as zero, since the component appears as wide as the errors.
+        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * (self.extent or 1.0)
+        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
+        self.n_passes = 0
+
+    def _hold(self, cells: Cells) -> None:
+        """Take the rows of some cells."""
+        used = cells.weights > 0
+        self._last_shares: tuple[Point, Array] | None = None
+        self.x, self.err, self.counts = cells.x[used], cells.err[used], cells.weights[used]
+        self.blocks = _blocks(self.x.size)
+        if self.smooth:
+            self.err = np.where(self.err > 0, self.err, self.resolution.floor)
         # What the functions of families take: the errors, or noise that is not a symmetric Gaussian.
         self.errors: Array | Noise = self.err if cells.noise is None else cells.noise[used]
-        if smooth:
-            self.errors = raised(self.errors, cells.resolution.floor)
+        if self.smooth:
+            self.errors = raised(self.errors, self.resolution.floor)
         self.squares = cells.squared_weights[used]
-        self.weight_kind = cells.weight_kind
         self.limits = np.zeros(self.x.size, dtype=np.int8) if cells.limits is None else cells.limits[used]
         self.window = None if cells.window is None else cells.window[used]
         self.log_detected = None
@@ -251,18 +270,25 @@ class GeneralLikelihood:
             self.log_detected = np.log(self.window.probability(self.x))
         self.log_memberships = None if cells.memberships is None else _log_memberships(cells.memberships[used])
         self.edges = None if cells.edges is None else cells.edges[used]
-        self.n_data = float(self.counts.sum())
-        self.resolution = cells.resolution
         # The precision to which each row is known: its error, combined with the width of its bin.
         self.widths = self.err
         if self.edges is not None:
             self.widths = np.hypot(self.err, np.diff(self.edges, axis=1).ravel() / math.sqrt(12.0))
-        known = self.widths[self.widths > 0]
-        self.typical_err = float(np.median(known)) if known.size else 0.0
-        # A width below this counts as zero, since the component appears as wide as the errors.
-        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * float(np.ptp(self.x) or 1.0)
-        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
-        self.n_passes = 0
+
+    def __len__(self) -> int:
+        return self.x.size
+
+    def part(self, cells: Cells) -> GeneralLikelihood:
+        """The likelihood of some of the rows; what is measured of all rows stays as it is."""
+        other = copy.copy(self)
+        other._last_shares = None
+        other._hold(cells)
+        return other
+
+    @property
+    def extent(self) -> float:
+        """Distance from the lowest to the highest value."""
+        return self.extremes[1] - self.extremes[0]
 
     @property
     def none(self) -> float:
@@ -277,13 +303,14 @@ class GeneralLikelihood:
         """
         if self.window is None:
             return -math.inf, math.inf
-        low, high = self.window.ends
-        reach = _REACH * (high - low if math.isfinite(high - low) else float(np.ptp(self.x)) or 1.0)
-        return max(low, float(self.x.min())) - reach, min(high, float(self.x.max())) + reach
+        low, high = self.ends
+        reach = _REACH * (high - low if math.isfinite(high - low) else self.extent or 1.0)
+        return max(low, self.extremes[0]) - reach, min(high, self.extremes[1]) + reach
 
     def reweighted(self, counts: Array) -> GeneralLikelihood:
         """The likelihood of the same rows with other weights; quantities measured from the rows are unchanged."""
         other = copy.copy(self)
+        other._last_shares = None
         used = counts > 0
         other.x, other.err, other.limits = self.x[used], self.err[used], self.limits[used]
         other.edges = None if self.edges is None else self.edges[used]
@@ -295,7 +322,7 @@ class GeneralLikelihood:
             other.log_memberships = self.log_memberships[used]
         other.counts = counts[used]
         other.squares = other.counts if self.weight_kind == "counts" else other.counts**2
-        other.blocks = [slice(start, start + _BLOCK) for start in range(0, other.x.size, _BLOCK)]
+        other.blocks = _blocks(other.x.size)
         other.n_data = float(counts.sum())
         other.n_passes = 0
         return other
@@ -305,6 +332,7 @@ class GeneralLikelihood:
         if factor == 1.0 and not self.fits_scale:
             return self
         other = copy.copy(self)
+        other._last_shares = None
         other.fits_scale = False
         other.err = factor * self.err
         other.errors = self.errors.scaled(factor) if isinstance(self.errors, Noise) else other.err
@@ -316,6 +344,7 @@ class GeneralLikelihood:
     def without_prior(self) -> GeneralLikelihood:
         """The likelihood of the same rows without a prior."""
         other = copy.copy(self)
+        other._last_shares = None
         other.prior_rows = 0.0
         return other
 
@@ -328,8 +357,7 @@ class GeneralLikelihood:
         that the errors do not resolve is left to the data.
         """
         m = self.prior_rows
-        mean = float(self.counts @ self.x) / self.n_data
-        spread = float(self.counts @ (self.x - mean) ** 2) / self.n_data / point.n_components**2
+        spread = self._mean_square(0.0) / point.n_components**2
         own = np.where(point.fixed, 0.0, m)
         squares = point.sigmas**2
         total = np.maximum(squares + self.typical_err**2, np.finfo(np.float64).tiny)
@@ -338,9 +366,15 @@ class GeneralLikelihood:
         curvature = own * (0.5 - spread / total) / total**2 * 4.0 * squares**2 + 2.0 * squares * slope
         return value, m * (1.0 - point.n_components * point.weights), slope * squares, curvature
 
+    def _mean_square(self, more: Array | float) -> float:
+        """Variance of the values, plus the mean of another square."""
+        share = self.counts / self.counts.sum()
+        return float(share @ ((self.x - float(share @ self.x)) ** 2 + more))
+
     def unselected(self) -> GeneralLikelihood:
         """The likelihood of the same rows as if all values were seen."""
         other = copy.copy(self)
+        other._last_shares = None
         other.window = other.log_detected = None
         return other
 
@@ -373,20 +407,43 @@ class GeneralLikelihood:
             return self.scaled(point.error_scale).log_rows(replace(point, error_scale=1.0))
         return np.concatenate(self._over_blocks(lambda rows: self._log_block(point, rows)))
 
+    def loglik(self, point: Point) -> float:
+        """The log-likelihood, without that of a prior."""
+        if point.error_scale != 1.0:
+            return self.scaled(point.error_scale).loglik(replace(point, error_scale=1.0))
+        self.n_passes += 1
+        return float(self._summed(lambda part, rows: part.counts[rows] * part._log_block(point, rows)[None])[0])
+
+    def _summed(self, terms: Terms) -> Array:
+        """Sums over the rows of some terms of each, shape (n_terms,)."""
+        return np.asarray(np.sum(self._over_blocks(lambda rows: terms(self, rows).sum(axis=1)), axis=0))
+
     def _log_block(self, point: Point, rows: slice) -> Array:
         total = self._mixed(point, rows, inside=False)[0]
         return total if self.window is None else total - self._mixed(point, rows, inside=True)[0]
 
     def entropy(self, point: Point) -> float:
         """Entropy of the responsibilities, -sum q ln q."""
+        return float(self._of_shares(point)[0])
+
+    def _of_shares(self, point: Point) -> Array:
+        """Sums of -q ln q over rows and components, and of a, a^2 and q over the rows; see `effective_rows`."""
+        if self._last_shares is not None and self._last_shares[0] is point:
+            return self._last_shares[1]
         if point.error_scale != 1.0:
-            return self.scaled(point.error_scale).entropy(replace(point, error_scale=1.0))
+            found = self.scaled(point.error_scale)._of_shares(replace(point, error_scale=1.0))
+        else:
+            self.n_passes += 1
+            found = self._summed(partial(self._shares, point))
+        self._last_shares = point, found
+        return found
 
-        def block(rows: slice) -> float:
-            q = self._mixed(point, rows, inside=False)[1]
-            return float(-self.counts[rows] @ np.sum(q * np.log(np.maximum(q, 1e-300)), axis=0))
-
-        return sum(self._over_blocks(block))
+    def _shares(self, point: Point, part: GeneralLikelihood, rows: slice) -> Array:
+        q = part._mixed(point, rows, inside=False)[1]
+        a = q / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + part.widths[rows] ** 2)
+        counts = part.counts[rows]
+        entropy = -counts * _sum_over_components(q * np.log(np.maximum(q, 1e-300)))
+        return np.concatenate([entropy[None], a * counts, a**2 * part.squares[rows], q * counts])
 
     def _mixed(self, point: Point, rows: slice, *, inside: bool) -> tuple[Array, Array]:
         """Log of the sum over the components, and the share of each component, shape (n_components, n_rows)."""
@@ -394,7 +451,7 @@ class GeneralLikelihood:
         logs = np.log(point.weights)[:, None] + np.stack(parts)
         if not inside and (self.log_memberships is not None or self.log_detected is not None):
             logs += np.stack([self.evidence(point, j, rows) for j in range(point.n_components)])
-        total = logsumexp(logs, axis=0)
+        total = _log_sum(logs)
         return total, np.exp(logs - total)
 
     def evidence(self, point: Point, index: int, rows: slice) -> Array | float:
@@ -413,21 +470,14 @@ class GeneralLikelihood:
 
     def effective_rows(self, point: Point) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
-        if point.error_scale != 1.0:
-            return self.scaled(point.error_scale).effective_rows(replace(point, error_scale=1.0))
-        inverse = 1.0 / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + self.widths**2)
-        shares = [self._mixed(point, rows, inside=False)[1] for rows in self.blocks]
-        a = np.concatenate(shares, axis=1) * inverse
-        first, second = a @ self.counts, a**2 @ self.squares
-        held = (a / inverse) @ self.counts
+        first, second, held = self._of_shares(point)[1:].reshape(3, -1)
         total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
         return count_effective(first, second), total_var
 
     def occam(self, point: Point, *, choosing: bool = False) -> float:
         """Penalty, in nats, on components on few rows and, if `choosing`, on those hardly wider than the grain."""
         rows, total_var = self.effective_rows(point)
-        mean = float(self.counts @ self.x) / self.n_data
-        spread = float(self.counts @ ((self.x - mean) ** 2 + self.widths**2)) / self.n_data
+        spread = self._mean_square(self.widths**2)
         # A component with a given mean or sigma is there whether or not rows are.
         given = [constraint.is_given("means") or constraint.is_given("sigmas") for constraint in point.constraints]
         movable = ~(np.array(point.fixed) | given)
@@ -587,10 +637,7 @@ class GeneralLikelihood:
         units = self.units(point)
         if rough:
             return self._rough(point, units)
-        loglik, gradient, hessian = self._sums(point, units, inside=False)
-        if self.window is not None:
-            inside = self._sums(point, units, inside=True)
-            loglik, gradient, hessian = loglik - inside[0], gradient - inside[1], hessian - inside[2]
+        loglik, gradient, hessian = self._derivatives(point, units)
         logs = places(units)
         if self.prior_rows:
             loglik += self._add_prior(point, units, gradient, hessian)
@@ -631,14 +678,19 @@ class GeneralLikelihood:
         hessian = np.block([[here.hessian, mixed[:, None]], [mixed[None, :], np.array([[second]])]])
         return Expansion(here.loglik, np.append(here.gradient, first), hessian)
 
+    def _derivatives(self, point: Point, units: list[Array]) -> tuple[float, Array, Array]:
+        """Log-likelihood, gradient and Hessian, with the weights taken as independent."""
+        loglik, gradient, hessian = self._sums(point, units, inside=False)
+        if self.window is None:
+            return loglik, gradient, hessian
+        inside = self._sums(point, units, inside=True)
+        return loglik - inside[0], gradient - inside[1], hessian - inside[2]
+
     def _sums(self, point: Point, units: list[Array], *, inside: bool) -> tuple[float, Array, Array]:
         def block(rows: slice) -> tuple[float, Array, Array]:
-            parts = [self._differentiated(point, j, units[j], rows, inside=inside) for j in range(point.n_components)]
+            total, q, parts = self._expanded(point, units, rows, inside=inside)
             counts = self.counts[rows]
-            own = [0.0 if inside else self.evidence(point, j, rows) for j in range(len(parts))]
-            logs = np.stack([math.log(point.weights[j]) + part.value + own[j] for j, part in enumerate(parts)])
-            total = logsumexp(logs, axis=0)
-            q = counts * np.exp(logs - total)
+            q *= counts
             scores = np.concatenate([q[j] * part.first for j, part in enumerate(parts)])
             hessian = -(scores / counts) @ scores.T
             start = 0
@@ -650,6 +702,16 @@ class GeneralLikelihood:
 
         logliks, gradients, hessians = zip(*self._over_blocks(block), strict=True)
         return math.fsum(logliks), np.sum(gradients, axis=0), np.sum(hessians, axis=0)
+
+    def _expanded(
+        self, point: Point, units: list[Array], rows: slice, *, inside: bool
+    ) -> tuple[Array, Array, list[_Component]]:
+        """Log of the sum over the components, the share of each, and their derivatives."""
+        parts = [self._differentiated(point, j, units[j], rows, inside=inside) for j in range(point.n_components)]
+        own = [0.0 if inside else self.evidence(point, j, rows) for j in range(len(parts))]
+        logs = np.stack([math.log(point.weights[j]) + part.value + own[j] for j, part in enumerate(parts)])
+        total = _log_sum(logs)
+        return total, np.exp(logs - total), parts
 
     def _rough(self, point: Point, units: list[Array]) -> Expansion:
         logs = places(units)
@@ -701,10 +763,28 @@ class GeneralLikelihood:
                 side = self.component(self.moved(point, j, change), j, rows, inside=inside)
                 slope[a] = (side - value) / _STEP
             slopes.append(slope)
-        total = logsumexp(np.stack(values), axis=0)
+        total = _log_sum(np.stack(values))
         return total, np.concatenate(
             [np.exp(value - total) * slope for value, slope in zip(values, slopes, strict=True)]
         )
+
+
+def _blocks(n_rows: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, n_rows, _BLOCK)]
+
+
+def _sum_over_components(parts: Array) -> Array:
+    """The sum over the first axis, one after the other: it does not depend on the place of a row among others."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _log_sum(logs: Array) -> Array:
+    """Log of the sum of the exponentials over the first axis."""
+    top = logs.max(axis=0)
+    return np.asarray(top + np.log(_sum_over_components(np.exp(logs - top))))
 
 
 def _with_given_weights(gradient: Array, hessian: Array, logs: NDArray[np.intp], point: Point) -> tuple[Array, Array]:
@@ -729,9 +809,3 @@ def _log_memberships(memberships: Array) -> Array:
 def places(units: list[Array]) -> NDArray[np.intp]:
     """Indices of the ln w among the variables."""
     return np.cumsum([0, *(unit.size for unit in units[:-1])])
-
-
-def loglik_of(mixture: Mixture, cells: Cells) -> float:
-    """Log-likelihood of any mixture on any cells."""
-    likelihood = GeneralLikelihood(cells)
-    return float(likelihood.counts @ likelihood.log_rows(Point.of(mixture)))

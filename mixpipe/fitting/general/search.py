@@ -515,13 +515,16 @@ class GeneralSearch:
 
 
 def never_falling(
-    likelihood: GeneralLikelihood, fits: list[GeneralAscent], of_others: Constraint = FREE
-) -> list[GeneralAscent]:
-    """The fits, each worse than the one before replaced by that with its heaviest component split in two."""
-    kept: list[GeneralAscent] = []
-    for ascent in fits:
-        if kept and ascent.score < kept[-1].score:
-            last = kept[-1]
+    fits: list[tuple[GeneralLikelihood, GeneralAscent]], of_others: Constraint = FREE
+) -> list[tuple[GeneralLikelihood, GeneralAscent]]:
+    """The fits, each worse than the one before replaced by that with its heaviest component split in two.
+
+    Only fits to the same points are compared.
+    """
+    kept: list[tuple[GeneralLikelihood, GeneralAscent]] = []
+    for likelihood, ascent in fits:
+        if kept and kept[-1][0] is likelihood and ascent.score < kept[-1][1].score:
+            last = kept[-1][1]
             movable = [
                 not fixed
                 and family.name not in RANGED
@@ -534,7 +537,7 @@ def never_falling(
             heaviest = int(np.argmax(np.where(movable, last.point.weights, -1.0)))
             if movable[heaviest]:
                 ascent = _halved(likelihood, last, heaviest, of_others)
-        kept.append(ascent)
+        kept.append((likelihood, ascent))
     return kept
 
 

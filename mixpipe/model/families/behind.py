@@ -207,8 +207,13 @@ def _integrals(
     rows, panels = np.nonzero(kept)
     nodes, weights = legendre(_NODES)
     sums = np.zeros((3, n_rows))
-    for first in range(0, rows.size, _PANELS):
-        row, panel = rows[first : first + _PANELS], panels[first : first + _PANELS]
+    # All panels of a row are summed together.
+    after = np.searchsorted(rows, every, side="right")
+    first = 0
+    while first < rows.size:
+        last = int(max(after[rows[first]], after[np.searchsorted(after, first + _PANELS, side="right") - 1]))
+        row, panel = rows[first:last], panels[first:last]
+        first = last
         start, width = low[row, panel], high[row, panel] - low[row, panel]
         z = start[:, None] + width[:, None] * nodes
         mass = width[:, None] * weights * np.exp(log_density(z, row) - top[row])

@@ -63,7 +63,7 @@ def logcdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     if short.any():
         nodes, weights = legendre(_NODES)
         steps = -score[short, None] + rate[short, None] * nodes
-        mean_slope = np.log(tail_integral(1, steps) @ weights)
+        mean_slope = np.log((tail_integral(1, steps) * weights).sum(axis=1))
         out[short] = -0.5 * score[short] ** 2 - LOG_SQRT_2PI + np.log(rate[short]) + mean_slope
     return out
 

@@ -14,6 +14,8 @@ from mixpipe.base.arrays import Array
 CUTOFF = 40.0
 # Values in one block of rows and nodes: half a megabyte, so that a block and its intermediate results stay in cache.
 _BLOCK = 1 << 16
+# There are so many numbers of nodes to a factor of two.
+_SIZES = 4
 
 # Log of the integrand at the nodes of a subset of rows: (rows, nodes) -> array of the shape of the nodes, (n_rows,
 # n_nodes).
@@ -86,13 +88,15 @@ def log_integral_and_moments(
 
 
 def _blocks(low: Array, high: Array, step: Array) -> Iterator[tuple[NDArray[np.intp], Array, Array]]:
-    """Blocks of rows with about equal numbers of nodes."""
-    n_nodes = np.ceil((high - low) / step).astype(np.intp) + 1
+    """Blocks of rows with equal numbers of nodes, one of a few that do not depend on the other rows."""
+    n_nodes = np.ceil((high - low) / step) + 1.0
+    n_nodes = np.ceil(2.0 ** (np.ceil(_SIZES * np.log2(n_nodes)) / _SIZES)).astype(np.intp)
     order = np.argsort(-n_nodes, kind="stable")
     first = 0
     while first < order.size:
         size = n_nodes[order[first]]
-        rows = order[first : first + max(1, _BLOCK // size)]
+        same = first + int(np.searchsorted(-n_nodes[order[first:]], -size, side="right"))
+        rows = order[first : min(first + max(1, _BLOCK // size), same)]
         spacing = (high[rows] - low[rows]) / (size - 1)
         yield rows, low[rows, None] + spacing[:, None] * np.arange(size), spacing
         first += rows.size

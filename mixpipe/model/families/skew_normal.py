@@ -47,7 +47,7 @@ def _log_thin_tail(h: Array, skew: Array) -> Array:
     away = width[:, None] * nodes
     values = erfcx(skew[:, None] * (h[:, None] + away) / math.sqrt(2.0))
     values *= np.exp(-0.5 * steep[:, None] * away * (2.0 * h[:, None] + away))
-    return -0.5 * steep * h * h - LOG_SQRT_2PI + np.log(width * (values @ weights))
+    return -0.5 * steep * h * h - LOG_SQRT_2PI + np.log(width * (values * weights).sum(axis=1))
 
 
 def _log_below(score: Array, skew: Array) -> Array:

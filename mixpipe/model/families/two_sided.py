@@ -149,7 +149,7 @@ def _log_lower_tail(x: Array, noise: TwoSided, mean: float, sigma: float) -> Arr
     rate = -slope
     at = x[:, None] - _TAIL_NODES / rate[:, None]
     fall = logpdf(at, noise[:, None], mean, sigma) - log_density[:, None] + _TAIL_NODES
-    return log_density - np.log(rate) + np.log(np.exp(fall) @ _TAIL_WEIGHTS)
+    return log_density - np.log(rate) + np.log((np.exp(fall) * _TAIL_WEIGHTS).sum(axis=1))
 
 
 def logsf(x: Array, noise: TwoSided, mean: float, sigma: float, shape: float | None = None) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixpipe.base.arrays import Array, frozen
+from mixpipe.base.arrays import Array, frozen, hash_rows
 from mixpipe.base.presentation import plural
 from mixpipe.model.cells import with_kind
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
@@ -379,21 +379,8 @@ def content_order(
 def content_hash(x: Array, cov: Array, weights: Array, projections: Array | None = None) -> NDArray[np.uint64]:
     """A hash of the contents of each row."""
     n_values = x.shape[1]
-    state = np.full(len(x), 0x9E3779B97F4A7C15, dtype=np.uint64)
     lower = zip(*np.tril_indices(n_values), strict=True)
     columns = [x[:, a] for a in range(n_values)] + [cov[:, a, b] for a, b in lower] + [weights]
     if projections is not None:
         columns += list(projections.reshape(len(x), -1).T)
-    for column in columns:
-        # Adding zero turns -0 into 0; all nan are one.
-        bits = np.where(np.isnan(column), np.nan, column + 0.0).view(np.uint64)
-        state = _stirred(state ^ bits)
-    return state
-
-
-def _stirred(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    return hash_rows(columns)
