@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
@@ -254,17 +254,29 @@ def _find_decimal_step(distinct: Array, ties: Array, noise: float) -> float:
     # A few values far from the others say nothing about the step.
     least, low, high, most = np.quantile(distinct, (0.001, 0.1, 0.9, 0.999))
     finest = max(noise, 1e-9 * float(high - low))
+    # Most steps are ruled out by the first values of each block, as many as may be off the grid, and as many again.
+    few = np.arange(min(2 * math.floor((1.0 - _MOST_OF_BLOCK) * sizes.max()) + 2, sizes.min()))
+    first = distinct[np.append(0, np.cumsum(sizes)[:-1])[:, None] + few]
     for power in range(math.floor(math.log10(most - least)), math.floor(math.log10(finest)), -1):
         step = 10.0**power
-        with np.errstate(over="ignore"):
-            multiples = distinct / step
-        nearest = np.rint(multiples)
-        # Of several distinct values near the same multiple, at most one is on the grid.
-        on_grid = np.append(True, np.diff(nearest) > 0.0) & (np.abs(multiples - nearest) <= _EVEN + noise / step)
-        shares = np.bincount(block, on_grid, minlength=n_blocks)
+        tolerance = _EVEN + noise / step
+        possible = few.size - _on_grid(first, step, tolerance).sum(axis=1) <= sizes - _MOST_OF_BLOCK * sizes
+        if held[possible].sum() < _SOME_ROWS * held.sum():
+            continue
+        shares = np.bincount(block, _on_grid(distinct, step, tolerance), minlength=n_blocks)
         if held[shares >= _MOST_OF_BLOCK * sizes].sum() >= _SOME_ROWS * held.sum():
             return step
     return 0.0
+
+
+def _on_grid(values: Array, step: float, tolerance: float) -> NDArray[np.bool_]:
+    """Which of distinct, sorted values are multiples of a step; of several near the same multiple, at most one is."""
+    with np.errstate(over="ignore"):
+        multiples = values / step
+    nearest = np.rint(multiples)
+    first = np.ones((*values.shape[:-1], 1), dtype=bool)
+    apart = np.append(first, np.diff(nearest) > 0.0, axis=-1)
+    return np.asarray(apart & (np.abs(multiples - nearest) <= tolerance))
 
 
 def _group(n_rows: float) -> int:
@@ -381,6 +393,9 @@ def _lattice(distinct: Array) -> float:
     gaps = np.diff(distinct)
     noise = _rounding(distinct)
     step = float(gaps[gaps > noise].min(initial=np.inf))
-    multiples = gaps / step
-    whole = np.all(np.abs(multiples - np.rint(multiples)) <= 1e-3 + noise / step)
-    return step if np.isfinite(step) and whole else 0.0
+    # Where there is none, the first gaps show it.
+    for part in (gaps[:1000], gaps):
+        multiples = part / step
+        if not np.all(np.abs(multiples - np.rint(multiples)) <= 1e-3 + noise / step):
+            return 0.0
+    return step if np.isfinite(step) else 0.0
