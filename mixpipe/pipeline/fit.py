@@ -287,7 +287,10 @@ def fit_tables(
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
         doubts += file_doubts(data.files)
         if needed and len(table) > MEMORY_ROWS:
-            doubts.append(f"all {len(table):,} rows were held in memory: {needed} cannot be read in blocks")
+            doubts.append(
+                f"all {len(table):,} rows were held in memory: {needed} cannot be read in blocks; `where` can select "
+                "fewer rows"
+            )
         used = data.with_scaled_errors(outcome.fit.error_scale)
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)

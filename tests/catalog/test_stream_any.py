@@ -10,7 +10,10 @@ from astropy.table import Table
 
 import mixpipe.pipeline.fit as fit_stage
 from mixpipe.assess.effort import Effort
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.reading import read_blocks
+from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.pipeline.fit import FittedColumn, fit_tables, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan
@@ -154,3 +157,88 @@ def test_neither_files_nor_order_nor_threads_matter(tmp_path, streamed, kind):
     fitted(written(tmp_path / "many", 7, order), tmp_path / "fit2", kind, threads=2, rows=777)
     for name in CSV:
         assert (tmp_path / "fit1" / name).read_bytes() == (tmp_path / "fit2" / name).read_bytes(), name
+
+
+def table_of(**columns) -> Table:
+    return Table(columns)
+
+
+class TestWhatNoBlockShows:
+    """Blocks of two rows are prepared as the whole table is."""
+
+    def together(self, table: Table, **keys) -> tuple:
+        settings = settings_of(**keys)
+        whole = prepare_column(table, settings)
+        stream = ColumnStream(lambda: (table[start : start + 2] for start in range(0, len(table), 2)), settings)
+        return whole, [data for _, data, _ in stream.blocks()], stream
+
+    @pytest.mark.parametrize("n", [7, 8])
+    def test_the_median_error_of_limits(self, n):
+        err = np.random.default_rng(4).lognormal(0.0, 3.0, n)
+        table = table_of(x=["<1", *map(str, range(2, n + 1))], e=[np.nan, *err[1:]])
+        whole, parts, stream = self.together(table, value="x", error="e")
+        assert parts[0].err[0] == whole.err[0] == np.median(err[1:])
+        assert stream.has_limits
+
+    def test_labels_of_members(self):
+        table = table_of(x=np.arange(6.0), label=["", "", "b", "", "", "a"])
+        whole, parts, _ = self.together(table, membership="label")
+        assert all(part.labels == whole.labels == ("a", "b") for part in parts)
+        np.testing.assert_array_equal(np.concatenate([part.memberships for part in parts]), whole.memberships)
+
+    def test_probabilities_that_are_whole_numbers_in_some_blocks(self):
+        table = table_of(x=np.arange(6.0), p=[0.0, 1.0, 0.3, np.nan, 1.0, np.nan])
+        whole, parts, _ = self.together(table, membership="p")
+        np.testing.assert_array_equal(np.concatenate([part.memberships for part in parts]), whole.memberships)
+
+    def test_sides_that_are_equal_in_some_blocks(self):
+        table = table_of(x=np.arange(4.0), up=[0.1, 0.2, 0.3, 0.4], lo=[0.1, 0.2, 0.3, 0.5])
+        whole, parts, _ = self.together(table, error=["up", "lo"])
+        np.testing.assert_array_equal(np.concatenate([part.sides for part in parts], axis=1), whole.sides)
+
+    def test_sides_that_are_equal_everywhere(self):
+        table = table_of(x=np.arange(4.0), up=[0.1, 0.2, 0.3, 0.4], lo=[0.1, 0.2, 0.3, 0.4])
+        whole, parts, _ = self.together(table, error=["up", "lo"])
+        assert whole.sides is None
+        assert all(part.sides is None for part in parts)
+
+    def test_no_label_at_all(self):
+        with pytest.raises(CatalogError, match=r"label: membership has no label at all, here, expected text or whole"):
+            stream = ColumnStream(
+                lambda: iter([table_of(x=np.arange(2.0), label=["", ""])]),
+                settings_of(membership="label"),
+                place="here",
+            )
+            list(stream.blocks())
+
+    def test_bounds_of_rows_differ_between_blocks(self):
+        table = table_of(x=np.arange(6.0), b=[-1.0, -2.0, -3.0, 0.0, -9.0, 1.0])
+        whole, _, stream = self.together(table, truncated=("b", None))
+        assert stream.account.truncated == whole.account.truncated == (-9.0, np.inf)
+
+
+class TestMessages:
+    def test_families_of_positive_values(self, tmp_path, streamed, monkeypatch):
+        monkeypatch.setitem(KINDS, "not positive", {"value": "x", "families": ["lognormal"]})
+        paths = written(tmp_path / "files", 2)
+        x = np.concatenate([Table.read(path)["x"] for path in paths])
+        first = f"{x[x <= 0.0][0]:g}"
+        with pytest.raises(CatalogError, match=f"{np.sum(x <= 0.0)} values that are not positive .* first is {first}"):
+            fitted(paths, tmp_path / "out", "not positive")
+
+    def test_no_bootstrap_without_a_sketch(self, tmp_path, streamed):
+        found = fitted(written(tmp_path / "files"), tmp_path / "out", "two sides", bootstrap=20)
+        assert any("no bootstrap and no profiles: 9,000 rows" in text for text in found.outcome.fit.warnings)
+        assert "bootstrap" not in {row["method"] for row in found.outcome.assessment.interval_rows}
+
+    def test_a_sketch_is_said(self, tmp_path, streamed):
+        found = fitted(written(tmp_path / "files"), tmp_path / "out", "truncated", exact=False)
+        assert not found.outcome.fit.exact
+        assert "parameters and log-likelihood are those of a sketch of the rows" in found.outcome.fit.warnings
+
+    def test_what_is_held_in_memory_is_said(self, tmp_path, streamed, monkeypatch):
+        start = {"means": [-1.0, 2.0], "sigmas": [0.5, 1.0]}
+        monkeypatch.setitem(KINDS, "start", {"error": "err", "start": start})
+        found = fitted(written(tmp_path / "files"), tmp_path / "out", "start")
+        text = "all 9,000 rows were held in memory: a start cannot be read in blocks"
+        assert any(text in warning for warning in found.outcome.fit.warnings)
