@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mixpipe.model.bimodality import Bimodality
+from mixpipe.model.estimate import Estimate
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
@@ -522,7 +523,9 @@ def test_curves_are_those_of_the_mixture():
     err = np.full(300, 0.5)
     x = mixture.sample(300, rng) + err * rng.normal(size=300)
     fit = FitResult(mixture, "em", -1.0, 0.0, 300, 5, converged=True)
-    found = fit_curves(fit, [("em", mixture, -1.0), ("moments", Mixture([1.0], [5.0], [5.0]), -2.0)], x, err)
+    found = fit_curves(
+        fit, [Estimate("em", mixture, -1.0), Estimate("moments", Mixture([1.0], [5.0], [5.0]), -2.0)], x, err
+    )
     assert found["counts"].sum() == np.sum((x >= found["edges"][0]) & (x <= found["edges"][-1]))
     # Bins add up to the rows in the picture, curves to one: by the trapezium rule on a fine grid, up to the tails.
     assert np.sum(found["density"] * np.diff(found["edges"])) == pytest.approx(found["counts"].sum() / 300)

@@ -30,13 +30,12 @@ from mixpipe.report.figures.style import (
     NOTE_COLOUR,
     WIDE,
     WIDTH,
-    axis_label,
     component_style,
     finish,
     new_figure,
     style,
-    wrap,
 )
+from mixpipe.report.typesetting import quantity_text, wrap
 
 # Up to this many columns are drawn in a figure of the common width; more take a page of 174 mm.
 _NARROW = 3
@@ -101,7 +100,7 @@ def draw_corner(
                 densities.draw(grid[b, a], scene.drawn, turned=True)
                 grid[b, a].set_facecolor(_DRAWN_GROUND)
                 _draw_components(grid[a, b], scene, b, a)
-        labels = [axis_label(name, unit) for name, unit in zip(scene.mixture.names, units, strict=True)]
+        labels = [quantity_text(name, unit) for name, unit in zip(scene.mixture.names, units, strict=True)]
         _frame(grid, scene, labels, panel)
         notes = f"{corner_heading(fit, scene, n_rows)} · {_above(scene)}"
         return finish(figure, label, notes, _legend(fit, scene, own or {}), columns=4)
@@ -262,7 +261,7 @@ def _set_axis(axes: Axes, which: Literal["x", "y"], column: Scene, n_ticks: int)
 
 def _name(label: str, offset: str, panel: float) -> str:
     """The name of an axis, in lines that fit along a panel."""
-    return wrap(f"{label} {offset}".strip(), max(int(panel / _CHARACTER), 10), 3)
+    return wrap(f"{label} {offset}".strip(), max(int(panel / _CHARACTER), 10))
 
 
 def corner_heading(fit: JointFit, scene: JointScene, n_rows: float | None = None) -> str:

@@ -19,12 +19,13 @@ from mixpipe.report.figures.style import (
     DATA_COLOUR,
     DATA_FILL,
     MODEL_COLOUR,
-    axis_label,
     component_style,
     finish,
+    name_axis,
     new_figure,
     style,
 )
+from mixpipe.report.typesetting import density_text
 
 # The range in which the density exceeds _FAINT of its peak is shown, with margins of _MARGIN of this range on either
 # side.
@@ -93,8 +94,8 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
         for axes, example in zip(panels, examples, strict=True):
             _draw(axes, example)
             axes.set_title(example.title, loc="left", parse_math=False)
-            axes.set_ylabel("density")
-        panels[-1].set_xlabel(axis_label(label, unit), parse_math=False)
+            axes.set_ylabel(density_text(unit), parse_math=False)
+        name_axis(panels[-1], label, unit)
         handles: list[Artist] = [
             Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="tabulated density"),
             Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label="mixture"),

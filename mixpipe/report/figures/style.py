@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -12,12 +11,17 @@ from typing import Any, Literal
 
 import matplotlib.style
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.mathtext import MathTextParser
 
 from mixpipe.base.files import write_file
 from mixpipe.report.drawing import COMPONENT_COLOURS
+from mixpipe.report.figures.look import DEFAULT, Look
+from mixpipe.report.typesetting import quantity_text, wrap
 
 # Line style and hatch of the components in the first cycle of colours, in the second, and in all later ones.
 _CYCLES: tuple[tuple[Literal["-", "--", "-."], str | None], ...] = (("-", None), ("--", "////"), ("-.", "...."))
@@ -38,7 +42,7 @@ PICTURE_FORMATS: dict[str, dict[str, None]] = {
 WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
 _DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
-_TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across 12 cm
+_TITLE_WIDTH, _NOTE_WIDTH, _LABEL_WIDTH = 62, 84, 58  # characters that fit across 12 cm
 _LINE, _LEGEND_LINE, _GAP = 1.28 / 72.0, 1.65 / 72.0, 0.1  # line height per point of size; inches
 
 _RC: dict[str, Any] = {
@@ -77,21 +81,38 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
-def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (), columns: int = 3) -> Figure:
-    """Add title, notes and legend above and below the axes, and fix the layout.
+def finish(
+    figure: Figure,
+    label: str,
+    notes: str,
+    handles: Sequence[Artist] = (),
+    columns: int = 3,
+    components: Sequence[Artist] = (),
+) -> Figure:
+    """Add title, notes and legends above and below the axes, and fix the layout.
 
     The figure grows by the space that these need, so that many components or a long name do not shrink the axes. Text
-    from users is never read as markup.
+    from users is never read as markup. The `components` have a legend of their own, below that of the `handles`, in one
+    column or two.
     """
     wider = figure.get_figwidth() / WIDTH
-    title = wrap(label, int(wider * _TITLE_WIDTH), _TITLE_LINES)
-    note = wrap(notes, int(wider * _NOTE_WIDTH), 3)
+    title = wrap(label, int(wider * _TITLE_WIDTH))
+    note = wrap(notes, int(wider * _NOTE_WIDTH))
     title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
     head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
-    columns = _draw_legend(figure, handles, columns) if handles else 1
-    foot = math.ceil(len(handles) / columns) * _LEGEND_SIZE * _LEGEND_LINE + (_GAP if handles else 0.0)
+    legends = [
+        (legend, math.ceil(len(legend.legend_handles) / found) * _LEGEND_SIZE * _LEGEND_LINE)
+        for entries, most in ((handles, columns), (components, 2))
+        if entries
+        for legend, found in [_draw_legend(figure, entries, most)]
+    ]
+    foot = sum(size for _, size in legends) + (_GAP if legends else 0.0)
     height = figure.get_figheight() + head + foot
     figure.set_figheight(height)
+    above = foot - _GAP
+    for legend, size in legends:
+        above -= size
+        legend.set_bbox_to_anchor((0.0, above / height, 1.0, 1.0))
     top = 1.0 - 0.5 * _GAP / height
     common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
     figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
@@ -106,14 +127,43 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     return figure
 
 
-def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> int:
-    """Draw the legend in as many columns as fit, up to `columns`; returns their number."""
-    while True:
-        legend = figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=2.6, columnspacing=1.4)
-        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            return columns
+def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> tuple[Legend, int]:
+    """Draw a legend in as many columns as fit, up to `columns`, and smaller if one column is too wide; returns their
+    number with it.
+    """
+    place: dict[str, Any] = {"loc": "lower left", "columnspacing": 1.4, "borderpad": 0.0, "borderaxespad": 0.35}
+    for number in range(columns, 0, -1):
+        legend = _literal(figure.legend(handles=handles, ncols=number, handlelength=2.6, **place))
+        ratio = legend.get_window_extent().width / (0.99 * figure.bbox.width)
+        if ratio <= 1.0:
+            return legend, number
         legend.remove()
-        columns -= 1
+    return _literal(figure.legend(handles=handles, fontsize=_LEGEND_SIZE / ratio, **place)), 1
+
+
+def _literal(legend: Legend) -> Legend:
+    """A legend in which nothing is read as markup."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return legend
+
+
+def name_axis(axes: Axes, label: str, unit: str | None, look: Look = DEFAULT, width: int = _LABEL_WIDTH) -> None:
+    """Name the x axis: the last part of ``catalog / release / column``, or the name that was set, with the unit."""
+    has_tex = look.label is not None and _is_tex(look.label)
+    text = quantity_text(look.label or label.rsplit(" / ", 1)[-1], unit)
+    axes.set_xlabel(text if has_tex else wrap(text, width), parse_math=has_tex)
+
+
+def _is_tex(text: str) -> bool:
+    """Whether a text has TeX between dollar signs that Matplotlib can set."""
+    if text.count("$") < 2:
+        return False
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | None]:
@@ -121,42 +171,6 @@ def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | No
     cycle, place = divmod(index, len(COMPONENT_COLOURS))
     dashes, hatch = _CYCLES[cycle % len(_CYCLES)]
     return COMPONENT_COLOURS[place], dashes, hatch
-
-
-def wrap(text: str, width: int, lines: int) -> str:
-    """Wrap `text` to at most `lines` lines of `width` characters; what does not fit is replaced by an ellipsis."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …") or [""])
-
-
-def axis_label(label: str, unit: str | None) -> str:
-    """The last part of ``catalog / release / column`` with its unit."""
-    name = wrap(label.rsplit(" / ", 1)[-1], 36, 1)
-    return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
-
-
-def short(value: float) -> str:
-    """Format a number with three digits.
-
-    >>> short(0.012345), short(1874.4), short(3.571e6)
-    ('0.0123', '1874', '3.57e6')
-    """
-    return f"{value:.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
-
-
-def value_text(value: float, width: float) -> str:
-    """Format `value` with the digits that matter in a figure that is `width` wide.
-
-    >>> value_text(1.3456789, 2.0), value_text(2459000.12345, 0.01), value_text(1.5e-12, 1e-9)
-    ('1.346', '2459000.12345', '1.500e-12')
-    """
-    if not (0.0 < width < math.inf and math.isfinite(value)):
-        return f"{value:.4g}"
-    decimals = 3 - math.floor(math.log10(width))
-    if decimals > 7 or abs(value) >= 1e8:
-        digits = 3 if value == 0 else math.floor(math.log10(abs(value))) + decimals
-        return f"{value:.{min(max(digits, 3), 12)}e}"
-    text = f"{value:.{max(decimals, 0)}f}"
-    return text if float(text) else text.lstrip("-")
 
 
 def save_figure(figure: Figure, *paths: str | Path) -> None:
