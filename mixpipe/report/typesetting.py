@@ -20,6 +20,7 @@ _WORD = re.compile(r"(?<![\w.])(?P<name>[A-Za-z_µÅ°☉]+)(?:(?:\*\*|\^)?\(?(?
 _FACTOR = re.compile(r"(?<![\w.])(?:(?P<digits>\d+(?:\.\d+)?)e|10\*\*)\(?(?P<power>[+-]?\d+)\)?")
 _TRANSFORMED = re.compile(r"(?P<function>log10|ln)\((?P<unit>.*)\)")
 _FUNCTIONS = {"log10": "log₁₀", "ln": "ln"}
+_LONGEST_UNIT = 40
 # Text is broken behind these, and anywhere if they are too far apart.
 _BREAKS = re.compile(r"\S*?[_/]+(?=\w)|\S+")
 
@@ -59,11 +60,16 @@ def quantity_text(name: str, unit: str | None) -> str:
 
 
 def value_unit(unit: str | None) -> str:
-    """The unit that stands behind a value; empty for what has none.
+    """The unit that stands behind a value, with a space before it; empty for what has none, or one too long for a line.
 
     >>> value_unit("Msun"), value_unit("log10(s)"), value_unit("ln(s)"), value_unit(None)
-    ('M☉', 'dex', '', '')
+    (' M☉', ' dex', '', '')
     """
+    text = _value_unit(unit)
+    return f" {text}" if 0 < len(text) <= _LONGEST_UNIT else ""
+
+
+def _value_unit(unit: str | None) -> str:
     transformed = _TRANSFORMED.fullmatch(unit or "")
     if transformed:
         return "dex" if transformed["function"] == "log10" else ""
@@ -76,7 +82,7 @@ def density_text(unit: str | None) -> str:
     >>> density_text("dex"), density_text("Msun"), density_text("km/s"), density_text("log10(s)"), density_text(None)
     ('density [dex⁻¹]', 'density [M☉⁻¹]', 'density [(km/s)⁻¹]', 'density [dex⁻¹]', 'density')
     """
-    text = value_unit(unit)
+    text = _value_unit(unit)
     if not text:
         return "density"
     return f"density [{text}⁻¹]" if re.fullmatch(r"[A-Za-zµÅ°☉]+", text) else f"density [({text})⁻¹]"

@@ -235,7 +235,7 @@ def test_component_without_width_is_an_arrow_with_its_weight_and_leaves_the_scal
     figure = draw_mixture(fit_of([0.75, 0.25], [0.0, 0.0], [1.0, 0.0], 400), x, 0.0, label="a / b / c", unit=None)
     axes = figure.axes[1]
     assert axes.get_ylim()[1] <= 3.0 * heights(axes).max()
-    assert "2: weight 0.25, mean 0.000, σ 0" in texts(figure)
+    assert "1: weight 0.25, mean 0.000, σ 0" in texts(figure)
     (arrow,) = [each for each in axes.lines if each.get_marker() == "^"]
     assert arrow.get_xdata()[0] == 0.0 and 0.0 < arrow.get_ydata()[0] < axes.get_ylim()[1]
 

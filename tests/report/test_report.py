@@ -421,7 +421,7 @@ def test_the_plot_shows_bins_components_and_other_estimators(entry):
     bars, first, arrow, *_, other = plots[0]["figure"]["data"]
     assert (bars["x"], bars["y"], bars["width"]) == ([1.0, 2.0, 3.0], [0.2, 0.5, 0.3], 1.0)
     assert bars["customdata"] == [1, 3, 2]
-    assert first["name"] == "1: weight 0.72, mean 1.346, σ 0.0784"
+    assert first["name"] == "1: weight 0.72 ± 0.11, mean 1.346 ± 0.012, σ 0.078 ± 0.011 M☉"
     # Linear between its points, the curve is that of the component to what a picture can show.
     x = np.linspace(0.0, 2.0, 50)
     exact = 0.5 * np.exp(-0.5 * ((x - 1) / 0.5) ** 2) / np.sqrt(np.pi / 2)

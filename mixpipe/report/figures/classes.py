@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import Array, FitResult
 from mixpipe.model.window import Window
+from mixpipe.report.drawing import shown_bins
 from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.mixture import (
     component_key,
@@ -23,7 +24,6 @@ from mixpipe.report.figures.mixture import (
     draw_histogram,
     draw_rows,
     heading,
-    shown_bins,
 )
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import component_style, finish, name_axis, new_figure, style
@@ -107,7 +107,7 @@ def draw_classes(
         lower.set_ylabel("rows")
         scene.frame(lower)
         name_axis(lower, label, unit, look)
-        error = f"with the median error ±{short(typical)} {value_unit(unit)}".rstrip()
+        error = f"with the median error ±{short(typical)}{value_unit(unit)}"
         row = error if typical > 0.0 else "without error"
         said = f" · for a row {row}" if fit.n_components > 1 else " · every row belongs to the one component"
         return finish(figure, label, heading(fit, scene) + said, components=handles)

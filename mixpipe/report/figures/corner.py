@@ -35,7 +35,7 @@ from mixpipe.report.figures.style import (
     new_figure,
     style,
 )
-from mixpipe.report.typesetting import quantity_text, wrap
+from mixpipe.report.typesetting import number_text, quantity_text, short, wrap
 
 # Up to this many columns are drawn in a figure of the common width; more take a page of 174 mm.
 _NARROW = 3
@@ -297,7 +297,8 @@ def _legend(fit: JointFit, scene: JointScene, own: Mapping[str, Mixture]) -> lis
     if scene.has_errors:
         handles.append(Line2D([], [], color=NOTE_COLOUR, linestyle=(0, (3, 1.5)), linewidth=0.8, label="as observed"))
     for j in range(fit.n_components):
-        text = f"{j + 1}: weight {fit.mixture.weights[j]:.3g}"
+        weight, unc = float(fit.mixture.weights[j]), float(fit.uncertainties.weights[j])
+        text = f"{j + 1}: weight {number_text(weight, unc) if unc > 0.0 else short(weight)}"
         if np.size(fit.rank) and fit.rank[j] < scene.n_dims:
             text += f", rank {fit.rank[j]} of {scene.n_dims}"
         handles.append(Line2D([], [], linewidth=1.0, **_marker(j), label=text))

@@ -15,9 +15,9 @@ from mixpipe.base.presentation import count
 from mixpipe.model.estimate import Estimate
 from mixpipe.model.noise import Noise
 from mixpipe.model.window import Window
-from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.figures.look import DEFAULT, Look
-from mixpipe.report.figures.mixture import density_label, draw_histogram, shown_bins
+from mixpipe.report.figures.mixture import density_label, draw_histogram
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import finish, name_axis, new_figure, style
 from mixpipe.report.typesetting import short

@@ -22,7 +22,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import Array, FitResult
 from mixpipe.model.window import Window
-from mixpipe.report.drawing import shown_height
+from mixpipe.report.drawing import PEAK, shown_bins, shown_height
 from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import (
@@ -41,8 +41,6 @@ from mixpipe.report.typesetting import compact_text, density_text, number_text, 
 # Components narrower than this many of the finest details are drawn as arrows.
 _SPIKE_PIXELS = 3.0
 _FILL = 0.18  # opacity
-# Bins around narrow components are shown up to this many times the height of the others.
-_PEAK = 3.0
 # With more components than this the legend is written in fewer characters.
 _FEW_COMPONENTS = 6
 # The same if a text is longer than this.
@@ -109,7 +107,7 @@ def draw_mixture(
         )
         strip = figure.add_subplot(grid[0, 0])
         axes = figure.add_subplot(grid[1, 0], sharex=strip)
-        handles = _draw_densities(axes, fit, scene, _PEAK)
+        handles = _draw_densities(axes, fit, scene, PEAK)
         _draw_error_bar(strip, scene, unit)
         scene.frame(axes)
         name_axis(axes, label, unit, look)
@@ -151,7 +149,7 @@ def heading(fit: FitResult, scene: Scene) -> str:
 def density_label(unit: str | None, scene: Scene | None = None) -> str:
     """Label of the density axis."""
     text = "density per decade" if scene is not None and scene.log else density_text(unit)
-    return wrap(text, 34)
+    return wrap(text, 34, 3)
 
 
 def _draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.inf) -> list[Artist]:
@@ -214,16 +212,6 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5)
     _draw_numbers(axes, scene, mixture)
     return handles
-
-
-def shown_bins(heights: Array, edges: Array, peak: float = _PEAK) -> float:
-    """The height to show: that of the tallest bin, but of the finer bins around a narrow component at most so many
-    times the height of the others.
-    """
-    widths = np.diff(edges)
-    wide = widths > 0.8 * np.median(widths[widths > 0.5 * widths.max()])
-    tallest = float(heights[wide].max(initial=0.0))
-    return min(float(heights.max(initial=0.0)), peak * tallest if tallest else np.inf) or 1.0
 
 
 def _draw_spread_limits(axes: Axes, known: Array, both: Array, edges: Array) -> Artist:
@@ -341,7 +329,7 @@ def _draw_error_bar(strip: Axes, scene: Scene, unit: str | None) -> None:
     if not np.any(scene.err > 0.0):
         strip.text(0.0, 0.0, "no measurement errors", transform=transform, va="center", fontsize=7)
         return
-    text = f"median error ±{short(size)} {value_unit(unit)}".rstrip()
+    text = f"median error ±{short(size)}{value_unit(unit)}"
     share = size / scene.width
     way = "wide" if share > 0.3 else "narrow" if share < 0.008 else None
     if scene.log or way:
@@ -362,9 +350,8 @@ def component_texts(fit: FitResult, scene: Scene, unit: str | None) -> list[str]
     """
     few = fit.n_components <= _FEW_COMPONENTS
     names = ("weight ", "mean ", "σ ") if few else ("", "", "")
-    of_values = f" {value_unit(unit)}".rstrip() if few else ""
     texts: list[str] = []
-    forms = [(number_text, of_values), (compact_text, of_values)] if few else []
+    forms = [(number_text, value_unit(unit)), (compact_text, value_unit(unit))] if few else []
     for write, suffix in [*forms, (compact_text, "")]:
         texts = []
         for j, family in enumerate(fit.mixture.families):
@@ -393,7 +380,7 @@ def component_key(fit: FitResult, unit: str | None) -> list[Artist]:
     """What the texts of many components say, as an entry of the legend before them."""
     if fit.n_components <= _FEW_COMPONENTS:
         return []
-    text = f"weight, mean, σ{f' [{value_unit(unit)}]' if value_unit(unit) else ''}"
+    text = f"weight, mean, σ{f' [{value_unit(unit).strip()}]' if value_unit(unit) else ''}"
     known = np.any(fit.uncertainties.means > 0.0)
     return [Line2D([], [], linestyle="", label=f"{text}{' (uncertainty)' if known else ''}:")]
 

@@ -20,10 +20,10 @@ from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
-from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.look import DEFAULT, Look
-from mixpipe.report.figures.mixture import density_label, name_enlarged, shown_bins
+from mixpipe.report.figures.mixture import density_label, name_enlarged
 from mixpipe.report.figures.quality import BAND_COLOUR
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import MODEL_COLOUR, NOTE_COLOUR, finish, name_axis, new_figure, style

@@ -38,7 +38,7 @@ _LEAST = 1e-200  # probabilities below this are taken as zero
 # sigma, if they are wider than this sigma elsewhere.
 _RESOLVED, _AROUND, _PER_SIGMA = 15.0, 4.0, 3.0
 # A component whose sigma is below _UNSEEN of the finest details is enlarged, out to _ENLARGED sigmas.
-_UNSEEN, _ENLARGED, _MOST_ENLARGED = 8.0, 6.0, 2
+_UNSEEN, _ENLARGED, _MOST_ENLARGED = 4.0, 6.0, 2
 
 
 @dataclass(frozen=True, eq=False)

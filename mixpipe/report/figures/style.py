@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -43,7 +42,8 @@ WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
 _DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
 _TITLE_WIDTH, _NOTE_WIDTH, _LABEL_WIDTH = 62, 84, 58  # characters that fit across 12 cm
-_LINE, _LEGEND_LINE, _GAP = 1.28 / 72.0, 1.65 / 72.0, 0.1  # line height per point of size; inches
+_LINE, _GAP, _LEGEND_GAP = 1.28 / 72.0, 0.1, 0.06  # line height per point of size; inches
+_SQUEEZED = 1.16  # a legend that is wider than the figure by less than this is set in smaller letters
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -96,15 +96,15 @@ def finish(
     column or two.
     """
     wider = figure.get_figwidth() / WIDTH
-    title = wrap(label, int(wider * _TITLE_WIDTH))
+    title = wrap(label, int(wider * _TITLE_WIDTH), 8)
     note = wrap(notes, int(wider * _NOTE_WIDTH))
     title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
     head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
     legends = [
-        (legend, math.ceil(len(legend.legend_handles) / found) * _LEGEND_SIZE * _LEGEND_LINE)
+        (legend, legend.get_window_extent().height / figure.dpi + _LEGEND_GAP)
         for entries, most in ((handles, columns), (components, 2))
         if entries
-        for legend, found in [_draw_legend(figure, entries, most)]
+        for legend in [_draw_legend(figure, entries, most)]
     ]
     foot = sum(size for _, size in legends) + (_GAP if legends else 0.0)
     height = figure.get_figheight() + head + foot
@@ -127,32 +127,40 @@ def finish(
     return figure
 
 
-def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> tuple[Legend, int]:
-    """Draw a legend in as many columns as fit, up to `columns`, and smaller if one column is too wide; returns their
-    number with it.
+def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
+    """Draw a legend in as many columns as fit, up to `columns`, in letters that may be a little smaller; those of a
+    single column are as small as need be. Nothing in it is read as markup.
     """
-    place: dict[str, Any] = {"loc": "lower left", "columnspacing": 1.4, "borderpad": 0.0, "borderaxespad": 0.35}
-    for number in range(columns, 0, -1):
-        legend = _literal(figure.legend(handles=handles, ncols=number, handlelength=2.6, **place))
-        ratio = legend.get_window_extent().width / (0.99 * figure.bbox.width)
+    size = _LEGEND_SIZE
+    while True:
+        legend = figure.legend(
+            handles=handles,
+            loc="lower left",
+            ncols=columns,
+            fontsize=size,
+            handlelength=2.6,
+            columnspacing=1.4,
+            borderpad=0.0,
+            borderaxespad=0.35,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        ratio = legend.get_window_extent().width / (0.97 * figure.bbox.width)
         if ratio <= 1.0:
-            return legend, number
+            return legend
         legend.remove()
-    return _literal(figure.legend(handles=handles, fontsize=_LEGEND_SIZE / ratio, **place)), 1
-
-
-def _literal(legend: Legend) -> Legend:
-    """A legend in which nothing is read as markup."""
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return legend
+        # The widths of letters are not quite proportional to their size.
+        if ratio < _SQUEEZED or columns == 1:
+            size /= 1.01 * ratio
+        else:
+            columns -= 1
 
 
 def name_axis(axes: Axes, label: str, unit: str | None, look: Look = DEFAULT, width: int = _LABEL_WIDTH) -> None:
     """Name the x axis: the last part of ``catalog / release / column``, or the name that was set, with the unit."""
     has_tex = look.label is not None and _is_tex(look.label)
     text = quantity_text(look.label or label.rsplit(" / ", 1)[-1], unit)
-    axes.set_xlabel(text if has_tex else wrap(text, width), parse_math=has_tex)
+    axes.set_xlabel(text if has_tex else wrap(text, width, 4), parse_math=has_tex)
 
 
 def _is_tex(text: str) -> bool:
