@@ -117,7 +117,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
         What came of it.
     """
     from mixpipe.model.estimate import Estimate
-    from mixpipe.report.figures import fit_figures, save_figure
+    from mixpipe.report.figures import PICTURE_FORMATS, fit_figures, save_figure
 
     paths = {name: folder / file for name, file in FIT_FILES.items()}
     with writing(folder, "--out"):
@@ -145,7 +145,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
             bins=rows.edges,
         )
         for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
+            save_figure(figure, *(folder / f"{name}{ending}" for ending in PICTURE_FORMATS))
 
 
 def _label(request: Request) -> str:

@@ -79,7 +79,9 @@ def plain_words(text: str) -> str:
 
 
 def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str, Any]]:
-    title = axis_title(entry.column, entry.unit)
+    # What is set in TeX there stays the name of the column here.
+    label = curves.get("label") or ""
+    title = axis_title(label if label and "$" not in label else entry.column, entry.unit)
     return [
         {
             "caption": f"Data, the mixture as observed, and its components with the errors removed. {curves['note']}",

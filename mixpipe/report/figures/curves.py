@@ -42,15 +42,15 @@ def fit_curves(
     Returns
     -------
     dict
-        ``note``: N, M, and what is not shown; ``range`` of the picture, and whether its axis is logarithmic, ``log``:
-        densities are then per decade; ``edges``, ``counts`` and ``density`` of the histogram; ``limits``, the density
-        of the rows with limits on top of it, where the mixture expects their values, None if there are none; ``x``, and
-        for each of these points: ``observed`` and ``intrinsic``, the density of the mixture as observed and with the
-        errors removed, ``parts``, the intrinsic density of each component (None if it is too
-        narrow to draw), ``classes``, the probability of each component for a row with the ``median_err``, and
-        ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges`` and ``ratio``, rows
-        over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios of a right fit;
-        ``residual`` of each bin in sigma.
+        ``note``: N, M, and what is not shown; the ``label`` that was set, or None; ``range`` of the picture, and
+        whether its axis is logarithmic, ``log``: densities are then per decade; ``edges``, ``counts`` and ``density``
+        of the histogram; ``limits``, the density of the rows with limits on top of it, where the mixture expects their
+        values, None if there are none; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density
+        of the mixture as observed and with the errors removed, ``parts``, the intrinsic density of each component
+        (None if it is too narrow to draw), ``classes``, the probability of each component for a row with the
+        ``median_err``, and ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges``
+        and ``ratio``, rows over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios
+        of a right fit; ``residual`` of each bin in sigma.
     """
     mixture = fit.mixture
     rows, share = drawn_rows(mixture, (x, err, weights), window)
@@ -63,6 +63,7 @@ def fit_curves(
     ratio, transform_edges, band = transform_histogram(transform, scene)
     return {
         "note": heading(fit, scene),
+        "label": look.label,
         "range": [scene.low, scene.high],
         "log": scene.log,
         "edges": edges,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +14,13 @@ import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.mathtext import MathTextParser
 
+from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import write_file
 from mixpipe.report.drawing import COMPONENT_COLOURS
 from mixpipe.report.figures.look import DEFAULT, Look
@@ -39,7 +43,6 @@ PICTURE_FORMATS: dict[str, dict[str, None]] = {
 
 # Inches: a figure of 12 cm, or of the 17.4 cm of a page, is printed with the font sizes below unscaled.
 WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
-_DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
 _TITLE_WIDTH, _NOTE_WIDTH, _LABEL_WIDTH = 62, 84, 58  # characters that fit across 12 cm
 _LINE, _GAP, _LEGEND_GAP = 1.28 / 72.0, 0.1, 0.06  # line height per point of size; inches
@@ -64,14 +67,71 @@ _RC: dict[str, Any] = {
     "lines.linewidth": 1.1,
     "patch.linewidth": 0.5,
     "hatch.linewidth": 0.4,
+    "savefig.dpi": 200,
     "svg.hashsalt": "mixpipe",
     "svg.fonttype": "path",
 }
 
 
+# What was chosen in place of parts of it, for the time of `styled`.
+_CHOSEN: ContextVar[Mapping[str, Any] | None] = ContextVar("chosen style", default=None)
+
+
 def style() -> AbstractContextManager[None]:
     """The style as a context manager; it starts from Matplotlib's defaults and ignores a user's matplotlibrc."""
-    return matplotlib.style.context(["default", _RC])
+    return matplotlib.style.context(["default", _RC, dict(_CHOSEN.get() or {})])
+
+
+@contextmanager
+def styled(name: str | None) -> Iterator[None]:
+    """Figures in a style of Matplotlib on top of that of mixpipe; see `load_style`."""
+    token = _CHOSEN.set(None if name is None else load_style(name))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def load_style(name: str) -> Mapping[str, Any]:
+    """The settings of a style: from a file that ends in .mplstyle, or one that Matplotlib has under this name.
+
+    Raises
+    ------
+    ConfigError
+        For a style that is not there, or that cannot be read.
+    """
+    if name in matplotlib.style.available:
+        found: Any = matplotlib.style.library[name]
+        return dict(found)
+    where, expected = "in settings.style", "a file that ends in .mplstyle, or the name of a style of Matplotlib"
+    if not name.endswith(".mplstyle"):
+        raise ConfigError(f"no style {name!r}", where, f"{expected}: {', '.join(matplotlib.style.available)}")
+    if not Path(name).is_file():
+        raise ConfigError(f"no file {name}", where, expected)
+    said = _Said()
+    logger = logging.getLogger("matplotlib")
+    logger.addHandler(said)
+    try:
+        # A warning for each key that it does not know, and for each value that a key does not take.
+        found = matplotlib.rc_params_from_file(name, use_default_template=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the style {name} cannot be read ({error})", where, expected) from error
+    finally:
+        logger.removeHandler(said)
+    if said.messages:
+        raise ConfigError(f"the style {name} has a mistake: {said.messages[0]}", where, "settings of Matplotlib")
+    return dict(found)
+
+
+class _Said(logging.Handler):
+    """Collects what Matplotlib says."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(" ".join(record.getMessage().split()))
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -158,12 +218,12 @@ def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> Leg
 
 def name_axis(axes: Axes, label: str, unit: str | None, look: Look = DEFAULT, width: int = _LABEL_WIDTH) -> None:
     """Name the x axis: the last part of ``catalog / release / column``, or the name that was set, with the unit."""
-    has_tex = look.label is not None and _is_tex(look.label)
+    has_tex = look.label is not None and is_tex(look.label)
     text = quantity_text(look.label or label.rsplit(" / ", 1)[-1], unit)
     axes.set_xlabel(text if has_tex else wrap(text, width, 4), parse_math=has_tex)
 
 
-def _is_tex(text: str) -> bool:
+def is_tex(text: str) -> bool:
     """Whether a text has TeX between dollar signs that Matplotlib can set."""
     if text.count("$") < 2:
         return False
@@ -175,10 +235,15 @@ def _is_tex(text: str) -> bool:
 
 
 def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | None]:
-    """Colour, line style and hatch of a component; the seventh has the first colour and a dashed line."""
-    cycle, place = divmod(index, len(COMPONENT_COLOURS))
+    """Colour, line style and hatch of a component; the seventh has the first colour and a dashed line.
+
+    The cycle of colours of a chosen style is used.
+    """
+    cycler = (_CHOSEN.get() or {}).get("axes.prop_cycle")
+    colours = COMPONENT_COLOURS if cycler is None else cycler.by_key().get("color", COMPONENT_COLOURS)
+    cycle, place = divmod(index, len(colours))
     dashes, hatch = _CYCLES[cycle % len(_CYCLES)]
-    return COMPONENT_COLOURS[place], dashes, hatch
+    return to_hex(colours[place]).upper(), dashes, hatch
 
 
 def save_figure(figure: Figure, *paths: str | Path) -> None:
@@ -202,6 +267,6 @@ def save_figure(figure: Figure, *paths: str | Path) -> None:
         if kind not in PICTURE_FORMATS:
             raise ValueError(f"{path} is no picture: expected a name that ends in one of {', '.join(PICTURE_FORMATS)}")
     for path, kind in kinds.items():
-        save = partial(figure.savefig, format=kind[1:], dpi=_DPI, metadata=PICTURE_FORMATS[kind])
+        save = partial(figure.savefig, format=kind[1:], metadata=PICTURE_FORMATS[kind])
         with style():
             write_file(path, save)
