@@ -241,8 +241,8 @@ class Settings:
     likelihood_ratio: int = _default("settings", "likelihood_ratio")
     exact_finish: bool = _default("settings", "exact_finish")
     fits_members: bool = _default("settings", "fits_members")
-    style: str | None = _default("settings", "style")
     seed: int = _default("settings", "seed")
+    style: str | None = _default("settings", "style")
 
 
 @dataclass(frozen=True)
@@ -370,8 +370,8 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         likelihood_ratio=int(keys["likelihood_ratio"]),
         exact_finish=keys["exact_finish"],
         fits_members=keys["fits_members"],
-        style=keys["style"],
         seed=int(keys["seed"]),
+        style=keys["style"],
     )
 
 

@@ -33,6 +33,7 @@ from mixpipe.report.figures.style import (
     WIDTH,
     component_style,
     finish,
+    in_tex,
     is_tex,
     new_figure,
     style,
@@ -268,7 +269,7 @@ def _set_axis(axes: Axes, which: Literal["x", "y"], column: Scene, n_ticks: int)
 def _name(label: str, offset: str, panel: float) -> str:
     """The name of an axis, in lines that fit along a panel."""
     text = f"{label} {offset}".strip()
-    return text if is_tex(label) else wrap(text, max(int(panel / _CHARACTER), 10))
+    return in_tex(text) if is_tex(label) else wrap(text, max(int(panel / _CHARACTER), 10))
 
 
 def corner_heading(fit: JointFit, scene: JointScene, n_rows: float | None = None) -> str:

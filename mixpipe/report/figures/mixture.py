@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from mixpipe.base.presentation import count, plural
@@ -201,9 +201,14 @@ def _draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math
         axes.vlines(shown, base, top, color=NOTE_COLOUR, linestyle="--", linewidth=0.8)
         handles.append(Line2D([], [], color=NOTE_COLOUR, linestyle="--", linewidth=0.8, label="bounds of the sample"))
     if base:
-        axes.set_yscale("log")
-        axes.set_ylim(base, top)
         below = False
+        axes.set_yscale("log")
+        draw_rows(axes, scene, base * (top / base) ** 0.025, handles)
+        axes.set_ylim(base, top)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if top < 100.0 * base else (1.0,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        if top < 100.0 * base:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     else:
         below = draw_rows(axes, scene, -0.03 * top, handles)
         axes.set_ylim(-0.06 * top if below else 0.0, top)

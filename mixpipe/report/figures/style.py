@@ -49,7 +49,7 @@ _LINE, _GAP, _LEGEND_GAP = 1.28 / 72.0, 0.1, 0.06  # line height per point of si
 _SQUEEZED = 1.16  # a legend that is wider than the figure by less than this is set in smaller letters
 
 _RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans"],
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -79,7 +79,11 @@ _CHOSEN: ContextVar[Mapping[str, Any] | None] = ContextVar("chosen style", defau
 
 def style() -> AbstractContextManager[None]:
     """The style as a context manager; it starts from Matplotlib's defaults and ignores a user's matplotlibrc."""
-    return matplotlib.style.context(["default", _RC, dict(_CHOSEN.get() or {})])
+    chosen = dict(_CHOSEN.get() or {})
+    if "font.family" in chosen:
+        # Not every font has all symbols of units.
+        chosen["font.family"] = [*chosen["font.family"], *_RC["font.family"]]
+    return matplotlib.style.context(["default", _RC, chosen])
 
 
 @contextmanager
@@ -220,7 +224,16 @@ def name_axis(axes: Axes, label: str, unit: str | None, look: Look = DEFAULT, wi
     """Name the x axis: the last part of ``catalog / release / column``, or the name that was set, with the unit."""
     has_tex = look.label is not None and is_tex(look.label)
     text = quantity_text(look.label or label.rsplit(" / ", 1)[-1], unit)
-    axes.set_xlabel(text if has_tex else wrap(text, width, 4), parse_math=has_tex)
+    axes.set_xlabel(in_tex(text) if has_tex else wrap(text, width, 4), parse_math=has_tex)
+
+
+def in_tex(text: str) -> str:
+    r"""A text with TeX in which there are symbols of units that not every font of mathematics has.
+
+    >>> print(in_tex("$m$ [M☉]"))
+    $m$ [M$_\odot$]
+    """
+    return text.replace("☉", r"$_\odot$")
 
 
 def is_tex(text: str) -> bool:
