@@ -387,6 +387,7 @@ def test_table_figure_and_folder(tmp_path, stored):
         "summary.csv",
         "overlay.png",
         "overlay.svg",
+        "overlay.pdf",
     }
     assert ".png, .svg or .pdf" in refused(stored["old"], stored["new"], "--figure", tmp_path / "two.doc")
     (tmp_path / "file").write_text("")
