@@ -15,7 +15,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 FLOOR := 93
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-all test-cluster coverage lint format docs benchmark check-speed lock clean
+.PHONY: run test test-all test-cluster coverage lint format docs figures benchmark check-speed lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
@@ -51,6 +51,10 @@ format: $(VENV)/.dev
 docs: $(VENV)/.dev
 	@. $(BIN)/activate && sphinx-build -q -W --keep-going -b html docs docs/_build $(ARGS)
 	@echo "the manual: docs/_build/index.html"
+
+# Every kind of figure for cases that are hard to draw, on one page; ARGS="narrow" draws those with this in their name.
+figures: $(VENV)/.dev
+	@. $(BIN)/activate && python -m tests.report.contact_sheet $(ARGS)
 
 benchmark: .venv-benchmark/.ready
 	@.venv-benchmark/bin/python -m benchmarks $(ARGS)

@@ -13,5 +13,5 @@ TABLES = {
 IMAGES = {
     f"{figure}.{kind}"
     for figure in ("mixture", "selection", "classes", "quality", "estimators")
-    for kind in ("png", "svg")
+    for kind in ("png", "svg", "pdf")
 }

@@ -20,7 +20,7 @@ from mixpipe.cli.display import say
 from mixpipe.cli.outputs import check_folder, check_picture
 from mixpipe.pipeline.compare import COLUMNS, Stored, write_comparison
 from mixpipe.pipeline.joint_compare import JOINTS
-from mixpipe.report.figures import save_figure
+from mixpipe.report.figures import PICTURE_FORMATS, save_figure
 from mixpipe.results.record import JointRecord, open_mixture
 
 
@@ -54,7 +54,7 @@ def compare_files(fit_old: str, fit_new: str, *, as_json: bool, figure: str | No
         if picture is not None:
             save_figure(kind.draw(compared), picture)
         if folder is not None:
-            overlay = [folder / "overlay.png", folder / "overlay.svg"]
+            overlay = [folder / f"overlay{ending}" for ending in PICTURE_FORMATS]
             write_comparison(kind, compared, folder / "components.csv", folder / "summary.csv", overlay)
     except OSError as error:
         raise ConfigError(f"{error.strerror}", f"in {error.filename}", "a place that can be written") from error

@@ -252,6 +252,7 @@ def _write(
     """Write what the pipeline writes, under the same names; some pictures elsewhere."""
     from mixpipe.cli.outputs import digest_of
     from mixpipe.pipeline.joint_figures import draw_joint_figures
+    from mixpipe.report.figures.look import NO_LOOKS
     from mixpipe.results.provenance import code_hash
     from mixpipe.results.record import SourceFile
 
@@ -261,7 +262,8 @@ def _write(
     plan = request.plan(request.file.name, digest, code_hash("joint"))
     write_joint(paths, plan, [file], fitted, shlex.join(["mixpipe", *sys.argv[1:]]), request.given)
     figures = {
-        name: [str(folder / f"{name}.{end}") for end in ("png", "svg")] for name in ("corner", "selection", "quality")
+        name: [str(folder / f"{name}.{end}") for end in ("png", "svg", "pdf")]
+        for name in ("corner", "selection", "quality")
     }
     draw_joint_figures(
         code=code_hash("joint_figures"),
@@ -269,6 +271,7 @@ def _write(
         members=str(paths["members"]),
         columns=[],
         curves=str(folder / "curves.json"),
+        looks=NO_LOOKS,
         **{**figures, **(pictures or {})},
     )
 

@@ -89,7 +89,7 @@ def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
     fit, account = fitted.outcome.fit, fitted.account
     rows = fitted.drawn()
     given = rows.x, rows.err, rows.weights if rows.weighted else None
-    shown, share = drawn_rows(fit.mixture, given, rows.limits, rows.window)
+    shown, share = drawn_rows(fit.mixture, given, rows.window)
     figure = draw_mixture(
         fit,
         *shown,
@@ -98,6 +98,7 @@ def draw_picture(path: Path, request: Request, fitted: FittedColumn) -> None:
         share=share,
         window=rows.window,
         bins=rows.edges,
+        limits=rows.limits,
     )
     with writing(path, "--figure"):
         save_figure(figure, path)
@@ -115,7 +116,8 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
     fitted : FittedColumn
         What came of it.
     """
-    from mixpipe.report.figures import fit_figures, save_figure
+    from mixpipe.model.estimate import Estimate
+    from mixpipe.report.figures import PICTURE_FORMATS, fit_figures, save_figure
 
     paths = {name: folder / file for name, file in FIT_FILES.items()}
     with writing(folder, "--out"):
@@ -129,7 +131,10 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
             outcome.fit,
             outcome.selection.table(),
             outcome.selection.criterion,
-            [(each.fit.estimator, each.fit.mixture, each.fit.loglik) for each in outcome.estimates],
+            [
+                Estimate(each.fit.estimator, each.fit.mixture, each.fit.loglik, each.fit.uncertainties.means)
+                for each in outcome.estimates
+            ],
             rows.x,
             rows.err,
             rows.weights if rows.weighted else None,
@@ -140,7 +145,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
             bins=rows.edges,
         )
         for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png", folder / f"{name}.svg")
+            save_figure(figure, *(folder / f"{name}{ending}" for ending in PICTURE_FORMATS))
 
 
 def _label(request: Request) -> str:

@@ -170,8 +170,10 @@ _NOT_JOINT = (
     "membership",
 )
 
+# Keys of a column about its figures, which do not change the fit.
+_LOOK_KEYS = ("label", "figure")
 # Keys that define how densities are read and fitted, and keys that apply only to densities.
-_DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance")
+_DENSITY_KEYS = ("kind", "value", "grid", "unit", "n_components", "max_components", "tolerance", "label")
 _ONLY_DENSITY_KEYS = ("grid", "n_components", "tolerance")
 # Keys of the columns of a histogram.
 BINS = ("low", "high", "count")
@@ -193,7 +195,8 @@ _NOT_OF_BINS = (
 class CatalogSettings:
     """One entry of `catalogs`; releases map a name to files and patterns, oldest release first.
 
-    The `columns` of values, the `densities` and the `joints` are separate, each in the order of the file.
+    The `columns` of values, the `densities` and the `joints` are separate, each in the order of the file. The `looks`
+    are what is set for the figures of a column, by its name, with the keys of `mixpipe.report.figures.look.Look`.
     """
 
     name: str
@@ -210,6 +213,7 @@ class CatalogSettings:
     decimal: str | None = _default("catalog", "decimal")
     missing: tuple[float | str, ...] = _default("catalog", "missing")
     where: str | None = _default("catalog", "where")
+    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def column(self, name: str) -> ColumnSettings:
         """The column of values with this name."""
@@ -238,6 +242,7 @@ class Settings:
     exact_finish: bool = _default("settings", "exact_finish")
     fits_members: bool = _default("settings", "fits_members")
     seed: int = _default("settings", "seed")
+    style: str | None = _default("settings", "style")
 
 
 @dataclass(frozen=True)
@@ -366,6 +371,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         exact_finish=keys["exact_finish"],
         fits_members=keys["fits_members"],
         seed=int(keys["seed"]),
+        style=keys["style"],
     )
 
 
@@ -381,10 +387,13 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
         for release, files in keys.pop("releases").items()
     }
-    columns, densities = [], []
+    columns, densities, looks = [], [], {}
     entries = keys.pop("columns")
     for column, entry in entries.items():
         place = partial(where, ("catalogs", name, "columns", column))
+        look = _look(entry or {}, place)
+        if look:
+            looks[column] = look
         if (entry or {}).get("kind") == "densities":
             densities.append(_density(column, entry, settings, place))
         else:
@@ -402,6 +411,7 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         columns=tuple(columns),
         densities=tuple(densities),
         joints=tuple(joints),
+        looks=looks,
         **keys,
     )
 
@@ -523,12 +533,21 @@ def _combinations(
     return tuple((name, tuple(float(of.get(column, 0.0)) for column in names)) for name, of in given.items())
 
 
+def _look(given: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:
+    """What is set for the figures of a column."""
+    keys = {"label": given.get("label"), **(given.get("figure") or {})}
+    ends = keys.get("range")
+    if ends is not None and not ends[0] < ends[1]:
+        raise ConfigError(f"range {ends} of a figure", where("figure"), "two increasing numbers")
+    return {key: value for key, value in keys.items() if value is not None}
+
+
 def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Callable[[str], str]) -> ColumnSettings:
     for key in _ONLY_DENSITY_KEYS:
         if key in given:
             raise ConfigError(f"key {key!r} for a column of values", where(key), "`kind: densities` beside it")
     keys = {**defaults("column"), **given}
-    for key in _ONLY_DENSITY_KEYS:
+    for key in (*_ONLY_DENSITY_KEYS, *_LOOK_KEYS):
         del keys[key]
     _check_samples(keys, given, where)
     if keys["bins"] is not None:

@@ -34,8 +34,9 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Uncertainties
 from mixpipe.model.window import Window
 from mixpipe.report.figures.failure import draw_failure
+from mixpipe.report.figures.look import DEFAULT, NO_LOOKS, NONE_SET, Look, read_looks
 from mixpipe.report.figures.overlay import Panel, draw_overlay
-from mixpipe.report.figures.style import save_figure
+from mixpipe.report.figures.style import save_figure, styled
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FitRecord, JointRecord, RecordError, load_record, open_fit
 from mixpipe.results.tables import ERROR_COLUMNS, read_fit, read_window, window_columns, write_csv
@@ -100,12 +101,12 @@ class Kind:
     compare : callable
         Compares an old and a new fit that were read.
     draw : callable
-        Draws the figure of some comparisons.
+        Draws the figure of some comparisons; the looks of their columns, by name, may follow.
     """
 
     read: Callable[[str | Path], Any]
     compare: Callable[[Any, Any], Comparison]
-    draw: Callable[[Sequence[Compared]], Figure]
+    draw: Callable[..., Figure]
 
 
 def compare_releases(
@@ -115,6 +116,7 @@ def compare_releases(
     components: str,
     summary: str,
     overlay: Sequence[str],
+    looks: str = NO_LOOKS,
 ) -> None:
     """Compare the columns of two releases and write the tables and the figure.
 
@@ -127,14 +129,22 @@ def compare_releases(
     components, summary : str
         CSV files to write.
     overlay : sequence of str
-        Files to write for the figure: PNG and SVG.
+        Files to write for the figure: PNG, SVG and PDF.
+    looks : str
+        What is set for the figures of the columns; see `Run.looks`.
     """
     check_code("compare", code)
-    compare_all(COLUMNS, old, new, Path(components), Path(summary), list(map(Path, overlay)))
+    compare_all(COLUMNS, old, new, Path(components), Path(summary), list(map(Path, overlay)), looks)
 
 
 def compare_all(
-    kind: Kind, old: Sequence[str], new: Sequence[str], components: Path, summary: Path, overlay: Sequence[Path]
+    kind: Kind,
+    old: Sequence[str],
+    new: Sequence[str],
+    components: Path,
+    summary: Path,
+    overlay: Sequence[Path],
+    looks: str = NO_LOOKS,
 ) -> None:
     """Compare fits of one kind in two releases; see `compare_releases` for the arguments."""
     stored: list[tuple[Any, Any]] = []
@@ -157,7 +167,7 @@ def compare_all(
     for before, after, comparison in compared:
         verdict = f"{column_name(before, after)}: {comparison.verdict} ({comparison.judgement.basis})"
         print(verdict, *comparison.notes, sep="\n  ")
-    write_comparison(kind, compared, components, summary, overlay, without)
+    write_comparison(kind, compared, components, summary, overlay, without, looks)
 
 
 def _not_compared(old: str, new: str, note: str) -> dict[str, str]:
@@ -182,6 +192,7 @@ def write_comparison(
     summary: Path,
     overlay: Sequence[Path],
     without: Sequence[Mapping[str, str]] = (),
+    looks: str = NO_LOOKS,
 ) -> None:
     """Write the tables and the figure of comparisons.
 
@@ -197,6 +208,8 @@ def write_comparison(
         Files to write for the figure.
     without : sequence of mapping
         Rows of columns that could not be compared.
+    looks : str
+        What is set for the figures of the columns; see `Run.looks`.
     """
     tables, rows = [_with_place(differences_table([], []), "", [])], []
     for old, new, comparison in compared:
@@ -209,12 +222,14 @@ def write_comparison(
     # As objects whole numbers stay whole beside those that are missing.
     columns = [*_PLACE, *SUMMARY_COLUMNS]
     write_csv(pd.DataFrame([*rows, *without], columns=columns, dtype=object if without else None), summary)
-    if compared:
-        figure = kind.draw(compared)
-    else:
-        first, reasons = without[0], "; ".join(f"{row['column']}: {row['note']}" for row in without)
-        figure = draw_failure(reasons, label=f"{first['catalog']}: {first['old']} → {first['new']}")
-    save_figure(figure, *overlay)
+    by_column, chosen = read_looks(looks)
+    with styled(chosen):
+        if compared:
+            figure = kind.draw(compared, by_column)
+        else:
+            first, reasons = without[0], "; ".join(f"{row['column']}: {row['note']}" for row in without)
+            figure = draw_failure(reasons, label=f"{first['catalog']}: {first['old']} → {first['new']}")
+        save_figure(figure, *overlay)
 
 
 def _with_place(table: pd.DataFrame, column: str, units: Sequence[str]) -> pd.DataFrame:
@@ -224,13 +239,16 @@ def _with_place(table: pd.DataFrame, column: str, units: Sequence[str]) -> pd.Da
     return table
 
 
-def draw_comparison(compared: Sequence[tuple[StoredFit, StoredFit, Comparison]]) -> Figure:
+def draw_comparison(
+    compared: Sequence[tuple[StoredFit, StoredFit, Comparison]], looks: Mapping[str, Look] = NONE_SET
+) -> Figure:
     """The figure of comparisons; see `write_comparison`."""
     panels = []
     for old, new, comparison in compared:
         names = (release_name(old), release_name(new))
         rows = _in_unit_of(old, new)[0].cells
-        panels.append(Panel(column_name(old, new), new.unit, names, comparison, rows, new.fitted.cells))
+        look = looks.get(new.record.column, DEFAULT)
+        panels.append(Panel(column_name(old, new), new.unit, names, comparison, rows, new.fitted.cells, look))
     return draw_overlay(panels, label=releases_label(*compared[0][:2]))
 
 

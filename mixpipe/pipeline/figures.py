@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from mixpipe.base.files import write_json
 from mixpipe.model.noise import noise_of
 from mixpipe.report.figures import draw_failure, fit_curves, fit_figures, save_figure
+from mixpipe.report.figures.look import read_look
+from mixpipe.report.figures.style import styled
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FailedRecord, FitRecord, load_record
 from mixpipe.results.tables import (
@@ -37,6 +39,7 @@ def draw_figures(
     quality: Sequence[str],
     estimators: Sequence[str],
     curves: str,
+    look: str = "{}",
 ) -> None:
     """Draw a fit.
 
@@ -47,11 +50,14 @@ def draw_figures(
     fit, members : str
         fit.json and members.parquet, from `fit_column`.
     mixture, selection, classes, quality, estimators : sequence of str
-        Files to write for each figure: PNG and SVG.
+        Files to write for each figure: PNG, SVG and PDF.
     curves : str
         JSON file to write: the numbers behind the figures.
+    look : str
+        What is set for the figures; see `Run.look`.
     """
     check_code("figures", code)
+    wanted, chosen = read_look(look)
     record = load_record(fit)
     paths = {
         "mixture": mixture,
@@ -61,8 +67,9 @@ def draw_figures(
         "estimators": estimators,
     }
     if isinstance(record, FailedRecord):
-        picture = draw_failure(str(record.error), label=record.label)
-        save_figure(picture, *(path for each in paths.values() for path in each))
+        with styled(chosen):
+            picture = draw_failure(str(record.error), label=record.label)
+            save_figure(picture, *(path for each in paths.values() for path in each))
         write_json({}, Path(curves))
         return
     if not isinstance(record, FitRecord):
@@ -81,14 +88,22 @@ def draw_figures(
         "limits": rows.get("limit"),
         "window": read_window(record, rows),
         "bins": rows[["low", "high"]] if "low" in rows else None,
+        "look": wanted,
     }
     estimates = read_estimates(record)
-    figures = fit_figures(
-        result, table, record.criterion, estimates, x, err, weights, label=record.label, unit=record.unit, **drawn
-    )
-    for name, figure in figures.items():
-        save_figure(figure, *paths[name])
+    unit = drawn_unit(record)
+    with styled(chosen):
+        figures = fit_figures(
+            result, table, record.criterion, estimates, x, err, weights, label=record.label, unit=unit, **drawn
+        )
+        for name, figure in figures.items():
+            save_figure(figure, *paths[name])
     write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))
+
+
+def drawn_unit(record: FitRecord) -> str | None:
+    """The unit of the values, with the transform of those that have none."""
+    return record.unit or (None if record.transform == "none" else f"{record.transform}()")
 
 
 def _drawn_rows(members: str, bounds: Sequence[str]) -> pd.DataFrame:

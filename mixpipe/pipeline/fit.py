@@ -435,7 +435,7 @@ def record_fit(
         unit=account.unit,
         start=_start_record(fitted),
         sketch=None if outcome.sketch is None else asdict(outcome.sketch),
-        estimators=_rows(EstimateRow, _estimators(outcome).drop(columns="seconds")),
+        estimators=_rows(EstimateRow, _estimators(outcome).drop(columns="seconds").assign(mean_unc=_mean_unc(outcome))),
         intervals=_rows(IntervalRow, assessment.intervals),
         likelihood_ratio=None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         truncated=account.truncated,
@@ -469,6 +469,11 @@ def _rows(kind: type[_Row], table: pd.DataFrame) -> tuple[_Row, ...]:
 
 def _estimators(outcome: Outcome) -> pd.DataFrame:
     return tables.estimators_table([(each.fit, each.fit.loglik, each.seconds) for each in outcome.estimates])
+
+
+def _mean_unc(outcome: Outcome) -> list[float]:
+    """The uncertainty of each mean in `_estimators`."""
+    return [unc for each in outcome.estimates for unc in each.fit.uncertainties.means.tolist()]
 
 
 def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]]:

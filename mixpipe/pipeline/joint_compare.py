@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from mixpipe.pipeline.compare import (
     untransformed,
 )
 from mixpipe.report.figures.joint_overlay import JointPanel, draw_joint_overlay
+from mixpipe.report.figures.look import NO_LOOKS, NONE_SET, Look
 from mixpipe.results.joint_tables import read_joint_fit, read_rows
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import JointRecord, open_joint_fit
@@ -61,6 +62,7 @@ def compare_joint_fits(
     components: str,
     summary: str,
     overlay: Sequence[str],
+    looks: str = NO_LOOKS,
 ) -> None:
     """Compare joint fits, each with that of the same name in the release before.
 
@@ -73,10 +75,12 @@ def compare_joint_fits(
     components, summary : str
         CSV tables to write.
     overlay : sequence of str
-        Figures to write: PNG and SVG.
+        Figures to write: PNG, SVG and PDF.
+    looks : str
+        What is set for the figures; see `Run.looks`.
     """
     check_code("joint_compare", code)
-    compare_all(JOINTS, old, new, Path(components), Path(summary), list(map(Path, overlay)))
+    compare_all(JOINTS, old, new, Path(components), Path(summary), list(map(Path, overlay)), looks)
 
 
 def read_stored_joint(path: str | Path) -> StoredJointFit:
@@ -207,8 +211,9 @@ def _scaled(fitted: JointFitted, factors: Array, shifts: Array) -> JointFitted:
     return replace(fitted, fit=scaled, cells=rows, selection=selection)
 
 
-def draw_joint_comparison(compared: Sequence[Compared]) -> Figure:
-    """The figure of comparisons; see `mixpipe.pipeline.compare.write_comparison`."""
+def draw_joint_comparison(compared: Sequence[Compared], looks: Mapping[str, Look] = NONE_SET) -> Figure:
+    """The figure of comparisons; see `mixpipe.pipeline.compare.write_comparison`. Columns keep their own names."""
+    del looks
     panels = [
         JointPanel(
             column_name(old, new),

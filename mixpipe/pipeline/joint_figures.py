@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,6 +17,8 @@ from mixpipe.report.figures.corner import corner_heading, draw_corner
 from mixpipe.report.figures.joint_curves import joint_curves
 from mixpipe.report.figures.joint_quality import draw_joint_quality
 from mixpipe.report.figures.joint_scene import JointScene
+from mixpipe.report.figures.look import NO_LOOKS, Look, read_looks
+from mixpipe.report.figures.style import styled
 from mixpipe.results.joint_tables import read_joint_fit, read_rows
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import FailedRecord, FitRecord, JointRecord, load_record
@@ -35,6 +37,7 @@ def draw_joint_figures(
     selection: Sequence[str],
     quality: Sequence[str],
     curves: str,
+    looks: str = NO_LOOKS,
 ) -> None:
     """Draw a joint fit.
 
@@ -47,11 +50,29 @@ def draw_joint_figures(
     columns : sequence of str
         fit.json of those columns that are also fitted one by one.
     corner, selection, quality : sequence of str
-        Files to write for each figure: PNG and SVG.
+        Files to write for each figure: PNG, SVG and PDF.
     curves : str
         JSON file to write: the numbers behind the figures.
+    looks : str
+        What is set for the figures of the catalog; see `Run.looks`.
     """
     check_code("joint_figures", code)
+    by_column, chosen = read_looks(looks)
+    with styled(chosen):
+        _draw(fit, members, columns, corner, selection, quality, curves, by_column)
+
+
+def _draw(
+    fit: str,
+    members: str,
+    columns: Sequence[str],
+    corner: Sequence[str],
+    selection: Sequence[str],
+    quality: Sequence[str],
+    curves: str,
+    looks: Mapping[str, Look],
+) -> None:
+    """Draw a joint fit in the chosen style."""
     record = load_record(fit)
     if isinstance(record, FailedRecord):
         save_figure(draw_failure(str(record.error), label=record.label), *corner, *selection, *quality)
@@ -72,7 +93,7 @@ def draw_joint_figures(
     floor = 1.0 / (record.quality_draws + 1) if record.quality_draws else None
     statistics = [JointQuality(one.name, one.n_rows, _number(one.ks), _number(one.ks_pvalue)) for one in record.quality]
     place = {"label": record.label, "n_rows": n_members}
-    save_figure(draw_corner(result, scene, own, units=record.units, **place), *corner)
+    save_figure(draw_corner(result, scene, own, units=record.units, looks=looks, **place), *corner)
     save_figure(draw_selection(records_table(record.selection), record.criterion, label=record.label), *selection)
     save_figure(draw_joint_quality(result, transforms, statistics, floor=floor, **place), *quality)
     write_json(joint_curves(scene, transforms, own, corner_heading(result, scene, n_members)), Path(curves))

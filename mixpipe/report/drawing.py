@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from mixpipe.base.arrays import Array
+
 # The palette of Okabe & Ito (2008), which can be distinguished with any colour vision. Black and yellow are left out:
 # black is the colour of the model, and yellow is faint on white paper. Further components repeat the colours with other
 # lines and fills.
@@ -11,6 +15,8 @@ COMPONENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E6
 
 # Curves are cut at this many times the height of the histogram next to them.
 HEADROOM = 2.5
+# Bins around narrow components are shown up to this many times the height of the others.
+PEAK = 3.0
 
 # If the largest difference of criteria is much larger than LINEAR, those up to LINEAR are on a linear scale and those
 # beyond on a logarithmic one.
@@ -22,6 +28,16 @@ _DECADES = 4  # marked above the linear part, at most
 def shown_height(histogram: float, curves: float) -> float:
     """The highest density that is shown together with the highest bin: that of the curves unless they are cut."""
     return max(histogram, min(HEADROOM * histogram, curves))
+
+
+def shown_bins(heights: Array, edges: Array, peak: float = PEAK) -> float:
+    """The height to show: that of the tallest bin, but of the finer bins around a narrow component at most so many
+    times the height of the others.
+    """
+    widths = np.diff(edges)
+    wide = widths > 0.8 * np.median(widths[widths > 0.5 * widths.max()])
+    tallest = float(heights[wide].max(initial=0.0))
+    return min(float(heights.max(initial=0.0)), peak * tallest if tallest else np.inf) or 1.0
 
 
 def squeezed(highest: float) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mixpipe.report.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_height, squeezed
+from mixpipe.report.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, shown_bins, shown_height, squeezed
 from mixpipe.report.entries import DensityEntry, FittedEntry, ReportEntry
-from mixpipe.report.numbers import significant
+from mixpipe.report.numbers import significant, with_unc
 from mixpipe.report.traces import (
     DATA,
     DATA_LINE,
@@ -24,6 +24,7 @@ from mixpipe.report.traces import (
     ordinates,
     spike_trace,
 )
+from mixpipe.report.typesetting import density_text, quantity_text, value_unit
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 # Lines and fills of the components in the first cycle of colours, in the second, and in all later ones.
@@ -65,8 +66,7 @@ def density_plots(entry: DensityEntry) -> list[dict[str, Any]]:
 
 def axis_title(name: str, unit: str | None) -> str:
     """A name with its unit, shortened to fit a narrow screen and escaped so that none of it is read as markup."""
-    name, unit = (_shortened(text, _NAME) for text in (name, unit or ""))
-    return plain_words(f"{name} [{unit}]" if unit else name)
+    return plain_words(quantity_text(_shortened(name, _NAME), unit and _shortened(unit, _NAME)))
 
 
 def _shortened(text: str, size: int) -> str:
@@ -79,7 +79,9 @@ def plain_words(text: str) -> str:
 
 
 def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str, Any]]:
-    title = axis_title(entry.column, entry.unit)
+    # What is set in TeX there stays the name of the column here.
+    label = curves.get("label") or ""
+    title = axis_title(label if label and "$" not in label else entry.column, entry.unit)
     return [
         {
             "caption": f"Data, the mixture as observed, and its components with the errors removed. {curves['note']}",
@@ -103,19 +105,26 @@ def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str
 def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[str, Any]:
     x, density = np.asarray(curves["x"], float), np.asarray(curves["density"], float)
     observed, intrinsic = np.asarray(curves["observed"], float), np.asarray(curves["intrinsic"], float)
-    tallest, log = float(density.max(initial=0.0)) or 1.0, curves["log"]
+    spread = np.zeros_like(density) if curves.get("limits") is None else np.asarray(curves["limits"], float)
+    log = curves["log"]
+    tallest = shown_bins(density + spread, np.log(curves["edges"]) if log else np.asarray(curves["edges"], float))
     top = 1.08 * shown_height(tallest, float(max(observed.max(), intrinsic.max())))
     low, high = curves["range"]
     rows = ordinates(np.asarray(curves["counts"], float), 6)
     traces = [
         bar_trace(curves["edges"], density, "data", log, customdata=rows, hovertemplate="%{x}: %{customdata:,} rows")
     ]
+    if curves.get("limits") is not None:
+        name = "rows with limits, where the fit expects them"
+        bars = bar_trace(curves["edges"], spread, name, log, base=ordinates(density), hovertemplate=name)
+        traces.append({**bars, "marker": {"color": "rgba(0,0,0,0)", "pattern": {"shape": "/", "fgcolor": DATA_LINE}}})
     for row, curve in zip(entry.components.to_dict("records"), curves["parts"], strict=True):
         index = int(row["component"]) - 1
-        mean = significant(row["mean"], row["sigma"] / 10.0 if log else (high - low) / 100.0)
+        numbers = [_measured(row, name, (high - low) / 100.0) for name in ("weight", "mean", "sigma")]
         style = {
-            "name": f"{index + 1}: weight {row['weight']:.3g}, mean {mean}, "
-            f"σ {significant(row['sigma'], row['sigma'] / 10.0)}",
+            "name": "{}: weight {}, mean {}, σ {}{}".format(
+                index + 1, *numbers, plain_words(_shortened(value_unit(entry.unit), _NAME))
+            ),
             **component_look(index),
         }
         if curve is not None:
@@ -138,8 +147,18 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
             dash=_DASHES[number % len(_DASHES)],
         )
         traces.append({**line, "visible": "legendonly"})
-    layout = axes_layout(title, "density per decade" if log else "density", [low, high], [0.0, top], log)
+    layout = axes_layout(title, "density per decade" if log else density_text(entry.unit), [low, high], [0.0, top], log)
+    if curves.get("limits") is not None:
+        layout["barmode"] = "overlay"
     return {"data": traces, "layout": layout}
+
+
+def _measured(row: Mapping[Any, Any], name: str, detail: float) -> str:
+    """A parameter with its uncertainty, or with the digits that the plot can show if it has none."""
+    unc = row.get(f"{name}_unc")
+    if unc is not None and unc > 0.0:
+        return with_unc(row[name], unc)
+    return significant(row[name], detail if name == "mean" else 0.1 * row[name])
 
 
 def selection_figure(entry: FittedEntry) -> dict[str, Any]:

@@ -201,7 +201,10 @@ class QualityRecord(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateRow(_Part):
-    """A component as an estimator finds it, as in estimators.csv, without the seconds, which never come again."""
+    """A component as an estimator finds it, as in estimators.csv, without the seconds, which never come again.
+
+    The uncertainty of the mean is there if it is known.
+    """
 
     estimator: str
     component: int
@@ -209,6 +212,10 @@ class EstimateRow(_Part):
     mean: float
     sigma: float
     loglik: float | None
+    mean_unc: float | None = None
+
+    def _keys(self) -> Iterable[str]:
+        return _without_unset(self, super()._keys(), "mean_unc")
 
 
 @dataclass(frozen=True, kw_only=True)

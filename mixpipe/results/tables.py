@@ -18,6 +18,7 @@ from mixpipe.base.files import write_file
 from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraint
+from mixpipe.model.estimate import Estimate
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import TwoSided
 from mixpipe.model.resolution import Resolution
@@ -352,15 +353,20 @@ def describe_resolution(record: FitRecord) -> str:
     return read_resolution(record).note(record.resolution.first_row or "") if record.resolution else ""
 
 
-def read_estimates(record: FitRecord) -> list[tuple[str, Mixture, float]]:
-    """Name, mixture and log-likelihood of each estimator."""
+def read_estimates(record: FitRecord) -> list[Estimate]:
+    """What each estimator finds."""
     chosen = read_mixture(record.components)
     rows: dict[str, list[EstimateRow]] = {}
     for row in record.estimators:
         rows.setdefault(row.estimator, []).append(row)
     # The chosen fit may have components of other families.
     return [
-        (name, chosen if name == record.estimator else _gaussian(found), _number(found[0].loglik))
+        Estimate(
+            name,
+            chosen if name == record.estimator else _gaussian(found),
+            _number(found[0].loglik),
+            np.array([_number(row.mean_unc) for row in found]),
+        )
         for name, found in rows.items()
     ]
 

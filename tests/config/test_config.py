@@ -60,6 +60,8 @@ catalogs:
         background: [0, 9]
         max_components: 3
         estimators: [em]
+        label: "$M$ of the star"
+        figure: {range: [0, 3], bins: 30, log_counts: true}
       spin: {error: 0.5}
       age: {error: e_age}
       colour: {error: e_c, error_model: student_t, error_dof: 4}
@@ -81,6 +83,7 @@ catalogs:
         n_components: 4
         max_components: 5
         tolerance: 0.01
+        label: z
     joint:
       both:
         columns: [spin, age]
@@ -105,6 +108,7 @@ settings:
   exact_finish: false
   fits_members: true
   seed: 7
+  style: grayscale
 """
 
 
@@ -171,6 +175,8 @@ def test_every_key_arrives(tmp_path):
         max_components=3,
         estimators=("em",),
     )
+    look = {"label": "$M$ of the star", "range": [0, 3], "bins": 30, "log_counts": True}
+    assert stars.looks == {"mass": look, "redshift": {"label": "z"}}
     assert (stars.column("spin").error, stars.column("spin").max_components) == (0.5, 6)
     assert stars.column("age").error == "e_age"
     assert (stars.column("colour").error_model, stars.column("colour").error_dof) == ("student_t", 4.0)
@@ -187,7 +193,7 @@ def test_every_key_arrives(tmp_path):
     assert (stars.column("period").bins, stars.column("period").value) == (("a", "b", "n"), "a")
     assert stars.densities == (DensitySettings("redshift", "PDF", "GRID:Z", "km", 4, 5, 0.01),)
     assert stars.density("redshift") is stars.densities[0]
-    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, False, True, 7)
+    assert config.settings == Settings(6, "icl", ("em",), 20, 9, True, 19, False, True, 7, "grayscale")
 
 
 @pytest.mark.parametrize(

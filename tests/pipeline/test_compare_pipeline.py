@@ -334,8 +334,8 @@ def test_the_columns_of_a_release_share_a_false_discovery_rate(tmp_path, stored)
 def test_panels_of_the_figure(stored, n_columns, n_shown):
     old, new = (read_stored(stored[name]) for name in ("old", "new"))
     figure = draw_comparison([(old, new, compare_stored(old, new))] * n_columns)
-    # Two axes a panel, which do not overlap.
-    assert len(figure.axes) == 2 * n_shown
+    # Densities, means, and differences over uncertainties in each panel, which do not overlap.
+    assert len(figure.axes) == 3 * n_shown
     boxes = [axes.get_position() for axes in figure.axes]
     for index, box in enumerate(boxes):
         assert 0.0 <= box.x0 < box.x1 <= 1.0
@@ -387,6 +387,7 @@ def test_table_figure_and_folder(tmp_path, stored):
         "summary.csv",
         "overlay.png",
         "overlay.svg",
+        "overlay.pdf",
     }
     assert ".png, .svg or .pdf" in refused(stored["old"], stored["new"], "--figure", tmp_path / "two.doc")
     (tmp_path / "file").write_text("")

@@ -574,6 +574,7 @@ def test_photometric_redshifts_are_fitted_well(finished, catalogs):
         "densities.parquet",
         "densities.png",
         "densities.svg",
+        "densities.pdf",
         "fit.json",
     }
     found = pq.read_table(folder / "densities.parquet").to_pandas()

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mixpipe.model.bimodality import Bimodality
+from mixpipe.model.estimate import Estimate
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection, Uncertainties
 from mixpipe.pipeline.summary import summarise
@@ -420,7 +421,7 @@ def test_the_plot_shows_bins_components_and_other_estimators(entry):
     bars, first, arrow, *_, other = plots[0]["figure"]["data"]
     assert (bars["x"], bars["y"], bars["width"]) == ([1.0, 2.0, 3.0], [0.2, 0.5, 0.3], 1.0)
     assert bars["customdata"] == [1, 3, 2]
-    assert first["name"] == "1: weight 0.72, mean 1.346, σ 0.0784"
+    assert first["name"] == "1: weight 0.72 ± 0.11, mean 1.346 ± 0.012, σ 0.078 ± 0.011 M☉"
     # Linear between its points, the curve is that of the component to what a picture can show.
     x = np.linspace(0.0, 2.0, 50)
     exact = 0.5 * np.exp(-0.5 * ((x - 1) / 0.5) ** 2) / np.sqrt(np.pi / 2)
@@ -522,7 +523,9 @@ def test_curves_are_those_of_the_mixture():
     err = np.full(300, 0.5)
     x = mixture.sample(300, rng) + err * rng.normal(size=300)
     fit = FitResult(mixture, "em", -1.0, 0.0, 300, 5, converged=True)
-    found = fit_curves(fit, [("em", mixture, -1.0), ("moments", Mixture([1.0], [5.0], [5.0]), -2.0)], x, err)
+    found = fit_curves(
+        fit, [Estimate("em", mixture, -1.0), Estimate("moments", Mixture([1.0], [5.0], [5.0]), -2.0)], x, err
+    )
     assert found["counts"].sum() == np.sum((x >= found["edges"][0]) & (x <= found["edges"][-1]))
     # Bins add up to the rows in the picture, curves to one: by the trapezium rule on a fine grid, up to the tails.
     assert np.sum(found["density"] * np.diff(found["edges"])) == pytest.approx(found["counts"].sum() / 300)

@@ -118,7 +118,7 @@ def numbers(jobs: list[Planned]) -> Counter:
 
 def test_what_can_be_asked_for_is_the_same(wide):
     n_fits = N_FITS[wide.n_columns]
-    pictures = [f"{figure}.{kind}" for figure in DRAWN for kind in ("png", "svg")]
+    pictures = [f"{figure}.{kind}" for figure in DRAWN for kind in ("png", "svg", "pdf")]
     fits = wide.plan("fits")
     assert numbers(fits) == {"fit": n_fits}
     assert made(fits, "fit") == wide.files(*FITTED)

@@ -27,7 +27,7 @@ FILES = {
     "predict.parquet",
     "fit.json",
     "curves.json",
-    *(f"{figure}.{end}" for figure in ("corner", "selection", "quality") for end in ("png", "svg")),
+    *(f"{figure}.{end}" for figure in ("corner", "selection", "quality") for end in ("png", "svg", "pdf")),
 }
 
 
@@ -126,6 +126,7 @@ def test_all_is_there_and_agrees(project):
         "summary.csv",
         "overlay.png",
         "overlay.svg",
+        "overlay.pdf",
     }
     assert "both" in (results / "report.html").read_text(encoding="utf-8")
     assert project.ask("verify", "results").exit_code == 0

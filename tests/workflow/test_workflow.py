@@ -387,6 +387,21 @@ TABLE = [
         "equal setting, written otherwise": (set_column("radius", "error_scale", value=1.0), REPORT),
         "the default, written out": (set_column("period", "max_components", value=2), REPORT),
     },
+    {
+        "name and axis of a column in figures": (
+            lambda project: (
+                set_column("radius", "label", value="$R$")(project),
+                set_column("radius", "figure", value={"range": [0, 9], "bins": 9})(project),
+            ),
+            {"drawing planets all radius"} | REPORT,
+        ),
+    },
+    {
+        "style of figures": (
+            lambda project: project.change("settings", "style", value="grayscale"),
+            FIGURES | {"comparing stars 2018_to_dr2"} | ENDS,
+        )
+    },
     {"setting of all fits": (lambda project: project.change("settings", "seed", value=2), FITS)},
     {"edited numerics": (lambda project: project.edit("fitting/gaussian/likelihood.py"), FITS)},
     {"edited report": (lambda project: project.edit("report/templates/report.html.j2"), REPORT)},

@@ -229,8 +229,12 @@ def shown(file, about):
 
 
 def drawn(figure):
-    """A figure of a column as PNG, which the report of Snakemake shows, and as SVG."""
-    return [shown(f"{figure}.png", figure), f"{FOLDER}/{figure}.svg"]
+    """A figure of a column as PNG, which the report of Snakemake shows, and as SVG and PDF."""
+    return [
+        shown(f"{figure}.png", figure),
+        f"{FOLDER}/{figure}.svg",
+        f"{FOLDER}/{figure}.pdf",
+    ]
 
 
 def compared_files(place, name, of_joints=False):

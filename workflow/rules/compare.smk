@@ -17,6 +17,7 @@ rule compare:
                 labels={"column": "all", "shows": "{pair}"},
             ),
             f"{RESULTS}/{{catalog}}/compare/{{pair}}/overlay.svg",
+            f"{RESULTS}/{{catalog}}/compare/{{pair}}/overlay.pdf",
         ],
     log:
         f"{LOGS}/compare/{{catalog}}/{{pair}}.log",
@@ -35,6 +36,7 @@ rule compare:
     params:
         code=code_hash("compare"),
         columns=lambda wildcards: RUN.columns(wildcards.catalog),
+        looks=lambda wildcards: RUN.looks(wildcards.catalog),
     message:
         "comparing {wildcards.catalog} {wildcards.pair}"
     script:
@@ -59,6 +61,7 @@ rule joint_compare:
                 labels={"column": "joint", "shows": "{pair}"},
             ),
             f"{RESULTS}/{{catalog}}/compare/{{pair}}/joint/overlay.svg",
+            f"{RESULTS}/{{catalog}}/compare/{{pair}}/joint/overlay.pdf",
         ],
     log:
         f"{LOGS}/joint_compare/{{catalog}}/{{pair}}.log",
@@ -77,6 +80,7 @@ rule joint_compare:
     params:
         code=code_hash("joint_compare"),
         columns=lambda wildcards: RUN.joints(wildcards.catalog),
+        looks=lambda wildcards: RUN.looks(wildcards.catalog),
     message:
         "comparing joint fits of {wildcards.catalog} {wildcards.pair}"
     script:

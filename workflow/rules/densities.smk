@@ -48,6 +48,7 @@ rule density_figure:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("density_figure"),
+        look=lambda wildcards: RUN.look(wildcards.catalog, wildcards.column),
     message:
         "drawing {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:

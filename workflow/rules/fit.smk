@@ -75,6 +75,7 @@ rule draw:
     params:
         what=told,
         code=code_hash("figures"),
+        look=lambda wildcards: [RUN.look(*column[::2]) for column in of_job(wildcards)],
     message:
         "drawing {params.what}"
     script:

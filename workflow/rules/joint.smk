@@ -84,6 +84,7 @@ rule joint_figures:
         runtime=lambda wildcards, attempt: attempt * 10,
     params:
         code=code_hash("joint_figures"),
+        looks=lambda wildcards: RUN.looks(wildcards.catalog),
     message:
         "drawing {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:

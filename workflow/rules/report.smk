@@ -120,7 +120,13 @@ rule manifest:
             *expand(
                 f"{RESULTS}/{{comparison}}/{{file}}",
                 comparison=ALL_COMPARISONS,
-                file=("summary.csv", "components.csv", "overlay.png", "overlay.svg"),
+                file=(
+                    "summary.csv",
+                    "components.csv",
+                    "overlay.png",
+                    "overlay.svg",
+                    "overlay.pdf",
+                ),
             ),
             *(
                 expand(f"{RESULTS}/{{column}}/members.fits", column=WITH_MEMBERS)

@@ -7,4 +7,5 @@ run_job(
     code=snakemake.params.code,
     fit=snakemake.input.fit,
     densities=snakemake.output.densities,
+    look=snakemake.params.look,
 )

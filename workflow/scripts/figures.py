@@ -15,4 +15,5 @@ run_job(
     quality=snakemake.output.quality,
     estimators=snakemake.output.estimators,
     curves=snakemake.output.curves,
+    look=snakemake.params.look,
 )

@@ -10,4 +10,5 @@ run_job(
     components=snakemake.output.components,
     summary=snakemake.output.summary,
     overlay=snakemake.output.overlay,
+    looks=snakemake.params.looks,
 )

@@ -12,4 +12,5 @@ run_job(
     selection=snakemake.output.selection,
     quality=snakemake.output.quality,
     curves=snakemake.output.curves,
+    looks=snakemake.params.looks,
 )

@@ -102,8 +102,18 @@ class ColumnTest:
         """The p-values in words."""
         if not self.is_known:
             return "no p-value"
-        over = f" ({self.pvalue_release:.2g} over {self.n_columns} {self.noun})" if self.n_columns > 1 else ""
-        return f"p = {self.pvalue:.2g}{over}"
+        of_release = _chance(self.pvalue_release).removeprefix("= ")
+        over = f" ({of_release} over {self.n_columns} {self.noun})" if self.n_columns > 1 else ""
+        return f"p {_chance(self.pvalue)}{over}"
+
+
+def _chance(pvalue: float) -> str:
+    """A p-value, or a bound where nothing but its smallness is known.
+
+    >>> _chance(0.0012), _chance(0.0)
+    ('= 0.0012', '< 1e-99')
+    """
+    return f"= {pvalue:.2g}" if pvalue >= 1e-99 else "< 1e-99"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mixpipe.pipeline.plan.texts import (
     recorded,
     to_text,
 )
-from mixpipe.results.provenance import FileHashes, code_hash
+from mixpipe.results.provenance import FileHashes, code_hash, sha256
 from mixpipe.results.record import FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
@@ -341,6 +341,22 @@ class Run:
         """The plan of a joint fit, as text."""
         return to_text(self.joint_plan(catalog, release, column, self.files(catalog, release)))
 
+    def look(self, catalog: str, column: str) -> str:
+        """What is set for the figures of a column, as text; see `mixpipe.report.figures.look.read_look`."""
+        return _text({**self._style, **self.config.catalog(catalog).looks.get(column, {})})
+
+    def looks(self, catalog: str) -> str:
+        """The same for all columns of a catalog, by name."""
+        return _text({"style": self._style, "columns": self.config.catalog(catalog).looks})
+
+    @cached_property
+    def _style(self) -> dict[str, Any]:
+        """The style of the figures; one from a file with the SHA-256 of it."""
+        style = self.config.settings.style
+        if style is None:
+            return {}
+        return {"style": style} | ({"style_sha256": sha256(Path(style))} if Path(style).is_file() else {})
+
     def joint_plan(self, catalog: str, release: str, column: str, files: Mapping[str, str]) -> JointPlan:
         """The plan of a joint fit to files with the SHA-256 of each."""
         return JointPlan(
@@ -351,6 +367,10 @@ class Run:
             effort=effort_of(self.config.settings),
             code=code_hash("joint"),
         )
+
+
+def _text(look: Mapping[str, Any]) -> str:
+    return json.dumps(look, sort_keys=True)
 
 
 def find_problems(config: Config) -> list[MixpipeError]:
@@ -364,7 +384,7 @@ def find_problems(config: Config) -> list[MixpipeError]:
     config : Config
         The configuration.
     """
-    problems: list[MixpipeError] = list(_place_problems(config))
+    problems: list[MixpipeError] = [*_place_problems(config), *_style_problems(config)]
     for catalog in config.catalogs:
         problems.extend(_key_problems(catalog))
         try:
@@ -410,6 +430,17 @@ def find_idle(catalog: CatalogSettings) -> list[MixpipeError]:
         for name, only in (idle[0].items() if idle else ())
         if all(name in each for each in idle)
     ]
+
+
+def _style_problems(config: Config) -> Iterator[MixpipeError]:
+    """A style that cannot be used for the figures."""
+    if config.settings.style is not None:
+        from mixpipe.report.figures.style import load_style
+
+        try:
+            load_style(config.settings.style)
+        except MixpipeError as error:
+            yield error
 
 
 def _place_problems(config: Config) -> Iterator[MixpipeError]:

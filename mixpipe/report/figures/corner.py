@@ -22,6 +22,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
 from mixpipe.report.drawing import shown_height
 from mixpipe.report.figures.joint_scene import JointScene
+from mixpipe.report.figures.look import DEFAULT, NONE_SET, Look
 from mixpipe.report.figures.mixture import draw_histogram
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import (
@@ -30,13 +31,14 @@ from mixpipe.report.figures.style import (
     NOTE_COLOUR,
     WIDE,
     WIDTH,
-    axis_label,
     component_style,
     finish,
+    in_tex,
+    is_tex,
     new_figure,
     style,
-    wrap,
 )
+from mixpipe.report.typesetting import number_text, quantity_text, short, wrap
 
 # Up to this many columns are drawn in a figure of the common width; more take a page of 174 mm.
 _NARROW = 3
@@ -62,6 +64,7 @@ def draw_corner(
     label: str,
     units: Sequence[str | None],
     n_rows: float | None = None,
+    looks: Mapping[str, Look] = NONE_SET,
 ) -> Figure:
     """Draw every pair of columns below the diagonal, every column on it, and rows of the mixture above it.
 
@@ -79,6 +82,8 @@ def draw_corner(
         Unit of each column.
     n_rows : float or None
         Number of rows of which those of the scene are a part; None if these are all.
+    looks : mapping of str to Look
+        Those of columns whose `label` names their axes, by the names of these.
 
     Returns
     -------
@@ -101,7 +106,8 @@ def draw_corner(
                 densities.draw(grid[b, a], scene.drawn, turned=True)
                 grid[b, a].set_facecolor(_DRAWN_GROUND)
                 _draw_components(grid[a, b], scene, b, a)
-        labels = [axis_label(name, unit) for name, unit in zip(scene.mixture.names, units, strict=True)]
+        names = [looks.get(name, DEFAULT).label or name for name in scene.mixture.names]
+        labels = [quantity_text(name, unit) for name, unit in zip(names, units, strict=True)]
         _frame(grid, scene, labels, panel)
         notes = f"{corner_heading(fit, scene, n_rows)} · {_above(scene)}"
         return finish(figure, label, notes, _legend(fit, scene, own or {}), columns=4)
@@ -223,7 +229,7 @@ def _frame(grid: Array, scene: JointScene, labels: Sequence[str], panel: float) 
             axes.tick_params(labelsize=6.5, length=2.0, labelbottom=row == size - 1, pad=2.0)
             offset = _set_axis(axes, "x", scene.columns[place], n_ticks)
             if row == size - 1:
-                axes.set_xlabel(_name(labels[place], offset, panel), fontsize=7.5, parse_math=False)
+                axes.set_xlabel(_name(labels[place], offset, panel), fontsize=7.5, parse_math=is_tex(labels[place]))
             axes.xaxis.offsetText.set_visible(False)
             if row == place:
                 axes.set_yticks([])
@@ -235,7 +241,7 @@ def _frame(grid: Array, scene: JointScene, labels: Sequence[str], panel: float) 
             axes.yaxis.offsetText.set_visible(False)
             if place == 0 or right:
                 axes.yaxis.set_label_position("right" if right else "left")
-                axes.set_ylabel(_name(labels[row], offset, panel), fontsize=7.5, parse_math=False)
+                axes.set_ylabel(_name(labels[row], offset, panel), fontsize=7.5, parse_math=is_tex(labels[row]))
 
 
 def _set_axis(axes: Axes, which: Literal["x", "y"], column: Scene, n_ticks: int) -> str:
@@ -262,7 +268,8 @@ def _set_axis(axes: Axes, which: Literal["x", "y"], column: Scene, n_ticks: int)
 
 def _name(label: str, offset: str, panel: float) -> str:
     """The name of an axis, in lines that fit along a panel."""
-    return wrap(f"{label} {offset}".strip(), max(int(panel / _CHARACTER), 10), 3)
+    text = f"{label} {offset}".strip()
+    return in_tex(text) if is_tex(label) else wrap(text, max(int(panel / _CHARACTER), 10))
 
 
 def corner_heading(fit: JointFit, scene: JointScene, n_rows: float | None = None) -> str:
@@ -298,7 +305,8 @@ def _legend(fit: JointFit, scene: JointScene, own: Mapping[str, Mixture]) -> lis
     if scene.has_errors:
         handles.append(Line2D([], [], color=NOTE_COLOUR, linestyle=(0, (3, 1.5)), linewidth=0.8, label="as observed"))
     for j in range(fit.n_components):
-        text = f"{j + 1}: weight {fit.mixture.weights[j]:.3g}"
+        weight, unc = float(fit.mixture.weights[j]), float(fit.uncertainties.weights[j])
+        text = f"{j + 1}: weight {number_text(weight, unc) if unc > 0.0 else short(weight)}"
         if np.size(fit.rank) and fit.rank[j] < scene.n_dims:
             text += f", rank {fit.rank[j]} of {scene.n_dims}"
         handles.append(Line2D([], [], linewidth=1.0, **_marker(j), label=text))

@@ -15,16 +15,18 @@ from matplotlib.patches import Patch
 from mixpipe.base.arrays import Array, histogram_heights
 from mixpipe.base.presentation import count
 from mixpipe.model.truncated import TruncatedMixture
+from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.style import (
     DATA_COLOUR,
     DATA_FILL,
     MODEL_COLOUR,
-    axis_label,
     component_style,
     finish,
+    name_axis,
     new_figure,
     style,
 )
+from mixpipe.report.typesetting import density_text
 
 # The range in which the density exceeds _FAINT of its peak is shown, with margins of _MARGIN of this range on either
 # side.
@@ -73,7 +75,9 @@ def example_title(word: str, name: object, n_components: int, ks: float) -> str:
     return f"{word}: {name}, M = {n_components}, KS = {ks:.2g}"
 
 
-def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: str | None) -> Figure:
+def draw_examples(
+    examples: Sequence[Example], notes: str, *, label: str, unit: str | None, look: Look = DEFAULT
+) -> Figure:
     """Draw densities with their mixtures and components.
 
     Parameters
@@ -86,6 +90,8 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of the grid.
+    look : Look
+        Its `label` names the axis.
     """
     with style():
         figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)
@@ -93,8 +99,8 @@ def draw_examples(examples: Sequence[Example], notes: str, *, label: str, unit: 
         for axes, example in zip(panels, examples, strict=True):
             _draw(axes, example)
             axes.set_title(example.title, loc="left", parse_math=False)
-            axes.set_ylabel("density")
-        panels[-1].set_xlabel(axis_label(label, unit), parse_math=False)
+            axes.set_ylabel(density_text(unit), parse_math=False)
+        name_axis(panels[-1], label, unit, look)
         handles: list[Artist] = [
             Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="tabulated density"),
             Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label="mixture"),

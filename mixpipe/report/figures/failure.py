@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mixpipe.report.figures.style import NOTE_COLOUR, finish, new_figure, style, wrap
+from mixpipe.report.figures.style import NOTE_COLOUR, finish, new_figure, style
+from mixpipe.report.typesetting import wrap
 
 _HEIGHT = 1.2
 _WIDTH, _LINES = 70, 6

@@ -22,7 +22,8 @@ from mixpipe.base.presentation import plural
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import Array
 from mixpipe.report.drawing import COMPONENT_COLOURS
-from mixpipe.report.figures.style import DATA_COLOUR, NOTE_COLOUR, finish, new_figure, style, wrap
+from mixpipe.report.figures.style import DATA_COLOUR, NOTE_COLOUR, finish, new_figure, style
+from mixpipe.report.typesetting import wrap
 
 # Largest numbers of joint fits, and of columns of one of them, that are drawn.
 _MOST, _MOST_COLUMNS = 3, 6
@@ -154,10 +155,10 @@ def _heading(panel: JointPanel) -> str:
     n_dims = len(panel.units)
     if n_dims > _MOST_COLUMNS:
         parts.append(f"{_MOST_COLUMNS} of {n_dims} columns")
-    name = wrap(panel.label, _WIDTH - len(comparison.verdict) - 2, 1)
+    name = wrap(f"{panel.label}: {comparison.verdict}", _WIDTH)
     return "\n".join(
         [
-            f"{name}: {comparison.verdict}",
+            name,
             wrap(comparison.judgement.basis, _WIDTH, 2),
             wrap(" · ".join(parts), _WIDTH, 2),
         ]

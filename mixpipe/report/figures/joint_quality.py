@@ -14,8 +14,9 @@ from mixpipe.base.presentation import count
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import Array
 from mixpipe.report.figures.quality import draw_ratio, ratio_band
-from mixpipe.report.figures.style import finish, new_figure, style, wrap
+from mixpipe.report.figures.style import finish, new_figure, style
 from mixpipe.report.numbers import missing, pvalue
+from mixpipe.report.typesetting import wrap
 
 _COLUMNS, _HEIGHT = 3, 1.25
 # Numbers of bins, each with at least so many rows where there are more than the fewest bins.
@@ -70,7 +71,7 @@ def draw_joint_quality(
             axes.set_xticks([0.0, 0.5, 1.0])
             # The panel below may be an empty place.
             axes.tick_params(labelsize=6.5, labelbottom=k + across >= n_panels)
-            title = f"{wrap(name, _TITLE_WIDTH, 1)}\n{_statistic(known.get(name), floor)}"
+            title = f"{wrap(name, _TITLE_WIDTH)}\n{_statistic(known.get(name), floor)}"
             axes.set_title(title, loc="left", fontsize=7.0, linespacing=1.25, parse_math=False)
             if k % across == 0:
                 axes.set_ylabel("rows / expected", fontsize=7.0)

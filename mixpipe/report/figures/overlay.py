@@ -20,11 +20,14 @@ from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult
-from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.figures.fit import drawn_rows
-from mixpipe.report.figures.mixture import density_label
+from mixpipe.report.figures.look import DEFAULT, Look
+from mixpipe.report.figures.mixture import density_label, name_enlarged
+from mixpipe.report.figures.quality import BAND_COLOUR
 from mixpipe.report.figures.scene import Scene
-from mixpipe.report.figures.style import NOTE_COLOUR, axis_label, finish, new_figure, style, wrap
+from mixpipe.report.figures.style import MODEL_COLOUR, NOTE_COLOUR, finish, name_axis, new_figure, style
+from mixpipe.report.typesetting import wrap
 
 # Colour and line style of the old or the new fit.
 _Style = tuple[str, Literal["--", "-"]]
@@ -41,6 +44,13 @@ _LINES, _LINE = 3, 0.9
 _TOP, _LOWEST, _UNIT = 1.6, 0.8, 0.17
 # Heights, in inches, of the densities of a column that is alone, of one among others, and of the text around them.
 _ALONE, _MAIN, _LABELS = 1.75, 1.4, 0.72
+# The same of the differences in units of their uncertainties, and their rows: the parameters, from the top.
+_CHANGES = 0.5
+_PARAMETERS = {"weight": "weight", "mean": "mean", "sigma": "σ"}
+# Differences beyond this many uncertainties are on a logarithmic scale, unless all are below the other number.
+_EVEN, _FAR = 5.0, 12.0
+# Of differences beyond this many uncertainties the component is named.
+_NAMED = 3.0
 # Numbers of characters of remarks, and of headings, that fit across a panel of full width and of half width.
 _REMARK_WIDTHS, _HEADING_WIDTHS = (72, 32), (76, 34)
 
@@ -61,6 +71,8 @@ class Panel:
         The comparison of the two fits.
     old, new : Cells
         The rows of each fit, in the same unit.
+    look : Look
+        What is not left to the data.
     """
 
     label: str
@@ -69,6 +81,7 @@ class Panel:
     comparison: Comparison
     old: Cells
     new: Cells
+    look: Look = DEFAULT
 
     @property
     def change(self) -> tuple[int, float]:
@@ -87,7 +100,7 @@ def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
         Title.
     """
     shown = list(panels)
-    notes = "errors taken out; below: means with uncertainties, same populations joined"
+    notes = "errors taken out; below: means with uncertainties, same populations joined; differences over uncertainties"
     if len(shown) > _MOST:
         most = sorted(range(len(shown)), key=lambda index: panels[index].change)[:_MOST]
         shown = [panels[index] for index in sorted(most)]
@@ -96,17 +109,26 @@ def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
     n_rows = math.ceil(len(shown) / n_columns)
     with style():
         figure = new_figure(n_rows)
-        grid = figure.add_gridspec(2 * n_rows, n_columns)
+        # Narrow components are enlarged on the right, where there is room.
+        parts = [_enlarged(panel) if n_columns == 1 else None for panel in shown]
+        beside = {"width_ratios": [2.9, 1.0]} if any(parts) else {}
+        grid = figure.add_gridspec(3 * n_rows, n_columns + bool(beside), **beside)
         n_lines = [0] * n_rows
         for index, panel in enumerate(shown):
             row, column = divmod(index, n_columns)
-            axes = figure.add_subplot(grid[2 * row, column])
-            strip = figure.add_subplot(grid[2 * row + 1, column], sharex=axes)
+            axes = figure.add_subplot(grid[3 * row, column])
+            strip = figure.add_subplot(grid[3 * row + 1, column], sharex=axes)
             n_lines[row] = max(n_lines[row], _draw_panel(axes, strip, panel, narrow=n_columns > 1))
+            _draw_changes(figure.add_subplot(grid[3 * row + 2, column]), panel.comparison)
+            part = parts[index]
+            if part is not None:
+                enlarged = figure.add_subplot(grid[3 * row, 1])
+                _draw_densities(enlarged, panel, part[0])
+                name_enlarged(enlarged, part[0][1], float(np.ptp(axes.get_xlim())), part[1])
         main = _ALONE if len(shown) == 1 else _MAIN
-        heights = [(main, _UNIT * (_TOP + _LOWEST + _LINE * number)) for number in n_lines]
-        grid.set_height_ratios([height for pair in heights for height in pair])
-        figure.set_figheight(sum(sum(pair) + _LABELS for pair in heights))
+        heights = [(main, _UNIT * (_TOP + _LOWEST + _LINE * number), _CHANGES) for number in n_lines]
+        grid.set_height_ratios([height for three in heights for height in three])
+        figure.set_figheight(sum(sum(three) + _LABELS for three in heights))
         return finish(figure, label, notes, _legend(shown[0].names), columns=2)
 
 
@@ -119,19 +141,50 @@ def _legend(names: tuple[str, str]) -> list[Artist]:
     return handles
 
 
+def _scenes(panel: Panel) -> tuple[Scene, Scene]:
+    """The old and the new rows on a common axis."""
+    comparison = panel.comparison
+    old = _scene(comparison.old.mixture, panel.old, panel.look)
+    return _common(old, _scene(comparison.new.mixture, panel.new, panel.look))
+
+
+def _enlarged(panel: Panel) -> tuple[tuple[Scene, Scene], list[int]] | None:
+    """The part of the range with the heaviest component of the new fit that is too narrow for the whole to show."""
+    scenes = _scenes(panel)
+    old, new = panel.comparison.old.mixture, panel.comparison.new.mixture
+    parts = scenes[1].enlarged(new)
+    if not parts:
+        return None
+    part, members = max(parts, key=lambda each: float(new.weights[each[1]].sum()))
+    # A component that has moved away is shown, too.
+    near = old.means[np.abs(old.means - 0.5 * (part.low + part.high)) < 10.0 * part.width]
+    margin = 0.5 * part.width
+    low, high = min(part.low, *(near - margin)), max(part.high, *(near + margin))
+    if high - low > 0.3 * scenes[1].width:
+        return None
+    return (replace(scenes[0], low=low, high=high, log=False), replace(part, low=low, high=high)), members
+
+
 def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
     """Draw a column; returns the number of lines of the remarks in its strip."""
-    comparison = panel.comparison
-    sides = (
-        (comparison.old, panel.old, _OLD),
-        (comparison.new, panel.new, _NEW),
-    )
-    scenes = _common(*(_scene(fit.mixture, cells) for fit, cells, _ in sides))
+    scenes = _scenes(panel)
+    _draw_densities(axes, panel, scenes)
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel(density_label(panel.unit, scenes[0]), parse_math=False)
+    heading = _heading(panel, _HEADING_WIDTHS[narrow])
+    axes.set_title(heading, loc="left", fontsize=7.0, linespacing=1.3, parse_math=False)
+    name_axis(strip, panel.label, panel.unit, panel.look, 30 if narrow else 58)
+    return _draw_strip(strip, panel.comparison, scenes[0], _REMARK_WIDTHS[narrow])
+
+
+def _draw_densities(axes: Axes, panel: Panel, scenes: tuple[Scene, Scene]) -> None:
+    """Draw the data and the mixtures of both fits."""
     heights, tops = [], []
-    for scene, (fit, _, (colour, dashes)) in zip(scenes, sides, strict=True):
-        # Both releases use the bins of the larger one.
-        edges = max(scenes, key=lambda each: each.x.size).edges(comparison.new.mixture)
-        histogram = scene.histogram(edges)
+    fits = (panel.comparison.old, panel.comparison.new)
+    # Both releases use the bins of the larger one.
+    edges = max(scenes, key=lambda each: each.x.size).edges(fits[1].mixture)
+    for fit, scene, (colour, dashes) in zip(fits, scenes, (_OLD, _NEW), strict=True):
+        histogram = scene.density(scene.counts(edges) + scene.expected_limits(fit.mixture, edges), edges)
         axes.stairs(histogram, edges, fill=True, color=colour, alpha=0.18, linewidth=0.0)
         axes.stairs(histogram, edges, color=colour, alpha=0.5, linewidth=0.5)
         points = scene.grid(fit.mixture)
@@ -140,23 +193,63 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
             axes.plot(points, part, color=colour, linestyle=dashes, linewidth=0.6, alpha=0.8)
         total = np.sum(parts, axis=0)
         axes.plot(points, total, color=colour, linestyle=dashes, linewidth=1.4)
-        heights.append(float(histogram.max(initial=0.0)))
+        heights.append(shown_bins(histogram, edges))
         tops.append(float(total.max()))
-    tallest = max(heights) or 1.0
-    axes.set_ylim(0.0, 1.06 * shown_height(tallest, max(tops)))
+    axes.set_ylim(0.0, 1.06 * shown_height(max(heights), max(tops)))
     scenes[0].frame(axes)
-    axes.tick_params(labelbottom=False)
-    axes.set_ylabel(wrap(density_label(panel.unit, scenes[0]), 24, 1), parse_math=False)
-    heading = _heading(panel, _HEADING_WIDTHS[narrow])
-    axes.set_title(heading, loc="left", fontsize=7.0, linespacing=1.3, parse_math=False)
-    strip.set_xlabel(axis_label(panel.label, panel.unit), parse_math=False)
-    return _draw_strip(strip, comparison, scenes[0], _REMARK_WIDTHS[narrow])
 
 
-def _scene(mixture: Mixture, cells: Cells) -> Scene:
+def _draw_changes(axes: Axes, comparison: Comparison) -> None:
+    """Draw the difference of each parameter in units of its uncertainty, however small on the axis of the column."""
+    words = list(_PARAMETERS.values())[::-1]
+    found = [
+        (list(_PARAMETERS)[::-1].index(each.parameter), each.significance, each.component_new)
+        for each in comparison.differences
+        if each.parameter in _PARAMETERS and math.isfinite(each.significance)
+    ]
+    axes.axvspan(-1.96, 1.96, color=BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axvline(0.0, color=MODEL_COLOUR, linewidth=0.5)
+    largest = max((abs(size) for _, size, _ in found), default=0.0)
+    reach = 1.25 * max(largest, 4.0)
+    if largest > _FAR:
+        reach = 3.0 * largest
+        axes.set_xscale("symlog", linthresh=_EVEN, linscale=1.0)
+        decades = range(1, math.floor(math.log10(reach)) + 1)
+        marks = [10.0**power for power in decades][-3:]
+        ticks = [-mark for mark in reversed(marks)] + [0.0, *marks]
+        axes.set_xticks(ticks, [f"{tick:g}".replace("-", "−") for tick in ticks])
+        axes.minorticks_off()
+    axes.set_xlim(-reach, reach)
+    for row in range(len(words)):
+        axes.axhline(row, color=NOTE_COLOUR, linewidth=0.3, zorder=0)
+        points = sorted((size, index) for at, size, index in found if at == row)
+        axes.plot([size for size, _ in points], [row] * len(points), "o", color=MODEL_COLOUR, markersize=3.0)
+        named: list[float] = []
+        for size, index in sorted(points, key=lambda point: -abs(point[0])):
+            place = float(axes.transData.transform((size, 0.0))[0] / axes.get_window_extent().width)
+            if abs(size) > _NAMED and comparison.new.n_components > 1 and all(abs(place - at) > 0.04 for at in named):
+                named.append(place)
+                axes.annotate(
+                    str(index),
+                    (size, row),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=6.5,
+                    color=NOTE_COLOUR,
+                )
+    axes.set_ylim(-0.7, len(words) - 0.3)
+    axes.set_yticks(range(len(words)), words)
+    axes.tick_params(axis="y", length=0.0, labelsize=6.5)
+    axes.spines["left"].set_visible(False)
+    text = "no parameter is comparable" if not found else "difference / its uncertainty"
+    axes.set_xlabel(text, fontsize=7.0)
+
+
+def _scene(mixture: Mixture, cells: Cells, look: Look) -> Scene:
     weights = None if np.all(cells.weights == 1.0) else cells.weights
-    rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.limits, cells.window)
-    return Scene.of(mixture, *rows, share, cells.window, cells.edges)
+    rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.window)
+    return Scene.of(mixture, *rows, share, cells.window, cells.edges, cells.limits, look)
 
 
 def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
@@ -168,7 +261,7 @@ def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:
 def _heading(panel: Panel, width: int) -> str:
     """The verdict with its evidence, and on a second line what has changed in numbers."""
     comparison, rows = panel.comparison, panel.comparison.rows
-    name = wrap(panel.label, width - len(comparison.verdict) - 2, 1)
+    name = wrap(f"{panel.label}: {comparison.verdict}", width)
     parts = [
         f"M {comparison.old.n_components} → {comparison.new.n_components}",
         f"distance {comparison.distance:.2g}",
@@ -178,7 +271,7 @@ def _heading(panel: Panel, width: int) -> str:
         parts[2] = f"rows +{rows.n_added:,.0f} −{rows.n_dropped:,.0f}"
         parts += [f"{rows.n_revised:,.0f} revised"] * (rows.n_revised > 0)
     basis, numbers = wrap(comparison.judgement.basis, width, 3), wrap(" · ".join(parts), width, 2)
-    return f"{name}: {comparison.verdict}\n{basis}\n{numbers}"
+    return f"{name}\n{basis}\n{numbers}"
 
 
 def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:

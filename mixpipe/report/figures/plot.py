@@ -13,8 +13,9 @@ from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import as_cells, in_unit
 from mixpipe.model.results import FitResult
-from mixpipe.report.figures.mixture import density_label, draw_mixture
-from mixpipe.report.figures.style import MODEL_COLOUR, axis_label, component_style, finish, new_figure, style
+from mixpipe.report.figures.mixture import component_key, component_texts, density_label, draw_mixture
+from mixpipe.report.figures.scene import Scene
+from mixpipe.report.figures.style import MODEL_COLOUR, component_style, finish, name_axis, new_figure, style
 
 if TYPE_CHECKING:
     from mixpipe.model.joint.results import JointFit
@@ -61,7 +62,9 @@ def plot_fit(
         return _draw_alone(fit, label, unit)
     cells = in_unit(as_cells(x, err, weights), x, fit.unit)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
-    return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges)
+    return draw_mixture(
+        fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges, limits=cells.limits
+    )
 
 
 def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:
@@ -96,7 +99,9 @@ def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
     grid = np.unique(np.concatenate([np.linspace(low, high, 1001), mixture.means]))
     broad = mixture.sigmas > _NARROWEST * (high - low)
     total = np.zeros(grid.size)
-    handles = []
+    scene = Scene(mixture.means, np.zeros(1), np.ones(1), low, high)
+    texts = component_texts(fit, scene, unit)
+    components, handles = component_key(fit, unit), []
     with style():
         figure = new_figure(2.5)
         axes = figure.subplots()
@@ -108,13 +113,13 @@ def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
                 axes.plot(grid, density, color=colour, linestyle=dashes)
             else:
                 axes.axvline(mixture.means[j], color=colour, linestyle=dashes)
-            text = f"{j + 1}: weight {mixture.weights[j]:.3g}, mean {mixture.means[j]:.4g}, σ {mixture.sigmas[j]:.3g}"
-            handles.append(Line2D([], [], color=colour, linestyle=dashes, label=text))
+            components.append(Line2D([], [], color=colour, linestyle=dashes, label=texts[j]))
         if broad.any():
             axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":")
             handles.append(Line2D([], [], color=MODEL_COLOUR, linestyle=":", label="mixture, errors removed"))
         axes.set_xlim(low, high)
         axes.set_ylim(bottom=0.0)
-        axes.set_xlabel(axis_label(label, unit), parse_math=False)
+        name_axis(axes, label, unit)
         axes.set_ylabel(density_label(unit), parse_math=False)
-        return finish(figure, label, f"N = {count(fit.n_data)}, M = {fit.n_components}", handles, columns=2)
+        notes = f"N = {count(fit.n_data)}, M = {fit.n_components}"
+        return finish(figure, label, notes, handles, components=components)

@@ -16,12 +16,13 @@ from mixpipe.model.noise import Noise
 from mixpipe.model.resolution import rounded_from
 from mixpipe.model.results import Array, FitResult
 from mixpipe.model.window import Window
+from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.mixture import heading
 from mixpipe.report.figures.scene import Scene, spread
-from mixpipe.report.figures.style import DATA_FILL, MODEL_COLOUR, axis_label, finish, new_figure, style
+from mixpipe.report.figures.style import DATA_FILL, MODEL_COLOUR, finish, name_axis, new_figure, style
 
 _BAND = (0.025, 0.975)
-_BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
+BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
 _BLOCK = 1 << 16  # rows per block of the PIT, which takes n_components numbers per row
 _QQ_POINTS = 300
 _LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most this far
@@ -38,6 +39,8 @@ def draw_quality(
     share: float = 1.0,
     window: Window | None = None,
     bins: ArrayLike | None = None,
+    limits: ArrayLike | None = None,
+    look: Look = DEFAULT,
 ) -> Figure:
     """Draw the probability integral transform, its quantiles, and the residual of the histogram.
 
@@ -61,13 +64,19 @@ def draw_quality(
     bins : array_like, shape (n_bins, 2), or None
         Edges of the bins if the data are a histogram. The transform is then known at the edges, and the rows of a bin
         are spread evenly between its values at both edges.
+    limits : array_like of int or None
+        For each row, whether `x` is a value (0), an upper limit (-1) or a lower limit (1). The transform of a value
+        below a limit lies between 0 and that of the limit, over which its row is spread evenly; in the residual it is
+        where the fit expects it. Both leave a right fit flat, and scatter less than values.
+    look : Look
+        What is not left to the data.
 
     Returns
     -------
     matplotlib.figure.Figure
         Three panels; bands contain 95 % of the outcomes of a correct fit, for each bin or quantile individually.
     """
-    scene = Scene.of(fit.mixture, x, err, weights, share, window, bins)
+    scene = Scene.of(fit.mixture, x, err, weights, share, window, bins, limits, look)
     transform = integral_transform(fit, scene)
     with style():
         figure = new_figure(4.0)
@@ -76,24 +85,32 @@ def draw_quality(
         beyond = _draw_quantiles(figure.add_subplot(grid[0, 1]), transform, scene)
         residual = figure.add_subplot(grid[1, :])
         beyond |= _draw_residual(residual, fit, scene)
-        residual.set_xlabel(axis_label(label, unit), parse_math=False)
-        notes = f"{heading(fit, scene)} · blue: 95 % of a right fit{' · triangles: off the frame' if beyond else ''}"
-        return finish(figure, label, notes)
+        name_axis(residual, label, unit, look)
+        notes = f"{heading(fit, scene)} · blue: {'95 %' if scene.limits is None else '95 % or more'} of a right fit"
+        return finish(figure, label, notes + (" · triangles: off the frame" if beyond else ""))
 
 
 def integral_transform(fit: FitResult, scene: Scene) -> Array:
     """The probability integral transform of each row, conditional on values that are seen.
 
-    For bins it is the transform of their edges, and for values that were rounded to a grid that of the ends of the
-    intervals from which they were rounded; its shape is then (n_rows, 2).
+    For bins it is the transform of their edges, for values that were rounded to a grid that of the ends of the
+    intervals from which they were rounded, and for limits what is on the side of the values; its shape is then
+    (n_rows, 2).
     """
     if scene.bins is not None:
         return np.asarray(fit.mixture.cdf(scene.bins, scene.err[:, None]))
     if fit.resolution.step == 0.0:
-        return _transformed(fit, scene, scene.x)
-    distinct, inverse = np.unique(scene.x, return_inverse=True)
-    ends = rounded_from(distinct, fit.resolution.step)
-    return np.stack([_transformed(fit, scene, end[inverse]) for end in ends], axis=1)
+        transform = _transformed(fit, scene, scene.x)
+        if scene.limits is None:
+            return transform
+        ends = np.stack([transform, transform], axis=1)
+    else:
+        distinct, inverse = np.unique(scene.x, return_inverse=True)
+        sides = rounded_from(distinct, fit.resolution.step)
+        ends = np.stack([_transformed(fit, scene, side[inverse]) for side in sides], axis=1)
+    if scene.limits is not None:
+        ends[scene.limits < 0, 0], ends[scene.limits > 0, 1] = 0.0, 1.0
+    return ends
 
 
 def _transformed(fit: FitResult, scene: Scene, x: Array) -> Array:
@@ -146,7 +163,7 @@ def _draw_histogram(axes: Axes, transform: Array, scene: Scene) -> None:
 def draw_ratio(axes: Axes, ratio: Array, edges: Array, band: tuple[float, float]) -> None:
     """Draw the ratio of observed to expected rows in bins of a transform, and the band of a correct fit."""
     low, high = band
-    axes.axhspan(low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhspan(low, high, color=BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(1.0, color=MODEL_COLOUR, linewidth=0.6)
     axes.stairs(ratio, edges, color=MODEL_COLOUR, linewidth=0.9)
     axes.set_xlim(0.0, 1.0)
@@ -158,9 +175,16 @@ def draw_ratio(axes: Axes, ratio: Array, edges: Array, band: tuple[float, float]
 def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     """Draw thinned normal scores of the ordered transform against uniform ones; returns whether any is cut off."""
     n_rows = scene.n_data
-    if scene.bins is None and transform.ndim == 2:
+    if scene.bins is None and scene.limits is None and transform.ndim == 2:
         transform = transform.mean(axis=1)
-    if scene.bins is not None:
+    if scene.limits is not None:
+        # Number of rows below each of some transforms.
+        edge = -float(ndtri(min(0.5 / n_rows, 0.4)))
+        ordered = ndtr(np.linspace(-edge - 1.0, edge + 1.0, _QQ_POINTS))
+        position = np.cumsum(spread(scene.weights, transform, np.array([0.0, *ordered, 1.0])))[:-1] / n_rows
+        inner = (position > 0.5 / n_rows) & (position < 1.0 - 0.5 / n_rows)
+        ordered, position = ordered[inner], position[inner]
+    elif scene.bins is not None:
         # Number of rows below the upper edge of each bin.
         order = np.argsort(transform[:, 1], kind="stable")
         ordered, position = transform[order, 1], np.cumsum(scene.weights[order]) / n_rows
@@ -184,7 +208,7 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     line = np.linspace(-edge, edge, 200)
     rank = np.maximum(ndtr(line) * n_rows + 0.5, 0.5)
     low, high = (ndtri(betaincinv(rank, np.maximum(n_rows + 1.0 - rank, 0.5), q)) for q in _BAND)
-    axes.fill_between(line, low, high, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.fill_between(line, low, high, color=BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.plot([-limit, limit], [-limit, limit], color=MODEL_COLOUR, linewidth=0.6)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
     axes.set_title("normal scores of the PIT", loc="left")
@@ -203,7 +227,7 @@ def _thinned_ranks(size: int) -> np.ndarray:
 
 def histogram_residual(fit: FitResult, scene: Scene, edges: Array) -> Array:
     """Signed root of the deviance of each bin: like (rows - expected) / sqrt(expected), but also valid for few rows."""
-    observed = scene.counts(edges)
+    observed = scene.counts(edges) + scene.expected_limits(fit.mixture, edges)
     shares = scene.observed_shares(fit.mixture, edges) / scene.share
     expected = scene.n_data * np.maximum(shares, 1e-300)
     ratio = np.log(np.where(observed > 0.0, observed / expected, 1.0))
@@ -216,7 +240,7 @@ def _draw_residual(axes: Axes, fit: FitResult, scene: Scene) -> bool:
     edges = scene.edges(fit.mixture)
     residual = histogram_residual(fit, scene, edges)
     limit = float(np.clip(1.15 * np.abs(residual).max(initial=0.0), _LOWEST, _HIGHEST))
-    axes.axhspan(-1.96, 1.96, color=_BAND_COLOUR, alpha=0.3, linewidth=0.0)
+    axes.axhspan(-1.96, 1.96, color=BAND_COLOUR, alpha=0.3, linewidth=0.0)
     axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.6)
     axes.stairs(np.clip(residual, -limit, limit), edges, baseline=0.0, fill=True, color=DATA_FILL)
     scene.frame(axes)

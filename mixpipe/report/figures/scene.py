@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise, with_sides
 from mixpipe.model.results import Array
 from mixpipe.model.window import Window
+from mixpipe.report.figures.look import DEFAULT, Look
 
 # The core of the figure is the middle 90 % of the rows. Rows within _NEAR_FEW or _NEAR_MANY core widths of it are
 # shown; beyond that, the range is extended only to components that contain _SHARE of the rows, up to _FAR core widths.
@@ -30,6 +32,13 @@ _REPRESENTATIVES, _SAMPLE = 256, 1 << 16  # errors that represent all, and rows 
 _PLAIN = (1e-4, 1e5)  # a logarithmic axis within this range has plain numbers
 _SELECTED, _NODES = 1 << 13, 8  # rows that represent the windows of all, and points of a bin
 _PIXELS = 1000  # finest detail of a figure, as a fraction of its width
+_LIMITS = 2000  # limits that represent all
+_LEAST = 1e-200  # probabilities below this are taken as zero
+# Bins are finer within _AROUND sigmas of a component with _RESOLVED rows or more, down to a part _PER_SIGMA of its
+# sigma, if they are wider than this sigma elsewhere.
+_RESOLVED, _AROUND, _PER_SIGMA = 15.0, 4.0, 3.0
+# A component whose sigma is below _UNSEEN of the finest details is enlarged, out to _ENLARGED sigmas.
+_UNSEEN, _ENLARGED, _MOST_ENLARGED = 4.0, 6.0, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +46,9 @@ class Scene:
     """Rows of positive weight and the range [low, high] in which they are drawn, on a linear or a logarithmic axis.
 
     Densities are per unit of x, or per decade if the axis is logarithmic. `share` is the fraction of the mixture's rows
-    that these are: less than one if others are limits, or were not seen through the `window`. Rows may be bins of a
-    histogram, where `x` are their centres and `bins` their edges; this histogram is then drawn as it is.
+    that these are: less than one if others were not seen through the `window`. Rows may be bins of a histogram, where
+    `x` are their centres and `bins` their edges; this histogram is then drawn as it is. Where `limits` is -1 or 1, `x`
+    is an upper or a lower limit.
     """
 
     x: Array
@@ -51,6 +61,8 @@ class Scene:
     window: Window | None = None
     bins: Array | None = None
     noise: Noise | None = None
+    limits: NDArray[np.int8] | None = None
+    look: Look = DEFAULT
 
     @classmethod
     def of(
@@ -62,6 +74,8 @@ class Scene:
         share: float = 1.0,
         window: Window | None = None,
         bins: ArrayLike | None = None,
+        limits: ArrayLike | None = None,
+        look: Look = DEFAULT,
     ) -> Scene:
         """The scene for a mixture and its data; `err` and `weights` may be None or scalars."""
         values = np.atleast_1d(np.asarray(x, dtype=np.float64))
@@ -70,19 +84,34 @@ class Scene:
         errors = np.broadcast_to(given if noise is None else noise.typical, values.shape)
         shares = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), values.shape)
         edges = None if bins is None else np.asarray(bins, dtype=np.float64)
+        flags = None if limits is None else np.asarray(limits, dtype=np.int8)
+        flags = None if flags is None or not flags.any() else flags
         if weights is not None and not np.all(shares > 0.0):
             edges = None if edges is None else edges[shares > 0.0]
             noise = None if noise is None else noise[shares > 0.0]
             window = None if window is None else window[shares > 0.0]
+            flags = None if flags is None else flags[shares > 0.0]
             values, errors, shares = (a[shares > 0.0] for a in (values, errors, shares))
         if not values.size:
             raise ValueError("no data: expected at least one value with a positive weight")
         if edges is None:
-            place = _range(mixture, values, errors, shares)
+            known = slice(None) if flags is None or flags.all() else flags == 0
+            place = _range(mixture, values[known], errors[known], shares[known])
         else:
-            low, high, log = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
-            place = (low, high, log)
-        return cls(values, errors, shares, *place, share, window, edges, noise)
+            place = _range(mixture, edges.ravel(), errors.repeat(2), shares.repeat(2))
+        if look.range is not None:
+            low, high = look.range
+            place = (low, high, place[2] and low > 0.0)
+        return cls(values, errors, shares, *place, share, window, edges, noise, flags, look)
+
+    @cached_property
+    def known(self) -> Any:
+        """The rows with a value, as an index: those that are no limits."""
+        return slice(None) if self.limits is None else self.limits == 0
+
+    def n_limits(self, side: int) -> float:
+        """Number of upper (-1) or lower (1) limits."""
+        return 0.0 if self.limits is None else float(self.weights[self.limits == side].sum())
 
     @property
     def errors(self) -> Array | Noise:
@@ -135,19 +164,30 @@ class Scene:
         low, high = float(scale(self.low)), float(scale(self.high))
         return np.asarray((scale(values) - low) / (high - low))
 
+    def at(self, places: ArrayLike) -> Array:
+        """Values at positions along the axis, from 0 to 1."""
+        if self.log:
+            return np.asarray(self.low * (self.high / self.low) ** np.asarray(places))
+        return np.asarray(self.low + np.asarray(places) * self.width)
+
     def stretch(self, grid: Array) -> Array:
         """The factor from a density per unit of x to one per unit of the axis, a decade if it is logarithmic."""
         return math.log(10.0) * grid if self.log else np.ones_like(grid)
 
     def histogram(self, edges: Array) -> Array:
-        """Density of the rows in each bin."""
+        """Density of the rows with a value in each bin."""
+        return self.density(self.counts(edges), edges)
+
+    def density(self, counts: Array, edges: Array) -> Array:
+        """The density of so many rows in each bin."""
         widths = np.diff(np.log10(edges) if self.log else edges)
-        return self.share * self.counts(edges) / (self.n_data * widths)
+        return self.share * counts / (self.n_data * widths)
 
     @cached_property
     def median_err(self) -> float:
-        """Median error of the rows."""
-        return float(np.median(self.err))
+        """Median error of the rows with a value."""
+        err = self.err[self.known]
+        return float(np.median(err if err.size else self.err))
 
     @property
     def drawn_singly(self) -> bool:
@@ -179,11 +219,14 @@ class Scene:
         if self.bins is not None:
             ends = np.unique(self.bins)
             return ends[(ends >= self.low) & (ends <= self.high)]
-        inside = (self.x >= self.low) & (self.x <= self.high)
-        n_rows = float(self.weights[inside].sum())
+        x, weights = self.x[self.known], self.weights[self.known]
+        inside = (x >= self.low) & (x <= self.high)
+        x, n_rows = x[inside], float(weights[inside].sum())
+        if self.look.bins is not None:
+            return np.asarray((np.geomspace if self.log else np.linspace)(self.low, self.high, self.look.bins + 1))
         most = int(min(max(3.0 * math.sqrt(n_rows), 8.0), _MAX_BINS))
         if self.log:
-            return self._even_ratios(self.x[inside], n_rows, most)
+            return self._even_ratios(x, n_rows, most)
         steps = [
             2.0 * 1.349 * math.hypot(sigma, self.median_err) / (weight * n_rows) ** (1.0 / 3.0)
             for weight, sigma in zip(mixture.weights, mixture.sigmas, strict=True)
@@ -192,21 +235,49 @@ class Scene:
         step = max(min(steps, default=0.0), self.width / _PIXELS)
         # The number of bins is odd, so that the middle of the figure, where a single value lies, is not an edge.
         n_bins = min(max(math.ceil(self.width / step), 8), most) | 1
-        distinct = np.unique(self.x[inside])
+        distinct = np.unique(x)
         if distinct.size > 1 and 3 * distinct.size < n_rows:
             grain = float(np.diff(distinct).min())
             size = max(1, round(self.width / n_bins / grain)) * grain
             if size < self.width / 3.0:
                 first = distinct[0] - grain / 2.0
                 first -= math.ceil((first - self.low) / size) * size
-                return first + size * np.arange(math.ceil((self.high - first) / size) + 1)
+                even = first + size * np.arange(math.ceil((self.high - first) / size) + 1)
+                return self._refined(even, mixture, grain)
         first, last = max(self.low, self.ends[0]), min(self.high, self.ends[1])
         if (first, last) != (self.low, self.high):
             n_bins = max(round(n_bins * (last - first) / self.width), 4)
-        return np.linspace(first, last, n_bins + 1)
+        return self._refined(np.linspace(first, last, n_bins + 1), mixture)
+
+    def _refined(self, edges: Array, mixture: Mixture, grain: float = 0.0) -> Array:
+        """Bin edges with finer bins around components that the others would hide, each wide enough to be seen.
+
+        Values that were rounded have a `grain`, whole numbers of which are in each bin.
+        """
+        step, fine = float(edges[1] - edges[0]), []
+        for weight, mean, sigma in zip(mixture.weights, mixture.means, mixture.sigmas, strict=True):
+            width = math.hypot(sigma, self.median_err)
+            expected = weight * self.n_data
+            if not (edges[0] < mean < edges[-1] and width < step and expected >= _RESOLVED):
+                continue
+            own = max(2.698 * width / expected ** (1.0 / 3.0), width / _PER_SIGMA, 2.0 * self.width / _PIXELS)
+            own = max(round(own / grain), 1) * grain if grain else own
+            if own < step / 1.5:
+                n_bins = math.ceil(_AROUND * width / own)
+                start = mean - own * (n_bins + 0.5)
+                start = edges[0] + round((start - edges[0]) / grain) * grain if grain else start
+                fine.append((own, start, 2 * n_bins + 2))
+        # The finest ones come last, so that they stay where components overlap.
+        for own, start, n_edges in sorted(fine, reverse=True):
+            new = start + own * np.arange(n_edges)
+            beside = (edges < new[0] - 0.5 * own) | (edges > new[-1] + 0.5 * own)
+            edges = np.sort(np.concatenate([edges[beside], new[(new > edges[0]) & (new < edges[-1])]]))
+        return edges
 
     def _even_ratios(self, x: Array, n_rows: float, most: int) -> Array:
         """Bin edges on a logarithmic axis, by the same rule for the logarithms."""
+        if not x.size:
+            return np.geomspace(self.low, self.high, most + 1)
         quartiles = np.log(np.quantile(x, [0.25, 0.75]))
         step = 2.0 * float(np.diff(quartiles)[0]) / n_rows ** (1.0 / 3.0)
         distinct = np.unique(x)
@@ -217,10 +288,60 @@ class Scene:
         return np.geomspace(first, last, n_bins + 1)
 
     def counts(self, edges: Array) -> Array:
-        """Number of rows, or sum of their weights, in each bin."""
+        """Number of rows with a value, or sum of their weights, in each bin."""
         if self.bins is not None:
             return spread(self.weights, self.bins, edges)
-        return np.asarray(np.histogram(self.x, edges, weights=self.weights)[0], dtype=np.float64)
+        found = np.histogram(self.x[self.known], edges, weights=self.weights[self.known])[0]
+        return np.asarray(found, dtype=np.float64)
+
+    def expected_limits(self, mixture: Mixture, edges: Array) -> Array:
+        """Number of rows with a limit in each bin, as the mixture spreads their values below or above their limits.
+
+        For many limits it is that of some, evenly spaced in their order.
+        """
+        found = np.zeros(edges.size - 1)
+        if self.limits is None:
+            return found
+        for side in (-1, 1):
+            rows = np.flatnonzero(self.limits == side)
+            rows = rows[np.argsort(self.x[rows], kind="stable")]
+            some = rows[:: -(-rows.size // _LIMITS) or 1]
+            if not some.size:
+                continue
+            weights = self.weights[some] * (self.weights[rows].sum() / self.weights[some].sum())
+            x, errors = self.x[some], self.errors[some]
+            ends = np.maximum(edges[:, None], x) if side > 0 else np.minimum(edges[:, None], x)
+            window = None if self.window is None else self.window[some]
+            below = _below(mixture, ends, errors, window)
+            at = _below(mixture, x[None], errors, window)[0]
+            beyond = 1.0 - at if side > 0 else at
+            # Of a limit that the mixture does not reach, the value is next to it.
+            at_limit = (edges[:-1, None] <= x) & (x < edges[1:, None])
+            shares = np.where(beyond > _LEAST, np.diff(below, axis=0) / np.maximum(beyond, _LEAST), at_limit)
+            found += shares @ weights
+        return found
+
+    def enlarged(self, mixture: Mixture) -> list[tuple[Scene, list[int]]]:
+        """Small parts of the range, with the components in them that are too narrow for it to show."""
+        widths = np.hypot(mixture.sigmas, self.median_err)
+        narrow = (widths < _UNSEEN * self.finest(mixture.means)) & (mixture.means > self.low)
+        narrow &= (mixture.means < self.high) & (mixture.weights * self.n_data >= _RESOLVED)
+        least = np.maximum(widths, 1e-13 * np.abs(mixture.means))
+        groups: list[tuple[float, float, list[int]]] = []
+        for j in np.flatnonzero(narrow & (least > 0.0)).tolist():
+            low, high = (float(mixture.means[j] + side * _ENLARGED * least[j]) for side in (-1.0, 1.0))
+            if groups and low < groups[-1][1]:
+                low, high = min(low, groups[-1][0]), max(high, groups[-1][1])
+                groups[-1] = (low, high, [*groups[-1][2], j])
+            else:
+                groups.append((low, high, [j]))
+        heaviest = sorted(groups, key=lambda group: -float(mixture.weights[group[2]].sum()))[:_MOST_ENLARGED]
+        look = replace(self.look, range=None, bins=None)
+        return [
+            (replace(self, low=low, high=high, log=False, look=look), members)
+            for low, high, members in sorted(heaviest)
+            if high - low < 0.3 * self.width
+        ]
 
     def typical_errors(self, mixture: Mixture) -> tuple[Array | Noise, Array]:
         """A few errors that represent all of them, and the share of the rows of each component that has each of them.
@@ -312,6 +433,13 @@ class Scene:
             return np.ones_like(at)
         some = slice(None, None, -(-self.x.size // _SELECTED))
         return self.window[some].mean_probability(mixture, self.err[some], self.weights[some], at)
+
+
+def _below(mixture: Mixture, x: Array, errors: Array | Noise, window: Window | None) -> Array:
+    """Probability of a seen value below each of some values, one row for each set of them."""
+    if window is None:
+        return np.asarray(mixture.cdf(x, errors))
+    return np.array([window.below(mixture, row, errors) for row in x])
 
 
 def spread(counts: Array, bins: Array, edges: Array) -> Array:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from mixpipe.model.criteria import CRITERIA
 from mixpipe.report.drawing import COMPONENT_COLOURS, LINEAR, criterion_marks, squeezed
-from mixpipe.report.figures.style import DATA_COLOUR, DATA_FILL, MODEL_COLOUR, finish, new_figure, short, style
+from mixpipe.report.figures.style import DATA_COLOUR, DATA_FILL, MODEL_COLOUR, NOTE_COLOUR, finish, new_figure, style
+from mixpipe.report.typesetting import short
 
+_LEAST_RANGE = 4  # of numbers of components
 _LINES = {"bic": ("#0072B2", "o"), "aic": ("#D55E00", "s"), "icl": ("#8A8A8A", "^")}
 
 
@@ -79,7 +81,10 @@ def draw_selection(selection_table: pd.DataFrame, criterion: str, *, label: str)
             notes += f" · not converged: M = {_listed(np.unique(sizes[~converged]))}"
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5, zorder=1)
         notes += _set_scale(axes, highest) + _bound_note(selection_table)
-        axes.set_xlim(sizes.min() - 0.6, sizes.max() + 0.6)
+        # With few numbers of components there is room for more, so that the chosen one is not the whole picture.
+        axes.set_xlim(sizes.min() - 0.6, max(sizes.max(), sizes.min() + _LEAST_RANGE) + 0.6)
+        if np.unique(sizes).size == 1:
+            axes.text(sizes[0] + 0.6, 0.5 * highest, "no other number was tried", color=NOTE_COLOUR, va="center")
         ticks = np.unique(sizes)
         axes.set_xticks(ticks if ticks.size <= 20 else ticks[:: ticks.size // 10])
         axes.set_xlabel("number of components M")

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib.style
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.mathtext import MathTextParser
 
+from mixpipe.base.errors import ConfigError
 from mixpipe.base.files import write_file
 from mixpipe.report.drawing import COMPONENT_COLOURS
+from mixpipe.report.figures.look import DEFAULT, Look
+from mixpipe.report.typesetting import quantity_text, wrap
 
 # Line style and hatch of the components in the first cycle of colours, in the second, and in all later ones.
 _CYCLES: tuple[tuple[Literal["-", "--", "-."], str | None], ...] = (("-", None), ("--", "////"), ("-.", "...."))
@@ -36,13 +43,13 @@ PICTURE_FORMATS: dict[str, dict[str, None]] = {
 
 # Inches: a figure of 12 cm, or of the 17.4 cm of a page, is printed with the font sizes below unscaled.
 WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
-_DPI = 200
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
-_TITLE_WIDTH, _TITLE_LINES, _NOTE_WIDTH = 62, 3, 84  # characters that fit across 12 cm
-_LINE, _LEGEND_LINE, _GAP = 1.28 / 72.0, 1.65 / 72.0, 0.1  # line height per point of size; inches
+_TITLE_WIDTH, _NOTE_WIDTH, _LABEL_WIDTH = 62, 84, 58  # characters that fit across 12 cm
+_LINE, _GAP, _LEGEND_GAP = 1.28 / 72.0, 0.1, 0.06  # line height per point of size; inches
+_SQUEEZED = 1.16  # a legend that is wider than the figure by less than this is set in smaller letters
 
 _RC: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": ["DejaVu Sans"],
     "font.size": 8.0,
     "axes.titlesize": 8.0,
     "axes.labelsize": 8.0,
@@ -60,14 +67,75 @@ _RC: dict[str, Any] = {
     "lines.linewidth": 1.1,
     "patch.linewidth": 0.5,
     "hatch.linewidth": 0.4,
+    "savefig.dpi": 200,
     "svg.hashsalt": "mixpipe",
     "svg.fonttype": "path",
 }
 
 
+# What was chosen in place of parts of it, for the time of `styled`.
+_CHOSEN: ContextVar[Mapping[str, Any] | None] = ContextVar("chosen style", default=None)
+
+
 def style() -> AbstractContextManager[None]:
     """The style as a context manager; it starts from Matplotlib's defaults and ignores a user's matplotlibrc."""
-    return matplotlib.style.context(["default", _RC])
+    chosen = dict(_CHOSEN.get() or {})
+    if "font.family" in chosen:
+        # Not every font has all symbols of units.
+        chosen["font.family"] = [*chosen["font.family"], *_RC["font.family"]]
+    return matplotlib.style.context(["default", _RC, chosen])
+
+
+@contextmanager
+def styled(name: str | None) -> Iterator[None]:
+    """Figures in a style of Matplotlib on top of that of mixpipe; see `load_style`."""
+    token = _CHOSEN.set(None if name is None else load_style(name))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def load_style(name: str) -> Mapping[str, Any]:
+    """The settings of a style: from a file that ends in .mplstyle, or one that Matplotlib has under this name.
+
+    Raises
+    ------
+    ConfigError
+        For a style that is not there, or that cannot be read.
+    """
+    if name in matplotlib.style.available:
+        found: Any = matplotlib.style.library[name]
+        return dict(found)
+    where, expected = "in settings.style", "a file that ends in .mplstyle, or the name of a style of Matplotlib"
+    if not name.endswith(".mplstyle"):
+        raise ConfigError(f"no style {name!r}", where, f"{expected}: {', '.join(matplotlib.style.available)}")
+    if not Path(name).is_file():
+        raise ConfigError(f"no file {name}", where, expected)
+    said = _Said()
+    logger = logging.getLogger("matplotlib")
+    logger.addHandler(said)
+    try:
+        # A warning for each key that it does not know, and for each value that a key does not take.
+        found = matplotlib.rc_params_from_file(name, use_default_template=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the style {name} cannot be read ({error})", where, expected) from error
+    finally:
+        logger.removeHandler(said)
+    if said.messages:
+        raise ConfigError(f"the style {name} has a mistake: {said.messages[0]}", where, "settings of Matplotlib")
+    return dict(found)
+
+
+class _Said(logging.Handler):
+    """Collects what Matplotlib says."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(" ".join(record.getMessage().split()))
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
@@ -77,21 +145,38 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
-def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (), columns: int = 3) -> Figure:
-    """Add title, notes and legend above and below the axes, and fix the layout.
+def finish(
+    figure: Figure,
+    label: str,
+    notes: str,
+    handles: Sequence[Artist] = (),
+    columns: int = 3,
+    components: Sequence[Artist] = (),
+) -> Figure:
+    """Add title, notes and legends above and below the axes, and fix the layout.
 
     The figure grows by the space that these need, so that many components or a long name do not shrink the axes. Text
-    from users is never read as markup.
+    from users is never read as markup. The `components` have a legend of their own, below that of the `handles`, in one
+    column or two.
     """
     wider = figure.get_figwidth() / WIDTH
-    title = wrap(label, int(wider * _TITLE_WIDTH), _TITLE_LINES)
-    note = wrap(notes, int(wider * _NOTE_WIDTH), 3)
+    title = wrap(label, int(wider * _TITLE_WIDTH), 8)
+    note = wrap(notes, int(wider * _NOTE_WIDTH))
     title_height = (title.count("\n") + 1) * _TITLE_SIZE * _LINE
     head = title_height + (note.count("\n") + 1) * _NOTE_SIZE * _LINE + _GAP
-    columns = _draw_legend(figure, handles, columns) if handles else 1
-    foot = math.ceil(len(handles) / columns) * _LEGEND_SIZE * _LEGEND_LINE + (_GAP if handles else 0.0)
+    legends = [
+        (legend, legend.get_window_extent().height / figure.dpi + _LEGEND_GAP)
+        for entries, most in ((handles, columns), (components, 2))
+        if entries
+        for legend in [_draw_legend(figure, entries, most)]
+    ]
+    foot = sum(size for _, size in legends) + (_GAP if legends else 0.0)
     height = figure.get_figheight() + head + foot
     figure.set_figheight(height)
+    above = foot - _GAP
+    for legend, size in legends:
+        above -= size
+        legend.set_bbox_to_anchor((0.0, above / height, 1.0, 1.0))
     top = 1.0 - 0.5 * _GAP / height
     common: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False, "linespacing": 1.2}
     figure.text(0.01, top, title, fontsize=_TITLE_SIZE, fontweight="bold", **common)
@@ -106,57 +191,72 @@ def finish(figure: Figure, label: str, notes: str, handles: Sequence[Artist] = (
     return figure
 
 
-def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> int:
-    """Draw the legend in as many columns as fit, up to `columns`; returns their number."""
+def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
+    """Draw a legend in as many columns as fit, up to `columns`, in letters that may be a little smaller; those of a
+    single column are as small as need be. Nothing in it is read as markup.
+    """
+    size = _LEGEND_SIZE
     while True:
-        legend = figure.legend(handles=handles, loc="lower left", ncols=columns, handlelength=2.6, columnspacing=1.4)
-        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
-            return columns
+        legend = figure.legend(
+            handles=handles,
+            loc="lower left",
+            ncols=columns,
+            fontsize=size,
+            handlelength=2.6,
+            columnspacing=1.4,
+            borderpad=0.0,
+            borderaxespad=0.35,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        ratio = legend.get_window_extent().width / (0.97 * figure.bbox.width)
+        if ratio <= 1.0:
+            return legend
         legend.remove()
-        columns -= 1
+        # The widths of letters are not quite proportional to their size.
+        if ratio < _SQUEEZED or columns == 1:
+            size /= 1.01 * ratio
+        else:
+            columns -= 1
+
+
+def name_axis(axes: Axes, label: str, unit: str | None, look: Look = DEFAULT, width: int = _LABEL_WIDTH) -> None:
+    """Name the x axis: the last part of ``catalog / release / column``, or the name that was set, with the unit."""
+    has_tex = look.label is not None and is_tex(look.label)
+    text = quantity_text(look.label or label.rsplit(" / ", 1)[-1], unit)
+    axes.set_xlabel(in_tex(text) if has_tex else wrap(text, width, 4), parse_math=has_tex)
+
+
+def in_tex(text: str) -> str:
+    r"""A text with TeX in which there are symbols of units that not every font of mathematics has.
+
+    >>> print(in_tex("$m$ [M☉]"))
+    $m$ [M$_\odot$]
+    """
+    return text.replace("☉", r"$_\odot$")
+
+
+def is_tex(text: str) -> bool:
+    """Whether a text has TeX between dollar signs that Matplotlib can set."""
+    if text.count("$") < 2:
+        return False
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def component_style(index: int) -> tuple[str, Literal["-", "--", "-."], str | None]:
-    """Colour, line style and hatch of a component; the seventh has the first colour and a dashed line."""
-    cycle, place = divmod(index, len(COMPONENT_COLOURS))
+    """Colour, line style and hatch of a component; the seventh has the first colour and a dashed line.
+
+    The cycle of colours of a chosen style is used.
+    """
+    cycler = (_CHOSEN.get() or {}).get("axes.prop_cycle")
+    colours = COMPONENT_COLOURS if cycler is None else cycler.by_key().get("color", COMPONENT_COLOURS)
+    cycle, place = divmod(index, len(colours))
     dashes, hatch = _CYCLES[cycle % len(_CYCLES)]
-    return COMPONENT_COLOURS[place], dashes, hatch
-
-
-def wrap(text: str, width: int, lines: int) -> str:
-    """Wrap `text` to at most `lines` lines of `width` characters; what does not fit is replaced by an ellipsis."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …") or [""])
-
-
-def axis_label(label: str, unit: str | None) -> str:
-    """The last part of ``catalog / release / column`` with its unit."""
-    name = wrap(label.rsplit(" / ", 1)[-1], 36, 1)
-    return f"{name} [{wrap(unit, 22, 1)}]" if unit else name
-
-
-def short(value: float) -> str:
-    """Format a number with three digits.
-
-    >>> short(0.012345), short(1874.4), short(3.571e6)
-    ('0.0123', '1874', '3.57e6')
-    """
-    return f"{value:.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
-
-
-def value_text(value: float, width: float) -> str:
-    """Format `value` with the digits that matter in a figure that is `width` wide.
-
-    >>> value_text(1.3456789, 2.0), value_text(2459000.12345, 0.01), value_text(1.5e-12, 1e-9)
-    ('1.346', '2459000.12345', '1.500e-12')
-    """
-    if not (0.0 < width < math.inf and math.isfinite(value)):
-        return f"{value:.4g}"
-    decimals = 3 - math.floor(math.log10(width))
-    if decimals > 7 or abs(value) >= 1e8:
-        digits = 3 if value == 0 else math.floor(math.log10(abs(value))) + decimals
-        return f"{value:.{min(max(digits, 3), 12)}e}"
-    text = f"{value:.{max(decimals, 0)}f}"
-    return text if float(text) else text.lstrip("-")
+    return to_hex(colours[place]).upper(), dashes, hatch
 
 
 def save_figure(figure: Figure, *paths: str | Path) -> None:
@@ -180,6 +280,6 @@ def save_figure(figure: Figure, *paths: str | Path) -> None:
         if kind not in PICTURE_FORMATS:
             raise ValueError(f"{path} is no picture: expected a name that ends in one of {', '.join(PICTURE_FORMATS)}")
     for path, kind in kinds.items():
-        save = partial(figure.savefig, format=kind[1:], dpi=_DPI, metadata=PICTURE_FORMATS[kind])
+        save = partial(figure.savefig, format=kind[1:], metadata=PICTURE_FORMATS[kind])
         with style():
             write_file(path, save)
