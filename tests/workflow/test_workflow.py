@@ -222,6 +222,8 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "floor_cause",
         "status",
         "reason",
+        "answer",
+        "basis",
     ]
 
 
