@@ -114,7 +114,7 @@ def _entry(
         "account": _rows(record),
         "warnings": record.warnings,
         "settings": _settings(record),
-        "answer": found.sentence,
+        "answer": (found.head, *found.parts),
         "evidence": found.evidence,
     }
     if isinstance(record, FailedRecord):

@@ -71,7 +71,7 @@ class _Entry:
     figures: dict[str, Path]
     warnings: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    answer: str = ""
+    answer: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     methods: Mapping[str, str] = field(default_factory=dict)
 
@@ -165,8 +165,8 @@ class ReportEntry(FittedEntry):
         Data of the plots, as in curves.json.
     settings : dict
         Settings with which the column was read and fitted.
-    answer : str
-        What was found, in one sentence.
+    answer : tuple of str
+        What was found: the whole, and then its parts.
     evidence : tuple of str
         What that rests on.
     methods : dict of str to str

@@ -215,14 +215,14 @@ def _remark(row: Mapping[str, Any], ends: Mapping[str, tuple[float, float]]) -> 
     return "; ".join(words)
 
 
-def _sentence(text: str) -> str:
+def _sentence(text: str, end: str = ".") -> str:
     r"""A text as a sentence of its own, in which no line ends within a number and its uncertainty.
 
     >>> _sentence("one population at 3 ± 1")
     'One population at 3\xa0±\xa01.'
     """
-    whole = re.sub(r" (?=[±%<])|(?<=[±σ<]) ", "\N{NO-BREAK SPACE}", text)
-    return f"{whole[:1].upper()}{whole[1:].removesuffix('.')}." if text else ""
+    whole = re.sub(r" (?=[±%<=≤])|(?<=[±σ<=≤]) ", "\N{NO-BREAK SPACE}", text)
+    return f"{whole[:1].upper()}{whole[1:].removesuffix('.')}{end}"
 
 
 def _filters(fits: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
@@ -233,11 +233,11 @@ def _filters(fits: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]
     entries = [fit["entry"] for fit in fits]
     states = ["failed" if isinstance(entry, FailedEntry) else _verdict(entry) for entry in entries]
     verdicts = [fit["change"]["verdict"] for fit in fits if fit["change"] is not None]
-    kinds = Counter(kind for entry in entries for kind in {*map(_kind, entry.all_warnings)})
+    kinds = Counter(kind for entry in entries for kind in dict.fromkeys(map(_kind, entry.all_warnings)))
     numbers = {kind: str(number) for number, (kind, _) in enumerate(kinds.most_common())}
     for fit in fits:
-        found = {*map(_kind, fit["entry"].all_warnings)}
-        fit["kinds"] = ["some", *sorted(numbers[kind] for kind in found)] if found else ["none"]
+        found = dict.fromkeys(map(_kind, fit["entry"].all_warnings))
+        fit["kinds"] = ["some", *(numbers[kind] for kind in found)] if found else ["none"]
     n_warned = sum(bool(entry.all_warnings) for entry in entries)
     warned = [("some", f"with warnings ({n_warned})"), ("none", f"without warnings ({len(fits) - n_warned})")]
     most = kinds.most_common(_KINDS)

@@ -25,7 +25,7 @@ def thumbnail(entry: Entry) -> Markup:
     """Data and mixture of a column, or the first pair of columns of a joint fit; nothing where there is no fit."""
     shapes = ""
     if isinstance(entry, ReportEntry) and entry.curves is not None:
-        shapes = _column(entry.curves)
+        shapes = _column(entry, entry.curves)
     elif isinstance(entry, JointEntry) and entry.curves is not None:
         shapes = _pair(entry, entry.curves)
     elif isinstance(entry, DensityEntry) and entry.examples:
@@ -37,17 +37,22 @@ def thumbnail(entry: Entry) -> Markup:
     return Markup(f"{head}{shapes}</svg>")  # noqa: S704  # numbers alone
 
 
-def _column(curves: Mapping[str, Any]) -> str:
+def _column(entry: ReportEntry, curves: Mapping[str, Any]) -> str:
     """The histogram, the components, and the mixture as observed."""
     density, observed = (np.asarray(curves[name], dtype=np.float64) for name in ("density", "observed"))
     tallest = float(density.max(initial=0.0)) or 1.0
     top = 1.05 * shown_height(tallest, float(max(observed.max(initial=0.0), np.max(curves["intrinsic"], initial=0.0))))
     scale = _Scale(curves["range"], top, log=curves["log"])
     shapes = [f'<path class="data" d="{scale.area(np.repeat(curves["edges"], 2)[1:-1], np.repeat(density, 2))}"/>']
+    means, weights = (entry.components[name].to_numpy(dtype=np.float64) for name in ("mean", "weight"))
     for j, part in enumerate(curves["parts"]):
+        look = f"c{j % len(COMPONENT_COLOURS)}"
         if part is not None:
             path = scale.area(curves["x"], np.asarray(part, dtype=np.float64))
-            shapes.append(f'<path class="part c{j % len(COMPONENT_COLOURS)}" d="{path}"/>')
+            shapes.append(f'<path class="part {look}" d="{path}"/>')
+        elif curves["range"][0] <= means[j] <= curves["range"][1]:
+            # Too narrow to have a visible width; its height shows the weight.
+            shapes.append(f'<path class="spike {look}" d="{scale.spike(means[j], 0.15 + 0.8 * weights[j])}"/>')
     if observed.any():
         shapes.append(f'<path class="line" d="{scale.line(curves["x"], observed)}"/>')
     return "".join(shapes)
@@ -98,6 +103,11 @@ class _Scale:
         steps = np.diff(across) <= 0.0
         few = np.arange(across.size) if steps.any() else simplified(across, down, _TOLERANCE)
         return np.stack([across[few], down[few]], axis=1).round().astype(np.int64)
+
+    def spike(self, x: float, height: float) -> str:
+        """A vertical line of this height, as a fraction of the picture's."""
+        across = ((math.log(x) if self._log else x) - self._low) / (self._high - self._low) * _WIDTH
+        return f"M{across:.0f} {_HEIGHT}V{(1.0 - height) * _HEIGHT:.0f}"
 
     def line(self, x: ArrayLike, y: Array) -> str:
         """A curve as the data of an SVG path."""

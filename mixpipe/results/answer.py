@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, NOT_COMPARED, SHIFTED, UNCHANGED, basis
+from mixpipe.assess.comparison.verdict import CONCLUSION_CHANGED, NOT_COMPARED, SHIFTED, basis
 from mixpipe.assess.quality import REJECTED, describe_distance, verdict_of
 from mixpipe.base.presentation import chance, count, measured, plural, rounded, typeset
 from mixpipe.model.constraints import Constraint
@@ -35,23 +35,35 @@ class Answer:
 
     Parameters
     ----------
-    sentence : str
-        How many populations there are, where, how wide, and what has changed since the release before.
+    head : str
+        How many populations there are, and what has changed since the release before; of one also where it is.
+    parts : tuple of str
+        If there are several: where each of them is, how wide, and how large its share.
     evidence : tuple of str
         What this rests on: the rows, the choice of the number, the goodness of fit, the comparison.
     warnings : int
         Number of warnings, one of which may be that the fit did not converge.
     """
 
-    sentence: str
+    head: str
+    parts: tuple[str, ...]
     evidence: tuple[str, ...]
     warnings: int
+
+    @property
+    def sentence(self) -> str:
+        """Head and parts as one sentence.
+
+        >>> Answer("two populations", ("60 % at 1", "40 % at 2"), (), 0).sentence
+        'two populations: 60 % at 1; 40 % at 2'
+        """
+        return f"{self.head}: {'; '.join(self.parts)}" if self.parts else self.head
 
     @property
     def basis(self) -> str:
         """The evidence and the number of warnings on one line.
 
-        >>> Answer("one population", ("10 rows",), 1).basis
+        >>> Answer("one population", (), ("10 rows",), 1).basis
         '10 rows; 1 warning'
         """
         return "; ".join([*self.evidence, plural(self.warnings, "warning") if self.warnings else "no warnings"])
@@ -76,18 +88,23 @@ def answer(record: Record, change: Mapping[str, Any] | None = None) -> Answer:
     """
     warnings = len(record.warnings)
     if isinstance(record, FailedRecord):
-        return Answer(f"nothing could be fitted: {record.error}", _rows(record), warnings)
+        return Answer(f"nothing could be fitted: {record.failure.what}", (), _rows(record), warnings)
     if isinstance(record, DensityRecord):
-        return Answer(_densities(record), _of_densities(record), warnings)
-    warnings += not record.converged
-    head, parts = _head(record), list(_parts(record))
-    changed = "" if change is None else _changed(change, record)
+        return _joined(*_densities(record), _of_densities(record), warnings)
+    head = _head(record) + ("" if change is None else _changed(change, record))
     evidence = [*_rows(record), *_choice(record), _goodness(record)]
     if change is not None:
         evidence += _of_change(change)
-    alone = record.n_components == 1 and not changed and "," not in head
-    joined = f"{head}{changed}{' ' if alone else ': '}{'; '.join(parts)}"
-    return Answer(typeset(joined), tuple(map(typeset, evidence)), warnings)
+    parts, found = (tuple(map(typeset, texts)) for texts in (_parts(record), evidence))
+    return _joined(typeset(head), parts, found, warnings + (not record.converged))
+
+
+def _joined(head: str, parts: tuple[str, ...], evidence: tuple[str, ...], warnings: int) -> Answer:
+    """An answer whose only part is in its head."""
+    if len(parts) == 1:
+        between = " " if parts[0].startswith("at ") and "," not in head else ": "
+        head, parts = f"{head}{between}{parts[0]}", ()
+    return Answer(head, parts, evidence, warnings)
 
 
 def read_changes(paths: Iterable[str | Path]) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -256,7 +273,7 @@ def _joint_part(record: JointRecord, j: int) -> str:
     if len(record.names) > _MOST_COLUMNS:
         return share.strip() or "its means and widths are in the table"
     places = (
-        f"{name} {_measured(mean, mean_unc)}{_with(unit)} "
+        f"{name} = {_measured(mean, mean_unc)}{_with(unit)} "
         f"({f'σ {_measured(sigma, sigma_unc)}' if sigma > 0.0 else 'no width resolved'})"
         for name, unit, mean, mean_unc, sigma, sigma_unc in zip(
             record.names,
@@ -271,16 +288,16 @@ def _joint_part(record: JointRecord, j: int) -> str:
     return f"{share}at {', '.join(places)}"
 
 
-def _densities(record: DensityRecord) -> str:
-    shares = [
-        f"{_percent(rows / record.n_data)} with {_number(int(number))}"
+def _densities(record: DensityRecord) -> tuple[str, tuple[str, ...]]:
+    between = ""
+    if record.truncated is not None:
+        between = f" between {' and '.join(f'{end:.4g}' for end in record.truncated)}{_with(record.unit)}"
+    parts = [
+        f"{_percent(rows / record.n_data)} with {_number(int(number))} component{'' if int(number) == 1 else 's'}"
         for number, rows in sorted(record.n_rows.items(), key=lambda pair: int(pair[0]))
         if rows
     ]
-    between = "" if record.truncated is None else " between {} and {}".format(*(f"{end:g}" for end in record.truncated))
-    unit = _with(record.unit) if between else ""
-    kind = f"each of {count(record.n_data)} densities has a mixture{between}{unit}"
-    return typeset(f"{kind}: {', '.join(shares)} component{'' if shares[-1:] == ['100 % with one'] else 's'}")
+    return typeset(f"a mixture for each of {count(record.n_data)} densities{between}"), tuple(parts)
 
 
 def _changed(change: Mapping[str, Any], record: FitRecord | JointRecord) -> str:
@@ -392,7 +409,7 @@ def _of_change(change: Mapping[str, Any]) -> Iterator[str]:
     """What the verdict on a change rests on."""
     found = basis(change["evidence"], change["threshold"])
     if found:
-        yield f"{'unchanged' if change['verdict'] == UNCHANGED else 'change'} since {change['old']}: {found}"
+        yield f"since {change['old']}: {found}"
     elif change["note"]:
         yield change["note"]
 

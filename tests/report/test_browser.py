@@ -88,6 +88,8 @@ def fitted(tmp_path_factory):
         intervals=pd.DataFrame(intervals),
         curves=numbers,
         settings={"error": "mass_err", "max_components": 6, "estimators": "em, moments"},
+        answer=("four populations", *(f"25 ± 3 % at {3 * j}.0 ± 0.1 Msun (σ 0.5 ± 0.1)" for j in range(4))),
+        evidence=("400 rows", "BIC prefers four to three by 12.0", "fit ok: p = 0.3"),
     )  # fmt: skip
 
 
@@ -201,28 +203,126 @@ def test_names_from_catalogs_stay_words(show, fitted):
 
 def test_the_overview_is_sorted_by_numbers_with_mouse_and_keyboard(show, some):
     shown = show(some)
-    assert shown.column(6) == ["400", "90", "1,000", "7", "60"]
+    assert shown.column(4) == ["400", "90", "1,000", "7", "60"]
     head = shown.page.locator("#fitted thead th", has_text=re.compile("^N"))
     head.click()
     shown.page.wait_for_selector("#fitted thead th[aria-sort='ascending']")
-    assert shown.column(6) == ["7", "60", "90", "400", "1,000"]
+    assert shown.column(4) == ["7", "60", "90", "400", "1,000"]
     head.locator("[tabindex='0']").press("Enter")
     shown.page.wait_for_selector("#fitted thead th[aria-sort='descending']")
-    assert shown.column(6) == ["1,000", "400", "90", "60", "7"]
-    shown.page.locator("#fitted thead th", has_text="Release").click()
-    shown.page.wait_for_selector("#fitted thead th[aria-sort='ascending']", timeout=3000)
-    assert shown.column(3) == ["dr1", "dr2", "dr3", "dr4", "dr5"]
+    assert shown.column(4) == ["1,000", "400", "90", "60", "7"]
 
 
-def test_the_overview_is_searched(show, some):
+def test_the_overview_is_searched_and_the_sections_follow(show, some):
     shown = show(some)
     search = shown.page.get_by_label("Search")
     search.fill("dr3")
-    assert shown.column(3) == ["dr3"]
+    assert shown.column(2) == ["mass\nstars / dr3"]
+    assert visible_sections(shown.page) == ["fit-3"]
+    assert shown.page.locator("#left-out").inner_text() == "1 of 5 fits: those chosen in the overview."
     search.fill("stars")
-    assert len(shown.column(3)) == 5
+    assert len(shown.column(2)) == 5 and len(visible_sections(shown.page)) == 5
+    assert not shown.page.locator("#left-out").is_visible()
+    # Words of warnings are found, too, which the table counts only.
+    search.fill("overlap")
+    assert len(shown.column(2)) == 5
     search.fill("nothing of this name")
     assert "No matching records" in shown.page.locator("#fitted tbody").inner_text()
+    assert visible_sections(shown.page) == []
+
+
+def visible_sections(page):
+    return [each.get_attribute("id") for each in page.locator("details.section:not([hidden]) > .fit").all()]
+
+
+def test_the_overview_is_filtered_by_verdict_change_and_warning(show, some, tmp_path):
+    first, second, third, fourth, fifth = some
+    entries = [
+        replace(first, summary={**first.summary, "verdict": "rejected"}, warnings=()),
+        replace(second, warnings=("3 of 90 rows are alike", "two components overlap")),
+        replace(third, warnings=("12 of 1,000 rows are alike",)),
+        replace(fourth, summary={**fourth.summary, "verdict": "rejected", "converged": False}, warnings=()),
+        replace(fifth, warnings=()),
+    ]
+    overlay = tmp_path / "overlay.svg"
+    overlay.write_bytes(SVG)
+    numbers = ("n_components_old", "n_components_new", "delta_bic", "distance", "significance")
+    counts = ("n_old", "n_new", "n_common", "n_revised")
+    texts = dict.fromkeys(("note", "evidence", "threshold", "shifted", "hints"), "")
+    summary = {**texts, "column": "mass", "verdict": "shifted"}
+    table = pd.DataFrame([summary]).assign(**dict.fromkeys(numbers + counts, 1.0))
+    components = pd.DataFrame({"column": []})
+    shown = show(entries, [ReleaseChange("stars", "dr1", "dr2", table, components, overlay)])
+    page = shown.page
+    fit, change, warnings = (page.get_by_role("combobox", name=name) for name in ("Fit", "Change", "Warnings"))
+
+    def options(choice):
+        return choice.locator("option").all_inner_texts()
+
+    assert options(fit) == ["any", "rejected (2)", "ok (3)"] and options(change) == ["any", "shifted (1)"]
+    kinds = ["… of … rows are alike (2)", "two components overlap (1)", "The chosen fit did not converge. (1)"]
+    assert options(warnings) == ["any", "with warnings (3)", "without warnings (2)", *kinds]
+    fit.select_option(label="rejected (2)")
+    assert visible_sections(page) == ["fit-1", "fit-4"] and len(shown.column(2)) == 2
+    warnings.select_option(label="with warnings (3)")
+    assert visible_sections(page) == ["fit-4"]
+    fit.select_option(label="any")
+    warnings.select_option(label="… of … rows are alike (2)")
+    assert visible_sections(page) == ["fit-2", "fit-3"]
+    change.select_option(label="shifted (1)")
+    assert visible_sections(page) == ["fit-2"]
+    warnings.select_option(label="without warnings (2)")
+    assert visible_sections(page) == [] and shown.said == []
+    # A link from elsewhere shows what is not chosen.
+    page.locator("table a[href='#fit-2']").last.click()
+    page.wait_for_selector("#fit-2-plots-1 .main-svg")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_whole_answer(show, some, scheme):
+    shown = show(some, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    region, row = page.locator(".dt-layout-table, .scroll").first, page.locator("#fitted tbody tr").first
+    assert region.evaluate("element => element.scrollWidth <= element.clientWidth")
+    for cell in row.locator("td, th").all():
+        box = cell.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390), cell.inner_text()
+    text = row.inner_text()
+    assert all(word in text for word in ("Four populations:", "at 0.0", "400 rows", "stars / dr1"))
+    labels = row.locator("td[data-label]").all()
+    before = "(element) => getComputedStyle(element, '::before').content"
+    assert [label.evaluate(before).strip('" ') for label in labels] == ["N", "M", "Fit", "Warnings"]
+    picture = row.locator("svg.thumb").bounding_box()
+    assert picture["width"] > 150 and picture["height"] > 40
+
+
+def test_a_picture_of_each_column_shows_its_components(show, fitted):
+    page = show([fitted]).page
+    assert page.locator("#fitted svg.thumb .part").count() == 4
+    line = page.locator("#fitted svg.thumb .line").bounding_box()
+    data = page.locator("#fitted svg.thumb .data").bounding_box()
+    assert line["width"] > 60 and abs(line["height"] - data["height"]) < 0.6 * line["height"]
+
+
+def test_texts_are_copied(show, fitted):
+    methods = {"text": "Masses were modelled as a mixture.", "LaTeX": "Masses <were> \\citep{a}"}
+    shown = show([replace(fitted, methods=methods)])
+    page = shown.page
+    shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    section, pasted = page.locator("#fit-1"), "navigator.clipboard.readText()"
+    section.get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_selector("button:has-text('Copied')")
+    assert page.evaluate(pasted) == methods["text"]
+    section.get_by_role("button", name="Copy as LaTeX").click()
+    page.wait_for_function(f"{pasted}.then((text) => text === {json.dumps(methods['LaTeX'])})")
+    page.get_by_role("button", name="Copy the command").click()
+    page.wait_for_function(f"{pasted}.then((text) => text === 'snakemake')")
+    assert shown.said == []
+    page.wait_for_selector("button:has-text('Copied')", state="detached")
+    assert page.get_by_role("button", name="Copy the command").is_visible()
+    page.emulate_media(media="print")
+    assert not page.get_by_role("button", name="Copy the command").is_visible()
 
 
 def test_sections_open_by_keyboard_and_draw_then(show, some):

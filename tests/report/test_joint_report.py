@@ -79,7 +79,7 @@ def entry(tmp_path):
 
 def test_the_overview_has_the_verdict_and_the_table_the_lowest_p_value(tmp_path, entry):
     page = Page(written(tmp_path, [entry]))
-    assert ["", "stars", "dr1", "both", "", "200", "2", "rejected", "none"] in page.cells
+    assert ["", "bothstars / dr1", "", "200", "2", "rejected", "none"] in page.cells
     assert any(row[:1] == ["principal axis"] and "≤ 0.0050" in row for row in page.cells)
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))

@@ -67,7 +67,7 @@ COMMAND = os.environ.setdefault(
     ),
 )
 # The report has it as it was given, with cores and profile. Jobs inherit it.
-if Path(sys.argv[0]).name == "snakemake" and workflow.is_main_process:
+if "snakemake" in Path(sys.argv[0]).parts[-2:] and workflow.is_main_process:
     os.environ.setdefault(GIVEN, shlex.join(["snakemake", *sys.argv[1:]]))
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
