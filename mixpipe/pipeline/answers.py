@@ -39,10 +39,15 @@ def tell_answers(summary: str | Path, fits: Sequence[str | Path] = ()) -> Iterat
         urgent = [row for row in rows if _urgency(row)]
         shown = sorted(urgent, key=_urgency, reverse=True)[:_MOST]
     for row in shown:
-        yield f"{row['catalog']} {row['release']} {row['column']}: {row['answer']}"
-        yield f"    {row['basis']}"
+        yield _plain(f"{row['catalog']} {row['release']} {row['column']}: {row['answer']}")
+        yield _plain(f"    {row['basis']}")
     if len(shown) < len(rows):
         yield f"all {count(len(rows))} columns: {path}"
+
+
+def _plain(text: str) -> str:
+    """A text without anything that would steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _is_newer(file: Path, than: Path) -> bool:

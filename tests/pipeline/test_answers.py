@@ -23,11 +23,11 @@ def summary(tmp_path):
 
 
 def test_each_column_has_two_lines(summary):
-    path = summary({}, {"column": "radius", "answer": "two, of them"})
+    path = summary({}, {"column": "radius", "answer": "two, of them\x1b[31m"})
     assert list(tell_answers(path)) == [
         "stars dr1 mass: one population",
         "    10 rows; no warnings",
-        "stars dr1 radius: two, of them",
+        "stars dr1 radius: two, of them?[31m",
         "    10 rows; no warnings",
     ]
 
