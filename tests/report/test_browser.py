@@ -169,6 +169,9 @@ def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, 
         (".quiet", "color"),
         ("#fitted a", "color"),
         (".mark", "color"),
+        ("#fitted .answer strong", "color"),
+        ("button.copy", "color"),
+        ("svg.thumb .line", "stroke"),
         (f"{PLOT} .xtick text", "fill"),
         (f"{PLOT} .legendtext", "fill"),
         (f"{PLOT} .xtitle", "fill"),
@@ -418,7 +421,27 @@ def test_it_prints_on_white_with_figures_for_plots(show, some, tmp_path):
     assert page.locator("#fit-3 table").first.is_visible() and page.locator("#fit-3 img").first.is_visible()
     assert not page.locator("#fit-3 .plots").is_visible() and not page.locator(".dt-search").is_visible()
     assert page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.pdf().startswith(b"%PDF")
+    assert page.pdf().startswith(b"%PDF") and shown.said == []
+
+
+def test_paper_has_the_answers_as_a_list_and_no_holes(show, some):
+    # The width of A4 between its margins.
+    shown = show(some, viewport={"width": 718, "height": 1000})
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    answers = page.locator("#fitted .answer").all()
+    assert len(answers) == 5 and all("Four populations:" in answer.inner_text() for answer in answers)
+    assert all(answer.bounding_box()["width"] > 450 for answer in answers)
+    assert page.locator("#fitted svg.thumb").first.is_visible() and not page.locator(".filters").is_visible()
+    # The heading of plots is not printed without them, nor what a section says folded.
+    assert not page.get_by_role("heading", name="Figures").first.is_visible()
+    assert not page.locator("#fit-1").locator("xpath=..").locator(".folded").is_visible()
+    # A grid of figures would go to the next page as a whole, and leave a hole.
+    style = "element => getComputedStyle(element).display"
+    assert {each.evaluate(style) for each in page.locator(".static .pictures").all()} == {"block"}
+    assert page.locator("#fit-1 img").first.bounding_box()["height"] <= 8 / 2.54 * 96 + 20
 
 
 @campaign
@@ -448,9 +471,9 @@ def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_pa
     record_property("bytes", size)
     record_property("first_paint_ms", paint)
     print(f"500 columns: {size / 1e6:.1f} MB, first paint after {paint / 1000:.2f} s, ready after {ready / 1000:.2f} s")
-    assert size < 15_000_000
+    assert size < 15_000_000 and shown.page.locator("#fitted svg.thumb").count() == 500
     assert shown.said == [] and "too large" in shown.page.locator("#fits + p").inner_text()
     shown.page.get_by_label("Search").fill("column_499")
-    assert shown.column(3) == ["column_499"]
+    assert shown.column(2) == ["column_499\nstars / dr1"] and visible_sections(shown.page) == ["fit-500"]
     shown.page.locator("#fitted tbody a").first.click()
     shown.page.wait_for_selector("#fit-500-plots-1 .main-svg")
