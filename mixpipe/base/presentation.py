@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -81,6 +82,16 @@ def probability(p_value: float, floor: float | None, sign: str, form: str) -> st
     if floor is not None and math.isclose(p_value, floor):
         return f"≤ {p_value:{form}}"
     return f"{sign}{p_value:{form}}" if p_value >= 1e-4 else "< 0.0001"
+
+
+def typeset(text: str) -> str:
+    """Replace hyphens before numbers by minus signs, and simplify exponents.
+
+    >>> typeset("-1.5e-07 ± 2.0e+03 of NS-WD, pm-2")
+    '−1.5e−7 ± 2.0e3 of NS-WD, pm-2'
+    """
+    text = re.sub(r"(?<=\d)e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text)
+    return re.sub(r"(?<![\w)])-(?=\d)|(?<=\de)-(?=\d)", "−", text)
 
 
 def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

@@ -32,17 +32,19 @@ if TYPE_CHECKING:
     from mixpipe.catalog.densities import DensityFile
     from mixpipe.pipeline.densities import Counts
     from mixpipe.pipeline.estimate import Outcome
+    from mixpipe.results.answer import Answer
 
 
 def show_fit(
     request: Request,
     outcome: Outcome,
     data: Account,
+    answer: Answer,
     written: Sequence[Path] = (),
     *,
     with_bimodality: bool = False,
 ) -> None:
-    """Print a fit: rows, components, the choice of their number, warnings, and the files that were written."""
+    """Print a fit: rows, components, the choice of their number, warnings, the answer, and written files."""
     console, selection, best = Console(), outcome.selection, outcome.fit
     quality = outcome.assessment.quality
     _line(console, f"{request.file}: {describe_value(request.column)}{_in(data.unit)}", "bold")
@@ -78,12 +80,21 @@ def show_fit(
         _show_bimodality(console, outcome)
     for warning in best.warnings:
         _line(console, f"warning: {with_options(warning)}", "yellow")
+    show_answer(answer)
     if quality.verdict == "rejected":
         folder = next((path for path in written if path.is_dir()), None)
         picture = folder / "quality.png" if folder else "quality.png of --out DIR"
         _line(console, f"where data and mixture differ: {picture}")
     for path in written:
         _line(console, f"written: {path}")
+
+
+def show_answer(answer: Answer) -> None:
+    """Print what was found, in one sentence, and what it rests on."""
+    console = Console()
+    console.print()
+    _line(console, answer.sentence, "bold")
+    _line(console, answer.basis)
 
 
 def _show_bimodality(console: Console, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.required import required_columns
 from mixpipe.cli.options import Request, check_idle, naming_options, read_request
 from mixpipe.cli.progress import fit_progress
-from mixpipe.pipeline.fit import FittedColumn, fit_tables
+from mixpipe.pipeline.fit import FittedColumn, fit_tables, record_fit
 from mixpipe.pipeline.plan.texts import reading_options
 from mixpipe.results.tables import record_components
 
@@ -83,9 +83,11 @@ def fit_file(
         print(json_text(_document(fitted) | more, ensure_ascii=True))
     else:
         from mixpipe.cli.display import show_fit
+        from mixpipe.results.answer import answer
 
         written = [path for path in (picture, folder) if path is not None]
-        show_fit(request, fitted.outcome, fitted.account, written, with_bimodality=bool(bimodality))
+        said = answer(record_fit(request.plan(), (), fitted, options=request.given))
+        show_fit(request, fitted.outcome, fitted.account, said, written, with_bimodality=bool(bimodality))
 
 
 def _check_two(request: Request) -> None:

@@ -63,6 +63,8 @@ class LogHandler(LogHandlerBase):
     has_filter = True
     has_formatter = False
     needs_rulegraph = False
+    # Whether the last run in this process had nothing to do.
+    was_idle = False
 
     def __post_init__(self) -> None:
         self._begun: dict[int, str] = {}
@@ -107,6 +109,7 @@ class LogHandler(LogHandlerBase):
         elif record.levelno >= logging.WARNING and not _KNOWN.match(record.getMessage()):
             return self.format(record)
         elif record.getMessage() == NOTHING_TO_BE_DONE_MSG:
+            LogHandler.was_idle = True
             return NOTHING_TO_BE_DONE_MSG
         return ""
 

@@ -23,7 +23,7 @@ from mixpipe.cli.options import CATALOG_KEYS, check_idle, given_options, naming_
 from mixpipe.cli.progress import fit_progress
 from mixpipe.config.schema import KeyPath, check
 from mixpipe.config.settings import CatalogSettings, JointSettings, Settings, parse_config
-from mixpipe.pipeline.joint import FittedColumns, fit_columns_of, write_joint
+from mixpipe.pipeline.joint import FittedColumns, fit_columns_of, record_joint, write_joint
 from mixpipe.pipeline.plan.texts import JOINT_FILES, JointPlan, effort_of, reading_options
 from mixpipe.results.joint_tables import components_frame
 
@@ -299,7 +299,8 @@ def _show(request: JointRequest, fitted: FittedColumns, written: Sequence[Path])
     """Print a fit: rows, components, the choice of their number, quality, warnings, and files."""
     from mixpipe.assess.quality import REJECTED, describe_distance
     from mixpipe.base.presentation import as_text, chance
-    from mixpipe.cli.display import say, selection_table, with_options
+    from mixpipe.cli.display import say, selection_table, show_answer, with_options
+    from mixpipe.results.answer import answer
 
     fit, account, selection = fitted.fit, fitted.account, fitted.selection
     say(f"{request.file}: {', '.join(_named(fit.names, account.units))}", "bold")
@@ -330,6 +331,7 @@ def _show(request: JointRequest, fitted: FittedColumns, written: Sequence[Path])
         say(f"one component more: {found}; called for up to p = {REJECTED:g}")
     for warning in fit.warnings:
         say(f"warning: {with_options(warning)}", "yellow")
+    show_answer(answer(record_joint(request.plan(), (), fitted, options=request.given)))
     for path in written:
         say(f"written: {path}")
 

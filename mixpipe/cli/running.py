@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -13,9 +15,11 @@ import mixpipe
 from mixpipe.base.errors import ConfigError
 from mixpipe.cli.complaints import complain
 from mixpipe.cli.place import Place, enter_place
+from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.folder import find_obstacles, lock_results
 from mixpipe.pipeline.plan.changes import find_changed
 from mixpipe.pipeline.plan.run import find_failure, find_problems
+from mixpipe.results.provenance import GIVEN
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
@@ -57,6 +61,9 @@ def run_workflow(
         # To Snakemake it is a file that is there already: nothing to be done.
         if argument.endswith((".yaml", ".yml")) and not before.startswith("--configfile") and argument[0] != "-":
             raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
+    options = {"--config": config, "--directory": directory, "--results": results}
+    given = [word for name, value in options.items() if value is not None for word in (name, value)]
+    os.environ[GIVEN] = shlex.join(["mixpipe", "run", *given, *arguments])
     with enter_place(config, directory, results) as place:
         _run(place, arguments)
     raise AssertionError("Snakemake ends the process")
@@ -84,7 +91,13 @@ def _run(place: Place, arguments: Sequence[str]) -> None:
         main([*workflow_arguments(place, changed), *cores, *saying, *arguments])
     except SystemExit as end:
         # The workflow itself says what failed, unless there was nothing to be done.
-        failure = None if end.code or any(map(_NO_RUN.fullmatch, arguments)) else find_failure(settings)
+        if end.code or any(map(_NO_RUN.fullmatch, arguments)):
+            raise
+        if jobs.LogHandler.was_idle:
+            fits = sorted(settings.results.glob("*/*/*/fit.json"))
+            for line in tell_answers(settings.results / "summary.csv", fits):
+                print(line)
+        failure = find_failure(settings)
         if failure is None:
             raise
         complain(failure)

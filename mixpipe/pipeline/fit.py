@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,6 @@ from mixpipe.results.record import (
 if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import Table
-
-_Row = TypeVar("_Row", EstimateRow, IntervalRow)
 
 
 def fit_column(
@@ -435,8 +433,8 @@ def record_fit(
         unit=account.unit,
         start=_start_record(fitted),
         sketch=None if outcome.sketch is None else asdict(outcome.sketch),
-        estimators=_rows(EstimateRow, _estimators(outcome).drop(columns="seconds").assign(mean_unc=_mean_unc(outcome))),
-        intervals=_rows(IntervalRow, assessment.intervals),
+        estimators=tuple(_estimate_rows(outcome)),
+        intervals=tuple(IntervalRow(**dict[str, Any](row)) for row in assessment.interval_rows),
         likelihood_ratio=None if assessment.likelihood_ratio is None else asdict(assessment.likelihood_ratio),
         truncated=account.truncated,
         window=tables.window_record(fitted.window),
@@ -462,18 +460,24 @@ def record_fit(
     )
 
 
-def _rows(kind: type[_Row], table: pd.DataFrame) -> tuple[_Row, ...]:
-    """The rows of a table for a record."""
-    return tuple(kind(**{str(name): value for name, value in row.items()}) for row in table.to_dict("records"))
+def _estimate_rows(outcome: Outcome) -> Iterator[EstimateRow]:
+    """The components as each estimator finds them, for a record. The table of them needs pandas."""
+    for each in outcome.estimates:
+        mixture = each.fit.mixture
+        for j in range(each.fit.n_components):
+            yield EstimateRow(
+                estimator=each.fit.estimator,
+                component=j + 1,
+                weight=mixture.weights[j],
+                mean=mixture.means[j],
+                sigma=mixture.sigmas[j],
+                loglik=each.fit.loglik,
+                mean_unc=float(each.fit.uncertainties.means[j]),
+            )
 
 
 def _estimators(outcome: Outcome) -> pd.DataFrame:
     return tables.estimators_table([(each.fit, each.fit.loglik, each.seconds) for each in outcome.estimates])
-
-
-def _mean_unc(outcome: Outcome) -> list[float]:
-    """The uncertainty of each mean in `_estimators`."""
-    return [unc for each in outcome.estimates for unc in each.fit.uncertainties.means.tolist()]
 
 
 def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, Cells]]:

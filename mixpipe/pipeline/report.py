@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,8 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.entries import DensityEntry, Entry, FailedEntry, JointEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
-from mixpipe.results.provenance import check_code
+from mixpipe.results.answer import answer, read_changes
+from mixpipe.results.provenance import GIVEN, check_code
 from mixpipe.results.record import (
     DensityRecord,
     ExampleRecord,
@@ -66,7 +68,7 @@ def render_report(
     code : str
         Hash of the stage's code when the job was planned.
     command : str
-        How to repeat the run.
+        How to repeat the run, if the environment does not have it as it was given.
     config : str
         The configuration, as JSON.
     fits : sequence of str
@@ -87,9 +89,12 @@ def render_report(
         drawn[figure.parent][figure.stem] = figure
     numbers = {Path(path).parent: json.loads(Path(path).read_text(encoding="utf-8")) for path in curves}
     fitted = {(record.catalog, record.release, record.column): record for record in records.values()}
-    entries = [_entry(record, drawn[folder], numbers.get(folder), fitted) for folder, record in records.items()]
+    changes = read_changes(comparisons)
+    entries = [
+        _entry(record, drawn[folder], numbers.get(folder), fitted, changes) for folder, record in records.items()
+    ]
     text = yaml.safe_dump(json.loads(config), sort_keys=False, allow_unicode=True, width=110)
-    provenance = {"command": command, "config": text, **_provenance(records.values())}
+    provenance = {"command": os.environ.get(GIVEN) or command, "config": text, **_provenance(records.values())}
     write_report(page, entries, provenance, [_change(Path(path)) for path in comparisons])
 
 
@@ -98,7 +103,9 @@ def _entry(
     figures: dict[str, Path],
     curves: dict[str, Any] | None,
     fitted: Mapping[tuple[str, str, str], Record],
+    changes: Mapping[tuple[str, str, str], Mapping[str, Any]],
 ) -> Entry:
+    found = answer(record, changes.get((record.catalog, record.release, record.column)))
     shared: dict[str, Any] = {
         "catalog": record.catalog,
         "release": record.release,
@@ -107,6 +114,8 @@ def _entry(
         "account": _rows(record),
         "warnings": record.warnings,
         "settings": _settings(record),
+        "answer": (found.head, *found.parts),
+        "evidence": found.evidence,
     }
     if isinstance(record, FailedRecord):
         return FailedEntry(**shared, figures={}, summary={"n_data": 0}, reason=str(record.error))

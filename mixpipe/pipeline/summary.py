@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mixpipe.assess.quality import verdict_of
+from mixpipe.results.answer import answer, read_changes
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import DensityRecord, FitRecord, JointRecord, Record, load_record
-from mixpipe.results.tables import read_verdicts, status_columns, write_csv
+from mixpipe.results.tables import status_columns, write_csv
 
 
 def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table: str) -> None:
@@ -30,11 +31,13 @@ def summarise(code: str, fits: Sequence[str], comparisons: Sequence[str], table:
         CSV file to write.
     """
     check_code("summary", code)
-    verdicts = read_verdicts(comparisons)
-    write_csv(pd.DataFrame([_row(load_record(fit), verdicts) for fit in fits]), Path(table))
+    changes = read_changes(comparisons)
+    write_csv(pd.DataFrame([_row(load_record(fit), changes) for fit in fits]), Path(table))
 
 
-def _row(record: Record, verdicts: dict[tuple[str, str, str], str]) -> dict[str, Any]:
+def _row(record: Record, changes: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> dict[str, Any]:
+    change = changes.get((record.catalog, record.release, record.column))
+    found = answer(record, change)
     # Of tabulated densities there is a mixture for each row: no likelihood, and the median of `ks`.
     fit = record if isinstance(record, FitRecord) else None
     quality = fit.quality if fit else None
@@ -58,11 +61,13 @@ def _row(record: Record, verdicts: dict[tuple[str, str, str], str]) -> dict[str,
         "ad": _number(quality.ad if quality else None),
         "ad_pvalue": _number(quality.ad_pvalue if quality else None),
         "quality": verdict,
-        "verdict": verdicts.get((record.catalog, record.release, record.column), ""),
+        "verdict": "" if change is None else change["verdict"],
         "warnings": "; ".join(record.warnings),
         "sigma_floor": _number(fit.sigma_floor if fit else None),
         "floor_cause": fit.resolution.cause if fit and fit.resolution else "",
         **status_columns(record),
+        "answer": found.sentence,
+        "basis": found.basis,
     }
 
 

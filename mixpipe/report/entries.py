@@ -71,6 +71,15 @@ class _Entry:
     figures: dict[str, Path]
     warnings: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    answer: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """The warnings, with that of a fit that did not converge."""
+        converged = self.summary.get("converged", True)
+        return (*(() if converged else ("The chosen fit did not converge.",)), *self.warnings)
 
     @property
     def label(self) -> str:
@@ -156,6 +165,12 @@ class ReportEntry(FittedEntry):
         Data of the plots, as in curves.json.
     settings : dict
         Settings with which the column was read and fitted.
+    answer : tuple of str
+        What was found: the whole, and then its parts.
+    evidence : tuple of str
+        What that rests on.
+    methods : dict of str to str
+        How the fit was made, as a paragraph for a paper: ``text``, and by its name any other markup.
     resolution : str
         The floor of the sigmas and its cause, in words; empty if there is none.
     bimodality : Bimodality or None
@@ -199,7 +214,8 @@ class JointEntry(FittedEntry):
 
     Parameters
     ----------
-    catalog, release, column, account, figures, warnings, selection, intervals, curves, settings
+    catalog, release, column, account, figures, warnings, selection, intervals, curves, settings, answer, evidence, \
+    methods
         As in `ReportEntry`; `unit` is None.
     summary : dict
         As in `ReportEntry`; ``ks`` and ``ks_pvalue`` are those of the column that is described least well.
@@ -310,7 +326,7 @@ class DensityEntry(_Entry):
 
     Parameters
     ----------
-    catalog, release, column, unit, account, figures, warnings, settings
+    catalog, release, column, unit, account, figures, warnings, settings, answer, evidence, methods
         As in `ReportEntry`.
     n_rows : dict of int to int
         Number of rows with each number of components.
@@ -337,7 +353,7 @@ class FailedEntry(_Entry):
 
     Parameters
     ----------
-    catalog, release, column, unit, account, summary, figures, warnings, settings
+    catalog, release, column, unit, account, summary, figures, warnings, settings, answer, evidence, methods
         As in `ReportEntry`.
     reason : str
         Reason why there is no fit.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
-from mixpipe.base.presentation import count, measured, probability, rounded
+from mixpipe.base.presentation import count, measured, probability, rounded, typeset
 
 
 def missing(value: Any) -> bool:
@@ -52,7 +51,7 @@ def significant(value: float | None, unc: float | None) -> str:
     >>> significant(-1.345678, 0.0123), significant(8.27e8, 8.6e7), significant(1.345678, None), significant(None, 1.0)
     ('−1.346', '8.27e8', '1.3457', '–')
     """
-    return "–" if value is None or missing(value) else plain(rounded(value, math.nan if unc is None else unc))
+    return "–" if value is None or missing(value) else typeset(rounded(value, math.nan if unc is None else unc))
 
 
 def with_unc(value: float | None, unc: float | None) -> str:
@@ -61,13 +60,4 @@ def with_unc(value: float | None, unc: float | None) -> str:
     >>> with_unc(1.345678, 0.0123), with_unc(0.0, float("nan")), with_unc(1.0, 0.0)
     ('1.346 ± 0.012', '0', '1')
     """
-    return "–" if value is None or missing(value) else plain(measured(value, math.nan if unc is None else unc))
-
-
-def plain(text: str) -> str:
-    """Replace hyphens before numbers by minus signs, and simplify exponents.
-
-    >>> plain("-1.5e-07 ± 2.0e+03")
-    '−1.5e−7 ± 2.0e3'
-    """
-    return re.sub(r"e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text).replace("-", "−")
+    return "–" if value is None or missing(value) else typeset(measured(value, math.nan if unc is None else unc))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mixpipe.assess.comparison.verdict import basis
+from mixpipe.assess.comparison.verdict import NOT_COMPARED, VERDICTS, basis
 from mixpipe.assess.quality import REJECTED, describe_distance, verdict_of
 from mixpipe.base.files import write_file
-from mixpipe.report.entries import DensityEntry, Entry, JointEntry, ReleaseChange, ReportEntry
+from mixpipe.report.drawing import COMPONENT_COLOURS
+from mixpipe.report.entries import DensityEntry, Entry, FailedEntry, JointEntry, ReleaseChange, ReportEntry
 from mixpipe.report.joint_plots import joint_captions, joint_plots
 from mixpipe.report.libraries import library_versions, plotly_script, script_hash, tables_script
 from mixpipe.report.numbers import decimal, missing, pvalue, rows, significant, with_unc
 from mixpipe.report.plots import density_plots, fit_plots
+from mixpipe.report.thumbnail import thumbnail
 from mixpipe.report.traces import CONFIG, TEMPLATE
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -35,6 +39,11 @@ _CAPTIONS = {
     "densities": "Tabulated densities and their mixtures: the best, the median and the worst fit",
     "estimators": "The estimators side by side, with the chosen number of components",
 }
+# How fits went, those that need to be looked at first.
+_STATES = ("failed", "rejected", "untested", "ok")
+_CHANGES = (*VERDICTS, NOT_COMPARED)
+# Of more kinds of warnings only the most frequent can be chosen.
+_KINDS = 40
 # Up to this many fits are unfolded when the page opens; on a longer page all are folded.
 _OPEN = 3
 # Limit on the bytes of embedded figures, which keeps the page below 20 MB.
@@ -67,6 +76,7 @@ def write_report(
         {"id": f"fit-{number}", "entry": entry, "change": _change_of(entry, changes)}
         for number, entry in enumerate(entries, start=1)
     ]
+    filters = _filters(fits)
     pictures = [figure for entry in entries for figure in entry.figures.values()]
     pictures += [change.overlay for change in changes]
     environment = _environment()
@@ -74,6 +84,7 @@ def write_report(
         fits=fits,
         ids={(fit["entry"].catalog, fit["entry"].release, fit["entry"].column): fit["id"] for fit in fits},
         changes=changes,
+        filters=filters,
         unfolded=len(entries) <= _OPEN,
         small=sum(figure.stat().st_size for figure in pictures) <= _PICTURES,
         plotly=plotly_script(),
@@ -101,7 +112,7 @@ def _environment() -> jinja2.Environment:
         pvalue=pvalue,
         distance=describe_distance,
         rows=rows,
-        sortable=_sortable,
+        sentence=_sentence,
         compact=compact_json,
         packed=packed,
         script_hash=script_hash,
@@ -114,10 +125,12 @@ def _environment() -> jinja2.Environment:
         verdict_of=verdict_of,
         rejected=REJECTED,
         images=images,
+        thumbnail=thumbnail,
         fit_plots=fit_plots,
         density_plots=density_plots,
         joint_plots=joint_plots,
         plotting={"template": TEMPLATE, "config": CONFIG},
+        colours=COMPONENT_COLOURS,
     )
     return environment
 
@@ -202,6 +215,53 @@ def _remark(row: Mapping[str, Any], ends: Mapping[str, tuple[float, float]]) -> 
     return "; ".join(words)
 
 
-def _sortable(value: float | None) -> str:
-    """A number in the form by which tables sort it; empty if there is none."""
-    return "" if value is None or missing(value) else repr(float(value))
+def _sentence(text: str, end: str = ".") -> str:
+    r"""A text as a sentence of its own, in which no line ends within a number and its uncertainty.
+
+    >>> _sentence("one population at 3 ± 1")
+    'One population at 3\xa0±\xa01.'
+    """
+    whole = re.sub(r" (?=[±%<=≤])|(?<=[±σ<=≤]) ", "\N{NO-BREAK SPACE}", text)
+    return f"{whole[:1].upper()}{whole[1:].removesuffix('.')}{end}"
+
+
+def _filters(fits: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """What the columns of the overview can be chosen by: values with labels, which say how many there are.
+
+    Each fit is also given the ``kinds`` of its warnings: their numbers in the choice among warnings, and ``none``.
+    """
+    entries = [fit["entry"] for fit in fits]
+    states = ["failed" if isinstance(entry, FailedEntry) else _verdict(entry) for entry in entries]
+    verdicts = [fit["change"]["verdict"] for fit in fits if fit["change"] is not None]
+    kinds = Counter(kind for entry in entries for kind in dict.fromkeys(map(_kind, entry.all_warnings)))
+    numbers = {kind: str(number) for number, (kind, _) in enumerate(kinds.most_common())}
+    for fit in fits:
+        found = dict.fromkeys(map(_kind, fit["entry"].all_warnings))
+        fit["kinds"] = ["some", *(numbers[kind] for kind in found)] if found else ["none"]
+    n_warned = sum(bool(entry.all_warnings) for entry in entries)
+    warned = [("some", f"with warnings ({n_warned})"), ("none", f"without warnings ({len(fits) - n_warned})")]
+    most = kinds.most_common(_KINDS)
+    return {
+        "fit": [(word, f"{word} ({states.count(word)})") for word in _STATES if word in states],
+        "change": [
+            (word, f"{word} ({verdicts.count(word)})") for word in (*VERDICTS, NOT_COMPARED) if word in verdicts
+        ],
+        "warnings": [*(warned if n_warned else ()), *((numbers[kind], f"{_cut(kind)} ({n})") for kind, n in most)],
+    }
+
+
+def _verdict(entry: Entry) -> str:
+    return str(entry.summary.get("verdict", "untested"))
+
+
+def _kind(warning: str) -> str:
+    """A warning without its numbers, so that those of many columns are of one kind.
+
+    >>> _kind("12 of 57 rows repeat another row exactly")
+    '… of … rows repeat another row exactly'
+    """
+    return re.sub(r"\d[\d,.]*(e[+-]?\d+)?(?<=\w)", "…", warning)
+
+
+def _cut(text: str, size: int = 70) -> str:
+    return text if len(text) <= size else f"{text[: size - 1]}…"

@@ -6,8 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from mixpipe.base.presentation import measured, rounded
-from mixpipe.report.numbers import plain
+from mixpipe.base.presentation import measured, rounded, typeset
 
 _RAISED = str.maketrans("0123456789+-.", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻·")
 # Symbols of units, for the names that catalogs and Astropy have for them.
@@ -95,7 +94,7 @@ def number_text(value: float, unc: float, width: float = math.nan) -> str:
     >>> number_text(-1.345678, 0.0123), number_text(6.6743e12, 1.5e8), number_text(2459000.12345, math.nan, 0.5)
     ('−1.346 ± 0.012', '6.67430e12 ± 1.5e8', '2459000.1234')
     """
-    return plain(measured(value, unc) if unc > 0.0 else value_text(value, width))
+    return typeset(measured(value, unc) if unc > 0.0 else value_text(value, width))
 
 
 def compact_text(value: float, unc: float, width: float = math.nan) -> str:
@@ -107,14 +106,14 @@ def compact_text(value: float, unc: float, width: float = math.nan) -> str:
     ('3.1234(83)e40', '1.500')
     """
     if not (unc > 0.0 and math.isfinite(unc)):
-        return plain(value_text(value, width))
+        return typeset(value_text(value, width))
     text, power = rounded(value, unc), ""
     if "e" in text:
         text, exponent = text.split("e")
         power, unc = f"e{int(exponent)}", unc / 10.0 ** int(exponent)
     places = len(text.partition(".")[2])
     spread = f"{round(unc * 10.0**places)}" if unc < 1.0 and places else rounded(unc, unc)
-    return plain(f"{text}({spread}){power}")
+    return typeset(f"{text}({spread}){power}")
 
 
 def value_text(value: float, width: float) -> str:
@@ -124,13 +123,13 @@ def value_text(value: float, width: float) -> str:
     ('1.346', '2459000.12345', '1.500e−12')
     """
     if not (0.0 < width < math.inf and math.isfinite(value)):
-        return plain(f"{value:.4g}")
+        return typeset(f"{value:.4g}")
     decimals = 3 - math.floor(math.log10(width))
     if decimals > 7 or abs(value) >= 1e8:
         digits = 3 if value == 0 else math.floor(math.log10(abs(value))) + decimals
-        return plain(f"{value:.{min(max(digits, 3), 12)}e}")
+        return typeset(f"{value:.{min(max(digits, 3), 12)}e}")
     text = f"{value:.{max(decimals, 0)}f}"
-    return plain(text if float(text) else text.lstrip("-"))
+    return typeset(text if float(text) else text.lstrip("-"))
 
 
 def short(value: float) -> str:
@@ -139,7 +138,7 @@ def short(value: float) -> str:
     >>> short(0.012345), short(1874.4), short(3.571e6), short(-2e-7)
     ('0.0123', '1874', '3.57e6', '−2e−7')
     """
-    return plain(f"{value:.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}")
+    return typeset(f"{value:.0f}" if 1e3 <= abs(value) < 1e5 else f"{value:.3g}")
 
 
 def wrap(text: str, width: int, lines: int = 99) -> str:

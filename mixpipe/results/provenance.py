@@ -43,6 +43,8 @@ DATA = {"report/page.py": "report/templates"}
 # Variable of the environment by which the jobs of a run know its command. Not a setting of theirs: what they make is
 # the same, however it was asked for.
 COMMAND = "MIXPIPE_COMMAND"
+# The same as it was given, with all its options, for the report that the run writes. Cores are no part of a result.
+GIVEN = "MIXPIPE_GIVEN"
 
 LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
 

@@ -375,21 +375,6 @@ def _gaussian(rows: Sequence[EstimateRow]) -> Mixture:
     return Mixture(_column(rows, "weight"), _column(rows, "mean"), _column(rows, "sigma"))
 
 
-def read_verdicts(paths: Iterable[str | Path]) -> dict[tuple[str, str, str], str]:
-    """Verdicts by catalog, new release and column.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        The summary.csv of each comparison of two releases.
-    """
-    found = {}
-    for path in paths:
-        for row in read_comparison(path)[0].to_dict("records"):
-            found[row["catalog"], row["new"], row["column"]] = row["verdict"]
-    return found
-
-
 def read_comparison(summary: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of a comparison of two releases: its summary.csv, and components.csv beside it."""
     path = Path(summary)

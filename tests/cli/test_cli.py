@@ -350,8 +350,10 @@ def test_the_table_fits_the_terminal(tmp_path, width, monkeypatch):
     rng = np.random.default_rng(2)
     file = write(tmp_path / "a.csv", m=1e6 * np.concatenate([rng.normal(0, 1, 300), rng.normal(9, 1, 300)]))
     lines = run("fit", file, "--value", "m", "--max-components", 2).stdout.splitlines()
-    # A path and a sentence are left to the terminal.
-    table = [line for line in lines if not line.startswith((str(tmp_path), "resolution: "))]
+    # A path and sentences are left to the terminal; the last two lines are the answer.
+    assert lines[-2].startswith("two populations: 50.0 ± 2.0 % at ")
+    assert lines[-1].startswith("600 rows; BIC prefers two")
+    table = [line for line in lines[:-2] if not line.startswith((str(tmp_path), "resolution: "))]
     assert max(map(len, table)) <= width
     # One line for each number of components.
     assert len([line for line in table if re.match(r"[12] +[25] ", line)]) == 2

@@ -22,6 +22,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.pipeline.compare import compare_releases, compare_stored, draw_comparison, read_stored
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.results import tables
+from mixpipe.results.answer import read_changes
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import load_record
 from tests.records import ACCOUNT, FILE, around, density_record
@@ -295,7 +296,9 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     difference, joint = (means[name].astype(float) for name in ("difference", "joint_unc"))
     assert difference.tolist() == (fits[1].mixture.means - fits[0].mixture.means).tolist()
     np.testing.assert_allclose(means["significance"].astype(float), difference / joint)
-    assert tables.read_verdicts([paths["summary.csv"]]) == {("stars", "dr2", "mass"): UNCHANGED}
+    changes = read_changes([paths["summary.csv"]])
+    assert {key: change["verdict"] for key, change in changes.items()} == {("stars", "dr2", "mass"): UNCHANGED}
+    assert changes[("stars", "dr2", "mass")]["differences"]
     again = write(stored, tmp_path / "two")
     for name, path in paths.items():
         assert path.read_bytes() == again[name].read_bytes(), name

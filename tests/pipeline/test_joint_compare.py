@@ -25,6 +25,7 @@ from mixpipe.pipeline.joint_compare import compare_joint_fits, compare_stored_jo
 from mixpipe.pipeline.plan.texts import JOINT_FILES, JointPlan
 from mixpipe.pipeline.report import render_report
 from mixpipe.results import tables
+from mixpipe.results.answer import read_changes
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import load_record
 from tests.records import FILE, failed_record, fit_record
@@ -232,7 +233,9 @@ def test_tables_and_figures_of_a_release(tmp_path, stored):
     means = components[components["parameter"] == "mean_pm"]
     assert means["old"].tolist() == [component.means[1] for component in old]
     assert means["new_unc"].tolist() == [component.means_unc[1] for component in new]
-    assert tables.read_verdicts([paths["summary.csv"]]) == {("stars", "dr2", "astrometry"): UNCHANGED}
+    changes = read_changes([paths["summary.csv"]])
+    assert {key: change["verdict"] for key, change in changes.items()} == {("stars", "dr2", "astrometry"): UNCHANGED}
+    assert changes[("stars", "dr2", "astrometry")]["differences"]
     again = compare(sides, tmp_path / "two")
     for name, path in paths.items():
         assert path.read_bytes() == again[name].read_bytes(), name

@@ -191,7 +191,7 @@ class TestBesideTheFit:
         fits = [str(tmp_path / "out/fit.json")]
         summarise(code_hash("summary"), fits, [], str(tmp_path / "summary.csv"))
         row = pd.read_csv(tmp_path / "summary.csv").iloc[0]
-        assert list(row.index[-4:]) == ["sigma_floor", "floor_cause", "status", "reason"]
+        assert list(row.index[-6:]) == ["sigma_floor", "floor_cause", "status", "reason", "answer", "basis"]
         assert row["sigma_floor"] == pytest.approx(FLOOR) and row["floor_cause"] == "grid"
         (tmp_path / "ingest").mkdir()
         account_release(code_hash("account"), fits, str(tmp_path / "input.csv"), str(tmp_path / "ingest"), [])

@@ -88,6 +88,8 @@ def fitted(tmp_path_factory):
         intervals=pd.DataFrame(intervals),
         curves=numbers,
         settings={"error": "mass_err", "max_components": 6, "estimators": "em, moments"},
+        answer=("four populations", *(f"25 ± 3 % at {3 * j}.0 ± 0.1 Msun (σ 0.5 ± 0.1)" for j in range(4))),
+        evidence=("400 rows", "BIC prefers four to three by 12.0", "fit ok: p = 0.3"),
     )  # fmt: skip
 
 
@@ -167,6 +169,9 @@ def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, 
         (".quiet", "color"),
         ("#fitted a", "color"),
         (".mark", "color"),
+        ("#fitted .answer strong", "color"),
+        ("button.copy", "color"),
+        ("svg.thumb .line", "stroke"),
         (f"{PLOT} .xtick text", "fill"),
         (f"{PLOT} .legendtext", "fill"),
         (f"{PLOT} .xtitle", "fill"),
@@ -209,19 +214,118 @@ def test_the_overview_is_sorted_by_numbers_with_mouse_and_keyboard(show, some):
     head.locator("[tabindex='0']").press("Enter")
     shown.page.wait_for_selector("#fitted thead th[aria-sort='descending']")
     assert shown.column(4) == ["1,000", "400", "90", "60", "7"]
-    shown.page.locator("#fitted thead th", has_text="BIC").click()
-    assert [cell for cell in shown.column(8) if cell != "–"] == ["−400.00", "−90.00", "−60.00", "−7.00"]
 
 
-def test_the_overview_is_searched(show, some):
+def test_the_overview_is_searched_and_the_sections_follow(show, some):
     shown = show(some)
     search = shown.page.get_by_label("Search")
     search.fill("dr3")
-    assert shown.column(2) == ["dr3"]
+    assert shown.column(2) == ["mass\nstars / dr3"]
+    assert visible_sections(shown.page) == ["fit-3"]
+    assert shown.page.locator("#left-out").inner_text() == "1 of 5 fits: those chosen in the overview."
     search.fill("stars")
+    assert len(shown.column(2)) == 5 and len(visible_sections(shown.page)) == 5
+    assert not shown.page.locator("#left-out").is_visible()
+    # Words of warnings are found, too, which the table counts only.
+    search.fill("overlap")
     assert len(shown.column(2)) == 5
     search.fill("nothing of this name")
     assert "No matching records" in shown.page.locator("#fitted tbody").inner_text()
+    assert visible_sections(shown.page) == []
+
+
+def visible_sections(page):
+    return [each.get_attribute("id") for each in page.locator("details.section:not([hidden]) > .fit").all()]
+
+
+def test_the_overview_is_filtered_by_verdict_change_and_warning(show, some, tmp_path):
+    first, second, third, fourth, fifth = some
+    entries = [
+        replace(first, summary={**first.summary, "verdict": "rejected"}, warnings=()),
+        replace(second, warnings=("3 of 90 rows are alike", "two components overlap")),
+        replace(third, warnings=("12 of 1,000 rows are alike",)),
+        replace(fourth, summary={**fourth.summary, "verdict": "rejected", "converged": False}, warnings=()),
+        replace(fifth, warnings=()),
+    ]
+    overlay = tmp_path / "overlay.svg"
+    overlay.write_bytes(SVG)
+    numbers = ("n_components_old", "n_components_new", "delta_bic", "distance", "significance")
+    counts = ("n_old", "n_new", "n_common", "n_revised")
+    texts = dict.fromkeys(("note", "evidence", "threshold", "shifted", "hints"), "")
+    summary = {**texts, "column": "mass", "verdict": "shifted"}
+    table = pd.DataFrame([summary]).assign(**dict.fromkeys(numbers + counts, 1.0))
+    components = pd.DataFrame({"column": []})
+    shown = show(entries, [ReleaseChange("stars", "dr1", "dr2", table, components, overlay)])
+    page = shown.page
+    fit, change, warnings = (page.get_by_role("combobox", name=name) for name in ("Fit", "Change", "Warnings"))
+
+    def options(choice):
+        return choice.locator("option").all_inner_texts()
+
+    assert options(fit) == ["any", "rejected (2)", "ok (3)"] and options(change) == ["any", "shifted (1)"]
+    kinds = ["… of … rows are alike (2)", "two components overlap (1)", "The chosen fit did not converge. (1)"]
+    assert options(warnings) == ["any", "with warnings (3)", "without warnings (2)", *kinds]
+    fit.select_option(label="rejected (2)")
+    assert visible_sections(page) == ["fit-1", "fit-4"] and len(shown.column(2)) == 2
+    warnings.select_option(label="with warnings (3)")
+    assert visible_sections(page) == ["fit-4"]
+    fit.select_option(label="any")
+    warnings.select_option(label="… of … rows are alike (2)")
+    assert visible_sections(page) == ["fit-2", "fit-3"]
+    change.select_option(label="shifted (1)")
+    assert visible_sections(page) == ["fit-2"]
+    warnings.select_option(label="without warnings (2)")
+    assert visible_sections(page) == [] and shown.said == []
+    # A link from elsewhere shows what is not chosen.
+    page.locator("table a[href='#fit-2']").last.click()
+    page.wait_for_selector("#fit-2-plots-1 .main-svg")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_whole_answer(show, some, scheme):
+    shown = show(some, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    region, row = page.locator(".dt-layout-table, .scroll").first, page.locator("#fitted tbody tr").first
+    assert region.evaluate("element => element.scrollWidth <= element.clientWidth")
+    for cell in row.locator("td, th").all():
+        box = cell.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390), cell.inner_text()
+    text = row.inner_text()
+    assert all(word in text for word in ("Four populations:", "at 0.0", "400 rows", "stars / dr1"))
+    labels = row.locator("td[data-label]").all()
+    before = "(element) => getComputedStyle(element, '::before').content"
+    assert [label.evaluate(before).strip('" ') for label in labels] == ["N", "M", "Fit", "Warnings"]
+    picture = row.locator("svg.thumb").bounding_box()
+    assert picture["width"] > 150 and picture["height"] > 40
+
+
+def test_a_picture_of_each_column_shows_its_components(show, fitted):
+    page = show([fitted]).page
+    assert page.locator("#fitted svg.thumb .part").count() == 4
+    line = page.locator("#fitted svg.thumb .line").bounding_box()
+    data = page.locator("#fitted svg.thumb .data").bounding_box()
+    assert line["width"] > 60 and abs(line["height"] - data["height"]) < 0.6 * line["height"]
+
+
+def test_texts_are_copied(show, fitted):
+    methods = {"text": "Masses were modelled as a mixture.", "LaTeX": "Masses <were> \\citep{a}"}
+    shown = show([replace(fitted, methods=methods)])
+    page = shown.page
+    shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    section, pasted = page.locator("#fit-1"), "navigator.clipboard.readText()"
+    section.get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_selector("button:has-text('Copied')")
+    assert page.evaluate(pasted) == methods["text"]
+    section.get_by_role("button", name="Copy as LaTeX").click()
+    page.wait_for_function(f"{pasted}.then((text) => text === {json.dumps(methods['LaTeX'])})")
+    page.get_by_role("button", name="Copy the command").click()
+    page.wait_for_function(f"{pasted}.then((text) => text === 'snakemake')")
+    assert shown.said == []
+    page.wait_for_selector("button:has-text('Copied')", state="detached")
+    assert page.get_by_role("button", name="Copy the command").is_visible()
+    page.emulate_media(media="print")
+    assert not page.get_by_role("button", name="Copy the command").is_visible()
 
 
 def test_sections_open_by_keyboard_and_draw_then(show, some):
@@ -317,7 +421,27 @@ def test_it_prints_on_white_with_figures_for_plots(show, some, tmp_path):
     assert page.locator("#fit-3 table").first.is_visible() and page.locator("#fit-3 img").first.is_visible()
     assert not page.locator("#fit-3 .plots").is_visible() and not page.locator(".dt-search").is_visible()
     assert page.locator("body").evaluate("element => getComputedStyle(element).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.pdf().startswith(b"%PDF")
+    assert page.pdf().startswith(b"%PDF") and shown.said == []
+
+
+def test_paper_has_the_answers_as_a_list_and_no_holes(show, some):
+    # The width of A4 between its margins.
+    shown = show(some, viewport={"width": 718, "height": 1000})
+    page = shown.page
+    page.wait_for_selector(".dt-search input")
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    answers = page.locator("#fitted .answer").all()
+    assert len(answers) == 5 and all("Four populations:" in answer.inner_text() for answer in answers)
+    assert all(answer.bounding_box()["width"] > 450 for answer in answers)
+    assert page.locator("#fitted svg.thumb").first.is_visible() and not page.locator(".filters").is_visible()
+    # The heading of plots is not printed without them, nor what a section says folded.
+    assert not page.get_by_role("heading", name="Figures").first.is_visible()
+    assert not page.locator("#fit-1").locator("xpath=..").locator(".folded").is_visible()
+    # A grid of figures would go to the next page as a whole, and leave a hole.
+    style = "element => getComputedStyle(element).display"
+    assert {each.evaluate(style) for each in page.locator(".static .pictures").all()} == {"block"}
+    assert page.locator("#fit-1 img").first.bounding_box()["height"] <= 8 / 2.54 * 96 + 20
 
 
 @campaign
@@ -347,9 +471,9 @@ def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_pa
     record_property("bytes", size)
     record_property("first_paint_ms", paint)
     print(f"500 columns: {size / 1e6:.1f} MB, first paint after {paint / 1000:.2f} s, ready after {ready / 1000:.2f} s")
-    assert size < 15_000_000
+    assert size < 15_000_000 and shown.page.locator("#fitted svg.thumb").count() == 500
     assert shown.said == [] and "too large" in shown.page.locator("#fits + p").inner_text()
     shown.page.get_by_label("Search").fill("column_499")
-    assert shown.column(3) == ["column_499"]
+    assert shown.column(2) == ["column_499\nstars / dr1"] and visible_sections(shown.page) == ["fit-500"]
     shown.page.locator("#fitted tbody a").first.click()
     shown.page.wait_for_selector("#fit-500-plots-1 .main-svg")

@@ -184,7 +184,9 @@ def test_results_are_complete(finished):
         names = TABLES | IMAGES | {"curves.json"}
         assert {path.name for path in folder.iterdir()} == names
         assert all(path.stat().st_size > 0 for path in folder.iterdir())
-    assert (finished.results / "report.html").is_file()
+    page = (finished.results / "report.html").read_text(encoding="utf-8")
+    given = "--snakefile checkout/workflow/Snakefile --workflow-profile checkout/workflow/profiles/test --configfile"
+    assert f'<code id="command">snakemake {given} mine.yaml' in page
 
 
 def test_summary_has_a_row_per_fit_in_order(finished):
@@ -222,6 +224,8 @@ def test_summary_has_a_row_per_fit_in_order(finished):
         "floor_cause",
         "status",
         "reason",
+        "answer",
+        "basis",
     ]
 
 
@@ -594,6 +598,10 @@ def test_failed_columns_have_rows_of_their_own_and_all_else_is_done(project):
     failed = project.snakemake("--configfile", "mine.yaml")
     assert failed.returncode == 2
     assert failed.stderr.strip().splitlines()[-1].startswith("mixpipe: error: 2 of 4 columns failed, all else is done")
+    told = [line for line in failed.stdout.splitlines() if not line.startswith(" ")]
+    assert told[0].startswith("stars 2018 mass: ") and " at " in told[0]
+    assert told[1].startswith("stars dr2 mass: nothing could be fitted: column 'm' holds numbers")
+    assert told[4:] == ["mixpipe: the whole run on one page: results/report.html"]
     assert "Traceback" not in failed.stderr
 
     summary = rows(project.results / "summary.csv")

@@ -15,6 +15,7 @@ from snakemake.exceptions import WorkflowError
 
 from mixpipe.config.settings import parse_config
 from mixpipe.base.errors import MixpipeError, on_one_line
+from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
@@ -25,7 +26,7 @@ from mixpipe.pipeline.plan.run import (
     find_failure,
     find_problems,
 )
-from mixpipe.results.provenance import code_hash
+from mixpipe.results.provenance import GIVEN, code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.
@@ -65,6 +66,9 @@ COMMAND = os.environ.setdefault(
         ]
     ),
 )
+# The report has it as it was given, with cores and profile. Jobs inherit it.
+if "snakemake" in Path(sys.argv[0]).parts[-2:] and workflow.is_main_process:
+    os.environ.setdefault(GIVEN, shlex.join(["snakemake", *sys.argv[1:]]))
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
