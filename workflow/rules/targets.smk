@@ -20,6 +20,15 @@ rule members:
         expand(f"{RESULTS}/{{column}}/{{table}}", column=WITH_MEMBERS, table=MEMBERS),
 
 
+rule papers:
+    input:
+        expand(
+            f"{RESULTS}/{{column}}/{{file}}",
+            column=WITH_MEMBERS,
+            file=PAPER_FILES.values(),
+        ),
+
+
 rule comparisons:
     input:
         expand(

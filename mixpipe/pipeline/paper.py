@@ -1,0 +1,28 @@
+"""The files of a fit that are made for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mixpipe.results.paper import write_paper
+from mixpipe.results.provenance import check_code
+from mixpipe.results.record import DensityRecord, load_record
+
+
+def write_paper_files(code: str, fit: str, **files: str) -> None:
+    """Write the tables of the components of a fit, and how it was made.
+
+    Parameters
+    ----------
+    code : str
+        Hash of the stage's code when the job was planned.
+    fit : str
+        fit.json of a column of values, or of a joint fit.
+    **files : str
+        Files to write, by their names in `mixpipe.results.paper.PAPER_FILES`.
+    """
+    check_code("paper", code)
+    record = load_record(fit)
+    if isinstance(record, DensityRecord):
+        raise TypeError(f"{fit} is of tabulated densities")
+    write_paper(record, {name: Path(file) for name, file in files.items()})
