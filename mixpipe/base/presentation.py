@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 # Largest number of integer digits that may be rounded to zero, and of decimal places; beyond these, powers of ten are
@@ -27,6 +27,17 @@ def plural(number: float, noun: str) -> str:
     ('1 row', '2 rows')
     """
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
+def describe_dropped(dropped: Mapping[str, int]) -> str:
+    """Rows that were left out, by reason.
+
+    >>> describe_dropped({"missing_value": 2, "missing_error": 1, "cut": 0})
+    '2 rows (missing value), 1 row (missing error)'
+    """
+    return ", ".join(
+        f"{plural(number, 'row')} ({reason.replace('_', ' ')})" for reason, number in dropped.items() if number
+    )
 
 
 def rounded(value: float, unc: float) -> str:

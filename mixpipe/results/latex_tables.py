@@ -119,7 +119,7 @@ class _About:
     def of(cls, record: FitRecord | JointRecord) -> _About:
         label = re.sub("[^A-Za-z0-9]+", "-", record.label).strip("-")
         method = next((row.method for row in record.intervals if row.preferred), "")
-        return cls(f" of {latex_text(record.label)}", label, method, record.warnings)
+        return cls(f" fitted to {latex_text(record.label)}", label, method, record.warnings)
 
     @property
     def uncertainties(self) -> list[str]:

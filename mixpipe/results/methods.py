@@ -9,15 +9,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mixpipe.assess.quality import REJECTED
 from mixpipe.base.latex import latex_math, latex_text
-from mixpipe.base.presentation import chance, count, measured, plural
+from mixpipe.base.presentation import chance, count, describe_dropped, measured, plural
 from mixpipe.model.constraints import Constraint
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.noisy import by_quadrature
 from mixpipe.model.noise import TwoSided
 from mixpipe.model.regimes import SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
+from mixpipe.model.results import FitResult, Selection
+from mixpipe.results.bare import bare_record
 from mixpipe.results.latex_units import latex_unit
-from mixpipe.results.record import FitRecord, IntervalRow, JointRecord, SelectionRow
+from mixpipe.results.record import FitRecord, IntervalRow, JointRecord, ResolutionRecord, SelectionRow
 from mixpipe.results.references import REFERENCES, bibliography
 
 MARKUPS = ("text", "latex", "bibtex")
@@ -51,7 +54,7 @@ _LIBRARIES = (
 )
 
 
-def describe_methods(record: FitRecord | JointRecord, markup: str = "text") -> str:
+def describe_methods(fit: FitRecord | JointRecord | FitResult | Selection, markup: str = "text") -> str:
     """How a fit was made, as the paragraph of a paper.
 
     The paragraph says what was fitted to how many rows, with which likelihood and errors, how the number of components
@@ -60,8 +63,9 @@ def describe_methods(record: FitRecord | JointRecord, markup: str = "text") -> s
 
     Parameters
     ----------
-    record : FitRecord or JointRecord
-        The record of the fit, from `mixpipe.results.record.open_mixture`.
+    fit : FitRecord, JointRecord, FitResult or Selection
+        The record of a fit, from `mixpipe.results.record.open_mixture`. A fit or a selection itself does not know the
+        quality of a fit, and its values have no name.
     markup : str
         ``text``; ``latex``, with the commands of natbib for citations; or ``bibtex`` for the entries that these cite.
 
@@ -74,10 +78,20 @@ def describe_methods(record: FitRecord | JointRecord, markup: str = "text") -> s
     ------
     ValueError
         For an unknown markup.
+
+    Examples
+    --------
+    >>> import mixpipe
+    >>> fit = mixpipe.fit_mixture([0.7, 0.9, 1.0, 1.2, 1.3, 4.6, 4.9, 5.1, 5.4], err=0.2, n_components=2)
+    >>> describe_methods(fit).partition(".")[0]
+    'The distribution of the values was modelled as a mixture of 2 Gaussian components, each convolved with the Gaussian
+    measurement error of each row, so that weights, means and widths are those of the true values (Bovy, Hogg & Roweis
+    2011)'
     """
     if markup not in MARKUPS:
         raise ValueError(f"markup is {markup!r}, expected one of {', '.join(MARKUPS)}")
     words = _Text() if markup == "text" else _Latex()
+    record = fit if isinstance(fit, FitRecord | JointRecord) else bare_record(fit)
     paragraph = " ".join(_sentences(record, words))
     return bibliography(words.cited) if markup == "bibtex" else paragraph
 
@@ -169,8 +183,8 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
         ):
             return f"{what}, and the values were taken to have no errors."
         return (
-            f"{what}, each convolved with the covariance of the errors of each row, so that weights, means and "
-            f"covariances are those of the true values {words.cite('bovy2011')}."
+            f"{what}, each convolved with the Gaussian errors of each row and their covariance, so that weights, means "
+            f"and covariances are those of the true values {words.cite('bovy2011')}."
         )
     logarithm = {"log10": "the decimal logarithm of ", "ln": "the natural logarithm of "}.get(record.transform, "")
     what = f"The distribution of {logarithm}{words.name(record.column)}{place} was modelled as a mixture of "
@@ -249,7 +263,11 @@ def _errors(record: FitRecord, words: _Markup) -> str:
 
 
 def _unit(record: FitRecord, words: _Markup) -> str:
-    return f" {words.unit(record.unit)}" if record.unit else ""
+    return _after(record.unit, words)
+
+
+def _after(unit: str | None, words: _Markup) -> str:
+    return f" {words.unit(unit)}" if unit else ""
 
 
 def _data(record: FitRecord, words: _Markup) -> Iterator[str]:
@@ -289,6 +307,9 @@ def _range(bounds: tuple[float, float], unit: str, words: _Markup) -> str:
 
 def _rows_used(record: FitRecord | JointRecord, words: _Markup) -> str:
     account = record.account
+    if not account.files:
+        left_out = f"; left out were {describe_dropped(account.dropped)}" if account.n_dropped else ""
+        return f"The fit is to {words.math(f'N = {count(record.n_data)}')} rows{left_out}."
     noun = "bins" if _setting(record, "bins") else "rows"
     where = record.plan.get("where")
     cut = f" for which {words.name(str(where))}" if where else ""
@@ -328,6 +349,8 @@ def _joint_data(record: JointRecord, words: _Markup) -> Iterator[str]:
 def _constraints(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
     """What was given of the components, and the lower bound on their widths."""
     if isinstance(record, JointRecord):
+        for name, unit, found in zip(record.names, record.units, record.resolutions, strict=True):
+            yield from _floor(found, f" in {words.name(name)}", unit, words)
         return
     texts = []
     for number, component in enumerate(record.components, start=1):
@@ -335,10 +358,15 @@ def _constraints(record: FitRecord | JointRecord, words: _Markup) -> Iterator[st
         texts += [f"{words.name(text)} of component {number}"] * bool(text)
     if texts:
         yield f"The fit is constrained: {'; '.join(texts)}."
-    found = record.resolution
-    if found is not None and found.floor > 0.0 and found.cause in _FLOORS:
-        floor = words.math(f"{found.floor:.2g}")
-        yield f"No width was allowed below {floor}{_unit(record, words)}, {_FLOORS[found.cause]}."
+    if record.resolution is not None:
+        yield from _floor(record.resolution, "", record.unit, words)
+
+
+def _floor(found: ResolutionRecord, where: str, unit: str | None, words: _Markup) -> Iterator[str]:
+    """The lower bound on the widths, if there is one."""
+    if found.floor > 0.0 and found.cause in _FLOORS:
+        floor = words.math(f"{found.floor:.2g}") + _after(unit, words)
+        yield f"No width{where} was allowed below {floor}, {_FLOORS[found.cause]}."
 
 
 def _choice(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
@@ -392,7 +420,9 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
         text += f" is preferred to the next best, {words.math(f'M = {second.n_components}')}{family}, by "
         text += words.math(f"Δ{short} = {gap:.1f}")
         if second.occam or best.occam:
-            text += ", with components on few rows or as narrow as the grain of the values charged"
+            text += (
+                ", which includes a penalty on components that rest on few rows or are as narrow as the values resolve"
+            )
     if record.n_components == tried[-1]:
         text += "; it is the largest number that was tried"
     return text + "."
@@ -480,14 +510,17 @@ def _joint_quality(record: JointRecord, words: _Markup) -> Iterator[str]:
     if worst is None or worst.ks is None:
         return
     lowest = record.lowest_pvalue
-    statistic = f"Kolmogorov-Smirnov statistic {words.math(f'{worst.ks:.3g}')} of {words.name(worst.name)}, the largest"
+    statistic = words.math(f"{worst.ks:.3g}")
     if math.isnan(lowest):
-        yield f"The mixture is compared with the columns one by one ({statistic})."
+        name = words.name(worst.name)
+        yield f"The largest Kolmogorov-Smirnov statistic of a column is {statistic}, of {name}."
         return
     p_value = words.math(f"p {chance(lowest, record.quality_draws)}")
+    verdict = "does not describe" if lowest <= REJECTED else "is consistent with"
     yield (
-        f"Of the projections of the data that were tested, the lowest p-value has {p_value} ({statistic}), from "
-        f"{words.math(count(record.quality_draws))} catalogs simulated from the fit and fitted again."
+        f"The mixture {verdict} the data: of the projections that were tested, the one that is described least well "
+        f"has {p_value}, from {words.math(count(record.quality_draws))} catalogs simulated from the fit and fitted "
+        f"again, and the largest Kolmogorov-Smirnov statistic of a column is {statistic}."
     )
 
 

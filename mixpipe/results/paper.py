@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mixpipe.base.errors import on_one_line
 from mixpipe.base.files import write_file
-from mixpipe.results.record import FailedRecord, FitRecord, JointRecord
+from mixpipe.results.record import FailedRecord, FitRecord, JointRecord, open_mixture
 
 # The files, by name.
 PAPER_FILES = {
@@ -57,6 +57,12 @@ def write_paper(record: FitRecord | JointRecord | FailedRecord, paths: Mapping[s
             write_ecsv(record, path)
         else:
             _write(path, texts[name]())
+
+
+def write_paper_beside(fit: Path) -> None:
+    """Write the files of a fit that are made for a paper into the folder of its fit.json."""
+    _, record = open_mixture(fit)
+    write_paper(record, {name: fit.with_name(file) for name, file in PAPER_FILES.items()})
 
 
 def _write(path: Path, text: str) -> None:

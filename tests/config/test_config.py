@@ -330,7 +330,7 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ),
         ("mass:", "mass: {families: [cauchy]}", 7, "catalogs.stars.columns.mass.families.0", "student_t"),
         ("\ncatalogs", "\nsettings: {seed: -1}\ncatalogs", 2, "settings.seed", ">= 0"),
-        ("\ncatalogs", "\nsettings: {criterion: BIC}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
+        ("\ncatalogs", "\nsettings: {criterion: evidence}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
         ("    columns:\n      mass:\n", "", 3, "catalogs.stars", "columns: The columns to fit"),
         ("\n      mass:", " {}", 6, "catalogs.stars.columns", "at least one entry"),
     ],

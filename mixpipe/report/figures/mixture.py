@@ -77,7 +77,7 @@ def draw_mixture(
     with style():
         figure = new_figure(2.7)
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 16])
-        handles = _draw_densities(axes, fit, scene)
+        handles = draw_densities(axes, fit, scene)
         _draw_error_bar(strip, scene)
         scene.frame(axes)
         axes.set_xlabel(axis_label(label, unit), parse_math=False)
@@ -112,7 +112,8 @@ def density_label(unit: str | None, scene: Scene | None = None) -> str:
     return axis_label("density", f"1/{unit}" if unit.isalnum() else f"1/({unit})")
 
 
-def _draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
+def draw_densities(axes: Axes, fit: FitResult, scene: Scene) -> list[Artist]:
+    """Draw the histogram and the mixture into axes; the entries of a legend."""
     mixture = fit.mixture
     edges = scene.edges(mixture)
     histogram = scene.histogram(edges)
