@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,13 @@ from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.results.joint_tables import read_joint_fit
 from mixpipe.results.latex_units import latex_unit
-from mixpipe.results.record import FitRecord, IntervalRow, JointRecord
+from mixpipe.results.quoted import LEVEL, Sides, preferred_method, quoted_sides
+from mixpipe.results.record import FitRecord, JointRecord
 from mixpipe.results.tables import read_fit
 
 LAYOUTS = ("tabular", "deluxetable")
 
-# The level of the intervals that stand for uncertainties.
-_LEVEL = 0.68
 _SHAPES = {"student_t": "the degrees of freedom", "skew_normal": "the skewness parameter", "power_law": "the index"}
-# Both sides of an interval of a parameter, by component and parameter.
-_Sides = dict[tuple[int, str], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,10 @@ def _table_of(fit: FitResult | Selection | FitRecord | JointRecord) -> _Table:
         return _choice(fit)
     if isinstance(fit, JointRecord):
         result = read_joint_fit(fit)
-        return _of_columns(result, [parse_unit(unit) for unit in fit.units], _sides(fit.intervals), _About.of(fit))
+        return _of_columns(result, [parse_unit(unit) for unit in fit.units], quoted_sides(fit), _About.of(fit))
     if isinstance(fit, FitRecord):
         limits = [math.nan if part.sigma_upper is None else part.sigma_upper for part in fit.components]
-        return _of_values(read_fit(fit), parse_unit(fit.unit), limits, _sides(fit.intervals), _About.of(fit))
+        return _of_values(read_fit(fit), parse_unit(fit.unit), limits, quoted_sides(fit), _About.of(fit))
     if isinstance(fit, JointFit):
         return _of_columns(fit, fit.units, {}, _About())
     return _of_values(fit, fit.unit, [math.nan] * fit.n_components, {}, _About())
@@ -118,32 +115,18 @@ class _About:
     @classmethod
     def of(cls, record: FitRecord | JointRecord) -> _About:
         label = re.sub("[^A-Za-z0-9]+", "-", record.label).strip("-")
-        method = next((row.method for row in record.intervals if row.preferred), "")
+        method = preferred_method(record)
         return cls(f" fitted to {latex_text(record.label)}", label, method, record.warnings)
 
     @property
     def uncertainties(self) -> list[str]:
         """What uncertainties are, where they are not standard errors."""
         words = {"profile": "profile likelihood", "bootstrap": "bootstrap"}
-        level = latex_math(f"{100 * _LEVEL:.0f} %")
+        level = latex_math(f"{100 * LEVEL:.0f} %")
         return [f"Uncertainties are {level} intervals of the {words[self.method]}."] if self.method in words else []
 
 
-def _sides(intervals: Iterable[IntervalRow]) -> _Sides:
-    """Distances of the ends of the intervals to quote from the estimates, unless those are the standard errors.
-
-    A bias-corrected interval may not contain the estimate, which then has its standard error.
-    """
-    return {
-        (row.component, row.parameter): (row.estimate - row.lower, row.upper - row.estimate)
-        for row in intervals
-        if row.preferred and row.method != "information" and math.isclose(row.level, _LEVEL)
-        if row.estimate is not None and row.lower is not None and row.upper is not None
-        if row.lower <= row.estimate <= row.upper
-    }
-
-
-def _of_values(fit: FitResult, unit: Any, limits: Sequence[float], sides: _Sides, about: _About) -> _Table:
+def _of_values(fit: FitResult, unit: Any, limits: Sequence[float], sides: Sides, about: _About) -> _Table:
     mixture, unc = fit.mixture, fit.uncertainties
     is_shaped = any(FAMILIES[family].shape_name is not None for family in mixture.families)
     is_mixed = set(mixture.families) != {"gaussian"}
@@ -207,7 +190,7 @@ def _after(unit: Any) -> str:
     return "" if unit is None else f" {latex_unit(unit)}"
 
 
-def _of_columns(fit: JointFit, units: Sequence[Any], sides: _Sides, about: _About) -> _Table:
+def _of_columns(fit: JointFit, units: Sequence[Any], sides: Sides, about: _About) -> _Table:
     """A row for each component and column, with the correlations of the columns that follow."""
     mixture, unc, names = fit.mixture, fit.uncertainties, fit.names
     correlated = [rf"$\rho$ with {latex_text(name)}" for name in names[1:]]
@@ -270,6 +253,8 @@ def _tabular(table: _Table) -> list[str]:
         rf"\caption{{{table.caption}{' ' * bool(notes)}{notes}}}",
         rf"\label{{tab:{table.label}}}",
         r"\centering",
+        # Signs above and below a line need room.
+        *[r"\renewcommand{\arraystretch}{1.3}"] * any("^{+" in cell for row in table.rows for cell in row),
         rf"\begin{{tabular}}{{{'c' * len(table.head)}}}",
         r"\toprule",
         *(" & ".join(line) + r" \\" for line in (table.head, table.units) if any(line)),
@@ -284,7 +269,7 @@ def _tabular(table: _Table) -> list[str]:
 def _deluxetable(table: _Table) -> list[str]:
     lines = [line for line in (table.head, table.units) if any(line)]
     head = r" \\ ".join(" & ".join(rf"\colhead{{{cell}}}" for cell in line) for line in lines)
-    rows = [" & ".join(cell or r"\nodata" for cell in row) for row in table.rows]
+    rows = [" & ".join(row) for row in table.rows]
     notes = " ".join(table.notes)
     return [
         *_comments(table),

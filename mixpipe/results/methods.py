@@ -20,7 +20,8 @@ from mixpipe.model.regimes import SIMULATED_ROWS, SIMULATED_ROWS_QUADRATURE
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.results.bare import bare_record
 from mixpipe.results.latex_units import latex_unit
-from mixpipe.results.record import FitRecord, IntervalRow, JointRecord, ResolutionRecord, SelectionRow
+from mixpipe.results.quoted import preferred_method
+from mixpipe.results.record import FitRecord, JointRecord, ResolutionRecord, SelectionRow
 from mixpipe.results.references import REFERENCES, bibliography
 
 MARKUPS = ("text", "latex", "bibtex")
@@ -186,8 +187,12 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
             f"{what}, each convolved with the Gaussian errors of each row and their covariance, so that weights, means "
             f"and covariances are those of the true values {words.cite('bovy2011')}."
         )
+    name = words.name(record.column)
+    if _setting(record, "bins"):
+        low, high, _ = _setting(record, "bins")
+        name = f"{words.name(low)} to {words.name(high)}" if record.column == low else name
     logarithm = {"log10": "the decimal logarithm of ", "ln": "the natural logarithm of "}.get(record.transform, "")
-    what = f"The distribution of {logarithm}{words.name(record.column)}{place} was modelled as a mixture of "
+    what = f"The distribution of {logarithm}{name}{place} was modelled as a mixture of "
     return f"{what}{_kinds(component.family for component in record.components)}{_errors(record, words)}"
 
 
@@ -275,7 +280,8 @@ def _data(record: FitRecord, words: _Markup) -> Iterator[str]:
     account = record.account
     yield _rows_used(record, words)
     if _setting(record, "bins"):
-        yield "The values are those of a histogram, and its likelihood consists of the integrals over the bins."
+        number = words.math(f"N = {count(record.n_data)}")
+        yield f"They are a histogram of {number} values, whose likelihood consists of the integrals over the bins."
     yield from _weights(record, words)
     limits = [("upper", account.n_upper_limits), ("lower", account.n_lower_limits)]
     found = _enumerated([plural(number, f"{side} limit") for side, number in limits if number] or [""])
@@ -355,9 +361,9 @@ def _constraints(record: FitRecord | JointRecord, words: _Markup) -> Iterator[st
     texts = []
     for number, component in enumerate(record.components, start=1):
         text = Constraint.from_dict(component.constraint or {}).text
-        texts += [f"{words.name(text)} of component {number}"] * bool(text)
+        texts += [f"component {number}: {words.name(text)}"] * bool(text)
     if texts:
-        yield f"The fit is constrained: {'; '.join(texts)}."
+        yield f"The fit is constrained ({'; '.join(texts)})."
     if record.resolution is not None:
         yield from _floor(record.resolution, "", record.unit, words)
 
@@ -407,7 +413,7 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
     families = dict.fromkeys(row.family for row in record.selection)
     among = f"{words.math(f'M = {tried[0]}')} to {words.math(str(tried[-1]))}"
     if len(families) > 1:
-        among += f" components of the families {_enumerated([_FAMILIES.get(name, name) for name in families])}"
+        among += f" components of the families {_enumerated([_family(name) for name in families])}"
     value = words.math(f"{short} = {_shown(getattr(record, record.criterion))}")
     text = f"The number of components was chosen among {among} by the lowest {name} ({short}) {words.cite(key)}: "
     text += f"{symbol} ({numbers}, {value})"
@@ -416,7 +422,7 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
     if best is not None and others:
         second = min(others, key=lambda row: _judged(row, record.criterion))
         gap = _judged(second, record.criterion) - _judged(best, record.criterion)
-        family = "" if second.family == best.family else f", {_FAMILIES.get(second.family, second.family)}"
+        family = "" if second.family == best.family else f", {_family(second.family)}"
         text += f" is preferred to the next best, {words.math(f'M = {second.n_components}')}{family}, by "
         text += words.math(f"Δ{short} = {gap:.1f}")
         if second.occam or best.occam:
@@ -428,21 +434,27 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
     return text + "."
 
 
+def _family(name: str) -> str:
+    """The families of a mixture, with a background or several of them."""
+    return " + ".join(_FAMILIES.get(part, part) for part in name.split("+"))
+
+
 def _shown(value: float | None) -> str:
     return "nan" if value is None else f"{value:,.2f}"
 
 
 def _uncertainties(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
-    method = preferred_method(record.intervals)
+    method = preferred_method(record)
     level = words.math("68 %")
     if method == "profile":
         yield f"Uncertainties are {level} intervals of the profile likelihood, calibrated for few rows."
     elif method == "bootstrap":
         draws = words.math(count(record.effort.get("bootstrap", 0)))
-        yield (
-            f"Uncertainties are bias-corrected {level} intervals from {draws} bootstrap samples of the rows "
-            f"{words.cite('efron1979', 'efron1981')}."
-        )
+        if isinstance(record, JointRecord):
+            kind, sources = f"{level} percentile", ["efron1979"]
+        else:
+            kind, sources = f"bias-corrected {level}", ["efron1979", "efron1981"]
+        yield f"Uncertainties are {kind} intervals from {draws} bootstrap samples of the rows {words.cite(*sources)}."
     elif isinstance(record, FitRecord) and record.estimator != "em":
         yield "Uncertainties are standard errors that follow from the sampling covariance of these by the delta method."
     elif record.account.weight_kind == "importance":
@@ -453,11 +465,6 @@ def _uncertainties(record: FitRecord | JointRecord, words: _Markup) -> Iterator[
     if isinstance(record, FitRecord) and any(part.sigma_upper is not None for part in record.components):
         limits = f"from the profile likelihood {words.cite('self1987')}"
         yield f"Upper limits of widths are at {words.math('95 %')}, {limits}."
-
-
-def preferred_method(intervals: Sequence[IntervalRow]) -> str:
-    """The method of the intervals to quote; ``information`` where there are none."""
-    return next((row.method for row in intervals if row.preferred), "information")
 
 
 def _quality(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
