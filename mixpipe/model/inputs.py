@@ -154,6 +154,11 @@ def without_missing(
     dropped : dict of str to int
         Numbers of those that were left out, each under the first reason that holds.
 
+    Raises
+    ------
+    ValueError
+        For arrays of another length than the values.
+
     Examples
     --------
     >>> kept, dropped = without_missing([1.0, np.nan, 3.0], [0.1, 0.1, np.nan], None, {"limits": [0, 0, 1]})
@@ -173,8 +178,8 @@ def without_missing(
     }
     for reason, parts in reasons.items():
         for lacks in parts:
-            # Arrays of another length are refused where they are used.
-            if lacks.shape == used.shape and np.any(used & lacks):
+            _check_length(lacks, used.size)
+            if np.any(used & lacks):
                 dropped[reason] = dropped.get(reason, 0) + int(np.count_nonzero(used & lacks))
                 used &= ~lacks
     if not dropped:
@@ -184,9 +189,20 @@ def without_missing(
 
 
 def _chosen(given: Any, used: NDArray[np.bool_]) -> Any:
-    """The entries of some rows; what is one number for all, or of another length, stays as it is."""
+    """The entries of some rows; what is one number for all stays as it is."""
     table = given if given is None or hasattr(given, "shape") else np.asarray(given)
-    return given if np.ndim(table) == 0 or len(table) != used.size else table[used]
+    if np.ndim(table) == 0:
+        return given
+    _check_length(table, used.size)
+    return given if len(table) == 1 != used.size else table[used]
+
+
+def _check_length(array: Any, n_rows: int) -> None:
+    """Refuse arrays that fit only to the rows that are left."""
+    if np.ndim(array) and len(array) not in (1, n_rows):
+        raise ValueError(
+            f"x has {n_rows} values, but what belongs to them has {len(array)}; expected one for each value"
+        )
 
 
 def _chosen_errors(err: Any, used: NDArray[np.bool_]) -> Any:

@@ -406,12 +406,12 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
     loglik = words.math(f"ln L = {_shown(record.loglik)}")
     numbers = f"{n_params} free parameters, {loglik}"
     tried = sorted({row.n_components for row in record.selection})
-    if record.n_asked is not None or len(tried) < 2:
+    if record.n_asked is not None or len(record.selection) < 2:
         return f"The number of components, {symbol}, was given ({numbers})."
     name, key = _CRITERIA[record.criterion]
     short = record.criterion.upper()
     families = dict.fromkeys(row.family for row in record.selection)
-    among = f"{words.math(f'M = {tried[0]}')} to {words.math(str(tried[-1]))}"
+    among = words.math(f"M = {tried[0]}") + (f" to {words.math(str(tried[-1]))}" if len(tried) > 1 else "")
     if len(families) > 1:
         among += f" components of the families {_enumerated([_family(name) for name in families])}"
     value = words.math(f"{short} = {_shown(getattr(record, record.criterion))}")
@@ -429,7 +429,7 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
             text += (
                 ", which includes a penalty on components that rest on few rows or are as narrow as the values resolve"
             )
-    if record.n_components == tried[-1]:
+    if record.n_components == tried[-1] and len(tried) > 1:
         text += "; it is the largest number that was tried"
     return text + "."
 
@@ -538,4 +538,5 @@ def _software(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
         for library, name, key in _LIBRARIES
         if library in versions
     ]
-    yield f"The fit was made with mixpipe {words.name(versions.get('mixpipe', ''))}, with {_enumerated(used)}."
+    name = " ".join(filter(None, ["mixpipe", words.name(versions.get("mixpipe", ""))]))
+    yield f"The fit was made with {_enumerated([name, *used])}."

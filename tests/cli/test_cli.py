@@ -27,7 +27,7 @@ from mixpipe.model.noise import HeavyTailed, TwoSided
 from mixpipe.pipeline.compare import COLUMNS
 from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
-from tests.outputs import IMAGES, TABLES
+from tests.outputs import IMAGES, PAPER, TABLES
 
 KEYS = {
     "n_data", "n_dropped", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged",
@@ -388,7 +388,7 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
     folder = tmp_path / "out"
     options = ("--value", "m", "--error", "e", "--where", "m < 10", "--max-components", 2)
     document = fit(stars, *options, "--out", folder)
-    assert {path.name for path in folder.iterdir()} == TABLES | IMAGES
+    assert {path.name for path in folder.iterdir()} == TABLES | PAPER | IMAGES
     with (folder / "components.csv").open() as stream:
         components = list(csv.DictReader(stream))
     assert [float(row["mean"]) for row in components] == [row["mean"] for row in document["components"]]
