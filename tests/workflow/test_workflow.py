@@ -133,7 +133,7 @@ def jobs(*columns: str, reading: bool = True) -> set[str]:
     for column in columns:
         catalog, release, _ = column.split()
         result |= {f"fitting {column}", f"drawing {column}", f"counting the rows of {catalog} {release}"}
-        result |= {f"writing the tables for papers of {catalog} {release}"}
+        result |= {f"tabulating {catalog} {release}"}
         result |= {f"reading {catalog} {release}"} if reading else set()
         # The only catalog with two releases.
         result |= {"comparing stars 2018_to_dr2"} if catalog == "stars" else set()
@@ -418,7 +418,7 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     columns = {name: {"max_components": 1} for name in names}
     catalogs = {"wide": {"releases": {"r1": "r1.csv", "r2": "r2.csv"}, "columns": columns}}
     project.config.write_text(yaml.safe_dump({"catalogs": catalogs}, sort_keys=False), encoding="utf-8")
-    ends = {f"{doing} of wide r{k}" for doing in ("counting the rows", "writing the tables for papers") for k in (1, 2)}
+    ends = {f"{doing} wide r{k}" for doing in ("counting the rows of", "tabulating") for k in (1, 2)}
     ends |= {"comparing wide r1_to_r2"} | ENDS
     first = {f"{doing} wide r{release} a to b" for doing in ("fitting", "drawing") for release in (1, 2)}
     last = {f"drawing wide r{release} c to c" for release in (1, 2)}

@@ -25,7 +25,7 @@ rule paper:
     params:
         code=code_hash("paper"),
     message:
-        "writing the tables for papers of {wildcards.catalog} {wildcards.release}"
+        "tabulating {wildcards.catalog} {wildcards.release}"
     script:
         "../scripts/paper.py"
 
