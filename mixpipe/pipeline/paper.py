@@ -6,23 +6,20 @@ from pathlib import Path
 
 from mixpipe.results.paper import write_paper
 from mixpipe.results.provenance import check_code
-from mixpipe.results.record import DensityRecord, load_record
+from mixpipe.results.record import load_record
 
 
 def write_paper_files(code: str, fit: str, **files: str) -> None:
-    """Write the tables of the components of a fit, and how it was made.
+    """Write the tables of the components of a fit, and how it was made; the latter alone of tabulated densities.
 
     Parameters
     ----------
     code : str
         Hash of the stage's code when the job was planned.
     fit : str
-        fit.json of a column of values, or of a joint fit.
+        fit.json of a column or of a joint fit.
     **files : str
         Files to write, by their names in `mixpipe.results.paper.PAPER_FILES`.
     """
     check_code("paper", code)
-    record = load_record(fit)
-    if isinstance(record, DensityRecord):
-        raise TypeError(f"{fit} is of tabulated densities")
-    write_paper(record, {name: Path(file) for name, file in files.items()})
+    write_paper(load_record(fit), {name: Path(file) for name, file in files.items()})

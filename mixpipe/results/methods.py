@@ -21,7 +21,7 @@ from mixpipe.model.results import FitResult, Selection
 from mixpipe.results.bare import bare_record
 from mixpipe.results.latex_units import latex_unit
 from mixpipe.results.quoted import preferred_method
-from mixpipe.results.record import FitRecord, JointRecord, ResolutionRecord, SelectionRow
+from mixpipe.results.record import DensityRecord, FitRecord, JointRecord, ResolutionRecord, SelectionRow
 from mixpipe.results.references import REFERENCES, bibliography
 
 MARKUPS = ("text", "latex", "bibtex")
@@ -55,7 +55,7 @@ _LIBRARIES = (
 )
 
 
-def describe_methods(fit: FitRecord | JointRecord | FitResult | Selection, markup: str = "text") -> str:
+def describe_methods(fit: FitRecord | JointRecord | DensityRecord | FitResult | Selection, markup: str = "text") -> str:
     """How a fit was made, as the paragraph of a paper.
 
     The paragraph says what was fitted to how many rows, with which likelihood and errors, how the number of components
@@ -64,9 +64,9 @@ def describe_methods(fit: FitRecord | JointRecord | FitResult | Selection, marku
 
     Parameters
     ----------
-    fit : FitRecord, JointRecord, FitResult or Selection
-        The record of a fit, from `mixpipe.results.record.open_mixture`. A fit or a selection itself does not know the
-        quality of a fit, and its values have no name.
+    fit : FitRecord, JointRecord, DensityRecord, FitResult or Selection
+        The record of a fit, or of the fits to tabulated densities, from `mixpipe.results.record.load_record`. A fit or
+        a selection itself does not know the quality of a fit, and its values have no name.
     markup : str
         ``text``; ``latex``, with the commands of natbib for citations; or ``bibtex`` for the entries that these cite.
 
@@ -92,12 +92,12 @@ def describe_methods(fit: FitRecord | JointRecord | FitResult | Selection, marku
     if markup not in MARKUPS:
         raise ValueError(f"markup is {markup!r}, expected one of {', '.join(MARKUPS)}")
     words = _Text() if markup == "text" else _Latex()
-    record = fit if isinstance(fit, FitRecord | JointRecord) else bare_record(fit)
+    record = bare_record(fit) if isinstance(fit, FitResult | Selection) else fit
     paragraph = " ".join(_sentences(record, words))
     return bibliography(words.cited) if markup == "bibtex" else paragraph
 
 
-def list_references(record: FitRecord | JointRecord) -> list[str]:
+def list_references(record: FitRecord | JointRecord | DensityRecord) -> list[str]:
     """The references that the paragraph cites, a line for each, in the order of their authors."""
     words = _Text()
     list(_sentences(record, words))
@@ -158,7 +158,11 @@ class _Latex:
         return latex_unit(text)
 
 
-def _sentences(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
+def _sentences(record: FitRecord | JointRecord | DensityRecord, words: _Markup) -> Iterator[str]:
+    if isinstance(record, DensityRecord):
+        yield from _densities(record, words)
+        yield from _software(record, words)
+        return
     yield _model(record, words)
     if isinstance(record, JointRecord):
         yield from _joint_data(record, words)
@@ -196,6 +200,33 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
     return f"{what}{_kinds(component.family for component in record.components)}{_errors(record, words)}"
 
 
+def _densities(record: DensityRecord, words: _Markup) -> Iterator[str]:
+    """How tabulated densities were fitted, one by one."""
+    place = f" of {words.name(record.catalog)}" if record.catalog else ""
+    place += f" (release {words.name(record.release)})" if record.release else ""
+    yield (
+        f"Each tabulated density of {words.name(record.column)}{place} was represented by a mixture of Gaussian "
+        "components, truncated at the ends of its grid and with the mean of the table, which minimises the integrated "
+        f"squared difference by variable projection {words.cite('golub1973')}."
+    )
+    yield _rows_used(record, words)
+    given, most = _setting(record, "n_components"), _setting(record, "max_components")
+    if given is not None:
+        yield f"The number of components, {words.math(f'M = {given}')}, was given."
+    else:
+        tolerance = words.math(f"{_setting(record, 'tolerance'):g}")
+        sizes = [f"{words.math(size)} in {plural(number, 'row')}" for size, number in record.n_rows.items() if number]
+        yield (
+            f"The number of components of each is the smallest, up to {words.math(str(most))}, with which the "
+            f"cumulative distribution is nowhere off by more than {tolerance}: {_enumerated(sizes or ['none'])}."
+        )
+    if record.ks.median is not None and record.ks.largest is not None:
+        median, largest = (words.math(f"{value:.2g}") for value in (record.ks.median, record.ks.largest))
+        yield f"The largest difference of the distributions is {median} in the median, and at most {largest}."
+    if record.n_not_converged:
+        yield f"{plural(record.n_not_converged, 'fit')} did not converge."
+
+
 def _kinds(families: Iterable[str]) -> str:
     """Components by their families.
 
@@ -215,7 +246,7 @@ def _enumerated(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
-def _setting(record: FitRecord | JointRecord, name: str, default: Any = None) -> Any:
+def _setting(record: FitRecord | JointRecord | DensityRecord, name: str, default: Any = None) -> Any:
     """How a column was read and fitted; plans of older files lack some settings."""
     return record.plan["column"].get(name, default)
 
@@ -311,7 +342,7 @@ def _range(bounds: tuple[float, float], unit: str, words: _Markup) -> str:
     return f" ({' and '.join(ends)})" if ends else ""
 
 
-def _rows_used(record: FitRecord | JointRecord, words: _Markup) -> str:
+def _rows_used(record: FitRecord | JointRecord | DensityRecord, words: _Markup) -> str:
     account = record.account
     if not account.files:
         left_out = f"; left out were {describe_dropped(account.dropped)}" if account.n_dropped else ""
@@ -531,7 +562,7 @@ def _joint_quality(record: JointRecord, words: _Markup) -> Iterator[str]:
     )
 
 
-def _software(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
+def _software(record: FitRecord | JointRecord | DensityRecord, words: _Markup) -> Iterator[str]:
     versions: Mapping[str, str] = record.versions
     used = [
         f"{name} {words.name(versions[library])} {words.cite(key)}"

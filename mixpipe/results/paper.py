@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mixpipe.base.errors import on_one_line
 from mixpipe.base.files import write_file
-from mixpipe.results.record import FailedRecord, FitRecord, JointRecord, open_mixture
+from mixpipe.results.record import DensityRecord, FailedRecord, FitRecord, JointRecord, Record, open_mixture
 
 # The files, by name.
 PAPER_FILES = {
@@ -24,19 +24,22 @@ PAPER_FILES = {
     "bibtex": "references.bib",
 }
 
+# Those of tabulated densities, which have a mixture for each row and no table of components.
+TEXT_FILES = {name: PAPER_FILES[name] for name in ("text", "latex", "bibtex")}
+
 # Letters of a line of LaTeX; a paragraph of plain text is one line.
 _LINE = 100
 
 
-def write_paper(record: FitRecord | JointRecord | FailedRecord, paths: Mapping[str, Path]) -> None:
+def write_paper(record: Record, paths: Mapping[str, Path]) -> None:
     """Write the files of a fit that are made for a paper; those of a column without a fit say why there is none.
 
     Parameters
     ----------
-    record : FitRecord, JointRecord or FailedRecord
+    record : FitRecord, JointRecord, DensityRecord or FailedRecord
         The record of the fit.
     paths : mapping of str to Path
-        Files to write, by their names in `PAPER_FILES`.
+        Files to write, by their names in `PAPER_FILES`; of tabulated densities only those in `TEXT_FILES`.
     """
     if isinstance(record, FailedRecord):
         _write_failure(record, paths)
@@ -46,17 +49,16 @@ def write_paper(record: FitRecord | JointRecord | FailedRecord, paths: Mapping[s
     from mixpipe.results.methods import describe_methods
 
     texts: dict[str, Callable[[], str]] = {
-        "tabular": partial(latex_table, record),
-        "deluxetable": partial(latex_table, record, "deluxetable"),
         "text": partial(_text, record),
         "latex": partial(_latex, record),
         "bibtex": partial(describe_methods, record, "bibtex"),
     }
-    for name, path in paths.items():
-        if name == "ecsv":
-            write_ecsv(record, path)
-        else:
-            _write(path, texts[name]())
+    if not isinstance(record, DensityRecord):
+        texts |= {layout: partial(latex_table, record, layout) for layout in ("tabular", "deluxetable")}
+        if "ecsv" in paths:
+            write_ecsv(record, paths["ecsv"])
+    for name in (name for name in paths if name != "ecsv"):
+        _write(paths[name], texts[name]())
 
 
 def write_paper_beside(fit: Path) -> None:
@@ -81,7 +83,7 @@ def _write_failure(record: FailedRecord, paths: Mapping[str, Path]) -> None:
             _write(path, f"{'' if name == 'text' else '% '}{reason}\n")
 
 
-def _text(record: FitRecord | JointRecord) -> str:
+def _text(record: FitRecord | JointRecord | DensityRecord) -> str:
     """The paragraph with its references, and below what a reader of the numbers has to know."""
     from mixpipe.results.methods import describe_methods, list_references
 
@@ -91,7 +93,7 @@ def _text(record: FitRecord | JointRecord) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _latex(record: FitRecord | JointRecord) -> str:
+def _latex(record: FitRecord | JointRecord | DensityRecord) -> str:
     from mixpipe.results.methods import describe_methods
 
     notes = ["% Citations are commands of natbib; their entries are in references.bib."]

@@ -124,6 +124,11 @@ REFERENCES = {
         "Freedman & Diaconis", 1981, "Freedman, D.; Diaconis, P.", "On the histogram as a density estimator: L2 theory",
         "Zeitschrift für Wahrscheinlichkeitstheorie und verwandte Gebiete", "57", "453--476", "10.1007/BF01025868",
     ),
+    "golub1973": _article(
+        "Golub & Pereyra", 1973, "Golub, G. H.; Pereyra, V.",
+        "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate",
+        "SIAM Journal on Numerical Analysis", "10", "413--432", "10.1137/0710036",
+    ),
     "harris2020": _article(
         "Harris et al.", 2020, "Harris, C. R.; Millman, K. J.; van der Walt, S. J.; others",
         "Array programming with NumPy", "Nature", "585", "357--362", "10.1038/s41586-020-2649-2",

@@ -13,10 +13,10 @@ from mixpipe.base.latex import latex_math, latex_measured, latex_text
 from mixpipe.results.astropy_tables import write_ecsv
 from mixpipe.results.latex_tables import latex_table
 from mixpipe.results.methods import describe_methods, list_references
-from mixpipe.results.paper import PAPER_FILES, write_paper
+from mixpipe.results.paper import PAPER_FILES, TEXT_FILES, write_paper
 from mixpipe.results.record import IntervalRow, QualityRecord, ResolutionRecord, SelectionRow
 from mixpipe.results.references import REFERENCES
-from tests.records import ACCOUNT, failed_record, fit_record, joint_record
+from tests.records import ACCOUNT, density_record, failed_record, fit_record, joint_record
 
 NAN = float("nan")
 
@@ -277,6 +277,22 @@ def test_fits_in_python_say_how_they_were_made():
     assert "The joint distribution of" in joint.methods("latex")
     assert r"\begin{deluxetable}" in joint.to_latex("deluxetable")
     assert joint.summary().startswith("1 component in 2 columns")
+
+
+def test_tabulated_densities_say_how_they_were_fitted(tmp_path):
+    settings = {"transform": "none", "n_components": None, "max_components": 6, "tolerance": 0.02}
+    record = density_record(plan={"key": None, "where": None, "column": settings}, n_not_converged=1)
+    text = describe_methods(record)
+    assert text.startswith("Each tabulated density of mass of stars (release dr1) was represented by a mixture of")
+    assert "by variable projection (Golub & Pereyra 1973)." in text
+    assert "is the smallest, up to 6, with which the cumulative distribution is nowhere off by more than 0.02: " in text
+    assert "0.02: 1 in 1 row and 2 in 1 row." in text
+    assert "is 0.1 in the median, and at most 0.2. 1 fit did not converge." in text
+    settings["n_components"] = 3
+    assert "M = 3, was given" in describe_methods(density_record(plan={"key": None, "column": settings}))
+    write_paper(record, {name: tmp_path / file for name, file in TEXT_FILES.items()})
+    assert {path.name for path in tmp_path.iterdir()} == {"methods.txt", "methods.tex", "references.bib"}
+    assert (tmp_path / "methods.txt").read_text(encoding="utf-8").startswith(text)
 
 
 def test_files_are_whole_and_warnings_stand_in_them(tmp_path):

@@ -25,7 +25,7 @@ from mixpipe.pipeline.plan.run import (
     find_failure,
     find_problems,
 )
-from mixpipe.results.paper import PAPER_FILES
+from mixpipe.results.paper import PAPER_FILES, TEXT_FILES
 from mixpipe.results.provenance import code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look

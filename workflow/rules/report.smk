@@ -121,6 +121,11 @@ rule manifest:
                 column=WITH_MEMBERS,
                 file=PAPER_FILES.values(),
             ),
+            *expand(
+                f"{RESULTS}/{{column}}/{{file}}",
+                column=DENSITIES,
+                file=TEXT_FILES.values(),
+            ),
             *expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
             *expand(
                 f"{RESULTS}/{{comparison}}/{{file}}",

@@ -27,6 +27,11 @@ rule papers:
             column=WITH_MEMBERS,
             file=PAPER_FILES.values(),
         ),
+        expand(
+            f"{RESULTS}/{{column}}/{{file}}",
+            column=DENSITIES,
+            file=TEXT_FILES.values(),
+        ),
 
 
 rule comparisons:
