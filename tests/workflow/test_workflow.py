@@ -351,7 +351,7 @@ TABLE = [
         ),
         "column removed": (
             set_column(value={"period": {"transform": "log10"}}),
-            {"counting the rows of planets all"} | ENDS,
+            {"counting the rows of planets all", "tabulating planets all"} | ENDS,
         ),
     },
     {
