@@ -708,3 +708,10 @@ def test_check_the_demo(root, monkeypatch):
     assert (result.exit_code, result.stderr) == (0, "")
     assert "57 rows used, dropped: none; 1 to 6 components" in result.stdout
     assert "91 rows used, dropped: none; 1 to 6 components" in result.stdout
+
+
+def test_without_a_command_the_help_is_shown():
+    shown = run()
+    assert shown.exit_code == 2
+    assert shown.output.startswith("Usage: mixpipe [OPTIONS] COMMAND")
+    assert "mixpipe: error" not in shown.output
