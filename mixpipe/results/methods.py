@@ -349,7 +349,7 @@ def _rows_used(record: FitRecord | JointRecord | DensityRecord, words: _Markup) 
         return f"The fit is to {words.math(f'N = {count(record.n_data)}')} rows{left_out}."
     noun = "bins" if _setting(record, "bins") else "rows"
     where = record.plan.get("where")
-    cut = f" for which {words.name(str(where))}" if where else ""
+    cut = f" for which {words.name(' '.join(str(where).split()))}" if where else ""
     if account.n_used == account.n_read:
         return f"All {words.math(count(account.n_used))} {noun}{cut} were used."
     reasons = [
