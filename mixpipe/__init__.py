@@ -30,12 +30,16 @@ _HOMES = {
     "bimodality": "assess.bimodality",
     "choose_n_components": "fitting.choose",
     "components_table": "results.astropy_tables",
+    "describe_methods": "results.methods",
     "fit_density": "fitting.tabulated.fit",
     "fit_densities": "fitting.tabulated.fit",
     "fit_mixture": "fitting.choose",
     "fit_moments": "fitting.moments.fit",
+    "latex_table": "results.latex_tables",
     "plot_fit": "report.figures",
+    "plot_selection": "report.figures",
     "read_catalog": "catalog.reading",
+    "selection_table": "results.astropy_tables",
 }
 __all__ = sorted(_HOMES)
 # Modules that were documented under other names, which serve for one more release.

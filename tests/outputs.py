@@ -10,6 +10,14 @@ TABLES = {
     "members.parquet",
     "fit.json",
 }
+PAPER = {
+    "components.ecsv",
+    "components.tex",
+    "components_aastex.tex",
+    "methods.txt",
+    "methods.tex",
+    "references.bib",
+}
 IMAGES = {
     f"{figure}.{kind}"
     for figure in ("mixture", "selection", "classes", "quality", "estimators")

@@ -13,7 +13,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.bimodality import DIP_DRAWS, Bimodality
 from mixpipe.model.cells import Cells
-from mixpipe.model.inputs import as_cells, in_unit
+from mixpipe.model.inputs import cells_of_fit
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Samples
 from mixpipe.model.results import FitResult, Selection
@@ -73,7 +73,7 @@ def bimodality(
     selection = fit if isinstance(fit, Selection) else Selection((fit,))
     if not isinstance(selection.best.mixture, Mixture):
         raise ValueError("the fit is of several columns; expected a fit of one column")
-    cells = in_unit(as_cells(x, err, weights), x, selection.best.unit)
+    cells = cells_of_fit(selection.best, x, err, weights)
     found = bimodality_of(selection, cells, n_draws=n_draws, seed=seed, n_threads=n_threads)
     if found is None:
         sizes = ", ".join(str(one.n_components) for one in selection.fits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 # Largest number of integer digits that may be rounded to zero, and of decimal places; beyond these, powers of ten are
@@ -30,6 +30,17 @@ def plural(number: float, noun: str) -> str:
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")
 
 
+def describe_dropped(dropped: Mapping[str, int]) -> str:
+    """Rows that were left out, by reason.
+
+    >>> describe_dropped({"missing_value": 2, "missing_error": 1, "cut": 0})
+    '2 rows (missing value), 1 row (missing error)'
+    """
+    return ", ".join(
+        f"{plural(number, 'row')} ({reason.replace('_', ' ')})" for reason, number in dropped.items() if number
+    )
+
+
 def rounded(value: float, unc: float) -> str:
     """Format a value to the second significant digit of its uncertainty, or with five digits if there is none.
 
@@ -41,14 +52,32 @@ def rounded(value: float, unc: float) -> str:
     if not (math.isfinite(unc) and unc > 0.0):
         text = f"{value:.5g}"
     else:
-        # The exponent is that of the rounded uncertainty: 0.0996 rounds to 0.10, and has its first digit where 0.1 has
-        # it.
-        places = 1 - int(f"{unc:.1e}".partition("e")[2])
+        places = second_digit(unc)
         text = f"{round(value, places):.{max(places, 0)}f}"
-        if not -_ROUNDED <= places <= _PLACES:
+        if decimal_places(unc) is None:
             digits = places + int(f"{value:e}".partition("e")[2])
             text = f"{value:.{min(max(digits, 1), 15)}e}"
     return text if float(text) else text.lstrip("-")
+
+
+def decimal_places(unc: float) -> int | None:
+    """Decimal places of the second significant digit of an uncertainty; None where powers of ten are used instead.
+
+    >>> decimal_places(0.0123), decimal_places(2090.1), decimal_places(8.6e7)
+    (3, -2, None)
+    """
+    places = second_digit(unc)
+    return places if -_ROUNDED <= places <= _PLACES else None
+
+
+def second_digit(unc: float) -> int:
+    """Decimal places of the second significant digit of an uncertainty.
+
+    >>> second_digit(0.0123), second_digit(0.0996), second_digit(8.6e7)
+    (3, 2, -6)
+    """
+    # The exponent is that of the rounded uncertainty: 0.0996 rounds to 0.10, and has its first digit where 0.1 has it.
+    return 1 - int(f"{unc:.1e}".partition("e")[2])
 
 
 def measured(value: float, unc: float) -> str:

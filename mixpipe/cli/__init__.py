@@ -46,6 +46,9 @@ class _Program(click.Group):
         except MixpipeError as error:
             complain(error)
             status = 2
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            status = error.exit_code
         except click.UsageError as error:
             complain(_mendable(error))
             status = 2
@@ -152,7 +155,7 @@ def _reading(command: _Command) -> _Command:
     return command
 
 
-@click.group(cls=_Program, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(mixpipe.__version__, prog_name="mixpipe", message="%(prog)s %(version)s")
 def main() -> None:
     """Gaussian mixtures for catalog columns with per-row measurement errors."""

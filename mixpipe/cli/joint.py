@@ -21,7 +21,7 @@ from mixpipe.catalog.required import required_columns
 from mixpipe.cli.init.grouping import safe_name
 from mixpipe.cli.options import CATALOG_KEYS, check_idle, given_options, naming_options, option_named, run_settings
 from mixpipe.cli.progress import fit_progress
-from mixpipe.config.schema import KeyPath, check
+from mixpipe.config.schema import KeyPath, check, with_keywords
 from mixpipe.config.settings import CatalogSettings, JointSettings, Settings, parse_config
 from mixpipe.pipeline.joint import FittedColumns, fit_columns_of, record_joint, write_joint
 from mixpipe.pipeline.plan.texts import JOINT_FILES, JointPlan, effort_of, reading_options
@@ -130,6 +130,7 @@ def read_joint_request(file: str, options: Mapping[str, Any]) -> JointRequest:
             return "in option --correlation"
         return option_named(key or words[-1], fixed=fixed)
 
+    mapping = with_keywords(mapping)
     check(mapping, where)
     try:
         config = parse_config(mapping)
@@ -253,6 +254,7 @@ def _write(
     from mixpipe.cli.outputs import digest_of
     from mixpipe.pipeline.joint_figures import draw_joint_figures
     from mixpipe.report.figures.look import NO_LOOKS
+    from mixpipe.results.paper import write_paper_beside
     from mixpipe.results.provenance import code_hash
     from mixpipe.results.record import SourceFile
 
@@ -261,6 +263,7 @@ def _write(
     paths = {name: folder / path for name, path in JOINT_FILES.items()}
     plan = request.plan(request.file.name, digest, code_hash("joint"))
     write_joint(paths, plan, [file], fitted, shlex.join(["mixpipe", *sys.argv[1:]]), request.given)
+    write_paper_beside(paths["fit"])
     figures = {
         name: [str(folder / f"{name}.{end}") for end in ("png", "svg", "pdf")]
         for name in ("corner", "selection", "quality")

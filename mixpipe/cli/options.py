@@ -14,7 +14,7 @@ from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog.expressions import Expression
 from mixpipe.catalog.reading import idle_options
 from mixpipe.cli.components import component_options
-from mixpipe.config.schema import KeyPath, check
+from mixpipe.config.schema import KeyPath, check, with_keywords
 from mixpipe.config.settings import BINS, CatalogSettings, ColumnSettings, Settings, parse_config
 from mixpipe.pipeline.plan.texts import FitPlan, effort_of, reading_options
 
@@ -150,6 +150,7 @@ def read_request(file: str, options: Mapping[str, Any]) -> Request:
             return option_named("detection")
         return option_named(key or [part for part in path if isinstance(part, str)][-1], fixed=fixed)
 
+    mapping = with_keywords(mapping)
     check(mapping, where)
     try:
         config = parse_config(mapping)

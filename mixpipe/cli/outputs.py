@@ -17,6 +17,7 @@ from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
 from mixpipe.pipeline.fit import FittedColumn, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES
+from mixpipe.results.paper import write_paper_beside
 from mixpipe.results.provenance import code_hash, sha256
 from mixpipe.results.record import SourceFile
 
@@ -126,6 +127,7 @@ def write_outputs(folder: Path, request: Request, fitted: FittedColumn) -> None:
         plan = request.plan(request.file.name, digest, code_hash("fit"))
         command = shlex.join(["mixpipe", *sys.argv[1:]])
         write_fit(paths, plan, [file], fitted, command, request.given)
+        write_paper_beside(paths["fit"])
         outcome, rows = fitted.outcome, fitted.drawn()
         figures = fit_figures(
             outcome.fit,

@@ -19,7 +19,7 @@ from mixpipe.pipeline.plan.run import find_problems
 from mixpipe.results.provenance import STAGES, code_hash
 
 # How messages of jobs begin, in the order of the work.
-_ORDER = "reading taking fitting predicting drawing counting comparing writing"
+_ORDER = "reading taking fitting predicting drawing tabulating counting comparing writing"
 # Jobs that are only there for a fit, which says why.
 _FOR_FITS = ("reading", "taking")
 # What Snakemake gives for reasons, in other words. What depends on another job follows it, and needs no more of them.

@@ -19,6 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from mixpipe.base.errors import ConfigError, excerpt
+from mixpipe.base.words import keyword
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 SECTIONS = ("run", "settings", "catalog", "column", "joint")
@@ -78,6 +79,37 @@ def check(mapping: object, where: Where) -> None:
     error = next(_validator().iter_errors(mapping), None)
     if error is not None:
         raise _config_error(error, where)
+
+
+def with_keywords(mapping: Any) -> Any:
+    """A configuration in which words from fixed lists are in small letters, as the schema has them.
+
+    >>> with_keywords({"settings": {"criterion": "BIC"}, "results": "Out"})
+    {'settings': {'criterion': 'bic'}, 'results': 'Out'}
+    """
+    return _with_keywords(mapping, _schema())
+
+
+def _with_keywords(value: Any, given: Mapping[str, Any]) -> Any:
+    schema = {**_resolve(given), **given}
+    if isinstance(value, str):
+        small = keyword(value)
+        return small if small in _words(schema) else value
+    if isinstance(value, Mapping):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties")
+        others = others if isinstance(others, Mapping) else {}
+        return {key: _with_keywords(entry, known.get(key, others)) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_keywords(entry, schema.get("items", {})) for entry in value]
+    return value
+
+
+def _words(schema: Mapping[str, Any]) -> set[object]:
+    """The words that a key accepts beside other things."""
+    words = {*schema.get("enum", ()), schema.get("const")}
+    if re.fullmatch(r"\^[a-z]+\$", schema.get("pattern", "")):
+        words.add(schema["pattern"][1:-1])
+    return words.union(*map(_words, schema.get("anyOf", ())))
 
 
 def accepted(schema: Mapping[str, Any]) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.base.errors import ConfigError
+from mixpipe.base.words import keyword
 from mixpipe.config.gaia import gaia_correlation
 from mixpipe.config.lines import DEEPEST, Lines, read_yaml
-from mixpipe.config.schema import KeyPath, Where, check, defaults
+from mixpipe.config.schema import KeyPath, Where, check, defaults, with_keywords
 
 # In a folder of results: what a run works in where its working folder cannot be written.
 RECORDS = ".mixpipe/work"
@@ -282,7 +283,7 @@ def load_config(path: str | Path, results: str | None = None) -> Config:
     def where(path: KeyPath, key: str | None = None) -> str:
         return "in option --results"
 
-    check(_with_text_keys({**mapping, "results": results}, (), where), where)
+    check(with_keywords(_with_text_keys({**mapping, "results": results}, (), where)), where)
     return replace(config, results=_results(results, lambda key: where((), key)))
 
 
@@ -335,7 +336,7 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
         section = ".".join(map(str, path))
         return f"in {place} ({section})" if section else f"in {place}"
 
-    checked = _with_text_keys(mapping, (), where)
+    checked = with_keywords(_with_text_keys(mapping, (), where))
     check(checked, where)
     given = {**defaults("run"), **checked}
     settings = _settings(given["settings"] or {})
@@ -404,7 +405,8 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         if joint in entries:
             raise ConfigError(f"{joint!r} is an entry of `columns`, too", place(), "another name")
         joints.append(_joint(joint, entry, columns, settings, place))
-    keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in keys["missing"])
+    missing = keys["missing"] if isinstance(keys["missing"], list) else [keys["missing"]]
+    keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in missing)
     return CatalogSettings(
         name=name,
         releases=releases,
@@ -560,7 +562,7 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
         keys["error"] = tuple(error)
     elif isinstance(error, int | float):
         keys["error"] = float(error)
-    elif error == "none":
+    elif isinstance(error, str) and keyword(error) == "none":
         keys["error"] = None
     keys["error_dof"] = None if keys["error_dof"] is None else float(keys["error_dof"])
     _check_error_model(keys, where)

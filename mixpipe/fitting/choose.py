@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.words import keyword
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
@@ -17,7 +18,7 @@ from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
-from mixpipe.model.inputs import as_cells, check_count, finished
+from mixpipe.model.inputs import Result, as_cells, check_count, finished, without_missing
 from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
@@ -55,6 +56,7 @@ def fit_mixture(
     cov: Any = None,
     structure: str = "full",
     projections: Any = None,
+    missing: str = "error",
 ) -> FitResult:
     """Fit a mixture to values with per-row errors by maximum likelihood.
 
@@ -138,6 +140,9 @@ def fit_mixture(
     projections : array_like, shape (n_data, n_values, n_dims), or None
         The matrix that projects the true values of each row onto the `n_values` values in `x`; by default, the columns
         themselves were observed.
+    missing : str
+        Of one column, ``error`` refuses values, errors or weights that are missing (nan, or masked); ``drop`` leaves
+        out their rows, and counts them in `FitResult.dropped`.
 
     Returns
     -------
@@ -165,8 +170,12 @@ def fit_mixture(
             raise TypeError("fit_mixture needs n_components, a number of components; choose_n_components chooses it")
         n_components = start.n_components
     n_components = check_count("n_components", n_components)
+    family, algorithm, structure, weight_kind = map(keyword, (family, algorithm, structure, weight_kind))
+    error_model, background, error_scale = keyword(error_model), keyword(background), keyword(error_scale)
+    mixed = tuple(map(keyword, mixed))
     if has_columns(x):
         _check_joint(
+            missing=missing,
             limits=limits,
             truncated=truncated,
             detection=detection,
@@ -200,6 +209,9 @@ def fit_mixture(
             n_threads=n_threads,
         )
     _check_single(cov, structure, projections)
+    rows = {"limits": limits, "membership": membership, "start": start}
+    (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
+    limits, membership, start = rows["limits"], rows["membership"], rows["start"]
     cells, fits_scale, constraints = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
@@ -228,9 +240,27 @@ def fit_mixture(
             engine_for(each.demands).fits(each, n_components, last=1).results()[-1]
             for each in _with_power_law(problem, n_components)
         ]
-        return finished(x, cells, min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam))
-    climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
-    return finished(x, cells, climbed)
+        fit = min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam)
+    else:
+        fit = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
+    return _with_given_scale(finished(x, cells, fit, dropped), error_scale)
+
+
+def _complete(
+    missing: str, x: Any, err: Any, weights: Any, rows: dict[str, Any], bounds: Any
+) -> tuple[tuple[Any, Any, Any, dict[str, Any], Any], dict[str, int]]:
+    """The rows that are fitted, and the numbers of those that are left out for what they lack, if that is asked for."""
+    missing = keyword(missing)
+    if missing not in ("error", "drop"):
+        raise ValueError(f"missing is {missing!r}, expected error or drop")
+    if missing == "error" or isinstance(x, Cells):
+        return (x, err, weights, rows, bounds), {}
+    return without_missing(x, err, weights, rows, bounds)
+
+
+def _with_given_scale(result: Result, error_scale: float | str) -> Result:
+    """The result with the factor of the errors, if it was given; a fitted one is known already."""
+    return result if isinstance(error_scale, str) else result.with_rows(error_scale=float(error_scale))
 
 
 def _of_options(
@@ -355,6 +385,7 @@ def choose_n_components(
     cov: Any = None,
     structure: str = "full",
     projections: Any = None,
+    missing: str = "error",
 ) -> Selection:
     """Fit 1, 2, ... components and choose their number by an information criterion.
 
@@ -362,7 +393,7 @@ def choose_n_components(
     ----------
     x, err, weights, weight_kind, error_model, error_dof, limits, truncated, detection, background
         As in `fit_mixture`.
-    sigma_floor, n_threads, cov, structure, projections
+    sigma_floor, n_threads, cov, structure, projections, missing
         As in `fit_mixture`.
     fixed, tied, known, equal_sigmas, membership, error_scale, prior
         As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
@@ -398,12 +429,16 @@ def choose_n_components(
     2
     """
     max_components = check_count("max_components", max_components)
+    criterion, structure, weight_kind = map(keyword, (criterion, structure, weight_kind))
+    error_model, background, error_scale = keyword(error_model), keyword(background), keyword(error_scale)
+    families, mixed = (tuple(map(keyword, names)) for names in (families, mixed))
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: expected one of {', '.join(CRITERIA)}")
     if not families:
         raise ValueError("families: expected at least one")
     if has_columns(x):
         _check_joint(
+            missing=missing,
             limits=limits,
             truncated=truncated,
             detection=detection,
@@ -438,6 +473,9 @@ def choose_n_components(
             progress=progress,
         )
     _check_single(cov, structure, projections)
+    rows = {"limits": limits, "membership": membership}
+    (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
+    limits, membership = rows["limits"], rows["membership"]
     cells, fits_scale, constraints = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
@@ -469,7 +507,7 @@ def choose_n_components(
         mixture = as_start(start, cells)
         problem = Problem(cells, mixture.families[0], None, constraints, (), fits_scale, _prior_rows(prior), n_threads)
         selection = _with_start(selection, _climbed(problem, mixture, mixture.n_components), max_components, certified)
-    return finished(x, cells, selection)
+    return _with_given_scale(finished(x, cells, selection, dropped), error_scale)
 
 
 def _with_start(selection: Selection, fit: FitResult, max_components: int, found: Fits | None) -> Selection:
@@ -507,6 +545,7 @@ _OF_ONE_COLUMN = {
     "start": None,
     "error_model": None,
     "error_dof": None,
+    "missing": "error",
 }
 
 

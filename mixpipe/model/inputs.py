@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
+from mixpipe.model.noise import Noise, noise_of
 from mixpipe.model.results import FitResult, Selection
 
 Result = TypeVar("Result", FitResult, Selection)
@@ -44,6 +47,24 @@ def as_cells(
         if any(given is not None for given in others) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
         return x
+    unit = unit_of(x)
+    return Cells.from_rows(
+        plain(x),
+        _plain_errors(x, err, weights),
+        None if weights is None else plain(weights),
+        limits=limits,
+        truncated=_plain_bounds(truncated, unit),
+        detection=_plain_detection(detection, unit),
+        weight_kind=weight_kind,
+        error_model=error_model,
+        error_dof=error_dof,
+        memberships=memberships,
+        labels=labels,
+    )
+
+
+def _plain_errors(x: Any, err: Any, weights: Any = None) -> Array | None:
+    """The errors of values as an array in the unit of the values; the errors are those of `as_cells`."""
     sides = err if _are_sides(err) else [err]
     for name, given in (*(("err", side) for side in sides), ("weights", weights)):
         if hasattr(x, "iloc") and hasattr(given, "iloc") and _is_reordered(x.index, given.index):
@@ -57,23 +78,145 @@ def as_cells(
             raise ValueError(f"err has the unit {unit_of(side)} but x has none")
     if _is_quantity(x) and err is not None and any(unit_of(side) is None for side in sides):
         raise ValueError(f"x is in {unit} but err has no unit; expected errors with a unit, such as err * x.unit")
-    return Cells.from_rows(
-        plain(x),
-        None
-        if err is None
-        else np.stack([plain(side, unit) for side in sides])
-        if _are_sides(err)
-        else plain(err, unit),
-        None if weights is None else plain(weights),
-        limits=limits,
-        truncated=_plain_bounds(truncated, unit),
-        detection=_plain_detection(detection, unit),
-        weight_kind=weight_kind,
-        error_model=error_model,
-        error_dof=error_dof,
-        memberships=memberships,
-        labels=labels,
+    if err is None:
+        return None
+    return np.stack([plain(side, unit) for side in sides]) if _are_sides(err) else plain(err, unit)
+
+
+def as_measured(
+    x: Any, err: Any, unit: Any = None, error_model: str = "", error_dof: float | None = None, error_scale: float = 1.0
+) -> tuple[Array, Array | Noise]:
+    """Values and errors for the functions of a mixture, as a fit has taken its own.
+
+    Parameters
+    ----------
+    x, err
+        What users pass in, as in `as_cells`.
+    unit : unit or None
+        Unit of the fit, to which values with another one are converted.
+    error_model, error_dof, error_scale
+        As in `mixpipe.model.results.FitResult`.
+
+    Raises
+    ------
+    ValueError
+        For missing values, and as `as_cells`.
+    """
+    values, errors = plain(x), _plain_errors(x, err)
+    missing = np.flatnonzero(np.isnan(values))
+    if missing.size:
+        raise ValueError(f"x has {missing.size} missing values, the first at index {missing[0]}; expected numbers")
+    missing = np.flatnonzero(np.isnan(0.0 if errors is None else errors))
+    if missing.size:
+        raise ValueError(f"err has {missing.size} missing values, the first at index {missing[0]}; expected numbers")
+    if errors is None:
+        errors = np.zeros(())
+    own = unit_of(x)
+    if unit is not None and own is not None and own != unit:
+        try:
+            factor = own.to(unit)
+        except ValueError as error:
+            raise ValueError(f"x is in {own}, which cannot be converted to {unit}, the unit of the fit") from error
+        values, errors = values * factor, errors * factor
+    model = error_model if error_model in ("symmetric", "student_t") else None
+    noise = noise_of(errors, values.shape, model, error_dof)
+    return values, noise.scaled(error_scale) if isinstance(noise, Noise) else noise * error_scale
+
+
+def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any) -> Cells:
+    """The data that were fitted, in the unit of the fit, with errors as it has taken them."""
+    if isinstance(x, Cells):
+        return as_cells(x, err, weights).with_scaled_errors(fit.error_scale)
+    known = fit.error_model in ("symmetric", "student_t") and err is not None
+    cells = as_cells(
+        x, err, weights, error_model=fit.error_model if known else None, error_dof=fit.error_dof if known else None
     )
+    return in_unit(cells, x, fit.unit).with_scaled_errors(fit.error_scale)
+
+
+def without_missing(
+    x: Any, err: Any, weights: Any, rows: Mapping[str, Any], bounds: Any = None
+) -> tuple[tuple[Any, Any, Any, dict[str, Any], Any], dict[str, int]]:
+    """The rows that have a value, an error and a weight.
+
+    Parameters
+    ----------
+    x, err, weights
+        As in `as_cells`.
+    rows : mapping of str to array_like or None
+        What else there is of each row.
+    bounds
+        Bounds as `as_cells` takes them, which are numbers or arrays with one for each row.
+
+    Returns
+    -------
+    (x, err, weights, rows, bounds)
+        The same for these rows.
+    dropped : dict of str to int
+        Numbers of those that were left out, each under the first reason that holds.
+
+    Raises
+    ------
+    ValueError
+        For arrays of another length than the values.
+
+    Examples
+    --------
+    >>> kept, dropped = without_missing([1.0, np.nan, 3.0], [0.1, 0.1, np.nan], None, {"limits": [0, 0, 1]})
+    >>> kept, dropped
+    ((array([1.]), array([0.1]), None, {'limits': array([0])}, None), {'missing_value': 1, 'missing_error': 1})
+    """
+    lacks_value = np.isnan(plain(x))
+    used = np.ones(lacks_value.shape, dtype=bool)
+    dropped: dict[str, int] = {}
+    sides = [plain(side) for side in (err if _are_sides(err) else [0.0 if err is None else err])]
+    if sides[0].ndim == 2:
+        sides = list(sides[0])
+    reasons = {
+        "missing_value": [lacks_value],
+        "missing_error": [np.isnan(side) for side in sides],
+        "missing_weight": [np.isnan(plain(0.0 if weights is None else weights))],
+    }
+    for reason, parts in reasons.items():
+        for lacks in parts:
+            _check_length(lacks, used.size)
+            if np.any(used & lacks):
+                dropped[reason] = dropped.get(reason, 0) + int(np.count_nonzero(used & lacks))
+                used &= ~lacks
+    if not dropped:
+        return (x, err, weights, dict(rows), bounds), {}
+    chosen = {name: _chosen(array, used) for name, array in rows.items()}
+    return (_chosen(x, used), _chosen_errors(err, used), _chosen(weights, used), chosen, _within(bounds, used)), dropped
+
+
+def _chosen(given: Any, used: NDArray[np.bool_]) -> Any:
+    """The entries of some rows; what is one number for all stays as it is."""
+    table = given if given is None or hasattr(given, "shape") else np.asarray(given)
+    if np.ndim(table) == 0:
+        return given
+    _check_length(table, used.size)
+    return given if len(table) == 1 != used.size else table[used]
+
+
+def _check_length(array: Any, n_rows: int) -> None:
+    """Refuse arrays that fit only to the rows that are left."""
+    if np.ndim(array) and len(array) not in (1, n_rows):
+        raise ValueError(
+            f"x has {n_rows} values, but what belongs to them has {len(array)}; expected one for each value"
+        )
+
+
+def _chosen_errors(err: Any, used: NDArray[np.bool_]) -> Any:
+    if _are_sides(err):
+        return [_chosen(side, used) for side in err]
+    return err[:, used] if np.ndim(err) == 2 and hasattr(err, "shape") else _chosen(err, used)
+
+
+def _within(bounds: Any, used: NDArray[np.bool_]) -> Any:
+    """The bounds of some rows: arrays in pairs, or in a list of pairs."""
+    if isinstance(bounds, list | tuple):
+        return type(bounds)(_within(bound, used) for bound in bounds)
+    return _chosen(bounds, used) if np.ndim(bounds) == 1 else bounds
 
 
 def _are_sides(err: Any) -> bool:
@@ -134,13 +277,27 @@ def with_unit_of(values: Any, result: Result) -> Result:
     return result if unit is None else result.with_unit(unit)
 
 
-def finished(values: Any, cells: Cells | CellBlocks, result: Result) -> Result:
-    """The fit in the unit of the fitted values, if any, with a warning about rows that carry no information."""
-    result = with_unit_of(values, result)
+def finished(
+    values: Any, cells: Cells | CellBlocks, result: Result, dropped: Mapping[str, int] | None = None
+) -> Result:
+    """The fit in the unit of the fitted values, if any, with what is known of the rows, and a warning about rows that
+    carry no information.
+    """
+    result = with_errors_of(cells, with_unit_of(values, result)).with_rows(dropped=dict(dropped or {}))
     if cells.n_uninformative:
         text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
         result = result.with_warning(text)
     return result
+
+
+def with_errors_of(cells: Cells | CellBlocks, result: Result) -> Result:
+    """The fit with the error model of the fitted rows."""
+    if isinstance(cells, CellBlocks):
+        noise, has_errors = cells.survey.sample.noise, cells.has_errors
+    else:
+        noise, has_errors = cells.noise, bool(np.any(cells.err[cells.weights > 0.0] > 0.0))
+    model, dof = ("symmetric" if has_errors else "none", None) if noise is None else noise.model
+    return result.with_rows(error_model=model, error_dof=dof)
 
 
 def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:

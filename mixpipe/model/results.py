@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array, frozen
-from mixpipe.base.presentation import as_html, as_text, measured
+from mixpipe.base.presentation import as_html, as_text, describe_dropped, measured, plural
 from mixpipe.model.criteria import CRITERIA, aic, bic, icl
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
@@ -100,6 +100,13 @@ class FitResult:
         Factor of all errors, and its uncertainty if it was fitted.
     truncated : tuple of float or None
         The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
+    error_model : str
+        How the errors were taken to be distributed: ``none``, ``symmetric``, ``two_sided``, ``student_t`` or
+        ``samples``; empty where that is not known.
+    error_dof : float or None
+        Degrees of freedom of the errors, for ``student_t``.
+    dropped : dict of str to int
+        Rows that were left out, by reason.
     covariance : array_like, shape (n_parameters, n_parameters)
         Covariance of the parameters named in `parameter_names`, in the units of the data. Its diagonal has the squares
         of `uncertainties`. All weights are included, so that their rows sum to zero. Rows and columns are nan for what
@@ -129,6 +136,9 @@ class FitResult:
     truncated: tuple[float, float] | None = None
     error_scale: float = 1.0
     error_scale_unc: float = math.nan
+    error_model: str = ""
+    error_dof: float | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
     covariance: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self) -> None:
@@ -184,7 +194,126 @@ class FitResult:
         """The same fit with one more warning."""
         return replace(self, warnings=(*self.warnings, text))
 
-    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x") -> Any:
+    def with_rows(self, **known: Any) -> FitResult:
+        """The same fit with what is known of its rows: error_model, error_dof, error_scale and dropped."""
+        return replace(self, **known)
+
+    def responsibilities(self, x: Any, err: Any = None) -> Array:
+        """Probability that each value belongs to each component, given its own error.
+
+        Parameters
+        ----------
+        x, err
+            Values and errors as for `mixpipe.fit_mixture`, of the rows that were fitted or of others; those with units
+            are converted to that of the fit. The errors are distributed as they were in the fit, and multiplied by its
+            `error_scale`.
+
+        Returns
+        -------
+        ndarray, shape (..., n_components)
+            Probabilities, which sum to one over the last axis.
+
+        Raises
+        ------
+        ValueError
+            For values that are missing, and for units that cannot be converted.
+
+        Examples
+        --------
+        >>> import mixpipe
+        >>> fit = mixpipe.fit_mixture([1.2, 0.9, 1.1, 4.8, 5.3], err=0.1, n_components=2)
+        >>> fit.responsibilities([1.3, 6.0], 0.1).round(3).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
+        from mixpipe.model.inputs import as_measured
+
+        values, errors = as_measured(x, err, self.unit, self.error_model, self.error_dof, self.error_scale)
+        return self.mixture.responsibilities(values, errors)
+
+    def predict(self, x: Any, err: Any = None) -> NDArray[np.intp]:
+        """The most probable component of each value, counted from 0, as in ``fit.mixture.means``.
+
+        Parameters
+        ----------
+        x, err
+            As in `responsibilities`.
+
+        Examples
+        --------
+        >>> import mixpipe
+        >>> fit = mixpipe.fit_mixture([1.2, 0.9, 1.1, 4.8, 5.3], err=0.1, n_components=2)
+        >>> fit.predict([1.3, 6.0], 0.1)
+        array([0, 1])
+        """
+        return np.asarray(np.argmax(self.responsibilities(x, err), axis=-1))
+
+    def to_table(self) -> Any:
+        """The components as an `astropy.table.QTable`, with uncertainties and units.
+
+        Examples
+        --------
+        >>> import mixpipe
+        >>> fit = mixpipe.fit_mixture([1.2, 0.9, 1.1, 4.8, 5.3], err=0.1, n_components=2)
+        >>> fit.to_table()["mean"].round(2).tolist(), fit.to_table()["mean_unc"].round(2).tolist()
+        ([1.07, 5.05], [0.07, 0.18])
+        """
+        # Imported through public names: tables stand above this module, and fits do not depend on their code.
+        import mixpipe
+
+        return mixpipe.components_table(self)
+
+    def to_latex(self, layout: str = "tabular") -> str:
+        """The components as a table of LaTeX; see `mixpipe.latex_table`.
+
+        Parameters
+        ----------
+        layout : str
+            ``tabular``, with the rules of the package booktabs; or ``deluxetable`` of AASTeX.
+        """
+        import mixpipe
+
+        return str(mixpipe.latex_table(self, layout))
+
+    def methods(self, markup: str = "text") -> str:
+        """How the fit was made, as the paragraph of a paper; see `mixpipe.describe_methods`.
+
+        Parameters
+        ----------
+        markup : str
+            ``text``; ``latex``, with the commands of natbib for citations; or ``bibtex`` for the entries that these
+            cite.
+        """
+        import mixpipe
+
+        return str(mixpipe.describe_methods(self, markup))
+
+    def summary(self) -> str:
+        """The fit in plain text: components, criteria, and what is known of errors and rows.
+
+        Examples
+        --------
+        >>> import mixpipe
+        >>> x = [0.7, 0.9, 1.0, 1.2, 1.3, 4.6, 4.9, 5.1, 5.4]
+        >>> print(mixpipe.fit_mixture(x, err=0.2, n_components=2).summary())
+        2 components by em, N = 9, log-likelihood -6.30, BIC 23.59, converged
+                weight           mean        sigma
+        1  0.56 ± 0.17  1.020 ± 0.095  0.07 ± 0.19
+        2  0.44 ± 0.17    5.00 ± 0.15  0.21 ± 0.14
+        5 free parameters, AIC 22.61, ICL 23.59
+        errors: symmetric
+        """
+        return "\n".join([repr(self), *self._facts()])
+
+    def _facts(self) -> list[str]:
+        """What is known beside the components: criteria, and errors."""
+        numbers = ", ".join(f"{name.upper()} {getattr(self, name):.2f}" for name in ("aic", "icl"))
+        lines = [f"{plural(self.n_params, 'free parameter')}, {numbers}"]
+        if self.error_model:
+            dof = "" if self.error_dof is None else f" with {self.error_dof:g} degrees of freedom"
+            lines.append(f"errors: {self.error_model.replace('_', ' ')}{dof}")
+        return lines
+
+    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x", ax: Any = None) -> Any:
         """Draw the data, the mixture as observed and the mixture with the errors removed.
 
         Parameters
@@ -193,16 +322,17 @@ class FitResult:
             The data that were fitted, which a fit does not keep. Without them, only the mixture is drawn.
         label : str
             Name of the values, for the title and the axis.
+        ax : matplotlib.axes.Axes or None
+            Axes to draw into, for a figure of several panels; by default a figure of its own.
 
         Returns
         -------
         matplotlib.figure.Figure
             Notebooks show it; `savefig` writes it to a file.
         """
-        # Imported through the public name: figures stand above this module, and fits do not depend on their code.
         import mixpipe
 
-        return mixpipe.plot_fit(self, x, err, weights, label=label)
+        return mixpipe.plot_fit(self, x, err, weights, label=label, ax=ax)
 
     def bimodality(self, x: Any, err: Any = None, weights: Any = None, *, n_draws: int = 0, seed: int = 1) -> Any:
         """Evidence for two populations rather than one, of a fit with two components.
@@ -252,6 +382,8 @@ class FitResult:
             remarks.append(self.mixture.constraints[j].text)
             rows.append((str(j + 1), weight, mean, sigma, *[shape] * shaped, ", ".join(filter(None, remarks))))
         notes = [f"warning: {warning}" for warning in self.warnings]
+        if self.dropped:
+            notes.insert(0, f"left out: {describe_dropped(self.dropped)}")
         if self.error_scale != 1.0:
             notes.insert(0, f"all errors are multiplied by {measured(self.error_scale, self.error_scale_unc)}")
         return title, rows, notes
@@ -301,6 +433,10 @@ class Selection:
         """The same fits, of values that have this unit."""
         return replace(self, fits=tuple(fit.with_unit(unit) for fit in self.fits))
 
+    def with_rows(self, **known: Any) -> Selection:
+        """The same fits, with what is known of their rows; see `FitResult.with_rows`."""
+        return replace(self, fits=tuple(fit.with_rows(**known) for fit in self.fits))
+
     def with_warning(self, text: str) -> Selection:
         """The same fits, with one more warning on the best."""
         best = self.best
@@ -323,6 +459,51 @@ class Selection:
                 remarks.append(f"judged at {self.judged(fit):.2f}" if fit.occam < math.inf else "no maximum")
             rows.append((str(fit.n_components), *numbers, ", ".join(remarks)))
         return f"number of components by {self.criterion.upper()}", rows
+
+    def plot(self, *, label: str = "") -> Any:
+        """Draw the criteria above their minimum, against the number of components.
+
+        Parameters
+        ----------
+        label : str
+            Title.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Notebooks show it; `savefig` writes it to a file.
+        """
+        import mixpipe
+
+        return mixpipe.plot_selection(self, label=label)
+
+    def to_table(self) -> Any:
+        """The rows of `table` as an `astropy.table.Table`."""
+        import mixpipe
+
+        return mixpipe.selection_table(self)
+
+    def to_latex(self, layout: str = "tabular") -> str:
+        """The fits and their criteria as a table of LaTeX; the components of one are ``selection.best.to_latex()``.
+
+        Parameters
+        ----------
+        layout : str
+            ``tabular``, with the rules of the package booktabs; or ``deluxetable`` of AASTeX.
+        """
+        import mixpipe
+
+        return str(mixpipe.latex_table(self, layout))
+
+    def methods(self, markup: str = "text") -> str:
+        """How the best fit was made and chosen, as the paragraph of a paper; see `FitResult.methods`."""
+        import mixpipe
+
+        return str(mixpipe.describe_methods(self, markup))
+
+    def summary(self) -> str:
+        """The choice and the best fit in plain text."""
+        return f"{as_text(*self.presented())}\n\n{self.best.summary()}"
 
     def table(self) -> pd.DataFrame:
         """One row per number of components.

@@ -35,7 +35,6 @@ from mixpipe.results.record import (
     JointQualityRecord,
     JointRecord,
     PatternRecord,
-    SelectionRow,
     SourceFile,
 )
 
@@ -310,33 +309,14 @@ def record_joint(
 ) -> JointRecord:
     """The record of a joint fit; the arguments are those of `write_joint`."""
     fit, account = fitted.fit, fitted.account
-    return JointRecord(
+    return joint_tables.make_joint_record(
+        fitted.selection,
+        fit,
         catalog=plan.catalog,
         release=plan.release,
         column=plan.column.name,
-        names=fit.names,
         units=account.units,
-        structure=fit.structure,
-        n_data=fit.n_data,
-        criterion=fitted.selection.criterion,
-        n_components=fit.n_components,
-        n_params=fit.n_params,
-        n_params_by_rank=fit.n_params_by_rank,
-        loglik=fit.loglik,
-        entropy=fit.entropy,
-        bic=fit.bic,
-        aic=fit.aic,
-        icl=fit.icl,
-        converged=fit.converged,
-        remaining_gain=fit.remaining_gain,
-        n_passes=fit.n_passes,
-        components=joint_tables.record_joint_components(fit),
-        parameter_names=fit.parameter_names,
-        covariance=tuple(map(tuple, fit.covariance)),
-        resolutions=joint_tables.record_resolutions(fit),
-        selection=tuple(SelectionRow(**row) for row in fitted.selection.records()),
         quality=tuple(JointQualityRecord(**asdict(one)) for one in fitted.quality),
-        warnings=fit.warnings,
         intervals=tuple(IntervalRow(**row) for row in fitted.intervals),
         likelihood_ratio=None if fitted.likelihood_ratio is None else asdict(fitted.likelihood_ratio),
         patterns=tuple(PatternRecord(columns=names, n_rows=number) for names, number in account.patterns.items()),

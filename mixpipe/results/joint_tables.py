@@ -15,7 +15,8 @@ from mixpipe.base.files import write_file
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.joint.results import JointFit, JointUncertainties
 from mixpipe.model.resolution import Resolution
-from mixpipe.results.record import FILE, JointComponentRecord, JointRecord, RecordError, ResolutionRecord
+from mixpipe.model.results import Selection
+from mixpipe.results.record import FILE, JointComponentRecord, JointRecord, RecordError, ResolutionRecord, SelectionRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +179,44 @@ def rows_of(table: pa.Table, names: Sequence[str]) -> tuple[Array, Array, Array]
     for a, b, pair in _pairs(names):
         cov[:, a, b] = cov[:, b, a] = numbers(f"err_corr_{pair}") * err[:, a] * err[:, b]
     return x, cov, numbers("weight") if "weight" in table.column_names else np.ones(len(x))
+
+
+def make_joint_record(selection: Selection, fit: JointFit, **others: Any) -> JointRecord:
+    """Record a joint fit.
+
+    Parameters
+    ----------
+    selection : Selection
+        The fits that it was chosen from.
+    fit : JointFit
+        The fit, which may know more than that in the selection.
+    **others
+        The fields of `JointRecord` that these do not say.
+    """
+    return JointRecord(
+        names=fit.names,
+        structure=fit.structure,
+        n_data=fit.n_data,
+        criterion=selection.criterion,
+        n_components=fit.n_components,
+        n_params=fit.n_params,
+        n_params_by_rank=fit.n_params_by_rank,
+        loglik=fit.loglik,
+        entropy=fit.entropy,
+        bic=fit.bic,
+        aic=fit.aic,
+        icl=fit.icl,
+        converged=fit.converged,
+        remaining_gain=fit.remaining_gain,
+        n_passes=fit.n_passes,
+        components=record_joint_components(fit),
+        parameter_names=fit.parameter_names,
+        covariance=tuple(map(tuple, fit.covariance)),
+        resolutions=record_resolutions(fit),
+        selection=tuple(SelectionRow(**row) for row in selection.records()),
+        warnings=fit.warnings,
+        **others,
+    )
 
 
 def record_joint_components(fit: JointFit) -> tuple[JointComponentRecord, ...]:

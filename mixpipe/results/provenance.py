@@ -27,6 +27,7 @@ _STAGES = (
     "predict",
     "account",
     "members",
+    "paper",
     "figures",
     "density_figure",
     "joint_figures",

@@ -27,7 +27,7 @@ from mixpipe.model.noise import HeavyTailed, TwoSided
 from mixpipe.pipeline.compare import COLUMNS
 from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
-from tests.outputs import IMAGES, TABLES
+from tests.outputs import IMAGES, PAPER, TABLES
 
 KEYS = {
     "n_data", "n_dropped", "estimator", "criterion", "n_components", "loglik", "bic", "aic", "icl", "converged",
@@ -390,7 +390,7 @@ def test_out_has_the_tables_and_figures_of_a_column(stars, tmp_path):
     folder = tmp_path / "out"
     options = ("--value", "m", "--error", "e", "--where", "m < 10", "--max-components", 2)
     document = fit(stars, *options, "--out", folder)
-    assert {path.name for path in folder.iterdir()} == TABLES | IMAGES
+    assert {path.name for path in folder.iterdir()} == TABLES | PAPER | IMAGES
     with (folder / "components.csv").open() as stream:
         components = list(csv.DictReader(stream))
     assert [float(row["mean"]) for row in components] == [row["mean"] for row in document["components"]]
@@ -711,3 +711,10 @@ def test_check_the_demo(root, monkeypatch):
     assert (result.exit_code, result.stderr) == (0, "")
     assert "57 rows used, dropped: none; 1 to 6 components" in result.stdout
     assert "91 rows used, dropped: none; 1 to 6 components" in result.stdout
+
+
+def test_without_a_command_the_help_is_shown():
+    shown = run()
+    assert shown.exit_code == 2
+    assert shown.output.startswith("Usage: mixpipe [OPTIONS] COMMAND")
+    assert "mixpipe: error" not in shown.output

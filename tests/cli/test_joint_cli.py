@@ -12,6 +12,7 @@ from mixpipe.cli import main
 from mixpipe.cli.init.joints import suggest_joints
 from mixpipe.cli.init.suggestions import Suggestion
 from mixpipe.config.settings import parse_config
+from tests.outputs import PAPER
 
 N = 240
 
@@ -80,6 +81,7 @@ def test_tables_and_figures_are_written_and_reproduced(catalog, capsys):
         "fit.json",
         "corner.png",
         "quality.svg",
+        *PAPER,
     }
     members = pd.read_parquet(catalog / "out" / "members.parquet")
     assert len(members) == N

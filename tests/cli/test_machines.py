@@ -84,7 +84,7 @@ class TestWhereNothingCanBeWritten:
     def test_status_works_in_the_results(self, machine):
         done = mixpipe(machine, "status", "config/config.yaml", "--results", machine / "room/results", "--json")
         assert (done.returncode, done.stderr) == (0, "")
-        assert len(json.loads(done.stdout)["jobs"]) == 13
+        assert len(json.loads(done.stdout)["jobs"]) == 15
 
     def test_a_run_without_room_says_what_to_do(self, machine):
         done = mixpipe(machine, "run")

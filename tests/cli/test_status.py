@@ -219,11 +219,12 @@ def test_for_people(config):
         "fitting stars dr2 mass: error_scale changed from 1 to 2",
         "and with that: taking the fit before stars dr2 mass for a start",
         "and with that: drawing stars dr1 mass, stars dr2 mass",
+        "and with that: tabulating stars dr1, stars dr2",
         "and with that: counting the rows of stars dr1, the rows of stars dr2",
         "and with that: comparing stars dr1_to_dr2",
         "and with that: writing results/manifest.json, results/report.html, results/stars/dr1/mass/members.fits, "
         "results/stars/dr2/mass/members.fits, 1 more",
-        "jobs that would be done: 13",
+        "jobs that would be done: 15",
     ]
 
 

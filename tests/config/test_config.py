@@ -336,7 +336,7 @@ def test_misspelt_key_names_line_section_and_neighbour(tmp_path):
         ),
         ("mass:", "mass: {families: [cauchy]}", 7, "catalogs.stars.columns.mass.families.0", "student_t"),
         ("\ncatalogs", "\nsettings: {seed: -1}\ncatalogs", 2, "settings.seed", ">= 0"),
-        ("\ncatalogs", "\nsettings: {criterion: BIC}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
+        ("\ncatalogs", "\nsettings: {criterion: evidence}\ncatalogs", 2, "settings.criterion", "bic, aic or icl"),
         ("    columns:\n      mass:\n", "", 3, "catalogs.stars", "columns: The columns to fit"),
         ("\n      mass:", " {}", 6, "catalogs.stars.columns", "at least one entry"),
     ],
@@ -471,3 +471,28 @@ def test_a_gigabyte_is_no_configuration_and_is_not_read(tmp_path):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 50e6
+
+
+def test_words_from_a_list_may_have_capitals_and_one_sentinel_needs_no_list():
+    column = {
+        "error": "None",
+        "families": ["Gaussian", "Student_T"],
+        "transform": "LOG10",
+        "background": "Uniform",
+        "constraints": {"known": [{"family": "Laplace", "mean": 0.0}]},
+    }
+    catalog = {"releases": {"R1": "A.csv"}, "missing": -99, "format": "CSV", "columns": {"Mass": column, "NONE": None}}
+    settings = {"criterion": "BIC", "estimators": ["EM"], "profile": "Auto"}
+    config = parse_config({"results": "Out", "catalogs": {"S": catalog}, "settings": settings})
+    (found,) = config.catalogs
+    mass, other = found.columns
+    assert (config.settings.criterion, config.settings.estimators, config.settings.profile) == ("bic", ("em",), "auto")
+    assert (found.format, found.missing) == ("csv", (-99.0,))
+    assert (mass.families, mass.transform, mass.background) == (("gaussian", "student_t"), "log10", "uniform")
+    assert mass.error is None
+    assert mass.constraints["known"][0]["family"] == "laplace"
+    # Names stay as they are.
+    assert (str(config.results), found.name, list(found.releases)) == ("Out", "S", ["R1"])
+    assert (mass.value, other.value) == ("Mass", "NONE")
+    text = parse_config({"catalogs": {"S": {**catalog, "missing": "--"}}})
+    assert text.catalogs[0].missing == ("--",)

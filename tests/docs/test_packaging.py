@@ -91,8 +91,8 @@ def test_demo_is_planned_where_the_wheel_is_installed(installed, root, tmp_path)
     assert Path(home.stdout.strip()).is_relative_to(installed.parent)
     planned = call(installed / "mixpipe", "run", "--dry-run", folder=tmp_path)
     assert planned.returncode == 0, planned.stderr
-    jobs = set(re.findall(r"^\[ *\d+/13\] (.+)$", planned.stdout + planned.stderr, re.MULTILINE))
-    assert len(jobs) == 13
+    jobs = set(re.findall(r"^\[ *\d+/15\] (.+)$", planned.stdout + planned.stderr, re.MULTILINE))
+    assert len(jobs) == 15
     assert {"fitting neutron_stars 2018 mass", "writing results/report.html"} <= jobs
 
 
@@ -104,8 +104,8 @@ def test_demo_runs_where_the_wheel_is_installed(installed, root, tmp_path):
     done = call(installed / "mixpipe", "run", "--cores", 2, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     # A line for each job, below one of Snakemake about its profile.
-    numbers = [re.match(r"\[ *(\d+)/13\] \w+ing ", line) for line in done.stderr.splitlines()[1:]]
-    assert [int(found[1]) for found in numbers] == list(range(1, 14))
+    numbers = [re.match(r"\[ *(\d+)/15\] \w+ing ", line) for line in done.stderr.splitlines()[1:]]
+    assert [int(found[1]) for found in numbers] == list(range(1, 16))
     first, basis, second, _, last = done.stdout.splitlines()
     assert first.startswith("neutron_stars 2018 mass: two populations: 72 ± 9 % at 1.346 ± 0.021 Msun (σ ")
     assert basis.endswith("fit ok: p = 0.3; no warnings")

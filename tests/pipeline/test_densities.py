@@ -576,6 +576,9 @@ def test_photometric_redshifts_are_fitted_well(finished, catalogs):
         "densities.svg",
         "densities.pdf",
         "fit.json",
+        "methods.txt",
+        "methods.tex",
+        "references.bib",
     }
     found = pq.read_table(folder / "densities.parquet").to_pandas()
     with fits.open(catalogs / "photoz/cfhtlens_pdfs.fits") as hdus:
@@ -621,7 +624,7 @@ def test_tables_and_report_have_both_kinds(finished):
 
 
 def densities_jobs() -> set[str]:
-    return {f"{word} cfhtlens dr1 z" for word in ("fitting", "drawing")} | {
+    return {f"{word} cfhtlens dr1 z" for word in ("fitting", "drawing", "tabulating")} | {
         "counting the rows of cfhtlens dr1",
         *ENDS,
     }

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.campaign import campaign
+from tests.outputs import PAPER
 from tests.workflow.forks import run_forked
 
 RELEASES = ("r1", "r2")
@@ -128,6 +129,10 @@ def test_what_can_be_asked_for_is_the_same(wide):
     members = wide.plan("members")
     assert numbers(members) == {"fit": n_fits, "export": n_fits}
     assert made(members, "export") == wide.files("members.fits")
+    papers = wide.plan("papers")
+    # All columns of a release share a job.
+    assert numbers(papers) == {"fit": n_fits, "paper": len(RELEASES)}
+    assert made(papers, "paper") == wide.files(*sorted(PAPER))
     assert numbers(wide.plan("comparisons")) == {"fit": n_fits, "compare": 1}
 
 
@@ -146,7 +151,7 @@ def test_settings_reach_all_fits(wide):
 
 def test_a_column_has_its_log_where_the_manual_says(wide):
     jobs = wide.plan()
-    for rule, folder in {"fit": "fit", "draw": "figures", "export": "members"}.items():
+    for rule, folder in {"fit": "fit", "draw": "figures", "export": "members", "paper": "paper"}.items():
         logs = sorted(log for job in jobs if job.rule == rule for log in job.log)
         assert logs == [
             f"results/logs/{folder}/wide/{release}/{name}.log" for release in RELEASES for name in wide.names

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from mixpipe.cli import main
 from tests.campaign import campaign
+from tests.outputs import PAPER
 
 FILES = {
     "components.csv",
@@ -27,6 +28,7 @@ FILES = {
     "predict.parquet",
     "fit.json",
     "curves.json",
+    *PAPER,
     *(f"{figure}.{end}" for figure in ("corner", "selection", "quality") for end in ("png", "svg", "pdf")),
 }
 

@@ -16,7 +16,7 @@ from astropy.io import fits
 from scipy.optimize import minimize
 
 from tests.campaign import campaign
-from tests.outputs import IMAGES, TABLES
+from tests.outputs import IMAGES, PAPER, TABLES
 from tests.workflow.test_workflow import Project, rows
 
 pytestmark = campaign
@@ -132,7 +132,9 @@ def one_component(x: np.ndarray, err: np.ndarray) -> tuple[float, float, float]:
 
 def test_every_file_is_there(project):
     for path in ALL:
-        assert {file.name for file in (project.results / path).iterdir()} == TABLES | IMAGES | {"curves.json"}, path
+        assert {file.name for file in (project.results / path).iterdir()} == TABLES | PAPER | IMAGES | {
+            "curves.json"
+        }, path
         assert all(file.stat().st_size > 0 for file in (project.results / path).iterdir())
         assert (project.results / path).parent.joinpath("input.csv").is_file()
     assert (project.results / "report.html").is_file()

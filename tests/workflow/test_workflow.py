@@ -28,7 +28,7 @@ from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.verification import verify_results
 from tests.cluster.slurm import HOUR
-from tests.outputs import IMAGES, TABLES
+from tests.outputs import IMAGES, PAPER, TABLES
 from tests.workflow.forks import run_forked
 
 CONFIG = {
@@ -133,6 +133,7 @@ def jobs(*columns: str, reading: bool = True) -> set[str]:
     for column in columns:
         catalog, release, _ = column.split()
         result |= {f"fitting {column}", f"drawing {column}", f"counting the rows of {catalog} {release}"}
+        result |= {f"tabulating {catalog} {release}"}
         result |= {f"reading {catalog} {release}"} if reading else set()
         # The only catalog with two releases.
         result |= {"comparing stars 2018_to_dr2"} if catalog == "stars" else set()
@@ -181,7 +182,7 @@ def rows(path: Path) -> list[dict]:
 def test_results_are_complete(finished):
     for column in ("stars/2018/mass", "stars/dr2/mass", "planets/all/radius", "planets/all/period"):
         folder = finished.results / column
-        names = TABLES | IMAGES | {"curves.json"}
+        names = TABLES | PAPER | IMAGES | {"curves.json"}
         assert {path.name for path in folder.iterdir()} == names
         assert all(path.stat().st_size > 0 for path in folder.iterdir())
     page = (finished.results / "report.html").read_text(encoding="utf-8")
@@ -354,7 +355,7 @@ TABLE = [
         ),
         "column removed": (
             set_column(value={"period": {"transform": "log10"}}),
-            {"counting the rows of planets all"} | ENDS,
+            {"counting the rows of planets all", "tabulating planets all"} | ENDS,
         ),
     },
     {
@@ -436,7 +437,8 @@ def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root)
     columns = {name: {"max_components": 1} for name in names}
     catalogs = {"wide": {"releases": {"r1": "r1.csv", "r2": "r2.csv"}, "columns": columns}}
     project.config.write_text(yaml.safe_dump({"catalogs": catalogs}, sort_keys=False), encoding="utf-8")
-    ends = {"counting the rows of wide r1", "counting the rows of wide r2", "comparing wide r1_to_r2"} | ENDS
+    ends = {f"{doing} wide r{k}" for doing in ("counting the rows of", "tabulating") for k in (1, 2)}
+    ends |= {"comparing wide r1_to_r2"} | ENDS
     first = {f"{doing} wide r{release} a to b" for doing in ("fitting", "drawing") for release in (1, 2)}
     last = {f"drawing wide r{release} c to c" for release in (1, 2)}
     starts = [f"taking the fit before wide r2 batch_00{number} for a start" for number in (0, 1)]

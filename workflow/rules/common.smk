@@ -26,6 +26,7 @@ from mixpipe.pipeline.plan.run import (
     find_failure,
     find_problems,
 )
+from mixpipe.results.paper import PAPER_FILES, TEXT_FILES
 from mixpipe.results.provenance import GIVEN, code_hash
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
@@ -119,6 +120,18 @@ JOBS = {
     for columns in [[(catalog, release, name) for name in names]]
     for column in columns
 }
+# The columns and joint fits of the release of each of them, itself among them.
+PAPER_JOBS = {
+    column: columns
+    for catalog, release in RUN.releases()
+    for columns in [
+        [
+            (catalog, release, name)
+            for name in (*RUN.columns(catalog), *RUN.joints(catalog))
+        ]
+    ]
+    for column in columns
+}
 # Two releases of a catalog, one after the other, by the folder `catalog/compare/old_to_new`.
 PAIRS = {
     f"{catalog.name}/compare/{comparison_name(old, new)}": (old, new)
@@ -190,6 +203,11 @@ def share_of_cores(wildcards):
 def of_job(wildcards):
     """The columns of a job, which has the wildcards of the first one."""
     return JOBS[wildcards.catalog, wildcards.release, wildcards.column]
+
+
+def papers_of_job(wildcards):
+    """The columns and joint fits of a job that writes what papers show of them."""
+    return PAPER_JOBS[wildcards.catalog, wildcards.release, wildcards.column]
 
 
 def job_files(name):

@@ -53,3 +53,30 @@ rule density_figure:
         "drawing {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:
         "../scripts/density_figure.py"
+
+
+# How they were fitted, for papers.
+rule density_paper:
+    input:
+        fit=rules.densities.output.fit,
+    output:
+        **{name: f"{FOLDER}/{file}" for name, file in TEXT_FILES.items()},
+    log:
+        f"{LOGS}/paper/{{catalog}}/{{release}}/{{column}}.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/{{catalog}}/{{release}}/{{column}}.tsv"
+    wildcard_constraints:
+        catalog=catalog_of(DENSITIES),
+    localrule: True
+    conda:
+        "../envs/mixpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 1000,
+        runtime=lambda wildcards, attempt: attempt * 10,
+    params:
+        code=code_hash("paper"),
+    message:
+        "tabulating {wildcards.catalog} {wildcards.release} {wildcards.column}"
+    script:
+        "../scripts/density_paper.py"

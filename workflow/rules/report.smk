@@ -116,6 +116,16 @@ rule manifest:
             f"{RESULTS}/summary.csv",
             f"{RESULTS}/report.html",
             *expand(f"{RESULTS}/{{column}}/predict.parquet", column=PREDICTED),
+            *expand(
+                f"{RESULTS}/{{column}}/{{file}}",
+                column=WITH_MEMBERS,
+                file=PAPER_FILES.values(),
+            ),
+            *expand(
+                f"{RESULTS}/{{column}}/{{file}}",
+                column=DENSITIES,
+                file=TEXT_FILES.values(),
+            ),
             *expand(f"{RESULTS}/{{release}}/input.csv", release=RELEASES),
             *expand(
                 f"{RESULTS}/{{comparison}}/{{file}}",

@@ -20,6 +20,20 @@ rule members:
         expand(f"{RESULTS}/{{column}}/{{table}}", column=WITH_MEMBERS, table=MEMBERS),
 
 
+rule papers:
+    input:
+        expand(
+            f"{RESULTS}/{{column}}/{{file}}",
+            column=WITH_MEMBERS,
+            file=PAPER_FILES.values(),
+        ),
+        expand(
+            f"{RESULTS}/{{column}}/{{file}}",
+            column=DENSITIES,
+            file=TEXT_FILES.values(),
+        ),
+
+
 rule comparisons:
     input:
         expand(

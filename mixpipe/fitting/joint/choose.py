@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from mixpipe.fitting.doubts import with_doubts
 from mixpipe.fitting.joint.engine import JointEngine
 from mixpipe.fitting.joint_problem import JointProblem, check_observed, check_structure
@@ -41,14 +43,18 @@ def fit_columns(
     problem = JointProblem(cells, structure, n_threads)
     engine = JointEngine()
     if start is None:
-        return replace(engine.fits(problem, n_components, last=1).results()[-1], units=units)
+        return replace(engine.fits(problem, n_components, last=1).results()[-1], units=units, error_model=_model(cells))
     if not isinstance(start, JointMixture):
         raise ValueError("start is a mixture of one column, but x has several; expected a JointMixture")
     if start.n_components != n_components:
         raise ValueError(f"start has {start.n_components} components, n_components is {n_components}")
     if start.names != cells.names:
         raise ValueError(f"start has the columns {', '.join(start.names)}; expected {', '.join(cells.names)}")
-    return replace(engine.climb(problem, start), units=units)
+    return replace(engine.climb(problem, start), units=units, error_model=_model(cells))
+
+
+def _model(cells: JointCells) -> str:
+    return "symmetric" if np.any(cells.cov) else "none"
 
 
 def choose_from_blocks(
@@ -117,6 +123,6 @@ def choose_columns(
     cells, units = as_joint_cells(x, err, cov, **rows)
     check_observed(cells)
     found = JointEngine().fits(JointProblem(cells, structure, n_threads), max_components, progress=progress)
-    fits = tuple(replace(fit, units=units) for fit in found.results())
+    fits = tuple(replace(fit, units=units, error_model=_model(cells)) for fit in found.results())
     bound_sigma = 0.0 if not math.isnan(found.loglik_bound) else math.nan
     return with_doubts(Selection(fits, criterion, found.loglik_bound, bound_sigma), None, max_components)

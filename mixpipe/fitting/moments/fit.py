@@ -21,7 +21,7 @@ from mixpipe.fitting.moments.statistics import ROUNDING, Moments, Standardised, 
 from mixpipe.model.cells import Cells
 from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.criteria import n_params
-from mixpipe.model.inputs import as_cells, check_count, with_unit_of
+from mixpipe.model.inputs import as_cells, check_count, with_errors_of, with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult, Uncertainties
 
@@ -131,7 +131,7 @@ def fit_moments(
         converged=size == n_components,
         notes=tuple(notes),
     )
-    return with_unit_of(x, result)
+    return with_unit_of(x, result if cells is None else with_errors_of(cells, result))
 
 
 def _intrinsic_width(cells: Cells) -> float:

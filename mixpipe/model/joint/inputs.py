@@ -114,6 +114,33 @@ def rows_for(
     return values, errors, None if cov is None else _covariances(cov, units)
 
 
+def rows_in_units(
+    columns: tuple[str, ...], units: tuple[Any, ...], x: Any, err: Any = None, cov: Any = None
+) -> tuple[Array, Array | None, Array | None]:
+    """As `rows_for`, in the units of a fit: columns with other units are converted.
+
+    Raises
+    ------
+    ValueError
+        For units that cannot be converted, and as `rows_for`.
+    """
+    values, errors, covs = rows_for(columns, x, err, cov)
+    factors = np.ones(len(columns))
+    for a, (name, own, unit) in enumerate(zip(columns, _table(x)[1], units, strict=True)):
+        if own is not None and unit is not None and own != unit:
+            try:
+                factors[a] = own.to(unit)
+            except ValueError as error:
+                raise ValueError(
+                    f"{name} is in {own}, which cannot be converted to {unit}, its unit in the fit"
+                ) from error
+    return (
+        values * factors,
+        None if errors is None else errors * factors,
+        None if covs is None else covs * np.outer(factors, factors),
+    )
+
+
 def _columns(x: Any) -> list[Any]:
     names = _column_names(x) or []
     return [x.iloc[:, k] for k in range(len(names))] if _is_frame(x) else [x[name] for name in names]

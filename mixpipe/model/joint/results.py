@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.base.presentation import measured
+from mixpipe.model.joint.inputs import rows_in_units
 from mixpipe.model.joint.mixture import JointMixture
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import FitResult
@@ -113,13 +114,36 @@ class JointFit(FitResult):
         """Names of the columns."""
         return self.mixture.names
 
-    def to_table(self) -> Any:
-        """The components as an `astropy.table.Table`, with uncertainties and units."""
-        import mixpipe
+    def responsibilities(self, x: Any, err: Any = None, cov: Any = None) -> Array:
+        """Probability that each row belongs to each component, given its own errors.
 
-        return mixpipe.components_table(self)
+        Parameters
+        ----------
+        x, err, cov
+            Rows as for `mixpipe.fit_mixture`, those that were fitted or others, in the columns of the fit; columns with
+            units are converted to those of the fit. A row without any value has the weights of the components.
 
-    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "", cov: Any = None) -> Any:
+        Returns
+        -------
+        ndarray, shape (n, n_components)
+            Probabilities, which sum to one over the last axis.
+        """
+        return self.mixture.responsibilities(*rows_in_units(self.names, self.units, x, err, cov))
+
+    def predict(self, x: Any, err: Any = None, cov: Any = None) -> NDArray[np.intp]:
+        """The most probable component of each row, counted from 0; see `responsibilities`."""
+        return np.asarray(np.argmax(self.responsibilities(x, err, cov), axis=-1))
+
+    def plot(
+        self,
+        x: Any = None,
+        err: Any = None,
+        weights: Any = None,
+        *,
+        label: str = "",
+        ax: Any = None,
+        cov: Any = None,
+    ) -> Any:
         """Draw every pair of columns with the ellipses of the components, and every column with its marginal mixture.
 
         Parameters
@@ -128,6 +152,8 @@ class JointFit(FitResult):
             The data that were fitted, which a fit does not keep. Without them, only the mixture is drawn.
         label : str
             Title; by default the names of the columns.
+        ax : None
+            A figure of several columns has panels of its own.
         cov : array_like, shape (n_data, n_dims, n_dims), or None
             Covariances of the errors, instead of `err`.
 
@@ -138,7 +164,7 @@ class JointFit(FitResult):
         """
         import mixpipe
 
-        return mixpipe.plot_fit(self, x, err, weights, label=label or ", ".join(self.names), cov=cov)
+        return mixpipe.plot_fit(self, x, err, weights, label=label or ", ".join(self.names), ax=ax, cov=cov)
 
     def presented(self) -> tuple[str, list[tuple[str, ...]], list[str]]:
         """Title, table and notes."""

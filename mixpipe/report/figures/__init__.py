@@ -6,7 +6,7 @@ from mixpipe.report.figures.estimators import draw_estimators
 from mixpipe.report.figures.failure import draw_failure
 from mixpipe.report.figures.fit import drawn_rows, fit_figures
 from mixpipe.report.figures.mixture import draw_mixture
-from mixpipe.report.figures.plot import plot_fit
+from mixpipe.report.figures.plot import plot_fit, plot_selection
 from mixpipe.report.figures.quality import draw_quality
 from mixpipe.report.figures.selection import draw_selection
 from mixpipe.report.figures.style import PICTURE_FORMATS, save_figure
@@ -23,5 +23,6 @@ __all__ = [
     "fit_curves",
     "fit_figures",
     "plot_fit",
+    "plot_selection",
     "save_figure",
 ]

@@ -107,7 +107,7 @@ def draw_mixture(
         )
         strip = figure.add_subplot(grid[0, 0])
         axes = figure.add_subplot(grid[1, 0], sharex=strip)
-        handles = _draw_densities(axes, fit, scene, PEAK)
+        handles = draw_densities(axes, fit, scene, PEAK)
         _draw_error_bar(strip, scene, unit)
         scene.frame(axes)
         name_axis(axes, label, unit, look)
@@ -116,13 +116,17 @@ def draw_mixture(
             parts = grid[:, 1].subgridspec(len(enlarged), 1)
             for place, (part, members) in enumerate(enlarged):
                 _draw_enlarged(figure.add_subplot(parts[place, 0]), fit, part, members, scene)
-        components = component_key(fit, unit)
-        texts = component_texts(fit, scene, unit)
-        components += [_component_entry(fit, j, scene, text) for j, text in enumerate(texts)]
+        components = component_entries(fit, scene, unit)
         notes = heading(fit, scene)
         if enlarged:
             notes += " · right: narrow components, enlarged"
         return finish(figure, label, notes, handles, columns=3, components=components)
+
+
+def component_entries(fit: FitResult, scene: Scene, unit: str | None) -> list[Artist]:
+    """The entries of a legend for the components."""
+    texts = component_texts(fit, scene, unit)
+    return component_key(fit, unit) + [_component_entry(fit, j, scene, text) for j, text in enumerate(texts)]
 
 
 def heading(fit: FitResult, scene: Scene) -> str:
@@ -152,7 +156,8 @@ def density_label(unit: str | None, scene: Scene | None = None) -> str:
     return wrap(text, 34, 3)
 
 
-def _draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.inf) -> list[Artist]:
+def draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.inf) -> list[Artist]:
+    """Draw the histogram and the mixture into axes; the entries of a legend."""
     mixture = fit.mixture
     edges = scene.edges(mixture)
     histogram = scene.histogram(edges)
@@ -304,7 +309,7 @@ def _draw_spike(axes: Axes, scene: Scene, j: int, fit: FitResult, ends: tuple[fl
 
 def _draw_enlarged(axes: Axes, fit: FitResult, part: Scene, members: list[int], whole: Scene) -> None:
     """Draw a small part of the range that has narrow components."""
-    _draw_densities(axes, fit, part)
+    draw_densities(axes, fit, part)
     for text in list(axes.texts):
         text.remove()
     part.frame(axes)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
-from mixpipe.model.inputs import as_cells, in_unit
-from mixpipe.model.results import FitResult
-from mixpipe.report.figures.mixture import component_key, component_texts, density_label, draw_mixture
+from mixpipe.model.inputs import cells_of_fit
+from mixpipe.model.results import FitResult, Selection
+from mixpipe.report.figures.mixture import (
+    component_entries,
+    component_key,
+    component_texts,
+    density_label,
+    draw_densities,
+    draw_mixture,
+)
 from mixpipe.report.figures.scene import Scene
+from mixpipe.report.figures.selection import draw_selection
 from mixpipe.report.figures.style import MODEL_COLOUR, component_style, finish, name_axis, new_figure, style
 
 if TYPE_CHECKING:
@@ -26,7 +37,14 @@ _REACH, _NARROWEST = 4.0, 1.0 / 300.0
 
 
 def plot_fit(
-    fit: FitResult, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x", cov: Any = None
+    fit: FitResult,
+    x: Any = None,
+    err: Any = None,
+    weights: Any = None,
+    *,
+    label: str = "x",
+    ax: Axes | None = None,
+    cov: Any = None,
 ) -> Figure:
     """Draw a fit.
 
@@ -38,6 +56,8 @@ def plot_fit(
         The data that were fitted, as for `fit_mixture`. Without them, only the mixture is drawn.
     label : str
         Name of the values, for the title and the axis; the title alone for several columns.
+    ax : matplotlib.axes.Axes or None
+        Axes to draw a fit of one column into, for a figure of several panels.
     cov : array_like or None
         Covariances of the errors of several columns, instead of `err`.
 
@@ -48,23 +68,64 @@ def plot_fit(
     Raises
     ------
     ValueError
-        For data that do not fit to the columns of the fit, and for `cov` with a fit of one column.
+        For data that do not fit to the columns of the fit, for `cov` with a fit of one column, and for `ax` with one of
+        several.
     """
     # What is for several columns loads kernels, which the figures of a column do not need.
     from mixpipe.model.joint.results import JointFit
 
     if isinstance(fit, JointFit):
+        if ax is not None:
+            raise ValueError("ax was given for a fit of several columns, whose figure has panels of its own")
         return _draw_columns(fit, x, err, weights, cov, label)
     if cov is not None:
         raise ValueError("cov was given for a fit of one column; expected err")
     unit = None if fit.unit is None else str(fit.unit)
     if x is None:
-        return _draw_alone(fit, label, unit)
-    cells = in_unit(as_cells(x, err, weights), x, fit.unit)
+        if ax is None:
+            return _draw_alone(fit, label, unit)
+        handles, components = _mixture_alone(ax, fit, label, unit)
+        return _draw_beside(ax, handles + components)
+    cells = cells_of_fit(fit, x, err, weights)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
-    return draw_mixture(
-        fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges, limits=cells.limits
-    )
+    if ax is None:
+        return draw_mixture(
+            fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges, limits=cells.limits
+        )
+    scene = Scene.of(fit.mixture, cells.x, cells.errors, counts, bins=cells.edges, limits=cells.limits)
+    with style():
+        handles = draw_densities(ax, fit, scene)
+        scene.frame(ax)
+        name_axis(ax, label, unit)
+        ax.set_ylabel(density_label(unit, scene), parse_math=False)
+        handles += component_entries(fit, scene, unit)
+    return _draw_beside(ax, handles)
+
+
+def plot_selection(selection: Selection, *, label: str = "") -> Figure:
+    """Draw the criteria of a selection above their minimum, against the number of components.
+
+    Parameters
+    ----------
+    selection : Selection
+        The fits, from `mixpipe.choose_n_components`.
+    label : str
+        Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    return draw_selection(selection.table(), selection.criterion, label=label or "number of components")
+
+
+def _draw_beside(axes: Axes, handles: Sequence[Artist]) -> Figure:
+    """Give axes that others have made a legend, and return their figure."""
+    axes.legend(handles=[*handles], fontsize="small", frameon=False)
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("ax belongs to no figure")
+    return figure
 
 
 def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:
@@ -92,6 +153,15 @@ def _factor(given: Any, unit: Any) -> float:
 
 def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
     """Draw the mixture with the errors removed, and its components; those without a width are lines at their means."""
+    with style():
+        figure = new_figure(2.5)
+        handles, components = _mixture_alone(figure.subplots(), fit, label, unit)
+        notes = f"N = {count(fit.n_data)}, M = {fit.n_components}"
+        return finish(figure, label, notes, handles, components=components)
+
+
+def _mixture_alone(axes: Axes, fit: FitResult, label: str, unit: str | None) -> tuple[list[Artist], list[Artist]]:
+    """Draw the mixture and its components into axes; the entries of a legend for the mixture and for these."""
     mixture = fit.mixture
     ends = np.concatenate([mixture.means + side * _REACH * mixture.sigmas for side in (-1.0, 1.0)])
     margin = 0.05 * float(np.ptp(ends)) or 1.0
@@ -101,10 +171,9 @@ def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
     total = np.zeros(grid.size)
     scene = Scene(mixture.means, np.zeros(1), np.ones(1), low, high)
     texts = component_texts(fit, scene, unit)
-    components, handles = component_key(fit, unit), []
+    components: list[Artist] = component_key(fit, unit)
+    handles: list[Artist] = []
     with style():
-        figure = new_figure(2.5)
-        axes = figure.subplots()
         for j in range(mixture.n_components):
             colour, dashes, _ = component_style(j)
             if broad[j]:
@@ -121,5 +190,4 @@ def _draw_alone(fit: FitResult, label: str, unit: str | None) -> Figure:
         axes.set_ylim(bottom=0.0)
         name_axis(axes, label, unit)
         axes.set_ylabel(density_label(unit), parse_math=False)
-        notes = f"N = {count(fit.n_data)}, M = {fit.n_components}"
-        return finish(figure, label, notes, handles, components=components)
+    return handles, components

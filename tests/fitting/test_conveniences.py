@@ -1,0 +1,193 @@
+"""What fits answer in Python, rows that lack something, and words that are written with capitals."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from astropy import units as u
+from astropy.table import MaskedColumn, Table
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+import mixpipe
+from mixpipe.model.noise import HeavyTailed
+
+RNG = np.random.default_rng(5)
+ERR = RNG.uniform(0.2, 0.6, 80)
+X = np.where(np.arange(80) % 3 > 0, RNG.normal(0.0, 1.0, 80), RNG.normal(6.0, 0.8, 80)) + ERR * RNG.normal(size=80)
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return mixpipe.fit_mixture(X, ERR, n_components=2)
+
+
+def by_hand(mixture, x, err):
+    """w_j N(x | m_j, s_j^2 + e^2), normalised."""
+    total = np.hypot(mixture.sigmas, np.reshape(err, (-1, 1)))
+    parts = mixture.weights * norm.pdf(np.reshape(x, (-1, 1)), mixture.means, total)
+    return parts / parts.sum(axis=1, keepdims=True)
+
+
+def test_responsibilities_are_those_of_the_formula(fit):
+    expected = by_hand(fit.mixture, X, ERR)
+    np.testing.assert_allclose(fit.responsibilities(X, ERR), expected, rtol=1e-12, atol=1e-300)
+    assert fit.predict(X, ERR).tolist() == expected.argmax(axis=1).tolist()
+    assert fit.predict([0.0, 6.0]).tolist() == [0, 1]
+    # One value is a number, and a row that says nothing has the weights.
+    assert fit.responsibilities(3.0, 0.1).shape == (2,)
+    np.testing.assert_allclose(fit.responsibilities([9.0], [np.inf])[0], fit.mixture.weights)
+
+
+def test_errors_are_taken_as_the_fit_has_taken_them(fit):
+    pair = [0.5 * ERR, 1.5 * ERR]
+    symmetric = mixpipe.fit_mixture(X, pair, n_components=2, error_model="symmetric")
+    np.testing.assert_allclose(symmetric.responsibilities(X, pair), by_hand(symmetric.mixture, X, ERR), rtol=1e-12)
+    sided = mixpipe.fit_mixture(X, pair, n_components=2)
+    assert sided.error_model == "two_sided"
+    expected = sided.mixture.responsibilities(X, np.stack(pair))
+    np.testing.assert_allclose(sided.responsibilities(X, tuple(pair)), expected, rtol=1e-12)
+    assert np.abs(expected - by_hand(sided.mixture, X, ERR)).max() > 1e-3
+    tails = mixpipe.fit_mixture(X, ERR, n_components=2, error_model="student_t", error_dof=3)
+    assert (tails.error_model, tails.error_dof) == ("student_t", 3.0)
+    expected = tails.mixture.responsibilities(X, HeavyTailed(ERR, 3.0))
+    np.testing.assert_allclose(tails.responsibilities(X, ERR), expected, rtol=1e-12)
+    scaled = mixpipe.fit_mixture(X, ERR / 2, n_components=2, error_scale=2.0)
+    np.testing.assert_allclose(scaled.mixture.means, fit.mixture.means, rtol=1e-12)
+    np.testing.assert_allclose(scaled.responsibilities(X, ERR / 2), fit.responsibilities(X, ERR), rtol=1e-9)
+    assert mixpipe.fit_mixture(X, n_components=1).error_model == "none"
+
+
+def test_units_are_converted_and_missing_values_refused(fit):
+    in_mas = mixpipe.fit_mixture(X * u.mas, ERR * u.mas, n_components=2)
+    expected = fit.responsibilities(X, ERR)
+    np.testing.assert_allclose(in_mas.responsibilities(1e3 * X * u.uas, 1e3 * ERR * u.uas), expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="x is in s, which cannot be converted to mas"):
+        in_mas.responsibilities(X * u.s, ERR * u.s)
+    with pytest.raises(ValueError, match="x has 2 missing values, the first at index 1"):
+        fit.predict([0.0, np.nan, np.nan], 0.1)
+    with pytest.raises(ValueError, match="err has 1 missing values, the first at index 0"):
+        fit.responsibilities([0.0, 1.0], [np.nan, 0.1])
+
+
+def test_several_columns_answer_in_their_units():
+    table = np.column_stack([X, X + RNG.normal(size=80)])
+    err = np.column_stack([ERR, ERR])
+    x = Table({"a": table[:, 0] * u.mas, "b": table[:, 1] * u.km}, copy=False)
+    errors = Table({"a": err[:, 0] * u.mas, "b": err[:, 1] * u.km})
+    fit = mixpipe.fit_mixture(x, errors, n_components=2)
+    expected = fit.mixture.responsibilities(table, err)
+    np.testing.assert_allclose(fit.responsibilities(x, errors), expected, rtol=1e-12)
+    other = Table({"a": 1e3 * table[:, 0] * u.uas, "b": 1e3 * table[:, 1] * u.m})
+    others = Table({"a": 1e3 * err[:, 0] * u.uas, "b": 1e3 * err[:, 1] * u.m})
+    np.testing.assert_allclose(fit.responsibilities(other, others), expected, rtol=1e-9)
+    assert fit.predict(other, others).tolist() == expected.argmax(axis=1).tolist()
+    wrong = Table({"a": table[:, 0] * u.s, "b": table[:, 1] * u.km})
+    with pytest.raises(ValueError, match="a is in s, which cannot be converted to mas"):
+        fit.predict(wrong)
+
+
+LACKING = [3, 10, 11]
+
+
+def lacking(kind):
+    """Values, two of which are missing, and errors, one of which is, in the types that people have."""
+    x, err = X.copy(), ERR.copy()
+    x[LACKING[:2]], err[LACKING[2]] = np.nan, np.nan
+    if kind == "series":
+        return pd.Series(x, index=np.arange(80) + 7), pd.Series(err, index=np.arange(80) + 7)
+    if kind == "list":
+        return [None if np.isnan(value) else value for value in x], err.tolist()
+    if kind == "masked":
+        return MaskedColumn(X, mask=np.isnan(x)), MaskedColumn(ERR, mask=np.isnan(err))
+    if kind == "quantity":
+        return x * u.mas, 1e3 * err * u.uas
+    return x, err
+
+
+@pytest.mark.parametrize("kind", ["array", "series", "list", "masked", "quantity"])
+def test_rows_that_lack_something_are_left_out_on_request(kind):
+    x, err = lacking(kind)
+    rest = np.delete(np.arange(80), LACKING)
+    expected = mixpipe.fit_mixture(X[rest], ERR[rest], n_components=2)
+    fit = mixpipe.fit_mixture(x, err, n_components=2, missing="drop")
+    np.testing.assert_allclose(fit.mixture.means, expected.mixture.means, rtol=1e-9 if kind == "quantity" else 0)
+    assert fit.n_data == 77
+    assert fit.dropped == {"missing_value": 2, "missing_error": 1}
+    assert "left out: 2 rows (missing value), 1 row (missing error)" in fit.summary()
+    assert "left out were 2 rows (missing value), 1 row (missing error)" in fit.methods()
+    with pytest.raises(ValueError, match=r"finite|nan|missing"):
+        mixpipe.fit_mixture(x, err, n_components=2)
+
+
+def test_what_belongs_to_the_rows_goes_with_them():
+    x, err = lacking("array")
+    rest = np.delete(np.arange(80), LACKING)
+    weights = RNG.integers(1, 4, 80).astype(float)
+    weights[20] = np.nan
+    labels = np.where(X > 3.0, "far", "")
+    low = np.full(80, -9.0)
+    low[rest[-1]] = -8.0
+    rest = rest[rest != 20]
+    options = {"n_components": 2, "start": {"means": [0.0, 6.0], "sigmas": [1.0, 1.0]}}
+    got = mixpipe.fit_mixture(
+        x,
+        [err, 1.2 * err],
+        weights=weights,
+        membership=labels,
+        truncated=(low, None),
+        missing="drop",
+        **options,
+    )
+    expected = mixpipe.fit_mixture(
+        X[rest],
+        [ERR[rest], 1.2 * ERR[rest]],
+        weights=weights[rest],
+        membership=labels[rest],
+        truncated=(low[rest], None),
+        **options,
+    )
+    assert got.loglik == expected.loglik
+    assert got.dropped == {"missing_value": 2, "missing_error": 1, "missing_weight": 1}
+    limits = np.where(np.arange(80) % 9 == 0, -1, 0)
+    got = mixpipe.choose_n_components(x, err, limits=limits, max_components=2, missing="drop")
+    rest = np.delete(np.arange(80), LACKING)
+    expected = mixpipe.choose_n_components(X[rest], ERR[rest], limits=limits[rest], max_components=2)
+    assert [fit.loglik for fit in got.fits] == [fit.loglik for fit in expected.fits]
+    assert got.best.dropped == {"missing_value": 2, "missing_error": 1}
+
+
+def test_other_ways_with_missing_rows_are_refused():
+    with pytest.raises(ValueError, match="missing is 'ignore', expected error or drop"):
+        mixpipe.fit_mixture(X, ERR, n_components=1, missing="ignore")
+    with pytest.raises(ValueError, match="missing is for one column"):
+        mixpipe.fit_mixture(np.column_stack([X, X]), 0.1, n_components=1, missing="drop")
+    # These errors fit to the rows that are left, but not to those that were given.
+    with pytest.raises(ValueError, match="x has 3 values, but what belongs to them has 2"):
+        mixpipe.fit_mixture([1.0, np.nan, 2.0], [0.1, 0.2], n_components=1, missing="drop")
+
+
+def test_capitals_are_letters():
+    plain = mixpipe.choose_n_components(X, ERR, max_components=2, criterion="aic", background="uniform")
+    capital = mixpipe.choose_n_components(X, ERR, max_components=2, criterion="AIC", background="Uniform")
+    assert [fit.loglik for fit in capital.fits] == [fit.loglik for fit in plain.fits]
+    assert capital.criterion == "aic"
+    fit = mixpipe.fit_mixture(X, ERR, n_components=1, family="Laplace", weight_kind="AUTO", error_model="Symmetric")
+    assert fit.mixture.family == "laplace"
+    joint = mixpipe.fit_mixture(np.column_stack([X, X]), 0.1, n_components=1, structure="Diagonal")
+    assert joint.structure == "diagonal"
+
+
+def test_figures_are_drawn_into_axes(fit):
+    figure, axes = plt.subplots(1, 2)
+    assert fit.plot(X, ERR, label="mass", ax=axes[0]) is figure
+    assert fit.plot(ax=axes[1]) is figure
+    assert all(len(axis.get_lines()) >= 2 for axis in axes)
+    assert axes[0].get_xlabel() == "mass"
+    assert axes[1].get_legend() is not None
+    plt.close(figure)
+    joint = mixpipe.fit_mixture(np.column_stack([X, X]), 0.1, n_components=1)
+    with pytest.raises(ValueError, match="panels of its own"):
+        joint.plot(ax=axes[0])
+    picture = mixpipe.choose_n_components(X, ERR, max_components=2).plot(label="mass")
+    assert isinstance(picture, Figure)
