@@ -1,5 +1,7 @@
 """Figures of fits that are right look right, and all that is written in them can be read."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +16,7 @@ from tests.report.layout import misplaced
 SHOWN = ("M = 1, N = 10", "M = 20, N = 10,000", "upper limits", "log transform", "long names", "narrow peak")
 
 
+@cache
 def figures(name):
     return CASES[name].figures() if name in CASES else dict(GROUPS[name]())
 
@@ -84,7 +87,7 @@ def test_the_histogram_with_limits_has_the_area_of_all_rows():
 
 def test_bins_resolve_a_narrow_component_and_it_is_enlarged():
     case = CASES["narrow peak"]
-    figure = case.figures()["mixture"]
+    figure = figures("narrow peak")["mixture"]
     _, axes, enlarged = figure.axes
     edges = axes.patches[0].get_data().edges
     near = edges[np.abs(edges - 1.5) < 0.03]
@@ -106,11 +109,11 @@ def test_bins_resolve_a_narrow_component_and_it_is_enlarged():
 
 @pytest.mark.parametrize("name", ["M = 1, N = 10", "M = 2, N = 1,000", "M = 10, N = 2,000"])
 def test_nothing_is_enlarged_that_can_be_seen(name):
-    assert len(CASES[name].figures()["mixture"].axes) == 2
+    assert len(figures(name)["mixture"].axes) == 2
 
 
 def test_one_component_is_no_solid_rectangle():
-    drawn = CASES["M = 1, N = 10"].figures()
+    drawn = figures("M = 1, N = 10")
     classes, selection = drawn["classes"].axes[0], drawn["selection"].axes[0]
     assert not classes.collections
     assert [list(line.get_ydata()) for line in classes.lines] == [[1.0, 1.0]]
