@@ -116,11 +116,11 @@ def probability(p_value: float, floor: float | None, sign: str, form: str) -> st
 def typeset(text: str) -> str:
     """Replace hyphens before numbers by minus signs, and simplify exponents.
 
-    >>> typeset("-1.5e-07 ± 2.0e+03 of NS-WD, pm-2")
-    '−1.5e−7 ± 2.0e3 of NS-WD, pm-2'
+    >>> typeset("-1.5e-07 ± 2.0e+03 of NS-WD, pm-2"), typeset("1.50(32)e-12")
+    ('−1.5e−7 ± 2.0e3 of NS-WD, pm-2', '1.50(32)e−12')
     """
-    text = re.sub(r"(?<=\d)e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text)
-    return re.sub(r"(?<![\w)])-(?=\d)|(?<=\de)-(?=\d)", "−", text)
+    text = re.sub(r"(?<=[\d)])e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text)
+    return re.sub(r"(?<![\w)])-(?=\d)|(?<=[\d)]e)-(?=\d)", "−", text)
 
 
 def as_text(title: str, table: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:

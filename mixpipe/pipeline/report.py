@@ -21,6 +21,7 @@ from mixpipe.model.truncated import TruncatedMixture
 from mixpipe.report.entries import DensityEntry, Entry, FailedEntry, JointEntry, ReleaseChange, ReportEntry, Rows
 from mixpipe.report.page import write_report
 from mixpipe.results.answer import answer, read_changes
+from mixpipe.results.methods import describe_methods
 from mixpipe.results.provenance import GIVEN, check_code
 from mixpipe.results.record import (
     DensityRecord,
@@ -119,6 +120,11 @@ def _entry(
     }
     if isinstance(record, FailedRecord):
         return FailedEntry(**shared, figures={}, summary={"n_data": 0}, reason=str(record.error))
+    shared["methods"] = {
+        "text": describe_methods(record),
+        "LaTeX": describe_methods(record, "latex"),
+        "BibTeX": describe_methods(record, "bibtex"),
+    }
     counts = {"n_data": record.n_data, "n_components": record.n_components, "criterion": record.criterion}
     if isinstance(record, DensityRecord):
         return DensityEntry(

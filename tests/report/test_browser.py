@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 from mixpipe.fitting.choose import choose_n_components
 from mixpipe.fitting.moments.fit import fit_moments
+from mixpipe.model.estimate import Estimate
 from mixpipe.model.mixture import Mixture
 from mixpipe.report.entries import ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
@@ -59,7 +60,7 @@ def fitted(tmp_path_factory):
         for each in (fit, other)
         for j in range(fit.n_components)
     ]
-    drawn = [("em", fit.mixture, fit.loglik), ("moments", other.mixture, other.loglik)]
+    drawn = [Estimate(each.estimator, each.mixture, each.loglik, each.uncertainties.means) for each in (fit, other)]
     numbers = json.loads(json.dumps(fit_curves(fit, drawn, x, err), default=np.ndarray.tolist))
     figure = tmp_path_factory.mktemp("figures") / "mixture.svg"
     figure.write_bytes(SVG)
