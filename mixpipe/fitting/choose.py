@@ -18,10 +18,12 @@ from mixpipe.fitting.gaussian.em import EM_STEPS
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
+from mixpipe.model.families import RANGED
 from mixpipe.model.inputs import as_cells, check_count, finished
 from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
 from mixpipe.model.starts import as_start
@@ -201,7 +203,7 @@ def fit_mixture(
             n_threads=n_threads,
         )
     _check_single(cov, structure, projections)
-    cells, fits_scale, constraints = _of_options(
+    cells, fits_scale, constraints, raised = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
         error_scale,
@@ -229,9 +231,9 @@ def fit_mixture(
             engine_for(each.demands).fits(each, n_components, last=1).results()[-1]
             for each in _with_power_law(problem, n_components)
         ]
-        return finished(x, cells, min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam))
+        return finished(x, cells, min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam), raised)
     climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
-    return finished(x, cells, climbed)
+    return finished(x, cells, climbed, raised)
 
 
 def _of_options(
@@ -241,8 +243,8 @@ def _of_options(
     sigma_floor: float | None,
     membership: Any,
     **constraints: Any,
-) -> tuple[Cells, bool, Constraints]:
-    """The data of one column, whether a factor of their errors is fitted, and the constraints."""
+) -> tuple[Cells, bool, Constraints, str]:
+    """The data of one column, whether a factor of their errors is fitted, the constraints, and a remark on them."""
     memberships: Array | None = None
     labels: tuple[str, ...] = ()
     if membership is not None:
@@ -251,7 +253,34 @@ def _of_options(
     cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
     cells = with_floor(cells, sigma_floor)
     rules = as_constraints(**constraints, labels=cells.labels)
-    return *_with_error_scale(cells, error_scale), rules
+    cells, fits_scale = _with_error_scale(cells, error_scale)
+    return cells, fits_scale, *_resolved(rules, cells.resolution)
+
+
+def _resolved(constraints: Constraints, resolution: Resolution) -> tuple[Constraints, str]:
+    """The constraints with given sigmas no smaller than the values resolve, and a remark on those that were raised.
+
+    A component whose mean is given, too, lies near a few rows by chance no more often than its width says, but values
+    on a grid may meet it in any case. A floor that the user asked for applies to fitted sigmas only.
+    """
+    if resolution.floor == 0.0 or resolution.cause == "given":
+        return constraints, ""
+    slots, small = [], []
+    for slot in constraints.slots:
+        rule = slot.constraint
+        exposed = resolution.cause == "grid" or not rule.is_given("means")
+        if rule.sigma < resolution.floor and exposed and slot.family not in RANGED:
+            small.append(rule.sigma)
+            slot = replace(slot, constraint=rule.holding("sigmas", resolution.floor))
+        slots.append(slot)
+    if not small:
+        return constraints, ""
+    listed = ", ".join(f"{sigma:.3g}" for sigma in small)
+    what = f"the given sigma {listed} is" if len(small) == 1 else f"{len(small)} given sigmas, {listed}, are"
+    return replace(constraints, slots=tuple(slots)), (
+        f"{what} smaller than the values resolve, and fitted as {resolution.floor:.3g}: a narrower component would "
+        f"describe the grain of the values; a sigma_floor of {min(small):.3g} keeps what was given"
+    )
 
 
 def _with_power_law(problem: Problem, most: int) -> list[Problem]:
@@ -427,7 +456,7 @@ def choose_n_components(
             progress=progress,
         )
     _check_single(cov, structure, projections)
-    cells, fits_scale, constraints = _of_options(
+    cells, fits_scale, constraints, raised = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
         error_scale,
@@ -458,7 +487,7 @@ def choose_n_components(
         mixture = as_start(start, cells)
         problem = Problem(cells, mixture.families[0], None, constraints, (), fits_scale, _prior_rows(prior), n_threads)
         selection = _with_start(selection, _climbed(problem, mixture, mixture.n_components), max_components, certified)
-    return finished(x, cells, selection)
+    return finished(x, cells, selection, raised)
 
 
 def _with_start(selection: Selection, fit: FitResult, max_components: int, found: Fits | None) -> Selection:

@@ -133,9 +133,11 @@ def with_unit_of(values: Any, result: Result) -> Result:
     return result if unit is None else result.with_unit(unit)
 
 
-def finished(values: Any, cells: Cells, result: Result) -> Result:
-    """The fit in the unit of the fitted values, if any, with a warning about rows that carry no information."""
+def finished(values: Any, cells: Cells, result: Result, remark: str = "") -> Result:
+    """The fit in the unit of the fitted values, if any, with a remark and a warning about rows without information."""
     result = with_unit_of(values, result)
+    if remark:
+        result = result.with_warning(remark)
     if cells.n_uninformative:
         text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
         result = result.with_warning(text)

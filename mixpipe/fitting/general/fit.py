@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import plural
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.points import sampled
@@ -343,7 +344,15 @@ def _about_scale(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Iterat
     if not likelihood.fits_scale:
         return
     unc, scale = _scale_uncertainty(likelihood, ascent), ascent.point.error_scale
-    if not unc < _DETERMINED * scale:
+    resolution = likelihood.resolution
+    n_small = float(likelihood.counts[scale * likelihood.err < resolution.grain].sum())
+    # A floor that the user asked for says nothing of the grain.
+    if resolution.floor > 0.0 and resolution.cause != "given" and n_small > 0.5 * likelihood.n_data:
+        yield (
+            f"error_scale is not determined: errors times {scale:.3g} are smaller than the {resolution.grain:.3g} that "
+            f"the values resolve in {plural(n_small, 'row')}, so that their grain decides the factor; give a number"
+        )
+    elif not unc < _DETERMINED * scale:
         yield (
             "error_scale is not determined: errors that hardly differ cannot be told from the widths of the "
             "components; fix the sigma of one, or give a number"
