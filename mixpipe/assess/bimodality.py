@@ -74,6 +74,8 @@ def bimodality(
     if not isinstance(selection.best.mixture, Mixture):
         raise ValueError("the fit is of several columns; expected a fit of one column")
     cells = in_unit(as_cells(x, err, weights), x, selection.best.unit)
+    if selection.best.resolution.cause == "rounding" and cells.edges is None:
+        cells = cells.rounded()
     found = bimodality_of(selection, cells, n_draws=n_draws, seed=seed, n_threads=n_threads)
     if found is None:
         sizes = ", ".join(str(one.n_components) for one in selection.fits)
@@ -126,7 +128,7 @@ def bimodality_of(
         one = fit_mixture(cells, n_components=1, family=family, n_threads=n_threads)
     if tested is None and n_draws and free:
         tested = likelihood_ratio_test(cells, 1, family=family, n_draws=n_draws, seed=seed, n_threads=n_threads)
-    values = cells if sample is None else sample
+    values = cells.as_values() if sample is None else sample
     dip, dip_pvalue = dip_test(values, seed)
     return Bimodality(
         selection.best.n_components,

@@ -133,10 +133,10 @@ def with_unit_of(values: Any, result: Result) -> Result:
     return result if unit is None else result.with_unit(unit)
 
 
-def finished(values: Any, cells: Cells, result: Result, remark: str = "") -> Result:
-    """The fit in the unit of the fitted values, if any, with a remark and a warning about rows without information."""
+def finished(values: Any, cells: Cells, result: Result, *remarks: str) -> Result:
+    """The fit in the unit of the fitted values, if any, with remarks and a warning about rows without information."""
     result = with_unit_of(values, result)
-    if remark:
+    for remark in filter(None, remarks):
         result = result.with_warning(remark)
     if cells.n_uninformative:
         text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"

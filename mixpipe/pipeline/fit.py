@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
@@ -184,7 +185,8 @@ class FittedColumn:
         noise = None
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
-            edges = np.empty((len(data), 0)) if data.edges is None else data.edges
+            bins = data.edges if data.intervals is None else joined_bins(data.intervals, data.weights)
+            edges = np.empty((len(data), 0)) if bins is None else bins
             parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
             # Posteriors have no observed values: what is drawn are their means and widths.
             drawable = data.noise is not None and data.posteriors is None
@@ -268,6 +270,8 @@ def fit_tables(
         doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
         doubts += file_doubts(data.files)
         used = data.with_scaled_errors(outcome.fit.error_scale)
+        if outcome.fit.resolution.cause == "rounding" and used.intervals is None:
+            used = replace(used, intervals=np.array(used.cells().rounded().edges))
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(
@@ -452,7 +456,7 @@ def _members(fitted: FittedColumn, plan: FitPlan) -> Iterator[tuple[np.ndarray, 
                 data.weights,
                 limits=data.limits,
                 window=data.window,
-                edges=data.edges,
+                edges=data.edges if data.intervals is None else data.intervals,
                 noise=data.noise,
                 memberships=data.memberships,
                 labels=data.labels,

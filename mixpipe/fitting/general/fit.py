@@ -104,13 +104,14 @@ def fit_family(
     if background is not None and max_components < 2:
         raise ValueError("a background counts as a component: expected at least 2 components")
     constraints = completed(constraints, max_components, background)
+    cells = cells.merged()
     used = [FAMILIES[name] for name in (*(mixed or (family,)), *(slot.family or family for slot in constraints.slots))]
     smooth = any(each.has_edge for each in used)
     rows = GeneralLikelihood(cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads)
     slow = any(by_quadrature(each, cells.errors) for each in used)
     points = rows
     most = QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS
-    if len(cells) > most and (cells.noise is not None or cells.memberships is not None):
+    if len(cells) > most and (cells.noise is not None or cells.memberships is not None or cells.are_rounded):
         points = GeneralLikelihood(
             sampled(cells, most), smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
         )
@@ -218,6 +219,7 @@ def climb(
     FitResult
     """
     families = [*start.families, *(slot.family for slot in constraints.slots if slot.family is not None)]
+    cells = cells.merged()
     smooth = any(FAMILIES[name].has_edge for name in families)
     likelihood = GeneralLikelihood(
         cells, smooth=smooth, fits_scale=fits_scale, prior_rows=prior_rows, n_threads=n_threads
@@ -347,10 +349,11 @@ def _about_scale(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Iterat
     resolution = likelihood.resolution
     n_small = float(likelihood.counts[scale * likelihood.err < resolution.grain].sum())
     # A floor that the user asked for says nothing of the grain.
-    if resolution.floor > 0.0 and resolution.cause != "given" and n_small > 0.5 * likelihood.n_data:
+    if resolution.floor > 0.0 and resolution.cause in ("grid", "crowding") and n_small > 0.5 * likelihood.n_data:
         yield (
             f"error_scale is not determined: errors times {scale:.3g} are smaller than the {resolution.grain:.3g} that "
-            f"the values resolve in {plural(n_small, 'row')}, so that their grain decides the factor; give a number"
+            f"the values resolve in {plural(n_small, 'row')}, so that their grain decides the factor; give a number, "
+            "or `rounding` if the values were rounded"
         )
     elif not unc < _DETERMINED * scale:
         yield (

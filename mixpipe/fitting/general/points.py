@@ -34,7 +34,7 @@ def sampled(cells: Cells, most: int) -> Cells:
 
     They stand for rows that have no sketch.
     """
-    cells = cells[cells.weights > 0.0]
+    cells = cells[cells.weights > 0.0].merged()
     if len(cells) <= most:
         return cells
     arrays = {} if cells.noise is None else cells.noise.arrays

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 
 from mixpipe.assess.comparison.compare import Comparison
 from mixpipe.assess.comparison.verdict import VERDICTS
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -156,7 +157,8 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
 def _scene(mixture: Mixture, cells: Cells) -> Scene:
     weights = None if np.all(cells.weights == 1.0) else cells.weights
     rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.limits, cells.window)
-    return Scene.of(mixture, *rows, share, cells.window, cells.edges)
+    bins = joined_bins(cells.edges, cells.weights) if cells.are_rounded and cells.edges is not None else cells.edges
+    return Scene.of(mixture, *rows, share, cells.window, bins)
 
 
 def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import as_cells, in_unit
@@ -61,7 +62,10 @@ def plot_fit(
         return _draw_alone(fit, label, unit)
     cells = in_unit(as_cells(x, err, weights), x, fit.unit)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
-    return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges)
+    if fit.resolution.cause == "rounding" and cells.edges is None:
+        cells = cells.rounded()
+    bins = joined_bins(cells.edges, cells.weights) if cells.are_rounded and cells.edges is not None else cells.edges
+    return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=bins)
 
 
 def _draw_columns(fit: JointFit, x: Any, err: Any, weights: Any, cov: Any, label: str) -> Figure:
