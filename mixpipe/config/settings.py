@@ -479,7 +479,9 @@ def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     if column.error_model not in (None, "symmetric"):
         what = f"column {column.name!r} has error_model {column.error_model}, but errors of a joint fit are Gaussian"
         raise ConfigError(what, where("columns"), "error_model symmetric, or none: the mean of a pair of errors")
-    key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
+    key = next(
+        (key for key in _NOT_JOINT if getattr(column, key) is not None), "rounding" if column.is_rounded else None
+    )
     if column.error_scale == "fit":
         raise ConfigError(f"column {column.name!r} has error_scale fit", where("columns"), "a number in a joint fit")
     if key is not None:
