@@ -126,7 +126,7 @@ def bimodality_of(
         one = fit_mixture(cells, n_components=1, family=family, n_threads=n_threads)
     if tested is None and n_draws and free:
         tested = likelihood_ratio_test(cells, 1, family=family, n_draws=n_draws, seed=seed, n_threads=n_threads)
-    values = cells if sample is None else sample
+    values = cells.as_values() if sample is None else sample
     dip, dip_pvalue = dip_test(values, seed)
     return Bimodality(
         selection.best.n_components,

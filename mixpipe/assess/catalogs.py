@@ -25,14 +25,16 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     """Draw a catalog with the errors, weights, resolution, limits and window of given cells.
 
     Values that are not seen through the window are drawn again; limits are drawn as described in
-    `mixpipe.assess.censoring`. If the data were rounded to a grid, the drawn values are, too. Bins get the counts of
-    the same total number of rows.
+    `mixpipe.assess.censoring`. If the data were rounded to a grid, the drawn values are, too; where the likelihood is
+    that of the intervals, each row that is counted is a cell. Bins get the counts of the same total number of rows.
 
     Raises
     ------
     ValueError
         If almost no value of the mixture is seen.
     """
+    if like.are_rounded and like.edges is not None:
+        return _draw_rounded(mixture, like, like.edges, rng)
     if like.edges is not None:
         return _draw_bins(mixture, like, rng)
     window, err, step = like.window, like.errors, like.resolution.step
@@ -114,3 +116,45 @@ def _draw_bins(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cells
     for weight, family, *own in components:
         shares += weight * np.exp(log_between(FAMILIES[family], bounds, like.err, *own))
     return replace(like, weights=rng.multinomial(round(like.n_data), shares / shares.sum()).astype(np.float64))
+
+
+def _draw_rounded(mixture: Mixture, like: Cells, edges: Array, rng: np.random.Generator) -> Cells:
+    """Draw rows and round them to the intervals of the data."""
+    counted = like.weight_kind == "counts"
+    rows = np.repeat(np.arange(len(like)), np.rint(like.weights).astype(np.intp) if counted else 1)
+    priors = None if like.memberships is None else like.memberships[rows]
+    values = mixture.sample(rows.size, rng, priors) + draw_noise(like.err[rows], rng)
+    low, high = intervals_of(values, edges)
+    drawn = like[rows]
+    ends = np.stack([low, high], axis=1)
+    return replace(drawn, x=0.5 * (low + high), edges=ends, weights=np.ones(rows.size) if counted else drawn.weights)
+
+
+def intervals_of(values: Array, edges: Array) -> tuple[Array, Array]:
+    """The ends of those of a set of intervals that contain the values.
+
+    Gaps between the intervals are divided evenly into some of about the width of the narrower neighbour, and beyond all
+    there are more that are as wide as the outermost.
+
+    Examples
+    --------
+    >>> low, high = intervals_of(np.array([0.2, 2.7, -3.2]), np.array([[0.0, 1.0], [3.0, 4.0]]))
+    >>> low.tolist(), high.tolist()
+    ([0.0, 2.0, -4.0], [1.0, 3.0, -3.0])
+    """
+    low, high = np.unique(edges, axis=0).T
+    k = np.clip(np.searchsorted(low, values, side="right") - 1, 0, low.size - 1)
+    after = np.minimum(k + 1, low.size - 1)
+    last = k == low.size - 1
+    own, following = (high - low)[k], (high - low)[after]
+    gap = np.where(last, np.inf, low[after] - high[k])
+    parts = np.maximum(np.rint(gap / np.minimum(own, following)), 1.0)
+    with np.errstate(invalid="ignore"):
+        width = np.where(last, own, gap / parts)
+    inside = (values >= low[k]) & (values < high[k])
+    below = values < low[0]
+    start = np.where(below, low[0], high[k])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = np.where(below, (high - low)[0], width)
+        begin = start + size * np.floor((values - start) / size)
+    return np.where(inside, low[k], begin), np.where(inside, high[k], begin + size)

@@ -60,6 +60,8 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
     each, whose weight is the number of repetitions. Repeated rows and counted rows are thus treated alike.
     """
     cells = cells[cells.weights > 0.0]
+    if cells.are_rounded:
+        return cells, round(cells.n_data) if cells.weight_kind == "counts" else len(cells)
     single = cells.edges is not None or cells.weight_kind == "importance" or bool(np.all(cells.weights == 1.0))
     if single and cells.resolution.n_repeated == 0.0:
         return cells, len(cells)

@@ -91,6 +91,32 @@ def bin_edges(bins: ArrayLike) -> Array:
     return np.append(low, high[-1:])
 
 
+def joined_bins(intervals: Array, counts: Array) -> Array:
+    """Bins for a picture, one for each of some adjacent intervals, with as many as the picture can show.
+
+    A bin is at least half as wide as by the rule of Freedman & Diaconis (1981), and contains whole intervals.
+
+    Examples
+    --------
+    >>> joined_bins(np.array([[0.0, 1.0], [1.0, 1.1], [1.1, 1.2], [1.2, 2.2]]), np.array([9.0, 1.0, 1.0, 9.0])).tolist()
+    [[0.0, 1.0], [1.0, 2.2], [1.0, 2.2], [1.0, 2.2]]
+    """
+    middles = intervals.mean(axis=1)
+    order = np.argsort(middles, kind="stable")
+    below = np.cumsum(counts[order])
+    quartiles = middles[order][np.searchsorted(below, np.array([0.25, 0.75]) * below[-1])]
+    least = float(np.diff(quartiles)[0]) / float(below[-1]) ** (1.0 / 3.0)
+    ends = np.unique(intervals)
+    kept = [float(ends[0])]
+    for end in ends[1:].tolist():
+        if end - kept[-1] >= least:
+            kept.append(end)
+    # What remains belongs to the last bin.
+    kept = [*kept[: max(len(kept) - 1, 1)], float(ends[-1])]
+    k = np.clip(np.searchsorted(kept, middles, side="right") - 1, 0, len(kept) - 2)
+    return np.stack([np.array(kept)[k], np.array(kept)[k + 1]], axis=1)
+
+
 def histogram_heights(edges: ArrayLike, values: ArrayLike) -> Array:
     """The densities of a histogram, divided by their integral.
 

@@ -120,6 +120,8 @@ class ColumnData:
         Lower and upper errors, where the error model has them.
     error_dof : float or None
         Degrees of freedom of the errors, where they are those of Student's t.
+    intervals : ndarray, shape (n_used, 2), or None
+        Ends of the intervals from which the values were rounded, if the likelihood is that of these.
     """
 
     name: str
@@ -144,6 +146,7 @@ class ColumnData:
     labels: tuple[str, ...] = ()
     posteriors: Samples | None = None
     n_assumed: int = 0
+    intervals: Array | None = None
 
     def __post_init__(self) -> None:
         for array in (
@@ -155,6 +158,7 @@ class ColumnData:
             self.edges,
             self.sides,
             self.memberships,
+            self.intervals,
         ):
             if array is not None:
                 array.flags.writeable = False
@@ -171,7 +175,7 @@ class ColumnData:
             return Cells.from_histogram(self.edges, self.weights, self.err)
         if self.posteriors is not None:
             return Cells.of_posteriors(self.x, self.posteriors, self.weights, weight_kind=self.weight_kind)
-        return Cells.from_rows(
+        cells = Cells.from_rows(
             self.x,
             self.err if self.sides is None else self.sides,
             self.weights,
@@ -183,6 +187,7 @@ class ColumnData:
             error_model=None if self.error_dof is None else "student_t",
             error_dof=self.error_dof,
         )
+        return cells if self.intervals is None else cells.between(*self.intervals.T)
 
     def some_cells(self, scale: float = 1.0) -> Cells:
         """One cell per used row without the resolution, which a part of the rows does not show.
@@ -201,7 +206,7 @@ class ColumnData:
             limits=self.limits,
             window=self.window,
             weight_kind=self.account.found_kind if scale == 1.0 else "importance",
-            edges=self.edges,
+            edges=self.edges if self.intervals is None else self.intervals,
             noise=self.noise,
             memberships=self.memberships,
             labels=self.labels,
@@ -253,7 +258,10 @@ class ColumnData:
 
         found, n_looked = Resolution(), 0.0
         known = (self.limits == VALUE) & (self.weights > 0.0)
-        if self.edges is None and known.any():
+        if self.intervals is not None and known.any():
+            step = float(np.diff(self.intervals[known], axis=1).max())
+            found, n_looked = Resolution(cause="rounding", step=step), float(known.sum())
+        elif self.edges is None and known.any():
             x, err = self.x[known], self.err[known]
             times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
             every = -(-x.size // _LOOKED_AT)
@@ -263,7 +271,7 @@ class ColumnData:
                 n_rows = float(times[err < found.grain].sum())
                 found = replace(found, n_rows=n_rows, first=self.first_below(found.grain))
         if sigma_floor is not None:
-            found = replace(found, floor=sigma_floor, cause="given")
+            found = found.floored(sigma_floor)
         return found, n_looked
 
     @property
@@ -288,7 +296,7 @@ class ColumnData:
         CatalogError
             For the first value whose error is zero; `where` describes the column.
         """
-        if sigma_floor != 0.0 or self.edges is not None:
+        if sigma_floor != 0.0 or self.edges is not None or self.intervals is not None:
             return
         first = self.first_below(np.finfo(np.float64).smallest_subnormal)
         if first >= 0:
@@ -600,6 +608,7 @@ def prepare_column(
     _check_size(entry, x, err)
     _check_weights(entry, weights, rows)
     memberships, labels = entry.memberships(rows)
+    intervals = entry.intervals(value[rows], rows) if settings.is_rounded else None
     if whole is None and sides is not None and np.array_equal(*sides):
         sides = None
     n_limits = 0 if window is None else np.count_nonzero(limits)
@@ -607,6 +616,8 @@ def prepare_column(
         key = "truncated" if settings.truncated else "detection"
         kind = "a truncated sample" if settings.truncated else "a sample that is incomplete by `detection`"
         raise entry.refuse(f"{n_limits} limits in {kind}", f"values only, or no `{key}`")
+    if intervals is not None and n_limits:
+        raise entry.refuse(f"{n_limits} limits among rounded values", "values only, or no `rounding`")
     return ColumnData(
         name=settings.name,
         unit=entry.unit,
@@ -629,6 +640,7 @@ def prepare_column(
         labels=labels,
         sides=sides,
         error_dof=settings.error_dof,
+        intervals=intervals,
     )
 
 
@@ -1001,6 +1013,35 @@ class _Entry:
         factors = self.factor, self._factor(high, unit, self.target_unit)
         edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
         return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
+
+    def intervals(self, value: Array, rows: NDArray[np.int64]) -> Array:
+        """The ends of the intervals, after the transform, from which the values of these rows were rounded.
+
+        Values are rounded in the unit and with the digits that they have in the file.
+        """
+        from mixpipe.model.rounding import Rounding
+
+        rounding, transform = Rounding.of(self.settings.rounding), self.settings.transform
+        stored = value / self.factor
+        bad = np.flatnonzero(rounding.misfits(stored))
+        if bad.size:
+            what = f"multiples of one step of {rounding.step:g}"
+            raise self.refuse(
+                f"{bad.size} of {value.size} values of column {self.settings.value!r} are not "
+                f"{what if rounding.step else f'rounded to {rounding.digits} digits'}, the first is "
+                f"{stored[bad[0]]:.15g} in {self.row(int(rows[bad[0]]))}",
+                "the `rounding` of all values, or auto",
+            )
+        low, high = rounding.ends(stored)
+        ends = np.stack([low, high] if self.factor > 0.0 else [high, low], axis=1) * self.factor
+        bad = np.flatnonzero(ends[:, 0] <= 0.0) if transform != "none" else bad
+        if bad.size:
+            raise self.refuse(
+                f"{bad.size} values may have been zero or less before they were rounded, the first is "
+                f"{stored[bad[0]]:g} in {self.row(int(rows[bad[0]]))}",
+                f"intervals above zero for transform {transform}; `where` can select them",
+            )
+        return _transformed(ends, np.zeros(2), transform)[0]
 
     def weights(self) -> Array | None:
         """Row weights, or the numbers of rows in the bins; None if all are one."""

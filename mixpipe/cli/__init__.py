@@ -213,6 +213,12 @@ def main() -> None:
 )
 @click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
 @click.option("--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: found.")
+@click.option(
+    "--rounding",
+    metavar="STEP|'N digits'|none",
+    type=_Number(),
+    help="How values were rounded; the intervals are fitted. Default: found, and used where it matters.",
+)
 @click.option("--weight", metavar="COL", type=_Column(), help="Column of row weights.")
 @click.option(
     "--weight-kind",

@@ -128,7 +128,8 @@ def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
 
 def with_options(warning: str) -> str:
     """A warning that names options of the command for the settings of a configuration."""
-    return re.sub("max_components|likelihood_ratio|sigma_floor", lambda name: f"--{name[0].replace('_', '-')}", warning)
+    names = "max_components|likelihood_ratio|sigma_floor|`rounding`"
+    return re.sub(names, lambda name: f"--{name[0].strip('`').replace('_', '-')}", warning)
 
 
 def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]]) -> None:

@@ -29,6 +29,7 @@ _COLUMN_KEYS = (
     "error_scale",
     "error_floor",
     "sigma_floor",
+    "rounding",
     "weight",
     "weight_kind",
     "bins",

@@ -47,6 +47,7 @@ class ColumnSettings:
     error_scale: float | str = _default("column", "error_scale")
     error_floor: float = _default("column", "error_floor")
     sigma_floor: float | None = _default("column", "sigma_floor")
+    rounding: float | str = _default("column", "rounding")
     weight: str | None = _default("column", "weight")
     weight_kind: str = _default("column", "weight_kind")
     bins: tuple[str, str, str] | None = _default("column", "bins")
@@ -87,6 +88,11 @@ class ColumnSettings:
     def is_selected(self) -> bool:
         """Whether not every value could be observed."""
         return self.truncated is not None or self.detection is not None
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the values are said to be rounded, and in which way."""
+        return self.rounding not in ("auto", "none")
 
     @property
     def error_factor(self) -> float:
@@ -189,6 +195,7 @@ _NOT_OF_BINS = (
     "truncated",
     "detection",
     "membership",
+    "rounding",
 )
 
 
@@ -484,7 +491,9 @@ def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     if column.error_model not in (None, "symmetric"):
         what = f"column {column.name!r} has error_model {column.error_model}, but errors of a joint fit are Gaussian"
         raise ConfigError(what, where("columns"), "error_model symmetric, or none: the mean of a pair of errors")
-    key = next((key for key in _NOT_JOINT if getattr(column, key) is not None), None)
+    key = next(
+        (key for key in _NOT_JOINT if getattr(column, key) is not None), "rounding" if column.is_rounded else None
+    )
     if column.error_scale == "fit":
         raise ConfigError(f"column {column.name!r} has error_scale fit", where("columns"), "a number in a joint fit")
     if key is not None:
@@ -585,6 +594,7 @@ def _column(name: str, given: Mapping[str, Any], settings: Settings, where: Call
     keys["estimators"] = tuple(keys["estimators"] or settings.estimators)
     if keys["sigma_floor"] is not None and "em" not in keys["estimators"]:
         raise ConfigError("a sigma_floor without maximum likelihood", where("sigma_floor"), "em among the estimators")
+    _check_rounding(keys, where)
     for key in ("constraints", "start"):
         _check_components(keys[key], key, where)
     return ColumnSettings(name=name, **keys)
@@ -604,6 +614,7 @@ _NOT_OF_SAMPLES = (
     "lower_limit",
     "truncated",
     "membership",
+    "rounding",
 )
 
 
@@ -617,6 +628,27 @@ def _check_samples(keys: Mapping[str, Any], given: Mapping[str, Any], where: Cal
     if other is not None:
         what = f"key {other!r} with kind samples"
         raise ConfigError(what, where(other), f"samples without {', '.join(_NOT_OF_SAMPLES)}")
+
+
+# Keys that rounded values cannot have, since their likelihood is that of intervals.
+_NOT_OF_ROUNDED = ("bins", "limit_flag", "upper_limit", "lower_limit", "truncated", "detection")
+
+
+def _check_rounding(keys: dict[str, Any], where: Callable[[str], str]) -> None:
+    """Refuse keys that values which are said to be rounded cannot have."""
+    if isinstance(keys["rounding"], str):
+        if keys["rounding"] in ("auto", "none"):
+            return
+    else:
+        keys["rounding"] = float(keys["rounding"])
+    other = next((key for key in _NOT_OF_ROUNDED if keys[key] is not None), None)
+    if other is not None:
+        raise ConfigError(f"key {other!r} beside `rounding`", where(other), f"none of {', '.join(_NOT_OF_ROUNDED)}")
+    if keys["error_model"] == "student_t" or (isinstance(keys["error"], tuple) and keys["error_model"] != "symmetric"):
+        what = "errors that are not symmetric Gaussians beside `rounding`"
+        raise ConfigError(what, where("rounding"), "one error for each row, or error_model symmetric")
+    if "em" not in keys["estimators"]:
+        raise ConfigError("rounding without maximum likelihood", where("rounding"), "em among the estimators")
 
 
 def _check_components(given: Mapping[str, Any] | None, key: str, where: Callable[[str], str]) -> None:

@@ -67,15 +67,16 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> f
     return float(np.sum(np.maximum(_log_ratio(spread, total_var[few]), 0.0) + price))
 
 
-def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float) -> float:
+def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, grain: float | Array) -> float:
     """Penalty, in nats, on the other components that are hardly wider than the grain, for the choice of their number.
 
     Parameters
     ----------
     weights, rows, total_var, spread
         Weights of the components; the others as in `occam_nats`.
-    grain : float
-        Square of the smallest total width that the values resolve if errors are smaller than it; otherwise 0.
+    grain : float or ndarray
+        Square of the smallest total width that the values resolve, at each component, if errors are smaller than it;
+        otherwise 0.
 
     Examples
     --------

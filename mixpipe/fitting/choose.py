@@ -9,19 +9,23 @@ from itertools import product
 from typing import Any
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.threads import available_threads
 from mixpipe.base.words import keyword
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
+from mixpipe.fitting.rounded import integrated
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
+from mixpipe.model.families import RANGED
 from mixpipe.model.inputs import Result, as_cells, check_count, finished, without_missing
 from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
+from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
 from mixpipe.model.starts import as_start
@@ -52,6 +56,7 @@ def fit_mixture(
     error_scale: float | str = 1.0,
     prior: Mapping[str, float] | None = None,
     sigma_floor: Any = None,
+    rounding: Any = "auto",
     n_threads: int | None = None,
     cov: Any = None,
     structure: str = "full",
@@ -130,6 +135,10 @@ def fit_mixture(
         Lower bound on the sigmas, in the unit of `x`; one for each column or for all if there are several. By default,
         that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
         values.
+    rounding : float or str
+        How values were rounded: a step, or ``2 digits`` for significant ones. Their likelihood is then the integral
+        over the intervals from which they were rounded. ``auto``: so if all values are on one grid and a fit that
+        knows of it by its floor only would be displaced; ``none``: never. Cells say themselves what they are.
     n_threads : int or None
         Number of threads; all cores by default. The result does not depend on it.
     cov : array_like, shape (n_data, n_dims, n_dims), or None
@@ -192,6 +201,7 @@ def fit_mixture(
             prior=prior,
             error_model=error_model,
             error_dof=error_dof,
+            rounding=rounding,
         )
         from mixpipe.fitting.joint.choose import fit_columns
 
@@ -212,38 +222,44 @@ def fit_mixture(
     rows = {"limits": limits, "membership": membership, "start": start}
     (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
     limits, membership, start = rows["limits"], rows["membership"], rows["start"]
-    cells, fits_scale, constraints = _of_options(
+    cells, fits_scale, rules = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
         error_scale,
         sigma_floor,
         membership,
+        rounding,
         fixed=fixed,
         tied=tied,
         known=known,
         equal_sigmas=equal_sigmas,
     )
-    problem = Problem(
-        cells,
-        family,
-        _range_of(background, cells),
-        constraints,
-        tuple(mixed),
-        fits_scale,
-        _prior_rows(prior),
-        n_threads,
-    )
-    if start is None:
-        if algorithm != "newton":
-            raise ValueError(_ALGORITHMS.format(algorithm))
+    if start is None and algorithm != "newton":
+        raise ValueError(_ALGORITHMS.format(algorithm))
+
+    def fitted(cells: Cells | CellBlocks) -> tuple[FitResult, str]:
+        constraints, raised = _resolved(rules, cells.resolution)
+        background_range = _range_of(background, cells)
+        kinds = tuple(mixed)
+        problem = Problem(
+            cells, family, background_range, constraints, kinds, fits_scale, _prior_rows(prior), n_threads
+        )
+        if start is not None:
+            return _climbed(problem, as_start(start, cells, n_components), n_components, algorithm), raised
         fits = [
             engine_for(each.demands).fits(each, n_components, last=1).results()[-1]
             for each in _with_power_law(problem, n_components)
         ]
-        fit = min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam)
-    else:
-        fit = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
-    return _with_given_scale(finished(x, cells, fit, dropped), error_scale)
+        return min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam), raised
+
+    fit, remark = fitted(cells)
+    exact, doubt = None, ""
+    if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor) and algorithm == "newton":
+        exact, doubt = integrated(cells, Selection((fit,)), n_threads=n_threads or available_threads())
+    if exact is not None:
+        cells = exact
+        fit, remark = fitted(cells)
+    return _with_given_scale(finished(x, cells, fit, remark, doubt, dropped=dropped), error_scale)
 
 
 def _complete(
@@ -269,6 +285,7 @@ def _of_options(
     error_scale: float | str,
     sigma_floor: float | None,
     membership: Any,
+    rounding: Any,
     **constraints: Any,
 ) -> tuple[Cells | CellBlocks, bool, Constraints]:
     """The data of one column, whether a factor of their errors is fitted, and the constraints."""
@@ -282,9 +299,43 @@ def _of_options(
         cells = data[0].floored(sigma_floor)
     else:
         cells = as_cells(*data, error_model, error_dof, memberships, labels, detection)
+        if not (isinstance(rounding, str) and rounding in ("auto", "none")):
+            cells = cells.rounded(rounding)
         cells = with_floor(cells, sigma_floor)
     rules = as_constraints(**constraints, labels=cells.labels)
     return *_with_error_scale(cells, error_scale), rules
+
+
+def _may_integrate(x: Any, rounding: Any, sigma_floor: Any) -> bool:
+    """Whether rounding is looked for in the values: not in cells, or where the user has said what they resolve."""
+    return isinstance(rounding, str) and rounding == "auto" and sigma_floor is None and not isinstance(x, Cells)
+
+
+def _resolved(constraints: Constraints, resolution: Resolution) -> tuple[Constraints, str]:
+    """The constraints with given sigmas no smaller than the values resolve, and a remark on those that were raised.
+
+    A component whose mean is given, too, lies near a few rows by chance no more often than its width says, but values
+    on a grid may meet it in any case. A floor that the user asked for applies to fitted sigmas only.
+    """
+    if resolution.floor == 0.0 or resolution.cause in ("given", "rounding"):
+        return constraints, ""
+    slots, small = [], []
+    for slot in constraints.slots:
+        rule = slot.constraint
+        exposed = resolution.cause == "grid" or not rule.is_given("means")
+        if rule.sigma < resolution.floor and exposed and slot.family not in RANGED:
+            small.append(rule.sigma)
+            slot = replace(slot, constraint=rule.holding("sigmas", resolution.floor))
+        slots.append(slot)
+    if not small:
+        return constraints, ""
+    listed = ", ".join(f"{sigma:.3g}" for sigma in small)
+    what = f"the given sigma {listed} is" if len(small) == 1 else f"{len(small)} given sigmas, {listed}, are"
+    return replace(constraints, slots=tuple(slots)), (
+        f"{what} smaller than the values resolve, and fitted as {resolution.floor:.3g}: a narrower component would "
+        f"describe the grain of the values; a sigma_floor of {min(small):.3g} keeps what was given"
+        + (", and so does `rounding` with the step, which integrates over it" if resolution.cause == "grid" else "")
+    )
 
 
 def _with_power_law(problem: Problem, most: int) -> list[Problem]:
@@ -380,6 +431,7 @@ def choose_n_components(
     max_components: int = 10,
     criterion: str = "bic",
     sigma_floor: Any = None,
+    rounding: Any = "auto",
     n_threads: int | None = None,
     progress: Callable[[int], None] | None = None,
     cov: Any = None,
@@ -393,7 +445,7 @@ def choose_n_components(
     ----------
     x, err, weights, weight_kind, error_model, error_dof, limits, truncated, detection, background
         As in `fit_mixture`.
-    sigma_floor, n_threads, cov, structure, projections, missing
+    sigma_floor, rounding, n_threads, cov, structure, projections, missing
         As in `fit_mixture`.
     fixed, tied, known, equal_sigmas, membership, error_scale, prior
         As in `fit_mixture`. The components so described are in every fit, beside others whose number is chosen.
@@ -455,6 +507,7 @@ def choose_n_components(
             start=start,
             error_model=error_model,
             error_dof=error_dof,
+            rounding=rounding,
         )
         from mixpipe.fitting.joint.choose import choose_columns
 
@@ -476,38 +529,53 @@ def choose_n_components(
     rows = {"limits": limits, "membership": membership}
     (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
     limits, membership = rows["limits"], rows["membership"]
-    cells, fits_scale, constraints = _of_options(
+    cells, fits_scale, rules = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
         error_scale,
         sigma_floor,
         membership,
+        rounding,
         fixed=fixed,
         tied=tied,
         known=known,
         equal_sigmas=equal_sigmas,
     )
-    fits: list[FitResult] = []
-    certified: Fits | None = None
-    # Fits without the background show whether it is needed.
-    backgrounds = (None,) if background is None else (None, _range_of(background, cells))
     kinds: list[tuple[str, tuple[str, ...]]] = [(family, ()) for family in dict.fromkeys(families)]
     if mixed:
         kinds = [kind for kind in kinds if kind[0] not in mixed and tuple(families) != ("gaussian",)]
         kinds.append((mixed[0], tuple(dict.fromkeys(mixed))))
-    for (family, pool), beside in product(kinds, backgrounds):
-        problem = Problem(cells, family, beside, constraints, pool, fits_scale, _prior_rows(prior), n_threads)
-        for each in _with_power_law(problem, max_components):
-            family_fits = engine_for(each.demands).fits(each, max_components, criterion=criterion, progress=progress)
-            fits += family_fits.results()
-            if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
-                certified = family_fits
-    selection = select(fits, certified, criterion, max_components)
-    if start is not None:
+
+    def chosen(cells: Cells | CellBlocks) -> tuple[Selection, str]:
+        constraints, raised = _resolved(rules, cells.resolution)
+        fits: list[FitResult] = []
+        certified: Fits | None = None
+        # Fits without the background show whether it is needed.
+        backgrounds = (None,) if background is None else (None, _range_of(background, cells))
+        for (family, pool), beside in product(kinds, backgrounds):
+            problem = Problem(cells, family, beside, constraints, pool, fits_scale, _prior_rows(prior), n_threads)
+            for each in _with_power_law(problem, max_components):
+                engine = engine_for(each.demands)
+                family_fits = engine.fits(each, max_components, criterion=criterion, progress=progress)
+                fits += family_fits.results()
+                if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
+                    certified = family_fits
+        selection = select(fits, certified, criterion, max_components)
+        if start is None:
+            return selection, raised
         mixture = as_start(start, cells)
         problem = Problem(cells, mixture.families[0], None, constraints, (), fits_scale, _prior_rows(prior), n_threads)
-        selection = _with_start(selection, _climbed(problem, mixture, mixture.n_components), max_components, certified)
-    return _with_given_scale(finished(x, cells, selection, dropped), error_scale)
+        climbed = _climbed(problem, mixture, mixture.n_components)
+        return _with_start(selection, climbed, max_components, certified), raised
+
+    selection, remark = chosen(cells)
+    exact, doubt = None, ""
+    if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor):
+        exact, doubt = integrated(cells, selection, n_threads=n_threads or available_threads())
+    if exact is not None:
+        cells = exact
+        selection, remark = chosen(cells)
+    return _with_given_scale(finished(x, cells, selection, remark, doubt, dropped=dropped), error_scale)
 
 
 def _with_start(selection: Selection, fit: FitResult, max_components: int, found: Fits | None) -> Selection:
@@ -546,6 +614,7 @@ _OF_ONE_COLUMN = {
     "error_model": None,
     "error_dof": None,
     "missing": "error",
+    "rounding": "auto",
 }
 
 
@@ -677,4 +746,4 @@ def with_floor(cells: Cells, sigma_floor: float | None) -> Cells:
         and (sigma_floor > 0.0 or cells.edges is not None or not exact.any())
     ):
         raise ValueError(f"sigma_floor must be finite and >= 0, and > 0 where an error is zero, found {sigma_floor}")
-    return replace(cells, resolution=replace(cells.resolution, floor=float(sigma_floor), cause="given"))
+    return replace(cells, resolution=cells.resolution.floored(float(sigma_floor)))

@@ -119,6 +119,11 @@ class CellBlocks:
         return 0
 
     @property
+    def resolution(self) -> Resolution:
+        """What the values resolve."""
+        return self.survey.sample.resolution
+
+    @property
     def are_values(self) -> bool:
         """Whether every cell is a measured value, the sample is not truncated, and no memberships are known."""
         return self.survey.sample.are_values and not self.survey.has_limits

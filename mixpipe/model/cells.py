@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
-from mixpipe.model.resolution import NO_RESOLUTION, Resolution, find_resolution
+from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution
+from mixpipe.model.rounding import Rounding, find_intervals
 from mixpipe.model.window import Window
 
 # Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
@@ -45,7 +46,8 @@ class Cells:
         ``counts`` if the weight of a cell is the number of rows that it stands for, or ``importance`` if each cell is
         one row that represents a larger or smaller share of the population than others do.
     edges : array_like, shape (n_cells, 2), or None
-        Lower and upper edge of each bin, between which the observed values lie; None if the cells are not bins.
+        Lower and upper edge of each bin, or of the interval from which each value was rounded, between which the
+        observed values lie; None if the values are what was observed.
     memberships : array_like, shape (n_cells, n_known + 1), or None
         Prior probabilities, up to a factor, of belonging to each of the components with known members, and last that of
         belonging to any one of the others; None if nothing is known.
@@ -167,6 +169,11 @@ class Cells:
             )
 
     @property
+    def are_rounded(self) -> bool:
+        """Whether the edges are those of the intervals from which values were rounded, and not of bins."""
+        return self.edges is not None and self.resolution.cause == "rounding"
+
+    @property
     def are_values(self) -> bool:
         """Whether every cell is a measured value, the sample is not truncated, and no memberships are known."""
         return self.limits is None and self.window is None and self.edges is None and self.memberships is None
@@ -179,7 +186,8 @@ class Cells:
     @property
     def extremes(self) -> tuple[float, float]:
         """The lowest and the highest value."""
-        return float(self.x.min()), float(self.x.max())
+        ends = self.x if self.edges is None else self.edges
+        return float(ends.min()), float(ends.max())
 
     @property
     def has_noise(self) -> bool:
@@ -327,9 +335,83 @@ class Cells:
     def resolved(self) -> Resolution:
         """The resolution of the values. Limits and bins have none: their likelihood is bounded without a floor."""
         if self.edges is not None:
-            return NO_RESOLUTION
+            return self.resolution
         counts = self.weights if self.weight_kind == "counts" else (self.weights > 0.0).astype(np.float64)
         return find_resolution(self.x, self.err, counts if self.limits is None else counts * (self.limits == 0))
+
+    def rounded(self, rounding: float | str | Rounding | None = None) -> Cells:
+        """The same values, whose likelihood is that of the intervals from which they were rounded.
+
+        Parameters
+        ----------
+        rounding : float, str or Rounding, or None
+            The step, or the number of significant digits, such as ``2 digits``, to which the values were rounded; by
+            default what is found from the values, or nothing if these are on no grid.
+
+        Raises
+        ------
+        ValueError
+            For values that are not rounded in this way, and for limits, a window, or errors that are not symmetric
+            Gaussians.
+
+        Examples
+        --------
+        >>> Cells.from_rows([9.9, 10.0, 11.0]).rounded("2 digits").edges.round(2).tolist()
+        [[9.85, 9.95], [9.95, 10.5], [10.5, 11.5]]
+        """
+        plain = self.limits is None and self.window is None and self.noise is None and self.edges is None
+        used = self.weights > 0.0
+        if rounding is None:
+            times = self.weights if self.weight_kind == "counts" else used.astype(np.float64)
+            found = find_intervals(self.x[used], times[used]) if plain and self.resolution.step > 0.0 else None
+            return self if found is None else self.between(*found, used)
+        if not plain:
+            raise ValueError(
+                "rounding with limits, a window, bins, or errors that are not symmetric Gaussians; expected values "
+                "alone"
+            )
+        meant = rounding if isinstance(rounding, Rounding) else Rounding.of(rounding)
+        bad = np.flatnonzero(used)[meant.misfits(self.x[used])]
+        if bad.size:
+            what = f"multiples of one step of {meant.step:g}" if meant.step else f"rounded to {meant.digits} digits"
+            raise ValueError(
+                f"rounding: {bad.size} of {int(used.sum())} values are not {what}, the first at index {bad[0]} "
+                f"({self.x[bad[0]]:g})"
+            )
+        return self.between(*meant.ends(self.x[used]), used)
+
+    def between(self, low: Array, high: Array, used: NDArray[np.bool_] | None = None) -> Cells:
+        """The same values, rounded from intervals with these ends; those that are not used keep hardly any width."""
+        ends = np.stack([self.x, np.nextafter(self.x, np.inf)], axis=1)
+        ends[slice(None) if used is None else used] = np.stack([low, high], axis=1)
+        counted = self.weights > 0.0 if used is None else used
+        times = self.weights[counted] if self.weight_kind == "counts" else np.ones(np.count_nonzero(counted))
+        # Rows that are close together by chance, but not within an interval, need a floor whatever the likelihood.
+        crowd = crowd_of_intervals(ends[counted, 0], ends[counted, 1], times)
+        widths = (ends[:, 1] - ends[:, 0])[counted]
+        squared = crowd**2 - float(widths.min()) ** 2 / 12.0 - float(self.err[counted].min()) ** 2
+        floor = float(f"{math.sqrt(max(squared, 0.0)):.6e}")
+        found = Resolution(floor, "rounding", crowd, float(widths.max()), self.resolution.smallest_error)
+        return replace(self, edges=ends, resolution=replace(found, n_repeated=self.resolution.n_repeated))
+
+    def as_values(self) -> Cells:
+        """Rounded values as if they had been observed."""
+        if not self.are_rounded:
+            return self
+        values = replace(self, edges=None, resolution=NO_RESOLUTION)
+        return replace(values, resolution=values.resolved())
+
+    def merged(self) -> Cells:
+        """Bins and rounded values that are equal in everything as one, which stands for all of them."""
+        if self.edges is None or self.weight_kind != "counts":
+            return self
+        known = [] if self.memberships is None else list(self.memberships.T)
+        # Equal edges belong to equal values.
+        keys = np.stack([*self.edges.T, self.err, *known], axis=1)
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        if first.size == len(self):
+            return self
+        return replace(self[first], weights=np.bincount(inverse.ravel(), self.weights).astype(np.float64))
 
     @classmethod
     def from_histogram(cls, edges: ArrayLike, counts: ArrayLike, err: ArrayLike | None = None) -> Cells:
@@ -412,12 +494,15 @@ class Cells:
     def sketched(self, base: float, fineness: float = 0.5, *, within: bool = False) -> Cells:
         """The sketch of these cells; see `sketch`.
 
-        Bins, which are few already, rows with memberships, rows of a window that is not one interval for all, and rows
-        whose errors are not symmetric Gaussians stay as they are: the points of a sketch have one error each.
+        Rows with memberships, rows of a window that is not one interval for all, and rows whose errors are not
+        symmetric Gaussians stay as they are: the points of a sketch have one error each. Bins stay as they are but for
+        equal ones, which are merged.
 
         With `within`, no point lies outside the range of the cells, where a background may end.
         """
-        if self.edges is not None or self.noise is not None or self.memberships is not None:
+        if self.edges is not None:
+            return self.merged()
+        if self.noise is not None or self.memberships is not None:
             return self
         if self.window is not None and not self.window.is_interval:
             return self

@@ -126,12 +126,19 @@ def as_measured(
 def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any) -> Cells:
     """The data that were fitted, in the unit of the fit, with errors as it has taken them."""
     if isinstance(x, Cells):
-        return as_cells(x, err, weights).with_scaled_errors(fit.error_scale)
+        return _as_fitted(as_cells(x, err, weights), fit)
     known = fit.error_model in ("symmetric", "student_t") and err is not None
     cells = as_cells(
         x, err, weights, error_model=fit.error_model if known else None, error_dof=fit.error_dof if known else None
     )
-    return in_unit(cells, x, fit.unit).with_scaled_errors(fit.error_scale)
+    return _as_fitted(in_unit(cells, x, fit.unit), fit)
+
+
+def _as_fitted(cells: Cells, fit: FitResult) -> Cells:
+    """The cells with the errors and the intervals of rounded values of a fit."""
+    if fit.resolution.cause == "rounding" and cells.edges is None:
+        cells = cells.rounded()
+    return cells.with_scaled_errors(fit.error_scale)
 
 
 def without_missing(
@@ -278,12 +285,18 @@ def with_unit_of(values: Any, result: Result) -> Result:
 
 
 def finished(
-    values: Any, cells: Cells | CellBlocks, result: Result, dropped: Mapping[str, int] | None = None
+    values: Any,
+    cells: Cells | CellBlocks,
+    result: Result,
+    *remarks: str,
+    dropped: Mapping[str, int] | None = None,
 ) -> Result:
-    """The fit in the unit of the fitted values, if any, with what is known of the rows, and a warning about rows that
-    carry no information.
+    """The fit in the unit of the fitted values, if any, with what is known of the rows, remarks, and a warning about
+    rows that carry no information.
     """
     result = with_errors_of(cells, with_unit_of(values, result)).with_rows(dropped=dict(dropped or {}))
+    for remark in filter(None, remarks):
+        result = result.with_warning(remark)
     if cells.n_uninformative:
         text = f"{cells.n_uninformative} rows with infinite errors say nothing and are not counted"
         result = result.with_warning(text)

@@ -11,7 +11,7 @@ SEARCH_ROWS = 20_000
 CERTIFICATE_ROWS = 4_000
 # Up to this number all fits are finished on the rows, not only those that may be chosen, and a certificate is computed.
 # For more rows the bound is much looser than the differences that it would have to decide, and takes longer than the
-# search.
+# search. More rounded values that differ in their errors are not integrated unless this is asked for.
 FINISHED_ROWS = 100_000
 # Up to this number, rows for which no sketch is much smaller are searched without one.
 UNSKETCHED_ROWS = 2_000_000

@@ -69,12 +69,13 @@ class Resolution:
     floor : float
         Lower bound on every sigma: ``sqrt(max(0, grain^2 - smallest_error^2))``.
     cause : str
-        ``grid``, ``crowding``, ``given`` (by the user), ``errors`` (no floor, since every error is at least the grain)
-        or ``none`` (nothing is known).
+        ``grid``, ``crowding``, ``given`` (by the user), ``errors`` (no floor, since every error is at least the grain),
+        ``rounding`` (no floor, since the likelihood is that of the intervals from which values were rounded) or
+        ``none`` (nothing is known).
     grain : float
         Smallest total width that the values resolve.
     step : float
-        Step of the grid that the values lie on; 0 where there is none.
+        Step of the grid that the values lie on, the largest of the intervals for ``rounding``; 0 where there is none.
     smallest_error : float
         Smallest error of a value.
     n_rows : float
@@ -99,8 +100,12 @@ class Resolution:
         lengths = {name: factor * getattr(self, name) for name in ("floor", "grain", "step", "smallest_error")}
         return replace(self, **lengths)
 
+    def floored(self, floor: float) -> Resolution:
+        """The same resolution with the floor that a user asks for; that of the intervals of rounded values stays so."""
+        return replace(self, floor=floor, cause="rounding" if self.cause == "rounding" else "given")
+
     def note(self, row: str = "") -> str:
-        """The floor and its cause in plain words; empty where there is no floor.
+        """The floor and its cause, or the intervals of rounded values, in plain words; empty where there is neither.
 
         Parameters
         ----------
@@ -113,9 +118,12 @@ class Resolution:
         sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 (smaller than 0.3
         in 220 rows, the first is row 1)
         """
+        intervals = f"values are taken as the intervals, up to {self.step:.3g} wide, from which they were rounded"
         if self.floor == 0.0:
-            return ""
+            return intervals if self.cause == "rounding" else ""
         text = f"sigmas below {self.floor:.3g} are not resolved"
+        if self.cause == "rounding":
+            return f"{text}; {intervals}"
         if self.cause == "given":
             return f"{text}: this sigma_floor was asked for"
         errors = f"errors are as small as {self.smallest_error:.3g}" if self.smallest_error else "errors are zero"
@@ -230,7 +238,26 @@ def _spread_crowd(distinct: Array, ties: Array, step: float, group: int) -> floa
 
     Rows with the same value are taken as spread evenly over the step from which they were rounded.
     """
-    low, high = rounded_from(distinct, step)
+    return _crowd_between(*rounded_from(distinct, step), ties, group)
+
+
+def crowd_of_intervals(low: Array, high: Array, counts: Array) -> float:
+    """The width that rounded values resolve: the standard deviation of the narrowest interval of ``2 + ln N`` rows.
+
+    Examples
+    --------
+    >>> low = np.arange(20.0)
+    >>> round(crowd_of_intervals(low, low + 1.0, np.ones(20)) * 12**0.5, 6)  # five rows, from the first to the last
+    4.0
+    """
+    order = np.argsort(low, kind="stable")
+    low, first = np.unique(low[order], return_index=True)
+    ties = np.add.reduceat(counts[order], first)
+    return _crowd_between(low, high[order][first], ties, _group(float(ties.sum())))
+
+
+def _crowd_between(low: Array, high: Array, ties: Array, group: int) -> float:
+    """As `_spread_crowd`, for increasing intervals."""
     after = np.cumsum(ties)
     ranks = np.stack([after - ties, after], axis=1).ravel()
     edges = np.stack([low, high], axis=1).ravel()

@@ -303,7 +303,8 @@ def read_stored(path: str | Path) -> StoredFit:
         wanted = [name for name in named if name in there]
         rows = pq.read_table(members, columns=wanted)
         window = read_window(record, rows)
-        cells = _cells_of(rows, window, record.account.weight_kind or "auto", record.error_dof)
+        rounded = record.resolution is not None and record.resolution.cause == "rounding"
+        cells = _cells_of(rows, window, record.account.weight_kind or "auto", record.error_dof, rounded)
         component = rows["component"].to_numpy().astype(np.intp) - 1
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CatalogError(
@@ -316,9 +317,12 @@ def read_stored(path: str | Path) -> StoredFit:
     return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper)))
 
 
-def _cells_of(rows: pa.Table, window: Window | None, weight_kind: str, error_dof: float | None) -> Cells:
-    """The cells of members.parquet."""
+def _cells_of(rows: pa.Table, window: Window | None, weight_kind: str, error_dof: float | None, rounded: bool) -> Cells:
+    """The cells of members.parquet, of which intervals may be those from which values were rounded."""
     weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
+    if rounded:
+        values = Cells.from_rows(rows["value"], rows["err"], weights, weight_kind=weight_kind)
+        return values.between(rows["low"].to_numpy(), rows["high"].to_numpy())
     if "low" in rows.column_names:
         edges = np.stack([rows["low"].to_numpy(), rows["high"].to_numpy()], axis=1)
         return Cells.from_histogram(edges, np.ones(len(edges)) if weights is None else weights, rows["err"].to_numpy())

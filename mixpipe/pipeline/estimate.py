@@ -15,12 +15,14 @@ from mixpipe.assess.bimodality import bimodality_of
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.pass_quality import assess_rows
 from mixpipe.base.errors import CatalogError, ConfigError
+from mixpipe.base.threads import available_threads
 from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings
 from mixpipe.fitting.choose import choose_from_rows, choose_n_components, fit_mixture, with_fit
 from mixpipe.fitting.contract import Demands, Fits, SketchUse
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.methods import ESTIMATORS, choose_by
+from mixpipe.fitting.rounded import doubts_of_sample, integrated
 from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
@@ -180,6 +182,12 @@ def estimate_column(
         column = replace(column, background=(float(cells.edges.min()), float(cells.edges.max())))
     began = time.perf_counter()
     selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
+    doubt = ""
+    if first == "em" and column.rounding == "auto" and column.sigma_floor is None:
+        exact, doubt = integrated(cells, selection, n_threads=n_threads or available_threads())
+        if exact is not None:
+            cells = exact
+            selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
     gain = None
     if start is not None and start.mixture is not None and start.serves(column, unit):
 
@@ -198,7 +206,8 @@ def estimate_column(
     best = chosen = selection.best
     names = [name for name in column.estimators if name != first]
     # The others are for Gaussian components, and values without limits or bounds.
-    others = [_estimate(name, cells, best.n_components) for name in names] if _serve_all(cells, column) else []
+    serve = _serve_all(cells.as_values(), column)
+    others = [_estimate(name, cells, best.n_components) for name in names] if serve else []
     if others and first == "em" and len(cells) <= CHECKED_ROWS:
         chosen = _climbed(cells, best, [other.fit for other in others], column.sigma_floor, n_threads)
     cells = cells.with_scaled_errors(chosen.error_scale)
@@ -213,7 +222,8 @@ def estimate_column(
         seed=effort.seed,
         n_threads=n_threads,
     )
-    return Outcome(selection, assessment, estimates, gain=gain, bimodality=bimodal)
+    outcome = Outcome(selection, assessment, estimates, gain=gain, bimodality=bimodal)
+    return outcome.with_warnings([doubt]) if doubt else outcome
 
 
 def estimate_stream(
@@ -309,7 +319,10 @@ def estimate_stream(
     n_draws = effort.likelihood_ratio if sample is None else 0
     bimodal = bimodality_of(selection, points, sample=sample, n_draws=n_draws, seed=effort.seed, n_threads=n_threads)
     outcome = Outcome(selection, assessment, estimates, found.sketch, gain, bimodality=bimodal)
-    return outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
+    outcome = outcome.with_first_row(stream.row_name(assessment.fit.resolution.first))
+    if sample is None or first != "em" or column.rounding != "auto" or column.sigma_floor is not None:
+        return outcome
+    return outcome.with_warnings(doubts_of_sample(sample, outcome.fit))
 
 
 def _estimate_any(
@@ -416,6 +429,8 @@ def why_in_memory(column: ColumnSettings) -> str:
     if column.kind == "samples":
         return "samples of posteriors"
     asked = demands(column)
+    if column.is_rounded:
+        return "rounding"
     if column.start is not None and Demands() in asked:
         return "a start"
     if "em" not in column.estimators and asked != (Demands(),):
@@ -436,11 +451,11 @@ def _first(column: ColumnSettings) -> str:
 def _estimate(name: str, cells: Cells, n_components: int, rows: CellBlocks | None = None) -> Estimate:
     """The estimate by one of the other estimators; from a sample of the rows if all are not in memory."""
     start = time.perf_counter()
-    fit = ESTIMATORS[name](cells, n_components)
+    fit = ESTIMATORS[name](cells.as_values(), n_components)
     if isinstance(cells.noise, TwoSided):
         fit = fit.with_warning(f"estimator {name} takes the mean of the lower and the upper errors")
-    if cells.noise is not None:
-        # The estimators know symmetric Gaussian errors only; their likelihoods are to be compared.
+    if cells.noise is not None or cells.are_rounded:
+        # The estimators know values with symmetric Gaussian errors only; their likelihoods are to be compared.
         engine = engine_for(Demands.of(cells, fit.mixture))
         fit = replace(fit, loglik=engine.loglik(cells if rows is None else rows, fit.mixture))
     if rows is not None and rows.survey.n_rows > len(cells):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
@@ -182,7 +183,8 @@ class FittedColumn:
         windows: list[tuple[Window, int]] = []
         for _, data, _ in self.blocks():
             some = slice(-n_before % every, None, every)
-            edges = np.empty((len(data), 0)) if data.edges is None else data.edges
+            bins = data.edges if data.intervals is None else joined_bins(data.intervals, data.weights)
+            edges = np.empty((len(data), 0)) if bins is None else bins
             parts.append([array[some] for array in (data.x, data.err, data.weights, data.limits, edges)])
             # Posteriors have no observed values: what is drawn are their means and widths.
             if data.noise is not None and data.posteriors is None:
@@ -290,6 +292,8 @@ def fit_tables(
                 "fewer rows"
             )
         used = data.with_scaled_errors(outcome.fit.error_scale)
+        if outcome.fit.resolution.cause == "rounding" and used.intervals is None:
+            used = replace(used, intervals=np.array(used.cells().rounded().edges))
         return FittedColumn(outcome.with_warnings(doubts), data.account, lambda: [(table, used, 0)], start)
     stream = ColumnStream(read, plan.column, plan.where, plan.catalog, plan.release, place, tell)
     outcome = estimate_stream(

@@ -46,6 +46,7 @@ catalogs:
         error_scale: 2
         error_floor: 1
         sigma_floor: 2
+        rounding: none
         weight: w
         weight_kind: counts
         transform: log10
@@ -160,6 +161,7 @@ def test_every_key_arrives(tmp_path):
         error_scale=2.0,
         error_floor=1.0,
         sigma_floor=2.0,
+        rounding="none",
         weight="w",
         weight_kind="counts",
         transform="log10",

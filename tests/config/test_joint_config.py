@@ -94,6 +94,10 @@ def test_what_a_joint_fit_cannot_respect_is_refused():
     text = CATALOG.replace("error: e_Plx", "error: e_Plx, truncated: [0, null]")
     with pytest.raises(ConfigError, match="column 'parallax' has truncated, which a joint fit does not respect"):
         joint_of(text)
+    text = CATALOG.replace("error: e_Plx", "error: e_Plx, rounding: 0.1")
+    with pytest.raises(ConfigError, match="column 'parallax' has rounding, which a joint fit does not respect"):
+        joint_of(text)
+    assert joint_of(text.replace("rounding: 0.1", "rounding: none")).columns[0].rounding == "none"
 
 
 def test_a_name_stands_for_one_fit():

@@ -225,6 +225,72 @@ def test_a_floor_that_is_asked_for_is_kept_by_every_likelihood(options):
     assert fit.boundary[own].all()
 
 
+# Given sigmas and factors of the errors below the grain
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"known": [{"mean": 0.0, "sigma": 1e-6}]}, {"known": [{"sigma": 1e-6}]}, {"fixed": {"sigmas": [1e-6]}}],
+)
+def test_a_given_sigma_below_the_grain_is_fitted_as_the_floor_and_said(given):
+    x = np.round(np.random.default_rng(1).normal(0.0, 1.0, 2000), 1)
+    selection = mixpipe.choose_n_components(x, 0.01, max_components=2, **given)
+    best = selection.best
+    floor = math.sqrt(0.06**2 - 0.01**2)
+    spike = int(np.argmin(best.mixture.sigmas))
+    assert best.mixture.sigmas[spike] == pytest.approx(floor, rel=1e-6)
+    # No more rows than chance puts there, and no gain over one normal of the same rows.
+    assert best.mixture.weights[spike] < 0.02
+    assert best.bic > mixpipe.fit_mixture(x, 0.01, n_components=1).bic
+    said = [text for text in best.warnings if "the given sigma 1e-06 is smaller" in text]
+    assert len(said) == 1 and "fitted as 0.0592" in said[0] and "sigma_floor of 1e-06" in said[0]
+    assert sum("in 2,000 rows, the first is row 1" in text for text in best.warnings) == 1
+    # The way out: what was given is kept.
+    kept = mixpipe.fit_mixture(x, 0.01, n_components=2, sigma_floor=1e-6, **given)
+    assert kept.mixture.sigmas.min() == 1e-6
+    assert not any("given sigma" in text for text in kept.warnings)
+
+
+def test_several_given_sigmas_are_counted():
+    x = np.round(np.random.default_rng(2).normal(0.0, 1.0, 500), 1)
+    fit = mixpipe.fit_mixture(x, n_components=4, fixed={"sigmas": [0.01, 0.02, 0.5]})
+    np.testing.assert_allclose(np.sort(fit.mixture.sigmas)[:2], 0.06, rtol=1e-6)
+    assert np.any(fit.mixture.sigmas == 0.5)
+    assert any(text.startswith("2 given sigmas, 0.01, 0.02, are smaller") for text in fit.warnings)
+
+
+def test_a_given_sigma_where_it_is_known_to_lie_meets_few_rows_by_chance():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0.0, 1.0, 300), np.full(1, 0.25)])
+    fit = mixpipe.fit_mixture(x, 1e-5, n_components=2, known=[{"mean": 0.5, "sigma": 1e-6}])
+    assert fit.mixture.sigmas.min() == 1e-6
+    # Where it lies is fitted: one of 301 rows would be the most likely place.
+    free = mixpipe.fit_mixture(x, 1e-5, n_components=2, known=[{"sigma": 1e-6}])
+    assert free.sigma_floor > 1e-3
+    assert free.mixture.sigmas.min() == pytest.approx(free.sigma_floor)
+    # Errors that are larger than the grain need no floor, and a spike keeps its width.
+    coarse = x + rng.normal(0.0, 0.3, x.size)
+    assert mixpipe.fit_mixture(coarse, 0.3, n_components=2, known=[{"sigma": 1e-6}]).mixture.sigmas.min() == 1e-6
+
+
+def test_a_factor_of_errors_that_the_rounding_decides_is_said():
+    # A sigma that is known, and errors of a hundredth of the step: the variance that is left over is that of rounding.
+    rng = np.random.default_rng(4)
+    err = 0.001 * 10.0 ** rng.uniform(-0.2, 0.2, 10_000)
+    x = np.round(rng.normal(0.0, 0.1, err.size) + err * rng.standard_normal(err.size), 1)
+    fit = mixpipe.fit_mixture(x, err, n_components=1, error_scale="fit", fixed={"sigmas": [0.1]})
+    rounding = math.sqrt(0.1**2 / 12.0 / np.mean(err**2))
+    assert abs(fit.error_scale - rounding) < 4.0 * fit.error_scale_unc < rounding
+    (said,) = [text for text in fit.warnings if text.startswith("error_scale is not determined")]
+    assert "0.06 that the values resolve in 10,000 rows" in said and f"times {fit.error_scale:.3g}" in said
+    # Errors that are larger than the grain determine it.
+    err = 0.1 * 10.0 ** rng.uniform(-0.2, 0.6, err.size)
+    x = np.round(rng.normal(0.0, 0.3, err.size) + err * rng.standard_normal(err.size), 2)
+    fit = mixpipe.fit_mixture(x, 0.5 * err, n_components=1, error_scale="fit")
+    assert abs(fit.error_scale - 2.0) < 4.0 * fit.error_scale_unc < 0.4
+    assert not any("error_scale" in text for text in fit.warnings)
+
+
 # A catalog that was joined with itself
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
+from mixpipe.base.presentation import plural
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
-from mixpipe.fitting.general.points import are_few_for_search, for_all, search_points
+from mixpipe.fitting.general.points import are_few_for_search, for_all, most_for_search, sampled, search_points
 from mixpipe.fitting.general.row_likelihood import RowsLikelihood
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
 from mixpipe.fitting.remarks import with_remarks
@@ -121,7 +122,8 @@ def fit_family(
         ascents = [_ascended(sample, ascent) for ascent in ascents]
     if fewer:
         # Without a sketch, the points do not say which of the fits are close.
-        wanted = _Wanted(last, criterion, len(fewer) == 1, not isinstance(cells, CellBlocks) or cells.exact)
+        is_sketch = len(fewer) == 1 and not (isinstance(cells, Cells) and cells.are_rounded)
+        wanted = _Wanted(last, criterion, is_sketch, not isinstance(cells, CellBlocks) or cells.exact)
         found = _finished(fewer[-1], rows, ascents, wanted)
     elif any(by_quadrature(each, rows.errors) for each in used):
         found = [(rows, _ascended(rows, ascent)) for ascent in ascents]
@@ -149,8 +151,12 @@ def likelihoods(
         "fits_scale": fits_scale,
         "prior_rows": prior_rows,
     }
-    if isinstance(cells, Cells) and (cells.edges is not None or are_few_for_search(cells, families)):
-        return [GeneralLikelihood(cells, **options, n_threads=n_threads)]
+    if isinstance(cells, Cells):
+        cells = cells.merged()
+        few = are_few_for_search(cells, families)
+        if few or cells.edges is not None:
+            fewer = [] if few or not cells.are_rounded else [sampled(cells, most_for_search(cells, families))]
+            return [GeneralLikelihood(each, **options, n_threads=n_threads) for each in (*fewer, cells)]
     rows = cells if isinstance(cells, CellBlocks) else CellBlocks.of(cells, n_threads)
     sample = rows.survey.sample
     points, is_sketch = search_points(rows, families)
@@ -159,8 +165,8 @@ def likelihoods(
         chosen = [sample]
     elif not is_sketch and len(points) < len(sample):
         chosen.append(for_all(rows.survey))
-    fewer = [GeneralLikelihood(each, **options, n_threads=n_threads) for each in chosen]
-    return [*fewer, RowsLikelihood(rows, fewer[-1], **options)]
+    before = [GeneralLikelihood(each, **options, n_threads=n_threads) for each in chosen]
+    return [*before, RowsLikelihood(rows, before[-1], **options)]
 
 
 @dataclass(frozen=True)
@@ -413,7 +419,16 @@ def _about_scale(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Iterat
     if not likelihood.fits_scale:
         return
     unc, scale = _scale_uncertainty(likelihood, ascent), ascent.point.error_scale
-    if not unc < _DETERMINED * scale:
+    resolution = likelihood.resolution
+    n_small = float(likelihood.counts[scale * likelihood.err < resolution.grain].sum())
+    # A floor that the user asked for says nothing of the grain.
+    if resolution.floor > 0.0 and resolution.cause in ("grid", "crowding") and n_small > 0.5 * likelihood.n_data:
+        yield (
+            f"error_scale is not determined: errors times {scale:.3g} are smaller than the {resolution.grain:.3g} that "
+            f"the values resolve in {plural(n_small, 'row')}, so that their grain decides the factor; give a number, "
+            "or `rounding` if the values were rounded"
+        )
+    elif not unc < _DETERMINED * scale:
         yield (
             "error_scale is not determined: errors that hardly differ cannot be told from the widths of the "
             "components; fix the sigma of one, or give a number"

@@ -2,10 +2,10 @@
 bounds.
 
 Row i contributes ``ln sum_j w_j f_j(x_i)``, with f_j the density of component j convolved with the row's error for a
-value, the probability below x_i for an upper limit, that above it for a lower limit, and that between the edges for a
-bin. If the sample is selected by a window (`mixpipe.model.window`), the logarithm of the probability of detection is
-added, ``ln S(x_i)``, and ``ln sum_j w_j P_j`` is subtracted, where P_j is the probability that a value of component j
-with this row's error is seen.
+value, the probability below x_i for an upper limit, that above it for a lower limit, that between the edges for a bin,
+and the mean density there for a rounded value. If the sample is selected by a window (`mixpipe.model.window`), the
+logarithm of the probability of detection is added, ``ln S(x_i)``, and ``ln sum_j w_j P_j`` is subtracted, where P_j is
+the probability that a value of component j with this row's error is seen.
 
 The derivatives of each ln f_j and ln P_j with respect to the parameters of component j are computed in closed form for
 Gaussian components, and by central differences for the others. The gradient and Hessian of the log-likelihood are
@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.admissible import count_effective, location_nats, occam_nats
+from mixpipe.fitting.admissible import NEAR_GRAIN, count_effective, location_nats, occam_nats
 from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability, of_window
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
@@ -270,6 +270,9 @@ class GeneralLikelihood:
             self.log_detected = np.log(self.window.probability(self.x))
         self.log_memberships = None if cells.memberships is None else _log_memberships(cells.memberships[used])
         self.edges = None if cells.edges is None else cells.edges[used]
+        if self.edges is not None and cells.are_rounded:
+            # Rounded values have the mean density of their interval, so that likelihoods of values compare with it.
+            self.log_detected = -np.log(np.diff(self.edges, axis=1).ravel())
         # The precision to which each row is known: its error, combined with the width of its bin.
         self.widths = self.err
         if self.edges is not None:
@@ -455,7 +458,7 @@ class GeneralLikelihood:
         return total, np.exp(logs - total)
 
     def evidence(self, point: Point, index: int, rows: slice) -> Array | float:
-        """Log of what multiplies the density of a component: the prior membership of rows, and their detection."""
+        """Log of what multiplies a component: the membership and detection of rows, the widths of their intervals."""
         detected = 0.0 if self.log_detected is None else self.log_detected[rows]
         if self.log_memberships is None:
             return detected
@@ -482,11 +485,25 @@ class GeneralLikelihood:
         given = [constraint.is_given("means") or constraint.is_given("sigmas") for constraint in point.constraints]
         movable = ~(np.array(point.fixed) | given)
         nats = occam_nats(rows[movable], total_var[movable], spread, self.n_data)
-        if choosing and self.resolution.floor > 0.0:
-            nats += location_nats(
-                point.weights[movable], rows[movable], total_var[movable], spread, self.resolution.grain**2
-            )
+        grain = self.grains(point)
+        if choosing and grain.any():
+            nats += location_nats(point.weights[movable], rows[movable], total_var[movable], spread, grain[movable])
         return nats
+
+    def grains(self, point: Point) -> Array:
+        """Square of the total width that the values resolve at each component; 0 if this is no matter.
+
+        Rounded values resolve all that is wider than their interval, whose own variance is part of the total width.
+        """
+        if point.error_scale != 1.0:
+            return self.scaled(point.error_scale).grains(replace(point, error_scale=1.0))
+        found = np.full(point.n_components, self.resolution.grain**2 if self.resolution.floor > 0.0 else 0.0)
+        if self.edges is None or self.resolution.cause != "rounding":
+            return found
+        shares = np.concatenate([self._mixed(point, rows, inside=False)[1] for rows in self.blocks], axis=1)
+        held = np.maximum(shares @ self.counts, np.finfo(np.float64).tiny)
+        widths = shares @ (self.counts * np.diff(self.edges, axis=1).ravel() ** 2) / held
+        return np.maximum(found, (1.0 + 1.0 / 12.0) * widths / NEAR_GRAIN**2)
 
     def score_products(self, point: Point) -> Array:
         """Sum over the rows of products of their scores times the squared weight: the covariance of the total score."""

@@ -53,7 +53,7 @@ def sampled(cells: Cells, most: int) -> Cells:
 
     They stand for rows that have no sketch.
     """
-    cells = cells[cells.weights > 0.0]
+    cells = cells[cells.weights > 0.0].merged()
     if len(cells) <= most:
         return cells
     arrays = {} if cells.noise is None else cells.noise.arrays
@@ -97,10 +97,11 @@ def few_points(cells: Cells, point: Point) -> Cells:
 
 def are_few_for_search(cells: Cells, families: Collection[Family]) -> bool:
     """Whether the rows are few enough to be searched themselves."""
-    return len(cells) <= _most_for_search(cells, families)
+    return len(cells) <= most_for_search(cells, families)
 
 
-def _most_for_search(cells: Cells, families: Collection[Family]) -> int:
+def most_for_search(cells: Cells, families: Collection[Family]) -> int:
+    """Largest number of rows that are searched themselves."""
     slow = any(by_quadrature(family, cells.errors) for family in families)
     return QUADRATURE_SEARCH_ROWS if slow else GENERAL_SEARCH_ROWS
 
@@ -112,7 +113,7 @@ def search_points(rows: CellBlocks, families: Collection[Family]) -> tuple[Cells
     all.
     """
     survey = rows.survey
-    most = _most_for_search(survey.sample, families)
+    most = most_for_search(survey.sample, families)
     if not has_sketch(survey.sample):
         return sampled(for_all(survey), most), False
     low, high = quantiles(survey.sample, (0.1, 0.9))

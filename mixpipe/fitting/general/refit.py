@@ -48,7 +48,8 @@ class GeneralRefit:
 
     def again(self, catalog: Cells) -> Mixture:
         """The maximum of the likelihood of a catalog that is reached from the fit."""
-        return ascend_general(likelihood_like(catalog, self.start), self.start, gain=_CATALOG_GAIN).point.mixture()
+        likelihood = likelihood_like(catalog.merged(), self.start)
+        return ascend_general(likelihood, self.start, gain=_CATALOG_GAIN).point.mixture()
 
     def _moving(self, point: Point) -> tuple[Array, Array, Array]:
         """Weights, means and sigmas of the components that are not fixed."""

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 
 from mixpipe.assess.comparison.compare import Comparison
 from mixpipe.assess.comparison.verdict import VERDICTS
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.presentation import plural
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -249,7 +250,8 @@ def _draw_changes(axes: Axes, comparison: Comparison) -> None:
 def _scene(mixture: Mixture, cells: Cells, look: Look) -> Scene:
     weights = None if np.all(cells.weights == 1.0) else cells.weights
     rows, share = drawn_rows(mixture, (cells.x, cells.errors, weights), cells.window)
-    return Scene.of(mixture, *rows, share, cells.window, cells.edges, cells.limits, look)
+    bins = joined_bins(cells.edges, cells.weights) if cells.are_rounded and cells.edges is not None else cells.edges
+    return Scene.of(mixture, *rows, share, cells.window, bins, cells.limits, look)
 
 
 def _common(old: Scene, new: Scene) -> tuple[Scene, Scene]:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mixpipe.base.arrays import joined_bins
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import cells_of_fit
@@ -88,11 +89,10 @@ def plot_fit(
         return _draw_beside(ax, handles + components)
     cells = cells_of_fit(fit, x, err, weights)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
+    bins = joined_bins(cells.edges, cells.weights) if cells.are_rounded and cells.edges is not None else cells.edges
     if ax is None:
-        return draw_mixture(
-            fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=cells.edges, limits=cells.limits
-        )
-    scene = Scene.of(fit.mixture, cells.x, cells.errors, counts, bins=cells.edges, limits=cells.limits)
+        return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=bins, limits=cells.limits)
+    scene = Scene.of(fit.mixture, cells.x, cells.errors, counts, bins=bins, limits=cells.limits)
     with style():
         handles = draw_densities(ax, fit, scene)
         scene.frame(ax)

@@ -1,0 +1,169 @@
+"""How values were rounded: the intervals in which they lay before, and what of this can be found from them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixpipe.base.arrays import Array
+from mixpipe.model.resolution import find_grain
+
+# A value is a multiple of a step to within this fraction of the step, which may itself have been rounded.
+_EVEN = 0.05
+# Values have a number of digits if at least this share of the rows has no fewer: of a tenth, the last is zero.
+_ALL_DIGITS = 0.7
+_MOST_DIGITS = 6
+_MEANT = re.compile(r"\s*(\d+)\s*digits?\s*")
+
+_Transform = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How values were rounded: to multiples of a step, or to a number of significant digits.
+
+    Parameters
+    ----------
+    step : float
+        Distance of neighbouring values; 0 if the values have a number of digits.
+    digits : int
+        Number of significant digits; 0 if the values have a step.
+    """
+
+    step: float = 0.0
+    digits: int = 0
+
+    @classmethod
+    def of(cls, given: object) -> Rounding:
+        """The rounding that a user describes: a step, or a text such as ``2 digits``.
+
+        Raises
+        ------
+        ValueError
+            For anything else.
+
+        Examples
+        --------
+        >>> Rounding.of(0.1), Rounding.of("2 digits")
+        (Rounding(step=0.1, digits=0), Rounding(step=0.0, digits=2))
+        """
+        if isinstance(given, str) and (match := _MEANT.fullmatch(given)) and 0 < int(match[1]) < 16:
+            return cls(digits=int(match[1]))
+        try:
+            step = float(given)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            step = math.nan
+        if isinstance(given, bool) or not 0.0 < step < math.inf:
+            raise ValueError(f"rounding {given!r}: expected auto, none, a step > 0, or digits such as '2 digits'")
+        return cls(step)
+
+    def ends(self, values: Array) -> tuple[Array, Array]:
+        """The ends of the intervals that are rounded to these values, which need not be checked.
+
+        Numbers just below a power of ten have a digit more behind the point than those above it.
+
+        Examples
+        --------
+        >>> Rounding(digits=2).ends(np.array([9.9, 10.0, 11.0]))
+        (array([ 9.85,  9.95, 10.5 ]), array([ 9.95, 10.5 , 11.5 ]))
+        """
+        if self.step:
+            return values - 0.5 * self.step, values + 0.5 * self.step
+        sizes = np.abs(values)
+        unit = self._units(sizes)
+        least = np.rint(sizes / unit) <= 10 ** (self.digits - 1)
+        inner, outer = sizes - np.where(least, 0.05, 0.5) * unit, sizes + 0.5 * unit
+        return np.where(values < 0.0, -outer, inner), np.where(values < 0.0, -inner, outer)
+
+    def misfits(self, values: Array) -> NDArray[np.bool_]:
+        """Which of the values cannot have been rounded like this.
+
+        Examples
+        --------
+        >>> Rounding(0.5).misfits(np.array([0.25, 0.75, 1.25, 1.3])).tolist()
+        [False, False, False, True]
+        """
+        if self.step:
+            # The grid may be offset: most of the values say where it is.
+            multiples = values / self.step
+            phases, times = np.unique(np.round(multiples % 1.0, 3) % 1.0, return_counts=True)
+            multiples = multiples - phases[np.argmax(times)]
+        else:
+            sizes = np.abs(values)
+            multiples = np.where(sizes > 0.0, sizes / self._units(sizes), 0.5)
+        return np.asarray(np.abs(multiples - np.rint(multiples)) > _EVEN)
+
+    def _units(self, sizes: Array) -> Array:
+        """The unit of the last digit of numbers >= 0."""
+        exponents = np.floor(np.log10(np.where(sizes > 0.0, sizes, 1.0)) + 1e-12)
+        return np.asarray(10.0 ** (exponents - (self.digits - 1)))
+
+
+def _identity(values: Array) -> Array:
+    return values
+
+
+def _decimal_power(values: Array) -> Array:
+    return np.asarray(10.0**values)
+
+
+# Values that are logarithms may have been rounded before: how to undo and to take them.
+_TRANSFORMS: tuple[tuple[_Transform, _Transform], ...] = (
+    (_identity, _identity),
+    (_decimal_power, np.log10),
+    (np.exp, np.log),
+)
+
+
+def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
+    """The ends of the intervals from which values were rounded; None unless all are on one grid.
+
+    The grid may have one step, or a number of significant digits; the values may be logarithms of those on the grid.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_rows,)
+        Values.
+    counts : ndarray, shape (n_rows,)
+        Number of rows that each stands for.
+
+    Examples
+    --------
+    >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.0]), np.array([20.0, 90.0, 80.0, 30.0]))
+    (array([0.75, 1.25, 1.75, 2.75]), array([1.25, 1.75, 2.25, 3.25]))
+    >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.1]), np.array([20.0, 90.0, 80.0, 30.0])) is None
+    True
+    """
+    if x.size == 0:
+        return None
+    for undo, redo in _TRANSFORMS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = undo(x)
+        # Powers of numbers that are no logarithms overflow, or lose all digits.
+        if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
+            continue
+        rounding = _find(values, counts)
+        if rounding is None:
+            continue
+        low, high = rounding.ends(values)
+        if redo is _identity or np.all(low > 0.0):
+            return redo(low), redo(high)
+    return None
+
+
+def _find(values: Array, counts: Array) -> Rounding | None:
+    step = find_grain(values, counts)[1]
+    if step == 0.0:
+        return None
+    if not Rounding(step).misfits(values).any():
+        return Rounding(step)
+    for digits in range(1, _MOST_DIGITS + 1):
+        if not Rounding(digits=digits).misfits(values).any():
+            fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
+            return Rounding(digits=digits) if counts[~fewer].sum() >= _ALL_DIGITS * counts.sum() else None
+    return None

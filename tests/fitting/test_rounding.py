@@ -1,0 +1,290 @@
+"""Rounded values as the intervals from which they were rounded.
+
+Expected values are closed forms, SciPy's optimisers on likelihoods written out here, or the truth.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import kstest, norm
+
+import mixpipe
+from mixpipe.assess.bootstrap import bootstrap
+from mixpipe.assess.catalogs import draw_catalog
+from mixpipe.assess.simulation import quality_pvalues
+from mixpipe.fitting.rounded import doubts_of_sample, integrated
+from mixpipe.model.cells import Cells
+from mixpipe.model.mixture import Mixture
+from mixpipe.model.results import Selection
+from mixpipe.model.rounding import Rounding, find_intervals
+from tests.campaign import campaign
+
+
+def to_digits(values, digits):
+    return np.array([float(f"{value:.{digits - 1}e}") for value in values])
+
+
+def about_ten(seed, n):
+    """A normal of mean 10 and width 2, to two digits: steps of .1 below ten and of 1 above."""
+    return to_digits(10.0 + 2.0 * np.random.default_rng(seed).standard_normal(n), 2)
+
+
+def minus_loglik(p, low, high, err, counts):
+    """Of the mean densities of the intervals."""
+    total = np.hypot(math.exp(p[1]), err)
+    shares = norm.cdf((high - p[0]) / total) - norm.cdf((low - p[0]) / total)
+    return -counts @ np.log(shares / (high - low))
+
+
+# Intervals
+
+
+def test_ends_of_digits_are_where_decimal_rounding_turns():
+    rounding = Rounding(digits=2)
+    values = np.array([0.0098, 0.0099, 0.01, 0.011, 9.9, 10.0, 11.0, 99.0, 100.0, 110.0, -10.0, -9.9])
+    low, high = rounding.ends(values)
+    # Just inside both ends numbers are printed like that, and just outside they are not.
+    for value, lower, upper in zip(values, low, high, strict=True):
+        assert lower < value < upper
+        inside = to_digits([lower + 1e-9 * abs(value), upper - 1e-9 * abs(value)], 2)
+        outside = to_digits([lower - 1e-9 * abs(value), upper + 1e-9 * abs(value)], 2)
+        np.testing.assert_allclose(inside, value, rtol=1e-12)
+        assert np.all(np.abs(outside - value) > 1e-3 * abs(value))
+    assert not rounding.misfits(values).any()
+    np.testing.assert_array_equal(rounding.misfits(np.array([0.0, 1.23, 12.0, 123.0])), [True, True, False, True])
+
+
+@pytest.mark.parametrize("given", [0.0, -1.0, math.inf, math.nan, True, "two", "0 digits", "2.5 digits", None, [1.0]])
+def test_what_is_no_rounding(given):
+    with pytest.raises(ValueError, match="expected auto, none, a step > 0, or digits such as '2 digits'"):
+        Rounding.of(given)
+
+
+def test_intervals_are_found_on_even_grids_digits_and_logarithms():
+    rng = np.random.default_rng(1)
+    ones = np.ones(3000)
+    x = np.round(rng.standard_normal(3000) / 0.25) * 0.25
+    for values in (x, x + 0.1, 1e6 + x):
+        low, high = find_intervals(values, ones)
+        np.testing.assert_allclose(high - low, 0.25, rtol=1e-6)
+        np.testing.assert_allclose(0.5 * (low + high), values, rtol=1e-12)
+    digits = about_ten(2, 3000)
+    np.testing.assert_allclose(np.stack(find_intervals(digits, ones)), Rounding(digits=2).ends(digits))
+    whole = np.maximum(np.round(10.0 ** (1.5 + 0.4 * rng.standard_normal(3000))), 1.0)
+    for take in (np.log10, np.log):
+        low, high = find_intervals(take(whole), ones)
+        np.testing.assert_allclose([low, high], [take(whole - 0.5), take(whole + 0.5)], rtol=1e-9, atol=1e-12)
+
+
+def test_no_intervals_where_values_are_on_no_grid_or_on_several():
+    rng = np.random.default_rng(3)
+    ones = np.ones(3000)
+    x = rng.standard_normal(3000)
+    mixed = np.where(rng.random(3000) < 0.7, np.round(x, 1), np.round(x, 3))
+    for values in (x, np.exp(x), np.full(3000, 2.5), mixed, np.append(np.round(x, 1)[1:], math.pi)):
+        assert find_intervals(values, ones) is None
+    assert find_intervals(np.empty(0), np.empty(0)) is None
+
+
+# Fits
+
+
+@pytest.mark.parametrize("err", [0.0, 0.3])
+def test_the_likelihood_is_that_of_the_intervals(err):
+    rng = np.random.default_rng(4)
+    errors = err * 10.0 ** rng.uniform(-0.5, 0.5, 400)
+    x = 2.0 * np.round(rng.normal(0.3, 0.8, 400) + errors * rng.standard_normal(400))
+    errors *= 2.0
+    fit = mixpipe.fit_mixture(x, errors if err else None, n_components=1, rounding=2)
+    args = (x - 1.0, x + 1.0, errors, np.ones(400))
+    best = minimize(minus_loglik, [0.0, 0.0], args, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+    assert fit.loglik == pytest.approx(-best.fun, abs=1e-6)
+    np.testing.assert_allclose([fit.mixture.means[0], math.log(fit.mixture.sigmas[0])], best.x, atol=1e-4)
+    assert fit.resolution.cause == "rounding" and fit.sigma_floor == 0.0
+    assert fit.resolution.note() == "values are taken as the intervals, up to 2 wide, from which they were rounded"
+
+
+def test_rows_that_are_equal_count_once_and_give_the_same():
+    x = np.round(np.random.default_rng(5).normal(0.0, 1.0, 500))
+    distinct, counts = np.unique(x, return_counts=True)
+    rows = mixpipe.fit_mixture(x, 0.1, n_components=2, rounding=1)
+    counted = mixpipe.fit_mixture(distinct, 0.1, n_components=2, weights=counts, rounding=1)
+    assert rows.loglik == pytest.approx(counted.loglik, rel=1e-12)
+    np.testing.assert_allclose(rows.mixture.means, counted.mixture.means, rtol=1e-9)
+    cells = Cells.from_rows(x, 0.1).rounded(1.0)
+    assert len(cells.merged()) == distinct.size and cells.merged().n_data == 500.0
+    # Rows with other errors, or memberships, are others.
+    err = np.where(np.arange(500) < 250, 0.1, 0.2)
+    pairs = np.unique(np.stack([x, err]), axis=1)
+    assert len(Cells.from_rows(x, err).rounded(1.0).merged()) == pairs.shape[1]
+    weighted = Cells.from_rows(x, weights=np.full(500, 0.5), weight_kind="importance").rounded(1.0)
+    assert weighted.merged() is weighted
+
+
+def test_uneven_grids_of_many_rows_are_one_population():
+    rng = np.random.default_rng(6)
+    x = about_ten(7, 50_000)
+    whole = np.maximum(np.round(10.0 ** (1.5 + 0.4 * rng.standard_normal(50_000))), 1.0)
+    for values, mean, sigma in ((x, 10.0, 2.0), (np.log10(whole), 1.5, 0.4)):
+        best = mixpipe.choose_n_components(values, max_components=3).best
+        assert best.n_components == 1 and best.resolution.cause == "rounding"
+        for part, truth in (("means", mean), ("sigmas", sigma)):
+            assert abs(getattr(best.mixture, part)[0] - truth) < 4.0 * getattr(best.uncertainties, part)[0]
+        # Without the intervals the grain shows.
+        assert mixpipe.choose_n_components(values, max_components=3, rounding="none").best.n_components > 1
+
+
+def test_intervals_are_used_only_where_they_matter():
+    def cause(n, step, err=None):
+        x = np.round(np.random.default_rng(8).standard_normal(n) / step) * step
+        return mixpipe.fit_mixture(x, err, n_components=1).resolution.cause
+
+    # The variance is too large by step^2 / 12, which moves sigma by half its uncertainty at 5000 rows for a step of .4
+    # (.16 / 24 = .5 / sqrt(2 N)).
+    assert cause(2500, 0.4) == "grid"
+    assert cause(10_000, 0.4) == "rounding"
+    # Errors of step / sqrt 12 say that they include the rounding.
+    assert cause(10_000, 0.4, 0.4 / math.sqrt(12.0)) == "grid"
+    assert cause(10_000, 0.4, 0.01) == "rounding"
+
+
+def test_rows_that_are_close_by_chance_keep_a_floor_if_the_step_is_fine():
+    # 300 values with nine decimals are as good as any that were not rounded: pairs within an interval win otherwise.
+    x = np.round(np.random.default_rng(17).standard_normal(300), 9)
+    fine, plain = (mixpipe.choose_n_components(x, max_components=3, rounding=how).best for how in (1e-9, "none"))
+    assert fine.n_components == plain.n_components == 1
+    assert fine.sigma_floor == pytest.approx(plain.sigma_floor, rel=1e-3) and fine.sigma_floor > 1e-3
+    # A difference of probabilities over a step of 1e-9 has seven digits.
+    assert fine.loglik == pytest.approx(plain.loglik, abs=300 * 1e-7)
+    # A step that holds many rows needs none.
+    assert mixpipe.fit_mixture(np.round(x), n_components=1, rounding=1).sigma_floor == 0.0
+
+
+def test_what_users_say_of_the_grain_is_kept():
+    x = np.round(np.random.default_rng(9).standard_normal(10_000))
+    assert mixpipe.fit_mixture(x, n_components=1, rounding="none").resolution.cause == "grid"
+    assert mixpipe.fit_mixture(x, n_components=1, sigma_floor=0.1).resolution.cause == "given"
+    assert mixpipe.fit_mixture(Cells.from_rows(x), n_components=1).resolution.cause == "grid"
+    both = mixpipe.fit_mixture(x, n_components=1, rounding=1, sigma_floor=2.0)
+    assert both.sigma_floor == both.mixture.sigmas[0] == 2.0
+    assert "sigmas below 2 are not resolved; values are taken as the intervals" in both.resolution.note()
+
+
+def test_narrow_components_are_bounded_by_their_interval():
+    rng = np.random.default_rng(10)
+    x = np.concatenate([np.round(rng.normal(0.0, 2.0, 600), 0), np.full(60, 3.0)])
+    # A spike inside one interval has the probability one there, be it ever so narrow.
+    wide, narrow = (
+        mixpipe.fit_mixture(x, n_components=2, rounding=1, known=[{"mean": 3.0, "sigma": sigma}])
+        for sigma in (1e-3, 1e-6)
+    )
+    assert wide.loglik == pytest.approx(narrow.loglik, abs=1e-6)
+    assert narrow.mixture.sigmas.min() == 1e-6
+    spike = int(np.argmin(narrow.mixture.sigmas))
+    assert abs(narrow.mixture.weights[spike] - 60.0 / 660.0) < 4.0 * narrow.uncertainties.weights[spike]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"rounding": 0.5},
+            r"rounding: 2 of 4 values are not multiples of one step of 0.5, the first at index 1 \(0.3\)",
+        ),
+        ({"rounding": "1 digit"}, r"1 of 4 values are not rounded to 1 digits, the first at index 3 \(1.7\)"),
+        ({"rounding": "coarse"}, "rounding 'coarse': expected auto, none, a step > 0"),
+        ({"rounding": 0.1, "limits": [0, 0, 1, 0]}, "rounding with limits, a window, bins, or errors"),
+        ({"rounding": 0.1, "truncated": (0.0, None)}, "rounding with limits, a window, bins, or errors"),
+        ({"rounding": 0.1, "err": [[0.1] * 4, [0.2] * 4]}, "rounding with limits, a window, bins, or errors"),
+    ],
+)
+def test_what_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        mixpipe.fit_mixture([0.5, 0.3, 1.0, 1.7], n_components=1, **options)
+
+
+def test_several_columns_have_no_rounding():
+    x = np.random.default_rng(11).standard_normal((50, 2))
+    with pytest.raises(ValueError, match="rounding is for one column"):
+        mixpipe.fit_mixture(x, 0.1, n_components=1, rounding=0.5)
+
+
+def test_too_many_rows_with_errors_of_their_own_are_said(monkeypatch):
+    rng = np.random.default_rng(12)
+    x = np.round(rng.standard_normal(3000))
+    err = 0.1 * 10.0 ** rng.uniform(-1.0, 0.0, x.size)
+    cells = Cells.from_rows(x, err)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    exact, remark = integrated(cells, Selection((fit,)))
+    assert exact.are_rounded and not remark
+    monkeypatch.setattr("mixpipe.fitting.rounded.FINISHED_ROWS", 2000)
+    exact, remark = integrated(cells, Selection((fit,)))
+    assert exact is None
+    assert "rounded to steps of up to 1," in remark and "3,000 rows that differ in their errors" in remark
+    assert remark in mixpipe.fit_mixture(x, err, n_components=1).warnings
+    (doubt,) = doubts_of_sample(cells, fit)
+    assert "`rounding` with the step" in doubt
+    fine = Cells.from_rows(np.round(x + rng.standard_normal(3000), 2), err)
+    assert doubts_of_sample(fine, mixpipe.fit_mixture(fine, n_components=1)) == []
+
+
+def test_a_factor_of_errors_is_that_of_the_errors_alone():
+    rng = np.random.default_rng(13)
+    err = 0.3 * 10.0 ** rng.uniform(-0.5, 0.5, 4000)
+    x = np.round(rng.normal(0.0, 0.5, err.size) + err * rng.standard_normal(err.size))
+    fit = mixpipe.fit_mixture(x, 0.5 * err, n_components=1, error_scale="fit", fixed={"sigmas": [0.5]}, rounding=1)
+    assert abs(fit.error_scale - 2.0) < 4.0 * fit.error_scale_unc < 0.6
+    assert not any("error_scale" in text for text in fit.warnings)
+
+
+# What is known of such fits
+
+
+def test_simulated_rows_are_rounded_like_the_data():
+    x = about_ten(14, 4000)
+    cells = Cells.from_rows(x).rounded()
+    mixture = Mixture([1.0], [10.0], [2.0])
+    drawn = draw_catalog(mixture, cells.merged(), np.random.default_rng(1))
+    assert drawn.n_data == 4000.0 and drawn.are_rounded
+    low, high = drawn.edges.T
+    inside = (low > 6.0) & (high < 14.0)
+    # Intervals of two digits: .1 wide below 9.95, one of .55, and 1 above 10.5.
+    np.testing.assert_allclose(np.unique(np.round((high - low)[inside], 6)), [0.1, 0.55, 1.0])
+    counts = np.array([np.count_nonzero(np.isclose(low, edge)) for edge in (9.95, 10.5, 11.5)])
+    expected = 4000.0 * np.diff(norm.cdf([9.95, 10.5, 11.5, 12.5], 10.0, 2.0))
+    np.testing.assert_array_less(np.abs(counts - expected), 4.0 * np.sqrt(expected))
+
+
+@campaign
+def test_pvalues_of_rounded_values_are_uniform():
+    ks, ad = [], []
+    for seed in range(100):
+        x = np.round(np.random.default_rng(seed).normal(0.0, 1.3, 80))
+        cells = Cells.from_rows(x).rounded(1.0)
+        found = quality_pvalues(mixpipe.fit_mixture(cells, n_components=1), cells, n_draws=99, seed=seed)
+        ks.append(found[0])
+        ad.append(found[1])
+    # A share of 100 equal steps.
+    assert min(kstest(ks, "uniform").pvalue, kstest(ad, "uniform").pvalue) > 1e-3
+
+
+def test_a_wrong_mixture_of_rounded_values_is_rejected():
+    rng = np.random.default_rng(15)
+    x = np.round(np.concatenate([rng.normal(-3.0, 1.0, 300), rng.normal(3.0, 1.0, 300)]))
+    cells = Cells.from_rows(x).rounded(1.0)
+    right, wrong = (mixpipe.fit_mixture(cells, n_components=m) for m in (2, 1))
+    assert max(quality_pvalues(wrong, cells, n_draws=99)) <= 0.02
+    assert min(quality_pvalues(right, cells, n_draws=99)) > 0.02
+
+
+def test_bootstrap_of_rounded_values():
+    x = np.round(np.random.default_rng(16).normal(0.0, 1.5, 1000))
+    cells = Cells.from_rows(x).rounded(1.0)
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    draws = bootstrap(cells, fit, 100, seed=1)
+    # Of the variance of rounded values; that of 100 draws has 7 %.
+    expected = math.sqrt((1.5**2 + 1.0 / 12.0) / 1000.0)
+    assert draws.means.std() == pytest.approx(expected, rel=0.3)
+    assert fit.uncertainties.means[0] == pytest.approx(expected, rel=0.1)
