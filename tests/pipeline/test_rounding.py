@@ -19,7 +19,7 @@ from mixpipe.base.arrays import joined_bins
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.config.settings import ColumnSettings, parse_config
-from mixpipe.fitting.general.likelihood import loglik_of
+from mixpipe.fitting.general.fit import loglik_of
 from mixpipe.model.cells import Cells
 from mixpipe.pipeline.compare import read_stored
 from mixpipe.pipeline.estimate import can_stream, estimate_column
