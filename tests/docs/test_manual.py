@@ -153,6 +153,11 @@ def test_commands_of_the_recipes(folder):
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
         assert " ".join(output.split()) in " ".join(done.stdout.split())
+    # The last commands: the fits alone, which have no page yet, and then everything.
+    assert [line for line in done.stdout.splitlines() if line.startswith("mixpipe: ")] == [
+        "mixpipe: the results are in results",
+        "mixpipe: the whole run on one page: results/report.html",
+    ]
     assert len(list(csv.DictReader((folder / "heavy.csv").open(encoding="utf-8")))) == 9
     assert (folder / "results/report.html").is_file()
 
