@@ -159,3 +159,7 @@ def test_plots():
         stream = io.BytesIO()
         figure.savefig(stream, format="png")
         assert stream.getvalue().startswith(b"\x89PNG")
+        # What a notebook shows, in 120 dots per inch: the width is in the header of the file.
+        picture = figure._repr_png_()
+        assert picture.startswith(b"\x89PNG") and picture == figure._repr_png_()
+        assert int.from_bytes(picture[16:20], "big") == int(120 * figure.get_figwidth())

@@ -137,10 +137,14 @@ def _reading(command: _Command) -> _Command:
     """The options that say how files are read, for the commands that look into them."""
     for option in (
         click.option(
-            "--missing", metavar="V", multiple=True, type=_Number(), help="Stands for a missing value. May be repeated."
+            "--missing",
+            metavar="V",
+            multiple=True,
+            type=_Number(),
+            help="A text or number that stands for a missing value. May be repeated.",
         ),
-        click.option("--decimal", metavar="D", help="CSV: the decimal mark, a comma for 9,81."),
-        click.option("--delimiter", metavar="D", help="CSV: what stands between two fields."),
+        click.option("--decimal", metavar="D", help="CSV: the decimal mark, such as a comma for 9,81."),
+        click.option("--delimiter", metavar="D", help="CSV: the character between two fields."),
         click.option("--path", metavar="P", help="HDF5: path of the table inside the file."),
         click.option("--hdu", metavar="H", type=_Number(), help="FITS: number or EXTNAME of the table."),
         click.option(
@@ -167,7 +171,7 @@ def main() -> None:
 @click.option(
     "--joint",
     metavar="A,B,...",
-    help="Columns to fit jointly in place of --value; --error has one for each of them, and so may --unit and others.",
+    help="Columns to fit jointly, in place of --value; --error has a column for each, and --unit and others may.",
 )
 @click.option(
     "--correlation",
@@ -196,7 +200,7 @@ def main() -> None:
     "--error-kind",
     metavar="sigma|variance|ivar",
     type=_Word("sigma|variance|ivar"),
-    help="What the errors are. Default: sigma.",
+    help="Whether the errors are standard deviations, variances or inverse variances. Default: sigma.",
 )
 @click.option(
     "--error-model",
@@ -209,10 +213,12 @@ def main() -> None:
     "--error-scale",
     metavar="F|fit",
     type=_Number(),
-    help="Factor that turns the errors into one sigma; fit: fitted, too.",
+    help="Factor that turns the errors into one-sigma errors; with fit, it is fitted, too.",
 )
-@click.option("--error-floor", metavar="F", type=_Number(), help="Added to the errors in quadrature.")
-@click.option("--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: found.")
+@click.option("--error-floor", metavar="F", type=_Number(), help="An error that is added to all errors in quadrature.")
+@click.option(
+    "--sigma-floor", metavar="S", type=_Number(), help="Lower bound on the sigmas. Default: what the values resolve."
+)
 @click.option(
     "--rounding",
     metavar="STEP|'N digits'|none",
@@ -230,17 +236,17 @@ def main() -> None:
     "--transform",
     metavar="log10|ln",
     type=_Word("log10|ln"),
-    help="Fit the logarithm of the values, errors propagated.",
+    help="Fit the logarithm of the values, with the errors propagated.",
 )
 @click.option("--unit", metavar="UNIT", help="Convert values and errors to this unit.")
-@click.option("--file-unit", metavar="UNIT", help="Unit of value and error in the file, whatever it says.")
+@click.option("--file-unit", metavar="UNIT", help="Unit of values and errors in the file, whatever the file says.")
 @click.option("--n-components", metavar="M", type=_Number(), help="Fit this number of components.")
 @click.option("--max-components", metavar="K", type=_Number(), help="Try 1 to K components. Default: 10.")
 @click.option(
     "--criterion",
     metavar="bic|aic|icl",
     type=_Word("bic|aic|icl"),
-    help="What chooses the number of components. Default: bic.",
+    help="Criterion by which the number of components is chosen. Default: bic.",
 )
 @click.option(
     "--estimator",
@@ -248,13 +254,22 @@ def main() -> None:
     type=_Word("em|moments|density"),
     help="How the mixture is estimated. Default: em, maximum likelihood.",
 )
-@click.option("--families", metavar="F", multiple=True, help="Family of the components. May be repeated: BIC chooses.")
-@click.option("--background", metavar="uniform|LO,HI", help="A uniform component beside the others.")
 @click.option(
-    "--mixed", metavar="F", multiple=True, help="A family of some of the components. Repeated: each is of one of them."
+    "--families", metavar="F", multiple=True, help="Family of the components. If it is repeated, BIC chooses."
 )
 @click.option(
-    "--fix", metavar="PART=V:J", multiple=True, help="Fix a weight, mean, sigma or shape: mean=0:2. May be repeated."
+    "--background",
+    metavar="uniform|LO,HI",
+    help="Add a uniform component, over the range of the values or from LO to HI.",
+)
+@click.option(
+    "--mixed", metavar="F", multiple=True, help="Family that single components may have. Repeat it to mix families."
+)
+@click.option(
+    "--fix",
+    metavar="PART=V:J",
+    multiple=True,
+    help="Fix a weight, mean, sigma or shape of components: mean=0:2 for the mean of the second. May be repeated.",
 )
 @click.option(
     "--tie", metavar="PART=R:J", multiple=True, help="Keep weights, means or sigmas in the ratio of these numbers."
@@ -271,12 +286,12 @@ def main() -> None:
 )
 @click.option("--sample-prior", metavar="COL", type=_Column(), help="Column with the prior density of each sample.")
 @click.option("--prior-rows", metavar="N", type=_Number(), help="A prior worth N rows for each component.")
-@click.option("--start", metavar="MEAN,SIGMA;...", help="A mixture from which to climb beside the search.")
+@click.option("--start", metavar="MEAN,SIGMA;...", help="A mixture from which to climb in addition to the search.")
 @click.option(
     "--membership",
     metavar="COL",
     multiple=True,
-    help="Column of labels of known members, or of prior probabilities. May be repeated.",
+    help="Column with the labels of known members, or with prior probabilities. May be repeated.",
 )
 @click.option(
     "--limit-flag",
@@ -293,30 +308,32 @@ def main() -> None:
 @click.option(
     "--truncated",
     metavar="LO,HI[;LO,HI]",
-    help="Bounds that values had to lie between: numbers or columns; one may be left empty. Several leave holes.",
+    help="Bounds between which values had to lie: numbers or columns, one of them optional. Several pairs leave holes.",
 )
 @click.option(
     "--detection",
     metavar="FILE|V:P,V:P,...",
     help="Probabilities of detection P at values V, or a file with columns value and probability.",
 )
-@click.option("--bootstrap", metavar="B", type=_Number(), help="Uncertainties from B bootstrap draws.")
-@click.option("--profile", is_flag=True, default=None, help="Profile-likelihood intervals, written with --out.")
-@click.option("--likelihood-ratio", metavar="B", type=_Number(), help="Test against one component more by B draws.")
+@click.option("--bootstrap", metavar="B", type=_Number(), help="Compute uncertainties from B bootstrap draws.")
+@click.option("--profile", is_flag=True, default=None, help="Compute profile-likelihood intervals, which --out writes.")
+@click.option(
+    "--likelihood-ratio", metavar="B", type=_Number(), help="Test for one more component by B simulated catalogs."
+)
 @click.option(
     "--bimodality",
     is_flag=True,
     default=None,
     help="Print the evidence for two populations: separation, likelihood ratio, dip and kurtosis.",
 )
-@click.option("--seed", metavar="S", type=_Number(), help="Seed of what is drawn at random. Default: 1.")
+@click.option("--seed", metavar="S", type=_Number(), help="Seed of all random draws. Default: 1.")
 @_reading
-@click.option("--comment", metavar="C", help="CSV: lines that start with this are skipped.")
+@click.option("--comment", metavar="C", help="CSV: skip lines that start with this.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option("--figure", metavar="PATH", type=_FILE, help="Draw the data and the mixture: .png, .svg or .pdf.")
 @click.option("--out", metavar="DIR", type=_FILE, help="Write all tables and figures of the fit into this folder.")
 def _fit(**options: Any) -> None:
-    """Fit a mixture to one column of FILE, or to several jointly, measurement errors taken out."""
+    """Fit a mixture to one column of FILE, or to several jointly, with the measurement errors removed."""
     if options["joint"] is not None:
         from mixpipe.cli.joint import fit_file_jointly
 
@@ -330,17 +347,17 @@ def _fit(**options: Any) -> None:
 @main.command("init")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_FILE)
 @click.option("--out", metavar="PATH", type=_FILE, help="Write the configuration to this file instead of the terminal.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option(
     "--results", metavar="DIR", type=_FILE, default="results", help="Folder for the results. Default: results."
 )
 @click.option("--column", metavar="COL", type=_Column(), multiple=True, help="Fit this column only. May be repeated.")
 @_reading
 def _init(files: tuple[str, ...], **options: Any) -> None:
-    """Print a configuration for FILEs: which columns are values, which of them are errors of which.
+    """Print a configuration for FILEs, with the columns that are values and those that are their errors.
 
-    Files whose names differ in a release (dr2, v1.1, 2024) are releases of one catalog, others with the same columns
-    are parts of one release. Comments say why each column is fitted or left out.
+    Files whose names differ in a release (dr2, v1.1, 2024) are taken as releases of one catalog, and others with the
+    same columns as parts of one release. Comments say why each column is fitted or left out.
     """
     from mixpipe.cli.init.starting import start_config
 
@@ -359,8 +376,8 @@ def _init(files: tuple[str, ...], **options: Any) -> None:
 def _compare(**options: Any) -> None:
     """Compare FIT_OLD with FIT_NEW: two releases, columns, cuts or estimators.
 
-    Each is a fit.json or the folder that holds it, from a run or from `mixpipe fit --out`. Which populations appeared
-    or vanished, which parameters differ and how significantly, and what became of the rows.
+    Each is a fit.json or the folder that holds it, from a run or from `mixpipe fit --out`. The comparison says which
+    populations appeared or vanished, which parameters differ and how significantly, and what became of the rows.
     """
     from mixpipe.cli.comparing import compare_files
 
@@ -370,10 +387,13 @@ def _compare(**options: Any) -> None:
 def _places(command: Callable[..., None]) -> Callable[..., None]:
     """The options of all commands about a configuration that say where it is run."""
     directory = click.option(
-        "--directory", metavar="DIR", type=_FILE, help="Folder that relative paths start from. Default: this one."
+        "--directory",
+        metavar="DIR",
+        type=_FILE,
+        help="Folder from which relative paths start. Default: the current one.",
     )
     results = click.option(
-        "--results", metavar="DIR", type=_FILE, help="Folder for the results, in place of that in the configuration."
+        "--results", metavar="DIR", type=_FILE, help="Folder for the results, instead of the one in the configuration."
     )
     return directory(results(command))
 
@@ -384,7 +404,7 @@ def _places(command: Callable[..., None]) -> Callable[..., None]:
 def _check(config: str, **places: str | None) -> None:
     """Read CONFIG and its catalogs, and say what would be fitted.
 
-    Each column with its unit and errors, how many rows are used, and how many are dropped and why.
+    For each column, print its unit and its errors, how many rows would be used, and how many dropped and why.
     """
     from mixpipe.cli.checking import check_config
 
@@ -397,15 +417,15 @@ def _check(config: str, **places: str | None) -> None:
 @main.command("verify")
 @click.argument("results", type=_FILE)
 @click.option(
-    "--config", metavar="PATH", type=_FILE, help="The configuration. Default: that which the run has recorded."
+    "--config", metavar="PATH", type=_FILE, help="The configuration. Default: the one that the run has recorded."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of lines.")
 def _verify(results: str, config: str | None, as_json: bool) -> None:
-    """Compare the files of a run with the hashes that it recorded: RESULTS is its folder.
+    """Compare the files in RESULTS, the folder of a run, with the hashes that the run recorded.
 
-    Says which results and catalog files are missing, changed or not of this run, and which columns were fitted with
-    other settings than those of the configuration. Exit status 0 if all is as recorded, 1 if not. Catalog files are
-    looked for from the working directory, as the run did.
+    Say which results and catalog files are missing, have changed or do not belong to this run, and which columns were
+    fitted with settings other than those of the configuration. The exit status is 0 if everything is as recorded, and
+    1 if not. Relative paths of catalog files start from the working directory, as in the run.
     """
     from mixpipe.cli.verifying import verify_folder
 
@@ -423,10 +443,10 @@ def _verify(results: str, config: str | None, as_json: bool) -> None:
 @_places
 @click.argument("arguments", metavar="[ARGUMENTS OF SNAKEMAKE]...", nargs=-1, type=click.UNPROCESSED)
 def _run(config: str, arguments: tuple[str, ...], **places: str | None) -> None:
-    """Run the workflow on a configuration, here: tables, figures and a report in its folder of results.
+    """Run the workflow on a configuration, and write tables, figures and a report into its folder of results.
 
-    What is not touched by a change is not done again. All cores are used unless arguments such as --cores 4 say
-    otherwise; --dry-run shows what would be done, --verbose all that Snakemake says.
+    What a change does not affect is not done again. All cores are used unless arguments such as --cores 4 say
+    otherwise; --dry-run shows what would be done, and --verbose everything that Snakemake says.
     """
     from mixpipe.cli.running import run_workflow
 
@@ -440,8 +460,8 @@ def _run(config: str, arguments: tuple[str, ...], **places: str | None) -> None:
 def _status(config: str, as_json: bool, **places: str | None) -> None:
     """Say what a run of CONFIG would do, and why.
 
-    From contents of files, settings and code, against what the results were made from. Nothing is run. Default:
-    config/config.yaml.
+    The contents of files, the settings and the code are compared with those from which the results were made. Nothing
+    is run. The default of CONFIG is config/config.yaml.
     """
     from mixpipe.cli.status import show_status
 
@@ -455,11 +475,11 @@ def _status(config: str, as_json: bool, **places: str | None) -> None:
 @click.argument("fit", metavar="FIT", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def _reproduce(fit: str, as_json: bool) -> None:
-    """Do the fit in FIT again and say whether the numbers are the same.
+    """Repeat the fit in FIT and say whether the numbers are the same.
 
-    FIT is a fit.json or its folder, from a run or from `mixpipe fit --out`. The catalog files it names are read, from
-    the folder the run was started in, if they are what they were. Exit status 0 if all numbers are the same to the
-    last bit, 1 if not.
+    FIT is a fit.json or its folder, from a run or from `mixpipe fit --out`. The catalog files that it names are read,
+    from the folder in which the run was started, if they have not changed. The exit status is 0 if all numbers are the
+    same to the last bit, and 1 if not.
     """
     from mixpipe.cli.reproducing import reproduce
 

@@ -1,9 +1,14 @@
-"""What the methods rest on, with what a bibliography needs."""
+"""What the methods rest on, with what a bibliography needs.
+
+`python -m mixpipe.results.references docs/references.bib` writes all of it for the manual.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mixpipe.base.latex import latex_text
 
@@ -85,11 +90,21 @@ REFERENCES = {
         "Akaike", 1974, "Akaike, H.", "A new look at the statistical model identification",
         "IEEE Transactions on Automatic Control", "19", "716--723", "10.1109/TAC.1974.1100705",
     ),
+    "ashman1994": _article(
+        "Ashman, Bird & Zepf", 1994, "Ashman, K. M.; Bird, C. M.; Zepf, S. E.",
+        "Detecting bimodality in astronomical datasets", "The Astronomical Journal", "108", "2348--2361",
+        "10.1086/117248",
+    ),
     "astropy2022": _article(
         "Astropy Collaboration", 2022, "{Astropy Collaboration}",
         "The Astropy Project: sustaining and growing a community-oriented open-source project and the latest major "
         "release (v5.0) of the core package",
         "The Astrophysical Journal", "935", "167", "10.3847/1538-4357/ac7c74",
+    ),
+    "benjamini1995": _article(
+        "Benjamini & Hochberg", 1995, "Benjamini, Y.; Hochberg, Y.",
+        "Controlling the false discovery rate: a practical and powerful approach to multiple testing",
+        "Journal of the Royal Statistical Society B", "57", "289--300", "10.1111/j.2517-6161.1995.tb02031.x",
     ),
     "biernacki2000": _article(
         "Biernacki, Celeux & Govaert", 2000, "Biernacki, C.; Celeux, G.; Govaert, G.",
@@ -133,6 +148,10 @@ REFERENCES = {
         "Harris et al.", 2020, "Harris, C. R.; Millman, K. J.; van der Walt, S. J.; others",
         "Array programming with NumPy", "Nature", "585", "357--362", "10.1038/s41586-020-2649-2",
     ),
+    "hartigan1985": _article(
+        "Hartigan & Hartigan", 1985, "Hartigan, J. A.; Hartigan, P. M.", "The dip test of unimodality",
+        "Annals of Statistics", "13", "70--84", "10.1214/aos/1176346577",
+    ),
     "hogg2010": _article(
         "Hogg, Myers & Bovy", 2010, "Hogg, D. W.; Myers, A. D.; Bovy, J.", "Inferring the eccentricity distribution",
         "The Astrophysical Journal", "725", "2166--2175", "10.1088/0004-637X/725/2/2166",
@@ -145,6 +164,10 @@ REFERENCES = {
             ("booktitle", "Proceedings of the Fifth Berkeley Symposium on Mathematical Statistics and Probability"),
             ("volume", "1"), ("pages", "221--233"), ("publisher", "University of California Press"),
         ),
+    ),
+    "kass1995": _article(
+        "Kass & Raftery", 1995, "Kass, R. E.; Raftery, A. E.", "Bayes factors",
+        "Journal of the American Statistical Association", "90", "773--795", "10.1080/01621459.1995.10476572",
     ),
     "kish1965": Reference(
         "Kish", 1965, "book", ("Kish, L.",), "Survey sampling", "New York: Wiley",
@@ -159,6 +182,10 @@ REFERENCES = {
             ("pages", "1--6"), ("doi", "10.1145/2833157.2833162"),
         ),
     ),
+    "lindsay1983": _article(
+        "Lindsay", 1983, "Lindsay, B. G.", "The geometry of mixture likelihoods: a general theory",
+        "Annals of Statistics", "11", "86--94", "10.1214/aos/1176346059",
+    ),
     "mclachlan1987": _article(
         "McLachlan", 1987, "McLachlan, G. J.",
         "On bootstrapping the likelihood ratio test statistic for the number of components in a normal mixture",
@@ -167,6 +194,12 @@ REFERENCES = {
     "pearson1894": _article(
         "Pearson", 1894, "Pearson, K.", "Contributions to the mathematical theory of evolution",
         "Philosophical Transactions of the Royal Society of London A", "185", "71--110", "10.1098/rsta.1894.0003",
+    ),
+    "rao1948": _article(
+        "Rao", 1948, "Rao, C. R.",
+        "Large sample tests of statistical hypotheses concerning several parameters with applications to problems of "
+        "estimation",
+        "Mathematical Proceedings of the Cambridge Philosophical Society", "44", "50--57", "10.1017/S0305004100023987",
     ),
     "schwarz1978": _article(
         "Schwarz", 1978, "Schwarz, G.", "Estimating the dimension of a model",
@@ -183,6 +216,11 @@ REFERENCES = {
         "SciPy 1.0: fundamental algorithms for scientific computing in Python",
         "Nature Methods", "17", "261--272", "10.1038/s41592-019-0686-2",
     ),
+    "wang2007": _article(
+        "Wang", 2007, "Wang, Y.",
+        "On fast computation of the non-parametric maximum likelihood estimate of a mixing distribution",
+        "Journal of the Royal Statistical Society B", "69", "185--198", "10.1111/j.1467-9868.2007.00583.x",
+    ),
     "wu2020": _article(
         "Wu & Yang", 2020, "Wu, Y.; Yang, P.", "Optimal estimation of Gaussian mixtures via denoised method of moments",
         "Annals of Statistics", "48", "1981--2007", "10.1214/19-AOS1873",
@@ -193,3 +231,7 @@ REFERENCES = {
 def bibliography(keys: Iterable[str]) -> str:
     """The entries of some references in BibTeX, in the order of their keys."""
     return "".join(f"{REFERENCES[key].bibtex(key)}\n\n" for key in sorted(set(keys))).rstrip("\n") + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(bibliography(REFERENCES), encoding="utf-8")

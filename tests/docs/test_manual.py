@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import json
 import os
 import re
 import runpy
@@ -10,11 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
 from mixpipe.cli import main
 from mixpipe.config.schema import SCHEMA, SECTIONS
+from mixpipe.results.references import REFERENCES, bibliography
 from tests.campaign import campaign
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -55,6 +58,51 @@ def test_every_key_and_every_command_is_in_it(manual):
     assert "components.csv" in (manual / "results.html").read_text(encoding="utf-8")
 
 
+def test_links_to_the_glossary_lead_to_terms(manual):
+    terms = set(re.findall(r'id="(term-[^"]+)"', (manual / "glossary.html").read_text(encoding="utf-8")))
+    assert {"term-M", "term-floor", "term-PIT", "term-verdict"} <= terms
+    links = re.findall(r'href="glossary.html#(term-[^"]+)"', (manual / "faq.html").read_text(encoding="utf-8"))
+    assert set(links) <= terms
+    assert {"term-BIC", "term-hints"} <= set(links)
+
+
+def shown(output: dict) -> str:
+    """What a cell of a notebook shows as text, without what differs between versions of libraries."""
+    text = "".join(output.get("text") or output["data"]["text/plain"])
+    return " ".join(re.sub(r"\d+(\.\d+){2,}", "VERSION", text).split())
+
+
+def test_tutorial_shows_what_its_cells_compute(manual):
+    path = DOCS / "tutorial.ipynb"
+    nbformat.validate(nbformat.reads(path.read_text(encoding="utf-8"), as_version=4))
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    run = runpy.run_path(str(DOCS / "notebooks.py"))["run_notebook"](path)
+    computed = [cell for cell in run if cell["cell_type"] == "code"]
+    assert len(cells) == len(computed) > 8
+    for stored, now in zip(cells, computed, strict=True):
+        assert stored["execution_count"] == now["execution_count"]
+        assert [shown(output) for output in stored["outputs"]] == [shown(output) for output in now["outputs"]]
+        kinds = [[sorted(output.get("data", {})) for output in cell["outputs"]] for cell in (stored, now)]
+        assert kinds[0] == kinds[1]
+    page = (manual / "tutorial.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 2
+    assert "0.720 ± 0.090" in page
+
+
+def test_references_are_those_of_the_paragraph_on_the_method():
+    assert (DOCS / "references.bib").read_text(encoding="utf-8") == bibliography(REFERENCES)
+    page = (DOCS / "citing.md").read_text(encoding="utf-8")
+    table = page.partition("| if you used |")[2]
+    assert set(re.findall(r"`(\w+\d{4})`", table)) == set(REFERENCES)
+    for reference in REFERENCES.values():
+        assert re.search(rf"{re.escape(reference.short)}[\d, ]* {reference.year}", table), reference.short
+    entry = dict(re.findall(r"^  (\w+) = \{+([^}]*)\}", page, re.MULTILINE))
+    citation = yaml.safe_load((DOCS.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (entry["title"], entry["version"], entry["license"], entry["author"]) == (
+        citation["title"], citation["version"], citation["license"], citation["authors"][0]["name"]
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("page", EXAMPLES)
 def test_examples_in_python(page, folder, request):
     text = (DOCS / page).read_text(encoding="utf-8")
@@ -91,6 +139,27 @@ def test_quick_start_in_an_empty_folder(folder):
     assert (folder / "results/report.html").is_file()
     (fit,) = csv.DictReader((folder / "results/summary.csv").open(encoding="utf-8"))
     assert (fit["catalog"], fit["column"], fit["n_data"]) == ("stars", "mass", "57")
+
+
+@campaign
+def test_commands_of_the_recipes(folder):
+    text = (DOCS / "recipes.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for commands, output in blocks:
+        done = subprocess.run(
+            ["bash", "-euc", commands], cwd=folder, env=environment, text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
+        assert " ".join(output.split()) in " ".join(done.stdout.split())
+    # The last commands: the fits alone, which have no page yet, and then everything.
+    assert [line for line in done.stdout.splitlines() if line.startswith("mixpipe: ")] == [
+        "mixpipe: the results are in results",
+        "mixpipe: the whole run on one page: results/report.html",
+    ]
+    assert len(list(csv.DictReader((folder / "heavy.csv").open(encoding="utf-8")))) == 9
+    assert (folder / "results/report.html").is_file()
 
 
 def test_configuration_example_is_valid():

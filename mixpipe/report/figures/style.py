@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ PICTURE_FORMATS: dict[str, dict[str, None]] = {
 
 # Inches: a figure of 12 cm, or of the 17.4 cm of a page, is printed with the font sizes below unscaled.
 WIDTH, WIDE = 12.0 / 2.54, 17.4 / 2.54
+_SCREEN_DPI = 120
 _TITLE_SIZE, _NOTE_SIZE, _LEGEND_SIZE = 8.5, 7.5, 7.0  # points
 _TITLE_WIDTH, _NOTE_WIDTH, _LABEL_WIDTH = 62, 84, 58  # characters that fit across 12 cm
 _LINE, _GAP, _LEGEND_GAP = 1.28 / 72.0, 0.1, 0.06  # line height per point of size; inches
@@ -138,9 +140,19 @@ class _Said(logging.Handler):
         self.messages.append(" ".join(record.getMessage().split()))
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself; one of Matplotlib is shown only after `pyplot` has made a figure."""
+
+    def _repr_png_(self) -> bytes:
+        picture = BytesIO()
+        with style():
+            self.savefig(picture, format="png", dpi=_SCREEN_DPI, metadata=PICTURE_FORMATS[".png"])
+        return picture.getvalue()
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure, by default of the common width, whose axes take `height` inches; to be called inside `style`."""
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
