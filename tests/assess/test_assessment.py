@@ -8,6 +8,7 @@ from mixpipe.assess.assessment import assess_fit
 from mixpipe.assess.effort import Effort
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from tests.campaign import campaign
 
 TWO = Mixture([0.5, 0.5], [0.0, 6.0], [1.0, 1.0])
 
@@ -26,6 +27,7 @@ def two_groups(ratio, n=400, seed=1):
 
 
 @pytest.mark.parametrize(("ratio", "n", "warned"), [(3.0, 400, 1), (3.0, 200_000, 1), (1.0, 400, 0), (1.1, 200_000, 0)])
+@campaign
 def test_errors_that_differ_between_components_are_said(ratio, n, warned):
     cells = two_groups(ratio, n)
     fit = mixpipe.fit_mixture(cells, n_components=2, start=TWO)

@@ -17,6 +17,7 @@ from mixpipe.assess.simulation import likelihood_ratio_test
 from mixpipe.model.bimodality import DIP_DRAWS
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
+from tests.campaign import campaign
 
 TWO = Mixture([0.6, 0.4], [0.0, 3.0], [1.0, 0.7])
 
@@ -263,6 +264,7 @@ def test_limits_and_bins_have_no_dip_and_no_kurtosis():
         assert found.separation_unc > 0.0 and found.likelihood_ratio > 0.0
 
 
+@campaign
 def test_fits_without_two_populations_are_refused():
     x, err = two_groups(100)
     with pytest.raises(ValueError, match="fit has 3 components; expected a fit with 2 components"):

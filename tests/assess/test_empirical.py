@@ -178,6 +178,7 @@ def rng_of(seed):
     return np.random.default_rng(seed)
 
 
+@campaign
 def test_p_values_of_many_rows_of_other_families_tell_right_from_wrong():
     rng = np.random.default_rng(18)
     x = rng.laplace(0.0, 1.0, 20_000) + 0.3 * rng.standard_normal(20_000)

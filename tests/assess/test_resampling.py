@@ -188,6 +188,7 @@ def test_simulated_statistics_do_not_depend_on_threads():
     np.testing.assert_array_equal(one, two)
 
 
+@campaign
 def test_likelihood_ratio_against_one_component_more():
     x, err = draw(150)
     cells = Cells.from_rows(x, err)

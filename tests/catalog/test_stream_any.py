@@ -17,6 +17,7 @@ from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.pipeline.fit import FittedColumn, fit_tables, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan
+from tests.campaign import campaign
 
 N = 9_000
 CSV = ("components", "selection", "intervals", "covariance")
@@ -151,6 +152,7 @@ def test_streamed_and_in_memory_are_the_same(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@campaign
 def test_neither_files_nor_order_nor_threads_matter(tmp_path, streamed, kind):
     order = np.random.default_rng(3).permutation(N)
     fitted(written(tmp_path / "one"), tmp_path / "fit1", kind)

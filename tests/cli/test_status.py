@@ -75,6 +75,7 @@ def fitting(*columns: str, reading: bool = False) -> set[str]:
     for column in columns:
         catalog, release, name = column.split()
         result |= {f"fitting {column}", f"drawing {column}", f"counting the rows of {catalog} {release}"}
+        result |= {f"tabulating {catalog} {release}"}
         result |= {f"writing results/{catalog}/{release}/{name}/members.fits"}
         result |= {f"reading {catalog} {release}"} if reading else set()
         result |= {COMPARED} if catalog == "stars" else set()

@@ -108,6 +108,7 @@ def test_mistakes_are_named(samples, prior, message):
         Cells.from_samples(samples, prior)
 
 
+@campaign
 def test_files_of_samples(tmp_path, monkeypatch):
     """Arrays of one length in FITS, and lists of different lengths in Parquet."""
     monkeypatch.chdir(tmp_path)

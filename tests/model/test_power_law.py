@@ -11,6 +11,7 @@ from scipy.integrate import quad
 import mixpipe
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.families.power_law import range_of, range_parameters
+from tests.campaign import campaign
 
 LAW = FAMILIES["power_law"]
 LOW, HIGH = 1.0, 100.0
@@ -99,6 +100,7 @@ def test_lines_on_a_power_law_are_found(seed):
     assert fit.n_params == 4
 
 
+@campaign
 def test_a_power_law_is_chosen_or_not():
     rng = np.random.default_rng(0)
     options = {"mixed": ["gaussian", "power_law"], "max_components": 2}

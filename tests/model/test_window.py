@@ -219,6 +219,7 @@ def observed(kind, seed, n=4000, truth=TRUTH):
 
 
 @pytest.mark.parametrize("kind", ["rows", "hole", "table", "function"])
+@campaign
 def test_the_population_before_the_selection_is_recovered(kind):
     x, err, options = observed(kind, 5)
     fit = mixpipe.fit_mixture(x, err, 2, **options)

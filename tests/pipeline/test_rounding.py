@@ -22,7 +22,7 @@ from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.fitting.general.fit import loglik_of
 from mixpipe.model.cells import Cells
 from mixpipe.pipeline.compare import read_stored
-from mixpipe.pipeline.estimate import can_stream, estimate_column
+from mixpipe.pipeline.estimate import estimate_column, why_in_memory
 
 
 def run(*args):
@@ -92,8 +92,8 @@ class TestColumn:
             prepare_column(table, column(**settings))
 
     def test_rows_are_held_in_memory_if_rounding_is_given(self):
-        assert can_stream(column()) and can_stream(column(rounding="none"))
-        assert not can_stream(column(rounding=0.1))
+        assert why_in_memory(column()) == why_in_memory(column(rounding="none")) == ""
+        assert why_in_memory(column(rounding=0.1)) == "rounding"
 
 
 class TestKeys:

@@ -134,6 +134,7 @@ def option(line: str) -> list[str]:
     return re.search(r"--set-resources \w+:\w+=\d+", line)[0].split()
 
 
+@campaign
 def test_want_of_memory_names_the_setting_that_gives_more(tmp_path):
     project = troubled(tmp_path / "project")
     (project.faults / "ingest.memory").touch()

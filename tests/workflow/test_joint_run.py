@@ -149,6 +149,7 @@ def test_predictions_are_those_of_the_mixture(project):
         assert np.allclose(predicted.loc[own, "unc_v"], scatter, rtol=1e-4)
 
 
+@campaign
 def test_only_what_changed_is_done_again(project):
     assert project.to_fit() == []
     before = project.files("r1"), project.files("r2")

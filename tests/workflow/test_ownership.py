@@ -297,6 +297,7 @@ def configure(project: Project, **keys) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
 
 
+@campaign
 def test_two_working_folders_do_not_share_results_at_once(tmp_path):
     first, second = two_projects(tmp_path)
     (first.faults / "fit.wait").touch()
@@ -485,6 +486,7 @@ def read_only(request):
     return make
 
 
+@campaign
 def test_killed_runs_leave_what_is_the_users(tmp_path):
     """The whole way: a run that is killed in the middle of a file, beside files of the user's, and done again."""
     project = survey(tmp_path / "project", n_shards=1, n_columns=1)

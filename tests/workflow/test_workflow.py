@@ -27,6 +27,7 @@ from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.verification import verify_results
+from tests.campaign import campaign
 from tests.cluster.slurm import HOUR
 from tests.outputs import IMAGES, PAPER, TABLES
 from tests.workflow.forks import run_forked
@@ -422,6 +423,7 @@ def test_what_is_done_again(project, changes):
     assert project.planned() == expected
 
 
+@campaign
 def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root):
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, tmp_path / "checkout" / part)
@@ -541,6 +543,7 @@ def test_only_the_added_file_is_read(project):
     ]
 
 
+@campaign
 def test_what_is_not_read_for_any_fit_goes(project):
     project.change("catalogs", "planets", "columns", "spare", value={})
     account = ("results/planets/all/input.csv", "--configfile", "mine.yaml")
@@ -590,6 +593,7 @@ def test_fit_without_rows_says_why_in_log_and_terminal(project):
     assert log.splitlines()[-1] == f"mixpipe: error: {reason}"
 
 
+@campaign
 def test_failed_columns_have_rows_of_their_own_and_all_else_is_done(project):
     """Of one there are no rows, of another text in the place of numbers; and both mended."""
     table = stars(2)
