@@ -104,7 +104,6 @@ def distance(
             params.variances,
             floor,
             1.0,
-            False,
         )
         params = Params(new_weights, means, variances)
     mixture = likelihood.mixture(params)

@@ -102,6 +102,7 @@ def fit(path: Path) -> dict[str, Any]:
     from mixpipe.assess.effort import Effort
     from mixpipe.catalog.reading import read_blocks
     from mixpipe.config.settings import ColumnSettings
+    from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
     from mixpipe.model import rows
     from mixpipe.pipeline.fit import fit_tables, write_fit
     from mixpipe.pipeline.plan.texts import FitPlan
@@ -121,7 +122,7 @@ def fit(path: Path) -> dict[str, Any]:
 
     rows.Rows.survey = timed(rows.Rows.survey, "reading and sketching")  # type: ignore[method-assign]
     rows.Rows.sketch = timed(rows.Rows.sketch, "reading and sketching")  # type: ignore[method-assign]
-    likelihood = rows.RowLikelihood
+    likelihood = RowLikelihood
     likelihood.component_sums = timed(likelihood.component_sums, "passes over the rows")  # type: ignore[method-assign]
     column = ColumnSettings("x0", "x0", "x0_error", max_components=MAX_COMPONENTS, estimators=("em",))
     plan = FitPlan("scale", "", ((str(path), ""),), {}, None, None, column, "bic", Effort(quality_draws=99), "")
