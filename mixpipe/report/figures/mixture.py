@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from mixpipe.base.presentation import count, plural
+from mixpipe.base.presentation import count, plural, typeset
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise
 from mixpipe.model.results import Array, FitResult
@@ -40,6 +40,8 @@ from mixpipe.report.typesetting import compact_text, density_text, number_text, 
 
 # Components narrower than this many of the finest details are drawn as arrows.
 _SPIKE_PIXELS = 3.0
+# From this on, how much larger a part is drawn is written as a power of ten.
+_MOST_TIMES = 1e5
 _FILL = 0.18  # opacity
 # With more components than this the legend is written in fewer characters.
 _FEW_COMPONENTS = 6
@@ -327,7 +329,9 @@ def name_enlarged(axes: Axes, part: Scene, width: float, members: list[int]) -> 
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_offset_text().set_fontsize(6.5)
     names = ", ".join(str(j + 1) for j in members[:4]) + (" …" if len(members) > 4 else "")
-    axes.set_title(f"{names}: ×{count(float(f'{width / part.width:.1g}'))}", loc="left", fontsize=7.0)
+    times = float(f"{width / part.width:.1g}")
+    shown = count(times) if times < _MOST_TIMES else typeset(f"{times:.0e}")
+    axes.set_title(f"{names}: ×{shown}", loc="left", fontsize=7.0)
 
 
 def _draw_error_bar(strip: Axes, scene: Scene, unit: str | None) -> None:
