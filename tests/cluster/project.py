@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -104,7 +106,7 @@ class Project:
         assert text in self.said(), self.said()
 
     def results(self) -> dict[str, bytes]:
-        """All results by path, without logs and times."""
+        """All results by path, without logs, times and the command on the page."""
         results = self.folder / "results"
         files = {path.relative_to(results): path for path in results.rglob("*") if path.is_file()}
         kept = {path: file for path, file in files.items() if path.parts[0] not in {"logs", "benchmarks", ".mixpipe"}}
@@ -113,6 +115,12 @@ class Project:
 
 def without_times(path: Path) -> bytes:
     content = path.read_bytes()
+    if path.name == "report.html":
+        return re.sub(rb'<code id="command">.*?</code>', b"", content, flags=re.DOTALL)
+    if path.name == "manifest.json":
+        listed = json.loads(content)
+        listed["files"].pop("report.html", None)
+        return json.dumps(listed).encode()
     if path.name != "estimators.csv":
         return content
     rows = list(csv.DictReader(io.StringIO(content.decode())))

@@ -1,6 +1,5 @@
 """A run that is killed, or lacks memory, time or room: what helps is said, and the same command completes it."""
 
-import json
 import os
 import re
 import signal
@@ -30,12 +29,7 @@ def test_killed_run_is_completed_by_the_same_command(tmp_path):
     half = killed.folder / "results/survey/dr1/v0/.mixpipe-part-c41d7e90-ab12cd34.csv"
     half.write_text("comp", encoding="utf-8")
     killed.finish(killed.start("default", "--cores", "2"))
-    found, expected = killed.results(), whole.results()
-    # The page repeats the command, in which the folders differ, and the manifest has the hash of the page.
-    listed, wanted = (json.loads(files.pop("manifest.json"))["files"] for files in (found, expected))
-    assert {**listed, "report.html": ""} == {**wanted, "report.html": ""}
-    found["report.html"] = found["report.html"].replace(b"/killed/", b"/whole/")
-    assert found == expected
+    assert killed.results() == whole.results()
     # What was complete is not done again.
     assert "fitting" not in killed.said()
 
