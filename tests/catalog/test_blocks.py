@@ -318,6 +318,21 @@ class TestMemory:
         # The limit is one that a whole table does not keep.
         assert peak(self.n_rows) > 2 * limit
 
+    def test_blocks_of_wide_tables_have_fewer_rows_in_memory(self, tmp_path: Path, monkeypatch) -> None:
+        """One column of a hundred in a file of 16 MB, with a megabyte to a block."""
+        monkeypatch.setattr("mixpipe.catalog.formats.arrays._BLOCK_BYTES", 1 << 20)
+        path = tmp_path / "t.fits"
+        Table({f"x{k}": np.arange(20_000) / (k + 7.0) for k in range(100)}).write(path)
+        next(read_blocks(path, ["x3"]))  # imports
+        tracemalloc.start()
+        try:
+            n_rows = sum(len(block) for block in read_blocks(path, ["x3"], rows=20_000))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert n_rows == 20_000
+        assert peak < 3 << 20
+
     def test_parquet(self, tmp_path: Path) -> None:
         n_rows = 2_000_000
         pq.write_table(pa.table({"a": np.arange(n_rows) / 7.0}), tmp_path / "t.parquet", row_group_size=n_rows)

@@ -146,10 +146,12 @@ def _stored(source: Source, hdu: fits.BinTableHDU | fits.TableHDU, rows: int) ->
     All blocks are read into the same memory.
     """
     width, n_rows = hdu.header["NAXIS1"], hdu.header["NAXIS2"]
-    memory = memoryview(bytearray(min(rows, n_rows) * width))
+    ranges = list(row_ranges(n_rows, rows, width))
+    # None is longer than the first one.
+    memory = memoryview(bytearray(ranges[0][1] * width))
     with source.open() as stream:
         stream.seek(hdu.fileinfo()["datLoc"])
-        for start, stop in row_ranges(n_rows, rows, width):
+        for start, stop in ranges:
             stored = memory[: (stop - start) * width]
             n_bytes = cast(io.BufferedIOBase, stream).readinto(stored)
             if n_bytes != len(stored):
