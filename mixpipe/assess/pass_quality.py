@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from mixpipe.assess.empirical import limit_statistics
 from mixpipe.assess.kernels import transforms
 from mixpipe.assess.quality import Quality, sides_of
 from mixpipe.assess.simulation import p_value
+from mixpipe.base.arrays import Array
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import FitResult
@@ -31,6 +34,9 @@ _NARROWEST = 1e-5
 # Sums of whole numbers stay below this, in 63 bits; weights are rounded to this part of their sum.
 _LARGEST_SUM = 2.0**61
 _WEIGHT_PARTS = 2.0**40
+_UNIT = _LARGEST_SUM * _NARROWEST / _WEIGHT_PARTS
+
+Piece = TypeVar("Piece")
 
 
 def assess_rows(fit: FitResult, rows: Rows | CellBlocks, sample: Cells, effort: Effort) -> Quality:
@@ -74,23 +80,15 @@ def statistics_of_rows(fit: FitResult, rows: Rows) -> Quality:
     >>> abs(one.ks - other.ks) < 2e-4, abs(one.ad / other.ad - 1.0) < 1e-3
     (True, True)
     """
-    parts = _WEIGHT_PARTS / fit.n_data
-    unit = _LARGEST_SUM * _NARROWEST / _WEIGHT_PARTS
     model = fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas**2
-    tables = [np.zeros((3, _N_BINS), dtype=np.int64) for _ in range(rows.n_threads)]
-    free = deque(tables)
 
-    def add(piece: Block) -> None:
+    def add(piece: Block, table: NDArray[np.int64]) -> None:
         x, err, weights = piece
-        table = free.popleft()
-        shares = np.rint(weights * parts).astype(np.int64)
         half_step = 0.5 * fit.resolution.step
-        transforms.count_transforms(x, err, shares, half_step, *model, _PER_UNIT, _NARROWEST, unit, *table)
-        free.append(table)
+        shares = _shares(weights, fit.n_data)
+        transforms.count_transforms(x, err, shares, half_step, *model, _PER_UNIT, _NARROWEST, _UNIT, *table)
 
-    for _ in rows.each(add):
-        pass
-    return _quality(np.sum(tables, axis=0), unit, fit.n_data)
+    return _statistics(rows.each, add, rows.n_threads, fit.n_data)
 
 
 def statistics_of_cells(fit: FitResult, rows: CellBlocks) -> Quality:
@@ -107,30 +105,46 @@ def statistics_of_cells(fit: FitResult, rows: CellBlocks) -> Quality:
     >>> abs(one.ks - other.ks) < 2e-4, abs(one.ad / other.ad - 1.0) < 1e-3
     (True, True)
     """
-    parts = _WEIGHT_PARTS / fit.n_data
-    unit = _LARGEST_SUM * _NARROWEST / _WEIGHT_PARTS
-    tables = [np.zeros((3, _N_BINS), dtype=np.int64) for _ in range(rows.n_threads)]
+
+    def add(cells: Cells, table: NDArray[np.int64]) -> None:
+        ends = sides_of(fit.mixture, cells, 0.5 * fit.resolution.step)
+        transforms.count_intervals(_shares(cells.weights, fit.n_data), ends, _PER_UNIT, _NARROWEST, _UNIT, *table)
+
+    return _statistics(rows.each, add, rows.n_threads, fit.n_data)
+
+
+def _shares(weights: Array, n_data: float) -> NDArray[np.int64]:
+    """Weights as whole numbers of parts of their sum."""
+    return np.rint(weights * (_WEIGHT_PARTS / n_data)).astype(np.int64)
+
+
+def _statistics(
+    each: Callable[[Callable[[Piece], None]], Iterator[None]],
+    add: Callable[[Piece, NDArray[np.int64]], None],
+    n_threads: int,
+    n_data: float,
+) -> Quality:
+    """The statistics of all pieces of the rows, each of which is added to the table of one of the threads."""
+    tables = [np.zeros((3, _N_BINS), dtype=np.int64) for _ in range(n_threads)]
     free = deque(tables)
 
-    def add(cells: Cells) -> None:
-        ends = sides_of(fit.mixture, cells, 0.5 * fit.resolution.step)
+    def task(piece: Piece) -> None:
         table = free.popleft()
-        shares = np.rint(cells.weights * parts).astype(np.int64)
-        transforms.count_intervals(shares, ends, _PER_UNIT, _NARROWEST, unit, *table)
+        add(piece, table)
         free.append(table)
 
-    for _ in rows.each(add):
+    for _ in each(task):
         pass
-    return _quality(np.sum(tables, axis=0), unit, fit.n_data)
+    return _quality(np.sum(tables, axis=0), n_data)
 
 
-def _quality(table: NDArray[np.int64], unit: float, n_data: float) -> Quality:
+def _quality(table: NDArray[np.int64], n_data: float) -> Quality:
     """The statistics, from the distribution function of the transforms at the edges of the bins."""
     edges = np.sinh((np.arange(_N_BINS + 1) - 0.5 * _N_BINS) / _PER_UNIT)
     t = expit(edges)
     counts, slopes, offsets = np.cumsum(table, axis=1).astype(np.float64)
-    total = counts[-1] + offsets[-1] / unit
-    below = np.append(0.0, (counts + (slopes * t[1:] + offsets) / unit) / total)
+    total = counts[-1] + offsets[-1] / _UNIT
+    below = np.append(0.0, (counts + (slopes * t[1:] + offsets) / _UNIT) / total)
     distance = below - t
     # dt / (t (1 - t)) is the differential of the logit.
     return Quality(float(np.abs(distance).max()), math.nan, n_data * float(np.trapezoid(distance**2, edges)))
