@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ from mixpipe.report.figures.corner import corner_heading, draw_corner
 from mixpipe.report.figures.joint_curves import joint_curves
 from mixpipe.report.figures.joint_quality import draw_joint_quality
 from mixpipe.report.figures.joint_scene import JointScene
-from mixpipe.report.figures.look import NO_LOOKS, Look, read_looks
+from mixpipe.report.figures.look import NO_LOOKS, read_looks
 from mixpipe.report.figures.style import styled
 from mixpipe.results.joint_tables import read_joint_fit, read_rows
 from mixpipe.results.provenance import check_code
@@ -59,44 +59,32 @@ def draw_joint_figures(
     check_code("joint_figures", code)
     by_column, chosen = read_looks(looks)
     with styled(chosen):
-        _draw(fit, members, columns, corner, selection, quality, curves, by_column)
-
-
-def _draw(
-    fit: str,
-    members: str,
-    columns: Sequence[str],
-    corner: Sequence[str],
-    selection: Sequence[str],
-    quality: Sequence[str],
-    curves: str,
-    looks: Mapping[str, Look],
-) -> None:
-    """Draw a joint fit in the chosen style."""
-    record = load_record(fit)
-    if isinstance(record, FailedRecord):
-        save_figure(draw_failure(str(record.error), label=record.label), *corner, *selection, *quality)
-        write_json({}, Path(curves))
-        return
-    if not isinstance(record, JointRecord):
-        raise TypeError(f"{fit} is not of several columns")
-    result = read_joint_fit(record, fit)
-    n_members = pq.read_metadata(members).num_rows
-    x, cov, weights = read_rows(members, record.names, -(-n_members // _MOST_ROWS) or 1)
-    # Weights of importance count for the rows that they are worth, and rows for those that are not drawn.
-    weights = weights * (record.n_data / weights.sum()) if record.account.weight_kind == "importance" else weights
-    cells = JointCells.from_rows(x, cov=cov, weights=weights, names=record.names, resolve=False)
-    scene = JointScene.of(result.mixture, cells)
-    transforms = Transforms(result.mixture)
-    transforms.add(cells.x, cells.cov, cells.weights)
-    own = _own_fits(columns)
-    floor = 1.0 / (record.quality_draws + 1) if record.quality_draws else None
-    statistics = [JointQuality(one.name, one.n_rows, _number(one.ks), _number(one.ks_pvalue)) for one in record.quality]
-    place = {"label": record.label, "n_rows": n_members}
-    save_figure(draw_corner(result, scene, own, units=record.units, looks=looks, **place), *corner)
-    save_figure(draw_selection(records_table(record.selection), record.criterion, label=record.label), *selection)
-    save_figure(draw_joint_quality(result, transforms, statistics, floor=floor, **place), *quality)
-    write_json(joint_curves(scene, transforms, own, corner_heading(result, scene, n_members)), Path(curves))
+        record = load_record(fit)
+        if isinstance(record, FailedRecord):
+            save_figure(draw_failure(str(record.error), label=record.label), *corner, *selection, *quality)
+            write_json({}, Path(curves))
+            return
+        if not isinstance(record, JointRecord):
+            raise TypeError(f"{fit} is not of several columns")
+        result = read_joint_fit(record, fit)
+        n_members = pq.read_metadata(members).num_rows
+        x, cov, weights = read_rows(members, record.names, -(-n_members // _MOST_ROWS) or 1)
+        # Weights of importance count for the rows that they are worth, and rows for those that are not drawn.
+        weights = weights * (record.n_data / weights.sum()) if record.account.weight_kind == "importance" else weights
+        cells = JointCells.from_rows(x, cov=cov, weights=weights, names=record.names, resolve=False)
+        scene = JointScene.of(result.mixture, cells)
+        transforms = Transforms(result.mixture)
+        transforms.add(cells.x, cells.cov, cells.weights)
+        own = _own_fits(columns)
+        floor = 1.0 / (record.quality_draws + 1) if record.quality_draws else None
+        statistics = [
+            JointQuality(one.name, one.n_rows, _number(one.ks), _number(one.ks_pvalue)) for one in record.quality
+        ]
+        place = {"label": record.label, "n_rows": n_members}
+        save_figure(draw_corner(result, scene, own, units=record.units, looks=by_column, **place), *corner)
+        save_figure(draw_selection(records_table(record.selection), record.criterion, label=record.label), *selection)
+        save_figure(draw_joint_quality(result, transforms, statistics, floor=floor, **place), *quality)
+        write_json(joint_curves(scene, transforms, own, corner_heading(result, scene, n_members)), Path(curves))
 
 
 def _own_fits(columns: Sequence[str]) -> dict[str, Mixture]:
