@@ -19,7 +19,7 @@ from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.folder import find_obstacles, lock_results
 from mixpipe.pipeline.plan.changes import find_changed
 from mixpipe.pipeline.plan.run import find_failure, find_problems
-from mixpipe.results.provenance import GIVEN
+from mixpipe.results.provenance import GIVEN, without_cores
 
 # Arguments that say on how many cores, or where that is said.
 _CORES = re.compile(r"-[cj].*|--(cores|jobs|executor|profile|workflow-profile)(=.*)?")
@@ -63,7 +63,7 @@ def run_workflow(
             raise ConfigError(f"{argument} is no argument of Snakemake", "on the command line", f"--config {argument}")
     options = {"--config": config, "--directory": directory, "--results": results}
     given = [word for name, value in options.items() if value is not None for word in (name, value)]
-    os.environ[GIVEN] = shlex.join(["mixpipe", "run", *given, *arguments])
+    os.environ[GIVEN] = shlex.join(["mixpipe", "run", *given, *without_cores(arguments)])
     with enter_place(config, directory, results) as place:
         _run(place, arguments)
     raise AssertionError("Snakemake ends the process")

@@ -9,13 +9,12 @@ from itertools import product
 from typing import Any
 
 from mixpipe.base.arrays import Array
-from mixpipe.base.threads import available_threads
 from mixpipe.base.words import keyword
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
-from mixpipe.fitting.rounded import integrated
+from mixpipe.fitting.rounded import fitted_as_rounded
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
@@ -252,14 +251,12 @@ def fit_mixture(
         ]
         return min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam), raised
 
-    fit, remark = fitted(cells)
-    exact, doubt = None, ""
     if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor) and algorithm == "newton":
-        exact, doubt = integrated(cells, Selection((fit,)), n_threads=n_threads or available_threads())
-    if exact is not None:
-        cells = exact
+        cells, fit, remarks = fitted_as_rounded(cells, fitted, n_threads)
+    else:
         fit, remark = fitted(cells)
-    return _with_given_scale(finished(x, cells, fit, remark, doubt, dropped=dropped), error_scale)
+        remarks = (remark,)
+    return _with_given_scale(finished(x, cells, fit, *remarks, dropped=dropped), error_scale)
 
 
 def _complete(
@@ -568,14 +565,12 @@ def choose_n_components(
         climbed = _climbed(problem, mixture, mixture.n_components)
         return _with_start(selection, climbed, max_components, certified), raised
 
-    selection, remark = chosen(cells)
-    exact, doubt = None, ""
     if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor):
-        exact, doubt = integrated(cells, selection, n_threads=n_threads or available_threads())
-    if exact is not None:
-        cells = exact
+        cells, selection, remarks = fitted_as_rounded(cells, chosen, n_threads)
+    else:
         selection, remark = chosen(cells)
-    return _with_given_scale(finished(x, cells, selection, remark, doubt, dropped=dropped), error_scale)
+        remarks = (remark,)
+    return _with_given_scale(finished(x, cells, selection, *remarks, dropped=dropped), error_scale)
 
 
 def _with_start(selection: Selection, fit: FitResult, max_components: int, found: Fits | None) -> Selection:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
+from mixpipe.base.threads import available_threads
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
 from mixpipe.fitting.general.search import ascend_general
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
+from mixpipe.model.inputs import Result
 from mixpipe.model.regimes import FINISHED_ROWS
 from mixpipe.model.results import FitResult, Selection
 
@@ -21,6 +24,34 @@ from mixpipe.model.results import FitResult, Selection
 _DISPLACED = 0.125
 # Errors below this fraction of the standard deviation of the rounding do not include it.
 _WITHOUT = 0.99
+
+
+def fitted_as_rounded(
+    cells: Cells, find: Callable[[Cells], tuple[Result, str]], n_threads: int | None = None
+) -> tuple[Cells, Result, tuple[str, ...]]:
+    """What is found in values or, if rounding displaces or decides it, in the intervals from which they were rounded.
+
+    Parameters
+    ----------
+    cells : Cells
+        Values.
+    find : callable
+        Fits cells, or chooses among fits to them; the text is a remark.
+    n_threads : int or None
+        Number of threads; all by default.
+
+    Returns
+    -------
+    Cells, FitResult or Selection, tuple of str
+        The cells that were fitted at last, what was found, and remarks, which may be empty.
+    """
+    found, remark = find(cells)
+    selection = found if isinstance(found, Selection) else Selection((found,))
+    exact, doubt = integrated(cells, selection, n_threads=n_threads or available_threads())
+    if exact is not None:
+        cells = exact
+        found, remark = find(cells)
+    return cells, found, (remark, doubt)
 
 
 def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tuple[Cells | None, str]:

@@ -15,14 +15,13 @@ from mixpipe.assess.bimodality import bimodality_of
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.pass_quality import assess_rows
 from mixpipe.base.errors import CatalogError, ConfigError
-from mixpipe.base.threads import available_threads
 from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings
 from mixpipe.fitting.choose import choose_from_rows, choose_n_components, fit_mixture, with_fit
 from mixpipe.fitting.contract import Demands, Fits, SketchUse
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.methods import ESTIMATORS, choose_by
-from mixpipe.fitting.rounded import doubts_of_sample, integrated
+from mixpipe.fitting.rounded import doubts_of_sample, fitted_as_rounded
 from mixpipe.model.bimodality import Bimodality
 from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
@@ -181,13 +180,15 @@ def estimate_column(
     if cells.edges is not None and column.background == "uniform":
         column = replace(column, background=(float(cells.edges.min()), float(cells.edges.max())))
     began = time.perf_counter()
-    selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
-    doubt = ""
+
+    def select(cells: Cells) -> tuple[Selection, str]:
+        return _select(first, cells, column, criterion, n_components, n_threads, progress), ""
+
+    remarks: tuple[str, ...] = ()
     if first == "em" and column.rounding == "auto" and column.sigma_floor is None:
-        exact, doubt = integrated(cells, selection, n_threads=n_threads or available_threads())
-        if exact is not None:
-            cells = exact
-            selection = _select(first, cells, column, criterion, n_components, n_threads, progress)
+        cells, selection, remarks = fitted_as_rounded(cells, select, n_threads)
+    else:
+        selection, _ = select(cells)
     gain = None
     if start is not None and start.mixture is not None and start.serves(column, unit):
 
@@ -223,7 +224,7 @@ def estimate_column(
         n_threads=n_threads,
     )
     outcome = Outcome(selection, assessment, estimates, gain=gain, bimodality=bimodal)
-    return outcome.with_warnings([doubt]) if doubt else outcome
+    return outcome.with_warnings([remark for remark in remarks if remark])
 
 
 def estimate_stream(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import hashlib
@@ -9,7 +10,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -44,7 +45,7 @@ DATA = {"report/page.py": "report/templates"}
 # Variable of the environment by which the jobs of a run know its command. Not a setting of theirs: what they make is
 # the same, however it was asked for.
 COMMAND = "MIXPIPE_COMMAND"
-# The same as it was given, with all its options, for the report that the run writes. Cores are no part of a result.
+# The same as it was given, with all its options but that for cores, for the report that the run writes.
 GIVEN = "MIXPIPE_GIVEN"
 
 LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow")
@@ -58,6 +59,29 @@ OWN = ".mixpipe"
 _MEMO = f"{OWN}/hashes.json"
 # A file written this recently may change again within the same tick of its time stamp.
 _SETTLED_NS = 2_000_000_000
+
+
+def without_cores(words: Sequence[str]) -> list[str]:
+    """The words of a command without its number of cores: the same page is written with any.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Words of a command line of Snakemake.
+
+    Returns
+    -------
+    list of str
+        Those that say nothing about cores.
+
+    Examples
+    --------
+    >>> without_cores(["--cores", "4", "-j2", "--configfile", "mine.yaml", "-c", "all"])
+    ['--configfile', 'mine.yaml']
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--cores", "-c", "--jobs", "-j", nargs="?")
+    return parser.parse_known_args(words)[1]
 
 
 class CodeChanged(MixpipeError):

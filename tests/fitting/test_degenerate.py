@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
+from scipy.special import ndtr
 
 import mixpipe
 from mixpipe.fitting.gaussian.likelihood import Likelihood
@@ -169,7 +171,23 @@ def test_whole_numbers_without_errors_make_no_spikes(n):
     for x in (np.rint(rng.normal(100.0, 15.0, n)), np.rint(rng.normal(0.0, 2.0, n)), rng.binomial(400, 0.5, n)):
         best = choose(x, max_components=4).best
         assert best.n_components == 1
-        assert (best.mixture.means[0], best.mixture.sigmas[0]) == pytest.approx((x.mean(), x.std()), rel=1e-6)
+        found = best.mixture.means[0], best.mixture.sigmas[0]
+        # Where the variance of the rounding shows among this many rows, the density is integrated over the steps.
+        if n / 4.0 * (1.0 / 12.0 / x.var()) ** 2 > 0.125:
+            assert found == pytest.approx(normal_of_intervals(x), abs=1e-3 * x.std() / math.sqrt(n))
+        else:
+            assert found == pytest.approx((x.mean(), x.std()), rel=1e-6)
+
+
+def normal_of_intervals(x):
+    """Mean and sigma of the most likely normal distribution of whole numbers that were rounded from it."""
+
+    def lost(parameters):
+        mean, sigma = parameters
+        return -np.log(ndtr((x + 0.5 - mean) / sigma) - ndtr((x - 0.5 - mean) / sigma)).sum()
+
+    found = minimize(lost, (x.mean(), x.std()), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9})
+    return tuple(found.x)
 
 
 def test_two_distinct_values_are_at_most_two_components():

@@ -27,7 +27,7 @@ from mixpipe.pipeline.plan.run import (
     find_problems,
 )
 from mixpipe.results.paper import PAPER_FILES, TEXT_FILES
-from mixpipe.results.provenance import GIVEN, code_hash
+from mixpipe.results.provenance import GIVEN, code_hash, without_cores
 
 # What Snakemake makes of many columns stays, millions of objects. With Python's own 700 the garbage collector would look
 # at them all again and again, for a tenth of the time.
@@ -67,9 +67,11 @@ COMMAND = os.environ.setdefault(
         ]
     ),
 )
-# The report has it as it was given, with cores and profile. Jobs inherit it.
+# The report has it as it was given, on any number of cores. Jobs inherit it.
 if "snakemake" in Path(sys.argv[0]).parts[-2:] and workflow.is_main_process:
-    os.environ.setdefault(GIVEN, shlex.join(["snakemake", *sys.argv[1:]]))
+    given = without_cores(sys.argv[1:])
+    cores = ["--cores", "all"] if len(given) < len(sys.argv) - 1 else []
+    os.environ.setdefault(GIVEN, shlex.join(["snakemake", *cores, *given]))
 # Of a column.
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
