@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array, frozen
+from mixpipe.model.kernels import sketching
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
+from mixpipe.model.regimes import SAMPLED_ROWS
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution
 from mixpipe.model.rounding import Rounding, find_intervals
 from mixpipe.model.window import Window
@@ -333,11 +335,26 @@ class Cells:
         return replace(rows, resolution=rows.resolved())
 
     def resolved(self) -> Resolution:
-        """The resolution of the values. Limits and bins have none: their likelihood is bounded without a floor."""
+        """The resolution of the values, of many values that of a sample, as where they are read in blocks.
+
+        Limits and bins have none: their likelihood is bounded without a floor.
+        """
         if self.edges is not None:
             return self.resolution
-        counts = self.weights if self.weight_kind == "counts" else (self.weights > 0.0).astype(np.float64)
-        return find_resolution(self.x, self.err, counts if self.limits is None else counts * (self.limits == 0))
+        known = (self.weights > 0.0) & (True if self.limits is None else self.limits == 0)
+        if np.count_nonzero(known) <= SAMPLED_ROWS:
+            counts = self.weights if self.weight_kind == "counts" else 1.0
+            return find_resolution(self.x, self.err, counts * known)
+        rows = (array if known.all() else array[known] for array in (self.x, self.err, self.weights))
+        table = sketching.sample_rows(*rows, *sketching.empty_sample())
+        x, err, weights, counts = sketching.sampled_rows([table]).T
+        counted = self.weight_kind == "counts"
+        found = find_resolution(x, err, weights * counts if counted else counts, float(self.err[known].min()))
+        if found.floor == 0.0:
+            return found
+        small = known & (self.err < found.grain)
+        n_rows = float(self.weights[small].sum()) if counted else float(np.count_nonzero(small))
+        return replace(found, n_rows=n_rows, first=int(np.argmax(small)))
 
     def rounded(self, rounding: float | str | Rounding | None = None) -> Cells:
         """The same values, whose likelihood is that of the intervals from which they were rounded.

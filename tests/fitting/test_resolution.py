@@ -702,3 +702,23 @@ def test_many_exact_rows_of_one_population_are_one_population():
         assert selection.best.n_components == 1
         logliks = [fit.loglik for fit in selection.fits]
         assert logliks[0] < logliks[-1] < logliks[0] + 40.0
+
+
+def test_many_rows_resolve_what_their_sample_does_in_memory_and_in_any_order():
+    """The sample says where rows lie closest; rows with smaller errors are counted among all of them."""
+    rng = np.random.default_rng(43)
+    n = 100_000
+    x, err = rng.standard_normal(n), log_uniform(rng, -7, -1, n)
+    found, shuffled = Cells.from_rows(x, err).resolution, rng.permutation(n)
+    assert found.cause == "crowding"
+    assert found.smallest_error == err.min()
+    assert (found.n_rows, found.first) == (np.sum(err < found.grain), np.argmax(err < found.grain))
+    assert Cells.from_rows(x[shuffled], err[shuffled]).resolution.floor == found.floor
+    fit = mixpipe.fit_mixture(x, err, n_components=1)
+    for name in ("floor", "cause", "grain", "smallest_error", "n_rows", "first"):
+        assert getattr(fit.resolution, name) == getattr(found, name)
+    # Weights and infinite errors are looked at, too.
+    counts = np.where(np.arange(n) < 10, 0.0, 2.0)
+    weighted = Cells.from_rows(x, np.where(np.arange(n) == 10, np.inf, err), counts).resolution
+    small = np.flatnonzero(err[11:] < weighted.grain)
+    assert (weighted.n_rows, weighted.first) == (2.0 * small.size, 11 + small[0])

@@ -31,8 +31,6 @@ B = TypeVar("B")
 
 # Sums of exponentials up to this exponent are finite, and so are their squares.
 _LARGEST_EXPONENT = 300.0
-# Number of densities to compute in one call of NumPy.
-_TOGETHER = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,24 +305,25 @@ class Likelihood:
 
     def effective_rows(self, params: Params) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
-        logp, _ = self._log_densities(params)
-        first, second, shares = np.empty((3, params.n_components))
-        log_weights = np.log(params.weights)
-        # Several components at a time, as many as need little memory: what small data cost is the calls.
-        step = max(1, _TOGETHER // self.x.size)
-        with np.errstate(under="ignore"):
-            for start in range(0, params.n_components, step):
-                part = slice(start, start + step)
-                total = params.variances[part, None] + self.var
-                q = np.exp(
-                    log_weights[part, None]
-                    - 0.5 * (self.x - params.means[part, None]) ** 2 / total
-                    - 0.5 * np.log(2.0 * math.pi * total)
-                    - logp
-                )
-                a = q / total
-                first[part], second[part] = (self.counts * a).sum(axis=1), (self.squares * a**2).sum(axis=1)
-                shares[part] = (self.counts * q).sum(axis=1)
+        out = np.empty((self.n_chunks, passes.N_HELD * params.n_components))
+        self._run(
+            lambda first, last: passes.held_pass(
+                self.x,
+                self.var,
+                self.counts,
+                self.squares,
+                params.weights,
+                params.means,
+                params.variances,
+                first,
+                last,
+                out,
+            ),
+            self.n_chunks,
+            self.x.size * params.n_components,
+        )
+        self.count_passes()
+        shares, first, second = out.sum(axis=0).reshape(-1, passes.N_HELD).T
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 

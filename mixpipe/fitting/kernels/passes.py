@@ -39,6 +39,8 @@ _EXACT_LIMIT = 2.0**52
 N_EM = 4
 # Further sums per component in `newton_pass`: of q / T^2, q d / T^2, q d^2 / T^3, q d^3 / T^3 and q d^4 / T^4.
 N_NEWTON = 5
+# Sums per component in `held_pass`: counts times q and q / T, and squares times q^2 / T^2.
+N_HELD = 3
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
@@ -393,6 +395,59 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
                     row[1 + n_sums * j : 1 + n_sums * (j + 1)],
                 )
             _outer(score, n, square)
+
+
+@njit(fastmath=_SUMS, **_HELPER)
+def _held_sums(joint, inv_var, total, counts, squares, out):
+    """For one block and component: the N_HELD sums."""
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    for i in range(total.size):
+        q = joint[i] / total[i]
+        a = q * inv_var[i]
+        s0 += counts[i] * q
+        s1 += counts[i] * a
+        s2 += squares[i] * a * a
+    out[0] += s0
+    out[1] += s1
+    out[2] += s2
+
+
+@njit(**_KERNEL)
+def held_pass(x, var, counts, squares, weights, means, variances, first, last, out):
+    """Sums over the rows that each component rests on, for the chunks `first` to `last` - 1.
+
+    Parameters
+    ----------
+    x, var, counts, weights, means, variances, first, last
+        As in `em_pass`.
+    squares : ndarray, shape (n_cells,)
+        Squared weights of the rows, summed over the rows of each cell.
+    out : ndarray, shape (n_chunks, N_HELD * n_components)
+        The row of each chunk is overwritten by the N_HELD sums of each component.
+    """
+    n_components = means.size
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    for chunk in range(first, last):
+        out[chunk] = 0.0
+        end = min((chunk + 1) * CHUNK, x.size)
+        for start in range(chunk * CHUNK, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            n = stop - start
+            _densities(x[start:stop], var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
+            for j in range(n_components):
+                _held_sums(
+                    joint[j],
+                    inv_var[j],
+                    total[:n],
+                    counts[start:stop],
+                    squares[start:stop],
+                    out[chunk, N_HELD * j : N_HELD * (j + 1)],
+                )
 
 
 @njit(fastmath=_EXACT, **_HELPER)
