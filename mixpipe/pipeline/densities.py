@@ -208,7 +208,7 @@ class Counts:
         self.n_failed: Counter[str] = Counter()
         self.bounds: tuple[float, float] | None = None
         self._normalisations: Counter[str] = Counter()
-        self._numbers: list[tuple[NDArray[np.int64], Array, Array]] = []
+        self._numbers: list[tuple[NDArray[np.int64], Array, Array, Array]] = []
         self._n_fittable = 0
 
     @property
@@ -248,7 +248,10 @@ class Counts:
             self.bounds = fitted.bounds
         elif self.bounds != fitted.bounds:
             self.bounds = None
-        self._numbers.append((fitted.n_components, fitted.ks, fitted.l2))
+        # Where there are fewer components, or none, the weights are not a number.
+        heaviest = np.argmax(np.nan_to_num(fitted.weights), axis=1)
+        means = fitted.means[np.arange(len(fitted)), heaviest]
+        self._numbers.append((fitted.n_components, fitted.ks, fitted.l2, means))
 
     @cached_property
     def n_components(self) -> NDArray[np.int64]:
@@ -264,6 +267,11 @@ class Counts:
     def l2(self) -> Array:
         """Integrated squared error of each row."""
         return np.concatenate([numbers[2] for numbers in self._numbers])
+
+    @cached_property
+    def means(self) -> Array:
+        """Mean of the heaviest component of each row."""
+        return np.concatenate([numbers[3] for numbers in self._numbers])
 
     @cached_property
     def fitted(self) -> NDArray[np.intp]:
@@ -414,6 +422,7 @@ def _record(plan: DensityPlan, counts: Counts, examples: list[ExampleRecord]) ->
         n_rows=dict(zip(map(str, values.tolist()), numbers.tolist(), strict=True)),
         ks=_spread(ks),
         l2=_spread(counts.l2[used]),
+        means=_middle(counts.means[used]),
         normalisation=counts.normalisation,
         converged=counts.n_not_converged == 0,
         n_not_converged=counts.n_not_converged,
@@ -439,6 +448,12 @@ def _record(plan: DensityPlan, counts: Counts, examples: list[ExampleRecord]) ->
 
 def _spread(numbers: Array) -> Spread:
     return Spread(median=float(np.median(numbers)), largest=float(numbers.max()))
+
+
+def _middle(numbers: Array) -> tuple[float, float, float]:
+    """The middle number, between those that a twentieth is below and above."""
+    low, middle, high = np.quantile(numbers, (0.05, 0.5, 0.95), method="nearest").tolist()
+    return low, middle, high
 
 
 def _criterion(column: DensitySettings) -> str:

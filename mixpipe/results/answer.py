@@ -297,7 +297,10 @@ def _densities(record: DensityRecord) -> tuple[str, tuple[str, ...]]:
         for number, rows in sorted(record.n_rows.items(), key=lambda pair: int(pair[0]))
         if rows
     ]
-    return typeset(f"a mixture for each of {count(record.n_data)} densities{between}"), tuple(parts)
+    if record.means is not None:
+        low, middle, high = (f"{mean:.3g}" for mean in record.means)
+        parts.append(f"the heaviest component at {middle} in the median, in 90 % between {low} and {high}")
+    return typeset(f"a mixture for each of {count(record.n_data)} densities{between}"), tuple(map(typeset, parts))
 
 
 def _changed(change: Mapping[str, Any], record: FitRecord | JointRecord) -> str:

@@ -592,6 +592,8 @@ class DensityRecord(_Record):
         The best, the median and the worst fit.
     truncated : tuple of float or None
         Bounds at which the mixtures are truncated, the ends of the grid; None if the files have several grids.
+    means : tuple of float or None
+        Quantiles over the rows, 5, 50 and 95 %, of the mean of the heaviest component.
     """
 
     kind: str = "densities"
@@ -616,6 +618,7 @@ class DensityRecord(_Record):
     command: str | None
     versions: dict[str, str]
     truncated: tuple[float, float] | None = None
+    means: tuple[float, float, float] | None = None
 
     def _account_keys(self) -> tuple[str, ...]:
         return (*_READ, "normalisation", *_NAMES)

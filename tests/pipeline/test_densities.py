@@ -360,6 +360,8 @@ def test_each_row_gets_its_mixture(tmp_path, monkeypatch, pieces):
     assert (document["n_data"], document["n_rows"], document["n_components"]) == (30, {"1": 15, "2": 15}, 2)
     assert (document["unit"], document["normalisation"]) == ("km", "integral")
     assert document["ks"]["median"] == np.median(found["ks"])
+    heaviest = [row[f"mean_{1 + np.nanargmax([row[f'weight_{j}'] for j in (1, 2, 3)])}"] for _, row in found.iterrows()]
+    assert document["means"] == np.sort(heaviest)[[1, 14, 28]].tolist()
     assert document["plan"]["files"] == [["a.fits", document["account"]["files"][0]["sha256"]]]
     assert document["account"]["files"][0]["n_rows"] == 30
 

@@ -210,6 +210,8 @@ def test_several_columns_densities_and_failures_have_answers():
     assert densities.sentence == (
         "a mixture for each of 4 densities between 0 and 2.5 Msun: 75 % with one component; 25 % with two components"
     )
+    placed = answer(density_record(n_rows={"1": 4}, n_data=4, truncated=None, means=(-0.25, 0.5, 1.25)))
+    assert placed.parts[-1] == "the heaviest component at 0.5 in the median, in 90 % between −0.25 and 1.25"
     assert "Kolmogorov-Smirnov distance median 0.1, largest 0.2" in densities.evidence
     failed = answer(failed_record())
     assert failed.sentence == "nothing could be fitted: no row of 10 can be used" and failed.evidence == (
