@@ -324,16 +324,22 @@ def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, m
     If there are more than `crowded` points, those that lie alone are joined before the boxes are. Weights that do not
     count rows sum to the effective number of rows, and so do the weights of the points.
     """
+    may_join = True
     while True:
         points = sketch.points(joined_boxes, joined_bins)
-        if points[0].size > crowded:
+        n_points = points[0].size
+        if may_join and n_points > crowded:
             points = join_lone_points(*points, sketch.grid.base)
+            # If none lie alone, none will in wider boxes.
+            may_join = points[0].size < n_points
         if points[0].size <= most or joined_boxes > _MOST_JOINED:
             return Cells(*points)
-        if joined_bins < _JOINED_BINS:
-            joined_bins *= 2
-        else:
-            joined_boxes += 1
+        # Each step at most halves the number of points.
+        for _ in range(1 if may_join else math.ceil(math.log2(n_points / most))):
+            if joined_bins < _JOINED_BINS:
+                joined_bins *= 2
+            else:
+                joined_boxes = min(joined_boxes + 1, _MOST_JOINED + 1)
 
 
 def _quantiles(likelihood: Likelihood, shares: tuple[float, ...]) -> list[float]:

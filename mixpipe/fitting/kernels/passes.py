@@ -56,6 +56,9 @@ _EXP_MAX = 709.0
 # change no sum, but its terms would be subnormal numbers, with which arithmetic is up to a hundred times slower.
 _FAINTEST = -300.0
 
+# Numbers whose logarithm is below this are nothing next to one.
+_NOTHING = -40.0
+
 _EXACT = {"contract"}
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
 # A loop in which a division by zero is an exception cannot be vectorised. Each wrapper, of which the one for C is not
@@ -687,11 +690,25 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
     for start in range(0, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
         n = stop - start
+        cs = counts[start:stop]
+        low = x[start:stop].min()
+        high = x[start:stop].max()
+        held = cs.sum()
+        widest = 0.0
+        highest = 0.0
         for g in range(first, last):
             if g == first or variances[g] != variances[g - 1]:
                 _ratio_scales(var[start:stop], logp[start:stop], variances[g], inv_var[:n], log_scale[:n])
-            _ratios(x[start:stop], means[g], inv_var[:n], log_scale[:n], ratio[:n])
-            _ratio_sums(ratio[:n], counts[start:stop], out[g])
+                widest = inv_var[:n].min()
+                highest = log_scale[:n].max()
+            gap = max(low - means[g], means[g] - high, 0.0)
+            if highest - 0.5 * gap * gap * widest < _NOTHING:
+                # The candidate does not reach these cells: each r - 1 is -1.
+                out[g, 0] -= held
+                out[g, 1] += held
+            else:
+                _ratios(x[start:stop], means[g], inv_var[:n], log_scale[:n], ratio[:n])
+                _ratio_sums(ratio[:n], cs, out[g])
 
 
 @njit(**_KERNEL)
