@@ -232,7 +232,7 @@ def test_the_population_before_the_selection_is_recovered(kind):
     assert np.max(np.abs(u - (np.arange(u.size) + 0.5) / u.size)) < 1.95 / math.sqrt(u.size)
 
 
-@pytest.mark.parametrize("kind", ["rows", "hole", "table", "function"])
+@pytest.mark.parametrize("kind", ["rows", "hole", "table"])
 @campaign
 def test_uncertainties_of_selected_samples_cover_the_truth(kind):
     """Fifty catalogs: the mean pull is uncertain by 0.14, and the 68.3 % of five parameters by some 4 %."""
