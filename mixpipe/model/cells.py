@@ -346,8 +346,7 @@ class Cells:
             counts = self.weights if self.weight_kind == "counts" else 1.0
             return find_resolution(self.x, self.err, counts * known)
         rows = (array if known.all() else array[known] for array in (self.x, self.err, self.weights))
-        table = sketching.sample_rows(*rows, *sketching.empty_sample())
-        x, err, weights, counts = sketching.sampled_rows([table]).T
+        x, err, weights, counts = sketching.sampled_rows([sketching.new_sample(*rows)]).T
         counted = self.weight_kind == "counts"
         found = find_resolution(x, err, weights * counts if counted else counts, float(self.err[known].min()))
         if found.floor == 0.0:

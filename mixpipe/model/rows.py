@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -182,7 +182,7 @@ class _Sampler:
     """A counter of rows that keeps those whose contents have the smallest hashes."""
 
     def __init__(self) -> None:
-        self.table = sketching.empty_sample()
+        self.table: tuple[Any, ...] = ()
         self.n_rows, self.largest = 0, 0.0
         self.low, self.high, self.smallest_error = math.inf, -math.inf, math.inf
 
@@ -193,12 +193,12 @@ class _Sampler:
         self.smallest_error = min(self.smallest_error, float(err.min(initial=math.inf)))
         self.low, self.high = min(self.low, x.min(initial=math.inf)), max(self.high, x.max(initial=-math.inf))
         self.largest = max(self.largest, float(weights.max(initial=0.0)))
-        self.table = sketching.sample_rows(*piece, *self.table)
+        self.table = sketching.sample_rows(*piece, *self.table) if self.table else sketching.new_sample(*piece)
 
 
 def _surveyed(samplers: Sequence[_Sampler], weight_kind: str) -> Survey:
     """The survey of the rows added to any of these so far."""
-    x, err, weights, counts = sketching.sampled_rows([sampler.table for sampler in samplers]).T
+    x, err, weights, counts = sketching.sampled_rows([sampler.table for sampler in samplers if sampler.table]).T
     times = weights * counts if weight_kind == "counts" else counts
     resolution = find_resolution(x, err, times, min(sampler.smallest_error for sampler in samplers))
     n_rows = sum(sampler.n_rows for sampler in samplers)

@@ -105,9 +105,7 @@ def test_a_sample_holds_the_rows_of_the_smallest_hashes():
     none, one = np.zeros(x.size), np.ones(1)
 
     def sampled(*parts):
-        return sketching.sampled_rows(
-            [sketching.sample_rows(part, none[: part.size], one, *sketching.empty_sample()) for part in parts]
-        )
+        return sketching.sampled_rows([sketching.new_sample(part, none[: part.size], one) for part in parts])
 
     sample = sampled(x)
     assert sample.shape == (sketching.SAMPLE_ROWS, 4)
@@ -122,3 +120,6 @@ def test_a_sample_holds_the_rows_of_the_smallest_hashes():
     kept = np.isin(sample[:, 0], x[: x.size // 2])
     assert np.isin(sample[kept, 0], half[:, 0]).all()
     np.testing.assert_array_equal(np.sort(sampled(x[:1000])[:, 0]), np.sort(x[:1000]))
+    repeated = sampled(np.tile(x[:20_000], 10))
+    np.testing.assert_array_equal(np.sort(repeated[:, 0]), np.sort(x[:20_000]))
+    assert set(repeated[:, 3]) == {10.0}

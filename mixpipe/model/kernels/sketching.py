@@ -30,6 +30,8 @@ _NO_SPREAD = 1e-8
 _NO_CROSS = 1e-4
 # Largest number of rows in a sample.
 SAMPLE_ROWS = 1 << 15
+# Keys are uniform; of distinct rows, at least SAMPLE_ROWS of so many times their number are below the expected place.
+_AMPLE = 1.25
 _EMPTY = np.int64(-(2**63) + 1)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52
 _MAGIC_BITS = np.int64(0x4338000000000000)
@@ -180,9 +182,20 @@ def sketch_rows(x, err, weights, anchor, base, fineness, boxes, used):
 
 
 @njit(cache=True)
-def empty_sample():
+def _empty_sample(threshold):
     """An empty table for `sample_rows`: keys, contents, the number of rows in it, and the largest key to be kept."""
-    return np.full(4 * SAMPLE_ROWS, _EMPTY), np.empty((4 * SAMPLE_ROWS, 4)), 0, np.int64(2**63 - 1)
+    return np.full(4 * SAMPLE_ROWS, _EMPTY), np.empty((4 * SAMPLE_ROWS, 4)), 0, np.int64(threshold)
+
+
+def new_sample(x, err, weights):
+    """A table for `sample_rows` with the first rows; the arguments and what is returned are those of that function."""
+    # If these rows are distinct, so many have keys below this that others need not enter the table.
+    share = _AMPLE * SAMPLE_ROWS / max(x.size, 1)
+    if share < 1.0:
+        table = sample_rows(x, err, weights, *_empty_sample(int(share * 2.0**63)))
+        if table[2] >= SAMPLE_ROWS:
+            return table
+    return sample_rows(x, err, weights, *_empty_sample(2**63 - 1))
 
 
 @njit(nogil=True, cache=True)
@@ -194,7 +207,7 @@ def sample_rows(x, err, weights, keys, contents, used, threshold):
     x, err : ndarray, shape (n_data,)
     weights : ndarray, shape (n_data,) or (1,)
     keys, contents, used, threshold
-        A table from `empty_sample` or from an earlier call; it is overwritten.
+        A table from `new_sample` or from an earlier call; it is overwritten.
 
     Returns
     -------
