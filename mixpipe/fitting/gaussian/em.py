@@ -51,6 +51,8 @@ class Ascent:
     products: Array | None = None
     # Penalty, in nats, for the comparison of fits; see `mixpipe.fitting.admissible`.
     occam: float = 0.0
+    # Lower bound on the effective number of rows of every component; 0 where none is known.
+    fewest: float = 0.0
 
     @property
     def score(self) -> float:
@@ -234,4 +236,4 @@ def ascend(
         at_floor = likelihood.derivatives(lowered, hessian)
         if at_floor.loglik > deriv.loglik - _SAME_HEIGHT:
             params, deriv = lowered, at_floor
-    return Ascent(params, deriv.loglik, promised, deriv.hessian)
+    return Ascent(params, deriv.loglik, promised, deriv.hessian, fewest=deriv.fewest)

@@ -355,7 +355,7 @@ def _on_fine(fine: Likelihood, fits: list[Ascent], judge: _Judge, floor: float, 
 
     def climb(start: Params, lowest: float) -> Ascent:
         ascent = ascend(fine, start, lowest, n_em=0)
-        return replace(ascent, occam=fine.occam(ascent.params, ascent.hessian))
+        return replace(ascent, occam=fine.occam(ascent.params, ascent.fewest))
 
     best = max((climb(fit.params, judge.floor) for fit in fits), key=lambda ascent: ascent.score)
     lowered = _off_floor(best.params, judge.floor, floor)

@@ -81,15 +81,23 @@ class Derivatives:
     hessian: Array
     # Typical total variance of each component: sqrt(sum q / sum(q / T^2)).
     total_var: Array
+    # Lower bound on the effective number of rows of every component; 0 where none is known.
+    fewest: float = 0.0
 
 
 def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian: Array | None = None) -> Derivatives:
     """Value, gradient and Hessian from the sums of a pass; a known Hessian is used as it is."""
     excess = n_data * (params.weights.sum() - 1.0)
-    gradient, exact_hessian, total_var = newton.derivatives(
+    gradient, exact_hessian, total_var, fewest = newton.derivatives(
         total.sums, total.outer, params.weights, params.variances, n_data
     )
-    return Derivatives(total.loglik - excess, gradient, exact_hessian if hessian is None else hessian, total_var)
+    used = exact_hessian if hessian is None else hessian
+    return Derivatives(total.loglik - excess, gradient, used, total_var, fewest)
+
+
+def _sum_of_chunks(out: Array) -> Array:
+    """Sums over the chunks of a pass, of which small data have one."""
+    return out[0] if len(out) == 1 else np.asarray(out.sum(axis=0))
 
 
 def score_products(total: ComponentSums, params: Params) -> Array:
@@ -225,7 +233,7 @@ class Likelihood:
             self.x.size * params.n_components,
         )
         self.count_passes()
-        total = out.sum(axis=0)
+        total = _sum_of_chunks(out)
         per_component = total[1:].reshape(params.n_components, passes.N_EM)
         return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
 
@@ -251,8 +259,9 @@ class Likelihood:
             self.x.size * params.n_components,
         )
         self.count_passes()
-        total = out.sum(axis=0)
-        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer.sum(axis=0))
+        total = _sum_of_chunks(out)
+        sums = total[1:].reshape(size, n_sums)
+        return ComponentSums(float(total[0]) + self.log_jacobian, sums, _sum_of_chunks(outer))
 
     def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
         """One pass: value, gradient and Hessian. See `Derivatives` for the order of the parameters.
@@ -323,29 +332,20 @@ class Likelihood:
             self.x.size * params.n_components,
         )
         self.count_passes()
-        shares, first, second = out.sum(axis=0).reshape(-1, passes.N_HELD).T
+        shares, first, second = _sum_of_chunks(out).reshape(-1, passes.N_HELD).T
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 
-    def occam(self, params: Params, hessian: Array | None = None) -> float:
-        """Penalty, in nats, on components that rest on few rows; passing the Hessian may save a pass."""
-        if hessian is not None and self.weight_kind == "counts":
-            # At a maximum the diagonal elements of the ln w are minus the sums of q^2.
-            squares = -hessian.diagonal()[::3]
-            rows = self.n_data * params.weights
-            low, high = (params.variances + self._var_range[k] for k in (0, 1))
-            if (squares > 0.0).all() and (rows**2 * (low / high) ** 2 > 1.1 * MIN_ROWS * squares).all():
-                return 0.0
+    def occam(self, params: Params, fewest: float = 0.0) -> float:
+        """Penalty, in nats, on components that rest on few rows; a bound on their effective numbers may save a pass."""
+        if self.weight_kind == "counts" and fewest > 1.1 * MIN_ROWS:
+            return 0.0
         return occam_nats(*self.effective_rows(params), self.spread, self.n_data)
 
     @property
     def grain(self) -> float:
         """Square of the grain of the values in scaled units, if errors are smaller than it."""
         return 0.0 if self.resolution.floor == 0.0 else (self.resolution.grain / self.scale) ** 2
-
-    @cached_property
-    def _var_range(self) -> tuple[float, float]:
-        return float(self.var.min()), float(self.var.max())
 
     def gradient_function(self, logp: Array, means: Array, variances: Array) -> tuple[Array, Array]:
         """Gradient function D of candidate components, and the curvature along each.

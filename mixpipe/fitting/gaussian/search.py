@@ -225,7 +225,7 @@ class Search:
 
         def climb(start: Params) -> Ascent:
             ascent = ascend(self.likelihood, start, self.floor, **options)
-            return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.hessian))
+            return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.fewest))
 
         if self.likelihood.n_threads == 1 or self.likelihood.x.size < THREADED_CELLS or len(starts) == 1:
             return [climb(start) for start in starts]

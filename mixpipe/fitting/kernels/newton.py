@@ -43,11 +43,15 @@ def derivatives(sums, outer, weights, variances, n_data):
     hessian : ndarray, shape (3 n_components, 3 n_components)
     total : ndarray, shape (n_components,)
         Typical total variance of each component: sqrt(sum q / sum(q / T^2)).
+    fewest : float
+        Lower bound on the effective number of rows of every component, ``(sum q / T)^2 / sum(q^2 / T^2)``, for rows
+        that count as many equal ones.
     """
     size = weights.size
     gradient = np.empty(3 * size)
     hessian = np.empty((3 * size, 3 * size))
     total = np.empty(size)
+    fewest = math.inf
     for a in range(3 * size):
         for b in range(a + 1):
             hessian[a, b] = -outer[a, b]
@@ -75,7 +79,9 @@ def derivatives(sums, outer, weights, variances, n_data):
         # A component to which no row can belong has no such scale; that of the data, which is of order one, is used
         # instead.
         total[j] = max(math.sqrt(q / q_inv2) if q > 0.0 and q_inv2 > 0.0 else 1.0, variances[j])
-    return gradient, hessian, total
+        # No q exceeds one.
+        fewest = min(fewest, q_inv * (q_inv / q_inv2) if q_inv2 > 0.0 else 0.0)
+    return gradient, hessian, total, fewest
 
 
 @njit(**_HELPER)
