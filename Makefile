@@ -63,9 +63,11 @@ benchmark: .venv-benchmark/.ready
 check-speed: .venv-benchmark/.ready
 	@.venv-benchmark/bin/python -m benchmarks --check $(ARGS)
 
-.venv-benchmark/.ready: requirements/benchmark.txt
+.venv-benchmark/.ready: PIP = .venv-benchmark/bin/python -m pip --disable-pip-version-check --quiet
+.venv-benchmark/.ready: requirements/benchmark.txt requirements/build.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-benchmark
-	@.venv-benchmark/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@$(PIP) install --require-hashes -r requirements/benchmark.txt -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 # New pins: hashes, no download addresses. Needs uv.

@@ -15,6 +15,8 @@ from mixpipe.model.resolution import find_grain
 
 # A value is a multiple of a step to within this fraction of the step, which may itself have been rounded.
 _EVEN = 0.05
+# No more values than this differ and are the same multiple, by the rounding of doubles or of singles.
+_SPELLINGS = 3
 # Values have a number of digits if at least this share of the rows has no fewer: of a tenth, the last is zero.
 _ALL_DIGITS = 0.7
 _MOST_DIGITS = 6
@@ -81,12 +83,15 @@ class Rounding:
         return np.where(values < 0.0, -outer, inner), np.where(values < 0.0, -inner, outer)
 
     def misfits(self, values: Array) -> NDArray[np.bool_]:
-        """Which of the values cannot have been rounded like this.
+        """Which of the values cannot have been rounded like this: those off the multiples, and many that differ but are
+        near the same.
 
         Examples
         --------
         >>> Rounding(0.5).misfits(np.array([0.25, 0.75, 1.25, 1.3])).tolist()
         [False, False, False, True]
+        >>> Rounding(digits=2).misfits(np.array([100.0, 100.01, 100.02, 100.03, 120.0])).tolist()
+        [True, True, True, True, False]
         """
         if self.step:
             # The grid may be offset: most of the values say where it is.
@@ -95,8 +100,11 @@ class Rounding:
             multiples = multiples - phases[np.argmax(times)]
         else:
             sizes = np.abs(values)
-            multiples = np.where(sizes > 0.0, sizes / self._units(sizes), 0.5)
-        return np.asarray(np.abs(multiples - np.rint(multiples)) > _EVEN)
+            multiples = np.where(sizes > 0.0, np.copysign(sizes / self._units(sizes), values), 0.5)
+        nearest = np.rint(multiples)
+        _, first, place = np.unique(values, return_index=True, return_inverse=True)
+        _, group, times = np.unique(nearest[first], return_inverse=True, return_counts=True)
+        return np.asarray((np.abs(multiples - nearest) > _EVEN) | (times[group] > _SPELLINGS)[place])
 
     def _units(self, sizes: Array) -> Array:
         """The unit of the last digit of numbers >= 0."""
@@ -160,6 +168,8 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     step = find_grain(values, counts)[1]
     if step == 0.0:
         return None
+    values, place = np.unique(values, return_inverse=True)
+    counts = np.bincount(place, counts)
     if not Rounding(step).misfits(values).any():
         return Rounding(step)
     for digits in range(1, _MOST_DIGITS + 1):

@@ -91,6 +91,19 @@ def test_no_intervals_where_values_are_on_no_grid_or_on_several():
 # Fits
 
 
+def test_values_close_to_one_number_have_not_been_rounded_to_it():
+    """Julian dates of a few minutes are all near the same multiple of a thousand, of which they have four digits."""
+    dates = np.round(2459000.5 + 1e-4 * np.random.default_rng(8).standard_normal(3000), 6)
+    assert Rounding(digits=4).misfits(dates).all()
+    assert find_intervals(dates, np.ones(3000)) is None
+    with pytest.raises(ValueError, match=r"rounding: 3000 of 3000 values are not rounded to 4 digits"):
+        mixpipe.fit_mixture(dates, n_components=1, rounding="4 digits")
+    # Numbers that differ only as singles and doubles do are the same multiple.
+    tenths = np.round(np.random.default_rng(9).normal(20.0, 1.0, 500), 1)
+    mixed = np.where(np.arange(500) % 2, tenths, tenths.astype(np.float32))
+    assert not Rounding(0.1).misfits(mixed).any()
+
+
 @pytest.mark.parametrize("err", [0.0, 0.3])
 def test_the_likelihood_is_that_of_the_intervals(err):
     rng = np.random.default_rng(4)
