@@ -95,15 +95,16 @@ class Rounding:
         """
         if self.step:
             # The grid may be offset: most of the values say where it is.
+            unit = np.full(values.shape, self.step)
             multiples = values / self.step
             phases, times = np.unique(np.round(multiples % 1.0, 3) % 1.0, return_counts=True)
             multiples = multiples - phases[np.argmax(times)]
         else:
-            sizes = np.abs(values)
-            multiples = np.where(sizes > 0.0, np.copysign(sizes / self._units(sizes), values), 0.5)
+            unit = self._units(np.abs(values))
+            multiples = np.where(values != 0.0, values / unit, 0.5)
         nearest = np.rint(multiples)
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
-        _, group, times = np.unique(nearest[first], return_inverse=True, return_counts=True)
+        _, group, times = np.unique((nearest * unit)[first], return_inverse=True, return_counts=True)
         return np.asarray((np.abs(multiples - nearest) > _EVEN) | (times[group] > _SPELLINGS)[place])
 
     def _units(self, sizes: Array) -> Array:
@@ -169,11 +170,11 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     if step == 0.0:
         return None
     values, place = np.unique(values, return_inverse=True)
-    counts = np.bincount(place, counts)
+    ties = np.bincount(place, counts)
     if not Rounding(step).misfits(values).any():
         return Rounding(step)
     for digits in range(1, _MOST_DIGITS + 1):
         if not Rounding(digits=digits).misfits(values).any():
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
-            return Rounding(digits=digits) if counts[~fewer].sum() >= _ALL_DIGITS * counts.sum() else None
+            return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None
     return None

@@ -102,6 +102,9 @@ def test_values_close_to_one_number_have_not_been_rounded_to_it():
     tenths = np.round(np.random.default_rng(9).normal(20.0, 1.0, 500), 1)
     mixed = np.where(np.arange(500) % 2, tenths, tenths.astype(np.float32))
     assert not Rounding(0.1).misfits(mixed).any()
+    # Nor are those of other decades.
+    decades = np.concatenate([scale * np.array([1.0, 1.1, 1.2, 9.8]) for scale in (-1e3, -10.0, 1e-3, 1.0, 10.0, 1e4)])
+    assert not Rounding(digits=2).misfits(decades).any()
 
 
 @pytest.mark.parametrize("err", [0.0, 0.3])
