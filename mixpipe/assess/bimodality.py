@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -182,11 +183,17 @@ def dip_test(cells: Cells, seed: int = 1) -> tuple[float, float]:
     observed = _dip(x[weights > 0.0], weights[weights > 0.0])
     n_rows = max(round(cells.n_data), 1)
     size = min(n_rows, _MOST_VALUES)
+    return observed, p_value((observed - _SAME_DIP) * math.sqrt(n_rows / size), _uniform_dips(size, seed))
+
+
+# Columns of a catalog often have equally many values.
+@lru_cache(maxsize=16)
+def _uniform_dips(size: int, seed: int) -> Array:
+    """The dips of samples of a uniform distribution."""
     rng = np.random.default_rng(seed)
     ones = np.ones(size)
     # Sums of exponential variables are distributed like sorted uniform values, up to a factor.
-    simulated = np.array([_dip(np.cumsum(rng.standard_exponential(size)), ones) for _ in range(DIP_DRAWS)])
-    return observed, p_value((observed - _SAME_DIP) * math.sqrt(n_rows / size), simulated)
+    return np.array([_dip(np.cumsum(rng.standard_exponential(size)), ones) for _ in range(DIP_DRAWS)])
 
 
 def _known(cells: Cells) -> bool:
