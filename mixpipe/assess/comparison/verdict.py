@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from mixpipe.base.presentation import typeset
+
 CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED = "conclusion changed", "shifted", "sharpened", "unchanged"
 # In order from the largest change to none.
 VERDICTS = (CONCLUSION_CHANGED, SHIFTED, SHARPENED, UNCHANGED)
@@ -162,11 +164,11 @@ class Judgement:
 def basis(evidence: str, threshold: str) -> str:
     """Each piece of evidence beside its threshold; nothing where there is none.
 
-    >>> basis("p = 0.003; evidence 6.5 in BIC", "0.05; 6")
-    'p = 0.003, threshold 0.05; evidence 6.5 in BIC, threshold 6'
+    >>> basis("p = 0.003; evidence -6.5 in BIC", "0.05; 6")
+    'p = 0.003, threshold 0.05; evidence −6.5 in BIC, threshold 6'
     """
     pairs = zip(evidence.split("; "), threshold.split("; "), strict=True)
-    return "; ".join(f"{each}, threshold {bound}" for each, bound in pairs if each)
+    return "; ".join(typeset(f"{each}, threshold {bound}") for each, bound in pairs if each)
 
 
 def decide(
