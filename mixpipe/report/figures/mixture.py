@@ -121,7 +121,9 @@ def draw_mixture(
         components = component_entries(fit, scene, unit)
         notes = heading(fit, scene)
         if enlarged:
-            notes += " · right: narrow components, enlarged"
+            n_narrow = fit.n_components - len(resolved_components(fit.mixture, scene)[1])
+            some = "the heaviest " if sum(len(members) for _, members in enlarged) < n_narrow else ""
+            notes += f" · right: {some}narrow components, enlarged"
         return finish(figure, label, notes, handles, columns=3, components=components)
 
 
