@@ -226,7 +226,7 @@ NEEDED = {
         fit_record(),
         {"status", "resolution", "options", "record", "start", "window", "covariance", "bimodality"},
     ),
-    "densities": (density_record(), {"status", "record", "kind", "truncated"}),
+    "densities": (density_record(), {"status", "record", "kind", "truncated", "means"}),
     "failed": (
         failed_record(),
         {"status", "record", "unit", "n_data", "n_components", "converged", "warnings", "start"},

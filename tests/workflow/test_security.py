@@ -89,7 +89,7 @@ class TestSources:
             assert len(entries) == len(set(entries)) > 0
         recipe = (root / "Makefile").read_text(encoding="utf-8")
         installs = [line for line in recipe.splitlines() if re.search(r"(\$\(PIP\)|pip .*) install", line)]
-        assert len(installs) == 6
+        assert len(installs) == 7
         assert all("--require-hashes -r" in line or "--no-deps --no-build-isolation -e ." in line for line in installs)
 
 
