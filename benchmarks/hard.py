@@ -9,7 +9,8 @@ import numpy as np
 
 import mixpipe
 from benchmarks.measure import number, table, timed
-from benchmarks.problems import N_PROBLEMS, N_STARTS, hard_problem, largest_m, read_restarts
+from benchmarks.problems import N_PROBLEMS, N_STARTS, Problem, hard_problem, largest_m, read_restarts
+from mixpipe.model.results import FitResult
 
 TITLE = "Global maxima of hard problems"
 # A fit within this of the best restart (nats) has found the same maximum.
@@ -17,7 +18,10 @@ ARRIVED = 0.01
 
 
 def deficits(indices: range) -> list[tuple[int, int, float]]:
-    """(problem, number of components, nats below the best restart); negative where mixpipe is better."""
+    """(problem, number of components, nats below the best restart); negative where mixpipe is better.
+
+    From both, what components on a row or two owe is subtracted.
+    """
     restarts = read_restarts()
     found = []
     for index in indices:
@@ -26,8 +30,20 @@ def deficits(indices: range) -> list[tuple[int, int, float]]:
         if (index, largest) not in restarts:
             continue
         selection = mixpipe.choose_n_components(problem.x, problem.err, max_components=largest)
-        found += [(index, fit.n_components, restarts[index, fit.n_components] - fit.loglik) for fit in selection.fits]
+        found += [
+            (index, fit.n_components, restarts[index, fit.n_components] - _score(problem, fit))
+            for fit in selection.fits
+        ]
     return found
+
+
+def _score(problem: Problem, fit: FitResult) -> float:
+    """The log-likelihood less what components on few rows owe, by the functions that scored the restarts."""
+    from tests import reference
+
+    mixture = fit.mixture
+    parameters = (mixture.weights.tolist(), mixture.means.tolist(), mixture.sigmas.tolist())
+    return fit.loglik - reference.occam(problem.x.tolist(), problem.err.tolist(), *parameters)
 
 
 def measure() -> dict[str, Any]:
@@ -55,7 +71,9 @@ def page(result: dict[str, Any]) -> str:
     text = [
         f"Overlapping components of unequal widths and weights, errors 0.1 to 3 times the widths, 50 to 2000 rows, 2 "
         f"to 5 components, fitted with up to two more. The standard is the best of {N_STARTS} random starts of a "
-        f"different optimiser (L-BFGS-B, `benchmarks/problems.py`) for each problem and number of components.",
+        f"different optimiser (L-BFGS-B, `benchmarks/problems.py`) for each problem and number of components. What "
+        f"components on fewer than three effective rows owe is subtracted from all log-likelihoods. The restarts have "
+        f"no floor on the sigmas, at which the fits to problems 9, 110, 155 and 171 that fall short have components.",
         table(
             ["", "number", "of", "fraction"],
             [

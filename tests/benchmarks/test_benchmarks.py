@@ -34,7 +34,7 @@ def regular_deficit(index: int, n_components: int) -> float:
 # Of the first problems one is such a restart that is missed.
 @pytest.mark.parametrize("problems", mostly_campaign([range(4, 8), range(40)], range(4, 8)))
 def test_search_arrives_where_a_hundred_random_restarts_do(problems: range) -> None:
-    """Restarts that are above stopped at a component on a row or two, but for one in a hundred."""
+    """Restarts that are above have sigmas below the floor, but for one in a hundred."""
     found = hard.deficits(problems)
     # As many problems each with 2, 3, 4 and 5 components, fitted with up to 4, 5, 6, 6.
     assert len(found) == (4 + 5 + 6 + 6) * len(problems) // 4
