@@ -345,15 +345,20 @@ class Cells:
         if np.count_nonzero(known) <= SAMPLED_ROWS:
             counts = self.weights if self.weight_kind == "counts" else 1.0
             return find_resolution(self.x, self.err, counts * known)
-        rows = (array if known.all() else array[known] for array in (self.x, self.err, self.weights))
+        rows = self.columns(known)
         x, err, weights, counts = sketching.sampled_rows([sketching.new_sample(*rows)]).T
         counted = self.weight_kind == "counts"
-        found = find_resolution(x, err, weights * counts if counted else counts, float(self.err[known].min()))
+        found = find_resolution(x, err, weights * counts if counted else counts, float(rows[1].min()))
         if found.floor == 0.0:
             return found
         small = known & (self.err < found.grain)
         n_rows = float(self.weights[small].sum()) if counted else float(np.count_nonzero(small))
         return replace(found, n_rows=n_rows, first=int(np.argmax(small)))
+
+    def columns(self, used: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+        """Values, errors and weights of some rows; a single weight if it is 1 for all."""
+        x, err, weights = (array if used.all() else array[used] for array in (self.x, self.err, self.weights))
+        return x, err, np.ones(1) if np.all(weights == 1.0) else weights
 
     def rounded(self, rounding: float | str | Rounding | None = None) -> Cells:
         """The same values, whose likelihood is that of the intervals from which they were rounded.

@@ -83,11 +83,8 @@ class Rows:
     @classmethod
     def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
         """Rows of cells that are held in memory."""
-        used = cells.weights > 0.0
-        x, err, weights = (array if used.all() else array[used] for array in (cells.x, cells.err, cells.weights))
-        if np.all(weights == 1.0):
-            weights = np.ones(1)
-        return cls(lambda: iter([(x, err, weights)]), n_threads or available_threads(), cells.weight_kind)
+        block = cells.columns(cells.weights > 0.0)
+        return cls(lambda: iter([block]), n_threads or available_threads(), cells.weight_kind)
 
     @classmethod
     def of_cells(cls, cells: CellBlocks) -> Rows:

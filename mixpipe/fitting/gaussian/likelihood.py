@@ -95,11 +95,6 @@ def derivatives_of(total: ComponentSums, params: Params, n_data: float, hessian:
     return Derivatives(total.loglik - excess, gradient, used, total_var, fewest)
 
 
-def _sum_of_chunks(out: Array) -> Array:
-    """Sums over the chunks of a pass, of which small data have one."""
-    return out[0] if len(out) == 1 else np.asarray(out.sum(axis=0))
-
-
 def score_products(total: ComponentSums, params: Params) -> Array:
     """Sum of products of the scores in (ln w, m, s^2), each times the weight of its row, at a maximum.
 
@@ -216,52 +211,28 @@ class Likelihood:
 
     def sums(self, params: Params) -> Sums:
         """One pass: the log-likelihood and the sums of an EM step."""
-        out = np.empty((self.n_chunks, 1 + passes.N_EM * params.n_components))
-        self._run(
-            lambda first, last: passes.em_pass(
-                self.x,
-                self.var,
-                self.counts,
-                params.weights,
-                params.means,
-                params.variances,
-                first,
-                last,
-                out,
-            ),
-            self.n_chunks,
-            self.x.size * params.n_components,
-        )
-        self.count_passes()
-        total = _sum_of_chunks(out)
+        (total,) = self._passed(passes.em_pass, params, (1 + passes.N_EM * params.n_components,))
         per_component = total[1:].reshape(params.n_components, passes.N_EM)
         return Sums(float(total[0]) + self.log_jacobian, *per_component.T)
 
     def component_sums(self, params: Params) -> ComponentSums:
         """One pass: the sums from which value, gradient and Hessian are computed."""
         size, n_sums = params.n_components, passes.N_EM + passes.N_NEWTON
-        out = np.empty((self.n_chunks, 1 + n_sums * size))
-        outer = np.empty((self.n_chunks, 3 * size, 3 * size))
+        total, outer = self._passed(passes.newton_pass, params, (1 + n_sums * size,), (3 * size, 3 * size))
+        return ComponentSums(float(total[0]) + self.log_jacobian, total[1:].reshape(size, n_sums), outer)
+
+    def _passed(
+        self, kernel: Callable[..., None], params: Params, *shapes: tuple[int, ...], more: tuple[Array, ...] = ()
+    ) -> list[Array]:
+        """One pass: the sums over all cells of what a kernel sums over each chunk; some take more columns."""
+        outs = [np.empty((self.n_chunks, *shape)) for shape in shapes]
+        columns = (self.x, self.var, self.counts, *more, params.weights, params.means, params.variances)
         self._run(
-            lambda first, last: passes.newton_pass(
-                self.x,
-                self.var,
-                self.counts,
-                params.weights,
-                params.means,
-                params.variances,
-                first,
-                last,
-                out,
-                outer,
-            ),
-            self.n_chunks,
-            self.x.size * params.n_components,
+            lambda first, last: kernel(*columns, first, last, *outs), self.n_chunks, self.x.size * params.n_components
         )
         self.count_passes()
-        total = _sum_of_chunks(out)
-        sums = total[1:].reshape(size, n_sums)
-        return ComponentSums(float(total[0]) + self.log_jacobian, sums, _sum_of_chunks(outer))
+        # Small data have one chunk.
+        return [out[0] if len(out) == 1 else out.sum(axis=0) for out in outs]
 
     def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
         """One pass: value, gradient and Hessian. See `Derivatives` for the order of the parameters.
@@ -314,25 +285,8 @@ class Likelihood:
 
     def effective_rows(self, params: Params) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
-        out = np.empty((self.n_chunks, passes.N_HELD * params.n_components))
-        self._run(
-            lambda first, last: passes.held_pass(
-                self.x,
-                self.var,
-                self.counts,
-                self.squares,
-                params.weights,
-                params.means,
-                params.variances,
-                first,
-                last,
-                out,
-            ),
-            self.n_chunks,
-            self.x.size * params.n_components,
-        )
-        self.count_passes()
-        shares, first, second = _sum_of_chunks(out).reshape(-1, passes.N_HELD).T
+        (sums,) = self._passed(passes.held_pass, params, (passes.N_HELD * params.n_components,), more=(self.squares,))
+        shares, first, second = sums.reshape(-1, passes.N_HELD).T
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 
