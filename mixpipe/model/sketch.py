@@ -17,7 +17,7 @@ from mixpipe.model.kernels import sketching
 
 # Key of the grid in the metadata of a file.
 _METADATA = b"mixpipe_sketch"
-_VERSION = 1
+_VERSION = 2
 _SUMS = ("n", "u", "uu", "t", "tt", "ut")
 
 
@@ -165,7 +165,7 @@ class Sketch:
         joined_boxes : int
             For fewer points, join boxes into ones that are wider by this many factors of two.
         joined_bins : int
-            Number of neighbouring error bins to join.
+            Number of neighbouring bins of the total variance to join.
         """
         grid = self.grid
         x, err, weights = sketching.box_points(

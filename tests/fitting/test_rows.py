@@ -173,6 +173,19 @@ def test_choices_are_the_same_to_the_last_bit(n_shards, n_threads):
     assert choose_n_components(x, err, max_components=4).table().equals(one.table())
 
 
+def test_errors_over_decades_show_no_populations_on_the_sketch():
+    rng = np.random.default_rng(11)
+    err = 10.0 ** rng.uniform(-8.0, 0.0, 150_000)
+    x = rng.standard_normal(err.size) + err * rng.standard_normal(err.size)
+    rough, found = choose_from_rows(shards(x, err, np.ones(1), 2, 1), max_components=4, exact=False)
+    exact, _ = choose_from_rows(shards(x, err, np.ones(1), 2, 1), max_components=4)
+    assert found.sketch.n_points < err.size / 2
+    assert rough.best.n_components == exact.best.n_components == 1
+    # Components gain no more on the points than on the rows, on which they may be narrower.
+    for fit, same in zip(rough.fits, exact.fits, strict=True):
+        assert fit.loglik - rough.fits[0].loglik < same.loglik - exact.fits[0].loglik + 1.0 < 20.0
+
+
 def test_a_sketch_alone_says_so_and_is_close():
     data = column(60_000, seed=3)
     exact, _ = choose_from_rows(shards(*data, 3, 1), max_components=4)

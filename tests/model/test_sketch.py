@@ -42,7 +42,7 @@ def test_files_repeat_byte_for_byte(tmp_path):
 
 def test_coarser_cells_hold_the_same_rows():
     x, err, weights = rows()
-    # 16 times wider: the same error bins as the narrow grid, fineness below one.
+    # 16 times wider, with the same bins of the total variance; fineness below one.
     fine, wide = Grid(base=0.2, fineness=1 / 32), Grid(base=0.2, fineness=0.5)
     joined = Sketch.of(fine, x, err, weights)
     for _ in range(4):
@@ -63,6 +63,27 @@ def test_merging_and_joining_commute():
     first, second = (a + b).coarser().coarser(), a.coarser().coarser() + b.coarser().coarser()
     np.testing.assert_array_equal(first.keys, second.keys)
     np.testing.assert_array_equal(first.sums, second.sums)
+
+
+@pytest.mark.parametrize(("joined", "away"), [((0, 1), 0.02), ((2, 8), 2.0)])
+@pytest.mark.parametrize("lowest", [0.0, 1e-8])
+def test_points_have_the_likelihood_of_rows_with_errors_over_decades(joined, away, lowest):
+    """Few points, and as near to the rows as those of ordinary errors: two nats of 100,000 rows on the coarse ones."""
+    rng = np.random.default_rng(8)
+    n = 100_000
+    err = 10.0 ** rng.uniform(-8.0, 0.0, n)
+    err[: n // 10] = lowest
+    x = rng.standard_normal(n) + err * rng.standard_normal(n)
+    base = 2.0**-7
+    points, errors, weights = Sketch.of(Grid(base, 0.25), x, err).points(*joined)
+    assert points.size < n / (2 if joined == (0, 1) else 6)
+    assert weights.sum() == n
+    np.testing.assert_allclose(weights @ errors**2, np.sum(err**2), rtol=1e-6)
+    # The narrowest components are those that the boxes have to resolve.
+    for sigma in (0.5 * base, base, 10.0 * base):
+        mixture = mixpipe.Mixture([0.9, 0.1], [0.0, 0.5], [1.0, sigma])
+        rows, cells = mixture.logpdf(x, err).sum(), weights @ mixture.logpdf(points, errors)
+        assert cells == pytest.approx(rows, abs=away)
 
 
 def test_outliers_cost_a_cell():

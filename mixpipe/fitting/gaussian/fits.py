@@ -49,7 +49,7 @@ _FINE = 0.25
 _COARSE = 1.0
 # Positions are counted from a multiple of this many bases, which is zero unless the values are far from it.
 _ANCHOR_STEP = 2.0**20
-# Number of error bins that are joined for the search; boxes and bins are then joined further until the points are few
+# Number of variance bins that are joined for the search; boxes and bins are then joined further until the points are few
 # enough.
 _JOINED_BINS = 8
 _MOST_JOINED = 8
@@ -209,8 +209,8 @@ def best_fits_of_rows(
         resolution = replace(resolution, n_rows=n_rows, first=first)
     for attempt in range(_N_SKETCHES):
         base = sketch.grid.base / sample.scale
-        points = _points(sketch, 0, 1, FINE_POINTS, FINE_POINTS)
-        wide = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, CROWDED_POINTS, COARSE_POINTS)
+        points, _ = _points(sketch, 0, 1, FINE_POINTS, FINE_POINTS)
+        wide, width = _points(sketch, round(math.log2(_COARSE / _FINE)), _JOINED_BINS, CROWDED_POINTS, COARSE_POINTS)
         points, wide = (replace(cells, resolution=resolution) for cells in (points, wide))
         fine, coarse = (Likelihood(cells, rows.n_threads, like=sample) for cells in (points, wide))
         if coarse.x.size > survey.n_rows / 2 and survey.n_rows <= UNSKETCHED_ROWS:
@@ -225,7 +225,7 @@ def best_fits_of_rows(
                 progress=progress,
             )
             return replace(small, survey=survey)
-        judge = _judge(coarse, floor, base, crowds)
+        judge = _judge(coarse, floor, width * base, crowds)
         finder = Search(
             coarse,
             judge.floor,
@@ -318,13 +318,14 @@ class _Look:
         return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
 
 
-def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, most: int) -> Cells:
-    """Points of a sketch that are at least as coarse as requested, and at most `most`.
+def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, most: int) -> tuple[Cells, float]:
+    """Points of a sketch that are at least as coarse as requested, and at most `most`, and how much coarser they are.
 
     If there are more than `crowded` points, those that lie alone are joined before the boxes are. Weights that do not
     count rows sum to the effective number of rows, and so do the weights of the points.
     """
     may_join = True
+    requested = joined_boxes
     while True:
         points = sketch.points(joined_boxes, joined_bins)
         n_points = points[0].size
@@ -333,7 +334,7 @@ def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, m
             # If none lie alone, none will in wider boxes.
             may_join = points[0].size < n_points
         if points[0].size <= most or joined_boxes > _MOST_JOINED:
-            return Cells(*points)
+            return Cells(*points), 2.0 ** (joined_boxes - requested)
         # Each step at most halves the number of points.
         for _ in range(1 if may_join else math.ceil(math.log2(n_points / most))):
             if joined_bins < _JOINED_BINS:

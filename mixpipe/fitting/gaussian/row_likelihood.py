@@ -104,42 +104,41 @@ class RowLikelihood:
 
     def _units(self, params: Params) -> tuple[Array, Array]:
         """Powers of two to whose multiples the terms of each sum are rounded."""
-        points = self.points
-        logp, _, _ = points.logpdf(params)
-        total = params.variances[:, None] + points.var
-        inv = 1.0 / total
-        offset = np.abs(points.x - params.means[:, None])
-        with np.errstate(under="ignore"):
-            q = np.exp(np.log(params.weights)[:, None] - 0.5 * (offset**2 * inv + np.log(2.0 * math.pi * total)) - logp)
-        # Rows lie around their point, and their distance from a mean may be smaller than the rounding of doubles.
-        rounding = 4.0 * np.finfo(np.float64).eps * (abs(self.centre) / self.scale + np.abs(points.x))
-        d = (offset + 0.5 * np.sqrt(total) + rounding) * inv
-        terms, scores = np.max(_terms(q, d, inv), axis=2), np.max(_scores(q, d, inv), axis=2)
-        unseen = np.max(q, axis=1) < _SEEN
+        points, n_sums = self.points, passes.N_EM + passes.N_NEWTON
+        offset, rounding = abs(self.centre) / self.scale, 4.0 * np.finfo(np.float64).eps
+        found = np.empty(1 + (n_sums + passes.N_SCORES) * params.n_components)
+        passes.largest_pass(
+            points.x, points.var, params.weights, params.means, params.variances, offset, rounding, found
+        )
+        largest_log, largest_terms = found[0], found[1:].reshape(params.n_components, -1)
+        unseen = largest_terms[:, 0] < _SEEN
         if unseen.any():
             near = 1.0 / (params.variances[unseen] + float(points.var.min()))
-            farthest = _FARTHEST * np.sqrt(near) + rounding.max() * near
-            one = np.ones(near.size)
-            terms[:, unseen] = np.maximum(terms[:, unseen], _terms(one, farthest, near))
-            scores[:, unseen] = np.maximum(scores[:, unseen], _scores(one, farthest, near))
+            coarsest = rounding * (offset + float(np.abs(points.x).max()))
+            farthest = _FARTHEST * np.sqrt(near) + coarsest * near
+            terms = np.stack(_terms(farthest, near), axis=1)
+            largest_terms[unseen] = np.maximum(largest_terms[unseen], terms)
         largest = self.survey.largest_weight * _HEADROOM
-        bounds = terms.T.ravel() * largest
-        score_bounds = scores.T.ravel() * math.sqrt(self.survey.largest_weight) * _HEADROOM
-        of_log = (float(np.max(np.abs(logp))) + 1.0) * largest
+        bounds = largest_terms[:, :n_sums].ravel() * largest
+        score_bounds = largest_terms[:, n_sums:].ravel() * math.sqrt(self.survey.largest_weight) * _HEADROOM
+        of_log = (largest_log + 1.0) * largest
         return (
             _powers(np.concatenate([[of_log], bounds])) * 2.0**-passes.WHOLE_BITS,
             _powers(score_bounds) * 2.0**-passes.SCORE_BITS,
         )
 
 
-def _terms(q: Array, d: Array, inv: Array) -> list[Array]:
-    """The terms of the sums of `newton_pass`: q is the share of the component, and d the distance over T."""
-    return [q, q * inv, q * d, q * d**2, q * inv**2, q * d * inv, q * d**2 * inv, q * d**3, q * d**4]
+def _terms(d: Array, inv: Array) -> list[Array]:
+    """The terms of the sums of `newton_pass` of a row that has a component to itself, and its scores.
 
-
-def _scores(q: Array, d: Array, inv: Array) -> list[Array]:
-    """The derivatives of the log-likelihood of a row."""
-    return [q, q * d, 0.5 * q * (d**2 + inv)]
+    Parameters
+    ----------
+    d, inv : ndarray
+        Distance from the mean in units of the total variance T, and 1 / T.
+    """
+    one = np.ones(d.size)
+    terms = [one, inv, d, d**2, inv**2, d * inv, d**2 * inv, d**3, d**4]
+    return [*terms, one, d, 0.5 * (d**2 + inv)]
 
 
 def _powers(bounds: Array) -> Array:

@@ -26,6 +26,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 BLOCK = 256
+# Blocks of `gradient_pass`, most of which are out of the reach of most candidates.
+_SHORT_BLOCK = 64
 CHUNK = 64 * BLOCK
 # `whole_pass` adds terms of at most 2^WHOLE_BITS units, and products of two scores of at most 2^SCORE_BITS units each,
 # over chunks of WHOLE_CHUNK rows, whose sums stay below 2^52 and are exact. Sums over WHOLE_ROWS rows fit into 64 bits.
@@ -41,6 +43,8 @@ N_EM = 4
 N_NEWTON = 5
 # Sums per component in `held_pass`: counts times q and q / T, and squares times q^2 / T^2.
 N_HELD = 3
+# Scores of a component: derivatives of the log-likelihood of a row.
+N_SCORES = 3
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
@@ -61,6 +65,7 @@ _NOTHING = -40.0
 
 _EXACT = {"contract"}
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
+_MAXIMA = {"contract", "nnan", "nsz"}
 # A loop in which a division by zero is an exception cannot be vectorised. Each wrapper, of which the one for C is not
 # used and the one for Python not for helpers, would take as long to compile as a small function.
 _SHARED = {"error_model": "numpy", "no_cfunc_wrapper": True, "cache": True}
@@ -611,6 +616,77 @@ def whole_pass(
         _collect(square.ravel(), products.ravel(), outer.ravel(), outer_exceeds.ravel())
 
 
+@njit(fastmath=_MAXIMA, **_HELPER)
+def _largest(x, m, joint, inv_var, total, offset, rounding, out):
+    """For one block and component: the largest of each term of `newton_pass`, and of each score, of rows near a point.
+
+    Rows lie around their point, and their distance from a mean may be smaller than the rounding of doubles.
+    """
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    s3 = 0.0
+    s4 = 0.0
+    s5 = 0.0
+    s6 = 0.0
+    s7 = 0.0
+    s8 = 0.0
+    s9 = 0.0
+    for i in range(x.size):
+        q = joint[i] / total[i]
+        inv = inv_var[i]
+        d = (abs(x[i] - m) + rounding * (offset + abs(x[i]))) * inv + 0.5 * math.sqrt(inv)
+        qi = q * inv
+        qd = q * d
+        qd2 = qd * d
+        s0 = max(s0, q)
+        s1 = max(s1, qi)
+        s2 = max(s2, qd)
+        s3 = max(s3, qd2)
+        s4 = max(s4, qi * inv)
+        s5 = max(s5, qd * inv)
+        s6 = max(s6, qd2 * inv)
+        s7 = max(s7, qd2 * d)
+        s8 = max(s8, qd2 * d * d)
+        s9 = max(s9, 0.5 * (qd2 + qi))
+    for k, largest in enumerate((s0, s1, s2, s3, s4, s5, s6, s7, s8, s0, s2, s9)):
+        out[k] = max(out[k], largest)
+
+
+@njit(**_KERNEL)
+def largest_pass(x, var, weights, means, variances, offset, rounding, out):
+    """The largest |ln p(x)|, terms of the sums of `newton_pass` and scores among the rows that points stand for.
+
+    Parameters
+    ----------
+    x, var, weights, means, variances
+        As in `em_pass`.
+    offset, rounding : float
+        A value is uncertain by `rounding` times the sum of `offset` and its size.
+    out : ndarray, shape (1 + (N_EM + N_NEWTON + N_SCORES) * n_components,)
+        Overwritten.
+    """
+    n_components = means.size
+    n_largest = N_EM + N_NEWTON + N_SCORES
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    work = np.empty(BLOCK)
+    out[:] = 0.0
+    for start in range(0, x.size, BLOCK):
+        stop = min(start + BLOCK, x.size)
+        n = stop - start
+        xs = x[start:stop]
+        _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
+        _logs(total[:n], shift[:n], work[:n])
+        for i in range(n):
+            out[0] = max(out[0], abs(work[i]))
+        for j in range(n_components):
+            row = out[1 + n_largest * j : 1 + n_largest * (j + 1)]
+            _largest(xs, means[j], joint[j], inv_var[j], total[:n], offset, rounding, row)
+
+
 @njit(fastmath=_EXACT, **_HELPER)
 def _entropies(joint, total, entropy):
     """For one block and component: subtract q ln q, which is 0 for q = 0."""
@@ -683,12 +759,12 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
     out : ndarray, shape (n_candidates, 2)
         Overwritten by the sums over cells of counts (r - 1) and counts (r - 1)^2, where r = N(x | m, v + var) / p(x).
     """
-    ratio = np.empty(BLOCK)
-    inv_var = np.empty(BLOCK)
-    log_scale = np.empty(BLOCK)
+    ratio = np.empty(_SHORT_BLOCK)
+    inv_var = np.empty(_SHORT_BLOCK)
+    log_scale = np.empty(_SHORT_BLOCK)
     out[first:last] = 0.0
-    for start in range(0, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
+    for start in range(0, x.size, _SHORT_BLOCK):
+        stop = min(start + _SHORT_BLOCK, x.size)
         n = stop - start
         cs = counts[start:stop]
         low = x[start:stop].min()

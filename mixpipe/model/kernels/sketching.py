@@ -10,16 +10,21 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 # Sums kept for each box: the sum of the weights, and the weighted sums of u, u^2, t, t^2 and u t. Here u is the offset
-# from the left edge of the box in units of its width, and t is err^2 in units of the square of the box's reference
-# error, minus one. The sums are integers in units of 2^-FRACTION_BITS, so that they do not depend on the order of the
-# rows. A box can hold 2^33 rows.
+# from the left edge of the box in units of its width, and t is err^2 in units of the lower end of the box's bin, minus
+# one. The sums are integers in units of 2^-FRACTION_BITS, so that they do not depend on the order of the rows. A box
+# can hold 2^33 rows.
 N_SUMS = 6
 FRACTION_BITS = 30
-# The bin of an error consists of the high bits of the double: there are STEPS evenly spaced bins to a factor of two.
-# Bin zero contains the rows without errors.
-_STEP_BITS = 4
+# The narrowest components that boxes have to resolve have this part of the base as sigma. Bins divide the total
+# variance of such a component, in units of its own variance: they consist of the high bits of the double, STEPS evenly
+# spaced ones to a factor of two. The first bin contains the rows whose errors are much smaller than such a component.
+_NARROWEST = 0.5
+_STEP_BITS = 3
 STEPS = 1 << _STEP_BITS
+_FIRST_BIN = 1023 * STEPS
 _N_BINS = 2048 * STEPS
+# Errors that are larger, in units of this sigma, count as this large, lest their squares overflow.
+_LARGEST_ERROR = 2.0**500
 _POSITION_BITS = 44
 _LEVEL_BITS = 4
 # Values that are too far out for _POSITION_BITS go into boxes that are wider by this factor for each level.
@@ -68,12 +73,13 @@ def _find(keys, key):
 
 
 @njit(cache=True)
-def box_geometry(error_bin, level, base, fineness):
-    """Reference error of an error bin, which is its lower end, and its box width at a level: a power of two."""
-    exponent = error_bin // STEPS - 1023.0
-    reference = 0.0 if error_bin == 0 else 2.0**exponent * (1.0 + (error_bin % STEPS) / STEPS)
+def box_geometry(variance_bin, level, base, fineness):
+    """The lower end of a bin of total variances, and its box width at a level: a power of two."""
+    exponent = variance_bin // STEPS - 1023.0
+    lower = 2.0**exponent * (1.0 + (variance_bin % STEPS) / STEPS)
+    reference = _NARROWEST * base * math.sqrt(lower - 1.0)
     width = 2.0 ** math.floor(math.log2(fineness * math.hypot(base, reference)))
-    return reference, width * _LEVEL_FACTOR**level
+    return lower, width * _LEVEL_FACTOR**level
 
 
 @njit(cache=True)
@@ -123,37 +129,36 @@ def sketch_rows(x, err, weights, anchor, base, fineness, boxes, used):
     Returns
     -------
     boxes : ndarray of int64, shape (capacity, 8)
-        Of each box the error bin, level and position in the bits of one number, from the high ones to the low ones, and
+        Of each box the variance bin, level and position in the bits of one number, from the high ones to the low ones, and
         the N_SUMS sums.
     used : int
     """
     half = np.int64(1) << (_POSITION_BITS - 1)
     limit = 2.0 ** (_POSITION_BITS - 1) - 1.0
     unit = 2.0**FRACTION_BITS
-    # For each error bin that has occurred: the width of its boxes, the inverses of this width and of the reference
-    # error, and 1 if there are errors.
-    geometry = np.zeros((_N_BINS, 4))
+    # For each variance bin that has occurred: the width of its boxes, and the inverses of this width and of its lower
+    # end.
+    geometry = np.zeros((_N_BINS, 3))
+    per_narrowest = 1.0 / (_NARROWEST * base)
     each = 0 if weights.size == 1 else 1
     for i in range(x.size):
-        error = err[i] + 0.0
-        error_bin = _bits(error) >> (52 - _STEP_BITS)
-        if geometry[error_bin, 0] == 0.0:
-            reference, width = box_geometry(error_bin, 0, base, fineness)
-            geometry[error_bin, 0] = width
-            geometry[error_bin, 1] = 1.0 / width
-            geometry[error_bin, 2] = 1.0 / reference if reference > 0.0 else 0.0
-            geometry[error_bin, 3] = 1.0 if error_bin > 0 else 0.0
+        error = min(err[i] * per_narrowest, _LARGEST_ERROR)
+        square = error * error
+        variance_bin = _bits(1.0 + square) >> (52 - _STEP_BITS)
+        if geometry[variance_bin, 0] == 0.0:
+            lower, width = box_geometry(variance_bin, 0, base, fineness)
+            geometry[variance_bin] = width, 1.0 / width, 1.0 / lower
         offset = x[i] - anchor
-        place = offset * geometry[error_bin, 1]
+        place = offset * geometry[variance_bin, 1]
         level = 0
         if not abs(place) < limit:
-            width = geometry[error_bin, 0]
+            width = geometry[variance_bin, 0]
             while abs(offset) >= limit * width and level < _LAST_LEVEL:
                 width *= _LEVEL_FACTOR
                 level += 1
             place = min(max(offset / width, -limit), limit)
         position = math.floor(place)
-        head = (error_bin << _LEVEL_BITS) | level
+        head = (variance_bin << _LEVEL_BITS) | level
         key = (head << _POSITION_BITS) | (np.int64(position) + half)
         slot = _find(boxes[:, 0], key)
         if boxes[slot, 0] == _EMPTY:
@@ -164,8 +169,7 @@ def sketch_rows(x, err, weights, anchor, base, fineness, boxes, used):
             used += 1
         w = weights[i * each] * unit
         u = place - position
-        t = error * geometry[error_bin, 2]
-        t = t * t - geometry[error_bin, 3]
+        t = square * geometry[variance_bin, 2] - 1.0
         wu, wt = w * u, w * t
         if w < _MAGIC_LIMIT:
             # No term exceeds the weight.
@@ -323,7 +327,7 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     joined_boxes : int
         For fewer points, join boxes into ones that are wider by this many factors of two.
     joined_bins : int
-        Number of neighbouring error bins to join.
+        Number of neighbouring variance bins to join.
 
     Returns
     -------
@@ -335,7 +339,7 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     unit = 2.0**-FRACTION_BITS
     wider = 2.0**halvings
     n_boxes = keys.size
-    # For each box: the group that it joins, given by its error bin, level and position in units of the group's width.
+    # For each box: the group that it joins, given by its variance bin, level and position in units of the group's width.
     group = np.empty((n_boxes, 3), dtype=np.int64)
     moments = np.zeros((n_boxes, N_SUMS))
     scales = np.empty((n_boxes, 3))
@@ -346,13 +350,12 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
         if not count > 0.0:
             continue
         head = keys[c] >> _POSITION_BITS
-        error_bin = head >> _LEVEL_BITS
+        variance_bin = head >> _LEVEL_BITS
         level = head & levels
-        reference, width = box_geometry(error_bin, level, base, fineness)
+        lower, width = box_geometry(variance_bin, level, base, fineness)
         width *= wider
         place = (keys[c] & mask) - half
-        # Bins of errors below the smallest normal number are not joined, since they have no common reference.
-        joined = error_bin if error_bin < STEPS else joined_bins * (error_bin // joined_bins)
+        joined = variance_bin - (variance_bin - _FIRST_BIN) % joined_bins
         _, joint_width = box_geometry(joined, level, base, fineness)
         joint_width *= wider * 2.0**joined_boxes
         # Widths are powers of two, so that each box lies within one group; a box that is wider than its group widens
@@ -373,11 +376,11 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
             g = n_groups
             slots[slot] = g
             group[g] = (joined, level, position)
-            scales[g, 0], scales[g, 1], scales[g, 2] = reference, joint_width, float(position)
+            scales[g, 0], scales[g, 1], scales[g, 2] = lower, joint_width, float(position)
             n_groups += 1
         # Means and second moments of the box in the units of the group.
         ratio = width / joint_width
-        square = 1.0 if reference == 0.0 else (reference / scales[g, 0]) ** 2
+        square = lower / scales[g, 0]
         u = sums[c, 1] * unit / wider / count
         t = sums[c, 3] * unit / count
         # The smallest variances are the rounding errors of their sums.
@@ -396,8 +399,9 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     var = np.empty(4 * n_groups)
     weights = np.empty(4 * n_groups)
     n = 0
+    narrowest = (_NARROWEST * base) ** 2
     for g in range(n_groups):
-        reference, width, position = scales[g]
+        lower, width, position = scales[g]
         count = moments[g, 0]
         u = moments[g, 1] / count
         t = moments[g, 3] / count
@@ -405,12 +409,12 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
         tt = max(moments[g, 4] / count - t * t, 0.0)
         ut = moments[g, 5] / count - u * t
         centre = (position + u) * width
-        square = t * reference * reference
+        square = t * lower * narrowest
         along = ut / math.sqrt(uu) if uu > _NO_SPREAD else 0.0
         across = math.sqrt(max(tt - along * along, 0.0))
         dx = math.sqrt(uu) * width
-        dv = along * reference * reference
-        dw = across * reference * reference
+        dv = along * lower * narrowest
+        dw = across * lower * narrowest
         if uu <= _NO_SPREAD and across <= _NO_CROSS:
             x[n], var[n], weights[n] = centre, square, count
             n += 1
@@ -422,7 +426,11 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
             root = math.sqrt(2.0)
             for sign in (-1.0, 1.0):
                 x[n], var[n], weights[n] = centre + sign * root * dx, square + sign * root * dv, 0.25 * count
-                x[n + 1], var[n + 1], weights[n + 1] = centre, square + sign * root * dw, 0.25 * count
-                n += 2
-    # A variance can come near zero only by rounding, and must not fall below it where many bins are joined.
+                n += 1
+            # Two points with the mean and the variance of err^2; the nearer one to zero may not be below it.
+            below = min(root * dw, square)
+            share = 2.0 * dw * dw / (2.0 * dw * dw + below * below)
+            x[n], var[n], weights[n] = centre, square - below, 0.5 * share * count
+            x[n + 1], var[n + 1], weights[n + 1] = centre, square + 2.0 * dw * dw / below, 0.5 * (1.0 - share) * count
+            n += 2
     return x[:n], np.sqrt(np.maximum(var[:n], 0.0)), weights[:n]
