@@ -327,7 +327,7 @@ _WEIGHTS: list[tuple[str, Callable[[Draw], Observed]]] = [
 ]
 _REGULAR = ("regular errors", partial(equal, REGULAR))
 # Two populations: fewer kinds and sizes, since each is one of those above.
-_TWO_SIZES = (100, 300, 1000, 10_000)
+_TWO_SIZES = (100, 300, 1000, 10_000, 100_000)
 _TWO = [
     *_ERRORS,
     *(line for line in _ROUNDED if line[0].split(",")[0] in ("step 0.01", "step 0.1", "step 0.25", "step 0.5")),

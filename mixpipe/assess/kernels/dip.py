@@ -6,8 +6,13 @@ Like every file of kernels, this one is self-contained: it imports only math, nu
 import numpy as np
 from numba import njit
 
+# Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
+# as a small function.
+_KERNEL = {"error_model": "numpy", "no_cfunc_wrapper": True, "cache": True}
+_HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
-@njit(cache=True)
+
+@njit(**_HELPER)
 def _hull(x, y, first, last, sign, vertices):
     """Indices of the vertices of the convex minorant (sign 1) or concave majorant (-1) of points, and their number."""
     size = 0
@@ -22,13 +27,13 @@ def _hull(x, y, first, last, sign, vertices):
     return size
 
 
-@njit(forceinline=True, cache=True)
+@njit(forceinline=True, **_HELPER)
 def _chord(x, y, i, j, at):
     """The straight line through the points i and j."""
     return y[i] if i == j else y[i] + (y[j] - y[i]) * ((at - x[i]) / (x[j] - x[i]))
 
 
-@njit(cache=True)
+@njit(**_HELPER)
 def _widest(x, low, high, convex, n_convex, concave, n_concave):
     """The largest distance of the two hulls, and the vertices on either side of where it is reached."""
     widest, left, right = -1.0, convex[0], convex[n_convex - 1]
@@ -51,7 +56,7 @@ def _widest(x, low, high, convex, n_convex, concave, n_concave):
     return widest, left, right
 
 
-@njit(cache=True)
+@njit(**_KERNEL)
 def dip(x, low, high):
     """The dip: the smallest largest distance of a distribution function from a unimodal one (Hartigan & Hartigan 1985).
 
@@ -68,7 +73,8 @@ def dip(x, low, high):
     """
     n = x.size
     convex, concave = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-    first, last, found = 0, n - 1, 0.0
+    # A literal would be a type of its own.
+    first, last, found = np.int64(0), n - 1, 0.0
     while first < last:
         n_convex = _hull(x, low, first, last, 1.0, convex)
         n_concave = _hull(x, high, first, last, -1.0, concave)

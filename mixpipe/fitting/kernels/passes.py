@@ -767,16 +767,23 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
         stop = min(start + _SHORT_BLOCK, x.size)
         n = stop - start
         cs = counts[start:stop]
-        low = x[start:stop].min()
-        high = x[start:stop].max()
-        held = cs.sum()
+        low = np.inf
+        high = -np.inf
+        held = 0.0
+        for i in range(start, stop):
+            low = min(low, x[i])
+            high = max(high, x[i])
+            held += counts[i]
         widest = 0.0
         highest = 0.0
         for g in range(first, last):
             if g == first or variances[g] != variances[g - 1]:
                 _ratio_scales(var[start:stop], logp[start:stop], variances[g], inv_var[:n], log_scale[:n])
-                widest = inv_var[:n].min()
-                highest = log_scale[:n].max()
+                widest = np.inf
+                highest = -np.inf
+                for i in range(n):
+                    widest = min(widest, inv_var[i])
+                    highest = max(highest, log_scale[i])
             gap = max(low - means[g], means[g] - high, 0.0)
             if highest - 0.5 * gap * gap * widest < _NOTHING:
                 # The candidate does not reach these cells: each r - 1 is -1.
