@@ -241,6 +241,30 @@ def test_multiplicative_errors_give_back_the_population(fraction):
 
 
 @pytest.mark.campaign
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5])
+def test_sides_that_grow_with_the_value_give_back_the_population(fraction):
+    """100 catalogs of 200 stars of 10 +- 1, whose values have the errors +f x -f x / 2: to 2 %, and 68 % of intervals.
+
+    The likelihood of the true value z is two half Gaussians of z / x, so that x = z / t with the density of t the same
+    two halves over t.
+    """
+    t = np.linspace(0.02, 1.0 + 8.0 * fraction, 20_000)
+    below = np.cumsum(np.exp(-0.5 * ((t - 1.0) / np.where(t > 1.0, fraction, 0.5 * fraction)) ** 2) / t)
+    sided, of_mean, inside = [], [], []
+    for seed in range(100):
+        rng = np.random.default_rng([13, int(10 * fraction), seed])
+        x = (10.0 + rng.standard_normal(200)) / np.interp(rng.random(200), below / below[-1], t)
+        fit = mixpipe.fit_mixture(x, [0.5 * fraction * x, fraction * x], n_components=1)
+        sided.append(fit.mixture.means[0])
+        inside.append(abs(sided[-1] - 10.0) < fit.uncertainties.means[0])
+        of_mean.append(mixpipe.fit_mixture(x, 0.75 * fraction * x, n_components=1).mixture.means[0])
+    assert np.mean(sided) == pytest.approx(10.0, rel=0.02)
+    assert np.mean(of_mean) < 10.0 - 3.0 * fraction
+    # 100 catalogs, of which 68 give or take 4.7.
+    assert abs(np.mean(inside) - 0.683) < 0.15
+
+
+@pytest.mark.campaign
 def test_intervals_with_two_sides_hold_as_often_as_they_say():
     """200 catalogs, with sides that do not depend on the value: 68 % of them, give or take 3.3 %."""
     pulls = []

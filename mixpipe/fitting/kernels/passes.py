@@ -67,8 +67,9 @@ _EXACT = {"contract"}
 _SUMS = {"contract", "reassoc", "nsz", "arcp"}
 _MAXIMA = {"contract", "nnan", "nsz"}
 # A loop in which a division by zero is an exception cannot be vectorised. Each wrapper, of which the one for C is not
-# used and the one for Python not for helpers, would take as long to compile as a small function.
-_SHARED = {"error_model": "numpy", "no_cfunc_wrapper": True, "cache": True}
+# used and the one for Python not for helpers, would take as long to compile as a small function. Rewriting is for
+# expressions with whole arrays, of which there are none.
+_SHARED = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
 _KERNEL = {"nogil": True, **_SHARED}
 _HELPER = {"forceinline": True, "no_cpython_wrapper": True, **_SHARED}
 
