@@ -45,15 +45,17 @@ def share_jobs(rule: Any, jobs: Mapping[tuple[str, ...], Sequence[tuple[str, ...
     produces, match = rule.is_producer, rule.get_wildcards
     expand_output, expand_log = rule.expand_output, rule.expand_log
 
+    def names_of(wildcards: Mapping[str, str]) -> Sequence[tuple[str, ...]]:
+        return jobs.get(tuple(wildcards[name] for name in _COLUMN), ())
+
     def columns_of(wildcards: Mapping[str, str]) -> list[dict[str, str]]:
-        columns = jobs.get(tuple(wildcards[name] for name in _COLUMN), ())
-        return [dict(zip(_COLUMN, column, strict=True)) for column in columns]
+        return [dict(zip(_COLUMN, column, strict=True)) for column in names_of(wildcards)]
 
     def is_producer(file: str) -> bool:
-        return produces(file) and bool(columns_of(match(file)))
+        return produces(file) and bool(names_of(match(file)))
 
     def get_wildcards(file: str, wildcards_dict: dict[str, str] | None = None) -> dict[str, str]:
-        return columns_of(match(file, wildcards_dict))[0]
+        return dict(zip(_COLUMN, names_of(match(file, wildcards_dict))[0], strict=True))
 
     def expand_all_output(wildcards: Mapping[str, str]) -> tuple[Any, dict[Any, Any]]:
         columns = columns_of(wildcards)
