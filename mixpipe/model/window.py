@@ -290,17 +290,29 @@ class Window:
             return parts[0] if len(parts) == 1 else _log_sum(parts)
         if isinstance(err, Noise):
             raise TypeError("no probability of detection for errors that are not symmetric Gaussians")
-        if family.name == "gaussian":
-            return _log_sum([_log_linear(family, piece, err, own) for piece in self.pieces])
-        if self.by_row:
-            return self._log_seen_by_steps(family, err, own)
-        return self._between(family, err, own)
 
-    def _between(self, family: Family, err: Array, own: tuple[float, float, float]) -> Array:
-        """The probability interpolated between some errors, of which it is a smooth and even function.
+        def exactly(errors: Array) -> Array:
+            if family.name == "gaussian":
+                parts = _log_linear(family, *self.together(errors), own)
+                return np.asarray(logsumexp(parts.reshape(-1, errors.size), axis=0))
+            return self._log_seen_by_steps(family, errors, own)
 
-        The errors are the same for all rows, whichever are computed together.
+        return self.between_errors(err, exactly)
+
+    def together(self, err: Array) -> tuple[Piece, Array]:
+        """All pieces for rows with these errors, one piece after the other, and the errors as often."""
+        names = ("low", "high", "at_low", "at_high")
+        parts = ([np.broadcast_to(getattr(piece, name), err.shape) for piece in self.pieces] for name in names)
+        return Piece(*map(np.concatenate, parts)), np.tile(err, len(self.pieces))
+
+    def between_errors(self, err: Array, function: Callable[[Array], Array]) -> Array:
+        """What is a smooth and even function of the errors alone, such as the probability of being seen, for each row.
+
+        With a table of probabilities that is the same for all rows it is interpolated between some errors, which do not
+        depend on the rows that are computed together. Values of `function` have the errors on their last axis.
         """
+        if self.by_row or self.points.size < 2:
+            return function(err)
         unit = _SMALL_ERROR * float(np.ptp(self.points))
         at = np.arcsinh(err / unit) / _ERROR_STEP
         whole = np.floor(at).astype(np.intp)
@@ -308,12 +320,12 @@ class Window:
         around = np.arange(-2, 4)
         nodes, inverse = np.unique(whole[:, None] + around, return_inverse=True)
         errors = np.abs(unit * np.sinh(_ERROR_STEP * nodes))
-        table = np.maximum(self._log_seen_by_steps(family, errors, own), -1e100)[inverse.reshape(-1, around.size)]
+        table = np.maximum(function(errors), -1e100)[..., inverse.reshape(-1, around.size)]
         away = (at - whole)[:, None] - around
-        out = np.zeros(err.shape)
+        out = np.zeros(table.shape[:-1])
         for k in range(around.size):
             others = np.arange(around.size) != k
-            out += table[:, k] * np.prod(away[:, others], axis=1) / np.prod(around[k] - around[others])
+            out += table[..., k] * np.prod(away[:, others], axis=1) / np.prod(around[k] - around[others])
         return out
 
     def _log_seen_by_steps(self, family: Family, err: Array, own: tuple[float, float, float]) -> Array:
@@ -393,9 +405,6 @@ def _log_flat(family: Family, piece: Piece, err: Array | Noise, own: tuple[float
 def _log_linear(family: Family, piece: Piece, err: Array, own: tuple[float, float, float]) -> Array:
     """Log of the integral of a Gaussian and a linear function: the function at the mean of the truncated Gaussian."""
     inside = log_between(family, (piece.low, piece.high), err, *own)
-    if piece.is_flat:
-        with np.errstate(divide="ignore"):
-            return np.asarray(inside + np.log(piece.at_low))
     mean, sigma, _ = own
     total = np.maximum(np.hypot(sigma, err), np.finfo(np.float64).tiny)
     with np.errstate(all="ignore"):

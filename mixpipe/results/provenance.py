@@ -214,14 +214,19 @@ def _with_packages(name: str) -> Iterator[str]:
     return filter(_is_module, (".".join(parts[:size]) for size in range(2, len(parts) + 1)))
 
 
-def _imports(module: str) -> Iterator[str]:
+def _imports(module: str) -> tuple[str, ...]:
     """The modules of mixpipe that a module imports."""
-    imported, texts = _names(_source(module).read_text(encoding="utf-8"))
-    for name in (*imported, *filter(_is_module, texts)):
-        yield from _with_packages(name)
+    return _imported(_source(module).read_text(encoding="utf-8"))
 
 
 @cache
+def _imported(source: str) -> tuple[str, ...]:
+    """The modules of mixpipe that a source text imports."""
+    imported, texts = _names(source)
+    names = (*imported, *filter(_is_module, texts))
+    return tuple(dict.fromkeys(module for name in names for module in _with_packages(name)))
+
+
 def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a source text imports, and its texts that begin like a module of mixpipe."""
     imported: list[str] = []

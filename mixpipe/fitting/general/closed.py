@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -111,16 +111,24 @@ def of_window(window: Window, err: Array, mean: float, sigma: float, log_probabi
     ``-[S N'] - slope [N]`` and so on, where [] is the difference between the ends of a piece and N' that by the mean.
     The others follow from ``dN/dT = T d2N/dmean2``.
     """
+
+    def at(errors: Array) -> Array:
+        log_p = log_probability if errors is err else window.log_seen(_GAUSSIAN, errors, mean, sigma, math.nan)
+        return np.stack(astuple(_of_pieces(window, errors, mean, sigma, log_p)))
+
+    return Slopes(*window.between_errors(err, at))
+
+
+def _of_pieces(window: Window, err: Array, mean: float, sigma: float, log_probability: Array) -> Slopes:
+    piece, errors = window.together(err)
+    total, log_p = np.hypot(sigma, errors), np.tile(log_probability, len(window.pieces))
+    low, high = (_at_end(end, mean, total, log_p) for end in (piece.low, piece.high))
+    inside = log_between(_GAUSSIAN, (piece.low, piece.high), errors, mean, sigma, math.nan)
+    parts = piece.at_low * low - piece.at_high * high
+    parts[1:] -= piece.slope * (high - low)[:3]
+    parts[0] += piece.slope * np.exp(np.minimum(inside - log_p, _LARGEST))
+    by_mean = parts.reshape(4, -1, err.size).sum(axis=1)
     total = np.hypot(sigma, err)
-    by_mean = np.zeros((4, total.size))
-    for piece in window.pieces:
-        low, high = _at_end(piece.low, mean, total, log_probability), _at_end(piece.high, mean, total, log_probability)
-        slope = piece.slope
-        by_mean -= piece.at_high * high - piece.at_low * low
-        by_mean[1:] -= slope * (high - low)[:3]
-        if np.any(slope != 0.0):
-            inside = log_between(_GAUSSIAN, (piece.low, piece.high), err, mean, sigma, math.nan)
-            by_mean[0] += slope * np.exp(np.minimum(inside - log_probability, _LARGEST))
     mean_1, mean_2, mean_3, mean_4 = by_mean
     total_1, mixed, total_2 = total * mean_2, total * mean_3, mean_2 + total**2 * mean_4
     width, twice, crossed = _by_log_sigma(total_1, total_2 - total_1**2, mixed - mean_1 * total_1, total, sigma)
