@@ -15,10 +15,10 @@ from numba.extending import intrinsic
 # can hold 2^33 rows.
 N_SUMS = 6
 FRACTION_BITS = 30
-# The narrowest components that boxes have to resolve have this part of the base as sigma. Bins divide the total
-# variance of such a component, in units of its own variance: they consist of the high bits of the double, STEPS evenly
-# spaced ones to a factor of two. The first bin contains the rows whose errors are much smaller than such a component.
-_NARROWEST = 0.5
+# Bins divide the total variance of a component that is far narrower than the boxes have to resolve, with this part of
+# the base as sigma, in units of its own variance: they consist of the high bits of the double, STEPS evenly spaced ones
+# to a factor of two. The first bin contains the rows whose errors are much smaller than such a component.
+_NARROWEST = 0.125
 _STEP_BITS = 3
 STEPS = 1 << _STEP_BITS
 _FIRST_BIN = 1023 * STEPS
