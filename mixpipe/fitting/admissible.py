@@ -12,6 +12,10 @@ occurred at so many places. BIC takes the information on its location to be that
 
 A component on fewer than three rows has to gain, in addition to its Occam factor, the BIC penalty of a component a
 second time. This leaves such components only for rows that are far from all others.
+
+Importance weights are scaled so that the log-likelihood varies as that of as many rows as the weights sum to. Where the
+weights are larger than elsewhere it varies more, by the factor ``sum w^2 q / sum w q`` for the rows of a component, and
+so does the gain by a component of chance. Its parameters cost as much more, and those of the others less.
 """
 
 from __future__ import annotations
@@ -85,6 +89,25 @@ def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, 
     """
     near = (rows >= MIN_ROWS) & (total_var < NEAR_GRAIN**2 * grain) & (weights > 0.0)
     return float(np.sum(np.maximum(0.5 * (_log_ratio(spread, total_var[near]) + np.log(weights[near])), 0.0)))
+
+
+def importance_nats(held: Array, squared: Array, n_data: float) -> float:
+    """Penalty, in nats, on components of rows with larger weights than others, for the choice of their number.
+
+    Parameters
+    ----------
+    held, squared : ndarray, shape (n_components,)
+        Sums over the rows of their shares in each component, times their scaled weights and the squares of these.
+    n_data : float
+        Effective number of rows, to which the weights are scaled.
+
+    Examples
+    --------
+    >>> importance_nats(np.array([90.0, 10.0]), np.array([63.0, 30.0]), 100.0).__round__(6)
+    11.743184
+    """
+    inflation = np.divide(squared, held, out=np.ones_like(held), where=held > 0.0)
+    return float(_PARAMS * 0.5 * math.log(max(n_data, 1.0)) * max(np.sum(inflation - 1.0), 0.0))
 
 
 def _log_ratio(spread: float, total_var: Array) -> Array:

@@ -13,6 +13,7 @@ from scipy.special import expit, logit, xlogy
 from scipy.stats import binom, norm
 
 import mixpipe
+from benchmarks.conditions import Draw, conditions
 from mixpipe.assess.profile import sigma_upper_limit
 from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.model.cells import Cells
@@ -722,3 +723,30 @@ def test_many_rows_resolve_what_their_sample_does_in_memory_and_in_any_order():
     weighted = Cells.from_rows(x, np.where(np.arange(n) == 10, np.inf, err), counts).resolution
     small = np.flatnonzero(err[11:] < weighted.grain)
     assert (weighted.n_rows, weighted.first) == (2.0 * small.size, 11 + small[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "n_rows", "sample"),
+    [("overlapping", 10_000, 5), ("overlapping", 10_000, 7), ("separated", 100_000, 4)],
+)
+def test_large_importance_weights_make_no_populations(name, n_rows, sample):
+    """Where rows stand for many, the log-likelihood varies more than that of as many rows as the weights sum to.
+
+    BIC alone takes the rows in the tail, with weights of up to ten, for a third population.
+    """
+    wanted = f"{name}: importance weights, 1 / selection"
+    condition = next(each for each in conditions() if each.name == wanted)
+    observed = condition.observe(Draw(condition.population, n_rows, sample))
+    found = mixpipe.choose_n_components(
+        observed.x, observed.err, weights=observed.weights, weight_kind="importance", max_components=3
+    )
+    assert min(found.fits, key=lambda fit: fit.bic).n_components == 3
+    assert found.best.n_components == 2
+    assert found.best.exact
+    # Weights that do not differ cost nothing, nor does their scale matter.
+    again = mixpipe.choose_n_components(
+        observed.x, observed.err, weights=1e-3 * observed.weights, weight_kind="importance", max_components=3
+    )
+    assert again.best.n_components == 2
+    assert [fit.occam for fit in again.fits] == pytest.approx([fit.occam for fit in found.fits], rel=1e-6)
+    assert found.fits[0].occam == pytest.approx(0.0, abs=1e-6)

@@ -51,6 +51,8 @@ class Ascent:
     products: Array | None = None
     # Penalty, in nats, for the comparison of fits; see `mixpipe.fitting.admissible`.
     occam: float = 0.0
+    # Further penalty, for the choice of the number of components, that is due to importance weights.
+    uneven: float = 0.0
     # Lower bound on the effective number of rows of every component; 0 where none is known.
     fewest: float = 0.0
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.fitting.admissible import importance_nats
 from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
 from mixpipe.fitting.gaussian.certificate import highest, loglik_bound
@@ -49,8 +50,8 @@ _FINE = 0.25
 _COARSE = 1.0
 # Positions are counted from a multiple of this many bases, which is zero unless the values are far from it.
 _ANCHOR_STEP = 2.0**20
-# Number of variance bins that are joined for the search; boxes and bins are then joined further until the points are few
-# enough.
+# Number of variance bins that are joined for the search; boxes and bins are then joined further until the points are
+# few enough.
 _JOINED_BINS = 8
 _MOST_JOINED = 8
 # Rows that are closer together than this fraction of the base are one point in every sketch.
@@ -252,7 +253,8 @@ def best_fits_of_rows(
         likelihood = RowLikelihood(rows, fine, survey)
         scatter = RowLikelihood(rows.squared(), fine, survey) if rows.weight_kind == "importance" else None
         while True:
-            values = criteria(fits, fine.n_data, criterion)
+            judged = zip(criteria(fits, fine.n_data, criterion), fits, strict=True)
+            values = [value + 2.0 * fit.uneven for value, fit in judged]
             best = len(values) - 1 if n_last else int(np.argmin(values))
             near = [value < values[best] + _CLOSE or survey.n_rows <= FINISHED_ROWS for value in values]
             wanted = [k > best - n_last if n_last else near[k] for k in range(len(fits))]
@@ -262,13 +264,17 @@ def best_fits_of_rows(
             for k in todo:
                 start = _off_floor(fits[k].params, judge.floor, floor)
                 ascent = ascend(likelihood, start, floor, n_em=0, trusted=_LAST_GAIN)
-                ascent = replace(ascent, occam=fits[k].occam)
                 # At a maximum, means are weighted averages of values, so that they lie within the range of the values;
                 # the points are accurate only to 2^-31 of a box.
                 means = np.clip(ascent.params.means, *(np.array([survey.low, survey.high]) - fine.centre) / fine.scale)
                 params = replace(ascent.params, means=means)
-                products = None if scatter is None else score_products(scatter.component_sums(params), params)
-                fits[k] = replace(ascent, params=params, products=products)
+                ascent = replace(ascent, params=params, occam=fits[k].occam)
+                if scatter is not None:
+                    squared = scatter.component_sums(params)
+                    uneven = importance_nats(fine.n_data * params.weights, squared.sums[:, 0], fine.n_data)
+                    products = score_products(squared, params)
+                    ascent = replace(ascent, products=products, uneven=uneven)
+                fits[k] = ascent
                 on_rows[k] = True
         fine.count_passes(likelihood.n_passes)
         rough = on_sketch[best] if exact else ascents[best]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mixpipe.fitting.admissible import location_nats, occam_nats
+from mixpipe.fitting.admissible import importance_nats, location_nats, occam_nats
 from mixpipe.fitting.gaussian.em import Ascent
 from mixpipe.fitting.gaussian.likelihood import Likelihood, score_products
 from mixpipe.fitting.gaussian.uncertainty import information_uncertainties
@@ -34,13 +34,16 @@ def result_of(
         (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
     )
     boundary = params.variances <= floor * (1.0 + 1e-9)
+    uneven = ascent.uneven
     entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
     if ascent.hessian is None:
         uncertainties, covariance = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     else:
         products = ascent.products
         if likelihood.weight_kind == "importance":
-            products = score_products(likelihood.squared().component_sums(params), params)
+            squared = likelihood.squared().component_sums(params)
+            products = score_products(squared, params)
+            uneven = importance_nats(likelihood.n_data * params.weights, squared.sums[:, 0], likelihood.n_data)
         uncertainties, covariance = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
     uncertainties = Uncertainties(uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order])
     rows, total_var = likelihood.effective_rows(params)
@@ -66,7 +69,8 @@ def result_of(
         resolution=resolution,
         effective_rows=rows[order],
         occam=occam_nats(rows, total_var, likelihood.spread, likelihood.n_data)
-        + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain),
+        + location_nats(params.weights, rows, total_var, likelihood.spread, likelihood.grain)
+        + uneven,
     )
     extent = likelihood.scale * float(np.ptp(likelihood.x))
     return with_remarks(fit, extent, has_errors=bool(likelihood.var.any()))

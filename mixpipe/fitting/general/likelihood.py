@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.admissible import NEAR_GRAIN, count_effective, location_nats, occam_nats
+from mixpipe.fitting.admissible import NEAR_GRAIN, count_effective, importance_nats, location_nats, occam_nats
 from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability, of_window
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
@@ -478,7 +478,9 @@ class GeneralLikelihood:
         return count_effective(first, second), total_var
 
     def occam(self, point: Point, *, choosing: bool = False) -> float:
-        """Penalty, in nats, on components on few rows and, if `choosing`, on those hardly wider than the grain."""
+        """Penalty, in nats, on components on few rows and, if `choosing`, on those hardly wider than the grain, and on
+        those of rows with large weights.
+        """
         rows, total_var = self.effective_rows(point)
         spread = self._mean_square(self.widths**2)
         # A component with a given mean or sigma is there whether or not rows are.
@@ -488,7 +490,15 @@ class GeneralLikelihood:
         grain = self.grains(point)
         if choosing and grain.any():
             nats += location_nats(point.weights[movable], rows[movable], total_var[movable], spread, grain[movable])
+        if choosing and self.weight_kind == "importance":
+            scaled = self if point.error_scale == 1.0 else self.scaled(point.error_scale)
+            held, squared = scaled._summed(partial(self._weighed, replace(point, error_scale=1.0))).reshape(2, -1)
+            nats += importance_nats(held[movable], squared[movable], self.n_data)
         return nats
+
+    def _weighed(self, point: Point, part: GeneralLikelihood, rows: slice) -> Array:
+        q = part._mixed(point, rows, inside=False)[1]
+        return np.concatenate([q * part.counts[rows], q * part.squares[rows]])
 
     def grains(self, point: Point) -> Array:
         """Square of the total width that the values resolve at each component; 0 if this is no matter.

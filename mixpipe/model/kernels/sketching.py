@@ -129,8 +129,8 @@ def sketch_rows(x, err, weights, anchor, base, fineness, boxes, used):
     Returns
     -------
     boxes : ndarray of int64, shape (capacity, 8)
-        Of each box the variance bin, level and position in the bits of one number, from the high ones to the low ones, and
-        the N_SUMS sums.
+        Of each box the variance bin, level and position in the bits of one number, from the high ones to the low ones,
+        and the N_SUMS sums.
     used : int
     """
     half = np.int64(1) << (_POSITION_BITS - 1)
@@ -339,7 +339,7 @@ def box_points(keys, sums, base, fineness, halvings, joined_boxes, joined_bins):
     unit = 2.0**-FRACTION_BITS
     wider = 2.0**halvings
     n_boxes = keys.size
-    # For each box: the group that it joins, given by its variance bin, level and position in units of the group's width.
+    # For each box: the group that it joins, given by its bin, level and position in units of the group's width.
     group = np.empty((n_boxes, 3), dtype=np.int64)
     moments = np.zeros((n_boxes, N_SUMS))
     scales = np.empty((n_boxes, 3))
