@@ -123,10 +123,11 @@ def _of_pieces(window: Window, err: Array, mean: float, sigma: float, log_probab
     piece, errors = window.together(err)
     total, log_p = np.hypot(sigma, errors), np.tile(log_probability, len(window.pieces))
     low, high = (_at_end(end, mean, total, log_p) for end in (piece.low, piece.high))
-    inside = log_between(_GAUSSIAN, (piece.low, piece.high), errors, mean, sigma, math.nan)
-    parts = piece.at_low * low - piece.at_high * high
-    parts[1:] -= piece.slope * (high - low)[:3]
-    parts[0] += piece.slope * np.exp(np.minimum(inside - log_p, _LARGEST))
+    parts, slope = piece.at_low * low - piece.at_high * high, piece.slope
+    if slope.any():
+        inside = log_between(_GAUSSIAN, (piece.low, piece.high), errors, mean, sigma, math.nan)
+        parts[1:] -= slope * (high - low)[:3]
+        parts[0] += slope * np.exp(np.minimum(inside - log_p, _LARGEST))
     by_mean = parts.reshape(4, -1, err.size).sum(axis=1)
     total = np.hypot(sigma, err)
     mean_1, mean_2, mean_3, mean_4 = by_mean
