@@ -35,6 +35,8 @@ _PARAMS = 3
 # Components narrower than this many times the grain count as hardly wider than it.
 NEAR_GRAIN = 3.0
 _TINY = float(np.finfo(np.float64).tiny)
+# Weights are scaled to within this, as a fraction.
+_ROUNDING = 1e-9
 
 
 def count_effective(first: Array, second: Array) -> Array:
@@ -107,7 +109,8 @@ def importance_nats(held: Array, squared: Array, n_data: float) -> float:
     11.743184
     """
     inflation = np.divide(squared, held, out=np.ones_like(held), where=held > 0.0)
-    return float(_PARAMS * 0.5 * math.log(max(n_data, 1.0)) * max(np.sum(inflation - 1.0), 0.0))
+    excess = float(np.sum(inflation - 1.0))
+    return _PARAMS * 0.5 * math.log(max(n_data, 1.0)) * excess if excess > _ROUNDING else 0.0
 
 
 def _log_ratio(spread: float, total_var: Array) -> Array:

@@ -82,7 +82,8 @@ class FitResult:
         ``a_i = q_ij / T_ij``; nan where it was not computed.
     occam : float
         Nats that are subtracted from the log-likelihood when the number of components is chosen, for components that
-        rest on fewer than three effective rows or are hardly wider than the grain; see `mixpipe.fitting.admissible`.
+        rest on fewer than three effective rows, are hardly wider than the grain, or have rows with larger importance
+        weights than others; see `mixpipe.fitting.admissible`.
     has_equal_sigmas : bool
         Whether one width was fitted for all components.
     gradient_max : float
@@ -514,7 +515,8 @@ class Selection:
             n_components, n_params, loglik, bic, aic, icl, delta_bic, converged, selected, gradient_max, loglik_bound,
             bound_sigma, family, bic_weight (the relative weight by BIC: the fit's share of the sum of exp(-delta_bic /
             2)), exact (whether the fit is that of all rows rather than of a sketch), and occam (nats that the choice
-            subtracts from the log-likelihood for components that rest on a few rows or on the grain of the values).
+            subtracts from the log-likelihood for components that rest on a few rows, on the grain of the values, or on
+            rows with large importance weights).
         """
         import pandas as pd
 

@@ -457,9 +457,10 @@ def _number_of_components(record: FitRecord | JointRecord, words: _Markup) -> st
         text += f" is preferred to the next best, {words.math(f'M = {second.n_components}')}{family}, by "
         text += words.math(f"Δ{short} = {gap:.1f}")
         if second.occam or best.occam:
-            text += (
-                ", which includes a penalty on components that rest on few rows or are as narrow as the values resolve"
-            )
+            text += ", which includes a penalty on components that rest on few rows"
+            weighted = isinstance(record, FitRecord) and record.account.weight_kind == "importance"
+            text += ", have rows with large weights," if weighted else ""
+            text += " or are as narrow as the values resolve"
     if record.n_components == tried[-1] and len(tried) > 1:
         text += "; it is the largest number that was tried"
     return text + "."

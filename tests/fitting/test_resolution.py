@@ -16,6 +16,9 @@ import mixpipe
 from benchmarks.conditions import Draw, conditions
 from mixpipe.assess.profile import sigma_upper_limit
 from mixpipe.assess.simulation import quality_pvalues
+from mixpipe.fitting.gaussian.em import Ascent
+from mixpipe.fitting.gaussian.likelihood import Params
+from mixpipe.fitting.gaussian.search import never_falling
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import find_resolution
@@ -749,4 +752,19 @@ def test_large_importance_weights_make_no_populations(name, n_rows, sample):
     )
     assert again.best.n_components == 2
     assert [fit.occam for fit in again.fits] == pytest.approx([fit.occam for fit in found.fits], rel=1e-6)
-    assert found.fits[0].occam == pytest.approx(0.0, abs=1e-6)
+    assert found.fits[0].occam == again.fits[0].occam == 0.0
+
+
+def test_a_component_split_in_two_owes_what_its_weights_do():
+    """Where no more components are found, the fit before stands in for them, and is judged no better."""
+    x = np.concatenate([np.linspace(-0.2, 0.2, 120), np.linspace(4.9, 5.1, 4)])
+    weights = np.concatenate([np.ones(120), np.full(4, 9.0)])
+    found = mixpipe.choose_n_components(x, 0.5, weights=weights, weight_kind="importance", max_components=4)
+    logliks = [fit.loglik for fit in found.fits]
+    assert logliks[1] == logliks[2] == logliks[3]
+    assert found.fits[1].occam > 0.0
+    assert found.fits[2].occam > 0.0
+    assert found.judged(found.fits[1]) < found.judged(found.fits[2]) < found.judged(found.fits[3])
+    one = Params(np.ones(1), np.zeros(1), np.ones(1))
+    pair = [Ascent(one, -1.0, 0.0, uneven=3.0), Ascent(one, -2.0, 0.0)]
+    assert [fit.uneven for fit in never_falling(pair)] == [3.0, 3.0]

@@ -34,16 +34,15 @@ def result_of(
         (likelihood.scale * np.sqrt(params.variances), likelihood.centre + likelihood.scale * params.means)
     )
     boundary = params.variances <= floor * (1.0 + 1e-9)
-    uneven = ascent.uneven
+    products, uneven = ascent.products, ascent.uneven
+    if likelihood.weight_kind == "importance":
+        squared = likelihood.squared().component_sums(params)
+        products = score_products(squared, params)
+        uneven = importance_nats(likelihood.n_data * params.weights, squared.sums[:, 0], likelihood.n_data)
     entropy = likelihood.logpdf(params)[2] if ascent.entropy is None else ascent.entropy
     if ascent.hessian is None:
         uncertainties, covariance = Uncertainties.unknown(size), np.full((size, 3, size, 3), np.nan)
     else:
-        products = ascent.products
-        if likelihood.weight_kind == "importance":
-            squared = likelihood.squared().component_sums(params)
-            products = score_products(squared, params)
-            uneven = importance_nats(likelihood.n_data * params.weights, squared.sums[:, 0], likelihood.n_data)
         uncertainties, covariance = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
     uncertainties = Uncertainties(uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order])
     rows, total_var = likelihood.effective_rows(params)

@@ -366,7 +366,8 @@ def never_falling(ascents: list[Ascent]) -> list[Ascent]:
         falls = bool(kept) and ascent.loglik < kept[-1].loglik
         if kept and ascent.score < kept[-1].score + (_ROUNDED if falls else 0.0):
             last = kept[-1]
-            ascent = Ascent(doubled(last.params), last.loglik, last.remaining_gain, occam=last.occam)
+            params, gain = doubled(last.params), last.remaining_gain
+            ascent = Ascent(params, last.loglik, gain, occam=last.occam, uneven=last.uneven)
         kept.append(ascent)
     return kept
 

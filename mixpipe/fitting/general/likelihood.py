@@ -430,7 +430,10 @@ class GeneralLikelihood:
         return float(self._of_shares(point)[0])
 
     def _of_shares(self, point: Point) -> Array:
-        """Sums of -q ln q over rows and components, and of a, a^2 and q over the rows; see `effective_rows`."""
+        """Sums of -q ln q over rows and components, and over the rows of a, a^2, q, and q with the squared weights.
+
+        See `effective_rows`.
+        """
         if self._last_shares is not None and self._last_shares[0] is point:
             return self._last_shares[1]
         if point.error_scale != 1.0:
@@ -446,7 +449,8 @@ class GeneralLikelihood:
         a = q / (np.maximum(point.sigmas, self.floor)[:, None] ** 2 + part.widths[rows] ** 2)
         counts = part.counts[rows]
         entropy = -counts * _sum_over_components(q * np.log(np.maximum(q, 1e-300)))
-        return np.concatenate([entropy[None], a * counts, a**2 * part.squares[rows], q * counts])
+        squares = part.squares[rows]
+        return np.concatenate([entropy[None], a * counts, a**2 * squares, q * counts, q * squares])
 
     def _mixed(self, point: Point, rows: slice, *, inside: bool) -> tuple[Array, Array]:
         """Log of the sum over the components, and the share of each component, shape (n_components, n_rows)."""
@@ -473,7 +477,7 @@ class GeneralLikelihood:
 
     def effective_rows(self, point: Point) -> tuple[Array, Array]:
         """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
-        first, second, held = self._of_shares(point)[1:].reshape(3, -1)
+        first, second, held, _ = self._of_shares(point)[1:].reshape(4, -1)
         total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
         return count_effective(first, second), total_var
 
@@ -491,14 +495,9 @@ class GeneralLikelihood:
         if choosing and grain.any():
             nats += location_nats(point.weights[movable], rows[movable], total_var[movable], spread, grain[movable])
         if choosing and self.weight_kind == "importance":
-            scaled = self if point.error_scale == 1.0 else self.scaled(point.error_scale)
-            held, squared = scaled._summed(partial(self._weighed, replace(point, error_scale=1.0))).reshape(2, -1)
+            held, squared = self._of_shares(point)[1:].reshape(4, -1)[2:]
             nats += importance_nats(held[movable], squared[movable], self.n_data)
         return nats
-
-    def _weighed(self, point: Point, part: GeneralLikelihood, rows: slice) -> Array:
-        q = part._mixed(point, rows, inside=False)[1]
-        return np.concatenate([q * part.counts[rows], q * part.squares[rows]])
 
     def grains(self, point: Point) -> Array:
         """Square of the total width that the values resolve at each component; 0 if this is no matter.
