@@ -30,7 +30,7 @@ from mixpipe.base.arrays import Array
 # rows the gain can still be due to chance. The limit is slightly below three because rows belong to a component almost,
 # but not quite, entirely.
 MIN_ROWS = 2.9
-# Number of parameters of a component.
+# Number of parameters of a component of one column.
 _PARAMS = 3
 # Components narrower than this many times the grain count as hardly wider than it.
 NEAR_GRAIN = 3.0
@@ -93,7 +93,7 @@ def location_nats(weights: Array, rows: Array, total_var: Array, spread: float, 
     return float(np.sum(np.maximum(0.5 * (_log_ratio(spread, total_var[near]) + np.log(weights[near])), 0.0)))
 
 
-def importance_nats(held: Array, squared: Array, n_data: float) -> float:
+def importance_nats(held: Array, squared: Array, n_data: float, n_params: int = _PARAMS) -> float:
     """Penalty, in nats, on components of rows with larger weights than others, for the choice of their number.
 
     Parameters
@@ -102,6 +102,8 @@ def importance_nats(held: Array, squared: Array, n_data: float) -> float:
         Sums over the rows of their shares in each component, times their scaled weights and the squares of these.
     n_data : float
         Effective number of rows, to which the weights are scaled.
+    n_params : int
+        Number of parameters of a component.
 
     Examples
     --------
@@ -110,7 +112,7 @@ def importance_nats(held: Array, squared: Array, n_data: float) -> float:
     """
     inflation = np.divide(squared, held, out=np.ones_like(held), where=held > 0.0)
     excess = float(np.sum(inflation - 1.0))
-    return _PARAMS * 0.5 * math.log(max(n_data, 1.0)) * excess if excess > _ROUNDING else 0.0
+    return n_params * 0.5 * math.log(max(n_data, 1.0)) * excess if excess > _ROUNDING else 0.0
 
 
 def _log_ratio(spread: float, total_var: Array) -> Array:

@@ -719,6 +719,34 @@ def test_importance_weights_have_no_scale(power):
     assert np.array_equal(fits[0].uncertainties.means, fits[1].uncertainties.means)
 
 
+@pytest.mark.parametrize(("n_populations", "seed"), [(1, 0), (1, 12), (2, 4)])
+def test_large_importance_weights_make_no_populations(n_populations, seed):
+    """As for one column: BIC alone takes the rows in the tail, with weights of up to ten, for another population."""
+    n = 300
+    rng = np.random.default_rng([seed, n])
+    shift = (rng.random(12 * n) < 0.4) * 5.0 if n_populations == 2 else np.zeros(12 * n)
+    values = np.column_stack([rng.standard_normal(12 * n) + shift, rng.standard_normal(12 * n) + 0.5 * shift])
+    selection = np.clip(1.0 / (1.0 + np.exp(2.0 * (values[:, 0] - 1.0))), 0.1, 1.0)
+    kept = np.flatnonzero(rng.random(12 * n) < selection)[:n]
+    observed = values[kept] + 0.3 * rng.standard_normal((n, 2))
+    cells = JointCells.from_rows(
+        observed, np.full((n, 2), 0.3), weights=1.0 / selection[kept], weight_kind="importance"
+    )
+    found = mixpipe.choose_n_components(cells, max_components=3)
+    assert min(found.fits, key=lambda fit: fit.bic).n_components > n_populations
+    assert found.best.n_components == n_populations
+    # One component holds all weights, which sum to the effective number of rows.
+    assert found.fits[0].occam == 0.0
+    # Each component pays for its six parameters as many times more as its rows have larger weights.
+    fit = found.fits[1]
+    covariances = fit.mixture.covariances + 0.09 * np.eye(2)
+    densities = [multivariate_normal(*each).pdf(observed) for each in zip(fit.mixture.means, covariances, strict=True)]
+    shares = fit.mixture.weights[:, None] * densities
+    shares /= shares.sum(axis=0)
+    excess = np.sum(shares @ cells.weights**2 / (shares @ cells.weights) - 1.0)
+    assert fit.occam == pytest.approx(3.0 * np.log(fit.n_data) * excess, rel=1e-6)
+
+
 def test_blocks_that_change_or_disagree_are_refused():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(60, 2))

@@ -150,6 +150,8 @@ class Diagnosis:
         ``-sum_ij c_i q_ij ln q_ij``.
     first, second : ndarray, shape (n_components,)
         Sums of c q, and of c q^2, or c^2 q^2 for importance weights.
+    squared : ndarray, shape (n_components,)
+        Sums of c^2 q.
     precision, seen : ndarray, shape (n_components, n_dims)
         Sums of c q times the diagonal of R' T^-1 R, and of c q of the rows in which a column is observed.
     products : ndarray, shape (n_components, k, n_components, k)
@@ -159,6 +161,7 @@ class Diagnosis:
     entropy: float
     first: Array
     second: Array
+    squared: Array
     precision: Array
     seen: Array
     products: Array
@@ -240,7 +243,8 @@ class Likelihood:
         """What a pass says of a fit beside its parameters."""
         is_counts = self.cells.weight_kind == "counts"
         size, k = at.n_components, 1 + at.n_dims + joint.packed(at.n_dims)
-        entropy, first, second = 0.0, np.zeros(size), np.zeros(size)
+        entropy = 0.0
+        first, second, squared = np.zeros((3, size))
         products = np.zeros((size, k, size, k))
         precision, seen = np.zeros((2, size, at.n_dims))
         for group, batch in self.batches(at):
@@ -251,6 +255,7 @@ class Likelihood:
             entropy -= float(np.sum(shares * logs))
             first += shares.sum(axis=(0, 2))
             second += np.sum(shares * q if is_counts else shares**2, axis=(0, 2))
+            squared += np.sum(shares * weights, axis=(0, 2))
             if with_products:
                 _add_products(products, group, at, batch)
             u = batch.numbers[:, :, 2 : 2 + group.n_dims]
@@ -259,7 +264,7 @@ class Likelihood:
                 shares[:, :, None] * (u**2 - batch.numbers[:, :, diagonal]), axis=(0, 3)
             )
             seen[:, group.columns] += shares.sum(axis=(0, 2))[:, None]
-        return Diagnosis(entropy, first, second, precision, seen, products)
+        return Diagnosis(entropy, first, second, squared, precision, seen, products)
 
 
 def _scores(group: Group, block: Array) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
-from mixpipe.fitting.admissible import NEAR_GRAIN
+from mixpipe.fitting.admissible import NEAR_GRAIN, importance_nats
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.joint.ascent import MAX_CURVED, Ascent
 from mixpipe.fitting.joint.likelihood import Likelihood
@@ -55,6 +55,10 @@ def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structu
         lengths = np.linalg.norm(own, axis=1)
         directions.append(own / lengths[:, None])
         limits[j] = np.sqrt(variances) / lengths
+    occam = _occam(cells, at.weights, diagnosis.effective_rows, diagnosis.total_vars * scaling.scale**2)
+    if is_importance:
+        price = n_params(2, n_dims, structure) - n_params(1, n_dims, structure)
+        occam += importance_nats(diagnosis.first, diagnosis.squared, likelihood.n_data, price)
     mixture = scaling.mixture(at, cells.names)
     order = np.lexsort((scaling.centre + scaling.scale * at.means).T[::-1])
     k = 1 + n_dims + packed(n_dims)
@@ -71,7 +75,7 @@ def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structu
         n_passes=likelihood.n_passes,
         boundary=(edge.rank < n_dims)[order],
         effective_rows=diagnosis.effective_rows[order],
-        occam=_occam(cells, at.weights, diagnosis.effective_rows, diagnosis.total_vars * scaling.scale**2),
+        occam=occam,
         warnings=tuple(_remarks(likelihood, ascent, structure, edge.rank[order], diagnosis.effective_rows[order])),
         has_equal_sigmas=structure == "equal",
         uncertainties=uncs.reordered(order),

@@ -216,10 +216,9 @@ def joined_sums(parts: list[Sums]) -> Sums:
 
 def joined_diagnosis(parts: list[Diagnosis]) -> Diagnosis:
     """The diagnosis of all blocks."""
-    first, second, precision, seen = (
-        _exact_sum([getattr(part, name) for part in parts]) for name in ("first", "second", "precision", "seen")
-    )
-    return Diagnosis(math.fsum(part.entropy for part in parts), first, second, precision, seen, parts[0].products)
+    names = ("first", "second", "squared", "precision", "seen")
+    sums = (_exact_sum([getattr(part, name) for part in parts]) for name in names)
+    return Diagnosis(math.fsum(part.entropy for part in parts), *sums, parts[0].products)
 
 
 def _smallest(
