@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mixpipe.base.presentation import as_html, as_text, chance, count, measured
+from mixpipe.base.presentation import as_html, as_text, chance, count, measured, typeset
 
 # Components with a larger separation are clearly separated (Ashman, Bird & Zepf 1994).
 CLEAR = 2.0
 # Number of uniform samples from which the p-value of the dip is computed.
 DIP_DRAWS = 999
+# A p-value of the dip that is larger than this is no sign of a second mode.
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,30 @@ class Bimodality:
         distance = _number(self.separation, self.separation_unc)
         gain, p_gain = _number(self.likelihood_ratio), _chance(self.likelihood_ratio_pvalue, self.n_draws)
         dip, p_dip = _number(self.dip), _chance(self.dip_pvalue, DIP_DRAWS)
-        clear = f"above {CLEAR:g}: clearly separated" if self.separation > CLEAR else f"not above {CLEAR:g}"
+        clear = f"not above {CLEAR:g}"
+        if self.separation > CLEAR:
+            doubtful = self.separation - self.separation_unc < CLEAR
+            clear = f"above {CLEAR:g}" + (" by less than its uncertainty" if doubtful else ": clearly separated")
+        modes = ""
+        if not math.isnan(self.dip_pvalue):
+            modes = ": consistent with one mode" if self.dip_pvalue > _CHANCE else ": more than one mode"
         chosen = "" if self.n_selected == 2 else f" (chosen: {self.n_selected})"
         return f"two components{chosen}", [
             ("", "value", "p", ""),
             ("separation (Ashman's D)", distance, "", "" if math.isnan(self.separation) else clear),
             ("2 ln(likelihood ratio)", gain, p_gain, "two components against one"),
-            ("dip", dip, p_dip, f"of {count(self.n_values)} observed values"),
+            ("dip", dip, p_dip, f"of {count(self.n_values)} observed values{modes}"),
             ("kurtosis", _number(self.kurtosis), "", "of the observed values"),
             ("kurtosis, errors removed", _number(self.kurtosis_intrinsic), "", "of the mixture"),
         ]
 
 
 def _number(value: float, unc: float = math.nan) -> str:
-    return measured(value, unc) if math.isfinite(value) else "–"
+    if not math.isfinite(value):
+        return "–"
+    if math.isfinite(unc):
+        return measured(value, unc)
+    return typeset(f"{value:.3g}" if abs(value) < 1000.0 else f"{value:,.0f}")
 
 
 def _chance(p: float, n_draws: int) -> str:

@@ -62,5 +62,6 @@ def _figure(fit: str, look: Look) -> Figure:
         heading(record.n_data, math.nan if record.ks.median is None else record.ks.median, n_rejected),
         label=record.label,
         unit=record.unit,
+        abscissa=record.abscissa,
         look=look,
     )

@@ -92,11 +92,11 @@ def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str
             "figure": _classes(curves, title),
         },
         {
-            "caption": "Probability integral transform: rows over those expected; the band holds 95 % of a right fit",
+            "caption": "Probability integral transform: observed over expected rows; the band holds 95 % of correct fits",
             "figure": _transform(curves["pit"]),
         },
         {
-            "caption": "Residual of the histogram in σ; the band holds 95 % of a right fit",
+            "caption": "Residual of the histogram in σ; the band holds 95 % of correct fits",
             "figure": _residual(curves, title),
         },
     ]

@@ -226,7 +226,7 @@ def describe_component(
     Examples
     --------
     >>> describe_component(None, None, 1.5, 0.02, 0.3, 0.01, "log10(d)")
-    'at 1.500 ± 0.020 in log10(d), that is 31.6 d to a factor of 1.047 (σ 0.300 ± 0.010, a factor of 1.995)'
+    'at 1.500 ± 0.020 in log10(d), that is 31.6 d, uncertain by a factor of 1.047 (σ 0.300 ± 0.010, a factor of 1.995)'
     >>> describe_component(None, None, 1.5, 0.02, 0.0, None, "mag", sigma_upper=0.043, boundary=True)
     'at 1.500 ± 0.020 mag (σ < 0.043 at 95 %)'
     """
@@ -263,7 +263,8 @@ def _converted(rate: float, mean: float, unc: float | None, unit: str | None) ->
         return f", that is {value:.3g}{_with(unit)}"
     times = math.exp(rate * unc)
     return (
-        f", that is {rounded(value, value * (times - 1.0))}{_with(unit)} to a factor of {rounded(times, times - 1.0)}"
+        f", that is {rounded(value, value * (times - 1.0))}{_with(unit)}, "
+        f"uncertain by a factor of {rounded(times, times - 1.0)}"
     )
 
 
@@ -291,7 +292,8 @@ def _joint_part(record: JointRecord, j: int) -> str:
 def _densities(record: DensityRecord) -> tuple[str, tuple[str, ...]]:
     between = ""
     if record.truncated is not None:
-        between = f" between {' and '.join(f'{end:.4g}' for end in record.truncated)}{_with(record.unit)}"
+        of = f" of {record.abscissa}" if record.abscissa else ""
+        between = f"{of} between {' and '.join(f'{end:.4g}' for end in record.truncated)}{_with(record.unit)}"
     parts = [
         f"{_percent(rows / record.n_data)} with {_number(int(number))} component{'' if int(number) == 1 else 's'}"
         for number, rows in sorted(record.n_rows.items(), key=lambda pair: int(pair[0]))
@@ -333,7 +335,7 @@ def _shifts(change: Mapping[str, Any], record: FitRecord | JointRecord) -> Itera
     found = [row for row in change["differences"] if row["finding"] == SHIFTED]
     for row in found[:_MOST_SHIFTS]:
         ends = (_measured(row[when], row[f"{when}_unc"]) for when in ("old", "new"))
-        which = f" of {_number(int(row['component_new']))}" if record.n_components > 1 else ""
+        which = f" of component {int(row['component_new'])}" if record.n_components > 1 else ""
         yield f"{row['parameter']}{which} from {' to '.join(ends)}{_with(units.get(row['parameter']))}"
     if len(found) > _MOST_SHIFTS:
         yield f"{len(found) - _MOST_SHIFTS} more"

@@ -47,6 +47,8 @@ _FLOORS = {
     "crowding": "which the distances between the values resolve",
     "given": "which was given",
 }
+# Beside intervals with two sides.
+_SYMMETRIC = "symmetric ones (±) are standard errors"
 _LIBRARIES = (
     ("numpy", "NumPy", "harris2020"),
     ("scipy", "SciPy", "virtanen2020"),
@@ -177,7 +179,7 @@ def _sentences(record: FitRecord | JointRecord | DensityRecord, words: _Markup) 
 
 def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
     """What was fitted to what, and by what."""
-    place = f" of {words.name(record.catalog)}" if record.catalog else ""
+    place = f" in {words.name(record.catalog)}" if record.catalog else ""
     place += f" (release {words.name(record.release)})" if record.release else ""
     if isinstance(record, JointRecord):
         names = _enumerated([words.name(name) for name in record.names])
@@ -202,7 +204,7 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
 
 def _densities(record: DensityRecord, words: _Markup) -> Iterator[str]:
     """How tabulated densities were fitted, one by one."""
-    place = f" of {words.name(record.catalog)}" if record.catalog else ""
+    place = f" in {words.name(record.catalog)}" if record.catalog else ""
     place += f" (release {words.name(record.release)})" if record.release else ""
     yield (
         f"Each tabulated density of {words.name(record.column)}{place} was represented by a mixture of Gaussian "
@@ -317,7 +319,7 @@ def _data(record: FitRecord, words: _Markup) -> Iterator[str]:
     limits = [("upper", account.n_upper_limits), ("lower", account.n_lower_limits)]
     found = _enumerated([plural(number, f"{side} limit") for side, number in limits if number] or [""])
     if found:
-        yield f"Among them are {found}, which enter by the probability of a value beyond them."
+        yield f"Among them are {found}, whose likelihood is the probability of a value beyond the limit."
     if _setting(record, "detection"):
         yield (
             "The likelihood of each value is conditional on its detection, whose probability as a function of the "
@@ -479,14 +481,15 @@ def _uncertainties(record: FitRecord | JointRecord, words: _Markup) -> Iterator[
     method = preferred_method(record)
     level = words.math("68 %")
     if method == "profile":
-        yield f"Uncertainties are {level} intervals of the profile likelihood, calibrated for few rows."
+        yield f"Uncertainties are {level} intervals of the profile likelihood, calibrated for few rows; {_SYMMETRIC}."
     elif method == "bootstrap":
         draws = words.math(count(record.effort.get("bootstrap", 0)))
         if isinstance(record, JointRecord):
             kind, sources = f"{level} percentile", ["efron1979"]
         else:
             kind, sources = f"bias-corrected {level}", ["efron1979", "efron1981"]
-        yield f"Uncertainties are {kind} intervals from {draws} bootstrap samples of the rows {words.cite(*sources)}."
+        text = f"Uncertainties are {kind} intervals from {draws} bootstrap samples of the rows {words.cite(*sources)}"
+        yield f"{text}; {_SYMMETRIC}."
     elif isinstance(record, FitRecord) and record.estimator != "em":
         yield "Uncertainties are standard errors that follow from the sampling covariance of these by the delta method."
     elif record.account.weight_kind == "importance":

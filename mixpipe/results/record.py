@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -619,6 +620,12 @@ class DensityRecord(_Record):
     versions: dict[str, str]
     truncated: tuple[float, float] | None = None
     means: tuple[float, float, float] | None = None
+
+    @property
+    def abscissa(self) -> str | None:
+        """The name of the column or dataset with the grid; None if it is given by numbers or has two columns."""
+        grid = self.plan["column"].get("grid")
+        return re.split(r"[:/]", grid)[-1] if isinstance(grid, str) else None
 
     def _account_keys(self) -> tuple[str, ...]:
         return (*_READ, "normalisation", *_NAMES)

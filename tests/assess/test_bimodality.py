@@ -291,6 +291,6 @@ def test_it_is_shown_as_a_table():
     found = mixpipe.fit_mixture(x, err, 2).bimodality(x, err)
     lines = repr(found).splitlines()
     assert lines[0] == "two components" and len(lines) == 7
-    assert f"{found.dip:.5g}" in lines[4] and "of 100 observed values" in lines[4]
+    assert f"{found.dip:.3g}" in lines[4] and "of 100 observed values" in lines[4]
     assert "<td>two components against one</td>" in found._repr_html_()
     assert repr(replace(found, n_selected=3)).startswith("two components (chosen: 3)")

@@ -545,7 +545,7 @@ def test_what_has_no_influence_function_is_taken_for_independent(kind):
     other = Fitted(fit, cells, one.component, one.selection, one.sigma_upper)
     compared = compare_fits(one, other, Common(np.arange(300), np.arange(300)))
     assert compared.differences[1].joint_unc == pytest.approx(math.sqrt(2) * unc.means[0])
-    assert "taken for independent" in compared.notes[0]
+    assert "treated as independent" in compared.notes[0]
 
 
 def test_without_influence_functions_the_pvalue_is_a_bound():

@@ -310,9 +310,13 @@ def test_evidence_for_two_populations_is_a_table(tmp_path, entry):
     page = Page(written(tmp_path, [replace(entry, bimodality=found)]))
     assert ["separation (Ashman's D)", "3.25 ± 0.50", "", "above 2: clearly separated"] in page.cells
     assert ["2 ln(likelihood ratio)", "20.5", "≤ 0.01", "two components against one"] in page.cells
-    assert ["dip", "0.0625", "0.25", "of 57 observed values"] in page.cells
+    assert ["dip", "0.0625", "0.25", "of 57 observed values: consistent with one mode"] in page.cells
+    assert ["kurtosis", "−0.5", "", "of the observed values"] in page.cells
     assert ["kurtosis, errors removed", "–", "", "of the mixture"] in page.cells
     assert "two components (chosen: 3)" in "".join(page.words)
+    doubtful = Page(written(tmp_path, [replace(entry, bimodality=replace(found, separation=2.4, dip_pvalue=0.01))]))
+    assert ["separation (Ashman's D)", "2.40 ± 0.50", "", "above 2 by less than its uncertainty"] in doubtful.cells
+    assert ["dip", "0.0625", "0.01", "of 57 observed values: more than one mode"] in doubtful.cells
     assert "Ashman" not in "".join(Page(written(tmp_path, [entry])).words)
 
 

@@ -48,16 +48,16 @@ def test_populations_are_told_with_share_place_and_width():
         (
             1.5,
             "log10(d)",
-            "at 1.50 ± 0.10 in log10(d), that is 31.6 d to a factor of 1.26 (σ 0.500 ± 0.050, a factor of",
+            "at 1.50 ± 0.10 in log10(d), that is 31.6 d, uncertain by a factor of 1.26 (σ 0.500 ± 0.050, a factor of",
         ),
         # e^1.5 = 4.48, e^0.1 = 1.11.
         (
             1.5,
             "ln(d)",
-            "at 1.50 ± 0.10 in ln(d), that is 4.48 d to a factor of 1.11 (σ 0.500 ± 0.050, a factor of 1.649)",
+            "at 1.50 ± 0.10 in ln(d), that is 4.48 d, uncertain by a factor of 1.11 (σ 0.500 ± 0.050, a factor of 1.649)",
         ),
-        (9.0, "dex(Msun)", "at 9.00 ± 0.10 dex(Msun), that is 1.00e9 Msun to a factor of 1.26"),
-        (-0.5, "dex", "at −0.50 ± 0.10 dex, that is 0.316 to a factor of 1.26"),
+        (9.0, "dex(Msun)", "at 9.00 ± 0.10 dex(Msun), that is 1.00e9 Msun, uncertain by a factor of 1.26"),
+        (-0.5, "dex", "at −0.50 ± 0.10 dex, that is 0.316, uncertain by a factor of 1.26"),
         (1.5, "mag", "at 1.50 ± 0.10 mag (σ 0.500 ± 0.050)"),
         # No power of it is a number.
         (400.0, "log10(d)", "at 400.00 ± 0.10 in log10(d) (σ"),
@@ -178,8 +178,8 @@ def test_what_changed_is_told_from_where_to_where():
         difference("weight", 0.5, 0.75),
     ]
     assert head("shifted", differences=rows) == (
-        "two populations, shifted since 2018 (mean of one from 1.000 ± 0.010 to 1.500 ± 0.020 Msun, "
-        "weight of one from 0.500 ± 0.010 to 0.750 ± 0.020)"
+        "two populations, shifted since 2018 (mean of component 1 from 1.000 ± 0.010 to 1.500 ± 0.020 Msun, "
+        "weight of component 1 from 0.500 ± 0.010 to 0.750 ± 0.020)"
     )
     one = mixture(component(1.0))
     assert head("shifted", record=one, n_components_old=1.0, differences=rows[:1]) == (

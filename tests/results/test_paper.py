@@ -170,7 +170,7 @@ def test_the_paragraph_has_the_numbers():
     )
     text = describe_methods(record)
     for part in (
-        "The distribution of mass of stars (release dr1) was modelled as a mixture of 1 Gaussian component",
+        "The distribution of mass in stars (release dr1) was modelled as a mixture of 1 Gaussian component",
         "Of 15 rows, 10 for which x > 1 were used; left out were 3 (cut) and 2 (missing error).",
         "No width was allowed below 0.012 Msun, which the steps between the values resolve.",
         # The second fit pays twice its nats: 4.5 + 2 - 2.
@@ -283,7 +283,7 @@ def test_tabulated_densities_say_how_they_were_fitted(tmp_path):
     settings = {"transform": "none", "n_components": None, "max_components": 6, "tolerance": 0.02}
     record = density_record(plan={"key": None, "where": None, "column": settings}, n_not_converged=1)
     text = describe_methods(record)
-    assert text.startswith("Each tabulated density of mass of stars (release dr1) was represented by a mixture of")
+    assert text.startswith("Each tabulated density of mass in stars (release dr1) was represented by a mixture of")
     assert "by variable projection (Golub & Pereyra 1973)." in text
     assert "is the smallest, up to 6, with which the cumulative distribution is nowhere off by more than 0.02: " in text
     assert "0.02: 1 in 1 row and 2 in 1 row." in text

@@ -408,7 +408,7 @@ def _joint_uncertainties(
     boundary = np.array([old.fit.boundary[j] or new.fit.boundary[k] for j, k in pairs])
     variance, remarks = alone[0] ** 2 + alone[1] ** 2, []
     if common is None:
-        remarks.append("which rows are in both is not known without a key: the fits are taken for independent")
+        remarks.append("which rows are in both is not known without a key: the fits are treated as independent")
     elif common.old.size and (covariance := _covariance(old, new, pairs, common)) is not None:
         missed = [max(fit.remaining_gain, GAIN) for fit in (old.fit, new.fit)]
         # A fit that is g nats below its maximum is off by sqrt(2 g) uncertainties.
@@ -417,7 +417,7 @@ def _joint_uncertainties(
     elif common.old.size:
         remarks.append(
             "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components and "
-            "plain values only: the fits are taken for independent, and significances are too small"
+            "plain values only: the fits are treated as independent, and significances are too small"
         )
     variance[boundary, 2] = np.nan
     if boundary.any():

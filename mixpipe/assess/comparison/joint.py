@@ -204,13 +204,13 @@ def _covariance(
     ]
     total, remarks = np.diag(alone[0] ** 2 + alone[1] ** 2), []
     if common is None:
-        remarks.append("which rows are in both is not known: the fits are taken for independent")
+        remarks.append("which rows are in both is not known: the fits are treated as independent")
     try:
         sides = JointInfluence(old.fit, old.cells), JointInfluence(new.fit, new.cells)
         found = covariance_of_differences(*sides, pairs, common or _NONE) if pairs else total
     except NoInfluence:
         if common is not None and common.old.size:
-            remarks.append("the influence of common rows is not known: the fits are taken for independent")
+            remarks.append("the influence of common rows is not known: the fits are treated as independent")
         return total, remarks
     missed = [max(fit.remaining_gain, GAIN) for fit in (old.fit, new.fit)]
     # A fit that is g nats below its maximum is off by sqrt(2 g) uncertainties.

@@ -76,7 +76,13 @@ def example_title(word: str, name: object, n_components: int, ks: float) -> str:
 
 
 def draw_examples(
-    examples: Sequence[Example], notes: str, *, label: str, unit: str | None, look: Look = DEFAULT
+    examples: Sequence[Example],
+    notes: str,
+    *,
+    label: str,
+    unit: str | None,
+    abscissa: str | None = None,
+    look: Look = DEFAULT,
 ) -> Figure:
     """Draw densities with their mixtures and components.
 
@@ -87,11 +93,13 @@ def draw_examples(
     notes : str
         Text below the title; see `heading`.
     label : str
-        Title, ``catalog / release / column``; its last part names the axis.
+        Title, ``catalog / release / column``.
     unit : str or None
         Unit of the grid.
+    abscissa : str or None
+        Name of the axis; by default, that of the column.
     look : Look
-        Its `label` names the axis.
+        Its `label` names the axis in place of both.
     """
     with style():
         figure = new_figure(_PANEL_HEIGHT * len(examples) + _AXIS_HEIGHT)
@@ -100,7 +108,7 @@ def draw_examples(
             _draw(axes, example)
             axes.set_title(example.title, loc="left", parse_math=False)
             axes.set_ylabel(density_text(unit), parse_math=False)
-        name_axis(panels[-1], label, unit, look)
+        name_axis(panels[-1], abscissa or label, unit, look)
         handles: list[Artist] = [
             Patch(facecolor=DATA_FILL, edgecolor=DATA_COLOUR, label="tabulated density"),
             Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label="mixture"),

@@ -81,7 +81,7 @@ def draw_joint_quality(
         n_drawn = int(transforms.n_rows.max(initial=0))
         if n_rows is not None and n_rows > n_drawn:
             notes += f" · {count(n_drawn)} of {count(n_rows)} rows drawn"
-        notes += " · integral transform (PIT); blue: 95 % of a right fit"
+        notes += " · integral transform (PIT); blue: 95 % of correct fits"
         return finish(figure, label, notes)
 
 

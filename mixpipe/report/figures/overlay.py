@@ -50,8 +50,8 @@ _CHANGES = 0.5
 _PARAMETERS = {"weight": "weight", "mean": "mean", "sigma": "σ"}
 # Differences beyond this many uncertainties are on a logarithmic scale, unless all are below the other number.
 _EVEN, _FAR = 5.0, 12.0
-# Of differences beyond this many uncertainties the component is named.
-_NAMED = 3.0
+# Longer names of releases do not fit beside the means.
+_LONGEST_NAME = 9
 # Numbers of characters of remarks, and of headings, that fit across a panel of full width and of half width.
 _REMARK_WIDTHS, _HEADING_WIDTHS = (72, 32), (76, 34)
 
@@ -101,7 +101,7 @@ def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
         Title.
     """
     shown = list(panels)
-    notes = "errors taken out; below: means with uncertainties, same populations joined; differences over uncertainties"
+    notes = "curves: errors taken out; below: means with uncertainties, same populations joined; numbers: components"
     if len(shown) > _MOST:
         most = sorted(range(len(shown)), key=lambda index: panels[index].change)[:_MOST]
         shown = [panels[index] for index in sorted(most)]
@@ -175,7 +175,8 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
     heading = _heading(panel, _HEADING_WIDTHS[narrow])
     axes.set_title(heading, loc="left", fontsize=7.0, linespacing=1.3, parse_math=False)
     name_axis(strip, panel.label, panel.unit, panel.look, 30 if narrow else 58)
-    return _draw_strip(strip, panel.comparison, scenes[0], _REMARK_WIDTHS[narrow])
+    names = panel.names if max(map(len, panel.names)) <= _LONGEST_NAME else ("old", "new")
+    return _draw_strip(strip, panel.comparison, scenes[0], names, _REMARK_WIDTHS[narrow])
 
 
 def _draw_densities(axes: Axes, panel: Panel, scenes: tuple[Scene, Scene]) -> None:
@@ -228,7 +229,7 @@ def _draw_changes(axes: Axes, comparison: Comparison) -> None:
         named: list[float] = []
         for size, index in sorted(points, key=lambda point: -abs(point[0])):
             place = float(axes.transData.transform((size, 0.0))[0] / axes.get_window_extent().width)
-            if abs(size) > _NAMED and comparison.new.n_components > 1 and all(abs(place - at) > 0.04 for at in named):
+            if comparison.new.n_components > 1 and all(abs(place - at) > 0.04 for at in named):
                 named.append(place)
                 axes.annotate(
                     str(index),
@@ -284,10 +285,10 @@ def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
     return list(mixture.weights[:, None] * densities * scene.stretch(points))
 
 
-def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -> int:
+def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, names: tuple[str, str], width: int) -> int:
     """Draw the means of the components, old above new, and below them remarks on significant changes.
 
-    `width` is the number of characters that fit across. Returns the number of lines of remarks.
+    `names` are those of both fits, and `width` is the number of characters that fit across. Returns the number of lines of remarks.
     """
     remarks = []
     for j, k in comparison.pairs:
@@ -313,7 +314,7 @@ def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, width: int) -
         remarks += [(math.inf, float(fit.mixture.means[index]), word) for index in lone]
     n_lines = _write_remarks(strip, sorted(remarks, reverse=True), scene, width)
     strip.set_ylim(-_LOWEST - _LINE * n_lines, _TOP)
-    strip.set_yticks(_LEVELS, ["old", "new"])
+    strip.set_yticks(_LEVELS, names, parse_math=False)
     strip.tick_params(axis="y", length=0.0)
     strip.spines["left"].set_visible(False)
     return n_lines

@@ -86,7 +86,7 @@ def draw_quality(
         residual = figure.add_subplot(grid[1, :])
         beyond |= _draw_residual(residual, fit, scene)
         name_axis(residual, label, unit, look)
-        notes = f"{heading(fit, scene)} · blue: {'95 %' if scene.limits is None else '95 % or more'} of a right fit"
+        notes = f"{heading(fit, scene)} · blue: {'95 %' if scene.limits is None else '95 % or more'} of correct fits"
         return finish(figure, label, notes + (" · triangles: off the frame" if beyond else ""))
 
 
@@ -183,7 +183,7 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
         ordered = ndtr(np.linspace(-edge - 1.0, edge + 1.0, _QQ_POINTS))
         position = np.cumsum(spread(scene.weights, transform, np.array([0.0, *ordered, 1.0])))[:-1] / n_rows
         inner = (position > 0.5 / n_rows) & (position < 1.0 - 0.5 / n_rows)
-        ordered, position = ordered[inner], position[inner]
+        ordered, position = _middles_of_steps(ordered[inner], position[inner], 0.01 / n_rows)
     elif scene.bins is not None:
         # Number of rows below the upper edge of each bin.
         order = np.argsort(transform[:, 1], kind="stable")
@@ -215,6 +215,17 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
     axes.set_xlabel("expected")
     axes.set_ylabel("observed")
     return _draw_clipped(axes, expected, observed, limit, "o")
+
+
+def _middles_of_steps(ordered: Array, position: Array, least: float) -> tuple[Array, Array]:
+    """Of points between which no row lies, so that `position` rises by less than `least`, the one in the middle.
+
+    >>> _middles_of_steps(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.2, 0.2, 0.2, 0.5]), 0.01)
+    (array([0.2, 0.4]), array([0.2, 0.5]))
+    """
+    starts = np.flatnonzero(np.diff(position, prepend=-1.0) > least)
+    middles = (starts + np.append(starts[1:], position.size) - 1) // 2
+    return ordered[middles], position[middles]
 
 
 def _thinned_ranks(size: int) -> np.ndarray:
