@@ -92,7 +92,7 @@ def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str
             "figure": _classes(curves, title),
         },
         {
-            "caption": "Probability integral transform: observed over expected rows; the band holds 95 % of correct fits",
+            "caption": "Probability integral transform: observed / expected rows; the band holds 95 % of correct fits",
             "figure": _transform(curves["pit"]),
         },
         {

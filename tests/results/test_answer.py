@@ -54,7 +54,8 @@ def test_populations_are_told_with_share_place_and_width():
         (
             1.5,
             "ln(d)",
-            "at 1.50 ± 0.10 in ln(d), that is 4.48 d, uncertain by a factor of 1.11 (σ 0.500 ± 0.050, a factor of 1.649)",
+            "at 1.50 ± 0.10 in ln(d), that is 4.48 d, uncertain by a factor of 1.11 (σ 0.500 ± 0.050, a factor of "
+            "1.649)",
         ),
         (9.0, "dex(Msun)", "at 9.00 ± 0.10 dex(Msun), that is 1.00e9 Msun, uncertain by a factor of 1.26"),
         (-0.5, "dex", "at −0.50 ± 0.10 dex, that is 0.316, uncertain by a factor of 1.26"),

@@ -288,7 +288,8 @@ def _components(mixture: Mixture, points: Array, scene: Scene) -> list[Array]:
 def _draw_strip(strip: Axes, comparison: Comparison, scene: Scene, names: tuple[str, str], width: int) -> int:
     """Draw the means of the components, old above new, and below them remarks on significant changes.
 
-    `names` are those of both fits, and `width` is the number of characters that fit across. Returns the number of lines of remarks.
+    `names` are those of both fits, and `width` is the number of characters that fit across. Returns the number of
+    lines of remarks.
     """
     remarks = []
     for j, k in comparison.pairs:
