@@ -26,6 +26,7 @@ from mixpipe.catalog.formats.arrays import (
     unit_text,
 )
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
+from mixpipe.catalog.recognition import unit_in
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings
@@ -1119,6 +1120,8 @@ class _Entry:
         target = _linear(self.target_unit)
         if own is None or target is None:
             factor = abs(self.factor) ** power
+            if own is None and self.stored_unit is None and self.settings.file_unit is None:
+                factor *= abs(self._factor(name, _named_unit(name), _named_unit(self.settings.value), power))
             return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
 
@@ -1193,6 +1196,14 @@ class _Entry:
     def refuse(self, what: str, expected: str) -> CatalogError:
         """The error to raise for this entry."""
         return CatalogError(what, f"in {self.where}", expected)
+
+
+def _named_unit(name: str) -> u.UnitBase | None:
+    """The unit in brackets behind a name, for files that give none elsewhere; None for what is no unit with a size."""
+    unit = parse_unit(unit_in(name))
+    if unit is None or is_unrecognized(unit) or unit.is_equivalent(""):
+        return None
+    return _linear(unit)
 
 
 def _linear(unit: u.UnitBase | None) -> u.UnitBase | None:

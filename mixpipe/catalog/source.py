@@ -44,6 +44,9 @@ _NO_TABLES = (
     (rb"(?s).{257}ustar", "a tar archive"),
     (rb"%PDF-", "a PDF"),
     (rb"\s*(\{|\[\s*[\[{\"])", "JSON"),
+    (rb"\s*\|[^\n]*\|[ \t]*\r?\n\s*\|[-:|+ \t]+\|[ \t]*\r?\n", "a table in Markdown or Org"),
+    (rb"\s*\+[-=+]{3,}\+[ \t]*\r?\n", "a table with drawn borders"),
+    (rb"\s*={2,}( +={2,})+[ \t]*\r?\n", "a table in reStructuredText"),
 )
 
 # Settings that apply only to one format.
@@ -202,7 +205,10 @@ class Source:
             if kind == "csv" and self.readme() is not None:
                 kind = "mrt"
             if kind == "csv" and b"\0" in head:
-                raise self.error("the file is in no known format", f"one of {', '.join(FORMATS)}")
+                line = head.count(b"\n", 0, head.index(b"\0")) + 1
+                raise self.error(
+                    f"the file is in no known format: line {line} has a NUL byte", f"one of {', '.join(FORMATS)}"
+                )
             return replace(self, format=kind)
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,9 @@ def as_masked(values: Any) -> np.ma.MaskedArray:
         Values; masked cells stay masked, and NaN, None and blank text become masked.
     """
     array, mask = np.asarray(np.ma.getdata(values)), np.ma.getmask(values)
+    if array.ndim > 1 and math.prod(array.shape[1:]) == 1:
+        # An array of one element is a number.
+        array, mask = array.reshape(len(array)), mask if mask is np.ma.nomask else np.reshape(mask, len(array))
     if array.dtype.kind == "O":
         array = _from_objects(array)
     if array.dtype.kind == "S":

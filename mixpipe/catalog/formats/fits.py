@@ -12,6 +12,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from mixpipe.base.errors import excerpt
 from mixpipe.catalog.formats.arrays import as_masked, row_ranges, unit_text
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
@@ -33,6 +34,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     """Read these columns, or all, in blocks of rows."""
     with _opened(source) as hdus:
         hdu = find(hdus, source)
+        _check_elsewhere(hdus, hdu, names, source)
         wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
         _doubt_others(hdus, hdu, [column.name for column in wanted], source)
         is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
@@ -83,15 +85,40 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
         return _checked(hdus[first], source)
     tables = [i for i, hdu in enumerate(hdus) if _is_table(hdu)]
     listed = ", ".join(f"{i} ({hdus[i].name})" if hdus[i].name else str(i) for i in tables) or "a file with a table"
-    named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == str(source.hdu).strip().upper()]
+    wanted, _, version = str(source.hdu).strip().upper().partition(",")
+    named = [i for i in range(len(hdus)) if hdus[i].name and hdus[i].name.upper() == wanted.strip()]
+    if version:
+        named = [i for i in named if str(hdus[i].ver) == version.strip()]
     # Numbers from the command line are text.
-    number = int(source.hdu) if str(source.hdu).strip().isdecimal() else -1
+    number = int(wanted) if wanted.isdecimal() and not version else -1
     index = named[0] if named else number
+    if len(named) > 1:
+        places = ", ".join(f"HDU {i} ({hdus[i].name},{hdus[i].ver})" for i in named)
+        source.doubt(f"{source.path}: HDU {index} is read, the first of {len(named)} called {wanted}: {places}")
     if not 0 <= index < len(hdus):
         raise source.error(f"no HDU {source.hdu}", f"one of {listed}")
     if index not in tables:
         raise source.error(f"HDU {source.hdu} has no table", f"one of {listed}")
     return _checked(hdus[index], source)
+
+
+def _check_elsewhere(
+    hdus: fits.HDUList, read: fits.BinTableHDU | fits.TableHDU, names: Sequence[str] | None, source: Source
+) -> None:
+    """Say where columns are that are not in the table that is read by default."""
+    absent = next((name for name in names or () if name not in read.columns.names), None)
+    if absent is None or source.hdu is not None or source.is_gzipped():
+        return
+    others = [
+        f"HDU {i}" + (f" ({hdu.name})" if hdu.name else "")
+        for i, hdu in enumerate(hdus)
+        if _is_table(hdu) and absent in hdu.columns.names
+    ]
+    if others:
+        raise source.error(
+            f"no column {excerpt(absent)!r} in HDU {hdus.index(read)}, the first table",
+            f"the `hdu` that has it: {', '.join(others)}",
+        )
 
 
 def _doubt_others(

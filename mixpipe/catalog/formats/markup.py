@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from astropy.io import ascii as text_tables
 from astropy.io.votable import parse
+from astropy.io.votable.exceptions import conf as votable_options
 from astropy.table import Column, MaskedColumn, Table
 
 from mixpipe.base.errors import excerpt
@@ -37,7 +40,7 @@ def columns(source: Source) -> dict[str, str | None]:
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[Table]:
     """These columns, or all, in blocks of rows; the whole table is in memory."""
-    whole = _whole(source)
+    whole = _whole(source, names or ())
     table = Table()
     if names is None:
         # Times and coordinates are no numbers, and nobody asked for them.
@@ -51,19 +54,25 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
         yield table[start:stop]
 
 
-def _whole(source: Source) -> Table:
+def _whole(source: Source, names: Sequence[str] = ()) -> Table:
     if source.format == "votable":
-        return _votable(source)
+        return _votable(source, names)
     text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+    # As long as before, since columns may have fixed places.
+    text = _DOUBLE.sub(r"\1e\2", text)
     if source.format == "ecsv":
         return _ecsv(source, text)
     if source.format == "ipac":
-        return _ipac(text)
+        return _ipac(source, text)
     if source.format == "daophot":
         return text_tables.read(text, format="daophot")
     if source.format == "latex":
         return _latex(source, text)
     return _machine_readable(source, text.replace("\r\n", "\n"))
+
+
+# Numbers as Fortran writes them in double precision.
+_DOUBLE = re.compile(r"(?<![\w.])([-+]?(?:\d+\.\d*|\.\d+))[dD]([-+]\d{2,3})(?![\w.])")
 
 
 def _ecsv(source: Source, text: str) -> Table:
@@ -79,7 +88,8 @@ def _ecsv(source: Source, text: str) -> Table:
     return Table(text_tables.read(b"".join(lines).decode(), format="ecsv", fill_values=missing), copy=False)
 
 
-def _ipac(text: str) -> Table:
+def _ipac(source: Source, text: str) -> Table:
+    _check_ipac_rows(source, text.splitlines())
     table = text_tables.read(text, format="ipac", fill_values=[("null", "0")])
     head = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     # The fourth line has the marks of missing values, which are numbers where the columns are.
@@ -89,8 +99,28 @@ def _ipac(text: str) -> Table:
     return table
 
 
-def _votable(source: Source) -> Table:
-    document = parse(io.BytesIO(source.content()), verify="ignore")
+def _check_ipac_rows(source: Source, lines: Sequence[str]) -> None:
+    """Refuse a second head among the rows, and say which rows are left out behind a backslash."""
+    first = next((i for i, line in enumerate(lines) if line.startswith("|")), 0)
+    begin = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
+    n_columns = lines[first].count("|") - 1
+    struck = []
+    for i in range(begin, len(lines)):
+        if lines[i].startswith("|"):
+            raise source.error(f"a second head in line {i + 1}", "one table in a file; save each in one")
+        cells = lines[i][1:].split() if lines[i].startswith("\\") else []
+        if len(cells) == n_columns and any(map(is_number, cells)):
+            struck.append(i + 1)
+    if struck:
+        rows = plural(len(struck), "row")
+        source.doubt(f"{source.path}: {rows} left out as commented out with \\, the first in line {struck[0]}")
+
+
+def _votable(source: Source, names: Sequence[str]) -> Table:
+    content = _FORTRAN.sub(rb"\1e\2", source.content())
+    with warnings.catch_warnings(record=True) as said, votable_options.set_temp("max_warnings", sys.maxsize):
+        warnings.simplefilter("always")
+        document = parse(io.BytesIO(content), verify="warn")
     for info in (*document.infos, *_infos(document.resources)):
         _check_info(source, str(info.name), str(info.value), (info.content or "").strip())
     tables = [table for table in document.iter_tables() if len(table.fields)]
@@ -101,8 +131,46 @@ def _votable(source: Source) -> Table:
         raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
     table = (full or tables)[0]
     source.choose([field.name for field in table.fields], None)
+    _check_cells(source, content, said, [field.name for field in table.fields], names)
     _doubt_fewer(source, len(table.array))
     return table.to_table(use_names_over_ids=True)
+
+
+# Cells with a number as Fortran writes it in double precision.
+_FORTRAN = re.compile(rb"(<TD[^>]*>\s*[-+]?(?:\d+\.\d*|\.\d+))[dD]([-+]?\d+\s*</TD>)")
+# What Astropy warns of: a text in a column of numbers, which it takes as missing, and a number beyond the range of the
+# column, which it replaces by the end of the range.
+_NO_FLOAT, _BEYOND = "W30", "W51"
+
+
+def _check_cells(
+    source: Source, content: bytes, said: Iterable[warnings.WarningMessage], fields: Sequence[str], names: Sequence[str]
+) -> None:
+    """Refuse cells of some columns that are not what Astropy makes of them, and doubt those of the others."""
+    ends = list(itertools.accumulate(len(line) for line in content.splitlines(keepends=True)))
+    doubted: set[str | None] = set()
+    for each in said:
+        found = re.search(r"(?s)(\d+):(\d+): (W\d+): (.*)", str(each.message))
+        if found is None or found[3] not in (_NO_FLOAT, _BEYOND):
+            continue
+        quoted = re.search(r"(?s)'(.*?)'", found[4])
+        text = quoted[1].strip() if quoted else ""
+        if found[3] == _NO_FLOAT and text in MISSING_WORDS:
+            continue
+        line = int(found[1])
+        place = (ends[line - 2] if line > 1 else 0) + int(found[2])
+        row = content.rfind(b"<TR", 0, place)
+        column = len(re.findall(rb"<(?:\w+:)?TD\b", content[max(row, 0) : place])) - 1
+        name = fields[column] if 0 <= column < len(fields) else None
+        what = f"is beyond the range of its numbers ({excerpt(found[4])})" if found[3] == _BEYOND else "is no number"
+        where = f"the cell {excerpt(text)!r} of column {name!r} in line {line}"
+        if name in names:
+            raise source.error(
+                f"{where} {what}", "numbers that the column can hold, or an empty cell for a missing one"
+            )
+        if name not in doubted:
+            source.doubt(f"{source.path}: {where} {what}")
+            doubted.add(name)
 
 
 def _doubt_fewer(source: Source, n_rows: int) -> None:
@@ -146,6 +214,7 @@ _NO_CONTENT = re.compile(
 
 def _latex(source: Source, text: str) -> Table:
     """A table of AASTeX or LaTeX; a value with its errors in one cell becomes columns x, e_x, or x, E_x and e_x."""
+    _refuse_several(source, text)
     text = _with_units_below(text)
     found = re.search(r"\\begin\{deluxetable\*?\}", text)
     table = text_tables.read(text.replace("deluxetable*", "deluxetable"), format="aastex" if found else "latex")
@@ -153,10 +222,11 @@ def _latex(source: Source, text: str) -> Table:
     first = [_bare_unit(str(table[name][0])).strip("-") for name in table.colnames] if len(table) > 1 else []
     # Units stand in a line of their own below the names.
     has_units = any(first) and all(word == "" or is_unit(word) for word in first)
-    units = {name: word or None for name, word in zip(table.colnames, first, strict=True)} if has_units else {}
+    units = dict(zip(table.colnames, first, strict=True)) if has_units else {}
     table = table[1:] if has_units else table
-    for name in table.colnames:
-        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[name]]
+    for named in table.colnames:
+        name = _NO_CONTENT.sub("", named).strip() or named
+        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[named]]
         cells = ["" if cell in MISSING_WORDS else _ERRORS_BELOW.sub(r"\1\3\2", cell) for cell in cells]
         columns[name] = cells
         for pattern, parts in ((_WITH_ERROR, (name, f"e_{name}")), (_WITH_ERRORS, (name, f"E_{name}", f"e_{name}"))):
@@ -170,9 +240,20 @@ def _latex(source: Source, text: str) -> Table:
                 break
     _doubt_struck_out(source, text, len(table.colnames))
     found_table = Table({name: _as_numbers(cells) for name, cells in columns.items()})
-    for name, unit in units.items():
-        found_table[name].unit = parse_unit(unit)
+    for named, unit in units.items():
+        found_table[_NO_CONTENT.sub("", named).strip() or named].unit = parse_unit(unit or None)
     return found_table
+
+
+def _refuse_several(source: Source, text: str) -> None:
+    """Refuse a file with several tables, of which Astropy reads the first."""
+    bare = re.sub(r"(?m)(?<!\\)%.*$", "", text)
+    n_tables, depth = 0, 0
+    for found in re.finditer(r"\\(begin|end)\{(?:deluxetable|tabular)\*?\}", bare):
+        n_tables += found[1] == "begin" and depth == 0
+        depth += 1 if found[1] == "begin" else -1
+    if n_tables > 1:
+        raise source.error(f"the file has {n_tables} tables", "one table in a file; save each in one")
 
 
 def _with_units_below(text: str) -> str:
@@ -226,7 +307,7 @@ def _as_numbers(cells: Sequence[str]) -> MaskedColumn | Column:
 _LINE = re.compile(r"^\s*(?:\d+\s*-\s*)?\d+\s+[AIFEDG]\d*(?:\.\d+)?\s+\S+\s+(?P<label>\S+)\s+(?P<rest>\S.*)$")
 # Hands put a number of a note, a star or blanks around it.
 _MARK = re.compile(
-    r"^(?:\(\w+\)\s*)?(?P<limits>[\[\]][^\[\]?]*[\[\]]\s*)?[*]?\[?\?(?P<order>[-+]*)(?:\s*=\s*[\"']?(?P<null>[^\s;,\"']+)[\"']?)?"
+    r"^(?:\(\w+\)\s*)?(?P<limits>[\[\]][^\[\]?]*[\[\]]\s*)?[*]?\[?\?(?P<order>[-+]*)(?:\s*=\s*[\"']?(?P<null>[^\s;,\"'\[\]]+)[\"']?)?"
     r"[;,]?"
 )
 # Or they write it further back.

@@ -65,6 +65,9 @@ def _tables(file: pq.ParquetFile, names: Sequence[str], rows: int) -> Iterator[p
 
 def to_masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
     """A masked array with nulls masked; long integers stay exact, and data are not copied if possible."""
+    if pa.types.is_fixed_size_list(column.type) and column.type.list_size == 1 and not column.null_count:
+        # An array of one element is a number.
+        column = pc.list_flatten(column)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):

@@ -88,7 +88,8 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     surplus = len(layout.names)
     frames = _parse(source, layout, [*indices, surplus], rows, {})
     first, second = next(frames), next(frames, None)
-    types = _types(source, itertools.chain([first], [] if second is None else [second], frames), indices, surplus)
+    frames = itertools.chain([first], [] if second is None else [second], frames)
+    types = _types(source, layout, frames, indices, rows)
     texts = [index for index in indices if types[index] in ("str", "spelled")]
     if second is not None:
         frames = _parse(source, layout, indices, rows, types)
@@ -153,8 +154,11 @@ def _parse(
             yield frame.rename(columns=int)
 
 
-def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int], n_fields: int) -> dict[int, str]:
+def _types(
+    source: Source, layout: _Layout, frames: Iterator[pd.DataFrame], indices: Sequence[int], rows: int
+) -> dict[int, str]:
     """The type of each column that can represent all of its rows."""
+    n_fields = len(layout.names)
     kinds: dict[int, set[str]] = {index: set() for index in indices}
     n_rows, n_longer, first_longer = 0, 0, 0
     for frame in frames:
@@ -170,7 +174,26 @@ def _types(source: Source, frames: Iterator[pd.DataFrame], indices: Sequence[int
             f"{plural(n_longer, 'row')} with more fields than the header, the first is row {first_longer}",
             f"{n_fields} fields in each row, and quotes around text that has a delimiter in it",
         )
-    return {index: _common(kinds[index]) for index in indices}
+    types = {index: _common(kinds[index]) for index in indices}
+    if source.decimal == ",":
+        _refuse_points(source, layout, [index for index in indices if types[index] in ("float64", "str")], rows)
+    return types
+
+
+def _refuse_points(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> None:
+    """Refuse numbers with a point where the decimal mark is a comma: it may be that of thousands."""
+    n_rows = 0
+    for frame in _parse(source, layout, indices, rows, dict.fromkeys(indices, "str")) if indices else ():
+        for index in indices:
+            cells = [str(cell).strip() for cell in frame[index].to_numpy(dtype=object, na_value="")]
+            row = next((i for i, cell in enumerate(cells) if "." in cell), None)
+            if row is not None and all(cell in MISSING_WORDS or is_number(re.sub("[.,]", "", cell)) for cell in cells):
+                cell = excerpt(cells[row])
+                raise source.error(
+                    f"column {layout.names[index]!r} has {cell!r} in row {n_rows + row + 1}, with a point",
+                    "a comma as the decimal mark, as `decimal` says, and no points",
+                )
+        n_rows += len(frame)
 
 
 def _kind(series: pd.Series, source: Source) -> str:
@@ -216,7 +239,9 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
             respelled |= bool(word)
             continue
         word = _D_EXPONENT.sub(r"\1e\2", word)
-        word = word.replace(",", ".") if source.decimal == "," else word
+        if source.decimal == ",":
+            # A point between digits would be that of thousands.
+            word = "" if "." in word else word.replace(",", ".")
         if not is_number(word):
             return None
         respelled |= word != text

@@ -124,7 +124,8 @@ class _Catalog:
         self.hdus = find_tables(self.first) if "hdu" not in given else FitsTables(given["hdu"], (), {})
         reading = {**options, "hdu": self.hdus.hdu}
         headers = [list(list_columns(file, **reading)) for files in group.releases.values() for file in files]
-        every = dict.fromkeys(name for header in headers for name in header)
+        # Parquet has columns without a name, too.
+        every = dict.fromkeys(name for header in headers for name in header if name)
         self.names = [name for name in every if all(name in header for header in headers)]
         self.partial = [name for name in every if name not in self.names]
         for name in asked:
@@ -171,8 +172,10 @@ class _Catalog:
         fitted = fitted or entries.pop(NO_ERRORS) or entries.pop(WHOLE)
         if not fitted:
             texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
+            problems = "" if texts else _first([f"{entry.name}: {entry.why}" for entry in entries[PROBLEM]])
+            texts = texts or problems or _first(list(self._texts()))
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
-            way_out = "; `missing` lists texts that stand for no value" if texts else ""
+            way_out = "; `missing` lists texts that stand for no value" if texts and not problems else ""
             way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
@@ -247,6 +250,14 @@ class _Catalog:
         if given or values:
             said = remark(f"far from all other values of {_first(columns)}") if columns else ""
             yield f"missing: {one_line([*given, *values])}{said}"
+
+    def _texts(self) -> Iterator[str]:
+        """What else may be why no column can be fitted: doubts about the file, or columns of text."""
+        yield from (text.removeprefix("# ") for text in self._doubts())
+        for name in self.names:
+            cells = np.ma.asarray(next(iter(self.tables.values()))[name])
+            if cells.dtype.kind == "U" and cells.ndim == 1 and cells.count() and not is_identifier(name):
+                yield f"{name} is text, such as {excerpt(str(cells.compressed()[0]))!r}"
 
     def _spoilt(self) -> dict[str, str]:
         """Columns of numbers with text among them, and what it is."""

@@ -216,9 +216,12 @@ def joined_sums(parts: list[Sums]) -> Sums:
 
 def joined_diagnosis(parts: list[Diagnosis]) -> Diagnosis:
     """The diagnosis of all blocks."""
-    names = ("first", "second", "squared", "precision", "seen")
-    sums = (_exact_sum([getattr(part, name) for part in parts]) for name in names)
-    return Diagnosis(math.fsum(part.entropy for part in parts), *sums, parts[0].products)
+    first, second, squared, precision, seen = (
+        _exact_sum([getattr(part, name) for part in parts])
+        for name in ("first", "second", "squared", "precision", "seen")
+    )
+    entropy = math.fsum(part.entropy for part in parts)
+    return Diagnosis(entropy, first, second, squared, precision, seen, parts[0].products)
 
 
 def _smallest(

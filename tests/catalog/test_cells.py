@@ -1,0 +1,221 @@
+"""Cells, heads and names that libraries read otherwise than they are meant: each kind in two spellings."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from mixpipe.base.errors import CatalogError
+from mixpipe.catalog import read_catalog
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.config.settings import ColumnSettings
+from tests.catalog.test_files_people_have import DESCRIPTION, ERROR, MASS, NAMES, doubts, is_right, rows, write
+
+
+def votable_file(path, datatype="double", **changed):
+    cells = [changed.get(f"r{i}", f"{mass:.3f}") for i, mass in enumerate(MASS)]
+    body = "\n".join(
+        f"<TR><TD>{name}</TD><TD>{cell}</TD><TD>{error}</TD></TR>"
+        for name, cell, error in zip(NAMES, cells, ERROR, strict=True)
+    )
+    return write(
+        path,
+        '<?xml version="1.0"?><VOTABLE version="1.3"><RESOURCE><TABLE>',
+        '<FIELD name="name" datatype="char" arraysize="*"/>',
+        f'<FIELD name="mass" datatype="{datatype}"/><FIELD name="e_mass" datatype="double"/>',
+        f"<DATA><TABLEDATA>\n{body}\n</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>",
+    )
+
+
+@pytest.mark.parametrize("cell", ["1,234", "&lt;5.1", "5.1 +/- .1", "5,1"])
+def test_text_in_a_numeric_field_of_a_votable_is_refused_where_it_is_asked_for(tmp_path, cell):
+    """Astropy takes such a cell as missing."""
+    path = votable_file(tmp_path / "t.vot", r4=cell)
+    with pytest.raises(CatalogError, match=r"of column 'mass' in line 9 is no number"):
+        read_catalog(path, columns=["mass", "e_mass"])
+    # Other columns are read, and whoever looks at the file is told.
+    assert len(read_catalog(path, columns=["name", "e_mass"])) == len(MASS)
+    assert any("of column 'mass' in line 9 is no number" in text for text in doubts(read_catalog(path)))
+
+
+@pytest.mark.parametrize("word", ["null", "NaN", "", "--"])
+def test_words_for_missing_values_in_a_votable_are_missing_values(tmp_path, word):
+    table = read_catalog(votable_file(tmp_path / "t.vot", r4=word), columns=["mass", "e_mass"])
+    assert table["mass"].mask.tolist() == [i == 4 for i in range(len(MASS))]
+    assert not doubts(table)
+
+
+@pytest.mark.parametrize("spell", [lambda text: f"{text}D+00", lambda text: f" {text}d0"])
+def test_double_precision_of_fortran_in_a_votable_file(tmp_path, spell):
+    assert is_right(read_catalog(votable_file(tmp_path / "t.vot", r3=spell("5.064"), r5=spell("8.547"))))
+
+
+@pytest.mark.parametrize(("datatype", "cell"), [("unsignedByte", "312"), ("short", "50950"), ("int", "3000000000")])
+def test_integers_beyond_the_range_of_a_votable_field_are_refused(tmp_path, datatype, cell):
+    """Astropy replaces them by the end of the range."""
+    path = votable_file(tmp_path / "t.vot", datatype, **{f"r{i}": str(i) for i in range(11)}, r11=cell)
+    with pytest.raises(CatalogError, match=rf"the cell '{cell}' of column 'mass' in line 16 is beyond the range"):
+        read_catalog(path, columns=["mass", "e_mass"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "head", "foot"),
+    [
+        ("tabular", [r"name & mass & e_mass \\", r"\hline"], []),
+        (
+            "deluxetable",
+            [r"\tablehead{\colhead{name} & \colhead{mass} & \colhead{e_mass}}", r"\startdata"],
+            [r"\enddata"],
+        ),
+    ],
+)
+def test_two_tables_in_a_latex_file_are_refused(tmp_path, environment, head, foot):
+    data = [" & ".join(row.split()) + r" \\" for row in rows()]
+    head = [f"\\begin{{{environment}}}{{ccc}}", *head]
+    foot = [*foot, f"\\end{{{environment}}}"]
+    assert len(read_catalog(write(tmp_path / "one.tex", *head, *data, *foot))) == len(MASS)
+    # One that is commented out is none.
+    struck = (f"% {line}" for line in (head[0], foot[-1]))
+    assert len(read_catalog(write(tmp_path / "struck.tex", *head, *data, *foot, *struck))) == len(MASS)
+    with pytest.raises(CatalogError, match="the file has 2 tables"):
+        read_catalog(write(tmp_path / "two.tex", *head, *data[:6], *foot, "", *head, *data[6:], *foot))
+
+
+def test_marks_of_notes_in_names_of_latex(tmp_path):
+    lines = [
+        r"\begin{deluxetable}{ccc}",
+        r"\tablehead{\colhead{name} & \colhead{mass\tablenotemark{a}} & \colhead{e_mass\tablenotemark{b}}}",
+        r"\startdata",
+        *(" & ".join(row.split()) + r" \\" for row in rows()),
+        r"\enddata",
+        r"\end{deluxetable}",
+    ]
+    assert is_right(read_catalog(write(tmp_path / "t.tex", *lines)))
+
+
+IPAC = ["|name |  mass |e_mass|", "|char | double|double|"]
+
+
+def ipac_rows():
+    return [f" {name} {mass:7.3f} {error:6.3f}" for name, mass, error in zip(NAMES, MASS, ERROR, strict=True)]
+
+
+def test_ipac_rows_behind_a_backslash_are_counted_and_a_second_head_is_refused(tmp_path):
+    struck = [f"\\{line[1:]}" if i in (3, 7) else line for i, line in enumerate(ipac_rows())]
+    path = write(tmp_path / "t.tbl", "\\fixlen = T", *IPAC, *struck, "\\ a comment with words")
+    table = read_catalog(path)
+    assert len(table) == len(MASS) - 2
+    assert any("2 rows left out as commented out with \\, the first in line 7" in text for text in doubts(table))
+    joined = write(tmp_path / "u.tbl", *IPAC, *ipac_rows()[:6], *IPAC, *ipac_rows()[6:])
+    with pytest.raises(CatalogError, match="a second head in line 9"):
+        read_catalog(joined)
+
+
+def test_double_precision_of_fortran_where_columns_have_places(tmp_path):
+    head = ["|name |    mass    |e_mass|", "|char |   double   |double|"]
+    lines = [
+        f" {name}   {mass / 10:.4f}D+01 {error:6.3f}" for name, mass, error in zip(NAMES, MASS, ERROR, strict=True)
+    ]
+    assert is_right(read_catalog(write(tmp_path / "t.tbl", *head, *lines)))
+    described = [line.format(mark="").replace("F6.3", "E10.4") for line in DESCRIPTION]
+    described[4:7] = [
+        "   1-  4 A4     ---     Name    Star name",
+        "   6- 15 E10.4  dex     mass    Metallicity",
+        "  17- 21 F5.3   dex     e_mass  Error",
+    ]
+    lines = [f"{name} {mass / 10:.4f}D+01 {error:.3f}" for name, mass, error in zip(NAMES, MASS, ERROR, strict=True)]
+    assert is_right(read_catalog(write(tmp_path / "t.dat", *described, *lines)))
+
+
+def test_several_hdus_of_one_name(tmp_path):
+    parts = [fits.BinTableHDU(Table({"mass": MASS + k, "e_mass": ERROR}), name="OBJECTS", ver=k + 1) for k in range(3)]
+    head = fits.BinTableHDU(Table({"Field Header Card": ["a", "b", "c"]}), name="IMHEAD")
+    path = tmp_path / "mosaic.fits"
+    fits.HDUList([fits.PrimaryHDU(), head, *parts]).writeto(path)
+    table = read_catalog(path, columns=["mass", "e_mass"], hdu="OBJECTS")
+    assert is_right(table)
+    assert any("HDU 2 is read, the first of 3 called OBJECTS: HDU 2 (OBJECTS,1)" in text for text in doubts(table))
+    second = read_catalog(path, columns=["mass"], hdu="objects, 2")
+    np.testing.assert_allclose(second["mass"], MASS + 1.0)
+    assert not doubts(second)
+    with pytest.raises(CatalogError, match="no HDU OBJECTS,4"):
+        read_catalog(path, columns=["mass"], hdu="OBJECTS,4")
+    # The first table has other columns.
+    with pytest.raises(CatalogError, match=r"no column 'mass' in HDU 1.* HDU 2 \(OBJECTS\)"):
+        read_catalog(path, columns=["mass"])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "factor"),
+    [("plx [mas]", "e_plx [uas]", 1e3), ("x (mag)", "x_err (mmag)", 1e3), ("x [mmag]", "e_x [mag]", 1e-3),
+     ("mass [Msun]", "e_mass [Msun]", 1.0), ("mass [Msun]", "e_mass", 1.0), ("[Fe/H]", "e_[Fe/H]", 1.0),
+     ("speed (note)", "e_speed [pc]", 1.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("unit", [None, "as named"])
+def test_units_in_the_names_of_value_and_error(tmp_path, value, error, factor, unit):
+    """A unit behind a name counts where the file has no other, as far as both names have one."""
+    path = tmp_path / "t.csv"
+    pd.DataFrame({value: MASS, error: factor * ERROR}).to_csv(path, index=False)
+    label = {"plx [mas]": "mas", "x (mag)": "mag", "x [mmag]": "mmag"}.get(value) if unit else None
+    data = prepare_column(read_catalog(path), ColumnSettings(name="x", value=value, error=error, unit=label))
+    np.testing.assert_allclose(data.x, MASS)
+    np.testing.assert_allclose(data.err, ERROR)
+
+
+def test_units_in_names_that_do_not_agree_are_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"plx [mas]": MASS, "e_plx [km/s]": ERROR}).to_csv(path, index=False)
+    with pytest.raises(
+        CatalogError, match=r"column 'e_plx \[km/s\]' has the unit km / s, which cannot be converted to mas"
+    ):
+        prepare_column(read_catalog(path), ColumnSettings(name="x", value="plx [mas]", error="e_plx [km/s]"))
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_points_where_the_decimal_mark_is_a_comma_are_refused(tmp_path, every):
+    """They may be those of thousands."""
+    masses = [f"{mass:.3f}" if every or i == 5 else f"{mass:.3f}".replace(".", ",") for i, mass in enumerate(MASS)]
+    path = write(tmp_path / "t.csv", "name;mass", *map(";".join, zip(NAMES, masses, strict=True)))
+    row, cell = (1, "9.077") if every else (6, "8.547")
+    with pytest.raises(CatalogError, match=f"column 'mass' has '{cell}' in row {row}, with a point"):
+        read_catalog(path, columns=["mass"], decimal=",")
+    # Texts may have points.
+    named = write(
+        tmp_path / "u.csv", "name;mass", *(f"HD 1.{i};{mass}".replace(".", ",", 0) for i, mass in enumerate("12"))
+    )
+    assert list(read_catalog(named, columns=["name"], decimal=",")["name"]) == ["HD 1.0", "HD 1.1"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [(["| name | mass |", "|------|-----:|", "| a | 1 |"], "Markdown"),
+     (["| name | mass |", "|------+-----|", "| a | 1 |"], "Org"),
+     (["+------+------+", "| name | mass |", "+------+------+", "| a    |  1   |"], "drawn borders"),
+     (["====  ====", "name  mass", "====  ====", "a     1"], "reStructuredText")],
+)  # fmt: skip
+def test_drawn_tables_are_called_by_their_name(tmp_path, lines, kind):
+    with pytest.raises(CatalogError, match=kind):
+        read_catalog(write(tmp_path / "t.txt", *lines))
+
+
+def test_lists_of_one_number_are_numbers(tmp_path):
+    cells = pa.FixedSizeListArray.from_arrays(pa.array(MASS), 1)
+    pq.write_table(pa.table({"mass": cells, "e_mass": ERROR}), tmp_path / "t.parquet")
+    assert is_right(read_catalog(tmp_path / "t.parquet"))
+    one = votable_file(tmp_path / "t.vot")
+    one.write_text(
+        one.read_text().replace('name="mass" datatype="double"', 'name="mass" datatype="double" arraysize="1"')
+    )
+    assert is_right(read_catalog(one))
+
+
+@pytest.mark.parametrize("mark", ["?=-9.99[2.5/9.5]", "?=-9.99 [2.5/9.5]"])
+def test_marks_of_missing_values_in_front_of_limits(tmp_path, mark):
+    lines = [line.format(mark=mark) for line in DESCRIPTION]
+    body = [f"{name} {'-9.990' if i == 2 else f'{mass:6.3f}'}  {error:.3f}" for i, (name, mass, error) in
+            enumerate(zip(NAMES, MASS, ERROR, strict=True))]  # fmt: skip
+    table = read_catalog(write(tmp_path / "t.dat", *lines, *body))
+    assert table["FeH"].mask.tolist() == [i == 2 for i in range(len(MASS))]
