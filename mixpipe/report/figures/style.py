@@ -195,8 +195,7 @@ def finish(
     figure.text(0.01, top - title_height / height, note, fontsize=_NOTE_SIZE, color=NOTE_COLOUR, **common)
     # The layout is computed once, because a figure that keeps its layout engine is drawn twice whenever it is saved.
     layout = ConstrainedLayoutEngine(h_pad=0.02, rect=(0.008, foot / height, 0.984, 1.0 - (head + foot) / height))
-    for _ in range(2):  # the second pass sees the tick labels of the first
-        layout.execute(figure)
+    layout.execute(figure)
     # The last digits of the solver vary from run to run, and the names inside an SVG file depend on all digits.
     for axes in figure.axes:
         axes.set_position(tuple(round(part, 6) for part in axes.get_position().bounds))
