@@ -138,7 +138,7 @@ def _by_convention(stored: np.ma.MaskedArray, dataset: h5py.Dataset) -> np.ma.Ma
             [_same_bits(number, stored.dtype, values.dtype) for number in x] for x in (marks, low, high)
         )
     if kind == "f":
-        top = np.finfo(values.dtype).max
+        top = float(np.finfo(values.dtype).max)
         marks = [mark for mark in (*marks, _NETCDF_FILL) if abs(mark) <= top or math.isinf(mark)]
     else:
         limits = np.iinfo(values.dtype)
