@@ -84,6 +84,8 @@ def as_masked(values: Any) -> np.ma.MaskedArray:
         missing = np.strings.strip(native) == ""
     elif native.dtype.kind in "fc":
         missing = np.isnan(native)
+    elif native.dtype.kind in "mM":
+        missing = np.isnat(native)
     elif native.dtype.kind == "O":
         missing = np.array([value is None for value in native.flat], dtype=bool).reshape(native.shape)
     else:

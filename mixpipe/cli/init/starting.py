@@ -136,6 +136,12 @@ class _Catalog:
             for release, files in group.releases.items()
         }
         self.taken: set[str] = set()
+        # In HDF5, what is neither numbers nor text, or has other rows, is read only by name, or refused.
+        self.other = [name for name in self.names if any(name not in table.colnames for table in self.tables.values())]
+        self.names = [name for name in self.names if name not in self.other]
+        for name in set(asked).intersection(self.other):
+            first_rows(self.first, columns=[*self.names[:1], name], **reading)
+            raise self._error(f"column {name!r} is left out in one of the files", expected_name(name, self.names))
 
     def findings(self) -> Findings:
         """What there is to say.
@@ -286,6 +292,7 @@ class _Catalog:
             "about other columns": [f"{one_line(name)} ({what})" for name, what in about.items()],
             "text, or more than one number a row": [one_line(name) for name in text],
             "not in each of the files": [one_line(name) for name in self.partial],
+            "no numbers or text, or with other rows": [one_line(name) for name in self.other],
         }
         return {reason: _first(names) for reason, names in rest.items() if names}
 
