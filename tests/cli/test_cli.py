@@ -613,6 +613,7 @@ def test_progress_and_colour_are_for_terminals(stars, tmp_path):
     assert "\x1b[1m" in on_terminal("fit", str(stars), "--value", "m", "--n-components", "1")
 
 
+@campaign
 def test_a_first_fit_says_that_it_compiles(stars, tmp_path):
     arguments = ["fit", str(stars), "--value", "m", "--n-components", "1"]
     shown = [on_terminal(*arguments, NUMBA_CACHE_DIR=str(tmp_path / "kernels")) for _ in range(2)]

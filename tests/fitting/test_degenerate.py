@@ -149,7 +149,7 @@ def test_all_values_equal(n, value):
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize("step", mostly_campaign([0.05, 0.1, 0.25, 0.5], 0.5))
 def test_rounded_values_without_errors_make_no_spikes(n, step):
     """Rounding adds the variance of a uniform density over the step; a component is no narrower than 0.6 steps."""
     for truth in (ONE, TWO):

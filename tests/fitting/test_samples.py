@@ -20,7 +20,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import samples_noise
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -82,6 +82,7 @@ def test_an_interim_prior_is_taken_out():
     assert np.all(np.abs(found.mixture.means - plain.mixture.means) < 0.4 * plain.uncertainties.means)
 
 
+@campaign
 def test_members_and_what_cannot_be_said():
     x, err, samples = catalog()
     cells = Cells.from_samples(samples)
@@ -137,7 +138,7 @@ def test_mistakes_in_the_configuration(keys, message):
         parse_config({"catalogs": {"s": {"releases": {"a": "none.fits"}, "columns": {"z": keys}}}})
 
 
-@campaign
+@study
 def test_the_truth_is_recovered_with_its_uncertainty():
     truth = np.array([0.3, 0.7, 0.0, 4.0, 1.0, 0.7])
     n, scores = 60, []

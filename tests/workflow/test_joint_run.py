@@ -18,6 +18,8 @@ from mixpipe.cli import main
 from tests.campaign import campaign
 from tests.outputs import PAPER
 
+pytestmark = campaign
+
 FILES = {
     "components.csv",
     "selection.csv",
@@ -149,7 +151,6 @@ def test_predictions_are_those_of_the_mixture(project):
         assert np.allclose(predicted.loc[own, "unc_v"], scatter, rtol=1e-4)
 
 
-@campaign
 def test_only_what_changed_is_done_again(project):
     assert project.to_fit() == []
     before = project.files("r1"), project.files("r2")
@@ -169,7 +170,6 @@ def test_only_what_changed_is_done_again(project):
     assert {name for name in again if again[name] != fitted[name]} == {"predict.parquet"}
 
 
-@campaign
 def test_a_joint_fit_without_rows_says_why(tmp_path):
     other = Project(tmp_path)
     other.catalog |= {"releases": {"r1": "r1.csv"}, "where": "u > 1000"}
