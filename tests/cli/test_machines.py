@@ -19,7 +19,7 @@ from mixpipe import cli
 from mixpipe.base import caches, interrupts
 from mixpipe.catalog.files import expand_files
 from mixpipe.cli.place import _absolute
-from tests.campaign import mostly_study, study
+from tests.campaign import campaign, mostly_study, study
 from tests.catalog.test_bad_inputs import as_nobody
 from tests.cluster.project import survey
 from tests.cluster.slurm import HOUR, wait_for
@@ -92,6 +92,7 @@ class TestWhereNothingCanBeWritten:
         assert done.stderr.startswith("mixpipe: error: neither the working folder nor the results can be written")
         assert done.stderr.endswith("expected results in a folder that can be written: --results FOLDER\n")
 
+    @campaign
     def test_plain_snakemake_plans_a_run(self, machine):
         (machine / "room/config").symlink_to(machine / "work/config")
         begin = "import sys; from snakemake.cli import main; main(sys.argv[1:])"

@@ -12,7 +12,7 @@ import yaml
 
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.cli import main
-from tests.campaign import campaign, study
+from tests.campaign import study
 
 GALLERY = (Path(__file__).resolve().parents[2] / "docs" / "gallery.md").read_text(encoding="utf-8")
 CONFIGS = {
@@ -20,6 +20,9 @@ CONFIGS = {
     for text in re.findall("```yaml\n(.*?)```", GALLERY, re.DOTALL)
     if "joint:" in text
 }
+
+
+pytestmark = study
 
 
 def run(name: str, folder: Path, monkeypatch) -> Path:
@@ -37,7 +40,6 @@ def run(name: str, folder: Path, monkeypatch) -> Path:
     return found
 
 
-@study
 @pytest.mark.skipif("MIXPIPE_CATALOGS" not in os.environ, reason="MIXPIPE_CATALOGS is not set")
 def test_two_clusters_are_apart(tmp_path, monkeypatch):
     catalogs = Path(os.environ["MIXPIPE_CATALOGS"])
@@ -66,7 +68,6 @@ def test_two_clusters_are_apart(tmp_path, monkeypatch):
         assert abs(mean - float(alone["weight"] @ alone["mean"])) < 2.0 * np.hypot(unc, spread)
 
 
-@campaign
 def test_tully_fisher_relation(root, tmp_path, monkeypatch):
     (tmp_path / "config" / "demo").mkdir(parents=True)
     shutil.copy(root / "config/demo/tully_fisher_2000.csv", tmp_path / "config/demo")
@@ -78,7 +79,6 @@ def test_tully_fisher_relation(root, tmp_path, monkeypatch):
     assert components["mean_R"] + slope * (2.5 - components["mean_logW20"]) == pytest.approx(-20.64, abs=0.02)
 
 
-@study
 def test_stellar_halo(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = re.search("(>>> rng = np.random.default_rng\\(11\\).*?)\n\n```", GALLERY, re.DOTALL)[1]

@@ -150,7 +150,7 @@ def test_what_cannot_be_fitted_within_the_tolerance_says_so():
     assert any("cumulative distributions differ by" in text for text in fit_density(t, combs, 2).warnings)
 
 
-@campaign
+@study
 def test_constrained_least_squares_finds_no_smaller_fit():
     # A longer study is in the manual: `python -m benchmarks constrained`.
     for problems in (histograms(5, seed=2), cut_pdfs(6, seed=2)):

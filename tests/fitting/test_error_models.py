@@ -22,7 +22,7 @@ from mixpipe.fitting.general.points import sampled
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import HeavyTailed, TwoSided, draw_noise
-from tests.campaign import mostly_study, study
+from tests.campaign import mostly_campaign, mostly_study, study
 
 TWO = Mixture([0.6, 0.4], [0.0, 4.0], [0.7, 0.5])
 
@@ -171,7 +171,7 @@ def measured(n, seed, dof):
     return x, noise, Cells.from_rows(x, given, error_model=None if dof is None else "student_t", error_dof=dof)
 
 
-@pytest.mark.parametrize("dof", [None, 3.0])
+@pytest.mark.parametrize("dof", mostly_campaign([None, 3.0], None))
 def test_what_follows_from_a_fit_has_the_same_errors(dof):
     x, noise, cells = measured(120, 8, dof)
     fit = mixpipe.fit_mixture(cells, n_components=2)

@@ -10,7 +10,7 @@ from mixpipe.fitting.general.seeds import gaussian_seeds
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
-from tests.campaign import mostly_study, mostly_study_pairs
+from tests.campaign import campaign, mostly_study, mostly_study_pairs
 
 TRUTHS = {
     "exponential": Mixture([0.3, 0.3, 0.4], [0.0, 4.0, 9.0], [1.0, 1.5, 0.7], ("exponential",) * 3),
@@ -56,8 +56,8 @@ MISSED = {("skew_normal", 1), ("skew_normal", 2)}
     mostly_study_pairs(
         TRUTHS,
         range(4),
-        [("exponential", 0), ("laplace", 0), ("skew_normal", 0)],
-        [("exponential", 1), ("laplace", 1), ("lognormal", 0)],
+        [("exponential", 0), ("laplace", 0)],
+        [("exponential", 1), ("laplace", 1), ("lognormal", 0), ("skew_normal", 0)],
     ),
 )
 def test_no_worse_than_random_restarts(name, seed, request):
@@ -95,6 +95,7 @@ def test_three_lognormal_components_over_decades_are_found(seed):
     assert fit.mixture.means[0] < 2.0
 
 
+@campaign
 def test_many_lognormal_rows_are_searched_on_few_points_with_the_same_result():
     x, err = durations(7, 12_000)
     fit = mixpipe.fit_mixture(x, err, 2, family="lognormal")

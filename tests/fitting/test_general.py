@@ -330,6 +330,7 @@ def test_detection_limits_are_neither_values_nor_nothing():
     np.testing.assert_allclose(mirrored.mixture.means, -fit.mixture.means[::-1], atol=1e-4)
 
 
+@campaign
 def test_bic_prefers_the_family_that_generated_the_data():
     rng = np.random.default_rng(13)
     err = 0.3 * np.exp(0.3 * rng.standard_normal(1000))

@@ -14,7 +14,7 @@ from mixpipe.model.cell_blocks import CellBlocks
 from mixpipe.model.cells import Cells
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.mixture import Mixture
-from tests.campaign import campaign, mostly_campaign, mostly_campaign_pairs
+from tests.campaign import campaign, mostly_campaign, mostly_campaign_pairs, study
 
 N = 40_000
 MIXTURE = Mixture([0.3, 0.5, 0.2], [-1.0, 2.0, 3.0], [1.0, 0.9, 0.5])
@@ -167,6 +167,6 @@ def test_memory_does_not_grow_with_the_number_of_rows():
     assert many < few + 2.0
 
 
-@campaign
+@study
 def test_memory_of_millions_of_rows():
     assert peak_of(150) < 60.0

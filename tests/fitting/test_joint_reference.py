@@ -522,6 +522,7 @@ def test_optimiser_ends_where_em_stays_and_no_lower_than_em_from_the_truth(kind)
     assert value > logliks[-1] - 1e-9
 
 
+@campaign
 def test_optimiser_and_em_end_at_one_maximum():
     x, S, _ = draw(60, TRUTH, 23)
     value, fit = joint.fit_by_optimiser(x, S, None, 2, 6, np.random.default_rng(24))

@@ -274,6 +274,7 @@ def test_components_of_other_families_are_recovered(name, kind):
         assert off < 4.0, (part, off)
 
 
+@campaign
 def test_the_bootstrap_and_the_quality_take_the_window():
     """With 40 draws, the bootstrap's standard deviations are uncertain by 11 %: they agree within four times that."""
     x, err, options = observed("table", 10, 1500)

@@ -87,7 +87,10 @@ def test_fit_of_a_run_is_the_same(folder):
             ["--max-components", "2", "--error", "e,e", "--truncated", "0,", "--bootstrap", "3", "--seed", "4"],
             marks=campaign,
         ),
-        ["--max-components", "2", "--error", "e", "--estimator", "moments", "--where", "m > 0.3"],
+        pytest.param(
+            ["--max-components", "2", "--error", "e", "--estimator", "moments", "--where", "m > 0.3"],
+            marks=campaign,
+        ),
         ["--max-components", "2", "--error", "e", "--transform", "log10", "--missing", "1"],
     ],
     ids=["one size", "truncated", "moments", "transformed"],

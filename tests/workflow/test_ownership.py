@@ -356,6 +356,7 @@ class TestMistakes:
         project.finish(project.start("default", "--cores", "1", "--retries", "2", "--until", "ingest"))
         assert project.said().count(": reading survey dr1") == 2
 
+    @campaign
     def test_a_log_of_an_earlier_run_says_nothing_of_this_one(self, project):
         spoil(project)
         assert project.start("default", "--cores", "1").wait(HOUR) == 1
@@ -461,7 +462,7 @@ class TestPlacesThatCannotBeWritten:
         errors = [line for line in project.said().splitlines() if line.startswith("mixpipe: error: ")]
         assert any("Read-only file system" in line for line in errors)
 
-    @campaign
+    @study
     def test_home(self, project, read_only, tmp_path):
         (tmp_path / "home").mkdir()
         read_only(tmp_path / "home")
@@ -490,7 +491,7 @@ def read_only(request):
     return make
 
 
-@campaign
+@study
 def test_killed_runs_leave_what_is_the_users(tmp_path):
     """The whole way: a run that is killed in the middle of a file, beside files of the user's, and done again."""
     project = survey(tmp_path / "project", n_shards=1, n_columns=1)

@@ -423,7 +423,7 @@ def test_what_is_done_again(project, changes):
     assert project.planned() == expected
 
 
-@campaign
+@study
 def test_many_columns_share_jobs_and_only_what_changed_is_fitted(tmp_path, root):
     for part in ("workflow", "mixpipe"):
         shutil.copytree(root / part, tmp_path / "checkout" / part)
@@ -577,6 +577,7 @@ def test_mistakes_stop_before_the_first_job(project):
     assert not list(project.folder.glob(".snakemake/locks/*"))
 
 
+@campaign
 def test_fit_without_rows_says_why_in_log_and_terminal(project):
     project.change("catalogs", "planets", "where", value="r > 1000")
     target = "results/planets/all/radius/fit.json"
