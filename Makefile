@@ -31,7 +31,7 @@ test: $(VENV)/.dev
 
 # The campaigns, which `make test` leaves out, and then Slurm. `.ci/run` is `make test` and this.
 test-all: $(VENV)/.dev
-	@. $(BIN)/activate && $(PYTEST) -m campaign $(ARGS)
+	@. $(BIN)/activate && $(PYTEST) -m 'campaign and not study' $(ARGS)
 	@$(MAKE) --no-print-directory test-cluster
 
 # Simulations, which both leave out: before a release, and after changes to the numerics.

@@ -16,7 +16,7 @@ from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, si
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
-from tests.campaign import campaign, mostly_campaign, study
+from tests.campaign import campaign, mostly_campaign, mostly_study_pairs, study
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
@@ -262,8 +262,15 @@ def censored_normal(x, mean, sigma):
 NORMAL = 1.0 + ndtri((np.arange(200_000) + 0.5) / 200_000)
 
 
-@pytest.mark.parametrize("n", mostly_campaign([700, 12_000], 700), ids=["rows", "sketch"])
-@pytest.mark.parametrize("kind", mostly_campaign(["laplace", "student_t", "truncated", "limits"], "laplace", "limits"))
+@pytest.mark.parametrize(
+    ("kind", "n"),
+    mostly_study_pairs(
+        ["laplace", "student_t", "truncated", "limits"],
+        [700, 12_000],
+        [("laplace", 700), ("limits", 700)],
+        [("truncated", 700), ("laplace", 12_000)],
+    ),
+)
 def test_draws_of_other_fits_scatter_as_their_information_says(kind, n):
     rng = np.random.default_rng(20)
     parts = ("means", "sigmas")

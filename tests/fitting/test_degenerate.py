@@ -19,11 +19,12 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import bic
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import SEARCH_ROWS
-from tests.campaign import mostly_campaign, mostly_study
+from tests.campaign import mostly_campaign, mostly_study, mostly_study_pairs
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 ONE = Mixture([1.0], [-1.4], [0.5])
 TWO = Mixture([0.6, 0.4], [-1.6, -0.5], [0.3, 0.2])
+STEPS = [0.05, 0.1, 0.25, 0.5]
 SIZES = mostly_study([155, 3000], 155)
 
 
@@ -148,8 +149,9 @@ def test_all_values_equal(n, value):
     assert [fit.loglik for fit in selection.fits] == pytest.approx([expected] * 5, rel=1e-9)
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("step", mostly_campaign([0.05, 0.1, 0.25, 0.5], 0.5))
+@pytest.mark.parametrize(
+    ("step", "n"), mostly_study_pairs(STEPS, [155, 3000], [(0.5, 155)], [(step, 155) for step in STEPS])
+)
 def test_rounded_values_without_errors_make_no_spikes(n, step):
     """Rounding adds the variance of a uniform density over the step; a component is no narrower than 0.6 steps."""
     for truth in (ONE, TWO):

@@ -103,7 +103,7 @@ class Wide:
         return sorted(f"{folder}/{name}" for folder in folders for name in names)
 
 
-@pytest.fixture(scope="module", params=mostly_study([1, 50, 51], 51, campaigns=[1]))
+@pytest.fixture(scope="module", params=mostly_study([1, 50, 51], 51))
 def wide(request, tmp_path_factory, root) -> Wide:
     return Wide(tmp_path_factory.mktemp("wide"), root, request.param)
 
