@@ -34,7 +34,7 @@ test-all: $(VENV)/.dev
 	@. $(BIN)/activate && $(PYTEST) -m 'campaign and not study' $(ARGS)
 	@$(MAKE) --no-print-directory test-cluster
 
-# Simulations, which both leave out: before a release, and after changes to the numerics.
+# Simulations and the longest runs, which both leave out: before a release, and after changes to the numerics.
 studies: $(VENV)/.dev
 	@. $(BIN)/activate && $(PYTEST) -m study $(ARGS)
 

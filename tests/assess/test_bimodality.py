@@ -218,6 +218,7 @@ def test_kurtosis_does_not_depend_on_the_scale(scale):
 # ----- all together
 
 
+@campaign
 def test_table_of_a_selection():
     x, err = two_groups(400)
     selection = mixpipe.choose_n_components(x, err, max_components=3)

@@ -81,6 +81,7 @@ class TestWhereNothingCanBeWritten:
         done = mixpipe(machine, "check", "config/config.yaml")
         assert (done.returncode, done.stderr) == (0, "")
 
+    @campaign
     def test_status_works_in_the_results(self, machine):
         done = mixpipe(machine, "status", "config/config.yaml", "--results", machine / "room/results", "--json")
         assert (done.returncode, done.stderr) == (0, "")

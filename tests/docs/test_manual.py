@@ -116,7 +116,7 @@ def test_examples_in_python(page, folder, request):
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
 
 
-@campaign
+@study
 def test_figure_of_several_columns_shows_what_the_chapter_computes(folder):
     script = runpy.run_path(str(DOCS / "figures" / "two_clusters.py"))
     found = script["examples"](DOCS / "joint.md")

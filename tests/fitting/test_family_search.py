@@ -57,7 +57,7 @@ MISSED = {("skew_normal", 1), ("skew_normal", 2)}
         TRUTHS,
         range(4),
         [("exponential", 0), ("laplace", 0)],
-        [("exponential", 1), ("laplace", 1), ("lognormal", 0), ("skew_normal", 0)],
+        [("lognormal", 0), ("skew_normal", 0)],
     ),
 )
 def test_no_worse_than_random_restarts(name, seed, request):
@@ -84,7 +84,7 @@ def durations(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.round(np.maximum(z + err * rng.standard_normal(n), 0.008), 3), err
 
 
-@pytest.mark.parametrize("seed", mostly_study(range(6), 0, campaigns=[1]))
+@pytest.mark.parametrize("seed", mostly_study(range(6), campaigns=[0]))
 def test_three_lognormal_components_over_decades_are_found(seed):
     x, err = durations(seed, 2037)
     fit = mixpipe.fit_mixture(x, err, 3, family="lognormal")

@@ -19,7 +19,7 @@ from mixpipe.report.entries import ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.page import write_report
 from mixpipe.results.tables import components_table
-from tests.campaign import campaign, mostly_campaign, mostly_campaign_pairs
+from tests.campaign import campaign, mostly_campaign, mostly_campaign_pairs, study
 from tests.report.test_joint_report import joint_entry
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
@@ -310,6 +310,7 @@ def test_a_picture_of_each_column_shows_its_components(show, fitted):
     assert line["width"] > 60 and abs(line["height"] - data["height"]) < 0.6 * line["height"]
 
 
+@campaign
 def test_texts_are_copied(show, fitted):
     methods = {"text": "Masses were modelled as a mixture.", "LaTeX": "Masses <were> \\citep{a}"}
     shown = show([replace(fitted, methods=methods)])
@@ -446,7 +447,7 @@ def test_paper_has_the_answers_as_a_list_and_no_holes(show, some):
     assert page.locator("#fit-1 img").first.bounding_box()["height"] <= 8 / 2.54 * 96 + 20
 
 
-@campaign
+@study
 def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_path, record_property):
     # Figures of the size that they have: 2500 of them are left out.
     fitted.figures["mixture"].with_name("large.svg").write_bytes(SVG + b" " * 80_000)
