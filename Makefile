@@ -1,5 +1,6 @@
 # Two commands: `make run` and `make test`. Each sets up .venv when it is missing or out of date.
-# On Slurm: `make run PROFILE=slurm`. `make test-all` runs what takes too long for `make test`, with `make test-cluster`.
+# On Slurm: `make run PROFILE=slurm`. `make test-all` runs what takes too long for `make test`, with `make test-cluster`;
+# `make studies` runs what takes too long for both.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 FLOOR := 93
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-all test-cluster coverage lint format docs figures benchmark check-speed lock clean
+.PHONY: run test test-all test-cluster studies coverage lint format docs figures benchmark check-speed lock clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run $(if $(filter slurm,$(PROFILE)),$(VENV)/.slurm)
@@ -28,10 +29,14 @@ test: $(VENV)/.dev
 	  . $(BIN)/activate; $(PYTEST) $(ARGS); tests=$$?; \
 	  wait $$lint; lint=$$?; cat $$said; rm $$said; exit $$((tests | lint))
 
-# The campaigns, which `make test` leaves out, and then Slurm.
+# The campaigns, which `make test` leaves out, and then Slurm. `.ci/run` is `make test` and this.
 test-all: $(VENV)/.dev
-	@. $(BIN)/activate && $(PYTEST) -m campaign $(ARGS)
+	@. $(BIN)/activate && $(PYTEST) -m 'campaign and not study' $(ARGS)
 	@$(MAKE) --no-print-directory test-cluster
+
+# Simulations and the longest runs, which both leave out: before a release, and after changes to the numerics.
+studies: $(VENV)/.dev
+	@. $(BIN)/activate && $(PYTEST) -m study $(ARGS)
 
 # Lines that the tests reach in their own processes; those of jobs and of compiled functions are not seen.
 coverage: $(VENV)/.dev

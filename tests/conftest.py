@@ -18,50 +18,63 @@ collect_ignore = ["fuzz/cuts.py"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-# Modules that run the workflow, or take a minute for other reasons, longest first.
+# Modules that run the workflow, or take long for other reasons, longest first.
 LONG = (
     "workflow",
-    "ownership",
-    "joint_run",
-    "any_number_of_columns",
-    "faults",
-    "real_catalogs",
-    "sklearn",
-    "resampling",
-    "densities",
-    "hostile",
-    "verify",
+    "browser",
     "status",
-    "packaging",
-    "quality",
+    "any_number_of_columns",
+    "ownership",
+    "machines",
+    "sklearn",
+    "hostile",
+    "reproduce",
+    "joint_cli",
     "weights",
-    "benchmarks",
+    "stream_any",
     "security",
     "init",
     "manual",
 )
 
 
-# The same of campaigns.
+# The same of campaigns, and of studies.
 LONG_CAMPAIGNS = (
-    "faults",
-    "resampling",
-    "joint_comparison",
+    "workflow",
     "real_catalogs",
-    "benchmarks",
-    "hostile",
-    "family_search",
+    "faults",
+    "manual",
+    "packaging",
+    "general",
     "verify",
+    "densities",
+    "joint_run",
+    "browser",
+    "ownership",
+    "hostile",
+    "cli",
+    "stream_any",
+    "contact_sheet",
+)
+LONG_STUDIES = (
+    "family_search",
+    "hostile",
+    "joint_comparison",
+    "machines",
+    "workflow",
     "ownership",
     "gallery",
     "readme",
-    "init",
-    "machines",
-    "packaging",
-    "manual",
+    "window",
     "comparison",
-    "far_rows",
-    "browser",
+    "faults",
+    "constraints",
+    "init",
+    "benchmarks",
+    "manual",
+    "constrained",
+    "joint_run",
+    "stream_any",
 )
 
 
@@ -79,7 +92,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     A module goes to one process, which makes once what its tests share.
     """
-    long = LONG_CAMPAIGNS if config.option.markexpr == "campaign" else LONG
+    tier = config.option.markexpr.partition(" ")[0]
+    long = {"campaign": LONG_CAMPAIGNS, "study": LONG_STUDIES}.get(tier, LONG)
     order = {f"test_{name}": place for place, name in enumerate(long)}
     items.sort(key=lambda item: order.get(item.path.stem, -1))
 

@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mixpipe
 from mixpipe.sklearn import MeasurementScaler, MixtureEstimator
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 
 
 class OfFirstColumn(MixtureEstimator):
@@ -35,15 +35,19 @@ CONVENTIONS = parametrize_with_checks(
 )
 
 
-def is_long(estimator, check) -> bool:
-    """Whether a check fits ten columns, several times; see `test_joint_weights_are_repetitions`."""
-    name = "check_sample_weight_equivalence_on_dense_data"
-    return check.func.__name__ == name and not isinstance(estimator, OfFirstColumn)
+# Checks that fit ten columns; see `test_joint_weights_are_repetitions`.
+LONG = {"check_dtype_object": campaign, "check_sample_weight_equivalence_on_dense_data": study}
+
+
+def marks(estimator, check) -> list:
+    """Where a check is left to."""
+    mark = None if isinstance(estimator, OfFirstColumn) else LONG.get(check.func.__name__)
+    return [mark] if mark else []
 
 
 @pytest.mark.parametrize(
     CONVENTIONS.args[0],
-    [pytest.param(*case, marks=campaign) if is_long(*case) else case for case in CONVENTIONS.args[1]],
+    [pytest.param(*case, marks=marks(*case)) for case in CONVENTIONS.args[1]],
     **CONVENTIONS.kwargs,
 )
 def test_conventions_of_scikit_learn(estimator, check):

@@ -106,7 +106,7 @@ def test_dip_does_not_depend_on_scale_order_or_how_rows_are_counted():
     assert dip_test(weighted) == pytest.approx(found, rel=1e-9)
 
 
-@pytest.mark.parametrize(("n", "n_samples"), [(50, 100), (3000, 24)])
+@pytest.mark.parametrize(("n", "n_samples"), [(50, 100), pytest.param(3000, 24, marks=campaign)])
 def test_pvalues_of_the_dip_are_uniform_where_they_should_be(n, n_samples):
     """Also beyond the number of values that are simulated."""
     rng = np.random.default_rng(4)
@@ -218,6 +218,7 @@ def test_kurtosis_does_not_depend_on_the_scale(scale):
 # ----- all together
 
 
+@campaign
 def test_table_of_a_selection():
     x, err = two_groups(400)
     selection = mixpipe.choose_n_components(x, err, max_components=3)

@@ -26,7 +26,7 @@ from mixpipe.fitting.choose import fit_mixture
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Uncertainties
-from tests.campaign import campaign
+from tests.campaign import mostly_study, study
 
 THREE = Mixture([0.5, 0.3, 0.2], [0.0, 4.0, 8.5], [1.0, 0.7, 1.2])
 NONE = Common(np.arange(0), np.arange(0))
@@ -588,8 +588,7 @@ def test_importance_weights_are_worth_their_effective_rows():
 # ----- calibration: benchmarks/comparison.py on fewer pairs
 
 
-@pytest.mark.parametrize("overlap", benchmark.OVERLAPS)
-@campaign
+@pytest.mark.parametrize("overlap", mostly_study(benchmark.OVERLAPS, campaigns=["disjoint"]))
 def test_significances_are_calibrated(overlap):
     found = benchmark.calibration("two separated", 400, overlap, range(100))
     values = np.abs(found["significance"][:, 0])
@@ -614,7 +613,7 @@ def test_shifts_are_found():
     assert sum(verdict in benchmark.CHANGES for _, verdict in found) > 10
 
 
-@campaign
+@study
 def test_releases_without_a_change_have_no_verdict():
     """Any of 20 columns is called changed in at most 5 % of the releases: more than 6 of 40 have 3e-3."""
     found = benchmark.measure_releases(40)

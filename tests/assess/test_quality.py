@@ -16,7 +16,7 @@ from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows
-from tests.campaign import campaign, mostly_campaign_pairs
+from tests.campaign import mostly_study_pairs, study
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])
@@ -134,7 +134,7 @@ def in_blocks(cells, size, n_threads):
     return Rows(blocks, n_threads, cells.weight_kind)
 
 
-@campaign
+@study
 def test_pvalues_of_all_rows_are_uniform_where_the_mixture_is_right():
     truth = Mixture([0.4, 0.6], [-1.0, 2.0], [0.5, 1.0])
     p_values = []
@@ -195,7 +195,7 @@ def test_statistics_with_limits_follow_the_definition():
 
 
 @pytest.mark.parametrize(
-    ("how", "n"), mostly_campaign_pairs(["one depth", "many depths"], [120, 6000], [("many depths", 120)])
+    ("how", "n"), mostly_study_pairs(["one depth", "many depths"], [120, 6000], [], [("many depths", 120)])
 )
 def test_pvalues_with_limits_are_uniform(how, n):
     p_values = []

@@ -16,7 +16,7 @@ from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, si
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
-from tests.campaign import campaign, mostly_campaign
+from tests.campaign import campaign, mostly_campaign, mostly_study_pairs, study
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
@@ -204,7 +204,7 @@ def test_likelihood_ratio_against_one_component_more():
     assert likelihood_ratio_test(cells, 2, n_draws=19, n_threads=1) == right
 
 
-@campaign
+@study
 def test_likelihood_ratio_is_uniform_under_the_model():
     """20 catalogs of one component, 9 draws each: the p-values are tenths, spread out between them at random."""
     rng = np.random.default_rng(11)
@@ -262,8 +262,15 @@ def censored_normal(x, mean, sigma):
 NORMAL = 1.0 + ndtri((np.arange(200_000) + 0.5) / 200_000)
 
 
-@pytest.mark.parametrize("n", mostly_campaign([700, 12_000], 700), ids=["rows", "sketch"])
-@pytest.mark.parametrize("kind", mostly_campaign(["laplace", "student_t", "truncated", "limits"], "laplace", "limits"))
+@pytest.mark.parametrize(
+    ("kind", "n"),
+    mostly_study_pairs(
+        ["laplace", "student_t", "truncated", "limits"],
+        [700, 12_000],
+        [("laplace", 700), ("limits", 700)],
+        [("truncated", 700), ("laplace", 12_000)],
+    ),
+)
 def test_draws_of_other_fits_scatter_as_their_information_says(kind, n):
     rng = np.random.default_rng(20)
     parts = ("means", "sigmas")
@@ -328,7 +335,7 @@ def test_draws_of_other_fits_do_not_depend_on_threads_and_do_on_the_seed():
         assert not np.any(getattr(one, part) == getattr(other, part))
 
 
-@campaign
+@study
 def test_intervals_of_censored_samples_cover():
     """40 catalogs: an interval of 68 % covers in 0.68 +- 0.074 of them; 4 of these and some for 60 draws."""
     covered = []
@@ -344,7 +351,7 @@ def test_intervals_of_censored_samples_cover():
     assert np.all(np.abs(np.mean(covered, axis=0) - 0.68) < 0.31)
 
 
-@campaign
+@study
 def test_likelihood_ratio_of_other_fits_is_uniform_under_the_model():
     """6 catalogs of each kind, 9 draws each: the p-values are tenths, spread out between them at random."""
     rng = np.random.default_rng(22)
@@ -361,7 +368,7 @@ def test_likelihood_ratio_of_other_fits_is_uniform_under_the_model():
     assert kstest(np.array(found) - rng.uniform(0.0, 0.1, 18), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("kind", mostly_campaign(["limits", "truncated", "laplace", "background"], "limits"))
+@pytest.mark.parametrize("kind", mostly_campaign(["limits", "truncated", "laplace", "background"], "background"))
 def test_likelihood_ratio_of_other_fits_sees_two_groups(kind):
     x, err = draw(120, Mixture([0.5, 0.5], [0.0, 6.0], [1.0, 0.5]))
     options = {}
@@ -378,6 +385,7 @@ def test_likelihood_ratio_of_other_fits_sees_two_groups(kind):
         assert likelihood_ratio_test(cells, 1, n_draws=19, n_threads=1) == test
 
 
+@campaign
 def test_assessment_leaves_nothing_out():
     x, err = draw(60, Mixture([1.0], [0.0], [1.0]))
     cells = Cells.from_rows(np.maximum(x, -0.5), err, limits=np.where(x < -0.5, -1, 0))
@@ -391,7 +399,7 @@ def test_assessment_leaves_nothing_out():
     assert np.isfinite(found.fit.uncertainties.shapes).all()
 
 
-@campaign
+@study
 def test_pvalues_of_other_families_and_of_truncated_samples_are_uniform():
     """24 samples of each; the mean of uniform p-values is 0.5 with a standard deviation of 0.06."""
     mixture = Mixture([0.5, 0.5], [0.0, 2.5], [1.0, 0.5])

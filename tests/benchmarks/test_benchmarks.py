@@ -10,7 +10,7 @@ from benchmarks import hard, recovery
 from benchmarks.__main__ import COMPARED, MEASURED, PARTS, slower
 from benchmarks.problems import hard_problem
 from tests import reference as ref
-from tests.campaign import campaign, mostly_campaign
+from tests.campaign import campaign, mostly_study, study
 
 
 def regular_deficit(index: int, n_components: int) -> float:
@@ -32,7 +32,7 @@ def regular_deficit(index: int, n_components: int) -> float:
 
 
 # Of the first problems one is such a restart that is missed.
-@pytest.mark.parametrize("problems", mostly_campaign([range(4, 8), range(40)], range(4, 8)))
+@pytest.mark.parametrize("problems", mostly_study([range(4, 8), range(40)], range(4, 8)))
 def test_search_arrives_where_a_hundred_random_restarts_do(problems: range) -> None:
     """Restarts that are above have sigmas below the floor, but for one in a hundred."""
     found = hard.deficits(problems)
@@ -43,7 +43,9 @@ def test_search_arrives_where_a_hundred_random_restarts_do(problems: range) -> N
     assert len(missed) <= 0.01 * len(found), missed
 
 
-@pytest.mark.parametrize(("n_problems", "wrong"), [(4, 0), pytest.param(25, 1, marks=campaign)])
+@pytest.mark.parametrize(
+    ("n_problems", "wrong"), [pytest.param(4, 0, marks=campaign), pytest.param(25, 1, marks=study)]
+)
 def test_bic_chooses_the_generating_number_of_separated_components(n_problems: int, wrong: int) -> None:
     choices = recovery.choices(range(n_problems), "2 (a + b)")
     assert {true for true, _, _ in choices} == {2, 3, 4, 5}

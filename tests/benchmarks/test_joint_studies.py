@@ -3,8 +3,10 @@
 import numpy as np
 
 from benchmarks import joint_studies
+from tests.campaign import campaign
 
 
+@campaign
 def test_studies_and_their_page(monkeypatch):
     monkeypatch.setattr(joint_studies, "CLUSTERS", ())
     result = {

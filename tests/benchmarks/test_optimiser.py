@@ -9,6 +9,7 @@ from scipy.optimize import approx_fprime
 from scipy.stats import norm
 
 from benchmarks.optimiser import Bins, Rows, best, bins_loglik, loglik, maximise
+from tests.campaign import campaign
 
 CATALOGS = Path(os.environ.get("MIXPIPE_CATALOGS", "."))
 catalogs = pytest.mark.skipif(not (CATALOGS / "reference").is_dir(), reason="needs the reference catalogs")
@@ -47,6 +48,7 @@ def test_the_likelihoods_are_those_of_scipy():
 
 
 @catalogs
+@campaign
 def test_overlap_1e4():
     x, e = read("overlap_1e4.csv")
     found = best(maximise(Rows(x, e), 3, n_starts=12))

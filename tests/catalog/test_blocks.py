@@ -18,6 +18,7 @@ from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import store
 from mixpipe.catalog.reading import read_blocks, read_catalog
 from mixpipe.catalog.store import read_columns, stored_blocks, stored_columns, stored_files, write_blocks
+from tests.campaign import campaign
 
 N_ROWS = 23
 SIZES = [1, 7, 1000]
@@ -291,7 +292,7 @@ class TestMemory:
 
     n_rows, rows = 200_000, 4_000
 
-    @pytest.mark.parametrize("kind", ["fits", "fits, scaled", "csv", "hdf5"])
+    @pytest.mark.parametrize("kind", ["fits", "fits, scaled", pytest.param("csv", marks=campaign), "hdf5"])
     def test_only_some_rows_are_in_memory(self, kind: str, tmp_path: Path) -> None:
         path = tmp_path / "t"
         if kind == "csv":

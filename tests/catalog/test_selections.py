@@ -18,6 +18,7 @@ from mixpipe.pipeline.compare import read_stored
 from mixpipe.pipeline.figures import draw_figures
 from mixpipe.pipeline.plan.texts import FitPlan, read_fit_plan, recorded, to_text
 from mixpipe.results.provenance import code_hash
+from tests.campaign import mostly_campaign
 
 NAN, INF = math.nan, math.inf
 TABLE = ((-1.0, 0.0, 2.0), (0.0, 0.2, 1.0))
@@ -119,7 +120,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("kind", mostly_campaign(OPTIONS, "rows"))
 def test_a_fit_of_a_selected_sample_and_what_is_made_of_it(catalog, kind):
     folder, table = catalog.parent / "out", pd.read_csv(catalog)
     x = table["m"].to_numpy()

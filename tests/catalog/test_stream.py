@@ -18,6 +18,7 @@ from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
+from tests.campaign import campaign
 
 N = 30_000
 CSV = ("components.csv", "selection.csv", "intervals.csv", "covariance.csv", "bimodality.csv")
@@ -87,7 +88,7 @@ def streamed(monkeypatch):
     monkeypatch.setattr(run_module, "_BATCH_BYTES", 100_000)
 
 
-@pytest.mark.parametrize(("n_shards", "threads"), [(2, 1), (7, 2), (64, 1)])
+@pytest.mark.parametrize(("n_shards", "threads"), [(2, 1), (7, 2), pytest.param(64, 1, marks=campaign)])
 def test_any_number_of_files_gives_the_same_bytes(tmp_path, streamed, n_shards, threads):
     one = fitted(run_of(shards(tmp_path / "one", 1), tmp_path / "r1"), tmp_path / "fit1")
     many = fitted(run_of(shards(tmp_path / "many", n_shards), tmp_path / "r2"), tmp_path / "fit2", threads)

@@ -17,7 +17,7 @@ from mixpipe.catalog.stream import ColumnStream
 from mixpipe.config.settings import ColumnSettings, parse_config
 from mixpipe.pipeline.fit import FittedColumn, fit_tables, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES, FitPlan
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_study
 
 N = 9_000
 CSV = ("components", "selection", "intervals", "covariance")
@@ -121,7 +121,13 @@ def streamed(monkeypatch):
     monkeypatch.setattr(fit_stage, "MEMORY_ROWS", 1000)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# One for each way in which rows differ from a value with an error.
+SOME = ("limits in texts", "given mean", "probable members", "two sides")
+# Those that take longest.
+LONG = ("truncated", "detection", "lognormal", "two families")
+
+
+@pytest.mark.parametrize("kind", mostly_study(KINDS, *SOME, campaigns=set(KINDS) - {*SOME, *LONG}))
 def test_streamed_and_in_memory_are_the_same(tmp_path, monkeypatch, kind):
     paths = written(tmp_path / "files", 3)
     memory = fitted(paths, tmp_path / "memory", kind)
@@ -151,8 +157,7 @@ def test_streamed_and_in_memory_are_the_same(tmp_path, monkeypatch, kind):
         assert first[name].tolist() == pytest.approx(second[name].tolist(), rel=1e-12, abs=1e-12), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@campaign
+@pytest.mark.parametrize("kind", mostly_study(KINDS, campaigns=SOME))
 def test_neither_files_nor_order_nor_threads_matter(tmp_path, streamed, kind):
     order = np.random.default_rng(3).permutation(N)
     fitted(written(tmp_path / "one"), tmp_path / "fit1", kind)
@@ -233,6 +238,7 @@ class TestMessages:
         assert any("no bootstrap and no profiles: 9,000 rows" in text for text in found.outcome.fit.warnings)
         assert "bootstrap" not in {row["method"] for row in found.outcome.assessment.interval_rows}
 
+    @campaign
     def test_a_sketch_is_said(self, tmp_path, streamed):
         found = fitted(written(tmp_path / "files"), tmp_path / "out", "truncated", exact=False)
         assert not found.outcome.fit.exact

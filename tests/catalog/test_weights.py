@@ -22,6 +22,7 @@ from mixpipe.model.exact import ExactSum
 from mixpipe.pipeline.compare import read_stored
 from mixpipe.pipeline.figures import draw_figures
 from mixpipe.results.provenance import code_hash
+from tests.campaign import campaign, mostly_campaign
 
 N = 30_000
 NEEDED = ("x", "e", "w")
@@ -115,7 +116,7 @@ class TestStream:
 
 
 class TestFit:
-    @pytest.mark.parametrize("most", [10**6, 1000])
+    @pytest.mark.parametrize("most", mostly_campaign([10**6, 1000], 1000))
     def test_the_scale_of_importance_weights_is_nothing(self, tmp_path, monkeypatch, most):
         """Powers of two, so that not a bit is rounded."""
         monkeypatch.setattr(fit_stage, "MEMORY_ROWS", most)
@@ -139,6 +140,7 @@ class TestFit:
         # Three rows in four are of the first population, which has 3 / 5 of the weight.
         assert first["components"][0]["weight"] == pytest.approx(0.6, abs=0.02)
 
+    @campaign
     def test_streamed_and_in_memory_agree(self, tmp_path, monkeypatch):
         catalog().write(tmp_path / "a.fits")
         fitted(tmp_path / "a.fits", tmp_path / "memory")

@@ -165,7 +165,7 @@ def test_files_of_a_fit_have_the_errors_that_were_fitted(tmp_path, options):
     up, lo = rng.uniform(0.1, 0.9, 60), rng.uniform(0.1, 0.9, 60)
     x = np.concatenate([rng.normal(0.0, 0.7, 30), rng.normal(6.0, 0.5, 30)]) + rng.normal(0.0, 0.3, 60)
     file, out = write(tmp_path / "a.csv", m=x, up=up, lo=lo), tmp_path / "out"
-    fit(file, "--value", "m", "--max-components", 3, *options, "--out", out)
+    fit(file, "--value", "m", "--max-components", 2, *options, "--out", out)
     stored = COLUMNS.read(out)
     cells, mixture = stored.fitted.cells, stored.fitted.fit.mixture
     if len(options) == 2:
@@ -554,7 +554,9 @@ def test_help_waits_for_nothing(words):
     assert not {"numpy", "rich", "yaml", "jsonschema", "astropy", "numba", "pandas"} & found
 
 
-@pytest.mark.parametrize(("name", "output"), [("stars.fits", []), ("stars.csv", ["--json"])])
+@pytest.mark.parametrize(
+    ("name", "output"), [("stars.fits", []), pytest.param("stars.csv", ["--json"], marks=campaign)]
+)
 def test_a_fit_waits_for_nothing_that_it_does_not_need(tmp_path, name, output):
     file = tmp_path / name
     # Of few rows the profile likelihood is asked, too.
@@ -613,6 +615,7 @@ def test_progress_and_colour_are_for_terminals(stars, tmp_path):
     assert "\x1b[1m" in on_terminal("fit", str(stars), "--value", "m", "--n-components", "1")
 
 
+@campaign
 def test_a_first_fit_says_that_it_compiles(stars, tmp_path):
     arguments = ["fit", str(stars), "--value", "m", "--n-components", "1"]
     shown = [on_terminal(*arguments, NUMBA_CACHE_DIR=str(tmp_path / "kernels")) for _ in range(2)]

@@ -18,7 +18,7 @@ from mixpipe import cli
 from mixpipe.cli.init.grouping import group_files
 from mixpipe.cli.init.yaml_text import one_line, remark
 from mixpipe.config.settings import parse_config
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(50.0, 10.0, 60).round(3)
@@ -126,6 +126,7 @@ def errors(catalog: dict) -> dict:
 
 
 @pytest.mark.parametrize("pattern", PAIRS)
+@campaign
 def test_every_pair_of_a_catalog_is_found_and_no_other(catalogs, tmp_path, pattern):
     files = sorted(catalogs.glob(pattern))
     config = init(*files)
@@ -160,7 +161,7 @@ def test_tabulated_densities_get_their_grid(catalogs):
     assert (catalog["hdu"], catalog["key"]) == ("PDF", "ID")
 
 
-@campaign
+@study
 def test_configurations_of_real_catalogs_run_to_their_end(catalogs, tmp_path):
     patterns = ("neutron_stars/*.csv", "photoz/*.fits")
     small = [str(file) for pattern in patterns for file in sorted(catalogs.glob(pattern))]

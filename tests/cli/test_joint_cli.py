@@ -12,6 +12,7 @@ from mixpipe.cli import main
 from mixpipe.cli.init.joints import suggest_joints
 from mixpipe.cli.init.suggestions import Suggestion
 from mixpipe.config.settings import parse_config
+from tests.campaign import campaign
 from tests.outputs import PAPER
 
 N = 240
@@ -116,6 +117,7 @@ def test_mistakes_end_in_one_line(catalog, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+@campaign
 def test_columns_may_have_any_names_and_units_of_their_own(catalog, table, capsys):
     table = table.copy()
     table.rename_columns(["u", "v", "u_v_corr"], ["U (km/s)", "joint", "ρ [u,v]"])

@@ -19,7 +19,7 @@ from mixpipe import cli
 from mixpipe.base import caches, interrupts
 from mixpipe.catalog.files import expand_files
 from mixpipe.cli.place import _absolute
-from tests.campaign import campaign, mostly_campaign
+from tests.campaign import campaign, mostly_study, study
 from tests.catalog.test_bad_inputs import as_nobody
 from tests.cluster.project import survey
 from tests.cluster.slurm import HOUR, wait_for
@@ -81,6 +81,7 @@ class TestWhereNothingCanBeWritten:
         done = mixpipe(machine, "check", "config/config.yaml")
         assert (done.returncode, done.stderr) == (0, "")
 
+    @campaign
     def test_status_works_in_the_results(self, machine):
         done = mixpipe(machine, "status", "config/config.yaml", "--results", machine / "room/results", "--json")
         assert (done.returncode, done.stderr) == (0, "")
@@ -92,6 +93,7 @@ class TestWhereNothingCanBeWritten:
         assert done.stderr.startswith("mixpipe: error: neither the working folder nor the results can be written")
         assert done.stderr.endswith("expected results in a folder that can be written: --results FOLDER\n")
 
+    @campaign
     def test_plain_snakemake_plans_a_run(self, machine):
         (machine / "room/config").symlink_to(machine / "work/config")
         begin = "import sys; from snakemake.cli import main; main(sys.argv[1:])"
@@ -104,7 +106,7 @@ class TestWhereNothingCanBeWritten:
         profile = "profiles/default/config.yaml"
         assert (ROOT / profile).resolve() == (ROOT / "workflow" / profile).resolve()
 
-    @campaign
+    @study
     def test_fit_and_run(self, machine):
         table = "config/demo/neutron_stars_2018.csv"
         out = machine / "room/out"
@@ -266,10 +268,13 @@ class TestCtrlC:
         assert not interrupts.received()
 
 
+MOMENTS = (0.0, 0.05, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0)
+
+
 class TestCtrlCOfARun:
     """At a process group, as a terminal sends it."""
 
-    @pytest.mark.parametrize("seconds", mostly_campaign([0.0, 0.05, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0], 0.05))
+    @pytest.mark.parametrize("seconds", mostly_study(MOMENTS, 0.05, campaigns=[1.0, 3.0]))
     def test_a_while_after_the_first_job_has_begun(self, tmp_path, seconds):
         project = survey(tmp_path / "project", n_shards=1, n_columns=1, n_rows=3000)
         run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "2")

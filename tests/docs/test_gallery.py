@@ -12,7 +12,7 @@ import yaml
 
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.cli import main
-from tests.campaign import campaign
+from tests.campaign import study
 
 GALLERY = (Path(__file__).resolve().parents[2] / "docs" / "gallery.md").read_text(encoding="utf-8")
 CONFIGS = {
@@ -20,7 +20,9 @@ CONFIGS = {
     for text in re.findall("```yaml\n(.*?)```", GALLERY, re.DOTALL)
     if "joint:" in text
 }
-pytestmark = campaign
+
+
+pytestmark = study
 
 
 def run(name: str, folder: Path, monkeypatch) -> Path:

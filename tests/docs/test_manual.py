@@ -18,7 +18,7 @@ import yaml
 from mixpipe.cli import main
 from mixpipe.config.schema import SCHEMA, SECTIONS
 from mixpipe.results.references import REFERENCES, bibliography
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_campaign, study
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 EXAMPLES = sorted(path.name for path in DOCS.glob("*.md") if ">>>" in path.read_text(encoding="utf-8"))
@@ -46,6 +46,7 @@ def folder(root, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@campaign
 def test_every_key_and_every_command_is_in_it(manual):
     keys = (manual / "configuration.html").read_text(encoding="utf-8")
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]
@@ -58,6 +59,7 @@ def test_every_key_and_every_command_is_in_it(manual):
     assert "components.csv" in (manual / "results.html").read_text(encoding="utf-8")
 
 
+@campaign
 def test_links_to_the_glossary_lead_to_terms(manual):
     terms = set(re.findall(r'id="(term-[^"]+)"', (manual / "glossary.html").read_text(encoding="utf-8")))
     assert {"term-M", "term-floor", "term-PIT", "term-verdict"} <= terms
@@ -72,6 +74,7 @@ def shown(output: dict) -> str:
     return " ".join(re.sub(r"\d+(\.\d+){2,}", "VERSION", text).split())
 
 
+@campaign
 def test_tutorial_shows_what_its_cells_compute(manual):
     path = DOCS / "tutorial.ipynb"
     nbformat.validate(nbformat.reads(path.read_text(encoding="utf-8"), as_version=4))
@@ -103,7 +106,7 @@ def test_references_are_those_of_the_paragraph_on_the_method():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("page", EXAMPLES)
+@pytest.mark.parametrize("page", mostly_campaign(EXAMPLES, *(set(EXAMPLES) - {"recipes.md", "joint.md"})))
 def test_examples_in_python(page, folder, request):
     text = (DOCS / page).read_text(encoding="utf-8")
     if "MIXPIPE_CATALOGS" in text:
@@ -113,7 +116,7 @@ def test_examples_in_python(page, folder, request):
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
 
 
-@campaign
+@study
 def test_figure_of_several_columns_shows_what_the_chapter_computes(folder):
     script = runpy.run_path(str(DOCS / "figures" / "two_clusters.py"))
     found = script["examples"](DOCS / "joint.md")
@@ -141,7 +144,7 @@ def test_quick_start_in_an_empty_folder(folder):
     assert (fit["catalog"], fit["column"], fit["n_data"]) == ("stars", "mass", "57")
 
 
-@campaign
+@study
 def test_commands_of_the_recipes(folder):
     text = (DOCS / "recipes.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", text, re.MULTILINE | re.DOTALL)

@@ -70,6 +70,7 @@ def installed(wheel, tmp_path_factory) -> Path:
     return folder / "bin"
 
 
+@campaign
 def test_wheel_has_library_and_workflow_and_nothing_else(wheel, root):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = subprocess.run(
@@ -85,6 +86,7 @@ def test_wheel_has_library_and_workflow_and_nothing_else(wheel, root):
     assert {f"mixpipe/{name}" for name in data} <= names
 
 
+@campaign
 def test_demo_is_planned_where_the_wheel_is_installed(installed, root, tmp_path):
     shutil.copytree(root / "config", tmp_path / "config")
     home = call(installed / "python", "-c", "import mixpipe; print(mixpipe.__file__)", folder=tmp_path)
@@ -119,6 +121,7 @@ def test_demo_runs_where_the_wheel_is_installed(installed, root, tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+@campaign
 def test_workflow_from_elsewhere(installed, root, tmp_path):
     """The Snakefile of a checkout, and what snakedeploy writes: a module with the configuration of the demo."""
     shutil.copytree(root / "config", tmp_path / "config")

@@ -17,7 +17,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraint, Constraints, as_constraints, satisfied
 from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_study, study
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -329,6 +329,7 @@ def test_refits_and_profiles_keep_the_constraints():
     assert half == pytest.approx(fit.uncertainties.weights, rel=0.1)
 
 
+@campaign
 def test_profiles_beside_a_given_weight_end_where_the_rest_does():
     x, err, _ = catalog(200)
     cells = Cells.from_rows(x, err)
@@ -349,6 +350,7 @@ def test_the_problem_of_a_fit_is_the_one_that_was_given():
     assert [(slot.family, slot.constraint.mean) for slot in problem.constraints.slots] == [("laplace", 0.0)]
 
 
+@campaign
 def test_chance_beside_a_known_component():
     x, err, _ = catalog(150)
     cells = Cells.from_rows(x, err)
@@ -519,8 +521,7 @@ STUDIES = {
 }
 
 
-@campaign
-@pytest.mark.parametrize("kind", STUDIES)
+@pytest.mark.parametrize("kind", mostly_study(STUDIES, campaigns=["labels"]))
 def test_the_truth_is_recovered_with_its_uncertainty(kind):
     n = 150
     scores = recovered(n, partial(STUDIES[kind]), seed=list(STUDIES).index(kind))
@@ -532,7 +533,7 @@ def test_the_truth_is_recovered_with_its_uncertainty(kind):
     assert np.all(np.abs(cover - 0.683) < 4.0 * math.sqrt(0.683 * 0.317 / n))
 
 
-@campaign
+@study
 def test_a_factor_of_the_errors_is_recovered_with_its_uncertainty():
     """Errors that are stated too small by a factor of 0.7, and differ much from row to row."""
     n, scores = 100, []

@@ -19,12 +19,13 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import bic
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import SEARCH_ROWS
-from tests.campaign import mostly_campaign
+from tests.campaign import mostly_campaign, mostly_study, mostly_study_pairs
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 ONE = Mixture([1.0], [-1.4], [0.5])
 TWO = Mixture([0.6, 0.4], [-1.6, -0.5], [0.3, 0.2])
-SIZES = mostly_campaign([155, 3000], 155)
+STEPS = [0.05, 0.1, 0.25, 0.5]
+SIZES = mostly_study([155, 3000], 155)
 
 
 def draw(truth, n, rng, err=0.0):
@@ -148,8 +149,9 @@ def test_all_values_equal(n, value):
     assert [fit.loglik for fit in selection.fits] == pytest.approx([expected] * 5, rel=1e-9)
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize(
+    ("step", "n"), mostly_study_pairs(STEPS, [155, 3000], [(0.5, 155)], [(step, 155) for step in STEPS])
+)
 def test_rounded_values_without_errors_make_no_spikes(n, step):
     """Rounding adds the variance of a uniform density over the step; a component is no narrower than 0.6 steps."""
     for truth in (ONE, TWO):
@@ -302,7 +304,7 @@ def test_a_point_seen_with_errors_over_nine_decades():
     assert np.all(np.isfinite([fit.mixture.weights, fit.mixture.means, fit.mixture.sigmas]))
 
 
-@pytest.mark.parametrize("n", mostly_campaign([155, 30_000], 155))
+@pytest.mark.parametrize("n", mostly_study([155, 30_000], 155))
 def test_one_row_a_million_sigma_away_takes_one_component_and_changes_nothing_else(n):
     rng = np.random.default_rng(6)
     err = rng.uniform(0.05, 0.2, n)

@@ -22,6 +22,7 @@ from mixpipe.fitting.general.points import sampled
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import HeavyTailed, TwoSided, draw_noise
+from tests.campaign import mostly_campaign, mostly_study, study
 
 TWO = Mixture([0.6, 0.4], [0.0, 4.0], [0.7, 0.5])
 
@@ -170,7 +171,7 @@ def measured(n, seed, dof):
     return x, noise, Cells.from_rows(x, given, error_model=None if dof is None else "student_t", error_dof=dof)
 
 
-@pytest.mark.parametrize("dof", [None, 3.0])
+@pytest.mark.parametrize("dof", mostly_campaign([None, 3.0], None))
 def test_what_follows_from_a_fit_has_the_same_errors(dof):
     x, noise, cells = measured(120, 8, dof)
     fit = mixpipe.fit_mixture(cells, n_components=2)
@@ -214,8 +215,7 @@ def test_wishes_that_no_engine_has_are_refused():
         mixpipe.fit_mixture(Cells.from_rows(x, sides), n_components=1, error_model="symmetric")
 
 
-@pytest.mark.campaign
-@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize("fraction", mostly_study([0.1, 0.2, 0.3, 0.5], campaigns=[0.2]))
 def test_multiplicative_errors_give_back_the_population(fraction):
     """100 catalogs of 200 stars of 10 +- 1, with errors of a fraction of the value: x +x (e^f - 1) -x (1 - e^-f).
 
@@ -240,8 +240,7 @@ def test_multiplicative_errors_give_back_the_population(fraction):
     assert biases[0] < 0.2 or fraction > 0.1
 
 
-@pytest.mark.campaign
-@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize("fraction", mostly_study([0.1, 0.2, 0.3, 0.5], campaigns=[0.5]))
 def test_sides_that_grow_with_the_value_give_back_the_population(fraction):
     """100 catalogs of 200 stars of 10 +- 1, whose values have the errors +f x -f x / 2: to 2 %, and 68 % of intervals.
 
@@ -264,7 +263,7 @@ def test_sides_that_grow_with_the_value_give_back_the_population(fraction):
     assert abs(np.mean(inside) - 0.683) < 0.15
 
 
-@pytest.mark.campaign
+@study
 def test_intervals_with_two_sides_hold_as_often_as_they_say():
     """200 catalogs, with sides that do not depend on the value: 68 % of them, give or take 3.3 %."""
     pulls = []

@@ -9,7 +9,7 @@ from mixpipe.fitting.gaussian.sparse import join_lone_points
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows
-from tests.campaign import mostly_campaign
+from tests.campaign import mostly_study_pairs
 
 N = 25_000
 
@@ -95,8 +95,15 @@ def test_far_rows_leave_the_sketch_as_it_is(with_errors):
 # Fits
 
 
-@pytest.mark.parametrize("with_errors", mostly_campaign([True, False], True))
-@pytest.mark.parametrize("make", mostly_campaign([with_background, with_bad_values], with_bad_values))
+@pytest.mark.parametrize(
+    ("make", "with_errors"),
+    mostly_study_pairs(
+        [with_background, with_bad_values],
+        [True, False],
+        [(with_bad_values, True)],
+        [(with_bad_values, False), (with_background, True)],
+    ),
+)
 def test_fits_are_those_of_a_search_on_all_rows(make, with_errors, monkeypatch):
     x, err = make(7, with_errors)
     many = mixpipe.choose_n_components(x, err, max_components=3)

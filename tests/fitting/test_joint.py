@@ -21,6 +21,7 @@ from mixpipe.model.joint.cells import JointCells
 from mixpipe.model.joint.inputs import as_joint_cells, has_columns
 from mixpipe.model.joint.mixture import JointMixture
 from tests import joint_reference as oracle
+from tests.campaign import campaign
 from tests.fitting.test_joint_reference import draw, random_covariances, random_mixture
 
 # The published line in each band (slope, ordinate at logW20 = 2.5) and the highest log-likelihood of galaxies with the
@@ -237,7 +238,10 @@ def test_uncertainties_of_importance_weights_are_those_of_the_sandwich():
     assert fit.uncertainties.means[0] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("n_dims", "n_components", "n"), [(2, 3, 400), (3, 3, 500), (5, 2, 400)])
+@pytest.mark.parametrize(
+    ("n_dims", "n_components", "n"),
+    [(2, 3, 400), *(pytest.param(*each, marks=campaign) for each in [(3, 3, 500), (5, 2, 400)])],
+)
 def test_search_finds_what_an_independent_optimiser_finds(n_dims, n_components, n):
     rng = np.random.default_rng(31 + n_dims)
     truth = random_mixture(rng, n_components, n_dims)

@@ -14,6 +14,7 @@ from mixpipe.fitting.kernels import passes
 from mixpipe.fitting.kernels.newton import trust_region
 from mixpipe.fitting.kernels.passes import fast_exp, fast_log
 from tests import reference as ref
+from tests.campaign import campaign
 
 # Both helpers round some five times after the polynomial: 2 units in the last place is what is promised by
 # "about 2e-16", one more is allowed for the rounding of `math` itself.
@@ -223,6 +224,7 @@ for part in (em, newton, outer, logp, entropy, gradient):
 """
 
 
+@campaign
 def test_compiled_just_now_or_loaded_from_the_cache_makes_no_difference(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     first, second = (

@@ -19,7 +19,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Selection
 from mixpipe.model.rounding import Rounding, find_intervals
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 
 
 def to_digits(values, digits):
@@ -139,6 +139,7 @@ def test_rows_that_are_equal_count_once_and_give_the_same():
     assert weighted.merged() is weighted
 
 
+@campaign
 def test_uneven_grids_of_many_rows_are_one_population():
     rng = np.random.default_rng(6)
     x = about_ten(7, 50_000)
@@ -273,7 +274,7 @@ def test_simulated_rows_are_rounded_like_the_data():
     np.testing.assert_array_less(np.abs(counts - expected), 4.0 * np.sqrt(expected))
 
 
-@campaign
+@study
 def test_pvalues_of_rounded_values_are_uniform():
     ks, ad = [], []
     for seed in range(100):

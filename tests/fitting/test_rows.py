@@ -12,6 +12,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows, Survey
 from mixpipe.model.sketch import Grid
+from tests.campaign import campaign
 
 TRUTH = Mixture([0.35, 0.5, 0.15], [-1.0, 0.0, 3.0], [1.5, 1.0, 0.5])
 
@@ -157,7 +158,7 @@ def test_first_rows_unlike_the_others_cost_another_pass_and_change_nothing():
     np.testing.assert_array_equal(one.sums, two.sums)
 
 
-@pytest.mark.parametrize(("n_shards", "n_threads"), [(2, 1), (7, 2), (64, 1)])
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(7, 2), *(pytest.param(n, 1, marks=campaign) for n in (2, 64))])
 def test_choices_are_the_same_to_the_last_bit(n_shards, n_threads):
     data = column(40_000, seed=2)
     one, found = choose_from_rows(shards(*data, 1, 0), max_components=4)

@@ -14,6 +14,7 @@ from mixpipe.fitting.choose import as_cells
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from tests import reference as ref
+from tests.campaign import campaign
 
 X, ERR = [1.0, 2.0, 4.0], [0.1, 0.2, 0.3]
 SEVERAL_COMPONENTS = (1, 2, 3, 5)
@@ -339,6 +340,7 @@ def test_rounding_to_a_tenth_of_the_width_makes_no_spikes(seed):
     assert min(fit.mixture.sigmas.min() for fit in selection.fits) > 0.1 / math.sqrt(12.0)
 
 
+@campaign
 def test_rounding_to_half_the_width_makes_no_comb():
     x = np.round(np.random.default_rng(0).normal(0.0, 2.0, 2000))
     assert mixpipe.choose_n_components(x, max_components=6).best.n_components == 1

@@ -31,6 +31,7 @@ from mixpipe.report.figures import draw_mixture, draw_quality
 from mixpipe.report.figures.quality import integral_transform
 from mixpipe.report.figures.scene import Scene, spread
 from mixpipe.results.provenance import code_hash
+from tests.campaign import campaign
 
 BINS = ("lo", "hi", "n")
 NAN, INF = math.nan, math.inf
@@ -328,6 +329,7 @@ class TestFigures:
             figure = draw(fit, cells.x, cells.err, cells.weights, label="c / r / z", unit=None, bins=cells.edges)
             assert isinstance(figure, Figure)
 
+    @campaign
     def test_figures_of_a_run(self, histogram, tmp_path):
         """From fit.json and members.parquet, as a run draws them."""
         path, edges, counts = histogram

@@ -25,6 +25,7 @@ from mixpipe.results import tables
 from mixpipe.results.answer import read_changes
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import load_record
+from tests.campaign import campaign
 from tests.records import ACCOUNT, FILE, around, density_record
 
 TWO = Mixture([0.6, 0.4], [1.0, 4.0], [0.4, 0.6])
@@ -397,6 +398,7 @@ def test_table_figure_and_folder(tmp_path, stored):
     assert "--out" in refused(stored["old"], stored["new"], "--out", tmp_path / "file")
 
 
+@campaign
 def test_two_columns_of_one_file(tmp_path):
     """Fits as `mixpipe fit --out` writes them; the rows are those of one file."""
     x, err, _ = sample(120, 11)

@@ -25,6 +25,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.plan.run import Run, find_problems
 from mixpipe.results.record import load_record
+from tests.campaign import campaign
 from tests.workflow.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)
@@ -570,6 +571,7 @@ def project(finished, tmp_path) -> Project:
     return Project(tmp_path / "project")
 
 
+@campaign
 def test_photometric_redshifts_are_fitted_well(finished, catalogs):
     folder = finished.results / "cfhtlens/dr1/z"
     assert {path.name for path in folder.iterdir()} == {
@@ -601,6 +603,7 @@ def test_photometric_redshifts_are_fitted_well(finished, catalogs):
     assert np.median(distances) < 0.02
 
 
+@campaign
 def test_tables_and_report_have_both_kinds(finished):
     summary = rows(finished.results / "summary.csv")
     assert [(row["catalog"], row["column"], row["kind"]) for row in summary] == [
@@ -632,21 +635,25 @@ def densities_jobs() -> set[str]:
     }
 
 
+@campaign
 def test_second_run_does_nothing(project):
     assert project.planned() == set()
 
 
 @pytest.mark.parametrize(("key", "value"), [("tolerance", 0.05), ("n_components", 1), ("grid", [0.001, 2.189005])])
+@campaign
 def test_a_changed_setting_reruns_its_column(project, key, value):
     project.change("catalogs", "cfhtlens", "columns", "z", key, value=value)
     assert project.planned() == densities_jobs()
 
 
+@campaign
 def test_a_changed_setting_of_values_leaves_densities_alone(project):
     project.change("catalogs", "cfhtlens", "columns", "number", "error", value=1.0)
     assert not {job for job in project.planned() if job.endswith("dr1 z")}
 
 
+@campaign
 def test_edited_code_reruns_what_it_made(project):
     project.edit("fitting/kernels/grids.py")
     assert project.planned() == densities_jobs()
@@ -654,6 +661,7 @@ def test_edited_code_reruns_what_it_made(project):
     assert project.planned() == densities_jobs()
 
 
+@campaign
 def test_edited_figure_is_drawn_again(project):
     project.edit("report/figures/densities.py")
     assert project.planned() == {
@@ -663,6 +671,7 @@ def test_edited_figure_is_drawn_again(project):
     }
 
 
+@campaign
 def test_mistakes_stop_before_the_first_job(project):
     project.change("catalogs", "cfhtlens", "columns", "z", "grid", value="GRID:REDSHIFT")
     (message,) = project.errors()

@@ -12,6 +12,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
+from tests.campaign import campaign
 
 NAMES = ("components", "selection", "estimators", "intervals", "covariance", "bimodality", "members", "fit")
 
@@ -82,8 +83,14 @@ def test_fit_of_a_run_is_the_same(folder):
     "options",
     [
         ["--n-components", "2", "--error", "e"],
-        ["--max-components", "2", "--error", "e,e", "--truncated", "0,", "--bootstrap", "3", "--seed", "4"],
-        ["--max-components", "2", "--error", "e", "--estimator", "moments", "--where", "m > 0.3"],
+        pytest.param(
+            ["--max-components", "2", "--error", "e,e", "--truncated", "0,", "--bootstrap", "3", "--seed", "4"],
+            marks=campaign,
+        ),
+        pytest.param(
+            ["--max-components", "2", "--error", "e", "--estimator", "moments", "--where", "m > 0.3"],
+            marks=campaign,
+        ),
         ["--max-components", "2", "--error", "e", "--transform", "log10", "--missing", "1"],
     ],
     ids=["one size", "truncated", "moments", "transformed"],

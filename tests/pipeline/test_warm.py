@@ -20,6 +20,7 @@ from mixpipe.pipeline.fit import fit_column
 from mixpipe.pipeline.ingest import ingest_release
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.reproduce import reproduce_fit
+from tests.campaign import campaign
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 NAMES = ("components", "selection", "estimators", "intervals", "covariance", "bimodality", "members", "fit")
@@ -101,6 +102,7 @@ def test_a_fit_of_something_else_is_no_start(poor_search, start, unit):
     assert climbed(sample(), start, unit).gain is None
 
 
+@campaign
 def test_other_families_and_limits_are_climbed_too(monkeypatch):
     values = sample(200)
     limits = np.where(np.arange(200) % 40 == 0, -1, 0).astype(np.int8)

@@ -19,7 +19,7 @@ from mixpipe.report.entries import ReleaseChange, ReportEntry, Rows
 from mixpipe.report.figures import fit_curves
 from mixpipe.report.page import write_report
 from mixpipe.results.tables import components_table
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_campaign, mostly_campaign_pairs, study
 from tests.report.test_joint_report import joint_entry
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="90" height="60"><rect width="90" height="60"/></svg>'
@@ -152,8 +152,9 @@ def contrast(first, second):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"), mostly_campaign_pairs([1400, 390], ["light", "dark"], [(1400, "light"), (390, "dark")])
+)
 def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, scheme):
     shown = show([fitted], viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = shown.page
@@ -184,7 +185,7 @@ def test_it_opens_quietly_within_its_width_and_can_be_read(show, fitted, width, 
     assert all(contrast(line.evaluate(style, "stroke"), ground) >= 2.0 for line in lines)
 
 
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", mostly_campaign([1400, 390], 390))
 def test_a_joint_fit_is_drawn_within_its_width_and_its_names_stay_words(show, tmp_path, width):
     shown = show([joint_entry(tmp_path, (EVIL, "b"))], viewport={"width": width, "height": 900})
     page = shown.page
@@ -282,7 +283,7 @@ def test_the_overview_is_filtered_by_verdict_change_and_warning(show, some, tmp_
     page.wait_for_selector("#fit-2-plots-1 .main-svg")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", mostly_campaign(["light", "dark"], "light"))
 def test_a_phone_shows_the_whole_answer(show, some, scheme):
     shown = show(some, viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page = shown.page
@@ -309,6 +310,7 @@ def test_a_picture_of_each_column_shows_its_components(show, fitted):
     assert line["width"] > 60 and abs(line["height"] - data["height"]) < 0.6 * line["height"]
 
 
+@campaign
 def test_texts_are_copied(show, fitted):
     methods = {"text": "Masses were modelled as a mixture.", "LaTeX": "Masses <were> \\citep{a}"}
     shown = show([replace(fitted, methods=methods)])
@@ -394,7 +396,7 @@ def test_a_browser_that_cannot_unpack_shows_figures_instead_of_plots(show, fitte
     assert page.locator("#fit-1 img").first.is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", mostly_campaign(["light", "dark"], "light"))
 def test_a_table_that_is_cut_has_a_shadow_at_its_edge(show, fitted, scheme):
     page = show([fitted], viewport={"width": 390, "height": 900}, color_scheme=scheme).page
     page.wait_for_selector(f"{PLOT} .main-svg")
@@ -445,7 +447,7 @@ def test_paper_has_the_answers_as_a_list_and_no_holes(show, some):
     assert page.locator("#fit-1 img").first.bounding_box()["height"] <= 8 / 2.54 * 96 + 20
 
 
-@campaign
+@study
 def test_five_hundred_columns_are_a_page_below_15_megabytes(show, fitted, tmp_path, record_property):
     # Figures of the size that they have: 2500 of them are left out.
     fitted.figures["mixture"].with_name("large.svg").write_bytes(SVG + b" " * 80_000)

@@ -28,7 +28,7 @@ from mixpipe.report.figures.densities import Example, draw_examples
 from mixpipe.report.figures.quality import binomial_quantile
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import component_style
-from tests.campaign import mostly_campaign
+from tests.campaign import campaign, mostly_campaign
 
 
 def fit_of(weights, means, sigmas, n_data, converged=True, loglik=-100.0):
@@ -88,7 +88,7 @@ CASES = {
 
 @pytest.mark.parametrize(
     "name",
-    mostly_campaign(CASES, "one row", "outlier", "constant zero", "nine decades", "ten components", "huge offset"),
+    mostly_campaign(CASES, "one row", "constant zero", "nine decades"),
 )
 def test_hard_data_draw_without_a_warning_and_nothing_leaves_the_figure(name, tmp_path):
     parameters, x, err, unit = CASES[name]
@@ -391,6 +391,7 @@ def test_no_data_is_an_error():
         draw_mixture(fit_of([1.0], [0.0], [1.0], 1), [1.0, 2.0], 0.1, [0.0, 0.0], label="a / b / c", unit=None)
 
 
+@campaign
 def test_bytes_repeat_within_a_process_and_between_processes(tmp_path):
     code = (
         "import sys, numpy as np\n"

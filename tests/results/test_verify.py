@@ -21,7 +21,7 @@ from mixpipe.pipeline.plan.run import Run
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import SourceFile
 from mixpipe.results.verification import MANIFEST, verify_results
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 from tests.records import ACCOUNT, fit_record
 
 
@@ -237,7 +237,7 @@ json.dump(numbers, sys.stdout)
 """
 
 
-@campaign
+@study
 def test_plain_instructions_give_the_same_numbers(tmp_path, root):
     """Kernels for this processor against kernels for any of the last twenty years."""
     found = {}

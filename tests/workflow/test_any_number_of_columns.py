@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.campaign import campaign
+from tests.campaign import mostly_study
 from tests.outputs import PAPER
 from tests.workflow.forks import run_forked
 
@@ -103,7 +103,7 @@ class Wide:
         return sorted(f"{folder}/{name}" for folder in folders for name in names)
 
 
-@pytest.fixture(scope="module", params=[1, pytest.param(50, marks=campaign), 51])
+@pytest.fixture(scope="module", params=mostly_study([1, 50, 51], 51))
 def wide(request, tmp_path_factory, root) -> Wide:
     return Wide(tmp_path_factory.mktemp("wide"), root, request.param)
 

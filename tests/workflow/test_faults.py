@@ -11,7 +11,7 @@ from subprocess import Popen
 import pytest
 
 from benchmarks.faults import jobs_at_work, outcomes
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 from tests.cluster.project import Project, kill, survey
 from tests.cluster.slurm import HOUR, wait_for
 
@@ -59,7 +59,7 @@ def test_second_run_in_a_folder_is_refused_and_harms_nothing(tmp_path):
     kill(first)
 
 
-@campaign
+@study
 def test_run_that_is_killed_at_random_moments(tmp_path):
     """A few of the moments of `python -m benchmarks.faults`: Snakemake, a job and all processes."""
     found = list(outcomes(survey(tmp_path / "project", n_shards=1, n_columns=1), 3))
@@ -152,6 +152,7 @@ def test_want_of_memory_names_the_setting_that_gives_more(tmp_path):
     assert limit("mem_mb", log) == 2 * given
 
 
+@campaign
 def test_job_that_is_terminated_names_the_limit_on_its_time(tmp_path, fitted):
     project = troubled(tmp_path / "project")
     run, job = hold(project)

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from mixpipe.cli import main
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 from tests.outputs import PAPER
 
 FILES = {
@@ -107,6 +107,7 @@ def project(tmp_path_factory) -> Project:
     return found
 
 
+@campaign
 def test_all_is_there_and_agrees(project):
     results = project.folder / "results"
     for release in ("r1", "r2"):
@@ -134,6 +135,7 @@ def test_all_is_there_and_agrees(project):
     assert project.ask("verify", "results").exit_code == 0
 
 
+@campaign
 def test_predictions_are_those_of_the_mixture(project):
     folder = project.folder / "results/stars/r1/both"
     predicted = pd.read_parquet(folder / "predict.parquet")
@@ -149,7 +151,7 @@ def test_predictions_are_those_of_the_mixture(project):
         assert np.allclose(predicted.loc[own, "unc_v"], scatter, rtol=1e-4)
 
 
-@campaign
+@study
 def test_only_what_changed_is_done_again(project):
     assert project.to_fit() == []
     before = project.files("r1"), project.files("r2")

@@ -18,7 +18,7 @@ from mixpipe.pipeline.account import account_release
 from mixpipe.pipeline.begin import begin_run
 from mixpipe.pipeline.folder import BusyError, find_obstacles, find_others, identity, lock_results
 from mixpipe.results.provenance import code_hash
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 from tests.cluster.project import Project, kill, survey
 from tests.cluster.slurm import HOUR, wait_for
 
@@ -316,7 +316,7 @@ def test_two_working_folders_do_not_share_results_at_once(tmp_path):
     first.finish(run)
 
 
-@campaign
+@study
 def test_two_runs_in_one_working_folder_with_results_of_their_own(tmp_path):
     project = survey(tmp_path / "project", n_shards=1, n_columns=1)
     alone = survey(tmp_path / "alone", n_shards=1, n_columns=1)
@@ -350,11 +350,13 @@ class TestMistakes:
         last = project.said().splitlines()[-1]
         assert last.startswith(MISTAKE)
 
+    @campaign
     def test_faults_that_may_pass_are_tried_again(self, project):
         (project.faults / "ingest.fail").touch()
         project.finish(project.start("default", "--cores", "1", "--retries", "2", "--until", "ingest"))
         assert project.said().count(": reading survey dr1") == 2
 
+    @campaign
     def test_a_log_of_an_earlier_run_says_nothing_of_this_one(self, project):
         spoil(project)
         assert project.start("default", "--cores", "1").wait(HOUR) == 1
@@ -367,6 +369,7 @@ class TestMistakes:
         log.write_text(text.splitlines()[-1])
         assert not is_final(log, 0)
 
+    @campaign
     def test_a_file_that_goes_while_it_is_waited_for(self, project):
         (project.faults / "ingest.wait").touch()
         run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "1")
@@ -379,6 +382,7 @@ class TestMistakes:
         lines = project.said().splitlines()
         assert lines[-1].startswith("mixpipe: error: No such file or directory, in shard_01.csv, expected a file that ")
 
+    @campaign
     def test_a_file_that_goes_before_its_job(self, project):
         releases = {"dr1": "shard_00.csv", "dr2": "shard_01.csv"}
         config = yaml.safe_load((project.folder / "mine.yaml").read_text())
@@ -445,6 +449,7 @@ class TestPlacesThatCannotBeWritten:
         )
 
     @pytest.mark.parametrize("place", ["survey/dr1/ingest", "logs"])
+    @campaign
     def test_results_while_a_job_is_at_work(self, project, read_only, place):
         (project.faults / "ingest.wait").touch()
         run = self.start(project)
@@ -457,7 +462,7 @@ class TestPlacesThatCannotBeWritten:
         errors = [line for line in project.said().splitlines() if line.startswith("mixpipe: error: ")]
         assert any("Read-only file system" in line for line in errors)
 
-    @campaign
+    @study
     def test_home(self, project, read_only, tmp_path):
         (tmp_path / "home").mkdir()
         read_only(tmp_path / "home")
@@ -486,7 +491,7 @@ def read_only(request):
     return make
 
 
-@campaign
+@study
 def test_killed_runs_leave_what_is_the_users(tmp_path):
     """The whole way: a run that is killed in the middle of a file, beside files of the user's, and done again."""
     project = survey(tmp_path / "project", n_shards=1, n_columns=1)

@@ -21,6 +21,7 @@ from mixpipe.base.errors import ConfigError, MixpipeError
 from mixpipe.catalog.expressions import Expression
 from mixpipe.config.settings import load_config, parse_config
 from mixpipe.pipeline.plan.run import Run
+from tests.campaign import campaign
 
 # What leaves a file behind wherever a shell, Python or a template takes it for its own.
 HOSTILE = [
@@ -252,6 +253,7 @@ class _Scripts(HTMLParser):
 NAME = "<script>alert('x')</script>"
 
 
+@campaign
 def test_a_column_called_script_from_the_catalog_to_the_page(tmp_path, root):
     """Also as the unit, the key and in the cut, with a file whose name is a command."""
     rng = np.random.default_rng(1)
