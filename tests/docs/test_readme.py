@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from mixpipe.config.settings import parse_config
-from tests.campaign import study
+from tests.campaign import campaign
 
 MAKE = "make run"
 
@@ -52,7 +52,7 @@ def test_examples_in_python(text, root, monkeypatch):
     assert results.failed == 0
 
 
-@study
+@campaign
 def test_commands(text, checkout, root):
     """All but `make test`, which is running, and the set-up of the environment, which it began with."""
     if not (root / ".venv/bin/mixpipe").exists():
