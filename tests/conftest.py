@@ -42,6 +42,7 @@ LONG = (
 LONG_CAMPAIGNS = (
     "workflow",
     "real_catalogs",
+    "readme",
     "faults",
     "manual",
     "packaging",
@@ -64,7 +65,6 @@ LONG_STUDIES = (
     "workflow",
     "ownership",
     "gallery",
-    "readme",
     "window",
     "comparison",
     "faults",
