@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from mixpipe.model.results import Array
-from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
+from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.entries import DensityEntry, Entry, JointEntry, ReportEntry
 from mixpipe.report.traces import simplified
 
@@ -40,10 +40,11 @@ def thumbnail(entry: Entry) -> Markup:
 def _column(entry: ReportEntry, curves: Mapping[str, Any]) -> str:
     """The histogram, the components, and the mixture as observed."""
     density, observed = (np.asarray(curves[name], dtype=np.float64) for name in ("density", "observed"))
-    tallest = float(density.max(initial=0.0)) or 1.0
+    edges = np.asarray(curves["edges"], dtype=np.float64)
+    tallest = shown_bins(density, np.log(edges) if curves["log"] else edges)
     top = 1.05 * shown_height(tallest, float(max(observed.max(initial=0.0), np.max(curves["intrinsic"], initial=0.0))))
     scale = _Scale(curves["range"], top, log=curves["log"])
-    shapes = [f'<path class="data" d="{scale.area(np.repeat(curves["edges"], 2)[1:-1], np.repeat(density, 2))}"/>']
+    shapes = [f'<path class="data" d="{scale.area(np.repeat(edges, 2)[1:-1], np.repeat(density, 2))}"/>']
     means, weights = (entry.components[name].to_numpy(dtype=np.float64) for name in ("mean", "weight"))
     for j, part in enumerate(curves["parts"]):
         look = f"c{j % len(COMPONENT_COLOURS)}"
