@@ -17,6 +17,8 @@ from mixpipe.model.noise import Noise, draw_noise
 from mixpipe.model.resolution import rounded
 from mixpipe.model.window import Window
 
+# Intervals that overlap by less than this fraction of their width do not.
+_TOUCHING = 1e-6
 # Largest number of rounds in which values that are not seen are drawn again.
 _MAX_ROUNDS = 10_000
 
@@ -124,10 +126,39 @@ def _draw_rounded(mixture: Mixture, like: Cells, edges: Array, rng: np.random.Ge
     rows = np.repeat(np.arange(len(like)), np.rint(like.weights).astype(np.intp) if counted else 1)
     priors = None if like.memberships is None else like.memberships[rows]
     values = mixture.sample(rows.size, rng, priors) + draw_noise(like.err[rows], rng)
-    low, high = intervals_of(values, edges)
+    low, high = intervals_of(values, edges) if _are_apart(edges) else _heaped_intervals(values, edges[rows], rng)
     drawn = like[rows]
     ends = np.stack([low, high], axis=1)
     return replace(drawn, x=0.5 * (low + high), edges=ends, weights=np.ones(rows.size) if counted else drawn.weights)
+
+
+def _are_apart(edges: Array) -> bool:
+    """Whether intervals do not overlap."""
+    low, high = np.unique(edges, axis=0).T
+    return bool(np.all(low[1:] >= high[:-1] - _TOUCHING * (high - low)[:-1]))
+
+
+def _heaped_intervals(values: Array, edges: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The ends of the intervals of values of which some are rounded to a multiple of the step of the others.
+
+    As in the data, those of the others that lie at a multiple of the coarser step have its interval; of the rows there,
+    some are thus rounded to the finer step.
+    """
+    width = edges[:, 1] - edges[:, 0]
+    fine, coarse = float(width.min()), float(width.max())
+    is_coarse = width > 0.5 * (fine + coarse)
+    start, middle = float(edges[~is_coarse][0, 0]), float(edges[is_coarse][0].mean())
+    expected = np.count_nonzero(~is_coarse) / max(coarse / fine - 1.0, 1.0) / np.count_nonzero(is_coarse)
+    is_coarse &= rng.random(values.size) >= min(expected, 1.0)
+    low = np.where(
+        is_coarse,
+        middle + coarse * (np.rint((values - middle) / coarse) - 0.5),
+        start + fine * np.floor((values - start) / fine),
+    )
+    away = (low + 0.5 * fine - middle) / coarse
+    is_coarse |= np.abs(away - np.rint(away)) < 0.25 * fine / coarse
+    low = np.where(is_coarse, middle + coarse * (np.rint((values - middle) / coarse) - 0.5), low)
+    return low, low + np.where(is_coarse, coarse, fine)
 
 
 def intervals_of(values: Array, edges: Array) -> tuple[Array, Array]:

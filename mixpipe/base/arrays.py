@@ -92,7 +92,7 @@ def bin_edges(bins: ArrayLike) -> Array:
 
 
 def joined_bins(intervals: Array, counts: Array) -> Array:
-    """Bins for a picture, one for each of some adjacent intervals, with as many as the picture can show.
+    """Bins for a picture, one for each of some intervals, with as many as the picture can show.
 
     A bin is at least half as wide as by the rule of Freedman & Diaconis (1981), and contains whole intervals.
 
@@ -100,6 +100,11 @@ def joined_bins(intervals: Array, counts: Array) -> Array:
     --------
     >>> joined_bins(np.array([[0.0, 1.0], [1.0, 1.1], [1.1, 1.2], [1.2, 2.2]]), np.array([9.0, 1.0, 1.0, 9.0])).tolist()
     [[0.0, 1.0], [1.0, 2.2], [1.0, 2.2], [1.0, 2.2]]
+
+    Intervals may lie within others.
+
+    >>> joined_bins(np.array([[0.5, 1.5], [1.0, 1.1], [1.5, 2.5], [2.0, 2.1]]), np.ones(4)).tolist()
+    [[0.5, 1.5], [0.5, 1.5], [1.5, 2.5], [1.5, 2.5]]
     """
     middles = intervals.mean(axis=1)
     order = np.argsort(middles, kind="stable")
@@ -107,6 +112,11 @@ def joined_bins(intervals: Array, counts: Array) -> Array:
     quartiles = middles[order][np.searchsorted(below, np.array([0.25, 0.75]) * below[-1])]
     least = float(np.diff(quartiles)[0]) / float(below[-1]) ** (1.0 / 3.0)
     ends = np.unique(intervals)
+    # No bin ends within a wide interval, to within rounding.
+    widths = np.diff(intervals, axis=1).ravel()
+    wide = np.unique(intervals[widths > 0.5 * widths.max()], axis=0)
+    reach = np.append(-np.inf, wide[:, 1])[np.searchsorted(wide[:, 0], ends, side="left")]
+    ends = ends[reach <= ends + 1e-9 * float(np.ptp(ends))]
     kept = [float(ends[0])]
     for end in ends[1:].tolist():
         if end - kept[-1] >= least:

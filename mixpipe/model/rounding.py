@@ -20,6 +20,13 @@ _SPELLINGS = 3
 # Values have a number of digits if at least this share of the rows has no fewer: of a tenth, the last is zero.
 _ALL_DIGITS = 0.7
 _MOST_DIGITS = 6
+# Fewer rows or multiples than this are no evidence for a coarser step.
+_FEW = 3
+# Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
+# a multiple say how many rows it would have. Their excess is above `_HEAPED` standard deviations, and above
+# `_HEAPED_ELSEWHERE` without the multiple that has most.
+_HEAPS, _WIDE = (2, 3, 4, 5, 6, 10, 12, 15, 20, 25, 30, 50, 60, 100), 5
+_HEAPED, _HEAPED_ELSEWHERE = 4.0, 3.0
 _MEANT = re.compile(r"\s*(\d+)\s*digits?\s*")
 
 _Transform = Callable[[Array], Array]
@@ -107,6 +114,15 @@ class Rounding:
         _, group, times = np.unique((nearest * unit)[first], return_inverse=True, return_counts=True)
         return np.asarray((np.abs(multiples - nearest) > _EVEN) | (times[group] > _SPELLINGS)[place])
 
+    def off(self, values: Array) -> NDArray[np.bool_]:
+        """Which values are no whole multiples of the step."""
+        multiples = values / self.step
+        return np.asarray(np.abs(multiples - np.rint(multiples)) > _EVEN)
+
+    def units(self, values: Array) -> Array:
+        """The step of each value: the same for all, or the unit of its last digit."""
+        return np.full(values.shape, self.step) if self.step else self._units(np.abs(values))
+
     def _units(self, sizes: Array) -> Array:
         """The unit of the last digit of numbers >= 0."""
         exponents = np.floor(np.log10(np.where(sizes > 0.0, sizes, 1.0)) + 1e-12)
@@ -160,6 +176,11 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
         if rounding is None:
             continue
         low, high = rounding.ends(values)
+        coarser = _heaped(values, counts, rounding.step) if rounding.step else 0.0
+        if coarser:
+            # Some of the rows at its multiples were rounded to these, and which ones is not known.
+            rows = ~Rounding(coarser).off(values)
+            low[rows], high[rows] = Rounding(coarser).ends(values[rows])
         if redo is _identity or np.all(low > 0.0):
             return redo(low), redo(high)
     return None
@@ -172,9 +193,55 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     values, place = np.unique(values, return_inverse=True)
     ties = np.bincount(place, counts)
     if not Rounding(step).misfits(values).any():
-        return Rounding(step)
+        return _to_digits(values, ties, step) or Rounding(step)
     for digits in range(1, _MOST_DIGITS + 1):
         if not Rounding(digits=digits).misfits(values).any():
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
             return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None
     return None
+
+
+def _to_digits(values: Array, ties: Array, step: float) -> Rounding | None:
+    """A number of significant digits, where values above a power of ten have a coarser step than those below it."""
+    digits = round(math.log10(float(np.abs(values).max()) / step)) + 1
+    for fewer in range(max(digits - 1, 1), 0, -1):
+        rounding = Rounding(digits=fewer)
+        coarse = rounding.units(values) > 1.5 * step
+        if rounding.misfits(values).any():
+            break
+        # By chance, one row in ten would be a multiple of ten steps.
+        if np.count_nonzero(coarse) > 1 and ties[coarse].sum() > _FEW:
+            return rounding
+    return None
+
+
+def _heaped(values: Array, counts: Array, step: float) -> float:
+    """A multiple of the step to which some of the rows were rounded, such as whole numbers among tenths; 0 if none is.
+
+    Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most.
+    """
+    phase = values[0] % step
+    places, place = np.unique(np.rint((values - phase) / step).astype(np.int64), return_inverse=True)
+    ties = np.bincount(place, counts)
+    best, found = _HEAPED, 0.0
+    for times in _HEAPS:
+        unit = times * step
+        # Whole multiples of the coarser step, wherever the finer one begins.
+        is_multiple = np.abs(np.rint((places * step + phase) / unit) * unit - places * step - phase) < _EVEN * step
+        if np.count_nonzero(is_multiple) < _FEW:
+            continue
+        shifts = (-1, 1) if times < _WIDE else (-2, -1, 1, 2)
+        beside = np.mean([_ties_at(places, ties, places[is_multiple] + shift) for shift in shifts], axis=0)
+        more = ties[is_multiple] - beside
+        kept = np.arange(more.size) != np.argmax(more)
+        variance = (1.0 + 1.0 / len(shifts)) * np.maximum(beside, 1.0 / len(shifts))
+        significance = float(more.sum() / math.sqrt(variance.sum()))
+        without = float(more[kept].sum() / math.sqrt(variance[kept].sum()))
+        if significance > best and without > _HEAPED_ELSEWHERE:
+            best, found = significance, unit
+    return found
+
+
+def _ties_at(places: NDArray[np.int64], ties: Array, wanted: NDArray[np.int64]) -> Array:
+    at = np.minimum(np.searchsorted(places, wanted), places.size - 1)
+    return np.where(places[at] == wanted, ties[at], 0.0)

@@ -305,3 +305,85 @@ def test_bootstrap_of_rounded_values():
     expected = math.sqrt((1.5**2 + 1.0 / 12.0) / 1000.0)
     assert draws.means.std() == pytest.approx(expected, rel=0.3)
     assert fit.uncertainties.means[0] == pytest.approx(expected, rel=0.1)
+
+
+# Values of which some are rounded more than others
+
+
+@pytest.mark.parametrize(
+    ("mean", "width", "digits", "widths"),
+    [(9.5, 1.5, 2, [0.1, 0.55, 1.0]), (95.0, 15.0, 2, [1.0, 5.5, 10.0]), (-95.0, 15.0, 2, [1.0, 5.5, 10.0])],
+)
+def test_digits_are_found_where_one_step_fits_all_values_too(mean, width, digits, widths):
+    """All are multiples of the finer step, of which those above a power of ten are tenth ones."""
+    for seed in range(3):
+        before = np.random.default_rng(seed).normal(mean, width, 300)
+        x = to_digits(before, digits)
+        low, high = find_intervals(x, np.ones(x.size))
+        assert np.all((low <= before) & (before <= high))
+        assert set(np.unique(np.round(high - low, 6))) <= set(widths)
+        assert mixpipe.choose_n_components(x, max_components=3).best.n_components == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.arange(1.0, 40.0), np.arange(0.1, 10.0, 0.1).round(1), np.arange(0.5, 30.0, 0.5), np.arange(90.0, 121.0)],
+)
+def test_one_step_remains_one_step(values):
+    x = np.repeat(values, 5)
+    low, high = find_intervals(x, np.ones(x.size))
+    np.testing.assert_allclose(high - low, np.min(np.diff(values)), rtol=1e-9)
+
+
+def heaped(rng, n, fine, coarse, share, mean=10.0, width=1.0):
+    """A normal of which this share is rounded to the coarser step."""
+    before = rng.normal(mean, width, n)
+    steps = np.where(rng.random(n) < share, coarse, fine)
+    return before, steps * np.round(before / steps)
+
+
+@pytest.mark.parametrize(
+    ("n", "fine", "coarse", "share", "mean", "width"),
+    [(300, 0.1, 1.0, 0.2, 10.0, 1.0), (1000, 0.1, 0.5, 0.3, 10.0, 1.0), (300, 1.0, 5.0, 0.6, 50.0, 4.0),
+     (1000, 0.1, 1.0, 0.1, 10.0, 1.0)],
+)  # fmt: skip
+def test_heaped_values_of_one_population_are_one_population(n, fine, coarse, share, mean, width):
+    for seed in range(3):
+        before, x = heaped(np.random.default_rng(seed), n, fine, coarse, share, mean, width)
+        low, high = find_intervals(np.round(x, 6), np.ones(n))
+        # The values lie in their intervals, and those at multiples of the coarser step in its.
+        assert np.all((low - 1e-9 <= before) & (before <= high + 1e-9))
+        at = np.abs(x / coarse - np.round(x / coarse)) < 1e-6
+        np.testing.assert_allclose((high - low)[at], coarse)
+        np.testing.assert_allclose((high - low)[~at], fine)
+        found = mixpipe.choose_n_components(np.round(x, 6), max_components=3).best
+        assert found.n_components == 1
+        # The truth, to within four standard errors and what the intervals hide.
+        assert abs(found.mixture.sigmas[0] - width) < 4.0 * width / math.sqrt(2.0 * n) + 0.02 * width
+
+
+def test_values_that_are_not_heaped_have_one_step():
+    """One population in forty has an excess of four standard deviations somewhere, if at all."""
+    widened = 0
+    for seed in range(40):
+        x = np.round(np.random.default_rng(seed).normal(10.0, 1.0, 300), 1)
+        low, high = find_intervals(x, np.ones(x.size))
+        widened += np.ptp(high - low) > 1e-6
+    assert widened <= 1
+    # Nor is a narrow population at a multiple of ten steps a heap.
+    x = np.round(np.random.default_rng(1).normal(10.0, 0.15, 3000), 1)
+    low, high = find_intervals(x, np.ones(x.size))
+    np.testing.assert_allclose(high - low, 0.1)
+
+
+def test_simulated_rows_are_heaped_like_the_data():
+    _, x = heaped(np.random.default_rng(3), 4000, 0.1, 1.0, 0.2)
+    cells = Cells.from_rows(np.round(x, 6)).rounded()
+    drawn = draw_catalog(Mixture([1.0], [10.0], [1.0]), cells, np.random.default_rng(4))
+    shares = [np.mean(np.diff(each.edges, axis=1) > 0.5) for each in (cells, drawn)]
+    # Of 4000 rows, with a share of .28.
+    assert abs(shares[0] - shares[1]) < 4.0 * math.sqrt(2.0 * 0.28 * 0.72 / 4000)
+    low, high = drawn.edges.T
+    np.testing.assert_allclose(np.unique(np.round(high - low, 6)), [0.1, 1.0])
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    assert min(quality_pvalues(fit, cells, n_draws=49)) > 0.02

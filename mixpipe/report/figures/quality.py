@@ -188,6 +188,9 @@ def _draw_quantiles(axes: Axes, transform: Array, scene: Scene) -> bool:
         # Number of rows below the upper edge of each bin.
         order = np.argsort(transform[:, 1], kind="stable")
         ordered, position = transform[order, 1], np.cumsum(scene.weights[order]) / n_rows
+        # Of the rows in a bin, the last.
+        ends = np.append(np.diff(ordered) > 0.0, True)
+        ordered, position = ordered[ends], position[ends]
         inner = position < 1.0 - 0.5 / n_rows
         ordered, position = (part[inner] if inner.any() else part for part in (ordered, position))
     elif scene.equal:
