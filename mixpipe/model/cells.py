@@ -24,6 +24,8 @@ WEIGHT_KINDS = ("auto", "counts", "importance")
 
 # Width that a sketch resolves by default, as a fraction of the range of the central 80 % of the values.
 _DEFAULT_BASE = 1 / 256
+# The fourth power of larger errors, in units of the values, is beyond the range of doubles.
+_LARGEST_RATIO = 1e70
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,13 @@ class Cells:
                     f"{name} has {bad.size} bad values, the first at index {bad[0]} ({array[bad[0]]}); expected "
                     f"{wanted}"
                 )
+        extent = max(float(np.ptp(self.x)), float(self.err.min())) if self.err.size else 0.0
+        if extent > 0.0 and self.err.max() > _LARGEST_RATIO * extent:
+            largest = int(np.argmax(self.err))
+            raise ValueError(
+                f"err has {self.err[largest]:g} at index {largest}, where values or errors are of the order of "
+                f"{extent:g}; expected at most {_LARGEST_RATIO:g} times as much, or inf for a row that says nothing"
+            )
         if not self.weights.sum() > 0:
             raise ValueError("no data: expected at least one value with a positive weight")
         if self.weight_kind not in ("counts", "importance"):

@@ -23,8 +23,8 @@ _MOST_DIGITS = 6
 # Fewer rows or multiples than this are no evidence for a coarser step.
 _FEW = 3
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
-# a multiple say how many rows it would have. Their excess is above `_HEAPED` standard deviations, and above
-# `_HEAPED_ELSEWHERE` without the multiple that has most.
+# a multiple say how many rows it would have, and else one. Their excess is above `_HEAPED` standard deviations, and
+# above `_HEAPED_ELSEWHERE` without the multiple that has most.
 _HEAPS, _WIDE = (2, 3, 4, 5, 6, 10, 12, 15, 20, 25, 30, 50, 60, 100), 5
 _HEAPED, _HEAPED_ELSEWHERE = 4.0, 3.0
 _MEANT = re.compile(r"\s*(\d+)\s*digits?\s*")
@@ -201,7 +201,7 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     return None
 
 
-def _to_digits(values: Array, ties: Array, step: float) -> Rounding | None:
+def _to_digits(values: Array, ties: NDArray[np.generic], step: float) -> Rounding | None:
     """A number of significant digits, where values above a power of ten have a coarser step than those below it."""
     digits = round(math.log10(float(np.abs(values).max()) / step)) + 1
     for fewer in range(max(digits - 1, 1), 0, -1):
@@ -230,11 +230,16 @@ def _heaped(values: Array, counts: Array, step: float) -> float:
         is_multiple = np.abs(np.rint((places * step + phase) / unit) * unit - places * step - phase) < _EVEN * step
         if np.count_nonzero(is_multiple) < _FEW:
             continue
-        shifts = (-1, 1) if times < _WIDE else (-2, -1, 1, 2)
-        beside = np.mean([_ties_at(places, ties, places[is_multiple] + shift) for shift in shifts], axis=0)
+        # What the neighbours say; where there are two on either side, without the curvature of the density.
+        shares = {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
+        beside = np.zeros(np.count_nonzero(is_multiple))
+        for shift, share in shares.items():
+            for sign in (-1, 1):
+                beside += share * _ties_at(places, ties, places[is_multiple] + sign * shift)
+        beside = np.maximum(beside, 0.0)
         more = ties[is_multiple] - beside
         kept = np.arange(more.size) != np.argmax(more)
-        variance = (1.0 + 1.0 / len(shifts)) * np.maximum(beside, 1.0 / len(shifts))
+        variance = (1.0 + 2.0 * sum(share**2 for share in shares.values())) * np.maximum(beside, 0.25)
         significance = float(more.sum() / math.sqrt(variance.sum()))
         without = float(more[kept].sum() / math.sqrt(variance[kept].sum()))
         if significance > best and without > _HEAPED_ELSEWHERE:
@@ -242,6 +247,6 @@ def _heaped(values: Array, counts: Array, step: float) -> float:
     return found
 
 
-def _ties_at(places: NDArray[np.int64], ties: Array, wanted: NDArray[np.int64]) -> Array:
+def _ties_at(places: NDArray[np.int64], ties: NDArray[np.generic], wanted: NDArray[np.int64]) -> Array:
     at = np.minimum(np.searchsorted(places, wanted), places.size - 1)
-    return np.where(places[at] == wanted, ties[at], 0.0)
+    return np.where(places[at] == wanted, np.asarray(ties, dtype=np.float64)[at], 0.0)

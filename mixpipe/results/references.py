@@ -152,6 +152,10 @@ REFERENCES = {
         "Hartigan & Hartigan", 1985, "Hartigan, J. A.; Hartigan, P. M.", "The dip test of unimodality",
         "Annals of Statistics", "13", "70--84", "10.1214/aos/1176346577",
     ),
+    "heitjan1991": _article(
+        "Heitjan & Rubin", 1991, "Heitjan, D. F.; Rubin, D. B.", "Ignorability and coarse data",
+        "Annals of Statistics", "19", "2244--2253", "10.1214/aos/1176348396",
+    ),
     "hogg2010": _article(
         "Hogg, Myers & Bovy", 2010, "Hogg, D. W.; Myers, A. D.; Bovy, J.", "Inferring the eccentricity distribution",
         "The Astrophysical Journal", "725", "2166--2175", "10.1088/0004-637X/725/2/2166",

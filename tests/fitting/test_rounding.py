@@ -374,6 +374,11 @@ def test_values_that_are_not_heaped_have_one_step():
     x = np.round(np.random.default_rng(1).normal(10.0, 0.15, 3000), 1)
     low, high = find_intervals(x, np.ones(x.size))
     np.testing.assert_allclose(high - low, 0.1)
+    # Nor are several, one at each multiple of a hundred steps.
+    rng = np.random.default_rng(2)
+    x = np.round(rng.normal(10.0 * rng.integers(1, 6, 50_000), 0.3), 1)
+    low, high = find_intervals(x, np.ones(x.size))
+    np.testing.assert_allclose(high - low, 0.1)
 
 
 def test_simulated_rows_are_heaped_like_the_data():

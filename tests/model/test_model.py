@@ -390,3 +390,13 @@ def test_cells_add_up():
     np.testing.assert_array_equal(both.err, [0.1, 0.1, 0.2])
     assert both.n_data == 5.0
     assert len(left) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_errors_beyond_the_range_of_doubles_are_refused(scale):
+    x, err = scale * np.arange(10.0), np.full(10, 0.3 * scale)
+    err[4] = 1e60 * scale
+    assert mixpipe.fit_mixture(x, err, n_components=2).converged
+    err[4] = 9e99 * scale
+    with pytest.raises(ValueError, match=r"err has 9e\+\d+ at index 4.* inf for a row that says nothing"):
+        mixpipe.fit_mixture(x, err, n_components=2)
