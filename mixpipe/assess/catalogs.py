@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from mixpipe.assess.censoring import censored
 from mixpipe.base.arrays import Array
-from mixpipe.model.cells import Cells
+from mixpipe.model.cells import Cells, with_kind
 from mixpipe.model.families import FAMILIES, log_between
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.noise import Noise, draw_noise
 from mixpipe.model.resolution import rounded
 from mixpipe.model.window import Window
 
+# Values whose weights are larger than others by more than the inverse of this are drawn as if they were not.
+_LEAST_SAMPLED = 0.01
 # Intervals that overlap by less than this fraction of their width do not.
 _TOUCHING = 1e-6
 # Largest number of rounds in which values that are not seen are drawn again.
@@ -27,8 +30,10 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     """Draw a catalog with the errors, weights, resolution, limits and window of given cells.
 
     Values that are not seen through the window are drawn again; limits are drawn as described in
-    `mixpipe.assess.censoring`. If the data were rounded to a grid, the drawn values are, too; where the likelihood is
-    that of the intervals, each row that is counted is a cell. Bins get the counts of the same total number of rows.
+    `mixpipe.assess.censoring`. Importance weights that depend on the values do so in the drawn catalog: where they are
+    large, few of the values that the mixture has were sampled. If the data were rounded to a grid, the drawn values
+    are, too; where the likelihood is that of the intervals, each row that is counted is a cell. Bins get the counts of
+    the same total number of rows.
 
     Raises
     ------
@@ -40,6 +45,7 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     if like.edges is not None:
         return _draw_bins(mixture, like, rng)
     window, err, step = like.window, like.errors, like.resolution.step
+    sampled = _Sampled.of(like) if like.weight_kind == "importance" and like.limits is None else None
     distinct = np.unique(like.x) if step > 0.0 else like.x
     x: Array = np.empty(len(like))
     waiting = np.arange(len(like))
@@ -55,6 +61,8 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
         seen = np.ones(waiting.size, dtype=bool)
         if own is not None and own.points.size:
             seen = rng.random(waiting.size) * bound < own.probability(values)
+        if sampled is not None:
+            seen &= rng.random(waiting.size) < sampled.probability(values)
         if step > 0.0:
             values = rounded(values, distinct, step)
         if own is not None:
@@ -68,7 +76,46 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     limits = None
     if like.limits is not None:
         x, limits = censored(x, like.x, like.limits, like.weights, rng)
-    return replace(like, x=x, limits=limits)
+    weights = like.weights if sampled is None else like.weights * sampled.mean(x) / sampled.mean(like.x)
+    return replace(like, x=x, limits=limits, weights=with_kind(weights, like.weight_kind)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """The mean importance weight as a function of the value, whose inverse says how completely values were sampled.
+
+    Parameters
+    ----------
+    values, means : ndarray
+        Different values in order, and the mean weight of the rows around each.
+    """
+
+    values: Array
+    means: Array
+
+    @classmethod
+    def of(cls, cells: Cells) -> _Sampled:
+        used = np.flatnonzero(cells.weights > 0.0)
+        order = used[np.argsort(cells.x[used], kind="stable")]
+        # The more the weights of neighbours differ, the more of them are averaged.
+        logs = np.log(cells.weights[order])
+        spread = float(logs.var())
+        scatter = 0.5 * float(np.mean(np.diff(logs) ** 2)) / spread if spread > 0.0 else 0.0
+        half = round(0.5 * math.sqrt(order.size * min(scatter, 1.0)))
+        total = np.append(0.0, np.cumsum(cells.weights[order]))
+        first = np.maximum(np.arange(order.size) - half, 0)
+        last = np.minimum(np.arange(order.size) + half + 1, order.size)
+        values, places = np.unique(cells.x[order], return_index=True)
+        return cls(values, ((total[last] - total[first]) / (last - first))[places])
+
+    def mean(self, x: Array) -> Array:
+        """The mean weight of rows with these values."""
+        return np.asarray(np.exp(np.interp(x, self.values, np.log(self.means))))
+
+    def probability(self, x: Array) -> Array:
+        """The probability, up to a factor, that such values were sampled."""
+        least = max(float(self.means.min()), _LEAST_SAMPLED * float(self.means.max()))
+        return np.asarray(np.minimum(least / self.mean(x), 1.0))
 
 
 def _draw_seen(mixture: Mixture, window: Window, err: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from scipy.special import ndtr
 from scipy.stats import kstest, norm
 
 import mixpipe
+from mixpipe.assess.catalogs import draw_catalog
 from mixpipe.assess.effort import Effort
 from mixpipe.assess.kernels import transforms
 from mixpipe.assess.pass_quality import assess_rows, statistics_of_rows
@@ -16,7 +17,7 @@ from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows
-from tests.campaign import mostly_study_pairs, study
+from tests.campaign import campaign, mostly_study_pairs, study
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])
@@ -243,3 +244,51 @@ def test_sides_of_values_in_either_tail():
     transforms._sides(x, none, 0.0, 0, 3, np.ones(1), np.ones(1), np.zeros(1), below, above)
     np.testing.assert_allclose(below[:3], [0.0, 1.0, 1.0], atol=1e-300)
     np.testing.assert_allclose(above[:3], [1.0, 0.0, 0.0], atol=1e-300)
+
+
+# ----- importance weights that depend on the value
+
+
+def sampled(seed, n, selection):
+    """Of a standard normal, the rows that were selected, with the inverse of the probability as the weight."""
+    rng = np.random.default_rng([seed, n])
+    x = rng.standard_normal(n)
+    probability = selection(x)
+    kept = rng.random(n) < probability
+    return Cells.from_rows(x[kept], 0.1, 1.0 / probability[kept], weight_kind="importance")
+
+
+SELECTIONS = {
+    "steep": lambda x: 0.95 / (1.0 + np.exp(-3.0 * x)) + 0.02,
+    "few in the tails": lambda x: np.exp(-0.5 * (x / 1.5) ** 2),
+    "more in the tails": lambda x: np.clip(0.15 + 0.3 * np.abs(x), 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_drawn_catalogs_are_selected_like_the_data(name):
+    """Weighted, they are a sample of the mixture; as they are, they lie where the data do."""
+    cells = sampled(1, 20_000, SELECTIONS[name])
+    drawn = draw_catalog(Mixture([1.0], [0.0], [1.0]), cells, np.random.default_rng(2))
+    total = math.hypot(1.0, 0.1)
+    for values, weights in ((cells.x, cells.weights), (drawn.x, drawn.weights)):
+        for power, expected in ((1, 0.0), (2, total**2)):
+            mean = np.average(values**power, weights=weights)
+            variance = np.sum(weights**2 * (values**power - expected) ** 2) / weights.sum() ** 2
+            assert abs(mean - expected) < 5.0 * math.sqrt(variance)
+    assert kstest(drawn.x, cells.x).pvalue > 1e-3
+    # The effective number of rows varies as the sum of the squares of the weights does, in both.
+    varies = math.sqrt(2.0 * np.sum(cells.weights**4)) / np.sum(cells.weights**2)
+    assert drawn.n_data == pytest.approx(cells.n_data, rel=4.0 * varies)
+
+
+@campaign
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_few_right_fits_to_selected_samples_are_rejected(name):
+    """Of a hundred, five: up to eleven by chance."""
+    rejected = np.zeros(2)
+    for seed in range(100):
+        cells = sampled(seed, 200, SELECTIONS[name])
+        fit = mixpipe.fit_mixture(cells, n_components=1, n_threads=1)
+        rejected += np.array(quality_pvalues(fit, cells, n_draws=49, seed=seed, n_threads=1)) <= 0.051
+    assert rejected.max() <= 12
