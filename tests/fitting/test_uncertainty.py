@@ -261,3 +261,19 @@ def test_uncertainties_stay_with_their_components_far_from_zero():
 
 def test_the_weight_of_a_single_component_is_certain():
     assert mixpipe.fit_mixture([1.0, 2.0, 4.0], 0.1, 1).uncertainties.weights.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("n", [300, 3000])
+def test_uncertainty_of_a_median_without_errors(n):
+    """Laplace components have no curvature between the cusps of the rows; the median scatters as b / sqrt(n)."""
+    scale = math.sqrt(2.0)
+    fits = [
+        mixpipe.fit_mixture(np.random.default_rng(seed).laplace(3.0, scale, n), None, 1, family="laplace", n_threads=1)
+        for seed in range(20)
+    ]
+    uncs = np.array([[fit.uncertainties.means[0], fit.uncertainties.sigmas[0]] for fit in fits])
+    # The sigma is sqrt(2) b, and its uncertainty is sigma / sqrt(n).
+    np.testing.assert_allclose(uncs, [[scale / math.sqrt(n), 2.0 / math.sqrt(n)]] * 20, rtol=0.3)
+    means = np.array([fit.mixture.means[0] for fit in fits])
+    # The variance of twenty means, to within a factor of two either way.
+    assert 0.5 < np.mean((means - 3.0) ** 2) / np.mean(uncs[:, 0] ** 2) < 2.0

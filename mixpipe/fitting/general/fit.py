@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
 from mixpipe.fitting.gains import CONVERGED_GAIN
-from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
+from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point, places
 from mixpipe.fitting.general.points import are_few_for_search, for_all, most_for_search, sampled, search_points
 from mixpipe.fitting.general.row_likelihood import RowsLikelihood
 from mixpipe.fitting.general.search import GeneralAscent, GeneralSearch, ascend_general, never_falling
@@ -37,6 +37,8 @@ _FEWER = 0.7
 # Ratio of the smallest to the largest curvature below which the likelihood counts as flat, and relative uncertainty of
 # the factor of all errors from which on it counts as undetermined.
 _FLAT, _DETERMINED = 1e-10, 0.5
+# Rows show a cusp if their errors are below this fraction of a sigma, and if they are more than this share of all.
+_SHARP = 0.01
 
 
 def fit_family(
@@ -373,10 +375,26 @@ def _runaway(likelihood: GeneralLikelihood, point: Point) -> NDArray[np.bool_]:
         return ((point.means <= low + near) | (point.means >= high - near)) & ~np.array(point.fixed) & ~given
 
 
+def _shows_cusps(likelihood: GeneralLikelihood, point: Point) -> bool:
+    """Whether rows show the cusp of a component, where the information is that of the scores (Huber 1967)."""
+    sigmas = [sigma for sigma, family in zip(point.sigmas, point.families, strict=True) if family.has_cusp]
+    given = likelihood.edges is not None or likelihood.window is not None or bool(point.weights_given.any())
+    if not sigmas or given or likelihood.weight_kind == "importance":
+        return False
+    sharp = likelihood.err < _SHARP * max(sigmas)
+    return bool(likelihood.counts[sharp].sum() > _SHARP * likelihood.n_data)
+
+
 def _covariance(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> Array | None:
     """The covariance of the variables, nan for those that do not vary; None if the likelihood is flat somewhere."""
     free = ascent.directions
-    curvature, basis = np.linalg.eigh(-free.T @ ascent.expansion.hessian @ free)
+    information = -ascent.expansion.hessian
+    if _shows_cusps(likelihood, ascent.point):
+        logs = places(likelihood.units(ascent.point))
+        information = likelihood.score_products(ascent.point)
+        # The weights sum to one.
+        information[np.ix_(logs, logs)] += likelihood.n_data * np.outer(ascent.point.weights, ascent.point.weights)
+    curvature, basis = np.linalg.eigh(free.T @ information @ free)
     if curvature.size and not curvature[0] > _FLAT * curvature[-1]:
         return None
     covariance = (basis / curvature) @ basis.T

@@ -82,6 +82,9 @@ class Family:
         Whether true values, and so the mean, are positive.
     has_edge : bool
         Whether the density is discontinuous, so that the likelihood of rows without errors has no derivatives.
+    has_cusp : bool
+        Whether the density has a peak without a second derivative, so that the curvature of the likelihood of rows
+        without errors is not the information on the mean.
     by_quadrature : bool
         Whether the convolution with the errors requires a quadrature for each row, which is slow.
     logpdf : callable
@@ -109,6 +112,7 @@ class Family:
     posterior: MomentsOfRows
     sample: Sampler
     has_edge: bool = False
+    has_cusp: bool = False
     by_quadrature: bool = False
     slopes: SlopesOfRows | None = None
 

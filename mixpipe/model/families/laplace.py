@@ -83,4 +83,5 @@ LAPLACE = Family(
     logsf=of_rows(_side(_log_beyond, False), _side(_plain_log_beyond, False), gaussian.logsf),
     posterior=moments_of_rows(posterior, gaussian.posterior),
     sample=sample,
+    has_cusp=True,
 )
