@@ -16,7 +16,7 @@ from mixpipe.model.kernels import sketching
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
 from mixpipe.model.regimes import SAMPLED_ROWS
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution
-from mixpipe.model.rounding import Rounding, find_intervals
+from mixpipe.model.rounding import Rounding, find_intervals, has_digits
 from mixpipe.model.window import Window
 
 # Meaning of the row weights: numbers of rows, or shares of the population, whose overall scale is arbitrary.
@@ -393,7 +393,8 @@ class Cells:
         used = self.weights > 0.0
         if rounding is None:
             times = self.weights if self.weight_kind == "counts" else used.astype(np.float64)
-            found = find_intervals(self.x[used], times[used]) if plain and self.resolution.step > 0.0 else None
+            x = self.x[used]
+            found = find_intervals(x, times[used]) if plain and (self.resolution.step > 0.0 or has_digits(x)) else None
             return self if found is None else self.between(*found, used)
         if not plain:
             raise ValueError(
@@ -422,7 +423,9 @@ class Cells:
         squared = crowd**2 - float(widths.min()) ** 2 / 12.0 - float(self.err[counted].min()) ** 2
         floor = float(f"{math.sqrt(max(squared, 0.0)):.6e}")
         found = Resolution(floor, "rounding", crowd, float(widths.max()), self.resolution.smallest_error)
-        return replace(self, edges=ends, resolution=replace(found, n_repeated=self.resolution.n_repeated))
+        # Without a step, equal values seemed to be repeated rows.
+        n_repeated = self.resolution.n_repeated if self.resolution.step > 0.0 else 0.0
+        return replace(self, edges=ends, resolution=replace(found, n_repeated=n_repeated))
 
     def as_values(self) -> Cells:
         """Rounded values as if they had been observed."""

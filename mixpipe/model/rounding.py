@@ -20,6 +20,8 @@ _SPELLINGS = 3
 # Values have a number of digits if at least this share of the rows has no fewer: of a tenth, the last is zero.
 _ALL_DIGITS = 0.7
 _MOST_DIGITS = 6
+# So few digits are seen in the first values, even where these do not have one step.
+_EVIDENT_DIGITS, _LOOKED_AT = 3, 1000
 # Fewer rows or multiples than this are no evidence for a coarser step.
 _FEW = 3
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
@@ -145,6 +147,16 @@ _TRANSFORMS: tuple[tuple[_Transform, _Transform], ...] = (
 )
 
 
+def has_digits(x: Array) -> bool:
+    """Whether the first values have at most three significant digits, and are not all different.
+
+    >>> has_digits(np.array([9.9, 9.9, 12.0])), has_digits(np.array([9.9, 9.9, 12.25]))
+    (True, False)
+    """
+    first = x[:_LOOKED_AT]
+    return np.unique(first).size < first.size and not Rounding(digits=_EVIDENT_DIGITS).misfits(first).any()
+
+
 def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
     """The ends of the intervals from which values were rounded; None unless all are on one grid.
 
@@ -188,13 +200,13 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
 
 def _find(values: Array, counts: Array) -> Rounding | None:
     step = find_grain(values, counts)[1]
-    if step == 0.0:
+    if step == 0.0 and not has_digits(values):
         return None
     values, place = np.unique(values, return_inverse=True)
     ties = np.bincount(place, counts)
-    if not Rounding(step).misfits(values).any():
+    if step > 0.0 and not Rounding(step).misfits(values).any():
         return _to_digits(values, ties, step) or Rounding(step)
-    for digits in range(1, _MOST_DIGITS + 1):
+    for digits in range(1, (_MOST_DIGITS if step > 0.0 else _EVIDENT_DIGITS) + 1):
         if not Rounding(digits=digits).misfits(values).any():
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
             return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None

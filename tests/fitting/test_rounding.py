@@ -325,6 +325,23 @@ def test_digits_are_found_where_one_step_fits_all_values_too(mean, width, digits
         assert mixpipe.choose_n_components(x, max_components=3).best.n_components == 1
 
 
+def test_digits_of_few_values_are_found_without_a_step():
+    """Of a hundred values about ten, half have tenths and half have not, and no step is that of most."""
+    chosen = []
+    for seed in range(20):
+        x = about_ten(seed, 100)
+        found = mixpipe.choose_n_components(x, max_components=3).best
+        chosen.append(found.n_components)
+        if found.resolution.cause == "rounding":
+            assert not any("repeat another row" in text for text in found.warnings)
+            low, high = find_intervals(x, np.ones(x.size))
+            assert set(np.unique(np.round(high - low, 6))) <= {0.1, 0.55, 1.0}
+    # As of a normal without rounding, for which BIC errs in about two per cent.
+    assert sum(number > 1 for number in chosen) <= 1
+    # Values with more digits are left as they are.
+    assert find_intervals(np.random.default_rng(1).normal(10.0, 2.0, 100), np.ones(100)) is None
+
+
 @pytest.mark.parametrize(
     "values",
     [np.arange(1.0, 40.0), np.arange(0.1, 10.0, 0.1).round(1), np.arange(0.5, 30.0, 0.5), np.arange(90.0, 121.0)],
