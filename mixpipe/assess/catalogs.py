@@ -76,8 +76,12 @@ def draw_catalog(mixture: Mixture, like: Cells, rng: np.random.Generator) -> Cel
     limits = None
     if like.limits is not None:
         x, limits = censored(x, like.x, like.limits, like.weights, rng)
-    weights = like.weights if sampled is None else like.weights * sampled.mean(x) / sampled.mean(like.x)
-    return replace(like, x=x, limits=limits, weights=with_kind(weights, like.weight_kind)[0])
+    if sampled is None:
+        return replace(like, x=x, limits=limits)
+    weights = like.weights * sampled.mean(x) / sampled.mean(like.x)
+    # Weights of repeated rows sum to more than the effective number of rows.
+    scale = float(np.sum(like.weights**2) / np.sum(like.weights))
+    return replace(like, x=x, weights=scale * with_kind(weights, "importance")[0])
 
 
 @dataclass(frozen=True, eq=False)
