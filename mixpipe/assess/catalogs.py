@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtri_exp
 
 from mixpipe.assess.censoring import censored
@@ -20,8 +21,6 @@ from mixpipe.model.window import Window
 
 # Values whose weights are larger than others by more than the inverse of this are drawn as if they were not.
 _LEAST_SAMPLED = 0.01
-# Intervals that overlap by less than this fraction of their width do not.
-_TOUCHING = 1e-6
 # Largest number of rounds in which values that are not seen are drawn again.
 _MAX_ROUNDS = 10_000
 
@@ -177,39 +176,41 @@ def _draw_rounded(mixture: Mixture, like: Cells, edges: Array, rng: np.random.Ge
     rows = np.repeat(np.arange(len(like)), np.rint(like.weights).astype(np.intp) if counted else 1)
     priors = None if like.memberships is None else like.memberships[rows]
     values = mixture.sample(rows.size, rng, priors) + draw_noise(like.err[rows], rng)
-    low, high = intervals_of(values, edges) if _are_apart(edges) else _heaped_intervals(values, edges[rows], rng)
     drawn = like[rows]
+    heaped = _are_wide(edges).any()
+    low, high = _heaped_intervals(values, drawn, edges[rows], rng) if heaped else intervals_of(values, edges)
     ends = np.stack([low, high], axis=1)
     return replace(drawn, x=0.5 * (low + high), edges=ends, weights=np.ones(rows.size) if counted else drawn.weights)
 
 
-def _are_apart(edges: Array) -> bool:
-    """Whether intervals do not overlap."""
-    low, high = np.unique(edges, axis=0).T
-    return bool(np.all(low[1:] >= high[:-1] - _TOUCHING * (high - low)[:-1]))
+def _are_wide(edges: Array) -> NDArray[np.bool_]:
+    """Which of some intervals contain the middle of another.
 
-
-def _heaped_intervals(values: Array, edges: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The ends of the intervals of values of which some are rounded to a multiple of the step of the others.
-
-    As in the data, those of the others that lie at a multiple of the coarser step have its interval; of the rows there,
-    some are thus rounded to the finer step.
+    >>> _are_wide(np.array([[0.5, 1.5], [1.05, 1.15], [1.5, 2.5]])).tolist()
+    [True, False, False]
     """
-    width = edges[:, 1] - edges[:, 0]
-    fine, coarse = float(width.min()), float(width.max())
-    is_coarse = width > 0.5 * (fine + coarse)
-    start, middle = float(edges[~is_coarse][0, 0]), float(edges[is_coarse][0].mean())
-    expected = np.count_nonzero(~is_coarse) / max(coarse / fine - 1.0, 1.0) / np.count_nonzero(is_coarse)
-    is_coarse &= rng.random(values.size) >= min(expected, 1.0)
-    low = np.where(
-        is_coarse,
-        middle + coarse * (np.rint((values - middle) / coarse) - 0.5),
-        start + fine * np.floor((values - start) / fine),
-    )
-    away = (low + 0.5 * fine - middle) / coarse
-    is_coarse |= np.abs(away - np.rint(away)) < 0.25 * fine / coarse
-    low = np.where(is_coarse, middle + coarse * (np.rint((values - middle) / coarse) - 0.5), low)
-    return low, low + np.where(is_coarse, coarse, fine)
+    low, high = edges.T
+    middles = np.unique(0.5 * (low + high))
+    return np.searchsorted(middles, high, side="left") - np.searchsorted(middles, low, side="right") > 1
+
+
+def _heaped_intervals(values: Array, like: Cells, edges: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The ends of the intervals of values of which some are rounded further than the others, as those of `like`.
+
+    As in the data, values at a multiple of the coarser step have its interval, however they were rounded; of the rows
+    there, some are therefore drawn with the finer step.
+    """
+    wide = _are_wide(edges)
+    size = np.diff(edges, axis=1).ravel()
+    times = max(float(np.median(size[wide]) / np.median(size[~wide])), 2.0)
+    fine = np.count_nonzero(~wide) / (times - 1.0) / np.count_nonzero(wide)
+    drawn_wide = wide & (rng.random(values.size) >= min(fine, 1.0))
+    low, high = np.where(drawn_wide, intervals_of(values, edges[wide]), intervals_of(values, edges[~wide]))
+    multiples, first = np.unique(like.x[wide], return_index=True)
+    k = np.minimum(np.searchsorted(multiples, low, side="left"), multiples.size - 1)
+    heaped = ~drawn_wide & (multiples[k] >= low) & (multiples[k] < high)
+    lows, highs = edges[wide][first[k]].T
+    return np.where(heaped, lows, low), np.where(heaped, highs, high)
 
 
 def intervals_of(values: Array, edges: Array) -> tuple[Array, Array]:

@@ -244,16 +244,30 @@ def _spread_crowd(distinct: Array, ties: Array, step: float, group: int) -> floa
 def crowd_of_intervals(low: Array, high: Array, counts: Array) -> float:
     """The width that rounded values resolve: the standard deviation of the narrowest interval of ``2 + ln N`` rows.
 
+    Rows are spread evenly over their intervals, some of which may lie within others.
+
     Examples
     --------
     >>> low = np.arange(20.0)
     >>> round(crowd_of_intervals(low, low + 1.0, np.ones(20)) * 12**0.5, 6)  # five rows, from the first to the last
     4.0
+    >>> wide = np.append(low, 0.0), np.append(low + 1.0, 20.0)
+    >>> round(crowd_of_intervals(*wide, np.ones(21)) * 12**0.5, 6)  # six rows, of which a unit has 1.05
+    4.761905
     """
-    order = np.argsort(low, kind="stable")
-    low, first = np.unique(low[order], return_index=True)
-    ties = np.add.reduceat(counts[order], first)
-    return _crowd_between(low, high[order][first], ties, _group(float(ties.sum())))
+    group = _group(float(counts.sum()))
+    order = np.lexsort((high, low))
+    low, high, counts = low[order], high[order], counts[order]
+    first = np.flatnonzero(np.append(True, (np.diff(low) > 0.0) | (np.diff(high) > 0.0)))
+    begins, ends, ties = low[first], high[first], np.add.reduceat(counts, first)
+    if np.any(ends[:-1] > begins[1:] + 0.5 * (ends - begins)[1:]):
+        # The parts between the ends of all intervals, with what each interval has there.
+        edges = np.unique([low, high])
+        changes = np.bincount(np.searchsorted(edges, low), counts / (high - low), edges.size)
+        changes -= np.bincount(np.searchsorted(edges, high), counts / (high - low), edges.size)
+        begins, ends = edges[:-1], edges[1:]
+        ties = np.maximum(np.cumsum(changes)[:-1], 0.0) * (ends - begins)
+    return _crowd_between(begins, ends, ties, group)
 
 
 def _crowd_between(low: Array, high: Array, ties: Array, group: int) -> float:

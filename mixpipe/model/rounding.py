@@ -116,11 +116,6 @@ class Rounding:
         _, group, times = np.unique((nearest * unit)[first], return_inverse=True, return_counts=True)
         return np.asarray((np.abs(multiples - nearest) > _EVEN) | (times[group] > _SPELLINGS)[place])
 
-    def off(self, values: Array) -> NDArray[np.bool_]:
-        """Which values are no whole multiples of the step."""
-        multiples = values / self.step
-        return np.asarray(np.abs(multiples - np.rint(multiples)) > _EVEN)
-
     def units(self, values: Array) -> Array:
         """The step of each value: the same for all, or the unit of its last digit."""
         return np.full(values.shape, self.step) if self.step else self._units(np.abs(values))
@@ -191,7 +186,7 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
         coarser = _heaped(values, counts, rounding.step) if rounding.step else 0.0
         if coarser:
             # Some of the rows at its multiples were rounded to these, and which ones is not known.
-            rows = ~Rounding(coarser).off(values)
+            rows = _at_multiples(values, coarser, rounding.step)
             low[rows], high[rows] = Rounding(coarser).ends(values[rows])
         if redo is _identity or np.all(low > 0.0):
             return redo(low), redo(high)
@@ -218,8 +213,10 @@ def _to_digits(values: Array, ties: NDArray[np.generic], step: float) -> Roundin
     digits = round(math.log10(float(np.abs(values).max()) / step)) + 1
     for fewer in range(max(digits - 1, 1), 0, -1):
         rounding = Rounding(digits=fewer)
-        coarse = rounding.units(values) > 1.5 * step
-        if rounding.misfits(values).any():
+        units = rounding.units(values)
+        coarse = units > 1.5 * step
+        if rounding.misfits(values).any() or np.any(units[values != 0.0] < 0.5 * step):
+            # Small values that have no more digits than large ones were not rounded to digits.
             break
         # By chance, one row in ten would be a multiple of ten steps.
         if np.count_nonzero(coarse) > 1 and ties[coarse].sum() > _FEW:
@@ -239,7 +236,7 @@ def _heaped(values: Array, counts: Array, step: float) -> float:
     for times in _HEAPS:
         unit = times * step
         # Whole multiples of the coarser step, wherever the finer one begins.
-        is_multiple = np.abs(np.rint((places * step + phase) / unit) * unit - places * step - phase) < _EVEN * step
+        is_multiple = _at_multiples(places * step + phase, unit, step)
         if np.count_nonzero(is_multiple) < _FEW:
             continue
         # What the neighbours say; where there are two on either side, without the curvature of the density.
@@ -257,6 +254,11 @@ def _heaped(values: Array, counts: Array, step: float) -> float:
         if significance > best and without > _HEAPED_ELSEWHERE:
             best, found = significance, unit
     return found
+
+
+def _at_multiples(values: Array, unit: float, step: float) -> NDArray[np.bool_]:
+    """Which values are whole multiples of a unit, to within a fraction of the step."""
+    return np.asarray(np.abs(np.rint(values / unit) * unit - values) < _EVEN * step)
 
 
 def _ties_at(places: NDArray[np.int64], ties: NDArray[np.generic], wanted: NDArray[np.int64]) -> Array:

@@ -219,3 +219,24 @@ def test_marks_of_missing_values_in_front_of_limits(tmp_path, mark):
             enumerate(zip(NAMES, MASS, ERROR, strict=True))]  # fmt: skip
     table = read_catalog(write(tmp_path / "t.dat", *lines, *body))
     assert table["FeH"].mask.tolist() == [i == 2 for i in range(len(MASS))]
+
+
+def test_names_of_latex_that_differ_by_a_mark_of_a_note_remain_two(tmp_path):
+    lines = [
+        r"\begin{deluxetable}{ccc}",
+        r"\tablehead{\colhead{name} & \colhead{mass\tablenotemark{a}} & \colhead{mass\tablenotemark{b}}}",
+        r"\startdata",
+        *(" & ".join(row.split()) + r" \\" for row in rows()),
+        r"\enddata",
+        r"\end{deluxetable}",
+    ]
+    table = read_catalog(write(tmp_path / "t.tex", *lines))
+    assert len(table.colnames) == 3
+    assert is_right(table, *table.colnames[1:])
+
+
+def test_many_empty_cells_of_a_votable_are_missing_values_without_a_word(tmp_path):
+    path = votable_file(tmp_path / "t.vot", "int", **{f"r{i}": "" if i % 2 else str(i) for i in range(len(MASS))})
+    table = read_catalog(path, columns=["mass"])
+    assert table["mass"].mask.tolist() == [bool(i % 2) for i in range(len(MASS))]
+    assert not doubts(table)

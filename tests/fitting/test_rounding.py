@@ -409,3 +409,44 @@ def test_simulated_rows_are_heaped_like_the_data():
     np.testing.assert_allclose(np.unique(np.round(high - low, 6)), [0.1, 1.0])
     fit = mixpipe.fit_mixture(cells, n_components=1)
     assert min(quality_pvalues(fit, cells, n_draws=49)) > 0.02
+
+
+def test_heaps_put_no_floor_below_the_widths():
+    """Rows within an interval do not lie close together by chance, whatever other intervals begin or end there."""
+    for seed in range(3):
+        _, x = heaped(np.random.default_rng(seed), 600, 0.02, 0.1, 0.3, 5.0, 0.05)
+        cells = Cells.from_rows(np.round(x, 6)).rounded()
+        assert cells.resolution.step == pytest.approx(0.1) and cells.resolution.floor == 0.0
+        fit = mixpipe.fit_mixture(cells, n_components=1)
+        assert abs(fit.mixture.sigmas[0] - 0.05) < 4.0 * fit.uncertainties.sigmas[0] < 0.01
+
+
+def test_whole_numbers_have_no_tenths_below_ten():
+    """Whole numbers, and tens above a hundred, are no two digits: of seven there would be 7.0 and 7.1."""
+    rng = np.random.default_rng(5)
+    before = np.maximum(np.abs(rng.normal(50.0, 30.0, 2000)), 1.0)
+    x = np.where(before < 100.0, np.round(before), 10.0 * np.round(before / 10.0))
+    low, high = find_intervals(x, np.ones(x.size))
+    assert np.min(high - low) == pytest.approx(1.0)
+
+
+def test_simulated_logarithms_of_heaped_numbers_are_heaped_like_the_data():
+    rng = np.random.default_rng(6)
+    _, numbers = heaped(rng, 3000, 1.0, 10.0, 0.4, 90.0, 15.0)
+    cells = Cells.from_rows(np.log10(numbers)).rounded()
+    mixture = mixpipe.fit_mixture(cells, n_components=1).mixture
+    drawn = draw_catalog(mixture, cells, np.random.default_rng(7))
+    widths = [np.diff(10.0**each.edges, axis=1).ravel() for each in (cells, drawn)]
+    # Beyond the data, intervals are as wide in the logarithm as the outermost.
+    assert np.mean(np.isclose(widths[1], 1.0) | np.isclose(widths[1], 10.0)) > 0.99
+    shares = [np.mean(width > 5.0) for width in widths]
+    assert abs(shares[0] - shares[1]) < 4.0 * math.sqrt(2.0 * shares[0] * (1.0 - shares[0]) / 3000)
+
+
+def test_values_beside_a_multiple_of_a_hundred_steps_keep_their_own():
+    before, x = heaped(np.random.default_rng(8), 20_000, 0.01, 1.0, 0.05)
+    low, high = find_intervals(np.round(x, 6), np.ones(x.size))
+    at = np.abs(x - np.round(x)) < 1e-6
+    np.testing.assert_allclose((high - low)[at], 1.0)
+    np.testing.assert_allclose((high - low)[~at], 0.01)
+    assert np.all((low - 1e-9 <= before) & (before <= high + 1e-9))

@@ -102,6 +102,10 @@ def find(hdus: fits.HDUList, source: Source) -> fits.BinTableHDU | fits.TableHDU
     return _checked(hdus[index], source)
 
 
+def _place(index: int, hdu: Any) -> str:
+    return f"HDU {index} ({hdu.name})" if hdu.name else f"HDU {index}"
+
+
 def _check_elsewhere(
     hdus: fits.HDUList, read: fits.BinTableHDU | fits.TableHDU, names: Sequence[str] | None, source: Source
 ) -> None:
@@ -109,11 +113,7 @@ def _check_elsewhere(
     absent = next((name for name in names or () if name not in read.columns.names), None)
     if absent is None or source.hdu is not None or source.is_gzipped():
         return
-    others = [
-        f"HDU {i}" + (f" ({hdu.name})" if hdu.name else "")
-        for i, hdu in enumerate(hdus)
-        if _is_table(hdu) and absent in hdu.columns.names
-    ]
+    others = [_place(i, hdu) for i, hdu in enumerate(hdus) if _is_table(hdu) and absent in hdu.columns.names]
     if others:
         raise source.error(
             f"no column {excerpt(absent)!r} in HDU {hdus.index(read)}, the first table",
@@ -128,7 +128,7 @@ def _doubt_others(
     if source.hdu is not None or source.is_gzipped() or not names:
         return
     others = [
-        f"HDU {i}" + (f" ({hdu.name})" if hdu.name else "")
+        _place(i, hdu)
         for i, hdu in enumerate(hdus)
         if _is_table(hdu) and hdu is not read and hdu.header["NAXIS2"] > 1 and set(names) <= set(hdu.columns.names)
     ]

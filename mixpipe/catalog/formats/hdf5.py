@@ -69,9 +69,6 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             table = Table()
             for name in wanted:
                 values = np.ma.MaskedArray(stored[name])
-                # An array of one element is a number.
-                if values.ndim > 1 and math.prod(values.shape[1:]) == 1:
-                    values = values.reshape(len(values))
                 if isinstance(node, h5py.Group):
                     values = _as_times(_by_convention(values, node[name]), _type_said(node[name]))
                 if name + _MASK in masks:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import ascii as text_tables
 from astropy.io.votable import parse
+from astropy.io.votable.exceptions import W30, W51
 from astropy.io.votable.exceptions import conf as votable_options
 from astropy.table import Column, MaskedColumn, Table
 
@@ -118,8 +119,11 @@ def _check_ipac_rows(source: Source, lines: Sequence[str]) -> None:
 
 def _votable(source: Source, names: Sequence[str]) -> Table:
     content = _FORTRAN.sub(rb"\1e\2", source.content())
+    # Of all that Astropy warns of, only what changes numbers is kept.
     with warnings.catch_warnings(record=True) as said, votable_options.set_temp("max_warnings", sys.maxsize):
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")
+        for kind in _CHANGED:
+            warnings.simplefilter("always", kind)
         document = parse(io.BytesIO(content), verify="warn")
     for info in (*document.infos, *_infos(document.resources)):
         _check_info(source, str(info.name), str(info.value), (info.content or "").strip())
@@ -132,50 +136,52 @@ def _votable(source: Source, names: Sequence[str]) -> Table:
     table = (full or tables)[0]
     source.choose([field.name for field in table.fields], None)
     _check_cells(source, content, said, [field.name for field in table.fields], names)
-    _doubt_fewer(source, len(table.array))
+    _doubt_fewer(source, content, len(table.array))
     return table.to_table(use_names_over_ids=True)
 
 
 # Cells with a number as Fortran writes it in double precision.
 _FORTRAN = re.compile(rb"(<TD[^>]*>\s*[-+]?(?:\d+\.\d*|\.\d+))[dD]([-+]?\d+\s*</TD>)")
+# A row is looked for so many bytes before a cell.
+_LONGEST_ROW = 1 << 16
 # What Astropy warns of: a text in a column of numbers, which it takes as missing, and a number beyond the range of the
 # column, which it replaces by the end of the range.
-_NO_FLOAT, _BEYOND = "W30", "W51"
+_CHANGED = {W30: "is no number", W51: "is beyond the range of its numbers"}
 
 
 def _check_cells(
-    source: Source, content: bytes, said: Iterable[warnings.WarningMessage], fields: Sequence[str], names: Sequence[str]
+    source: Source, content: bytes, said: Sequence[warnings.WarningMessage], fields: Sequence[str], names: Sequence[str]
 ) -> None:
     """Refuse cells of some columns that are not what Astropy makes of them, and doubt those of the others."""
-    ends = list(itertools.accumulate(len(line) for line in content.splitlines(keepends=True)))
-    doubted: set[str | None] = set()
+    starts = [0, *itertools.accumulate(map(len, content.splitlines(keepends=True)))] if said else []
+    doubted: set[str] = set()
     for each in said:
-        found = re.search(r"(?s)(\d+):(\d+): (W\d+): (.*)", str(each.message))
-        if found is None or found[3] not in (_NO_FLOAT, _BEYOND):
+        # Line and column of the cell, and the cell itself.
+        found = re.search(r"(?s)(\d+):(\d+): W\d+: .*?'(.*?)'", str(each.message))
+        if found is None or found[3].strip() in MISSING_WORDS:
             continue
-        quoted = re.search(r"(?s)'(.*?)'", found[4])
-        text = quoted[1].strip() if quoted else ""
-        if found[3] == _NO_FLOAT and text in MISSING_WORDS:
-            continue
-        line = int(found[1])
-        place = (ends[line - 2] if line > 1 else 0) + int(found[2])
-        row = content.rfind(b"<TR", 0, place)
-        column = len(re.findall(rb"<(?:\w+:)?TD\b", content[max(row, 0) : place])) - 1
-        name = fields[column] if 0 <= column < len(fields) else None
-        what = f"is beyond the range of its numbers ({excerpt(found[4])})" if found[3] == _BEYOND else "is no number"
-        where = f"the cell {excerpt(text)!r} of column {name!r} in line {line}"
-        if name in names:
-            raise source.error(
-                f"{where} {what}", "numbers that the column can hold, or an empty cell for a missing one"
+        line, text = int(found[1]), found[3].strip()
+        end = starts[line - 1] + int(found[2])
+        column = (
+            len(
+                re.findall(
+                    rb"<(?:\w+:)?TD\b", re.split(rb"<(?:\w+:)?TR\b", content[max(end - _LONGEST_ROW, 0) : end])[-1]
+                )
             )
+            - 1
+        )
+        name = fields[column] if 0 <= column < len(fields) else ""
+        what = f"the cell {excerpt(text)!r} of column {name!r} in line {line} {_CHANGED[type(each.message)]}"
+        if name in names:
+            raise source.error(what, "numbers that the column can hold, or an empty cell for a missing one")
         if name not in doubted:
-            source.doubt(f"{source.path}: {where} {what}")
+            source.doubt(f"{source.path}: {what}")
             doubted.add(name)
 
 
-def _doubt_fewer(source: Source, n_rows: int) -> None:
+def _doubt_fewer(source: Source, content: bytes, n_rows: int) -> None:
     """Say that a TABLE states more rows than it has; Astropy does not keep what it states."""
-    stated = [int(number) for number in re.findall(rb"<(?:\w+:)?TABLE\b[^>]*\bnrows=[\"'](\d+)", source.content())]
+    stated = [int(number) for number in re.findall(rb"<(?:\w+:)?TABLE\b[^>]*\bnrows=[\"'](\d+)", content)]
     if len(stated) == 1 and stated[0] != n_rows:
         source.doubt(f"{source.path}: {plural(n_rows, 'row')}, but the table states {stated[0]:,}: is the file whole?")
 
@@ -222,11 +228,13 @@ def _latex(source: Source, text: str) -> Table:
     first = [_bare_unit(str(table[name][0])).strip("-") for name in table.colnames] if len(table) > 1 else []
     # Units stand in a line of their own below the names.
     has_units = any(first) and all(word == "" or is_unit(word) for word in first)
-    units = dict(zip(table.colnames, first, strict=True)) if has_units else {}
+    units = first if has_units else []
     table = table[1:] if has_units else table
-    for named in table.colnames:
-        name = _NO_CONTENT.sub("", named).strip() or named
-        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[named]]
+    bare = [_NO_CONTENT.sub("", name).strip() for name in table.colnames]
+    if len({*bare, ""}) > len(bare):
+        table.rename_columns(table.colnames, bare)
+    for name in table.colnames:
+        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[name]]
         cells = ["" if cell in MISSING_WORDS else _ERRORS_BELOW.sub(r"\1\3\2", cell) for cell in cells]
         columns[name] = cells
         for pattern, parts in ((_WITH_ERROR, (name, f"e_{name}")), (_WITH_ERRORS, (name, f"E_{name}", f"e_{name}"))):
@@ -240,8 +248,8 @@ def _latex(source: Source, text: str) -> Table:
                 break
     _doubt_struck_out(source, text, len(table.colnames))
     found_table = Table({name: _as_numbers(cells) for name, cells in columns.items()})
-    for named, unit in units.items():
-        found_table[_NO_CONTENT.sub("", named).strip() or named].unit = parse_unit(unit or None)
+    for name, unit in zip(table.colnames, units, strict=False):
+        found_table[name].unit = parse_unit(unit or None)
     return found_table
 
 

@@ -240,8 +240,10 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
             continue
         word = _D_EXPONENT.sub(r"\1e\2", word)
         if source.decimal == ",":
-            # A point between digits would be that of thousands.
-            word = "" if "." in word else word.replace(",", ".")
+            if "." in word:
+                # It would be that of thousands.
+                return None
+            word = word.replace(",", ".")
         if not is_number(word):
             return None
         respelled |= word != text
