@@ -31,7 +31,7 @@ _ROLES = {
     "flag": "limit flag",
 }
 # A unit that follows a name, as in `mass [Msun]`; the brackets of [Fe/H] and e_[Fe/H] are part of the name.
-_BRACKETS = re.compile(r"(?<=[A-Za-z0-9)\]])\s*[\[(]([^\[\]()]*)[\])]\s*$")
+_BRACKETS = re.compile(r"(?<=[\w.%)\]])(?<!_)\s*[\[(]([^\[\]()]*)[\])]\s*$")
 # E_B-V is not an error of B-V.
 _COLOUR_EXCESS = re.compile(r"E[_(](?:[A-Za-z]{1,3}|[A-Z]\d?)-[A-Za-z]{1,3}[_)]?")
 _COORDINATE = re.compile(

@@ -151,6 +151,7 @@ def test_several_hdus_of_one_name(tmp_path):
 @pytest.mark.parametrize(
     ("value", "error", "factor"),
     [("plx [mas]", "e_plx [uas]", 1e3), ("x (mag)", "x_err (mmag)", 1e3), ("x [mmag]", "e_x [mag]", 1e-3),
+     ("Radialgeschw. [km/s]", "Fehler [m/s]", 1e3), ("Größe [mm]", "Größe_err. (um)", 1e3),
      ("mass [Msun]", "e_mass [Msun]", 1.0), ("mass [Msun]", "e_mass", 1.0), ("[Fe/H]", "e_[Fe/H]", 1.0),
      ("speed (note)", "e_speed [pc]", 1.0)],
 )  # fmt: skip

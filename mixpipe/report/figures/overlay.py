@@ -226,11 +226,12 @@ def _draw_changes(axes: Axes, comparison: Comparison) -> None:
         axes.axhline(row, color=NOTE_COLOUR, linewidth=0.3, zorder=0)
         points = sorted((size, index) for at, size, index in found if at == row)
         axes.plot([size for size, _ in points], [row] * len(points), "o", color=MODEL_COLOUR, markersize=3.0)
-        named: list[float] = []
-        for size, index in sorted(points, key=lambda point: -abs(point[0])):
-            place = float(axes.transData.transform((size, 0.0))[0] / axes.get_window_extent().width)
-            if comparison.new.n_components > 1 and all(abs(place - at) > 0.04 for at in named):
-                named.append(place)
+        places = [
+            float(axes.transData.transform((size, 0.0))[0] / axes.get_window_extent().width) for size, _ in points
+        ]
+        for place, (size, index) in zip(places, points, strict=True):
+            # Points on each other have no name, since it would be that of one of them.
+            if comparison.new.n_components > 1 and sum(abs(place - other) < 0.04 for other in places) == 1:
                 axes.annotate(
                     str(index),
                     (size, row),
