@@ -61,7 +61,8 @@ class _Program(click.Group):
         try:
             return super().invoke(ctx)
         except BaseException as error:
-            if not (received() or isinstance(error, KeyboardInterrupt)):
+            # A job may have been ended by a Ctrl-C that this process has not seen.
+            if not (received() or told() or isinstance(error, KeyboardInterrupt)):
                 raise
             kept = "; what is done is kept, and the same command goes on from there"
             if not told():

@@ -11,6 +11,7 @@ from typing import Any
 
 from snakemake.script import PythonScript
 
+from mixpipe.base.interrupts import told
 from mixpipe.pipeline.job import is_final, last_error
 
 # The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
@@ -151,10 +152,12 @@ def tell_failures(scheduler: Any) -> list[str]:
 
 def _reason(job: Any) -> str:
     logs = [Path(log) for log in job.log]
-    told = next(filter(None, map(last_error, logs)), None)
+    error = next(filter(None, map(last_error, logs)), None)
     missing = _missing(job)
-    if told is not None:
-        return told
+    if error is not None:
+        return error
+    elif told():
+        return ""
     elif missing:
         what, expected = f"{missing[0]} is missing, since the run was planned", "it to stay until the end"
     else:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -286,3 +287,17 @@ class TestCtrlCOfARun:
         kept = "mixpipe: interrupted; what is done is kept, and the same command goes on from there"
         assert project.said().splitlines()[-1] == kept
         assert project.said().count("interrupted") == 1
+
+    def test_that_only_the_job_has_seen(self, tmp_path):
+        project = survey(tmp_path / "project", n_shards=1, n_columns=1, n_rows=3000)
+        run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "2")
+
+        def jobs() -> list[psutil.Process]:
+            below = psutil.Process(run.pid).children(recursive=True)
+            return [each for each in below if each.name().startswith("python")]
+
+        wait_for(jobs, "a job")
+        jobs()[0].send_signal(signal.SIGINT)
+        assert run.wait(HOUR) == 130, project.said()
+        kept = "mixpipe: interrupted; what is done is kept, and the same command goes on from there"
+        assert project.said().splitlines()[-1] == kept
