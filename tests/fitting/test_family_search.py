@@ -72,6 +72,55 @@ def test_no_worse_than_random_restarts(name, seed, request):
         assert fit.loglik - fit.occam >= best - 0.01
 
 
+def small_sample(kind: str, seed: int) -> tuple[object, object, np.ndarray, dict, np.random.Generator]:
+    """Few rows of one to three populations, of a kind whose highest maximum is on fewer than three rows."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([40, 60, 120]))
+    z = rng.normal(rng.choice([0, 2, 4], n), rng.choice([0.4, 1, 2]), n)
+    err = rng.uniform(0.2, 0.8, n)
+    x = z + err * rng.standard_normal(n)
+    if kind == "limits":
+        limit = rng.normal(0, 2, n)
+        return np.maximum(x, limit), err, np.maximum(x, limit), {"limits": np.where(x < limit, -1, 0)}, rng
+    elif kind == "truncated":
+        return x[x > 0], err[x > 0], x[x > 0], {"truncated": (0, None)}, rng
+    elif kind == "two-sided errors":
+        return x, [err * rng.uniform(0.4, 3, n), err], x, {}, rng
+    elif kind == "student_t errors":
+        return x, err, x, {"error_model": "student_t", "error_dof": 4}, rng
+    elif kind == "bins":
+        edges = np.linspace(x.min() - 0.1, x.max() + 0.1, 15)
+        return mixpipe.Cells.from_histogram(edges, np.histogram(x, edges)[0]), None, edges, {}, rng
+    assert kind == "laplace"
+    return x, err, x, {"family": kind}, rng
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        ("truncated", 54),
+        ("two-sided errors", 85),
+        ("laplace", 92),
+        pytest.param("limits", 79, marks=campaign),
+        pytest.param("student_t errors", 85, marks=campaign),
+        pytest.param("bins", 79, marks=campaign),
+    ],
+)
+def test_spikes_do_not_hide_a_regular_maximum(kind, seed):
+    x, err, values, options, rng = small_sample(kind, seed)
+    fit = mixpipe.fit_mixture(x, err, 2, **options)
+    family = options.pop("family", "gaussian")
+    regular = []
+    for _ in range(12):
+        means, sigmas = rng.choice(values, 2, replace=False), 0.8 * np.exp(rng.uniform(-1.5, 1.0, 2))
+        climbed = mixpipe.fit_mixture(x, err, 2, start=Mixture([0.5, 0.5], means, sigmas, (family,) * 2), **options)
+        if climbed.converged and climbed.occam == 0.0:
+            regular.append(climbed.loglik)
+    assert fit.occam == 0.0
+    assert fit.loglik >= max(regular) - 0.01
+    assert not any("coincide" in warning for warning in fit.warnings)
+
+
 # Durations, seconds: two populations of very different widths, and one between them.
 DURATIONS = Mixture([0.25, 0.15, 0.6], [0.6, 5.0, 50.0], [0.6, 4.0, 50.0], ("lognormal",) * 3)
 

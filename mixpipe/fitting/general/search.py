@@ -392,10 +392,10 @@ class GeneralSearch:
         )
 
     def _merit(self, ascent: GeneralAscent) -> float:
-        """The log-likelihood; of mixtures of different families, less what BIC takes for their parameters."""
+        """The score; of mixtures of different families, less what BIC takes for their parameters."""
         if len(self.families) == 1:
-            return ascent.loglik
-        return ascent.loglik - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
+            return ascent.score
+        return ascent.score - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
         """Climb a little from all starts, and to the end from the best."""
@@ -411,23 +411,25 @@ class GeneralSearch:
             same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
             if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
-        finals = [
-            ascend_general(self.likelihood, ascent.point, gain=_SAME if self.rough else _SMALL_GAIN) for ascent in ahead
-        ]
-        finals = [replace(ascent, occam=self.likelihood.occam(ascent.point)) for ascent in finals]
-        return max(finals, key=lambda ascent: merit(ascent) - ascent.occam)
+        gain = _SAME if self.rough else _SMALL_GAIN
+        return max(
+            (self._weighed(ascend_general(self.likelihood, ascent.point, gain=gain)) for ascent in ahead), key=merit
+        )
+
+    def _weighed(self, ascent: GeneralAscent) -> GeneralAscent:
+        return replace(ascent, occam=self.likelihood.occam(ascent.point))
 
     def _raced(self, starts: list[Point], max_steps: int) -> list[GeneralAscent]:
-        """Climb a few steps from each start; the highest comes first, and starts that have met are one."""
+        """Climb a few steps from each start; the best comes first, and starts that have met are one."""
         race = [
             ascend_general(self.likelihood, start, gain=_QUICK_GAIN, max_steps=max_steps, rough=self.rough)
             for start in starts
         ]
         distinct: list[GeneralAscent] = []
-        for ascent in sorted(race, key=lambda ascent: -self._merit(ascent)):
+        for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
             if all(abs(ascent.loglik - other.loglik) > _SAME for other in distinct):
                 distinct.append(ascent)
-        return distinct
+        return sorted(map(self._weighed, distinct), key=lambda ascent: -self._merit(ascent))
 
     def _larger(self, point: Point) -> list[Point]:
         """Starts with one more component: inserted where the gradient function is largest, or made by splitting."""
@@ -437,10 +439,23 @@ class GeneralSearch:
                 continue
             sigma = max(point.sigmas[j], self.likelihood.floor)
             for offset, factors in ((0.8, (0.6, 0.6)), (0.0, (0.5, 1.5))):
-                starts.append(self._split(point, j, offset * sigma, (factors[0] * sigma, factors[1] * sigma)))
+                split = self._split(point, j, offset * sigma, (factors[0] * sigma, factors[1] * sigma))
+                starts += [split, *self._other_shapes(split)]
         if len(self.families) > 1:
             starts += [self._with_family(start, 0, each) for start in starts for each in self._others(start)]
         return starts
+
+    def _other_shapes(self, split: Point) -> list[Point]:
+        """A component that has been split with the halves of different shapes; they are the first and the last."""
+        starts = split.families[0].shape_starts
+        if split.families[0] is not split.families[-1]:
+            return []
+        found = []
+        for pair in permutations(starts, 2):
+            shapes = split.shapes.copy()
+            shapes[[0, -1]] = pair
+            found.append(replace(split, shapes=shapes))
+        return found
 
     def _others(self, point: Point) -> list[Family]:
         """Families that the first component of a start may have instead of its own."""
@@ -502,15 +517,17 @@ class GeneralSearch:
         starts: list[Point] = []
         kept: list[tuple[float, float]] = []
         for gain, mean, sigma, weight in sorted(candidates, key=lambda entry: (-entry[0], entry[1], entry[2])):
-            if gain <= 0.0 or len(starts) == _N_INSERTIONS:
+            if gain <= 0.0 or len(kept) == _N_INSERTIONS:
                 break
             if family.positive and mean <= 0.0:
                 continue
             if any(abs(mean - m) < sigma + s and 0.3 < sigma / s < 3.0 for m, s in kept):
                 continue
             kept.append((mean, sigma))
-            shape = family.shape_starts[0] if family.shape_starts else math.nan
-            starts.append(point.with_component(family, weight, mean, sigma, shape, self.of_others))
+            starts += [
+                point.with_component(family, weight, mean, sigma, shape, self.of_others)
+                for shape in family.shape_starts or (math.nan,)
+            ]
         return starts
 
 
