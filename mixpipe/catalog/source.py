@@ -8,6 +8,7 @@ import gzip
 import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from mixpipe.base.errors import CatalogError, ConfigError, excerpt
+from mixpipe.base.presentation import plural
 
 FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "ipac", "daophot", "latex", "parquet", "hdf5")
 
@@ -238,7 +240,7 @@ class Source:
         available : sequence of str
             All names in the header.
         wanted : sequence of str or None
-            Names to read, None for all.
+            Names to read, None for all that occur once; of others, a doubt is noted.
 
         Returns
         -------
@@ -248,18 +250,24 @@ class Source:
         Raises
         ------
         CatalogError
-            For a name that occurs twice in the header, or a wanted name that does not occur.
+            For a wanted name that occurs twice in the header, or not at all, and if no name occurs once.
         """
-        seen: set[str] = set()
-        for name in available:
-            if name in seen:
-                raise self.error(f"the header names column {excerpt(name)!r} twice", "each column name once")
-            seen.add(name)
-        if wanted is None:
-            return tuple(available)
+        times = Counter(available)
+        repeated = [name for name, count in times.items() if count > 1]
+        if wanted is None and len(repeated) < len(times):
+            if repeated:
+                listed = ", ".join(repr(excerpt(name)) for name in repeated[:_SHOWN])
+                self.doubt(
+                    f"{self.path}: the header has {plural(len(repeated), 'name')} of several columns, {listed}: these "
+                    "columns are left out; give each a name of its own to use it"
+                )
+            return tuple(name for name, count in times.items() if count == 1)
+        wanted = available if wanted is None else wanted
         for name in wanted:
-            if name not in seen:
+            if not times[name]:
                 raise self.error(f"no column {excerpt(name)!r}", expected_name(name, available))
+            if times[name] > 1:
+                raise self.error(f"the header names column {excerpt(name)!r} twice", "each column name once")
         return tuple(dict.fromkeys(wanted))
 
 

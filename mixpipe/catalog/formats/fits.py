@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mixpipe.base.errors import excerpt
-from mixpipe.catalog.formats.arrays import as_masked, row_ranges, unit_text
+from mixpipe.catalog.formats.arrays import as_masked, is_number, row_ranges, unit_text
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
@@ -26,8 +27,7 @@ def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the header."""
     with _opened(source) as hdus:
         table = find(hdus, source)
-        source.choose(table.columns.names, None)
-        return {column.name: unit_text(column.unit) for column in table.columns}
+        return {name: unit_text(table.columns[name].unit) for name in source.choose(table.stated_names, None)}
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
@@ -35,7 +35,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     with _opened(source) as hdus:
         hdu = find(hdus, source)
         _check_elsewhere(hdus, hdu, names, source)
-        wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
+        wanted = [hdu.columns[name] for name in source.choose(hdu.stated_names, names)]
         _doubt_others(hdus, hdu, [column.name for column in wanted], source)
         is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
         # Arrays of variable length are stored after the rows.
@@ -140,12 +140,18 @@ def _doubt_others(
 
 
 def _checked(hdu: fits.BinTableHDU | fits.TableHDU, source: Source) -> fits.BinTableHDU | fits.TableHDU:
-    """A table in which every column has a name, which the standard does not require."""
+    """A table in which every column has a name of its own, which the standard does not require.
+
+    The names as they are in the file, some perhaps repeated, are in `stated_names`.
+    """
     if hdu.header.get("ZTABLE"):
         raise source.error("the table is compressed by fpack", "a table that funpack has unpacked")
-    for number in range(1, hdu.header["TFIELDS"] + 1):
-        if not str(hdu.header.get(f"TTYPE{number}", "")).strip():
-            hdu.header[f"TTYPE{number}"] = f"col{number}"
+    given = [str(hdu.header.get(f"TTYPE{k + 1}", "")).rstrip() for k in range(hdu.header["TFIELDS"])]
+    hdu.stated_names = [name or f"col{number}" for number, name in enumerate(given, start=1)]
+    times = Counter(hdu.stated_names)
+    for number, (before, name) in enumerate(zip(given, hdu.stated_names, strict=True), start=1):
+        if not before or times[name] > 1:
+            hdu.header[f"TTYPE{number}"] = name if times[name] == 1 else f"column {number}, called {name}"
     return hdu
 
 
@@ -251,8 +257,13 @@ def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray
     """Cells that the file marks as null; None if the format has no such mark for this column."""
     if is_ascii:
         text = np.strings.strip(stored)
-        mark = str(column.null).strip().encode() if column.null is not None else b""
-        return (text == b"") | (text == mark)
+        mark = str(column.null).strip() if column.null is not None else ""
+        marks = {"", mark}
+        if is_number(mark) and not column.format.startswith("A"):
+            # Perhaps with other digits, as -99.0 for -99.
+            texts = [each.decode("ascii", "replace") for each in np.unique(text)]
+            marks |= {each for each in texts if is_number(each) and float(each) == float(mark)}
+        return np.isin(text, [each.encode("ascii", "replace") for each in marks])
     if stored.dtype.kind == "i" and column.format.endswith("L"):
         return stored == 0
     if stored.dtype.kind in "iu" and isinstance(column.null, int):

@@ -349,7 +349,8 @@ def _pandas_table(source: Source, group: h5py.Group) -> Frame:
             else:
                 read[name] = partial(_of_block, table, part, k if block else None, meaning)
                 refused.pop(name, None)
-    source.choose(names[1:] if "index" in names[1:] else names, None)
+    available = names[1:] if "index" in names[1:] else names
+    source.choose(available, available)
     return Frame(read, {}, len(table), refused)
 
 
@@ -416,7 +417,7 @@ def _pandas_fixed(source: Source, group: h5py.Group) -> Frame:
         n_rows = len(values)
         for k, name in enumerate(of_block):
             read[name] = partial(_of_columns, values, k, _type_said(group[block]))
-    source.choose(names, None)
+    source.choose(names, names)
     return Frame(read, {}, n_rows, refused)
 
 

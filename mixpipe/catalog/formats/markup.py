@@ -134,10 +134,13 @@ def _votable(source: Source, names: Sequence[str]) -> Table:
     if len(full) > 1:
         raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
     table = (full or tables)[0]
-    source.choose([field.name for field in table.fields], None)
-    _check_cells(source, content, said, [field.name for field in table.fields], names)
+    fields = [field.name for field in table.fields]
+    wanted = source.choose(fields, names or None)
+    _check_cells(source, content, said, fields, names)
     _doubt_fewer(source, content, len(table.array))
-    return table.to_table(use_names_over_ids=True)
+    found = table.to_table(use_names_over_ids=True)
+    # Astropy gives a number to names that are repeated.
+    return Table([found.columns[fields.index(name)] for name in wanted], names=wanted, copy=False)
 
 
 # Cells with a number as Fortran writes it in double precision.
@@ -342,10 +345,12 @@ def _machine_readable(source: Source, text: str) -> Table:
     header, nulls = _without_order_signs(text[:end])
     _doubt_fixed_rows(source, header, text[end:], text.count("\n", 0, end) if described else 0)
     missing = [(word, "0") for word in MISSING_WORDS if not re.search(r"\w", word)]
+    # Astropy takes blank lines for rows.
+    text = header + "\n" + "".join(f"{line}\n" for line in text[end:].split("\n") if line.strip(_BLANK))
     try:
-        table = text_tables.read(header + text[end:], format="mrt", fill_values=missing)
+        table = text_tables.read(text, format="mrt", fill_values=missing)
     except text_tables.InconsistentTableError:
-        table = text_tables.read(header + text[end:], format="cds", fill_values=missing)
+        table = text_tables.read(text, format="cds", fill_values=missing)
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
@@ -360,6 +365,8 @@ def _machine_readable(source: Source, text: str) -> Table:
 # Bytes of a column in a description, and what may stand between columns.
 _BYTES = re.compile(r"(?m)^\s*(?:(\d+)\s*-\s*)?(\d+)\s+[AIFEDG]\d")
 _BETWEEN = " |,;&\t\r"
+# A file of DOS may end with Ctrl-Z.
+_BLANK = " \t\r\f\v\x1a"
 
 
 def _doubt_fixed_rows(source: Source, header: str, rows: str, n_before: int) -> None:
