@@ -925,6 +925,11 @@ class _Entry:
         # factor between magnitudes and dex is negative, so that upper limits become lower ones, while errors stay
         # positive.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
+        # Where the file states no unit, that in the name counts, if it is a multiple of what is asked for.
+        self.named_unit = _named_unit(settings.value) if self.stored_unit is None else None
+        target = _linear(self.target_unit)
+        if self.named_unit is not None and target is not None and target.is_equivalent(self.named_unit):
+            self.factor = float(self.named_unit.to(target))
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
 
@@ -981,8 +986,7 @@ class _Entry:
             limits = limits if self.factor > 0.0 else -limits
         for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
             if name is not None:
-                unit = parse_unit(self._column(name).unit)
-                factor = self.factor if unit is None else self._factor(name, unit, self.target_unit)
+                factor = self._own_factor(name)
                 given = self._numbers(name) * factor
                 fill = np.isnan(values) & ~np.isnan(given)
                 values = np.where(fill, given, values)
@@ -993,12 +997,28 @@ class _Entry:
         """A bound of the sample: a number in the unit of the results, or a column in its own unit, in the same."""
         if not isinstance(given, str):
             return np.array([given], dtype=np.float64)
-        unit = parse_unit(self._column(given).unit)
-        factor = self.factor if unit is None else self._factor(given, unit, self.target_unit)
+        factor = self._own_factor(given)
         if factor < 0.0:
             what = f"column {given!r} of bounds changes its sign between {self.stored_unit} and {self.target_unit}"
             raise self.refuse(what, "bounds that are numbers, or a unit that keeps the sign")
         return self._numbers(given) * factor
+
+    def _own_factor(self, name: str) -> float:
+        """The factor that converts another column of values to the target unit, by its unit or that in its name."""
+        unit = parse_unit(self._column(name).unit)
+        if unit is not None:
+            return self._factor(name, unit, self.target_unit)
+        return self.factor * self._named_factor(name)
+
+    def _named_factor(self, name: str, power: int = 1) -> float:
+        """The factor between the unit in the name of a column and that in the name of the values, if both have one."""
+        unit = _named_unit(name)
+        if unit is None or self.named_unit is None:
+            return 1.0
+        if unit.is_equivalent(self.named_unit):
+            # A name has the unit of the values, be it that of their variance.
+            return self._factor(name, unit, self.named_unit) ** power
+        return self._factor(name, unit, self.named_unit, power)
 
     def edges(self) -> Array | None:
         """Lower and upper edge of each bin; None if the column is not a histogram."""
@@ -1011,7 +1031,7 @@ class _Entry:
                 f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
                 "edges in one unit",
             )
-        factors = self.factor, self._factor(high, unit, self.target_unit)
+        factors = self.factor, self._own_factor(high)
         edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
         return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
 
@@ -1117,11 +1137,11 @@ class _Entry:
         power = _ERROR_POWERS[self.settings.error_kind]
         unit = parse_unit(self._column(name).unit) if self.settings.file_unit is None else None
         own = _linear(unit)
-        target = _linear(self.target_unit)
+        target = _linear(self.target_unit) or self.named_unit
         if own is None or target is None:
             factor = abs(self.factor) ** power
-            if own is None and self.stored_unit is None and self.settings.file_unit is None:
-                factor *= abs(self._factor(name, _named_unit(name), _named_unit(self.settings.value), power))
+            if own is None:
+                factor *= abs(self._named_factor(name, power))
             return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
 
