@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -54,6 +55,9 @@ DROP_REASONS = (
     "missing_bound",
     "outside",
 )
+
+# A number with marks of thousands, perhaps with a decimal mark.
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d*)?")
 
 # Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
@@ -1199,12 +1203,16 @@ class _Entry:
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
             commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
-            expected = "`decimal` for a comma" if commas else "`missing` lists texts that stand for no value"
+            if all(_THOUSANDS.fullmatch(texts[row]) for row in bad):
+                expected = "numbers without marks of thousands" + ("; `decimal` if the comma is a point" * commas)
+            else:
+                way_out = "`decimal` for a comma" if commas else "`missing` lists texts that stand for no value"
+                expected = f"numbers; {way_out}"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self.row(int(bad[0]))}",
-                f"numbers; {expected}",
+                expected,
             ) from None
         self.stored[name] = numbers
         return numbers, limits

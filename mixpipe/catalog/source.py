@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import gzip
+import io
 import re
 import stat
 import zlib
@@ -34,6 +35,7 @@ _EXTENSIONS = {
 _MAGIC = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"\x89HDF\r\n\x1a\n": "hdf5", b"# %ECSV": "ecsv"}
 _BOM = b"\xef\xbb\xbf"
 _BOM_16 = re.compile(rb"\xff\xfe|\xfe\xff")
+_XML_IN_UTF_16 = re.compile(r"""(?i)(\A\s*<\?xml[^>]*encoding=["'])utf-16""")
 
 # Files that users sometimes mistake for tables.
 _NO_TABLES = (
@@ -114,7 +116,18 @@ class Source:
         self.doubt(f"{self.path}: the table is cut short: the query reached its limit of rows (OVERFLOW){said}")
 
     def open(self) -> BinaryIO:
-        """Open the file, decompressing it if it is gzipped."""
+        """Open the file, decompressing it if it is gzipped, and as text in UTF-8 if it is text in UTF-16."""
+        with self._stored() as stream:
+            start = stream.read(2)
+            content = stream.read(_MOST_WHOLE + 1) if _BOM_16.match(start) else None
+        if content is None:
+            return self._stored()
+        if len(content) > _MOST_WHOLE:
+            raise self.error(f"text in UTF-16 of more than {_MOST_WHOLE:,} bytes", "the table itself in UTF-8")
+        text = content.decode("utf-16-le" if start == b"\xff\xfe" else "utf-16-be", "replace")
+        return io.BytesIO(_XML_IN_UTF_16.sub(r"\1utf-8", text).encode())
+
+    def _stored(self) -> BinaryIO:
         return cast(BinaryIO, gzip.open(self.path)) if self.is_gzipped() else self.path.open("rb")
 
     def is_gzipped(self) -> bool:
@@ -195,10 +208,6 @@ class Source:
         other = next((words for magic, words in _NO_TABLES if re.match(magic, head)), None)
         if other is not None:
             raise self.error(f"the file is {other}", f"the table itself, in one of {', '.join(FORMATS)}, or gzipped")
-        if _BOM_16.match(head):
-            raise self.error(
-                "the file is text in UTF-16", "the table itself in UTF-8, as iconv and most editors convert it"
-            )
         if kind == "html":
             raise self.error("the file is a web page (HTML)", "a table; was an error page downloaded in its place?")
         if self.format == "auto":

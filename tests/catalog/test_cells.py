@@ -11,6 +11,7 @@ from astropy.table import Table
 from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import read_catalog
 from mixpipe.catalog.columns import prepare_column
+from mixpipe.cli import main
 from mixpipe.config.settings import ColumnSettings
 from tests.catalog.test_files_people_have import DESCRIPTION, ERROR, MASS, NAMES, doubts, is_right, rows, write
 
@@ -241,3 +242,150 @@ def test_many_empty_cells_of_a_votable_are_missing_values_without_a_word(tmp_pat
     table = read_catalog(path, columns=["mass"])
     assert table["mass"].mask.tolist() == [bool(i % 2) for i in range(len(MASS))]
     assert not doubts(table)
+
+
+@pytest.mark.parametrize("blank", ["", "    ", "\t", "\x1a"])
+@pytest.mark.parametrize("place", [0, 5, 12])
+def test_blank_lines_of_machine_readable_tables_are_no_rows(tmp_path, blank, place):
+    lines = [line.format(mark="?") for line in DESCRIPTION]
+    # A row without a mass is one.
+    body = [f"{name} {'' if i == 2 else mass:>6}  {error:.3f}" for i, (name, mass, error) in
+            enumerate(zip(NAMES, MASS, ERROR, strict=True))]  # fmt: skip
+    body.insert(place, blank)
+    table = read_catalog(write(tmp_path / "t.dat", *lines, *body))
+    assert list(table["Name"]) == NAMES
+    assert table["FeH"].mask.tolist() == [i == 2 for i in range(len(MASS))]
+    assert not doubts(table)
+
+
+@pytest.mark.parametrize("null", ["-99", "-99.0", "-9.9E1"])
+@pytest.mark.parametrize("cell", ["  -99", "-99.0", " -99.", "-9.9E+01", "-99.00"])
+def test_nulls_of_fits_tables_in_ascii_are_numbers(tmp_path, null, cell):
+    columns = [
+        fits.Column("mass", "F8.3", array=MASS, ascii=True, null=null),
+        # Among texts, a mark is a text.
+        fits.Column("name", "A5", array=np.array(["-99.0", *NAMES[1:]]), ascii=True, null="-99"),
+    ]
+    path = tmp_path / "t.fits"
+    fits.TableHDU.from_columns(columns).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"   8.764", cell.rjust(8).encode()))
+    table = read_catalog(path)
+    assert table["mass"].mask.tolist() == [i == 2 for i in range(len(MASS))]
+    np.testing.assert_allclose(np.delete(table["mass"].data.data, 2), np.delete(MASS, 2))
+    assert not np.any(np.ma.getmaskarray(table["name"]))
+
+
+def repeated_names(path):
+    """A table with the columns x, mass, x and e_mass."""
+    if path.suffix == ".fits":
+        columns = {"x": MASS, "mass": MASS, "y": MASS, "e_mass": ERROR}
+        fits.table_to_hdu(Table(columns)).writeto(path)
+        path.write_bytes(path.read_bytes().replace(b"= 'y  ", b"= 'x  "))
+    elif path.suffix == ".vot":
+        Table({"x": MASS, "mass": MASS, "y": MASS, "e_mass": ERROR}).write(path, format="votable")
+        path.write_text(path.read_text().replace('name="y"', 'name="x"'))
+    elif path.suffix == ".parquet":
+        arrays = [pa.array(values) for values in (MASS, MASS, MASS, ERROR)]
+        pq.write_table(pa.Table.from_arrays(arrays, names=["x", "mass", "x", "e_mass"]), path)
+    else:
+        cells = zip(MASS, MASS, MASS, ERROR, strict=True)
+        write(path, "x,mass,x,e_mass", *(",".join(map(str, row)) for row in cells))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".vot", ".parquet", ".csv"])
+def test_a_name_of_two_columns_is_refused_only_where_it_is_used(tmp_path, suffix, capsys):
+    path = repeated_names(tmp_path / f"t{suffix}")
+    table = read_catalog(path, columns=["e_mass", "mass"])
+    assert table.colnames == ["e_mass", "mass"]
+    assert is_right(table)
+    assert not doubts(table)
+    with pytest.raises(CatalogError, match="the header names column 'x' twice"):
+        read_catalog(path, columns=["mass", "x"])
+    with pytest.raises(CatalogError, match="no column 'z'"):
+        read_catalog(path, columns=["z"])
+    # All columns are those with a name of their own, and whoever looks at the file is told.
+    every = read_catalog(path)
+    assert every.colnames == ["mass", "e_mass"]
+    assert any("1 name of several columns, 'x': these columns are left out" in text for text in doubts(every))
+    with pytest.raises(SystemExit):
+        main(["init", str(path)])
+    said = capsys.readouterr().out
+    assert "mass: {error: e_mass" in said
+    assert "1 name of several columns, 'x'" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "factor"),
+    [("flux_Jy", "flux_err_mJy", 1e3), ("flux_mJy", "flux_err_Jy", 1e-3), ("flux_Jy", "flux_mJy_err", 1e3),
+     ("plx_mas", "e_plx_uas", 1e3), ("plx_mas", "plx_muas_err", 1e3), ("rv_kms", "rv_err_m/s", 1e3),
+     ("flux_mJy", "flux_err_mJy", 1.0), ("flux_mJy", "flux_err", 1.0), ("flux_mJy", "flux_mJy_err", 1.0),
+     ("P_s", "P_err_ms", 1e3), ("mass_Msun", "e_mass", 1.0), ("flux_g", "flux_err_u", 1.0),
+     ("x_min", "x_err_s", 1.0), ("mass_Msun", "mass_err_g", 1.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_units_that_end_names(tmp_path, value, error, factor, suffix):
+    path = tmp_path / f"t{suffix}"
+    frame = pd.DataFrame({value: MASS, error: factor * ERROR})
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    data = prepare_column(read_catalog(path), ColumnSettings(name="x", value=value, error=error))
+    np.testing.assert_allclose(data.x, MASS)
+    np.testing.assert_allclose(data.err, ERROR)
+
+
+@pytest.mark.parametrize(("name", "unit", "factor"), [("flux_mJy", "Jy", 1e-3), ("plx [uas]", "mas", 1e-3),
+                                                      ("x (mag)", "mmag", 1e3), ("flux_mJy", "km/s", 1.0)])  # fmt: skip
+def test_a_unit_other_than_that_in_the_name_converts(tmp_path, name, unit, factor):
+    """If it measures something else, it is only a label."""
+    path = tmp_path / "t.csv"
+    pd.DataFrame({name: MASS, "e": ERROR}).to_csv(path, index=False)
+    settings = ColumnSettings(name="x", value=name, error="e", unit=unit)
+    data = prepare_column(read_catalog(path), settings)
+    np.testing.assert_allclose(data.x, factor * MASS)
+    np.testing.assert_allclose(data.err, factor * ERROR)
+    # The unit of the file is not that of the name, says who knows.
+    given = prepare_column(read_catalog(path), ColumnSettings(name="x", value=name, unit=unit, file_unit=unit))
+    np.testing.assert_allclose(given.x, MASS)
+
+
+def test_inverse_variances_and_limits_in_the_units_of_their_names(tmp_path):
+    path = tmp_path / "t.csv"
+    upper = np.where(np.arange(12) < 3, 1e3 * MASS, np.nan)
+    frame = {
+        "flux_Jy": np.where(np.arange(12) < 3, np.nan, MASS),
+        "flux_mJy_ivar": 1e-6 / ERROR**2,
+        "flux_ul_mJy": upper,
+    }
+    pd.DataFrame(frame).to_csv(path, index=False)
+    settings = ColumnSettings(
+        name="x", value="flux_Jy", error="flux_mJy_ivar", error_kind="ivar", upper_limit="flux_ul_mJy"
+    )
+    data = prepare_column(read_catalog(path), settings)
+    np.testing.assert_allclose(data.x, MASS)
+    np.testing.assert_allclose(data.err, ERROR)
+    assert data.n_upper_limits == 3
+
+
+@pytest.mark.parametrize(("value", "error"), [("flux_Jy", "flux_err_mJy"), ("plx_mas", "e_plx_uas")])
+def test_init_pairs_values_and_errors_in_several_units(tmp_path, value, error, capsys):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({value: MASS, error: 1e3 * ERROR}).to_csv(path, index=False)
+    with pytest.raises(SystemExit):
+        main(["init", str(path)])
+    said = capsys.readouterr().out
+    unit, other = value.split("_")[1], error.split("_")[2]
+    assert f"{value}: {{error: {error}, unit: {unit}}}" in said
+    assert f"median error 0.087; errors in {other} by their names, converted" in said
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [(["1,234", "12,345"], "; `decimal` if the comma is a point"), (["1,234.5", "2,345.6"], ""),
+     (["1.234,5", "2.345,6"], ""), (["1'234.5", "2'345.6"], ""), (["1\u2019234", "2\u2019345"], ""),
+     (["1 234.5", "1 234 567"], "")],
+)  # fmt: skip
+def test_marks_of_thousands_are_refused_with_what_to_do(tmp_path, cells, expected):
+    path = write(tmp_path / "t.csv", "name;mass", *(f"S;{cell}" for cell in cells))
+    with pytest.raises(CatalogError) as error:
+        prepare_column(read_catalog(path), ColumnSettings(name="mass", value="mass"))
+    assert error.value.expected == f"numbers without marks of thousands{expected}"

@@ -438,11 +438,15 @@ class _PickledState:
         self.state = state
 
 
+# What a pickle of an array imports; before protocol 3, bytes need a codec.
+_NAMES_OF_ARRAYS = ("_reconstruct", "ndarray", "dtype", "encode")
+
+
 class _ArrayOfObjects(pickle.Unpickler):
     """A reader of a pickled array of texts and numbers, which calls nothing and imports nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] != "numpy" or name not in ("_reconstruct", "ndarray", "dtype"):
+        if module.partition(".")[0] not in ("numpy", "_codecs") or name not in _NAMES_OF_ARRAYS:
             raise pickle.UnpicklingError(f"{module}.{name}")
         return lambda *_: _PickledState()
 

@@ -14,7 +14,7 @@ import numpy as np
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_masked, as_text, is_number, is_unit, unit_text
-from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
+from mixpipe.catalog.formats.lines import Watch, is_like_number, is_struck_out, split
 from mixpipe.catalog.formats.plain import read_plain
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
@@ -39,6 +39,8 @@ _LOOKED_AT = 200
 _FEW_LINES = 20
 # Second line of an RDB table, and third line of a table of VizieR.
 _RDB_TYPE, _DASHES = re.compile(r"(?i)[<>]?\d*(?:\.\d+)?[SNM][<>]?"), re.compile("-+")
+# Cells in a line of units below names without one.
+_NO_UNIT = ("", "-", "--", "---", "[]", "()", "[-]", "(-)", "[--]", "[---]")
 # The first line of a file for Excel.
 _SEPARATOR = re.compile('(?i)"?sep=(.)"?')
 # A line in front of a table whose columns are numbered, by SExtractor or by hand ("Column 2: mass [Msun]"): number,
@@ -343,6 +345,10 @@ def _layout(source: Source) -> _Layout:
         n_header = 2
     elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
         n_header = 2
+    elif len(lines) > 2 and _are_units(below[0], [split(line, mark) for line in lines[2:]], len(fields)):
+        units = tuple(None if field in _NO_UNIT else field.strip("[]()") for field in below[0])
+        n_header = 2
+        source.doubt(f"{source.path}: line {front.numbers[1]} has the units of the columns, and is no row")
     return _Layout(_named(fields), front.numbers[n_header - 1], mark, units, marker)
 
 
@@ -396,6 +402,16 @@ class _Front:
 
 def _are_dashes(fields: Sequence[str], size: int) -> bool:
     return len(fields) == size > 1 and all(map(_DASHES.fullmatch, fields))
+
+
+def _are_units(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> bool:
+    """Whether a line below the names has units, of which one is known, or nothing, and only numbers below those."""
+    named = [i for i, field in enumerate(fields) if field not in _NO_UNIT]
+    known = any(is_unit(fields[i].strip("[]()")) for i in named)
+    if len(fields) != size or not known or any(is_like_number(fields[i]) for i in named):
+        return False
+    cells = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in named]
+    return all(column and all(map(is_like_number, column)) for column in cells)
 
 
 def _struck_out(comments: Sequence[tuple[int, str]], fields: Sequence[str], delimiter: str) -> Iterator[int]:
