@@ -8,7 +8,10 @@ from astropy.table import Table
 
 from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import read_catalog
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.light import as_astropy
 from mixpipe.catalog.reading import read_blocks
+from mixpipe.config.settings import ColumnSettings
 from tests.catalog.test_files_people_have import ERROR, MASS, NAMES, doubts, is_right, rows, write
 
 HEADER = "name,mass,e_mass"
@@ -299,3 +302,29 @@ def test_marks_of_inches_are_no_quotes(tmp_path):
     table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
     assert is_right(table)
     assert doubts(table) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "cell"), [(1, "0.9036D+01"), (10, "0.4603d1"), (2, " 8.764\u00a0"), (4, "NA "), (7, "-- ")]
+)
+def test_blocks_without_the_spelling_of_another_block(tmp_path, row, cell):
+    """The type of a column is that of all rows; those of other blocks are plain numbers."""
+    path = write(tmp_path / "t.csv", HEADER, *rows(",", **{f"r{row}": cell}))
+    expected = np.where((np.arange(12) == row) & (cell in ("NA ", "-- ")), np.nan, MASS)
+    for size in (3, 4, 5, 100):
+        parts = [part["mass"] for part in read_blocks(path, ["mass"], rows=size)]
+        np.testing.assert_allclose(np.concatenate([np.ma.filled(part, np.nan) for part in parts]), expected)
+
+
+@pytest.mark.parametrize(
+    ("cell", "limit"), [("<5,064", -1), ("> 5,064", 1), ("\u22645,064", -1), ("n/a", 0), ("5,064", 0)]
+)
+def test_limits_with_a_comma_for_the_point(tmp_path, cell, limit):
+    lines = [line.replace(".", ",") for line in rows(";", r3=cell)]
+    path = write(tmp_path / "t.csv", HEADER.replace(",", ";"), *lines)
+    settings = ColumnSettings(name="mass", value="mass", error="e_mass")
+    for size in (5, 100):
+        parts = [prepare_column(as_astropy(part), settings) for part in read_blocks(path, rows=size, decimal=",")]
+        x, limits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "limits"))
+        np.testing.assert_allclose(x, np.delete(MASS, [3] if cell == "n/a" else []))
+        assert limits.sum() == limit

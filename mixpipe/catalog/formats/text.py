@@ -31,6 +31,8 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "
 # Delimiters in the order in which they are tried on the header line; a blank stands for any white space.
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
+# Types of columns that pandas has to read as text.
+_AS_TEXT = ("str", "spelled", "limits")
 # Numbers as Fortran writes them in double precision, with a point: 12D7 may be a name.
 _D_EXPONENT = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
 # Lines below the header that say whether those that begin with # are rows.
@@ -92,7 +94,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     first, second = next(frames), next(frames, None)
     frames = itertools.chain([first], [] if second is None else [second], frames)
     types = _types(source, layout, frames, indices, rows)
-    texts = [index for index in indices if types[index] in ("str", "spelled")]
+    texts = [index for index in indices if types[index] in _AS_TEXT]
     if second is not None:
         frames = _parse(source, layout, indices, rows, types)
     else:
@@ -129,7 +131,7 @@ def _parse(
     words = [*MISSING_WORDS, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
     # NA and None are missing values among numbers but may well be names, so that text is taken literally; surplus cells
     # are surplus whatever they contain.
-    missing = {str(index): [] if types.get(index) in ("str", "spelled") else words for index in indices}
+    missing = {str(index): [] if types.get(index) in _AS_TEXT else words for index in indices}
     missing |= {str(len(layout.names)): [""]}
     import pandas as pd
 
@@ -143,9 +145,9 @@ def _parse(
             low_memory=False,
             chunksize=rows,
             dtype={
-                str(index): "str" if kind == "spelled" else kind
+                str(index): "str" if kind in _AS_TEXT else kind
                 for index, kind in types.items()
-                if kind in ("str", "spelled", "float64")
+                if kind in (*_AS_TEXT, "float64")
             },
             dtype_backend="numpy_nullable",
             na_values=missing,
@@ -204,7 +206,11 @@ def _kind(series: pd.Series, source: Source) -> str:
         return "nothing"
     kind = str(series.dtype)
     if kind == "string":
-        return kind if _spelled_numbers(series, source) is None else "spelled"
+        numbers, respelled = _spelled_numbers(series, source)
+        # Whole numbers that no type holds stay text.
+        if numbers is not None and respelled:
+            return "spelled"
+        return "limits" if source.decimal == "," and numbers is None and _with_points(series) is not None else kind
     # A column with integers beyond the range of int64 is numeric only if none is negative or missing.
     return "natural" if kind == "Int64" and series.min() >= 0 and not series.hasnans else kind
 
@@ -220,13 +226,15 @@ def _common(kinds: set[str]) -> str:
     numbers = {"nothing", "natural", "Int64", "UInt64", "Float64"}
     if kinds <= numbers and "Float64" in kinds:
         return "float64"
+    if "limits" in kinds and kinds <= {*numbers, "spelled", "limits"}:
+        return "limits"
     return "spelled" if kinds <= {*numbers, "spelled"} and "spelled" in kinds else "str"
 
 
-def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | None:
+def _spelled_numbers(series: pd.Series, source: Source) -> tuple[np.ma.MaskedArray | None, bool]:
     """Numbers from texts with blanks around them, with D for the exponent or with a decimal comma; None if any is none.
 
-    Only cells that are empty or mark a missing value are masked.
+    Only cells that are empty or mark a missing value are masked. The second is whether any cell is spelled in this way.
     """
     texts = series.to_numpy(dtype=object, na_value="")
     values, missing = np.zeros(texts.size), np.zeros(texts.size, dtype=bool)
@@ -244,14 +252,21 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
         if source.decimal == ",":
             if "." in word:
                 # It would be that of thousands.
-                return None
+                return None, False
             word = word.replace(",", ".")
         if not is_number(word):
-            return None
+            return None, False
         respelled |= word != text
         values[i] = float(word)
-    # Whole numbers that no type holds stay text.
-    return None if missing.all() or not respelled else np.ma.MaskedArray(values, mask=missing)
+    return np.ma.MaskedArray(values, mask=missing), respelled and not missing.all()
+
+
+def _with_points(series: pd.Series) -> list[str] | None:
+    """Cells with numbers and limits, such as ``<0,0017``, with a point for the comma; None if there is any other."""
+    texts = [str(text).strip() for text in series.to_numpy(dtype=object, na_value="")]
+    pointed = [text.replace(",", ".") for text in texts]
+    fits = all(text in MISSING_WORDS or ("." not in text and is_like_number(text)) for text in texts)
+    return pointed if fits else None
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
@@ -289,8 +304,15 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
 def _masked(series: pd.Series, kind: str, source: Source) -> np.ma.MaskedArray:
     """A masked array that keeps long integers exact even if cells are blank."""
     if kind == "spelled":
-        numbers = _spelled_numbers(series, source)
-        return np.ma.masked_all(len(series)) if numbers is None else numbers
+        numbers, _ = _spelled_numbers(series, source)
+        if numbers is None:
+            raise ValueError("a column of numbers has text")
+        return numbers
+    if kind == "limits":
+        pointed = _with_points(series)
+        if pointed is None:
+            raise ValueError("a column of numbers and limits has text")
+        return np.ma.MaskedArray(as_text(np.array(pointed, dtype=object)))
     if kind == "str":
         return np.ma.MaskedArray(as_text(series.to_numpy(dtype=object, na_value="")))
     dtype = np.dtype(kind)
