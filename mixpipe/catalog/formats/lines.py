@@ -233,4 +233,4 @@ def _may_be_value(cell: str) -> bool:
 
 def is_like_number(cell: str) -> bool:
     """Whether a cell is a number or a limit, perhaps with a comma for the point."""
-    return is_number(cell.lstrip("<>~").replace(",", "."))
+    return is_number(cell.lstrip("<>~≤≥").lstrip("= ").replace(",", "."))
