@@ -57,7 +57,7 @@ DROP_REASONS = (
 )
 
 # A number with marks of thousands, perhaps with a decimal mark.
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d*)?")
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 
 # Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140

@@ -389,3 +389,63 @@ def test_marks_of_thousands_are_refused_with_what_to_do(tmp_path, cells, expecte
     with pytest.raises(CatalogError) as error:
         prepare_column(read_catalog(path), ColumnSettings(name="mass", value="mass"))
     assert error.value.expected == f"numbers without marks of thousands{expected}"
+
+
+def ascii_table(path, form, cells):
+    """A FITS table in ASCII with these texts as masses."""
+    blank = np.zeros(len(cells), dtype=int if form[0] == "I" else float)
+    columns = [
+        fits.Column("mass", form, array=blank, ascii=True),
+        fits.Column("e_mass", "E10.3", array=ERROR, ascii=True),
+    ]
+    fits.TableHDU.from_columns(columns).writeto(path)
+    with fits.open(path) as hdus:
+        place, width = hdus[1].fileinfo()["datLoc"], hdus[1].header["NAXIS1"]
+    content = bytearray(path.read_bytes())
+    for row, cell in enumerate(cells):
+        start = place + row * width
+        content[start : start + len(cell)] = cell.encode()
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize(("form", "factor"), [("F10.3", 1e3), ("E10.1", 10)])
+def test_points_that_the_format_of_a_fits_table_in_ascii_implies_are_doubted(tmp_path, form, factor):
+    path = ascii_table(tmp_path / "t.fits", form, [f"{factor * mass:10.0f}" for mass in MASS])
+    assert any(f"though its format {form} may mean that" in text for text in doubts(read_catalog(path)))
+    plain = ascii_table(tmp_path / "u.fits", form, [f"{mass:10.3f}" for mass in MASS])
+    assert not doubts(read_catalog(plain))
+    assert not doubts(read_catalog(ascii_table(tmp_path / "v.fits", "I10", [f"{i:10d}" for i in range(len(MASS))])))
+
+
+@pytest.mark.parametrize("cell", ["**********", " 0.876+01 ", "     8 764"])
+def test_text_in_numbers_of_a_fits_table_in_ascii_is_refused_with_its_column(tmp_path, cell):
+    cells = [cell if i == 2 else f"{mass:10.3f}" for i, mass in enumerate(MASS)]
+    with pytest.raises(CatalogError, match=r"column 'mass' has '.*' in its format F10.3"):
+        read_catalog(ascii_table(tmp_path / "t.fits", "F10.3", cells))
+
+
+@pytest.mark.parametrize(("key", "value"), [("TNULL1", "'-99'"), ("TNULL1", "-99.0"), ("TNULL1", "-99"),
+                                            ("TSCAL1", "'1.0'"), ("TZERO1", "'0'")])  # fmt: skip
+def test_numbers_of_a_fits_header_that_are_texts(tmp_path, key, value):
+    """Astropy leaves them out."""
+    path = tmp_path / "t.fits"
+    cells = np.where(np.arange(12) == 3, -99, np.arange(12))
+    fits.BinTableHDU(Table({"n": cells, "mass": MASS, "e_mass": ERROR})).writeto(path)
+    card = f"{key:8}= {value:>20}".ljust(80)
+    path.write_bytes(path.read_bytes().replace(b"END".ljust(80) + b" " * 80, card.encode() + b"END".ljust(80), 2))
+    with fits.open(path) as hdus:
+        assert key in hdus[1].header
+    table = read_catalog(path)
+    assert is_right(table)
+    assert table["n"].tolist() == [None if i == 3 and key == "TNULL1" else n for i, n in enumerate(cells.tolist())]
+
+
+@pytest.mark.parametrize("width", [20, 15])
+def test_rows_of_a_fits_table_that_are_wider_than_their_columns_are_refused(tmp_path, width):
+    path = tmp_path / "t.fits"
+    fits.BinTableHDU(Table({"mass": MASS, "e_mass": ERROR})).writeto(path)
+    cards = [f"NAXIS1  = {n:>20}".encode() for n in (16, width)]
+    path.write_bytes(path.read_bytes().replace(*cards))
+    with pytest.raises(CatalogError, match=f"rows have {width} bytes, and their columns 16"):
+        read_catalog(path)

@@ -328,3 +328,18 @@ def test_limits_with_a_comma_for_the_point(tmp_path, cell, limit):
         x, limits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "limits"))
         np.testing.assert_allclose(x, np.delete(MASS, [3] if cell == "n/a" else []))
         assert limits.sum() == limit
+
+
+@pytest.mark.parametrize("form", ["[{k}]{name}", "{k}:{name}", "({k}){name}", "{k}.{name}"])
+def test_names_that_have_their_numbers_in_front_in_one_line(tmp_path, form):
+    names = " ".join(form.format(k=k, name=name) for k, name in enumerate(("name", "mass", "e_mass"), start=1))
+    for mark in ("#", "# ", "% "):
+        assert is_right(read_catalog(write(tmp_path / "t.dat", f"{mark}{names}", *rows())))
+
+
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_the_end_of_a_file_of_dos_is_no_row(tmp_path, separator):
+    head = separator.join(("name", "mass", "e_mass"))
+    path = write(tmp_path / "t.txt", head, *rows(separator), "\x1a")
+    assert is_right(read_catalog(path))
+    assert not doubts(read_catalog(path))

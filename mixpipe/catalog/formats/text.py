@@ -33,6 +33,8 @@ _DELIMITERS = (",", "\t", ";", "|", " ")
 
 # Types of columns that pandas has to read as text.
 _AS_TEXT = ("str", "spelled", "limits")
+# The end of a file of DOS, Ctrl-Z.
+_END_OF_DOS = b"\x1a"
 # Numbers as Fortran writes them in double precision, with a point: 12D7 may be a name.
 _D_EXPONENT = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
 # Lines below the header that say whether those that begin with # are rows.
@@ -296,6 +298,8 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
         line = stream.readline(_LONGEST_LINE + 1)
         if not line:
             return
+        if line.strip() == _END_OF_DOS:
+            continue
         if len(line) > _LONGEST_LINE:
             raise source.error(f"line {number} has more than {_LONGEST_LINE:,} bytes", "a table in lines")
         yield line
@@ -455,7 +459,9 @@ def _named_in_comments(
     if not any(map(is_number, fields)):
         return None
     numbered = [(i, found) for i, found in enumerate(map(_NUMBERED.fullmatch, comments)) if found]
-    if numbered and [int(found[1]) for _, found in numbered] == sorted({int(found[1]) for _, found in numbered}):
+    numbers = [int(found[1]) for _, found in numbered]
+    # A single one of several columns has all names in it.
+    if numbers and len(numbers) >= min(len(fields), 2) and numbers == sorted(set(numbers)):
         names: list[str] = []
         units: list[str | None] = []
         ends = [*(int(found[1]) for _, found in numbered[1:]), len(fields) + 1]
@@ -464,13 +470,13 @@ def _named_in_comments(
             for k in range(end - int(found[1])):
                 names.append(found[2] if not k else f"{found[2]}_{k}")
                 units.append(found[3])
-        if len(names) == len(fields) and int(numbered[0][1][1]) == 1:
+        if len(names) == len(fields) and numbers[0] == 1:
             return tuple(names), tuple(units), numbered[-1][0]
     # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
     candidates = []
     for i, comment in enumerate(comments):
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
-            names = split(comment.lstrip("#!%"), mark)
+            names = _without_numbers(split(comment.lstrip("#!%"), mark))
             if len(names) == len(fields) and all(map(_may_be_name, names)):
                 candidates.append((i, tuple(names)))
                 break
@@ -480,6 +486,17 @@ def _named_in_comments(
     if len(candidates) > 1 and all(word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in words):
         return candidates[-2][1], tuple(None if word.startswith("-") else word.strip("[]()") for word in words), last
     return words, (), last
+
+
+def _without_numbers(names: Sequence[str]) -> list[str]:
+    """Names without their numbers, if all have one in front, in order.
+
+    >>> _without_numbers(["[1]name", "[2]mass"]), _without_numbers(["2mass", "x"])
+    (['name', 'mass'], ['2mass', 'x'])
+    """
+    found = [re.fullmatch(r"[\[(]?(\d+)[\])]?[:.]?([A-Za-z].*)", name) for name in names]
+    numbered = [each[2] for number, each in enumerate(found, start=1) if each is not None and int(each[1]) == number]
+    return numbered if len(numbered) == len(names) else list(names)
 
 
 def _may_be_name(word: str) -> bool:
