@@ -449,3 +449,64 @@ def test_rows_of_a_fits_table_that_are_wider_than_their_columns_are_refused(tmp_
     path.write_bytes(path.read_bytes().replace(*cards))
     with pytest.raises(CatalogError, match=f"rows have {width} bytes, and their columns 16"):
         read_catalog(path)
+
+
+@pytest.mark.parametrize("cell", ["4_406", "4_4e1"])
+@pytest.mark.parametrize("form", ["ecsv", "ipac", "mrt", "votable", "latex"])
+def test_underscores_in_numbers_are_refused_in_all_formats(tmp_path, form, cell):
+    """Python takes them for numbers, and so does Astropy; in names they are nothing."""
+    path = tmp_path / "t.txt"
+    names = [f"{name}x" for name in NAMES]
+    Table({"name": names, "mass": MASS, "e_mass": ERROR}).write(
+        path, format=form if form == "votable" else f"ascii.{form}"
+    )
+    text = path.read_text()
+    named = write(tmp_path / "named.txt", text.replace("S003x", "12_33"))
+    assert is_right(read_catalog(named, columns=["mass", "e_mass"]))
+    assert read_catalog(named)["name"][3] == "12_33"
+    path.write_text(text.replace("4.406", cell))
+    with pytest.raises(CatalogError, match=r"column 'mass' has '\d_\w+' in row 5, .*numbers without underscores"):
+        read_catalog(path, columns=["name", "mass"])
+    assert len(read_catalog(path, columns=["e_mass"])) == len(MASS)
+    assert any("column 'mass' has" in text for text in doubts(read_catalog(path)))
+
+
+def fixed_rows(name):
+    return [f"{name if i == 5 else NAMES[i]} {mass:6.3f} {ERROR[i]:6.3f}" for i, mass in enumerate(MASS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("S\u00e905", "utf-8"), ("S\u00e95", "utf-8"), ("S\u00e905", "latin-1"), ("\u2606Z", "utf-8")],
+)
+@pytest.mark.parametrize("form", ["mrt", "ipac"])
+def test_letters_of_several_bytes_where_columns_have_places(tmp_path, name, encoding, form):
+    """Places are those of letters or of bytes."""
+    head = [line.format(mark="") for line in DESCRIPTION] if form == "mrt" else [
+        "|name| mass |e_mass|", "|char|double|double|"
+    ]  # fmt: skip
+    lines = fixed_rows(name) if form == "mrt" else [f" {line}" for line in fixed_rows(name)]
+    if form == "mrt":
+        head[6] = head[6].replace("13- 17 F5.3", "13- 18 F6.3")
+    table = read_catalog(write(tmp_path / "t.dat", *head, *lines, encoding=encoding))
+    assert is_right(table, table.colnames[1], table.colnames[2])
+    assert str(table.columns[0][5]).replace(" ", "") == name
+
+
+@pytest.mark.parametrize("blank", ["", "null"])
+def test_blank_cells_of_ipac_tables_are_missing_values(tmp_path, blank):
+    lines = ipac_rows()
+    lines[4] = lines[4].replace("  4.406", f"{blank:>7}")
+    table = read_catalog(write(tmp_path / "t.tbl", *IPAC, *lines))
+    assert table["mass"].mask.tolist() == [i == 4 for i in range(len(MASS))]
+
+
+@pytest.mark.parametrize("place", ["http://localhost:9/rows", "file:///dev/null"])
+def test_rows_of_a_votable_that_are_elsewhere_are_refused(tmp_path, place):
+    path = votable_file(tmp_path / "t.vot")
+    rows_there = f'<BINARY><STREAM href="{place}"/></BINARY>'
+    text = path.read_text()
+    start, end = text.index("<TABLEDATA>"), text.index("</TABLEDATA>") + len("</TABLEDATA>")
+    path.write_text(text[:start] + rows_there + text[end:])
+    with pytest.raises(CatalogError, match="the rows of the table are in another place"):
+        read_catalog(path)
