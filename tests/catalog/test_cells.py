@@ -476,10 +476,16 @@ def fixed_rows(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "encoding"),
-    [("S\u00e905", "utf-8"), ("S\u00e95", "utf-8"), ("S\u00e905", "latin-1"), ("\u2606Z", "utf-8")],
+    ("name", "encoding", "form"),
+    [
+        ("S\u00e905", "utf-8", "mrt"),
+        ("S\u00e905", "latin-1", "mrt"),
+        ("S\u00e95", "utf-8", "mrt"),
+        ("\u2606Z", "utf-8", "mrt"),
+        ("S\u00e905", "utf-8", "ipac"),
+        ("S\u00e905", "latin-1", "ipac"),
+    ],
 )
-@pytest.mark.parametrize("form", ["mrt", "ipac"])
 def test_letters_of_several_bytes_where_columns_have_places(tmp_path, name, encoding, form):
     """Places are those of letters or of bytes."""
     head = [line.format(mark="") for line in DESCRIPTION] if form == "mrt" else [
