@@ -61,7 +61,8 @@ class Suggestions:
         """An entry for a measurement, and why it is left out, `FIT` if it is not."""
         name = safe_name(entry.value, self._taken)
         units = (unit_text(table[entry.value].unit) for table in self._tables.values())
-        unit = next((unit for unit in units if unit is not None), None) or _known_unit(unit_in(entry.value))
+        named = _known_unit(unit_in(entry.value, seconds=False))
+        unit = next((unit for unit in units if unit is not None), None) or named
         limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
         keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
         problem = ""
