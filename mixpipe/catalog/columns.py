@@ -498,7 +498,7 @@ def prepare_column(
         Table with the `required_columns`, as returned by `read_catalog` or `read_columns`.
     settings : ColumnSettings
         The entry. An error that is a number is in the unit of the value column, as is an error column without a unit.
-        If the file has a unit, values are converted to `unit`; otherwise `unit` is only a label.
+        If the file has a unit, or names end with one, values are converted to `unit`; otherwise `unit` is only a label.
     where : str, optional
         Row cut.
     catalog, release : str
@@ -925,9 +925,9 @@ class _Entry:
                 f"unknown unit {excerpt(str(settings.unit))!r}",
                 "a unit that Astropy knows, such as Msun, mas/yr or mag",
             )
-        # A unit that is set for a file without units is only a label. For the value itself, the unit must agree. The
-        # factor between magnitudes and dex is negative, so that upper limits become lower ones, while errors stay
-        # positive.
+        # A unit that is set for a file without units is only a label, unless names have one. For the value itself, the
+        # unit must agree. The factor between magnitudes and dex is negative, so that upper limits become lower ones,
+        # while errors stay positive.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
         # Where the file states no unit, that in the name counts, if it is a multiple of what is asked for.
         self.named_unit = _named_unit(settings.value) if self.stored_unit is None else None
