@@ -51,6 +51,7 @@ _NO_TABLES = (
     (rb"\s*\|[^\n]*\|[ \t]*\r?\n\s*\|[-:|+ \t]+\|[ \t]*\r?\n", "a table in Markdown or Org"),
     (rb"\s*\+[-=+]{3,}\+[ \t]*\r?\n", "a table with drawn borders"),
     (rb"\s*={2,}( +={2,})+[ \t]*\r?\n", "a table in reStructuredText"),
+    (rb"(?i)(?:[ \t]*(?:!.*)?\r?\n)*[ \t]*READ +[TS]ERR\b", "a table in QDP"),
 )
 
 # Settings that apply only to one format.
@@ -305,7 +306,7 @@ def _signature(head: bytes) -> str | None:
     if start.startswith(b"<"):
         if re.search(rb"<(\w+:)?votable\b", head.lower()):
             return "votable"
-        if b"<html" in start or b"<!doctype html" in start:
+        if b"<html" in start or b"<!doctype html" in start or start.startswith(b"<table"):
             return "html"
     text = head.decode("latin-1")
     if re.match(r"(\\[^\n]*\n)*\|[^\n]*\|\s*\n\|[^\n]*\|", text):

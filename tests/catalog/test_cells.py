@@ -196,7 +196,9 @@ def test_points_where_the_decimal_mark_is_a_comma_are_refused(tmp_path, every):
     [(["| name | mass |", "|------|-----:|", "| a | 1 |"], "Markdown"),
      (["| name | mass |", "|------+-----|", "| a | 1 |"], "Org"),
      (["+------+------+", "| name | mass |", "+------+------+", "| a    |  1   |"], "drawn borders"),
-     (["====  ====", "name  mass", "====  ====", "a     1"], "reStructuredText")],
+     (["====  ====", "name  mass", "====  ====", "a     1"], "reStructuredText"),
+     (["READ SERR 2", "1 5.1 0.1", "2 5.2 0.2"], "QDP"), (["! light curve", "", "read terr 1", "1 2 3 4"], "QDP"),
+     (["<table>", "<tr><td>1</td></tr>", "</table>"], "HTML")],
 )  # fmt: skip
 def test_drawn_tables_are_called_by_their_name(tmp_path, lines, kind):
     with pytest.raises(CatalogError, match=kind):

@@ -248,6 +248,8 @@ def test_a_votable_in_utf_16(tmp_path):
         (",furlong,km", ("furlong", "km")),
         (",,m", (None, "m")),
         ("---,mag,---", ("mag", None)),
+        ("None,Msun,N/A", ("solMass", None)),
+        ('"","[Msun]","[]"', ("solMass", None)),
     ],
 )
 def test_a_line_of_units_below_the_names(tmp_path, units, expected):

@@ -44,7 +44,7 @@ _FEW_LINES = 20
 # Second line of an RDB table, and third line of a table of VizieR.
 _RDB_TYPE, _DASHES = re.compile(r"(?i)[<>]?\d*(?:\.\d+)?[SNM][<>]?"), re.compile("-+")
 # Cells in a line of units below names without one.
-_NO_UNIT = ("", "-", "--", "---", "[]", "()", "[-]", "(-)", "[--]", "[---]")
+_NO_UNIT = ("", "-", "--", "---", "none", "n/a", "unitless", "dimensionless", "string")
 # The first line of a file for Excel.
 _SEPARATOR = re.compile('(?i)"?sep=(.)"?')
 # A line in front of a table whose columns are numbered, by SExtractor or by hand ("Column 2: mass [Msun]"): number,
@@ -372,7 +372,7 @@ def _layout(source: Source) -> _Layout:
     elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
         n_header = 2
     elif len(lines) > 2 and _are_units(below[0], [split(line, mark) for line in lines[2:]], len(fields)):
-        units = tuple(None if field in _NO_UNIT else field.strip("[]()") for field in below[0])
+        units = tuple(_bare_unit(field) or None for field in below[0])
         n_header = 2
         source.doubt(f"{source.path}: line {front.numbers[1]} has the units of the columns, and is no row")
     return _Layout(_named(fields), front.numbers[n_header - 1], mark, units, marker)
@@ -430,10 +430,16 @@ def _are_dashes(fields: Sequence[str], size: int) -> bool:
     return len(fields) == size > 1 and all(map(_DASHES.fullmatch, fields))
 
 
+def _bare_unit(field: str) -> str:
+    """A unit without brackets around it, nothing for a word that says that there is none."""
+    bare = field.strip("[]() ")
+    return "" if bare.lower() in _NO_UNIT else bare
+
+
 def _are_units(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> bool:
     """Whether a line below the names has units, of which one is known, or nothing, and only numbers below those."""
-    named = [i for i, field in enumerate(fields) if field not in _NO_UNIT]
-    known = any(is_unit(fields[i].strip("[]()")) for i in named)
+    named = [i for i, field in enumerate(fields) if _bare_unit(field)]
+    known = any(is_unit(_bare_unit(fields[i])) for i in named)
     if len(fields) != size or not known or any(is_like_number(fields[i]) for i in named):
         return False
     cells = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in named]
