@@ -1203,11 +1203,12 @@ class _Entry:
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
             commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
-            if all(_THOUSANDS.fullmatch(texts[row]) for row in bad):
-                expected = "numbers without marks of thousands" + ("; `decimal` if the comma is a point" * commas)
-            else:
-                way_out = "`decimal` for a comma" if commas else "`missing` lists texts that stand for no value"
-                expected = f"numbers; {way_out}"
+            expected = "numbers; `missing` lists texts that stand for no value"
+            grouped = all(_THOUSANDS.fullmatch(texts[row]) for row in bad)
+            if commas:
+                expected = "numbers; `decimal` for a comma" + ", unless it is a mark of thousands" * grouped
+            elif grouped:
+                expected = "numbers without marks of thousands"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
