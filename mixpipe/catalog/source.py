@@ -77,7 +77,8 @@ _LONG = 100
 class Source:
     """A catalog file and the settings with which it is read; see `read_catalog` for each.
 
-    `doubts` collects what was found while reading that its owner should know.
+    `doubts` collects what was found while reading that its owner should know, and `repeated` the names of several
+    columns.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Source:
     missing: tuple[float | str, ...] = ()
     where_from: str = ""
     doubts: list[str] = field(default_factory=list, compare=False)
+    repeated: list[str] = field(default_factory=list, compare=False)
 
     @property
     def place(self) -> str:
@@ -266,6 +268,7 @@ class Source:
         repeated = [name for name, count in times.items() if count > 1]
         if wanted is None and len(repeated) < len(times):
             if repeated:
+                self.repeated[:] = repeated
                 listed = ", ".join(repr(excerpt(name)) for name in repeated[:_SHOWN])
                 self.doubt(
                     f"{self.path}: the header has {plural(len(repeated), 'name')} of several columns, {listed}: these "

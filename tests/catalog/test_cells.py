@@ -317,6 +317,19 @@ def test_a_name_of_two_columns_is_refused_only_where_it_is_used(tmp_path, suffix
     assert "1 name of several columns, 'x'" in said
 
 
+@pytest.mark.parametrize("error", ["e_x", "x_err"])
+def test_init_does_not_fit_the_errors_of_a_name_of_two_columns(tmp_path, error, capsys):
+    path = write(
+        tmp_path / "t.csv", f"x,{error},x,y", *(f"1,{e},2,{mass}" for e, mass in zip(ERROR, MASS, strict=True))
+    )
+    with pytest.raises(SystemExit):
+        main(["init", str(path)])
+    said = capsys.readouterr().out
+    assert " y: {}" in said
+    assert f"about other columns: {error} (error of x)" in said
+    assert f"{error}: {{" not in said
+
+
 @pytest.mark.parametrize(
     ("value", "error", "factor"),
     [("flux_Jy", "flux_err_mJy", 1e3), ("flux_mJy", "flux_err_Jy", 1e-3), ("flux_Jy", "flux_mJy_err", 1e3),
@@ -516,10 +529,11 @@ def test_blank_cells_of_ipac_tables_are_missing_values(tmp_path, blank):
     assert table["mass"].mask.tolist() == [i == 4 for i in range(len(MASS))]
 
 
+@pytest.mark.parametrize("element", ["BINARY", "BINARY2", 'FITS extnum="1"'])
 @pytest.mark.parametrize("place", ["http://localhost:9/rows", "file:///dev/null"])
-def test_rows_of_a_votable_that_are_elsewhere_are_refused(tmp_path, place):
+def test_rows_of_a_votable_that_are_elsewhere_are_refused(tmp_path, element, place):
     path = votable_file(tmp_path / "t.vot")
-    rows_there = f'<BINARY><STREAM href="{place}"/></BINARY>'
+    rows_there = f'<{element}>\n<STREAM href="{place}"/></{element.split()[0]}>'
     text = path.read_text()
     start, end = text.index("<TABLEDATA>"), text.index("</TABLEDATA>") + len("</TABLEDATA>")
     path.write_text(text[:start] + rows_there + text[end:])

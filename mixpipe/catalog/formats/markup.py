@@ -152,8 +152,9 @@ def _check_ipac_rows(source: Source, lines: Sequence[str]) -> None:
 
 
 def _votable(source: Source, content: bytes, names: Sequence[str]) -> Table:
-    if re.search(rb"<(?:\w+:)?STREAM\b[^>]*\bhref=", content):
-        raise source.error("the rows of the table are in another place (href)", "a VOTable with its rows in it")
+    if _ELSEWHERE.search(content):
+        expected = "a VOTable with its rows in it, or the file that has them"
+        raise source.error("the rows of the table are in another place (href)", expected)
     content = _FORTRAN.sub(rb"\1e\2", content)
     # Of all that Astropy warns of, only what changes numbers is kept.
     with warnings.catch_warnings(record=True) as said, votable_options.set_temp("max_warnings", sys.maxsize):
@@ -179,6 +180,8 @@ def _votable(source: Source, content: bytes, names: Sequence[str]) -> Table:
     return Table([found.columns[fields.index(name)] for name in wanted], names=wanted, copy=False)
 
 
+# Rows that Astropy would fetch from another place, and take for what the header says.
+_ELSEWHERE = re.compile(rb"<(?:\w+:)?(?:BINARY2?|FITS)\b[^>]*>\s*<(?:\w+:)?STREAM\b[^>]*\bhref=")
 # Cells with a number as Fortran writes it in double precision.
 _FORTRAN = re.compile(rb"(<TD[^>]*>\s*[-+]?(?:\d+\.\d*|\.\d+))[dD]([-+]?\d+\s*</TD>)")
 # A row is looked for so many bytes before a cell.

@@ -154,7 +154,10 @@ class _Catalog:
         spoilt = self._spoilt()
         numbers = {name: self._numbers(name, with_text=name in spoilt) for name in self.names}
         sentinels = forget_sentinels(numbers)
-        found, others = find_measurements(numbers)
+        files = [file for table in self.tables.values() for file in table.meta.get("files", ())]
+        # What is about columns that are left out is no value.
+        left_out = dict.fromkeys(name for file in files for name in file.get("repeated", ()))
+        found, others = find_measurements(numbers | left_out)
         used = [name for entry in found if not is_identifier(entry.value) for name in _columns_of(entry)]
         missing = common_sentinels(sentinels, {name: numbers[name] for name in used})
         for table in self.tables.values():
