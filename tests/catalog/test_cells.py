@@ -192,6 +192,24 @@ def test_points_where_the_decimal_mark_is_a_comma_are_refused(tmp_path, every):
 
 
 @pytest.mark.parametrize(
+    ("cells", "is_doubted"),
+    [
+        (["1,234", "999", "12,345", "7"], True),
+        (["-1,234", "NA", "2,345", "12"], True),
+        (["1,234", "0,999", "12,345", "7"], False),
+        (["1,234", "2,345"], False),
+        (["1,234", "999,5", "7"], False),
+        (["1,5", "2", "3,25"], False),
+    ],
+)
+def test_commas_that_look_like_marks_of_thousands_are_doubted(tmp_path, cells, is_doubted):
+    path = write(tmp_path / "t.csv", "name;mass", *(f"S;{cell}" for cell in cells))
+    table = read_catalog(path, decimal=",")
+    assert any("column 'mass' look like thousands, such as" in text for text in doubts(table)) == is_doubted
+    assert table["mass"][0] == float(cells[0].replace(",", "."))
+
+
+@pytest.mark.parametrize(
     ("lines", "kind"),
     [(["| name | mass |", "|------|-----:|", "| a | 1 |"], "Markdown"),
      (["| name | mass |", "|------+-----|", "| a | 1 |"], "Org"),

@@ -182,13 +182,23 @@ def _types(
         )
     types = {index: _common(kinds[index]) for index in indices}
     if source.decimal == ",":
-        _refuse_points(source, layout, [index for index in indices if types[index] in ("float64", "str")], rows)
+        _check_marks(source, layout, [index for index in indices if types[index] in ("float64", *_AS_TEXT)], rows)
     return types
 
 
-def _refuse_points(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> None:
-    """Refuse numbers with a point where the decimal mark is a comma: it may be that of thousands."""
+# Numbers with marks of thousands, and those that need none.
+_GROUPED, _SHORT = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+"), re.compile(r"[-+]?\d{1,3}")
+
+
+def _check_marks(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> None:
+    """Refuse numbers with a point where the decimal mark is a comma: it may be that of thousands, as may the comma.
+
+    The comma is doubted where all numbers from a thousand on have one, and none below.
+    """
     n_rows = 0
+    grouped: dict[int, str] = {}
+    short: set[int] = set()
+    decimal: set[int] = set()
     for frame in _parse(source, layout, indices, rows, dict.fromkeys(indices, "str")) if indices else ():
         for index in indices:
             cells = [str(cell).strip() for cell in frame[index].to_numpy(dtype=object, na_value="")]
@@ -199,7 +209,19 @@ def _refuse_points(source: Source, layout: _Layout, indices: Sequence[int], rows
                     f"column {layout.names[index]!r} has {cell!r} in row {n_rows + row + 1}, with a point",
                     "a comma as the decimal mark, as `decimal` says, and no points",
                 )
+            for cell in cells:
+                if _GROUPED.fullmatch(cell):
+                    grouped.setdefault(index, cell)
+                elif _SHORT.fullmatch(cell):
+                    short.add(index)
+                elif cell not in MISSING_WORDS:
+                    decimal.add(index)
         n_rows += len(frame)
+    for index in short.intersection(grouped) - decimal:
+        source.doubt(
+            f"{source.path}: all numbers with a comma in column {layout.names[index]!r} look like thousands, such as "
+            f"{grouped[index]}, and others have none: is the comma a decimal mark, as `decimal` says?"
+        )
 
 
 def _kind(series: pd.Series, source: Source) -> str:
