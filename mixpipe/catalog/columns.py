@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -54,6 +55,9 @@ DROP_REASONS = (
     "missing_bound",
     "outside",
 )
+
+# A number with marks of thousands, perhaps with a decimal mark.
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 
 # Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
@@ -494,7 +498,7 @@ def prepare_column(
         Table with the `required_columns`, as returned by `read_catalog` or `read_columns`.
     settings : ColumnSettings
         The entry. An error that is a number is in the unit of the value column, as is an error column without a unit.
-        If the file has a unit, values are converted to `unit`; otherwise `unit` is only a label.
+        If the file has a unit, or names end with one, values are converted to `unit`; otherwise `unit` is only a label.
     where : str, optional
         Row cut.
     catalog, release : str
@@ -921,10 +925,15 @@ class _Entry:
                 f"unknown unit {excerpt(str(settings.unit))!r}",
                 "a unit that Astropy knows, such as Msun, mas/yr or mag",
             )
-        # A unit that is set for a file without units is only a label. For the value itself, the unit must agree. The
-        # factor between magnitudes and dex is negative, so that upper limits become lower ones, while errors stay
-        # positive.
+        # A unit that is set for a file without units is only a label, unless names have one. For the value itself, the
+        # unit must agree. The factor between magnitudes and dex is negative, so that upper limits become lower ones,
+        # while errors stay positive.
         self.factor = self._factor(settings.value, self.stored_unit, self.target_unit)
+        # Where the file states no unit, that in the name counts, if it is a multiple of what is asked for.
+        self.named_unit = _named_unit(settings.value) if self.stored_unit is None else None
+        target = _linear(self.target_unit)
+        if self.named_unit is not None and target is not None and target.is_equivalent(self.named_unit):
+            self.factor = float(self.named_unit.to(target))
         label = settings.unit or unit_text(self.stored_unit)
         self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
 
@@ -981,8 +990,7 @@ class _Entry:
             limits = limits if self.factor > 0.0 else -limits
         for name, limit in ((settings.upper_limit, UPPER), (settings.lower_limit, LOWER)):
             if name is not None:
-                unit = parse_unit(self._column(name).unit)
-                factor = self.factor if unit is None else self._factor(name, unit, self.target_unit)
+                factor = self._own_factor(name)
                 given = self._numbers(name) * factor
                 fill = np.isnan(values) & ~np.isnan(given)
                 values = np.where(fill, given, values)
@@ -993,12 +1001,28 @@ class _Entry:
         """A bound of the sample: a number in the unit of the results, or a column in its own unit, in the same."""
         if not isinstance(given, str):
             return np.array([given], dtype=np.float64)
-        unit = parse_unit(self._column(given).unit)
-        factor = self.factor if unit is None else self._factor(given, unit, self.target_unit)
+        factor = self._own_factor(given)
         if factor < 0.0:
             what = f"column {given!r} of bounds changes its sign between {self.stored_unit} and {self.target_unit}"
             raise self.refuse(what, "bounds that are numbers, or a unit that keeps the sign")
         return self._numbers(given) * factor
+
+    def _own_factor(self, name: str) -> float:
+        """The factor that converts another column of values to the target unit, by its unit or that in its name."""
+        unit = parse_unit(self._column(name).unit)
+        if unit is not None:
+            return self._factor(name, unit, self.target_unit)
+        return self.factor * self._named_factor(name)
+
+    def _named_factor(self, name: str, power: int = 1) -> float:
+        """The factor between the unit in the name of a column and that in the name of the values, if both have one."""
+        unit = _named_unit(name)
+        if unit is None or self.named_unit is None:
+            return 1.0
+        if unit.is_equivalent(self.named_unit):
+            # A name has the unit of the values, be it that of their variance.
+            return self._factor(name, unit, self.named_unit) ** power
+        return self._factor(name, unit, self.named_unit, power)
 
     def edges(self) -> Array | None:
         """Lower and upper edge of each bin; None if the column is not a histogram."""
@@ -1011,7 +1035,7 @@ class _Entry:
                 f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
                 "edges in one unit",
             )
-        factors = self.factor, self._factor(high, unit, self.target_unit)
+        factors = self.factor, self._own_factor(high)
         edges = [self._numbers(name) * by for name, by in zip((low, high), factors, strict=True)]
         return np.stack(edges if self.factor > 0.0 else edges[::-1], axis=1)
 
@@ -1117,11 +1141,11 @@ class _Entry:
         power = _ERROR_POWERS[self.settings.error_kind]
         unit = parse_unit(self._column(name).unit) if self.settings.file_unit is None else None
         own = _linear(unit)
-        target = _linear(self.target_unit)
+        target = _linear(self.target_unit) or self.named_unit
         if own is None or target is None:
             factor = abs(self.factor) ** power
-            if own is None and self.stored_unit is None and self.settings.file_unit is None:
-                factor *= abs(self._factor(name, _named_unit(name), _named_unit(self.settings.value), power))
+            if own is None:
+                factor *= abs(self._named_factor(name, power))
             return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
 
@@ -1179,12 +1203,17 @@ class _Entry:
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
             commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
-            expected = "`decimal` for a comma" if commas else "`missing` lists texts that stand for no value"
+            expected = "numbers; `missing` lists texts that stand for no value"
+            grouped = all(_THOUSANDS.fullmatch(texts[row]) for row in bad)
+            if commas:
+                expected = "numbers; `decimal` for a comma" + ", unless it is a mark of thousands" * grouped
+            elif grouped:
+                expected = "numbers without marks of thousands"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self.row(int(bad[0]))}",
-                f"numbers; {expected}",
+                expected,
             ) from None
         self.stored[name] = numbers
         return numbers, limits

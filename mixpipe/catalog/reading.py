@@ -94,7 +94,7 @@ def read_catalog(
     astropy.table.Table
         Masked columns with units and the values as stored. NaN, blanks, nulls and sentinels are masked.
         ``meta["files"]`` lists ``{"path", "n_rows"}`` of each file, with ``doubts``, texts about what was found in it,
-        if there are any.
+        if there are any, and ``repeated``, the names of several columns, which are left out.
 
     Raises
     ------
@@ -168,8 +168,8 @@ def read_blocks(
 
 def _entry(source: Source, n_rows: int) -> dict[str, Any]:
     """What is known of a file that was read."""
-    entry = {"path": str(source.path), "n_rows": n_rows}
-    return {**entry, "doubts": list(source.doubts)} if source.doubts else entry
+    said = {"doubts": list(source.doubts), "repeated": list(source.repeated)}
+    return {"path": str(source.path), "n_rows": n_rows} | {key: listed for key, listed in said.items() if listed}
 
 
 def idle_options(path: str | Path, **options: Any) -> dict[str, str]:

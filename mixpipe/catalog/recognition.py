@@ -32,6 +32,22 @@ _ROLES = {
 }
 # A unit that follows a name, as in `mass [Msun]`; the brackets of [Fe/H] and e_[Fe/H] are part of the name.
 _BRACKETS = re.compile(r"(?<=[\w.%)\]])(?<!_)\s*[\[(]([^\[\]()]*)[\])]\s*$")
+# A unit that ends a name, perhaps in front of a word for errors, as in flux_mJy and flux_mJy_err; bands and sides of
+# errors are no units, so that those of one letter but seconds do not count, nor do min and pm.
+_UNIT_WORDS = (
+    "[nuMm]?Jy", "muJy", "[um]as", "muas", "arcsec", "arcmin", "deg", "m?mag", "dex", "k?m/s", "km_s", "kms",
+    "[kMG]?pc", "[MRL]sun", "[MR]jup", "[MR]earth", "[kMGT]?eV", "[MG]yr", "AU", "au", "micron", "[unmk]m", "[kMG]?Hz",
+    "[mun]?s",
+)  # fmt: skip
+_SUFFIX = re.compile(
+    rf"(?<=[\w.%)\]])[\s_.-]+({'|'.join(_UNIT_WORDS)})"
+    rf"(?P<rest>(?:[\s_.-]+(?i:e|{_ERROR}|{_IVAR}|{'|'.join('|'.join(words[1:]) for words in _SIDES.values())}))*)$"
+)
+# An s may also be a star or a source, and a magnitude is a quantity beside a flux.
+_SECONDS, _MAGNITUDES = ("s", "ms", "us", "ns"), ("mag", "mmag")
+# SIMBAD: plx_err beside plx_value.
+_VALUE = re.compile(r"(?i)(?<=\w)_val(?:ue)?$")
+_UNIT_SPELLINGS = {"kms": "km/s", "km_s": "km/s", "muJy": "uJy", "muas": "uas"}
 # E_B-V is not an error of B-V.
 _COLOUR_EXCESS = re.compile(r"E[_(](?:[A-Za-z]{1,3}|[A-Z]\d?)-[A-Za-z]{1,3}[_)]?")
 _COORDINATE = re.compile(
@@ -241,14 +257,32 @@ def is_identifier(name: str) -> bool:
     return _IDENTIFIER.fullmatch(name) is not None
 
 
-def unit_in(name: str) -> str | None:
-    """The unit in brackets that follows a name.
+def unit_in(name: str, *, seconds: bool = True) -> str | None:
+    """The unit that follows a name, in brackets or as one of the units that are common there.
 
-    >>> unit_in("mass [Msun]"), unit_in("[Fe/H]")
-    ('Msun', None)
+    `seconds` is whether these are among the latter.
+
+    >>> unit_in("mass [Msun]"), unit_in("[Fe/H]"), unit_in("flux_mJy_err"), unit_in("rv_kms"), unit_in("mag_g")
+    ('Msun', None, 'mJy', 'km/s', None)
     """
     found = _BRACKETS.search(name)
+    if found is None and (found := _SUFFIX.search(name)) is not None:
+        if found[1] in _SECONDS and not seconds:
+            return None
+        return _UNIT_SPELLINGS.get(found[1], found[1])
     return found[1].strip() if found else None
+
+
+def _without_unit(name: str) -> str:
+    """A name without the unit that ends it.
+
+    >>> _without_unit("flux_mJy"), _without_unit("flux_mJy_err"), _without_unit("flux")
+    ('flux', 'flux_err', 'flux')
+    """
+    found = None if _BRACKETS.search(name) else _SUFFIX.search(name)
+    if found is None or found[1] in (*_SECONDS, *_MAGNITUDES):
+        return name
+    return name[: found.start()] + found["rest"]
 
 
 class _Names:
@@ -258,9 +292,11 @@ class _Names:
         self.values = {name for name, numbers in columns.items() if numbers is not None}
         self.texts = set(columns) - self.values
         self._spellings: list[dict[str, set[str]]] = [{}, {}, {}]
+        self._stems: dict[str, set[str]] = {}
         for name in self.values:
             for spelling, key in zip(self._spellings, _spelled(name), strict=True):
                 spelling.setdefault(key, set()).add(name)
+            self._stems.setdefault(_spelled(_VALUE.sub("", _without_unit(name)))[2], set()).add(name)
 
     def find(self, name: str, exact: bool) -> str | None:
         """The column with this name, of numbers if there is one."""
@@ -272,6 +308,11 @@ class _Names:
             if len(spelling.get(key, ())) == 1:
                 return next(iter(spelling[key]))
         return None
+
+    def find_in_unit(self, name: str) -> str | None:
+        """The only column of numbers that is called so but for its end: flux_Jy for flux or flux_mJy, x_value for x."""
+        fitting = self._stems.get(_spelled(_without_unit(name))[2], set())
+        return next(iter(fitting)) if len(fitting) == 1 else None
 
     def find_longer(self, name: str, other: str) -> str | None:
         """The only column of numbers whose name ends with this one, as aveVel with vel; V begins velocities."""
@@ -300,6 +341,8 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
             parts = found.groupdict()
             value = names.find(parts["x"] + parts.get("rest", ""), habit.exact)
             role, weak = habit.role, habit.weak
+            if value is None and not habit.exact:
+                value = names.find_in_unit(parts["x"] + parts.get("rest", ""))
             if value is None and role in _ERRORS and not weak:
                 value, weak = names.find_longer(parts["x"], name), True
             if value is None or value == name:

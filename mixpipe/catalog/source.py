@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import gzip
+import io
 import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from mixpipe.base.errors import CatalogError, ConfigError, excerpt
+from mixpipe.base.presentation import plural
 
 FORMATS = ("fits", "csv", "ecsv", "votable", "mrt", "ipac", "daophot", "latex", "parquet", "hdf5")
 
@@ -32,6 +35,7 @@ _EXTENSIONS = {
 _MAGIC = {b"SIMPLE  =": "fits", b"PAR1": "parquet", b"\x89HDF\r\n\x1a\n": "hdf5", b"# %ECSV": "ecsv"}
 _BOM = b"\xef\xbb\xbf"
 _BOM_16 = re.compile(rb"\xff\xfe|\xfe\xff")
+_XML_IN_UTF_16 = re.compile(r"""(?i)(\A\s*<\?xml[^>]*encoding=["'])utf-16""")
 
 # Files that users sometimes mistake for tables.
 _NO_TABLES = (
@@ -47,6 +51,7 @@ _NO_TABLES = (
     (rb"\s*\|[^\n]*\|[ \t]*\r?\n\s*\|[-:|+ \t]+\|[ \t]*\r?\n", "a table in Markdown or Org"),
     (rb"\s*\+[-=+]{3,}\+[ \t]*\r?\n", "a table with drawn borders"),
     (rb"\s*={2,}( +={2,})+[ \t]*\r?\n", "a table in reStructuredText"),
+    (rb"(?i)(?:[ \t]*(?:!.*)?\r?\n)*[ \t]*READ +[TS]ERR\b", "a table in QDP"),
 )
 
 # Settings that apply only to one format.
@@ -72,7 +77,8 @@ _LONG = 100
 class Source:
     """A catalog file and the settings with which it is read; see `read_catalog` for each.
 
-    `doubts` collects what was found while reading that its owner should know.
+    `doubts` collects what was found while reading that its owner should know, and `repeated` the names of several
+    columns.
     """
 
     path: Path
@@ -85,6 +91,7 @@ class Source:
     missing: tuple[float | str, ...] = ()
     where_from: str = ""
     doubts: list[str] = field(default_factory=list, compare=False)
+    repeated: list[str] = field(default_factory=list, compare=False)
 
     @property
     def place(self) -> str:
@@ -112,7 +119,18 @@ class Source:
         self.doubt(f"{self.path}: the table is cut short: the query reached its limit of rows (OVERFLOW){said}")
 
     def open(self) -> BinaryIO:
-        """Open the file, decompressing it if it is gzipped."""
+        """Open the file, decompressing it if it is gzipped, and as text in UTF-8 if it is text in UTF-16."""
+        with self._stored() as stream:
+            start = stream.read(2)
+            content = stream.read(_MOST_WHOLE + 1) if _BOM_16.match(start) else None
+        if content is None:
+            return self._stored()
+        if len(content) > _MOST_WHOLE:
+            raise self.error(f"text in UTF-16 of more than {_MOST_WHOLE:,} bytes", "the table itself in UTF-8")
+        text = content.decode("utf-16-le" if start == b"\xff\xfe" else "utf-16-be", "replace")
+        return io.BytesIO(_XML_IN_UTF_16.sub(r"\1utf-8", text).encode())
+
+    def _stored(self) -> BinaryIO:
         return cast(BinaryIO, gzip.open(self.path)) if self.is_gzipped() else self.path.open("rb")
 
     def is_gzipped(self) -> bool:
@@ -193,10 +211,6 @@ class Source:
         other = next((words for magic, words in _NO_TABLES if re.match(magic, head)), None)
         if other is not None:
             raise self.error(f"the file is {other}", f"the table itself, in one of {', '.join(FORMATS)}, or gzipped")
-        if _BOM_16.match(head):
-            raise self.error(
-                "the file is text in UTF-16", "the table itself in UTF-8, as iconv and most editors convert it"
-            )
         if kind == "html":
             raise self.error("the file is a web page (HTML)", "a table; was an error page downloaded in its place?")
         if self.format == "auto":
@@ -238,7 +252,7 @@ class Source:
         available : sequence of str
             All names in the header.
         wanted : sequence of str or None
-            Names to read, None for all.
+            Names to read, None for all that occur once; of others, a doubt is noted.
 
         Returns
         -------
@@ -248,18 +262,25 @@ class Source:
         Raises
         ------
         CatalogError
-            For a name that occurs twice in the header, or a wanted name that does not occur.
+            For a wanted name that occurs twice in the header, or not at all, and if no name occurs once.
         """
-        seen: set[str] = set()
-        for name in available:
-            if name in seen:
-                raise self.error(f"the header names column {excerpt(name)!r} twice", "each column name once")
-            seen.add(name)
-        if wanted is None:
-            return tuple(available)
+        times = Counter(available)
+        repeated = [name for name, count in times.items() if count > 1]
+        if wanted is None and len(repeated) < len(times):
+            if repeated:
+                self.repeated[:] = repeated
+                listed = ", ".join(repr(excerpt(name)) for name in repeated[:_SHOWN])
+                self.doubt(
+                    f"{self.path}: the header has {plural(len(repeated), 'name')} of several columns, {listed}: these "
+                    "columns are left out; give each a name of its own to use it"
+                )
+            return tuple(name for name, count in times.items() if count == 1)
+        wanted = available if wanted is None else wanted
         for name in wanted:
-            if name not in seen:
+            if not times[name]:
                 raise self.error(f"no column {excerpt(name)!r}", expected_name(name, available))
+            if times[name] > 1:
+                raise self.error(f"the header names column {excerpt(name)!r} twice", "each column name once")
         return tuple(dict.fromkeys(wanted))
 
 
@@ -288,7 +309,7 @@ def _signature(head: bytes) -> str | None:
     if start.startswith(b"<"):
         if re.search(rb"<(\w+:)?votable\b", head.lower()):
             return "votable"
-        if b"<html" in start or b"<!doctype html" in start:
+        if b"<html" in start or b"<!doctype html" in start or start.startswith(b"<table"):
             return "html"
     text = head.decode("latin-1")
     if re.match(r"(\\[^\n]*\n)*\|[^\n]*\|\s*\n\|[^\n]*\|", text):

@@ -204,7 +204,12 @@ REFUSED: dict[str, tuple[str, str | bytes, list[str], list[str]]] = {
         [],
         ["column 'e' has the unit kg", "t.fits", "a multiple of mas"],
     ),
-    "UTF-16": ("t.csv", GOOD.encode("utf-16"), [], ["text in UTF-16", "t.csv", "the table itself"]),
+    "marks of thousands": (
+        "t.csv",
+        text([f'"1,{value:03.0f}"' for value in X]),
+        [],
+        ["'1,005' in row 1", "t.csv", "unless it is a mark of thousands"],
+    ),
     "line ends of an old Macintosh": ("t.csv", GOOD.replace("\n", "\r"), [], ["carriage return", "t.csv", "Unix"]),
     "column names that differ in blanks only": ("t.csv", "x,x ,e\n1,2,3\n", [], ["column 'x' twice", "t.csv"]),
     "column that differs in capitals": (

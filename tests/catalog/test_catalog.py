@@ -334,7 +334,7 @@ class TestText:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("x,y,x\n1,2,3\n", "names column 'x' twice"),
+            ("x,y,x,y\n1,2,3,4\n", "names column 'x' twice"),
             ("1,2\n3,4\n", "no header line, the first line is '1,2'"),
             ("# nothing\n# here\n", "nothing but comments"),
             (b"x,y\n1,2\n\xff\xfe\x00\x00", "no known format"),

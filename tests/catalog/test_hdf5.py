@@ -245,14 +245,63 @@ def test_texts_that_stand_for_missing_ones(tmp_path):
         assert np.flatnonzero(read_catalog(path)["s"].mask).tolist() == missing
 
 
-def test_text_in_the_fixed_format_is_refused_by_name(tmp_path):
-    path = pandas_fixed(tmp_path / "t.h5", [(np.array([b"x"]), [X])])
+def with_pickle(path, names, pickled):
+    """A table in the fixed format with a column x, and a pickled block."""
+    pandas_fixed(path, [(np.array([b"x"]), [X])])
     with h5py.File(path, "a") as file:
-        file["c/block1_items"] = np.array([b"id"])
-        file.create_dataset("c/block1_values", (1,), dtype=h5py.vlen_dtype("u1"))
+        file["c/block1_items"] = np.array([name.encode() for name in names])
+        block = file.create_dataset("c/block1_values", (1,), dtype=h5py.vlen_dtype("u1"))
+        if pickled is not None:
+            block[0] = np.frombuffer(pickled, dtype="u1")
+    return path
+
+
+TEXTS = ["a", None, "\u03c3", "nan", "", "d e"]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("missing", [None, float("nan")])
+@pytest.mark.parametrize("order", ["C", "F", "one"])
+def test_text_in_the_fixed_format(tmp_path, protocol, missing, order):
+    texts = [missing if text is None else text for text in TEXTS]
+    names = ["id"] if order == "one" else ["id", "n"]
+    block = np.array(texts if order == "one" else [texts, list("uvwxyz")], dtype=object).T
+    block = block if order == "one" else np.array(block, order=order)
+    path = with_pickle(tmp_path / "t.h5", names, pickle.dumps(block, protocol))
+    table = read_catalog(path)
+    assert table.colnames == ["x", *names]
+    assert table["id"].tolist() == ["a", None, "\u03c3", "nan", None, "d e"]
+    assert order == "one" or table["n"].tolist() == list("uvwxyz")
+    parts = list(read_blocks(path, ["id", "x"], rows=4))
+    assert [value for part in parts for value in part["id"].tolist()] == table["id"].tolist()
+    assert [value for part in parts for value in part["x"].tolist()] == X.tolist()
+
+
+class Harm:
+    def __reduce__(self):
+        return open, ("ran", "w")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        np.array([["a", 1.5, True, None, b"b", ()]], dtype=object).T,
+        np.array([["a", Harm(), "b", "c", "d", "e"]], dtype=object).T,
+        np.array([list("abcdef"), list("abcdef")], dtype=object).T,
+        Harm(),
+        ["a"],
+        b"no pickle",
+        None,
+    ],
+)
+def test_other_objects_in_the_fixed_format_are_refused_by_name(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickled = content if content is None or isinstance(content, bytes) else pickle.dumps(content)
+    path = with_pickle(tmp_path / "t.h5", ["id"], pickled)
     assert read_catalog(path).colnames == ["x"]
-    with pytest.raises(CatalogError, match=r"column 'id' holds pickled objects, .*format='table'"):
+    with pytest.raises(CatalogError, match=r"column 'id' holds pickled objects; .*format='table'"):
         read_catalog(path, ["id"])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_table_that_was_not_finished_and_one_of_two(tmp_path):

@@ -1,12 +1,18 @@
 """Lines of delimited text that are not what they seem: read as an expert reads them, or doubted or refused in words."""
 
+import gzip
+
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import read_catalog
+from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.light import as_astropy
 from mixpipe.catalog.reading import read_blocks
-from tests.catalog.test_files_people_have import MASS, NAMES, doubts, is_right, rows, write
+from mixpipe.config.settings import ColumnSettings
+from tests.catalog.test_files_people_have import ERROR, MASS, NAMES, doubts, is_right, rows, write
 
 HEADER = "name,mass,e_mass"
 
@@ -206,19 +212,68 @@ def test_more_words_for_a_missing_value(tmp_path, word):
     assert table["mass"].dtype == np.float64
 
 
+def test_files_that_are_no_tables_are_named(tmp_path):
+    with pytest.raises(CatalogError) as error:
+        read_catalog(write(tmp_path / "t.csv", '[{"mass": 1.5}]', *rows(",")))
+    assert error.value.what == "the file is JSON"
+    assert error.value.expected.startswith("the table itself")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", "\t"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_text_in_utf_16(tmp_path, encoding, separator, zipped):
+    head = "\ufeff" + separator.join(("name", "mass", "e_mass"))
+    path = write(tmp_path / "t.txt", head, *rows(separator, r3="\u2026"), encoding=encoding)
+    if zipped:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    table = read_catalog(path)
+    assert table.colnames == ["name", "mass", "e_mass"]
+    assert np.flatnonzero(table["mass"].mask).tolist() == [3]
+    np.testing.assert_array_equal(np.delete(table["mass"].data.data, 3), np.delete(MASS, 3))
+
+
+def test_a_votable_in_utf_16(tmp_path):
+    path = tmp_path / "t.vot"
+    Table({"mass": MASS, "e_mass": ERROR}).write(path, format="votable")
+    text = path.read_text().replace('encoding="utf-8"', 'encoding="UTF-16"')
+    assert is_right(read_catalog(write(path, text, encoding="utf-16")))
+
+
 @pytest.mark.parametrize(
-    ("start", "what", "expected"),
+    ("units", "expected"),
     [
-        ('[{"mass": 1.5}]', "the file is JSON", "the table itself"),
-        ("\ufeffname,mass", "the file is text in UTF-16", "the table itself in UTF-8"),
+        (",km/s,m/s", ("km / s", "m / s")),
+        ("-,[km/s],(m/s)", ("km / s", "m / s")),
+        (",furlong,km", ("furlong", "km")),
+        (",,m", (None, "m")),
+        ("---,mag,---", ("mag", None)),
+        ("None,Msun,N/A", ("solMass", None)),
+        ('"","[Msun]","[]"', ("solMass", None)),
     ],
 )
-def test_files_that_are_no_tables_are_named(tmp_path, start, what, expected):
-    encoding = "utf-16-le" if start.startswith("\ufeff") else "utf-8"
-    with pytest.raises(CatalogError) as error:
-        read_catalog(write(tmp_path / "t.csv", start, *rows(","), encoding=encoding))
-    assert error.value.what == what
-    assert error.value.expected.startswith(expected)
+def test_a_line_of_units_below_the_names(tmp_path, units, expected):
+    table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", units, *rows(",")))
+    assert (
+        tuple(None if column.unit is None else str(column.unit) for column in (table["mass"], table["e_mass"]))
+        == expected
+    )
+    assert doubts(table) == [f"{tmp_path}/t.csv: line 2 has the units of the columns, and is no row"]
+    assert is_right(table)
+
+
+def test_a_line_of_units_between_white_space(tmp_path):
+    table = read_catalog(write(tmp_path / "t.dat", "name mass e_mass", "--- Msun Msun", *rows()))
+    assert is_right(table)
+    assert str(table["mass"].unit) == "solMass"
+
+
+@pytest.mark.parametrize("first", ["K,0.5,0.1", "S,,", "S,n/a,nan", "K,see note,", "m,-,--"])
+def test_a_row_that_has_letters_like_units_is_a_row(tmp_path, first):
+    """Texts are below its letters, or it has something else than units."""
+    table = read_catalog(write(tmp_path / "t.csv", "type,mass,e_mass", first, *rows(",")))
+    assert len(table) == len(MASS) + 1
+    assert not doubts(table)
 
 
 @pytest.mark.parametrize("separator", [",", "\t"])
@@ -249,3 +304,44 @@ def test_marks_of_inches_are_no_quotes(tmp_path):
     table = read_catalog(write(tmp_path / "t.csv", HEADER, *lines))
     assert is_right(table)
     assert doubts(table) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "cell"), [(1, "0.9036D+01"), (10, "0.4603d1"), (2, " 8.764\u00a0"), (4, "NA "), (7, "-- ")]
+)
+def test_blocks_without_the_spelling_of_another_block(tmp_path, row, cell):
+    """The type of a column is that of all rows; those of other blocks are plain numbers."""
+    path = write(tmp_path / "t.csv", HEADER, *rows(",", **{f"r{row}": cell}))
+    expected = np.where((np.arange(12) == row) & (cell in ("NA ", "-- ")), np.nan, MASS)
+    for size in (3, 4, 5, 100):
+        parts = [part["mass"] for part in read_blocks(path, ["mass"], rows=size)]
+        np.testing.assert_allclose(np.concatenate([np.ma.filled(part, np.nan) for part in parts]), expected)
+
+
+@pytest.mark.parametrize(
+    ("cell", "limit"), [("<5,064", -1), ("> 5,064", 1), ("\u22645,064", -1), ("n/a", 0), ("5,064", 0)]
+)
+def test_limits_with_a_comma_for_the_point(tmp_path, cell, limit):
+    lines = [line.replace(".", ",") for line in rows(";", r3=cell)]
+    path = write(tmp_path / "t.csv", HEADER.replace(",", ";"), *lines)
+    settings = ColumnSettings(name="mass", value="mass", error="e_mass")
+    for size in (5, 100):
+        parts = [prepare_column(as_astropy(part), settings) for part in read_blocks(path, rows=size, decimal=",")]
+        x, limits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "limits"))
+        np.testing.assert_allclose(x, np.delete(MASS, [3] if cell == "n/a" else []))
+        assert limits.sum() == limit
+
+
+@pytest.mark.parametrize("form", ["[{k}]{name}", "{k}:{name}", "({k}){name}", "{k}.{name}"])
+def test_names_that_have_their_numbers_in_front_in_one_line(tmp_path, form):
+    names = " ".join(form.format(k=k, name=name) for k, name in enumerate(("name", "mass", "e_mass"), start=1))
+    for mark in ("#", "# ", "% "):
+        assert is_right(read_catalog(write(tmp_path / "t.dat", f"{mark}{names}", *rows())))
+
+
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_the_end_of_a_file_of_dos_is_no_row(tmp_path, separator):
+    head = separator.join(("name", "mass", "e_mass"))
+    path = write(tmp_path / "t.txt", head, *rows(separator), "\x1a")
+    assert is_right(read_catalog(path))
+    assert not doubts(read_catalog(path))

@@ -68,6 +68,12 @@ def errors(**columns):
         ("x", "e"),
         ("x", "err"),
         ("velocity", "error"),
+        ("plx_value", "plx_err"),  # SIMBAD
+        ("flux_Jy", "flux_err_mJy"),
+        ("flux_mJy", "flux_err"),
+        ("dist_pc", "e_dist"),
+        ("S1.4_mJy", "S1.4_err_uJy"),
+        ("F_24um", "e_F_24um"),
     ],
 )
 def test_one_error_column(value, error):
@@ -271,3 +277,11 @@ def test_sentinels_that_are_no_nines(sentinel):
     assert find_sentinels(np.append(numbers[:200], np.full(12, 100.0))) == []
     # Counts repeat.
     assert find_sentinels(RNG.poisson(2.0, 200).astype(float)) == []
+
+
+def test_errors_without_a_unit_belong_to_no_one_where_two_differ_by_theirs():
+    assert errors(flux_Jy=X, flux_mJy=X, flux_err=ERR) == {"flux_Jy": None, "flux_mJy": None, "flux_err": None}
+    assert errors(flux_Jy=X, flux_mJy=X, flux_err_mJy=ERR)["flux_mJy"] == "flux_err_mJy"
+    # A magnitude is a quantity, and an s may be a source.
+    assert errors(g_mag=X, g_flux=X, g_err=ERR)["g_mag"] is None
+    assert errors(z_s=X, z_l=X, z_err=ERR)["z_s"] is None

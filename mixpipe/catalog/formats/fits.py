@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from mixpipe.base.errors import excerpt
-from mixpipe.catalog.formats.arrays import as_masked, row_ranges, unit_text
+from mixpipe.catalog.formats.arrays import as_masked, is_number, row_ranges, unit_text
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
@@ -26,8 +27,7 @@ def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the header."""
     with _opened(source) as hdus:
         table = find(hdus, source)
-        source.choose(table.columns.names, None)
-        return {column.name: unit_text(column.unit) for column in table.columns}
+        return {name: unit_text(table.columns[name].unit) for name in source.choose(table.stated_names, None)}
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
@@ -35,7 +35,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     with _opened(source) as hdus:
         hdu = find(hdus, source)
         _check_elsewhere(hdus, hdu, names, source)
-        wanted = [hdu.columns[name] for name in source.choose(hdu.columns.names, names)]
+        wanted = [hdu.columns[name] for name in source.choose(hdu.stated_names, names)]
         _doubt_others(hdus, hdu, [column.name for column in wanted], source)
         is_native = all(map(_is_native, wanted)) and hdu.columns.dtype.itemsize == hdu.header["NAXIS1"]
         # Arrays of variable length are stored after the rows.
@@ -49,7 +49,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
         lies = _lies(hdu)
         units = {column.name: column.unit for column in wanted}
         for part in records:
-            columns = {column.name: _values(part, column, isinstance(hdu, fits.TableHDU)) for column in wanted}
+            columns = {column.name: _values(part, column, isinstance(hdu, fits.TableHDU), source) for column in wanted}
             if not lies:
                 yield LightTable(columns, units)
                 continue
@@ -140,13 +140,48 @@ def _doubt_others(
 
 
 def _checked(hdu: fits.BinTableHDU | fits.TableHDU, source: Source) -> fits.BinTableHDU | fits.TableHDU:
-    """A table in which every column has a name, which the standard does not require."""
+    """A table in which every column has a name of its own, which the standard does not require.
+
+    The names as they are in the file, some perhaps repeated, are in `stated_names`.
+    """
     if hdu.header.get("ZTABLE"):
         raise source.error("the table is compressed by fpack", "a table that funpack has unpacked")
-    for number in range(1, hdu.header["TFIELDS"] + 1):
-        if not str(hdu.header.get(f"TTYPE{number}", "")).strip():
-            hdu.header[f"TTYPE{number}"] = f"col{number}"
+    _check_header(hdu, source)
+    given = [str(hdu.header.get(f"TTYPE{k + 1}", "")).rstrip() for k in range(hdu.header["TFIELDS"])]
+    hdu.stated_names = [name or f"col{number}" for number, name in enumerate(given, start=1)]
+    times = Counter(hdu.stated_names)
+    for number, (before, name) in enumerate(zip(given, hdu.stated_names, strict=True), start=1):
+        if not before or times[name] > 1:
+            hdu.header[f"TTYPE{number}"] = name if times[name] == 1 else f"column {number}, called {name}"
     return hdu
+
+
+# Bytes of a column of each format of binary tables.
+_BYTES = {"L": 1, "B": 1, "A": 1, "I": 2, "J": 4, "E": 4, "K": 8, "D": 8, "C": 8, "P": 8, "M": 16, "Q": 16}
+
+
+def _check_header(hdu: fits.BinTableHDU | fits.TableHDU, source: Source) -> None:
+    """Turn numbers in texts, which Astropy leaves out, into numbers, and refuse rows of another width."""
+    header, width = hdu.header, 0
+    for number in range(1, header["TFIELDS"] + 1):
+        form = re.match(r"\s*(\d*)\s*([A-Z])", str(header[f"TFORM{number}"]))
+        is_whole = form is not None and form[2] in "BIJKPQ" and isinstance(hdu, fits.BinTableHDU)
+        for key in (f"TNULL{number}", f"TSCAL{number}", f"TZERO{number}"):
+            value = header.get(key)
+            if not is_number(str(value)) or (key.startswith("TNULL") and not is_whole):
+                continue
+            as_float = float(value)
+            if key.startswith("TNULL") and as_float.is_integer() and not isinstance(value, int):
+                header[key] = int(as_float)
+            elif isinstance(value, str):
+                header[key] = as_float
+        if form is not None:
+            times = int(form[1] or 1)
+            width += (times + 7) // 8 if form[2] == "X" else times * _BYTES.get(form[2], 0)
+    if isinstance(hdu, fits.BinTableHDU) and width != header["NAXIS1"]:
+        raise source.error(
+            f"rows have {header['NAXIS1']} bytes, and their columns {width}", "rows as wide as their columns (NAXIS1)"
+        )
 
 
 def _lies(hdu: fits.BinTableHDU | fits.TableHDU) -> bool:
@@ -202,10 +237,12 @@ def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.F
         yield hdu.data[start:stop]
 
 
-def _values(records: NDArray[Any], column: fits.Column, is_ascii: bool) -> np.ma.MaskedArray:
+def _values(records: NDArray[Any], column: fits.Column, is_ascii: bool, source: Source) -> np.ma.MaskedArray:
     stored = records.view(np.ndarray)[column.name]
     # Nulls are marked in the stored values, before TSCAL and TZERO are applied.
     null = _nulls(column, stored, is_ascii)
+    if is_ascii and null is not None and "A" not in column.format:
+        _check_texts(column, np.strings.strip(stored[~null]), source)
     # Text is handled as bytes, since Astropy rejects a whole column because of one letter that is not ASCII.
     if stored.dtype.kind == "S" and "A" in column.format:
         values = stored
@@ -247,12 +284,35 @@ def _scaled(stored: NDArray[Any], column: fits.Column) -> NDArray[Any]:
     return stored.astype(np.float64) * scale + zero
 
 
+def _check_texts(column: fits.Column, texts: NDArray[np.bytes_], source: Source) -> None:
+    """Refuse texts of a numeric column that are no numbers, and doubt those that lack a point which the format implies.
+
+    Fortran, and some libraries, put that point in front of the last digits; Astropy does not.
+    """
+    words = [text.decode("ascii", "replace") for text in np.unique(texts)]
+    bad = next((word for word in words if not is_number(word.replace("D", "E"))), None)
+    if bad is not None:
+        raise source.error(f"column {column.name!r} has {bad!r} in its format {column.format}", "numbers, or TNULL")
+    decimals = re.fullmatch(r"[FED]\d+\.([1-9]\d*)", column.format)
+    whole = next((word for word in words if re.fullmatch(r"[-+]?\d+", word)), None)
+    if decimals is not None and whole is not None:
+        source.doubt(
+            f"{source.path}: column {column.name!r} has numbers without a point, such as {whole}: used as written, "
+            f"though its format {column.format} may mean that {decimals[1]} of their digits are decimals"
+        )
+
+
 def _nulls(column: fits.Column, stored: NDArray[Any], is_ascii: bool) -> NDArray[np.bool_] | None:
     """Cells that the file marks as null; None if the format has no such mark for this column."""
     if is_ascii:
         text = np.strings.strip(stored)
-        mark = str(column.null).strip().encode() if column.null is not None else b""
-        return (text == b"") | (text == mark)
+        mark = str(column.null).strip() if column.null is not None else ""
+        marks = {"", mark}
+        if is_number(mark) and not column.format.startswith("A"):
+            # Perhaps with other digits, as -99.0 for -99.
+            texts = [each.decode("ascii", "replace") for each in np.unique(text)]
+            marks |= {each for each in texts if is_number(each) and float(each) == float(mark)}
+        return np.isin(text, [each.encode("ascii", "replace") for each in marks])
     if stored.dtype.kind == "i" and column.format.endswith("L"):
         return stored == 0
     if stored.dtype.kind in "iu" and isinstance(column.null, int):

@@ -228,4 +228,9 @@ class _Quotes:
 
 def _may_be_value(cell: str) -> bool:
     """Whether a cell may stand in a column of numbers: a number, a limit, or a word for a missing value."""
-    return cell in MISSING_WORDS or is_number(cell.lstrip("<>~").replace(",", "."))
+    return cell in MISSING_WORDS or is_like_number(cell)
+
+
+def is_like_number(cell: str) -> bool:
+    """Whether a cell is a number or a limit, perhaps with a comma for the point."""
+    return is_number(cell.lstrip("<>~≤≥").lstrip("= ").replace(",", "."))

@@ -56,9 +56,43 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 
 def _whole(source: Source, names: Sequence[str] = ()) -> Table:
-    if source.format == "votable":
-        return _votable(source, names)
-    text = source.content().decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+    content = source.content()
+    table = _votable(source, content, names) if source.format == "votable" else _text_table(source, _decoded(content))
+    _check_underscores(source, content, table, names)
+    return table
+
+
+def _decoded(content: bytes) -> str:
+    """Text in UTF-8, else in Latin-1, which has one letter for each byte, since columns may have fixed places."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+# What Python takes for a number though it has underscores.
+_UNDERSCORED = re.compile(rb"(?<![\w.])[-+]?\d[\d.]*(?:_\d+)+[\d.]*(?:[eE][-+]?\d+)?(?![\w.])")
+
+
+def _check_underscores(source: Source, content: bytes, table: Table, names: Sequence[str]) -> None:
+    """Refuse numbers with underscores in some columns, such as 4_406, which Python reads, and doubt those of others."""
+    words = {word.decode() for word in _UNDERSCORED.findall(content) if word.count(b".") < 2}
+    columns = [table[name] for name in table.colnames if words and isinstance(table[name], Column)]
+    texts = {str(cell).strip() for column in columns if column.dtype.kind in "US" for cell in column}
+    for word in sorted(words - texts):
+        for column in columns:
+            if column.dtype.kind not in "iuf":
+                continue
+            rows = np.flatnonzero(np.ma.getdata(column) == float(word))
+            if not rows.size:
+                continue
+            what = f"column {column.name!r} has {word!r} in row {rows[0] + 1}"
+            if column.name in names:
+                raise source.error(what, "numbers without underscores")
+            source.doubt(f"{source.path}: {what}, which is read as {float(word):g}")
+
+
+def _text_table(source: Source, text: str) -> Table:
     # As long as before, since columns may have fixed places.
     text = _DOUBLE.sub(r"\1e\2", text)
     if source.format == "ecsv":
@@ -91,7 +125,7 @@ def _ecsv(source: Source, text: str) -> Table:
 
 def _ipac(source: Source, text: str) -> Table:
     _check_ipac_rows(source, text.splitlines())
-    table = text_tables.read(text, format="ipac", fill_values=[("null", "0")])
+    table = text_tables.read(text, format="ipac", fill_values=[("null", "0"), ("", "0")])
     head = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     # The fourth line has the marks of missing values, which are numbers where the columns are.
     for name, null in zip(head[0], head[3] if len(head) > 3 else (), strict=False):
@@ -117,8 +151,11 @@ def _check_ipac_rows(source: Source, lines: Sequence[str]) -> None:
         source.doubt(f"{source.path}: {rows} left out as commented out with \\, the first in line {struck[0]}")
 
 
-def _votable(source: Source, names: Sequence[str]) -> Table:
-    content = _FORTRAN.sub(rb"\1e\2", source.content())
+def _votable(source: Source, content: bytes, names: Sequence[str]) -> Table:
+    if _ELSEWHERE.search(content):
+        expected = "a VOTable with its rows in it, or the file that has them"
+        raise source.error("the rows of the table are in another place (href)", expected)
+    content = _FORTRAN.sub(rb"\1e\2", content)
     # Of all that Astropy warns of, only what changes numbers is kept.
     with warnings.catch_warnings(record=True) as said, votable_options.set_temp("max_warnings", sys.maxsize):
         warnings.simplefilter("ignore")
@@ -134,12 +171,17 @@ def _votable(source: Source, names: Sequence[str]) -> Table:
     if len(full) > 1:
         raise source.error(f"the file has {len(full)} tables with rows", "a VOTable with one; save each in a file")
     table = (full or tables)[0]
-    source.choose([field.name for field in table.fields], None)
-    _check_cells(source, content, said, [field.name for field in table.fields], names)
+    fields = [field.name for field in table.fields]
+    wanted = source.choose(fields, names or None)
+    _check_cells(source, content, said, fields, names)
     _doubt_fewer(source, content, len(table.array))
-    return table.to_table(use_names_over_ids=True)
+    found = table.to_table(use_names_over_ids=True)
+    # Astropy gives a number to names that are repeated.
+    return Table([found.columns[fields.index(name)] for name in wanted], names=wanted, copy=False)
 
 
+# Rows that Astropy would fetch from another place, and take for what the header says.
+_ELSEWHERE = re.compile(rb"<(?:\w+:)?(?:BINARY2?|FITS)\b[^>]*>\s*<(?:\w+:)?STREAM\b[^>]*\bhref=")
 # Cells with a number as Fortran writes it in double precision.
 _FORTRAN = re.compile(rb"(<TD[^>]*>\s*[-+]?(?:\d+\.\d*|\.\d+))[dD]([-+]?\d+\s*</TD>)")
 # A row is looked for so many bytes before a cell.
@@ -340,12 +382,15 @@ def _machine_readable(source: Source, text: str) -> Table:
     rules = list(re.finditer(r"(?m)^[-=]{20,}[ \t]*$", text))
     end = rules[-1].end() if rules else 0
     header, nulls = _without_order_signs(text[:end])
-    _doubt_fixed_rows(source, header, text[end:], text.count("\n", 0, end) if described else 0)
+    rows = "\n".join(_by_bytes(line, header) for line in text[end:].split("\n"))
+    _doubt_fixed_rows(source, header, rows, text.count("\n", 0, end) if described else 0)
     missing = [(word, "0") for word in MISSING_WORDS if not re.search(r"\w", word)]
+    # Astropy takes blank lines for rows.
+    text = header + "\n" + "".join(f"{line}\n" for line in rows.split("\n") if line.strip(_BLANK))
     try:
-        table = text_tables.read(header + text[end:], format="mrt", fill_values=missing)
+        table = text_tables.read(text, format="mrt", fill_values=missing)
     except text_tables.InconsistentTableError:
-        table = text_tables.read(header + text[end:], format="cds", fill_values=missing)
+        table = text_tables.read(text, format="cds", fill_values=missing)
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
@@ -360,14 +405,33 @@ def _machine_readable(source: Source, text: str) -> Table:
 # Bytes of a column in a description, and what may stand between columns.
 _BYTES = re.compile(r"(?m)^\s*(?:(\d+)\s*-\s*)?(\d+)\s+[AIFEDG]\d")
 _BETWEEN = " |,;&\t\r"
+# A file of DOS may end with Ctrl-Z.
+_BLANK = " \t\r\f\v\x1a"
+
+
+def _gaps(header: str) -> list[tuple[int, int]]:
+    """Starts and ends of what is between the columns of a description."""
+    spans = sorted((int(found[1] or found[2]) - 1, int(found[2])) for found in _BYTES.finditer(header))
+    return [(end, start) for (_, end), (start, _) in itertools.pairwise([(0, 0), *spans]) if start > end]
+
+
+def _is_shifted(line: str, gaps: Sequence[tuple[int, int]]) -> bool:
+    return any(line[start:end].strip(_BETWEEN) for start, end in gaps)
+
+
+def _by_bytes(line: str, header: str) -> str:
+    """A row in which each letter is as wide as its bytes in UTF-8, if it fits its description in this way only."""
+    if line.isascii() or not _is_shifted(line, gaps := _gaps(header)):
+        return line
+    wide = "".join(letter + " " * (len(letter.encode()) - 1) for letter in line)
+    return line if _is_shifted(wide, gaps) else wide
 
 
 def _doubt_fixed_rows(source: Source, header: str, rows: str, n_before: int) -> None:
     """Say which rows have text between the columns, which may be shifted, or begin like comments."""
-    spans = sorted((int(found[1] or found[2]) - 1, int(found[2])) for found in _BYTES.finditer(header))
-    gaps = [(end, start) for (_, end), (start, _) in itertools.pairwise([(0, 0), *spans]) if start > end]
     lines = rows.split("\n")
-    shifted = [i for i, line in enumerate(lines) if any(line[start:end].strip(_BETWEEN) for start, end in gaps)]
+    gaps = _gaps(header)
+    shifted = [i for i, line in enumerate(lines) if _is_shifted(line, gaps)]
     marked = [i for i, line in enumerate(lines) if line.startswith("#")]
     if shifted:
         source.doubt(

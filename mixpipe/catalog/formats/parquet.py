@@ -25,14 +25,15 @@ _FEW_BLOCKS = 8
 def columns(source: Source) -> dict[str, str | None]:
     """Names and units, from the footer."""
     with source.open() as stream, pq.ParquetFile(stream) as file:
-        return _columns(source, file.schema_arrow)
+        return _columns(file.schema_arrow, source.choose(file.schema_arrow.names, None))
 
 
 def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[LightTable]:
     """Read these columns, or all, in blocks of rows."""
     # With a buffer, row groups are not read as a whole.
     with source.open() as stream, pq.ParquetFile(stream, buffer_size=_BUFFER) as file:
-        units = _columns(source, file.schema_arrow)
+        available = source.choose(file.schema_arrow.names, names)
+        units = _columns(file.schema_arrow, available)
         wanted = source.choose(list(units), names)
         masks = [name + MASK for name in wanted if name + MASK in file.schema_arrow.names]
         # Names are matched here, since pyarrow would interpret a dot in a name as a path and include siblings.
@@ -92,8 +93,7 @@ def _nulls(column: pa.ChunkedArray) -> Any:
     return column.is_null().to_numpy() if column.null_count else np.ma.nomask
 
 
-def _columns(source: Source, schema: pa.Schema) -> dict[str, str | None]:
-    names = source.choose(schema.names, None)
+def _columns(schema: pa.Schema, names: Sequence[str]) -> dict[str, str | None]:
     described = _described_units(schema.metadata or {})
     return {
         name: unit_text(_field_unit(schema.field(name)) or described.get(name))

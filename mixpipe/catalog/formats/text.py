@@ -14,7 +14,7 @@ import numpy as np
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_masked, as_text, is_number, is_unit, unit_text
-from mixpipe.catalog.formats.lines import Watch, is_struck_out, split
+from mixpipe.catalog.formats.lines import Watch, is_like_number, is_struck_out, split
 from mixpipe.catalog.formats.plain import read_plain
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
@@ -31,6 +31,10 @@ _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "whitespace": " ", r"\s+": " ", "
 # Delimiters in the order in which they are tried on the header line; a blank stands for any white space.
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
+# Types of columns that pandas has to read as text.
+_AS_TEXT = ("str", "spelled", "limits")
+# The end of a file of DOS, Ctrl-Z.
+_END_OF_DOS = b"\x1a"
 # Numbers as Fortran writes them in double precision, with a point: 12D7 may be a name.
 _D_EXPONENT = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
 # Lines below the header that say whether those that begin with # are rows.
@@ -39,6 +43,8 @@ _LOOKED_AT = 200
 _FEW_LINES = 20
 # Second line of an RDB table, and third line of a table of VizieR.
 _RDB_TYPE, _DASHES = re.compile(r"(?i)[<>]?\d*(?:\.\d+)?[SNM][<>]?"), re.compile("-+")
+# Cells in a line of units below names without one.
+_NO_UNIT = ("", "-", "--", "---", "none", "n/a", "unitless", "dimensionless", "string")
 # The first line of a file for Excel.
 _SEPARATOR = re.compile('(?i)"?sep=(.)"?')
 # A line in front of a table whose columns are numbered, by SExtractor or by hand ("Column 2: mass [Msun]"): number,
@@ -90,7 +96,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
     first, second = next(frames), next(frames, None)
     frames = itertools.chain([first], [] if second is None else [second], frames)
     types = _types(source, layout, frames, indices, rows)
-    texts = [index for index in indices if types[index] in ("str", "spelled")]
+    texts = [index for index in indices if types[index] in _AS_TEXT]
     if second is not None:
         frames = _parse(source, layout, indices, rows, types)
     else:
@@ -127,7 +133,7 @@ def _parse(
     words = [*MISSING_WORDS, *(sentinel for sentinel in source.missing if isinstance(sentinel, str))]
     # NA and None are missing values among numbers but may well be names, so that text is taken literally; surplus cells
     # are surplus whatever they contain.
-    missing = {str(index): [] if types.get(index) in ("str", "spelled") else words for index in indices}
+    missing = {str(index): [] if types.get(index) in _AS_TEXT else words for index in indices}
     missing |= {str(len(layout.names)): [""]}
     import pandas as pd
 
@@ -141,9 +147,9 @@ def _parse(
             low_memory=False,
             chunksize=rows,
             dtype={
-                str(index): "str" if kind == "spelled" else kind
+                str(index): "str" if kind in _AS_TEXT else kind
                 for index, kind in types.items()
-                if kind in ("str", "spelled", "float64")
+                if kind in (*_AS_TEXT, "float64")
             },
             dtype_backend="numpy_nullable",
             na_values=missing,
@@ -176,13 +182,23 @@ def _types(
         )
     types = {index: _common(kinds[index]) for index in indices}
     if source.decimal == ",":
-        _refuse_points(source, layout, [index for index in indices if types[index] in ("float64", "str")], rows)
+        _check_marks(source, layout, [index for index in indices if types[index] in ("float64", *_AS_TEXT)], rows)
     return types
 
 
-def _refuse_points(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> None:
-    """Refuse numbers with a point where the decimal mark is a comma: it may be that of thousands."""
+# Numbers with marks of thousands, and those that need none.
+_GROUPED, _SHORT = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+"), re.compile(r"[-+]?\d{1,3}")
+
+
+def _check_marks(source: Source, layout: _Layout, indices: Sequence[int], rows: int) -> None:
+    """Refuse numbers with a point where the decimal mark is a comma: it may be that of thousands, as may the comma.
+
+    The comma is doubted where all numbers from a thousand on have one, and none below.
+    """
     n_rows = 0
+    grouped: dict[int, str] = {}
+    short: set[int] = set()
+    decimal: set[int] = set()
     for frame in _parse(source, layout, indices, rows, dict.fromkeys(indices, "str")) if indices else ():
         for index in indices:
             cells = [str(cell).strip() for cell in frame[index].to_numpy(dtype=object, na_value="")]
@@ -193,7 +209,19 @@ def _refuse_points(source: Source, layout: _Layout, indices: Sequence[int], rows
                     f"column {layout.names[index]!r} has {cell!r} in row {n_rows + row + 1}, with a point",
                     "a comma as the decimal mark, as `decimal` says, and no points",
                 )
+            for cell in cells:
+                if _GROUPED.fullmatch(cell):
+                    grouped.setdefault(index, cell)
+                elif _SHORT.fullmatch(cell):
+                    short.add(index)
+                elif cell not in MISSING_WORDS:
+                    decimal.add(index)
         n_rows += len(frame)
+    for index in short.intersection(grouped) - decimal:
+        source.doubt(
+            f"{source.path}: all numbers with a comma in column {layout.names[index]!r} look like thousands, such as "
+            f"{grouped[index]}, and others have none: is the comma a decimal mark, as `decimal` says?"
+        )
 
 
 def _kind(series: pd.Series, source: Source) -> str:
@@ -202,7 +230,11 @@ def _kind(series: pd.Series, source: Source) -> str:
         return "nothing"
     kind = str(series.dtype)
     if kind == "string":
-        return kind if _spelled_numbers(series, source) is None else "spelled"
+        numbers, respelled = _spelled_numbers(series, source)
+        # Whole numbers that no type holds stay text.
+        if numbers is not None and respelled:
+            return "spelled"
+        return "limits" if source.decimal == "," and numbers is None and _with_points(series) is not None else kind
     # A column with integers beyond the range of int64 is numeric only if none is negative or missing.
     return "natural" if kind == "Int64" and series.min() >= 0 and not series.hasnans else kind
 
@@ -218,13 +250,15 @@ def _common(kinds: set[str]) -> str:
     numbers = {"nothing", "natural", "Int64", "UInt64", "Float64"}
     if kinds <= numbers and "Float64" in kinds:
         return "float64"
+    if "limits" in kinds and kinds <= {*numbers, "spelled", "limits"}:
+        return "limits"
     return "spelled" if kinds <= {*numbers, "spelled"} and "spelled" in kinds else "str"
 
 
-def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | None:
+def _spelled_numbers(series: pd.Series, source: Source) -> tuple[np.ma.MaskedArray | None, bool]:
     """Numbers from texts with blanks around them, with D for the exponent or with a decimal comma; None if any is none.
 
-    Only cells that are empty or mark a missing value are masked.
+    Only cells that are empty or mark a missing value are masked. The second is whether any cell is spelled in this way.
     """
     texts = series.to_numpy(dtype=object, na_value="")
     values, missing = np.zeros(texts.size), np.zeros(texts.size, dtype=bool)
@@ -242,14 +276,21 @@ def _spelled_numbers(series: pd.Series, source: Source) -> np.ma.MaskedArray | N
         if source.decimal == ",":
             if "." in word:
                 # It would be that of thousands.
-                return None
+                return None, False
             word = word.replace(",", ".")
         if not is_number(word):
-            return None
+            return None, False
         respelled |= word != text
         values[i] = float(word)
-    # Whole numbers that no type holds stay text.
-    return None if missing.all() or not respelled else np.ma.MaskedArray(values, mask=missing)
+    return np.ma.MaskedArray(values, mask=missing), respelled and not missing.all()
+
+
+def _with_points(series: pd.Series) -> list[str] | None:
+    """Cells with numbers and limits, such as ``<0,0017``, with a point for the comma; None if there is any other."""
+    texts = [str(text).strip() for text in series.to_numpy(dtype=object, na_value="")]
+    pointed = [text.replace(",", ".") for text in texts]
+    fits = all(text in MISSING_WORDS or ("." not in text and is_like_number(text)) for text in texts)
+    return pointed if fits else None
 
 
 def _rows(stream: BinaryIO, source: Source, layout: _Layout) -> Iterator[bytes]:
@@ -279,6 +320,8 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
         line = stream.readline(_LONGEST_LINE + 1)
         if not line:
             return
+        if line.strip() == _END_OF_DOS:
+            continue
         if len(line) > _LONGEST_LINE:
             raise source.error(f"line {number} has more than {_LONGEST_LINE:,} bytes", "a table in lines")
         yield line
@@ -287,8 +330,15 @@ def _lines(stream: BinaryIO, source: Source) -> Iterator[bytes]:
 def _masked(series: pd.Series, kind: str, source: Source) -> np.ma.MaskedArray:
     """A masked array that keeps long integers exact even if cells are blank."""
     if kind == "spelled":
-        numbers = _spelled_numbers(series, source)
-        return np.ma.masked_all(len(series)) if numbers is None else numbers
+        numbers, _ = _spelled_numbers(series, source)
+        if numbers is None:
+            raise ValueError("a column of numbers has text")
+        return numbers
+    if kind == "limits":
+        pointed = _with_points(series)
+        if pointed is None:
+            raise ValueError("a column of numbers and limits has text")
+        return np.ma.MaskedArray(as_text(np.array(pointed, dtype=object)))
     if kind == "str":
         return np.ma.MaskedArray(as_text(series.to_numpy(dtype=object, na_value="")))
     dtype = np.dtype(kind)
@@ -343,6 +393,10 @@ def _layout(source: Source) -> _Layout:
         n_header = 2
     elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
         n_header = 2
+    elif len(lines) > 2 and _are_units(below[0], [split(line, mark) for line in lines[2:]], len(fields)):
+        units = tuple(_bare_unit(field) or None for field in below[0])
+        n_header = 2
+        source.doubt(f"{source.path}: line {front.numbers[1]} has the units of the columns, and is no row")
     return _Layout(_named(fields), front.numbers[n_header - 1], mark, units, marker)
 
 
@@ -398,6 +452,22 @@ def _are_dashes(fields: Sequence[str], size: int) -> bool:
     return len(fields) == size > 1 and all(map(_DASHES.fullmatch, fields))
 
 
+def _bare_unit(field: str) -> str:
+    """A unit without brackets around it, nothing for a word that says that there is none."""
+    bare = field.strip("[]() ")
+    return "" if bare.lower() in _NO_UNIT else bare
+
+
+def _are_units(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> bool:
+    """Whether a line below the names has units, of which one is known, or nothing, and only numbers below those."""
+    named = [i for i, field in enumerate(fields) if _bare_unit(field)]
+    known = any(is_unit(_bare_unit(fields[i])) for i in named)
+    if len(fields) != size or not known or any(is_like_number(fields[i]) for i in named):
+        return False
+    cells = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in named]
+    return all(column and all(map(is_like_number, column)) for column in cells)
+
+
 def _struck_out(comments: Sequence[tuple[int, str]], fields: Sequence[str], delimiter: str) -> Iterator[int]:
     """Numbers of the lines below the names that are rows behind a marker, with numbers where a row has some."""
     numeric = [i for i, field in enumerate(fields) if is_number(field)]
@@ -417,7 +487,9 @@ def _named_in_comments(
     if not any(map(is_number, fields)):
         return None
     numbered = [(i, found) for i, found in enumerate(map(_NUMBERED.fullmatch, comments)) if found]
-    if numbered and [int(found[1]) for _, found in numbered] == sorted({int(found[1]) for _, found in numbered}):
+    numbers = [int(found[1]) for _, found in numbered]
+    # A single one of several columns has all names in it.
+    if numbers and len(numbers) >= min(len(fields), 2) and numbers == sorted(set(numbers)):
         names: list[str] = []
         units: list[str | None] = []
         ends = [*(int(found[1]) for _, found in numbered[1:]), len(fields) + 1]
@@ -426,13 +498,13 @@ def _named_in_comments(
             for k in range(end - int(found[1])):
                 names.append(found[2] if not k else f"{found[2]}_{k}")
                 units.append(found[3])
-        if len(names) == len(fields) and int(numbered[0][1][1]) == 1:
+        if len(names) == len(fields) and numbers[0] == 1:
             return tuple(names), tuple(units), numbered[-1][0]
     # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
     candidates = []
     for i, comment in enumerate(comments):
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
-            names = split(comment.lstrip("#!%"), mark)
+            names = _without_numbers(split(comment.lstrip("#!%"), mark))
             if len(names) == len(fields) and all(map(_may_be_name, names)):
                 candidates.append((i, tuple(names)))
                 break
@@ -442,6 +514,17 @@ def _named_in_comments(
     if len(candidates) > 1 and all(word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in words):
         return candidates[-2][1], tuple(None if word.startswith("-") else word.strip("[]()") for word in words), last
     return words, (), last
+
+
+def _without_numbers(names: Sequence[str]) -> list[str]:
+    """Names without their numbers, if all have one in front, in order.
+
+    >>> _without_numbers(["[1]name", "[2]mass"]), _without_numbers(["2mass", "x"])
+    (['name', 'mass'], ['2mass', 'x'])
+    """
+    found = [re.fullmatch(r"[\[(]?(\d+)[\])]?[:.]?([A-Za-z].*)", name) for name in names]
+    numbered = [each[2] for number, each in enumerate(found, start=1) if each is not None and int(each[1]) == number]
+    return numbered if len(numbered) == len(names) else list(names)
 
 
 def _may_be_name(word: str) -> bool:

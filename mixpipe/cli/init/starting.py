@@ -154,7 +154,10 @@ class _Catalog:
         spoilt = self._spoilt()
         numbers = {name: self._numbers(name, with_text=name in spoilt) for name in self.names}
         sentinels = forget_sentinels(numbers)
-        found, others = find_measurements(numbers)
+        files = [file for table in self.tables.values() for file in table.meta.get("files", ())]
+        # What is about columns that are left out is no value.
+        left_out = dict.fromkeys(name for file in files for name in file.get("repeated", ()))
+        found, others = find_measurements(numbers | left_out)
         used = [name for entry in found if not is_identifier(entry.value) for name in _columns_of(entry)]
         missing = common_sentinels(sentinels, {name: numbers[name] for name in used})
         for table in self.tables.values():
@@ -181,7 +184,8 @@ class _Catalog:
             problems = "" if texts else _first([f"{entry.name}: {entry.why}" for entry in entries[PROBLEM]])
             texts = texts or problems or _first(list(self._texts()))
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
-            way_out = "; `missing` lists texts that stand for no value" if texts and not problems else ""
+            has_text = bool(texts) and not problems and " holds " not in texts
+            way_out = "; `missing` lists texts that stand for no value" if has_text else ""
             way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
@@ -264,6 +268,8 @@ class _Catalog:
             cells = np.ma.asarray(next(iter(self.tables.values()))[name])
             if cells.dtype.kind == "U" and cells.ndim == 1 and cells.count() and not is_identifier(name):
                 yield f"{name} is text, such as {excerpt(str(cells.compressed()[0]))!r}"
+            elif cells.ndim > 1 or cells.dtype.kind not in "Uiuf":
+                yield f"{name} holds {_held(cells)}"
 
     def _spoilt(self) -> dict[str, str]:
         """Columns of numbers with text among them, and what it is."""
@@ -300,6 +306,13 @@ class _Catalog:
 def _cut(table: Table, where: str | None) -> Table:
     """The rows that a cut keeps."""
     return table if where is None else table[Expression.parse(where).evaluate(table)]
+
+
+def _held(cells: np.ma.MaskedArray) -> str:
+    """What a column holds that is neither numbers nor text."""
+    if cells.ndim > 1 or cells.dtype.kind == "O":
+        return "several values a row"
+    return "truth values" if cells.dtype.kind == "b" else str(cells.dtype)
 
 
 def _first(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Suggestions:
         """An entry for a measurement, and why it is left out, `FIT` if it is not."""
         name = safe_name(entry.value, self._taken)
         units = (unit_text(table[entry.value].unit) for table in self._tables.values())
-        unit = next((unit for unit in units if unit is not None), None) or _known_unit(unit_in(entry.value))
+        named = _known_unit(unit_in(entry.value, seconds=False))
+        unit = next((unit for unit in units if unit is not None), None) or named
         limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
         keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
         problem = ""
@@ -77,10 +78,21 @@ class Suggestions:
                 continue
             if not any(each.n_upper_limits + each.n_lower_limits for each in data):
                 kept = {key: value for key, value in kept.items() if key not in limits}
-            why = "; ".join([_described(entry, data), *next(filter(None, map(list, map(describe_rows, data))), [])])
+            rows = next(filter(None, map(list, map(describe_rows, data))), [])
+            why = "; ".join([_described(entry, data), *self._converted(entry), *rows])
             return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
         kept = {key: value for key, value in keys.items() if value is not None}
         return Suggestion(name, short_keys(name, kept), problem), PROBLEM
+
+    def _converted(self, entry: Measurement) -> Iterator[str]:
+        """Say that the unit in the name of an error column is not that in the name of the values."""
+        errors = [entry.error] if isinstance(entry.error, str) else entry.error or ()
+        if any(table[entry.value].unit is not None for table in self._tables.values()):
+            return
+        units = dict.fromkeys(filter(None, map(unit_in, errors)))
+        own = unit_in(entry.value)
+        if own is not None and any(parse_unit(unit) != parse_unit(own) for unit in units):
+            yield f"errors in {', '.join(units)} by their names, converted"
 
     def _prepare(self, settings: ColumnSettings, release: str) -> ColumnData:
         data = prepare_column(self._tables[release], settings)
