@@ -8,7 +8,7 @@ from numba import njit
 
 # Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
 # as a small function. Rewriting is for expressions with whole arrays, of which there are none.
-_KERNEL = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
+_KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
 _HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
 

@@ -10,8 +10,11 @@ from numba import njit
 # Terms whose logarithm is below this are zero next to a sum of order one.
 _NOTHING = -60.0
 
+_KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
+_HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
-@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=True)
+
+@njit(**_HELPER)
 def _largest_cubic(a, b, c):
     """The largest value of ``a t + b t^2 / 2 + c t^3 / 6`` for -1 <= t <= 1."""
     largest = max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0, 0.0)
@@ -26,7 +29,7 @@ def _largest_cubic(a, b, c):
     return largest
 
 
-@njit(nogil=True, no_cfunc_wrapper=True, cache=True)
+@njit(**_KERNEL)
 def interval_pass(x, inv_sigma, log_height, centres, halves, first, last, out):
     """Bounds on ``f(m) = sum_i exp(log_height_i - (x_i - m)^2 / (2 sigma_i^2))`` in intervals `first` to `last` - 1.
 

@@ -94,7 +94,7 @@ def _from_bits(typingctx, value):
     return types.float64(types.int64), codegen
 
 
-@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def fast_exp(x):
     """exp(x) for -708 <= x <= 709 (clipped beyond), without branches, to about 2e-16 relative.
 
@@ -121,7 +121,7 @@ def fast_exp(x):
     return p * _from_bits((_bits(shifted) + 1023) << 52)
 
 
-@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def fast_log(x):
     """Natural log of a positive normal number, without branches, to about 2e-16 (absolute near 1).
 
