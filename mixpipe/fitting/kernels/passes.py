@@ -216,7 +216,7 @@ def _em_sums(x, m, joint, inv_var, scale, out, at):
 
 
 @njit(fastmath=_SUMS, **_HELPER)
-def _newton_sums(x, m, joint, inv_var, scale, root, score_w, score_m, score_v, out, at):
+def _newton_sums(x, m, joint, inv_var, scale, root, score, out, at):
     """For one block and component: the N_EM + N_NEWTON sums from `at`, and the scores times sqrt(counts)."""
     s0 = 0.0
     s1 = 0.0
@@ -244,9 +244,9 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score_w, score_m, score_v, o
         s6 += qd2 * inv
         s7 += qd2 * d
         s8 += qd2 * d2
-        score_w[i] = q * root[i]
-        score_m[i] = qd * root[i]
-        score_v[i] = 0.5 * (qd2 - qi) * root[i]
+        score[0, i] = q * root[i]
+        score[1, i] = qd * root[i]
+        score[2, i] = 0.5 * (qd2 - qi) * root[i]
     for s in (s0, s1, s2, s3, s4, s5, s6, s7, s8):
         out[at] += s
         at += 1
@@ -324,7 +324,7 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
     """
     n_components = means.size
     with_outer = outer.size > 0
-    n_sums = N_EM + N_NEWTON if with_outer else N_EM
+    n_sums = N_EM + N_NEWTON
     inv_var = np.empty((n_components, BLOCK))
     joint = np.empty((n_components, BLOCK))
     score = np.empty((3 * n_components, BLOCK))
@@ -351,20 +351,17 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
             row[0] += _dot(cs, work)
             for i in range(n):
                 work[i] = cs[i] / total[i]
+            if not with_outer:
+                for j in range(n_components):
+                    _em_sums(xs, means[j], joint[j], inv_var[j], work, row, 1 + N_EM * j)
+                continue
+            for i in range(n):
+                # The scores carry counts * q; their products need counts * q * q.
+                root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
             for j in range(n_components):
-                at = 1 + n_sums * j
-                if not with_outer:
-                    _em_sums(xs, means[j], joint[j], inv_var[j], work, row, at)
-                    continue
-                for i in range(n):
-                    # The scores carry counts * q; their products need counts * q * q.
-                    root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
-                k = 3 * j
-                _newton_sums(
-                    xs, means[j], joint[j], inv_var[j], work, root, score[k], score[k + 1], score[k + 2], row, at
-                )
-            if with_outer:
-                _outer(score, n, square)
+                scores = score[3 * j : 3 * j + 3]
+                _newton_sums(xs, means[j], joint[j], inv_var[j], work, root, scores, row, 1 + n_sums * j)
+            _outer(score, n, square)
 
 
 def em_pass(x, var, counts, weights, means, variances, first, last, out):
