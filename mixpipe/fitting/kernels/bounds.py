@@ -14,7 +14,7 @@ _KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_
 _HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
 
-@njit(**_HELPER)
+@njit(inline="always", **_KERNEL)
 def _largest_cubic(a, b, c):
     """The largest value of ``a t + b t^2 / 2 + c t^3 / 6`` for -1 <= t <= 1."""
     largest = max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0, 0.0)

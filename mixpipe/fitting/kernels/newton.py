@@ -215,97 +215,214 @@ def _shifted_length(diagonal, beside, shift, vector, ratios, solution):
 
 
 @njit(**_KERNEL)
-def trust_region(hessian, gradient, radius):
-    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983).
+def bounded_step(hessian, gradient, bound, radius):
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` and at or above a lower bound.
 
-    At the edge of the region, p solves ``(shift - hessian) p = gradient``, where `shift` makes the matrix positive
-    definite and p as long as the radius. The matrix is made tridiagonal first, so that each trial of a shift takes few
-    operations.
+    Without the bound, p solves ``(shift - hessian) p = gradient`` at the edge of the region, where `shift` makes the
+    matrix positive definite and p as long as the radius (Moré & Sorensen 1983). The matrix is made tridiagonal first,
+    so that each trial of a shift takes few operations. Variables that pass their bound stop there, and the others are
+    solved for again.
+
+    Functions that are called by others are compiled again as a part of these; this one is long, but compiled once.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (n, n)
+    gradient, bound : ndarray, shape (n,)
+    radius : float
+
+    Returns
+    -------
+    step : ndarray, shape (n,)
+    gain : float
+        Gain predicted by the quadratic model.
+    length : float
+        Length of the step.
     """
-    n = gradient.size
-    p = np.empty(n)
-    matrix = np.empty((n, n))
-    mirrors = np.empty((n, n))
-    for i in range(n):
-        for j in range(n):
-            matrix[i, j] = -hessian[i, j]
-    definite = _solve_definite(matrix, gradient, mirrors, p)
-    if definite and _norm(p) <= radius:
-        return p
-    halves = np.empty(n)
-    beside = np.empty(n)
-    ratios = np.empty(n)
-    _tridiagonal(matrix, mirrors, halves, beside, ratios)
-    diagonal = np.empty(n)
-    g = np.empty(n)
-    for k in range(n):
-        diagonal[k] = matrix[k, k]
-        g[k] = gradient[k]
-    for k in range(n - 1):
-        _reflect(mirrors, halves, k, g)
-    # The eigenvalues lie between these bounds (Gershgorin), and the lowest one is at most the lowest diagonal element.
-    low_bound = math.inf
-    high_bound = -math.inf
-    lowest = math.inf
-    before = 0.0
-    for k in range(n):
-        after = abs(beside[k])
-        reach = after + before
-        before = after
-        low_bound = min(low_bound, diagonal[k] - reach)
-        high_bound = max(high_bound, diagonal[k] + reach)
-        lowest = min(lowest, diagonal[k])
-    largest = max(max(abs(low_bound), abs(high_bound)), 1.0)
-    tiny = 1e-14 * largest
-    low = 0.0
-    if not definite:
-        while lowest - low_bound > 1e-15 * largest:
-            middle = 0.5 * (low_bound + lowest)
-            if _shifted_length(diagonal, beside, -middle, g, ratios, p) < math.inf:
-                low_bound = middle
-            else:
-                lowest = middle
-        low = max(0.0, -low_bound)
-    least = low
-    if _shifted_length(diagonal, beside, low + tiny, g, ratios, p) > radius:
-        high = low + _norm(g) / radius + tiny
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            if _shifted_length(diagonal, beside, middle, g, ratios, p) > radius:
-                low = middle
-            else:
-                high = middle
-            if high - low <= 1e-3 * (high - least):
-                break
-        _shifted_length(diagonal, beside, high, g, ratios, p)
-    elif low > tiny:
-        # At a saddle whose gradient has no component along the direction of largest curvature, step along this
-        # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single inverse
-        # iteration gives the direction, from a start that is orthogonal to no vector of simple form.
-        start = np.empty(n)
-        direction = np.empty(n)
-        for k in range(n):
-            start[k] = 1.0 / (1.0 + k)
-        length = _shifted_length(diagonal, beside, low + tiny, start, ratios, direction)
-        along = 0.0
-        slope = 0.0
-        for k in range(n):
-            direction[k] /= length
-            along += direction[k] * p[k]
-            slope += direction[k] * g[k]
+    n_variables = gradient.size
+    step = np.empty(n_variables)
+    # The variables that are free to move come first in `order`; the others are at their bounds.
+    order = np.empty(n_variables, np.int64)
+    n = 0
+    for k in range(n_variables):
+        step[k] = 0.0
+        if bound[k] <= -1e-10 or gradient[k] > 0.0:
+            order[n] = k
+            n += 1
+    while True:
+        # The quadratic model in the free variables, with the others fixed at their values in `step`.
+        g = np.empty(n)
+        p = np.empty(n)
+        matrix = np.empty((n, n))
+        mirrors = np.empty((n, n))
         used = 0.0
-        for k in range(n):
-            p[k] -= along * direction[k]
-            used += p[k] * p[k]
-        rest = math.copysign(math.sqrt(max(radius * radius - used, 0.0)), slope)
-        for k in range(n):
-            p[k] += rest * direction[k]
-    for k in range(n - 2, -1, -1):
-        _reflect(mirrors, halves, k, p)
-    return p
+        for k in range(n_variables):
+            used += step[k] * step[k]
+        reach = math.sqrt(max(radius * radius - used, 1e-4 * radius * radius))
+        for a in range(n):
+            line = hessian[order[a]]
+            row = matrix[a]
+            slope = gradient[order[a]]
+            for k in range(n_variables):
+                slope += line[k] * step[k]
+            g[a] = slope
+            for b in range(n):
+                row[b] = -line[order[b]]
+        definite = _solve_definite(matrix, g, mirrors, p)
+        if not definite or _norm(p) > reach:
+            halves = np.empty(n)
+            beside = np.empty(n)
+            ratios = np.empty(n)
+            diagonal = np.empty(n)
+            _tridiagonal(matrix, mirrors, halves, beside, ratios)
+            for k in range(n - 1):
+                _reflect(mirrors, halves, k, g)
+            # The eigenvalues lie between these bounds (Gershgorin), and the lowest one is at most the lowest diagonal
+            # element.
+            low_bound = math.inf
+            high_bound = -math.inf
+            lowest = math.inf
+            before = 0.0
+            for k in range(n):
+                here = matrix[k, k]
+                after = abs(beside[k])
+                around = after + before
+                before = after
+                low_bound = min(low_bound, here - around)
+                high_bound = max(high_bound, here + around)
+                lowest = min(lowest, here)
+                diagonal[k] = here
+            largest = max(max(abs(low_bound), abs(high_bound)), 1.0)
+            tiny = 1e-14 * largest
+            low = 0.0
+            if not definite:
+                while lowest - low_bound > 1e-15 * largest:
+                    middle = 0.5 * (low_bound + lowest)
+                    if _shifted_length(diagonal, beside, -middle, g, ratios, p) < math.inf:
+                        low_bound = middle
+                    else:
+                        lowest = middle
+                low = max(0.0, -low_bound)
+            least = low
+            if _shifted_length(diagonal, beside, low + tiny, g, ratios, p) > reach:
+                high = low + _norm(g) / reach + tiny
+                for _ in range(60):
+                    middle = 0.5 * (low + high)
+                    if _shifted_length(diagonal, beside, middle, g, ratios, p) > reach:
+                        low = middle
+                    else:
+                        high = middle
+                    if high - low <= 1e-3 * (high - least):
+                        break
+                _shifted_length(diagonal, beside, high, g, ratios, p)
+            elif low > tiny:
+                # At a saddle whose gradient has no component along the direction of largest curvature, step along this
+                # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single
+                # inverse iteration gives the direction, from a start that is orthogonal to no vector of simple form.
+                start = np.empty(n)
+                direction = np.empty(n)
+                for k in range(n):
+                    start[k] = 1.0 / (1.0 + k)
+                length = _shifted_length(diagonal, beside, low + tiny, start, ratios, direction)
+                along = 0.0
+                slope = 0.0
+                for k in range(n):
+                    direction[k] /= length
+                    along += direction[k] * p[k]
+                    slope += direction[k] * g[k]
+                used = 0.0
+                for k in range(n):
+                    p[k] -= along * direction[k]
+                    used += p[k] * p[k]
+                rest = math.copysign(math.sqrt(max(reach * reach - used, 0.0)), slope)
+                for k in range(n):
+                    p[k] += rest * direction[k]
+            for k in range(n - 2, -1, -1):
+                _reflect(mirrors, halves, k, p)
+        n_inside = 0
+        for a in range(n):
+            k = order[a]
+            if p[a] < bound[k]:
+                step[k] = bound[k]
+            else:
+                order[n_inside] = k
+                n_inside += 1
+        if n_inside == n:
+            break
+        n = n_inside
+    for a in range(n):
+        step[order[a]] = p[a]
+    gain = 0.0
+    for a in range(n_variables):
+        line = hessian[a]
+        curved = 0.0
+        for b in range(n_variables):
+            curved += line[b] * step[b]
+        gain += step[a] * (gradient[a] + 0.5 * curved)
+    return step, gain, _norm(step)
+
+
+def trust_region(hessian, gradient, radius):
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius``."""
+    step, _, _ = bounded_step(hessian, gradient, np.full(gradient.size, -np.inf), radius)
+    return step
 
 
 @njit(**_KERNEL)
+def _model(gradient, hessian, total, variances, floor):
+    """Derivatives with respect to the variables of a step, first all ln w, then all means, then all u; their bounds."""
+    size = variances.size
+    n_variables = 3 * size
+    # The parameter of each variable, and its unit.
+    place = np.empty(n_variables, np.int64)
+    unit = np.empty(n_variables)
+    for j in range(size):
+        for part in range(3):
+            place[part * size + j] = 3 * j + part
+        unit[j] = 1.0
+        unit[size + j] = math.sqrt(total[j])
+        unit[2 * size + j] = 2.0 * total[j]
+    g = np.empty(n_variables)
+    h = np.empty((n_variables, n_variables))
+    # Lower bound on the change of each u in this step.
+    bound = np.empty(n_variables)
+    for a in range(n_variables):
+        line = hessian[place[a]]
+        row = h[a]
+        scale = unit[a]
+        g[a] = gradient[place[a]] * scale
+        bound[a] = -math.inf
+        for b in range(n_variables):
+            row[b] = line[place[b]] * scale * unit[b]
+    for j in range(size):
+        a = 2 * size + j
+        h[a, a] += 2.0 * unit[a] * gradient[place[a]]
+        below = min((floor - variances[j]) / total[j], 0.0)
+        bound[a] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
+    return g, h, bound
+
+
+@njit(**_KERNEL)
+def _moved(step, bound, total, weights, means, variances, floor):
+    """Weights, means and variances after a step."""
+    size = weights.size
+    new_weights = np.empty(size)
+    new_means = np.empty(size)
+    new_variances = np.empty(size)
+    sum_weights = 0.0
+    for j in range(size):
+        a = 2 * size + j
+        w = weights[j] * math.exp(min(max(step[j], -50.0), 50.0))
+        sum_weights += w
+        new_weights[j] = w
+        new_means[j] = means[j] + math.sqrt(total[j]) * step[size + j]
+        u = step[a]
+        new_variances[j] = floor if u <= bound[a] else max(variances[j] + total[j] * math.expm1(2.0 * u), floor)
+    for j in range(size):
+        new_weights[j] /= sum_weights
+    return new_weights, new_means, new_variances
+
+
 def newton_step(gradient, hessian, total, weights, means, variances, floor, radius):
     """The best step within the trust region, with each variance at or above its lower bound.
 
@@ -329,95 +446,6 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
     length : float
         Length of the step.
     """
-    size = weights.size
-    n_variables = 3 * size
-    # First all ln w, then all means, then all u: the parameter of each variable, and its unit.
-    place = np.empty(n_variables, np.int64)
-    unit = np.empty(n_variables)
-    for j in range(size):
-        for part in range(3):
-            place[part * size + j] = 3 * j + part
-        width = total[j]
-        unit[j] = 1.0
-        unit[size + j] = math.sqrt(width)
-        unit[2 * size + j] = 2.0 * width
-    g = np.empty(n_variables)
-    h = np.empty((n_variables, n_variables))
-    # Lower bound on the change of each u in this step.
-    bound = np.empty(n_variables)
-    step = np.empty(n_variables)
-    for a in range(n_variables):
-        line = hessian[place[a]]
-        row = h[a]
-        scale = unit[a]
-        g[a] = gradient[place[a]] * scale
-        bound[a] = -math.inf
-        step[a] = 0.0
-        for b in range(n_variables):
-            row[b] = line[place[b]] * scale * unit[b]
-    for j in range(size):
-        a = 2 * size + j
-        h[a, a] += 2.0 * unit[a] * gradient[place[a]]
-        below = min((floor - variances[j]) / total[j], 0.0)
-        bound[a] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
-
-    # The variables that are free to move come first in `order`; the others are at their bounds.
-    order = np.empty(n_variables, np.int64)
-    n_free = 0
-    for k in range(n_variables):
-        if k < 2 * size or bound[k] <= -1e-10 or g[k] > 0.0:
-            order[n_free] = k
-            n_free += 1
-    while True:
-        # The quadratic model in the free variables, with the others fixed at their values in `step`.
-        part_g = np.empty(n_free)
-        part_h = np.empty((n_free, n_free))
-        used = 0.0
-        for k in range(n_variables):
-            used += step[k] * step[k]
-        for a in range(n_free):
-            line = h[order[a]]
-            row = part_h[a]
-            slope = g[order[a]]
-            for k in range(n_variables):
-                slope += line[k] * step[k]
-            part_g[a] = slope
-            for b in range(n_free):
-                row[b] = line[order[b]]
-        p = trust_region(part_h, part_g, math.sqrt(max(radius * radius - used, 1e-4 * radius * radius)))
-        n_inside = 0
-        for a in range(n_free):
-            k = order[a]
-            if p[a] < bound[k]:
-                # Stop at the bound, and solve again for the other variables.
-                step[k] = bound[k]
-            else:
-                order[n_inside] = k
-                n_inside += 1
-        if n_inside == n_free:
-            break
-        n_free = n_inside
-    for a in range(n_free):
-        step[order[a]] = p[a]
-    gain = 0.0
-    for a in range(n_variables):
-        line = h[a]
-        curved = 0.0
-        for b in range(n_variables):
-            curved += line[b] * step[b]
-        gain += step[a] * (g[a] + 0.5 * curved)
-    new_weights = np.empty(size)
-    new_means = np.empty(size)
-    new_variances = np.empty(size)
-    sum_weights = 0.0
-    for j in range(size):
-        a = 2 * size + j
-        w = weights[j] * math.exp(min(max(step[j], -50.0), 50.0))
-        sum_weights += w
-        new_weights[j] = w
-        new_means[j] = means[j] + unit[size + j] * step[size + j]
-        u = step[a]
-        new_variances[j] = floor if u <= bound[a] else max(variances[j] + total[j] * math.expm1(2.0 * u), floor)
-    for j in range(size):
-        new_weights[j] /= sum_weights
-    return new_weights, new_means, new_variances, gain, _norm(step)
+    g, h, bound = _model(gradient, hessian, total, variances, floor)
+    step, gain, length = bounded_step(h, g, bound, radius)
+    return *_moved(step, bound, total, weights, means, variances, floor), gain, length
