@@ -45,6 +45,8 @@ N_NEWTON = 5
 N_HELD = 3
 # Scores of a component: derivatives of the log-likelihood of a row.
 N_SCORES = 3
+# Kinds of passes that one kernel makes.
+_EM, _NEWTON, _HELD, _LOGPDF = range(4)
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
@@ -306,24 +308,38 @@ def weighted_gram(columns, counts):
     return out
 
 
-@njit(**_KERNEL)
-def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
-    """Log-likelihood, sums of an EM step, and sums for the Hessian, for the chunks `first` to `last` - 1.
+@njit(fastmath=_SUMS, **_HELPER)
+def _held_sums(joint, inv_var, total, counts, squares, out, at):
+    """For one block and component: the N_HELD sums from `at`."""
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    for i in range(counts.size):
+        q = joint[i] / total[i]
+        a = q * inv_var[i]
+        s0 += counts[i] * q
+        s1 += counts[i] * a
+        s2 += squares[i] * a * a
+    for s in (s0, s1, s2):
+        out[at] += s
+        at += 1
 
-    Parameters
-    ----------
-    x, var, counts : ndarray, shape (n_cells,)
-    weights, means, variances : ndarray, shape (n_components,)
-    first, last : int
-        Range of chunks.
-    out : ndarray, shape (n_chunks, 1 + (N_EM + N_NEWTON) * n_components)
-        The row of each chunk is overwritten by loglik and the sums of each component.
-    outer : ndarray, shape (n_chunks, 3 * n_components, 3 * n_components)
-        Overwritten, in 2 x 2 tiles on and below the diagonal, by sums of products of the scores q (1, d / T, (d^2 / T^2
-        - 1 / T) / 2), in the order of the components. If it is empty, the sums are those of `em_pass`.
+
+@njit(fastmath=_EXACT, **_HELPER)
+def _entropies(joint, total, entropy):
+    """For one block and component: subtract q ln q, which is 0 for q = 0."""
+    for i in range(entropy.size):
+        q = joint[i] / total[i]
+        entropy[i] -= q * fast_log(max(q, 1e-300))
+
+
+@njit(**_KERNEL)
+def _pass(kind, x, var, counts, squares, weights, means, variances, first, last, out, outer, logp, entropy):
+    """One of the passes below, which have the densities of a block in common: these take longest to compile.
+
+    Arrays that are of no use to a kind of pass are empty.
     """
     n_components = means.size
-    with_outer = outer.size > 0
     n_sums = N_EM + N_NEWTON
     inv_var = np.empty((n_components, BLOCK))
     joint = np.empty((n_components, BLOCK))
@@ -347,11 +363,25 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
             cs = counts[start:stop]
             n = xs.size
             _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift, total)
+            if kind == _HELD:
+                ss = squares[start:stop]
+                for j in range(n_components):
+                    _held_sums(joint[j], inv_var[j], total, cs, ss, row, N_HELD * j)
+                continue
             _logs(n, total, shift, work)
+            if kind == _LOGPDF:
+                logs = logp[start:stop]
+                mixed = entropy[start:stop]
+                for i in range(n):
+                    logs[i] = work[i]
+                    mixed[i] = 0.0
+                for j in range(n_components):
+                    _entropies(joint[j], total, mixed)
+                continue
             row[0] += _dot(cs, work)
             for i in range(n):
                 work[i] = cs[i] / total[i]
-            if not with_outer:
+            if kind == _EM:
                 for j in range(n_components):
                     _em_sums(xs, means[j], joint[j], inv_var[j], work, row, 1 + N_EM * j)
                 continue
@@ -369,32 +399,34 @@ def em_pass(x, var, counts, weights, means, variances, first, last, out):
 
     Parameters
     ----------
-    x, var, counts, weights, means, variances, first, last
-        As in `newton_pass`, with which it has the code of the densities in common: compiling that takes long.
+    x, var, counts : ndarray, shape (n_cells,)
+    weights, means, variances : ndarray, shape (n_components,)
+    first, last : int
+        Range of chunks.
     out : ndarray, shape (n_chunks, 1 + N_EM * n_components)
         The row of each chunk is overwritten by loglik and the N_EM sums of each component.
     """
-    newton_pass(x, var, counts, weights, means, variances, first, last, out, np.empty((len(out), 0, 0)))
+    none, outer = np.empty(0), np.empty((last, 0, 0))
+    _pass(_EM, x, var, counts, none, weights, means, variances, first, last, out, outer, none, none)
 
 
-@njit(fastmath=_SUMS, **_HELPER)
-def _held_sums(joint, inv_var, total, counts, squares, out, at):
-    """For one block and component: the N_HELD sums from `at`."""
-    s0 = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    for i in range(counts.size):
-        q = joint[i] / total[i]
-        a = q * inv_var[i]
-        s0 += counts[i] * q
-        s1 += counts[i] * a
-        s2 += squares[i] * a * a
-    for s in (s0, s1, s2):
-        out[at] += s
-        at += 1
+def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
+    """Log-likelihood, sums of an EM step, and sums for the Hessian, for the chunks `first` to `last` - 1.
+
+    Parameters
+    ----------
+    x, var, counts, weights, means, variances, first, last
+        As in `em_pass`.
+    out : ndarray, shape (n_chunks, 1 + (N_EM + N_NEWTON) * n_components)
+        The row of each chunk is overwritten by loglik and the sums of each component.
+    outer : ndarray, shape (n_chunks, 3 * n_components, 3 * n_components)
+        Overwritten, in 2 x 2 tiles on and below the diagonal, by sums of products of the scores q (1, d / T, (d^2 / T^2
+        - 1 / T) / 2), in the order of the components.
+    """
+    none = np.empty(0)
+    _pass(_NEWTON, x, var, counts, none, weights, means, variances, first, last, out, outer, none, none)
 
 
-@njit(**_KERNEL)
 def held_pass(x, var, counts, squares, weights, means, variances, first, last, out):
     """Sums over the rows that each component rests on, for the chunks `first` to `last` - 1.
 
@@ -407,23 +439,14 @@ def held_pass(x, var, counts, squares, weights, means, variances, first, last, o
     out : ndarray, shape (n_chunks, N_HELD * n_components)
         The row of each chunk is overwritten by the N_HELD sums of each component.
     """
-    n_components = means.size
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    for chunk in range(first, last):
-        row = out[chunk]
-        for k in range(row.size):
-            row[k] = 0.0
-        end = min((chunk + 1) * CHUNK, x.size)
-        for start in range(chunk * CHUNK, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            cs = counts[start:stop]
-            ss = squares[start:stop]
-            _densities(x[start:stop], var[start:stop], weights, means, variances, inv_var, joint, shift, total)
-            for j in range(n_components):
-                _held_sums(joint[j], inv_var[j], total, cs, ss, row, N_HELD * j)
+    none, outer = np.empty(0), np.empty((last, 0, 0))
+    _pass(_HELD, x, var, counts, squares, weights, means, variances, first, last, out, outer, none, none)
+
+
+def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
+    """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
+    none, out, outer = np.empty(0), np.empty((last, 0)), np.empty((last, 0, 0))
+    _pass(_LOGPDF, x, var, none, none, weights, means, variances, first, last, out, outer, logp, entropy)
 
 
 @njit(fastmath=_EXACT, **_HELPER)
@@ -653,34 +676,6 @@ def largest_pass(x, var, weights, means, variances, offset, rounding, out):
         for j in range(n_components):
             row = out[1 + n_largest * j : 1 + n_largest * (j + 1)]
             _largest(xs, means[j], joint[j], inv_var[j], total, offset, rounding, row)
-
-
-@njit(fastmath=_EXACT, **_HELPER)
-def _entropies(joint, total, entropy):
-    """For one block and component: subtract q ln q, which is 0 for q = 0."""
-    for i in range(entropy.size):
-        q = joint[i] / total[i]
-        entropy[i] -= q * fast_log(max(q, 1e-300))
-
-
-@njit(**_KERNEL)
-def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
-    """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
-    n_components = means.size
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    for start in range(first * CHUNK, min(last * CHUNK, x.size), BLOCK):
-        stop = min(start + BLOCK, x.size)
-        xs = x[start:stop]
-        block = entropy[start:stop]
-        _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift, total)
-        _logs(xs.size, total, shift, logp[start:stop])
-        for i in range(xs.size):
-            block[i] = 0.0
-        for j in range(n_components):
-            _entropies(joint[j], total, block)
 
 
 @njit(fastmath=_EXACT, **_HELPER)
