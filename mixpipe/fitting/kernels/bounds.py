@@ -17,7 +17,7 @@ _HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 @njit(inline="always", **_KERNEL)
 def _largest_cubic(a, b, c):
     """The largest value of ``a t + b t^2 / 2 + c t^3 / 6`` for -1 <= t <= 1."""
-    largest = max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0, 0.0)
+    largest = max(max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0), 0.0)
     root = b * b - 2.0 * a * c
     if root >= 0.0:
         # The form of the two roots of a + b t + c t^2 / 2 that loses no digits.
@@ -65,7 +65,8 @@ def interval_pass(x, inv_sigma, log_height, centres, halves, first, last, out):
             highest = math.exp(exponent)
             crude += highest
             if h < 1.0:
-                far = (abs(u) + h) ** 2
+                far = abs(u) + h
+                far *= far
                 e = math.exp(log_height[i] - 0.5 * u * u)
                 s0 += e
                 s1 += e * h * u

@@ -254,7 +254,7 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score, out, at):
         at += 1
 
 
-@njit(fastmath=_SUMS, **_HELPER)
+@njit(fastmath=_SUMS, forceinline=True, **_SHARED)
 def _outer(score, n, out):
     """Add the sums of products of all pairs of rows of `score` to the lower triangle of `out`, 2 x 2 rows at a time."""
     rows = len(score)
@@ -287,25 +287,15 @@ def _outer(score, n, out):
             out[rows - 1, b] += total
 
 
-@njit(**_KERNEL)
 def weighted_gram(columns, counts):
     """Sums over cells of counts times the products of all pairs of rows of `columns`, which has shape (n, n_cells)."""
     n, n_cells = columns.shape
-    out = np.empty((n, n))
-    block = np.empty((n, BLOCK))
-    for a in range(n):
-        for b in range(n):
-            out[a, b] = 0.0
+    roots = np.sqrt(counts)
+    out = np.zeros((n, n))
     for start in range(0, n_cells, BLOCK):
-        size = min(BLOCK, n_cells - start)
-        for a in range(n):
-            for i in range(size):
-                block[a, i] = columns[a, start + i] * math.sqrt(counts[start + i])
-        _outer(block, size, out)
-    for a in range(n):
-        for b in range(a):
-            out[b, a] = out[a, b]
-    return out
+        block = columns[:, start : start + BLOCK] * roots[start : start + BLOCK]
+        _outer(block, block.shape[1], out)
+    return np.tril(out) + np.tril(out, -1).T
 
 
 @njit(fastmath=_SUMS, **_HELPER)
@@ -752,7 +742,7 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
                 for i in range(n):
                     widest = min(widest, inv_var[i])
                     highest = max(highest, log_scale[i])
-            gap = max(low - means[g], means[g] - high, 0.0)
+            gap = max(max(low - means[g], means[g] - high), 0.0)
             if highest - 0.5 * gap * gap * widest < _NOTHING:
                 # The candidate does not reach these cells: each r - 1 is -1.
                 out[g, 0] -= held
