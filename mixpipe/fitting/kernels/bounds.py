@@ -10,8 +10,9 @@ from numba import njit
 # Terms whose logarithm is below this are zero next to a sum of order one.
 _NOTHING = -60.0
 
+# The wrapper for C is not used, and would take long to compile. Rewriting is for expressions with whole arrays, of
+# which there are none.
 _KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
-_HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
 
 @njit(inline="always", **_KERNEL)

@@ -45,7 +45,7 @@ N_NEWTON = 5
 N_HELD = 3
 # Scores of a component: derivatives of the log-likelihood of a row.
 N_SCORES = 3
-# Kinds of passes that one kernel makes.
+# Kinds of passes that `_pass` makes.
 _EM, _NEWTON, _HELD, _LOGPDF = range(4)
 
 _LOG_2PI = math.log(2.0 * math.pi)
