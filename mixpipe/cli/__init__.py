@@ -16,6 +16,7 @@ import mixpipe
 import mixpipe.base.blas  # before NumPy
 from mixpipe.base.caches import find_home
 from mixpipe.base.errors import MixpipeError
+from mixpipe.base.frames import call_in_one_piece
 from mixpipe.base.interrupts import received, told, watch_interrupts
 from mixpipe.catalog.source import FORMATS
 from mixpipe.cli.complaints import complain
@@ -37,7 +38,7 @@ class _Program(click.Group):
         # Nor at the end.
         atexit.register(gc.freeze)
         with watch_interrupts():
-            status = self._run(*args, **extra)
+            status = call_in_one_piece(lambda: self._run(*args, **extra))
         sys.exit(status)
 
     def _run(self, *args: Any, **extra: Any) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mixpipe.base.errors import CatalogError, MixpipeError, OutputError, on_one_line
+from mixpipe.base.frames import call_in_one_piece
 from mixpipe.base.interrupts import received, watch_interrupts
 
 # As for the command line: imports and figures leave some hundred thousand objects, which the garbage collector would
@@ -125,7 +126,7 @@ def run_job(job: Any, stage: Callable[..., None], **values: Any) -> None:
             begin = f"{_limits(job)}. If it failed and says no more, it was killed: {_more_memory(job)}\n"
             log.write_text(begin, encoding="utf-8")
         with watch_interrupts(), _said_in(logs[0]):
-            stage(**values)
+            call_in_one_piece(lambda: stage(**values))
     except (Exception, KeyboardInterrupt, _Terminated) as problem:
         error = KeyboardInterrupt() if received() else problem
         message, final = _explain(error, job)

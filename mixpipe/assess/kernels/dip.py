@@ -8,7 +8,7 @@ from numba import njit
 
 # Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
 # as a small function. Rewriting is for expressions with whole arrays, of which there are none.
-_KERNEL = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
+_KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
 _HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
 
@@ -27,7 +27,7 @@ def _hull(x, y, first, last, sign, vertices):
     return size
 
 
-@njit(forceinline=True, **_HELPER)
+@njit(**_HELPER)
 def _chord(x, y, i, j, at):
     """The straight line through the points i and j."""
     return y[i] if i == j else y[i] + (y[j] - y[i]) * ((at - x[i]) / (x[j] - x[i]))
@@ -72,7 +72,7 @@ def dip(x, low, high):
         The function just below each value, and at it.
     """
     n = x.size
-    convex, concave = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    convex, concave = np.empty(n, np.int64), np.empty(n, np.int64)
     # A literal would be a type of its own.
     first, last, found = np.int64(0), n - 1, 0.0
     while first < last:

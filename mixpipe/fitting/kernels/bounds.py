@@ -10,11 +10,15 @@ from numba import njit
 # Terms whose logarithm is below this are zero next to a sum of order one.
 _NOTHING = -60.0
 
+# The wrapper for C is not used, and would take long to compile. Rewriting is for expressions with whole arrays, of
+# which there are none.
+_KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
 
-@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, cache=True)
+
+@njit(inline="always", **_KERNEL)
 def _largest_cubic(a, b, c):
     """The largest value of ``a t + b t^2 / 2 + c t^3 / 6`` for -1 <= t <= 1."""
-    largest = max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0, 0.0)
+    largest = max(max(a + 0.5 * b + c / 6.0, -a + 0.5 * b - c / 6.0), 0.0)
     root = b * b - 2.0 * a * c
     if root >= 0.0:
         # The form of the two roots of a + b t + c t^2 / 2 that loses no digits.
@@ -26,7 +30,7 @@ def _largest_cubic(a, b, c):
     return largest
 
 
-@njit(nogil=True, no_cfunc_wrapper=True, cache=True)
+@njit(**_KERNEL)
 def interval_pass(x, inv_sigma, log_height, centres, halves, first, last, out):
     """Bounds on ``f(m) = sum_i exp(log_height_i - (x_i - m)^2 / (2 sigma_i^2))`` in intervals `first` to `last` - 1.
 
@@ -62,7 +66,8 @@ def interval_pass(x, inv_sigma, log_height, centres, halves, first, last, out):
             highest = math.exp(exponent)
             crude += highest
             if h < 1.0:
-                far = (abs(u) + h) ** 2
+                far = abs(u) + h
+                far *= far
                 e = math.exp(log_height[i] - 0.5 * u * u)
                 s0 += e
                 s1 += e * h * u

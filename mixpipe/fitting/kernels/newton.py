@@ -18,7 +18,7 @@ _NO_SQUARE = 1e-280
 
 # Each wrapper, of which the one for C is not used and the one for Python not for helpers, would take as long to compile
 # as a small function. Rewriting is for expressions with whole arrays, of which there are none.
-_KERNEL = {"no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
+_KERNEL = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "no_rewrites": True, "cache": True}
 _HELPER = {"no_cpython_wrapper": True, **_KERNEL}
 
 
@@ -54,33 +54,35 @@ def derivatives(sums, outer, weights, variances, n_data):
     fewest = math.inf
     for a in range(3 * size):
         for b in range(a + 1):
-            hessian[a, b] = -outer[a, b]
-            hessian[b, a] = -outer[a, b]
+            # Not -x, which may be a negative zero.
+            hessian[a, b] = 0.0 - outer[a, b]
     for j in range(size):
-        q = sums[j, 0]
-        q_inv = sums[j, 1]
-        q_d = sums[j, 2]
-        q_dd = sums[j, 3]
-        q_inv2 = sums[j, 4]
+        part = sums[j]
+        q = part[0]
+        q_inv = part[1]
+        q_d = part[2]
+        q_dd = part[3]
+        q_inv2 = part[4]
+        slope_w = q - n_data * weights[j]
+        slope_v = 0.5 * (q_dd - q_inv)
         k = 3 * j
-        gradient[k] = q - n_data * weights[j]
+        gradient[k] = slope_w
         gradient[k + 1] = q_d
-        gradient[k + 2] = 0.5 * (q_dd - q_inv)
-        mixed = 0.5 * sums[j, 7] - 1.5 * sums[j, 5]
-        hessian[k, k] += gradient[k]
-        hessian[k, k + 1] += q_d
+        gradient[k + 2] = slope_v
+        hessian[k, k] += slope_w
         hessian[k + 1, k] += q_d
-        hessian[k, k + 2] += gradient[k + 2]
-        hessian[k + 2, k] += gradient[k + 2]
+        hessian[k + 2, k] += slope_v
         hessian[k + 1, k + 1] += q_dd - q_inv
-        hessian[k + 1, k + 2] += mixed
-        hessian[k + 2, k + 1] += mixed
-        hessian[k + 2, k + 2] += 0.25 * sums[j, 8] - 1.5 * sums[j, 6] + 0.75 * q_inv2
+        hessian[k + 2, k + 1] += 0.5 * part[7] - 1.5 * part[5]
+        hessian[k + 2, k + 2] += 0.25 * part[8] - 1.5 * part[6] + 0.75 * q_inv2
         # A component to which no row can belong has no such scale; that of the data, which is of order one, is used
         # instead.
         total[j] = max(math.sqrt(q / q_inv2) if q > 0.0 and q_inv2 > 0.0 else 1.0, variances[j])
         # No q exceeds one.
         fewest = min(fewest, q_inv * (q_inv / q_inv2) if q_inv2 > 0.0 else 0.0)
+    for a in range(3 * size):
+        for b in range(a):
+            hessian[b, a] = hessian[a, b]
     return gradient, hessian, total, fewest
 
 
@@ -93,19 +95,23 @@ def _norm(vector):
 
 
 @njit(**_HELPER)
-def _solve_definite(matrix, vector, solution):
-    """Solve a positive definite system by Cholesky's method; False if the matrix is not safely definite."""
+def _solve_definite(matrix, vector, lower, solution):
+    """Solve a positive definite system by Cholesky's method; False if the matrix is not safely definite.
+
+    `lower` receives the factor.
+    """
     n = vector.size
-    lower = np.empty((n, n))
     for i in range(n):
+        line = lower[i]
         for k in range(i + 1):
+            above = lower[k]
             rest = matrix[i, k]
             for m in range(k):
-                rest -= lower[i, m] * lower[k, m]
+                rest -= line[m] * above[m]
             if k < i:
-                lower[i, k] = rest / lower[k, k]
+                line[k] = rest / above[k]
             elif rest > 1e-12 * abs(matrix[i, i]):
-                lower[i, i] = math.sqrt(rest)
+                line[i] = math.sqrt(rest)
             else:
                 return False
     for i in range(n):
@@ -122,167 +128,301 @@ def _solve_definite(matrix, vector, solution):
 
 
 @njit(**_HELPER)
-def _tridiagonal(matrix, halves, beside):
+def _tridiagonal(matrix, mirrors, halves, beside, product):
     """Make a symmetric matrix tridiagonal by Householder's reflections (Golub & Van Loan 2013, section 8.3.1).
 
-    The diagonal of `matrix` becomes the new one, and its columns below the diagonal the vectors of the reflections.
-    `halves` receives half the squared length of each vector, or 0 where nothing is reflected, and `beside` the elements
-    next to the diagonal, with a 0 at the end.
+    The diagonal of `matrix` becomes the new one. The rows of `mirrors` receive the vectors of the reflections, whose
+    k-th begins at k + 1, `halves` half the squared length of each, or 0 where nothing is reflected, and `beside` the
+    elements next to the diagonal, with a 0 at the end. What is in `product` is overwritten.
     """
     n = beside.size
-    product = np.empty(n)
     beside[n - 1] = 0.0
     for k in range(n - 1):
+        mirror = mirrors[k]
+        for i in range(k + 1, n):
+            mirror[i] = matrix[i, k]
         below = 0.0
         for i in range(k + 2, n):
-            below += matrix[i, k] * matrix[i, k]
+            below += mirror[i] * mirror[i]
+        first = mirror[k + 1]
         halves[k] = 0.0
-        beside[k] = matrix[k + 1, k]
+        beside[k] = first
         if not below > _NO_SQUARE:
             continue
-        length = math.sqrt(below + beside[k] * beside[k])
-        halves[k] = length * (length + abs(beside[k]))
-        beside[k] = -math.copysign(length, beside[k])
-        matrix[k + 1, k] -= beside[k]
+        length = math.sqrt(below + first * first)
+        half = length * (length + abs(first))
+        reflected = -math.copysign(length, first)
+        halves[k] = half
+        beside[k] = reflected
+        mirror[k + 1] = first - reflected
         for i in range(k + 1, n):
             product[i] = 0.0
         for j in range(k + 1, n):
-            v = matrix[j, k] / halves[k]
+            line = matrix[j]
+            v = mirror[j] / half
             for i in range(k + 1, n):
-                product[i] += v * matrix[j, i]
+                product[i] += v * line[i]
         along = 0.0
         for i in range(k + 1, n):
-            along += matrix[i, k] * product[i]
-        along *= 0.5 / halves[k]
+            along += mirror[i] * product[i]
+        along *= 0.5 / half
         for i in range(k + 1, n):
-            product[i] -= along * matrix[i, k]
+            product[i] -= along * mirror[i]
         for j in range(k + 1, n):
-            v = matrix[j, k]
+            line = matrix[j]
+            v = mirror[j]
             p = product[j]
             for i in range(k + 1, n):
-                matrix[j, i] -= v * product[i] + p * matrix[i, k]
+                line[i] -= v * product[i] + p * mirror[i]
 
 
 @njit(**_HELPER)
-def _reflect(matrix, halves, k, vector):
+def _reflect(mirrors, halves, k, vector):
     """Apply the k-th of the reflections of `_tridiagonal` to a vector."""
-    if halves[k] > 0.0:
+    half = halves[k]
+    if half > 0.0:
+        mirror = mirrors[k]
         along = 0.0
         for i in range(k + 1, vector.size):
-            along += matrix[i, k] * vector[i]
-        along /= halves[k]
+            along += mirror[i] * vector[i]
+        along /= half
         for i in range(k + 1, vector.size):
-            vector[i] -= along * matrix[i, k]
+            vector[i] -= along * mirror[i]
 
 
 @njit(**_HELPER)
-def _shifted_length(matrix, beside, shift, vector, ratios, solution):
+def _shifted_length(diagonal, beside, shift, vector, ratios, solution):
     """Solve a tridiagonal system with `shift` added to the diagonal, and return the length of the solution.
 
     The length is infinite, and there is no solution, if the shifted matrix is not positive definite.
     """
     n = vector.size
+    ratio = 0.0
+    before = 0.0
+    last = 0.0
     for k in range(n):
-        pivot = matrix[k, k] + shift
-        rest = vector[k]
-        if k > 0:
-            pivot -= ratios[k - 1] * beside[k - 1]
-            rest -= beside[k - 1] * solution[k - 1]
+        pivot = diagonal[k] + shift - ratio * before
         if not pivot > 0.0:
             return math.inf
-        ratios[k] = beside[k] / pivot
-        solution[k] = rest / pivot
+        last = (vector[k] - before * last) / pivot
+        before = beside[k]
+        ratio = before / pivot
+        ratios[k] = ratio
+        solution[k] = last
     for k in range(n - 2, -1, -1):
         solution[k] -= ratios[k] * solution[k + 1]
     return _norm(solution)
 
 
 @njit(**_KERNEL)
-def trust_region(hessian, gradient, radius):
-    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` (Moré & Sorensen 1983).
+def bounded_step(hessian, gradient, bound, radius):
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius`` and at or above a lower bound.
 
-    At the edge of the region, p solves ``(shift - hessian) p = gradient``, where `shift` makes the matrix positive
-    definite and p as long as the radius. The matrix is made tridiagonal first, so that each trial of a shift takes few
-    operations.
+    Without the bound, p solves ``(shift - hessian) p = gradient`` at the edge of the region, where `shift` makes the
+    matrix positive definite and p as long as the radius (Moré & Sorensen 1983). The matrix is made tridiagonal first,
+    so that each trial of a shift takes few operations. Variables that pass their bound stop there, and the others are
+    solved for again.
+
+    Functions that are called by others are compiled again as a part of these; this one is long, but compiled once.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (n, n)
+    gradient, bound : ndarray, shape (n,)
+    radius : float
+
+    Returns
+    -------
+    step : ndarray, shape (n,)
+    gain : float
+        Gain predicted by the quadratic model.
+    length : float
+        Length of the step.
     """
-    n = gradient.size
-    p = np.empty(n)
-    matrix = np.empty((n, n))
-    for i in range(n):
-        for j in range(n):
-            matrix[i, j] = -hessian[i, j]
-    definite = _solve_definite(matrix, gradient, p)
-    if definite and _norm(p) <= radius:
-        return p
-    halves = np.empty(n)
-    beside = np.empty(n)
-    ratios = np.empty(n)
-    _tridiagonal(matrix, halves, beside)
-    g = np.empty(n)
-    for k in range(n):
-        g[k] = gradient[k]
-    for k in range(n - 1):
-        _reflect(matrix, halves, k, g)
-    # The eigenvalues lie between these bounds (Gershgorin), and the lowest one is at most the lowest diagonal element.
-    low_bound = math.inf
-    high_bound = -math.inf
-    lowest = math.inf
-    for k in range(n):
-        reach = abs(beside[k]) + (abs(beside[k - 1]) if k > 0 else 0.0)
-        low_bound = min(low_bound, matrix[k, k] - reach)
-        high_bound = max(high_bound, matrix[k, k] + reach)
-        lowest = min(lowest, matrix[k, k])
-    largest = max(abs(low_bound), abs(high_bound), 1.0)
-    tiny = 1e-14 * largest
-    low = 0.0
-    if not definite:
-        while lowest - low_bound > 1e-15 * largest:
-            middle = 0.5 * (low_bound + lowest)
-            if _shifted_length(matrix, beside, -middle, g, ratios, p) < math.inf:
-                low_bound = middle
-            else:
-                lowest = middle
-        low = max(0.0, -low_bound)
-    least = low
-    if _shifted_length(matrix, beside, low + tiny, g, ratios, p) > radius:
-        high = low + _norm(g) / radius + tiny
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            if _shifted_length(matrix, beside, middle, g, ratios, p) > radius:
-                low = middle
-            else:
-                high = middle
-            if high - low <= 1e-3 * (high - least):
-                break
-        _shifted_length(matrix, beside, high, g, ratios, p)
-    elif low > tiny:
-        # At a saddle whose gradient has no component along the direction of largest curvature, step along this
-        # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single inverse
-        # iteration gives the direction, from a start that is orthogonal to no vector of simple form.
-        start = np.empty(n)
-        direction = np.empty(n)
-        for k in range(n):
-            start[k] = 1.0 / (1.0 + k)
-        length = _shifted_length(matrix, beside, low + tiny, start, ratios, direction)
-        along = 0.0
-        slope = 0.0
-        for k in range(n):
-            direction[k] /= length
-            along += direction[k] * p[k]
-            slope += direction[k] * g[k]
+    n_variables = gradient.size
+    step = np.empty(n_variables)
+    # The variables that are free to move come first in `order`; the others are at their bounds.
+    order = np.empty(n_variables, np.int64)
+    n = 0
+    for k in range(n_variables):
+        step[k] = 0.0
+        if bound[k] <= -1e-10 or gradient[k] > 0.0:
+            order[n] = k
+            n += 1
+    while True:
+        # The quadratic model in the free variables, with the others fixed at their values in `step`.
+        g = np.empty(n)
+        p = np.empty(n)
+        matrix = np.empty((n, n))
+        mirrors = np.empty((n, n))
         used = 0.0
-        for k in range(n):
-            p[k] -= along * direction[k]
-            used += p[k] * p[k]
-        rest = math.copysign(math.sqrt(max(radius * radius - used, 0.0)), slope)
-        for k in range(n):
-            p[k] += rest * direction[k]
-    for k in range(n - 2, -1, -1):
-        _reflect(matrix, halves, k, p)
-    return p
+        for k in range(n_variables):
+            used += step[k] * step[k]
+        reach = math.sqrt(max(radius * radius - used, 1e-4 * radius * radius))
+        for a in range(n):
+            line = hessian[order[a]]
+            row = matrix[a]
+            slope = gradient[order[a]]
+            for k in range(n_variables):
+                slope += line[k] * step[k]
+            g[a] = slope
+            for b in range(n):
+                row[b] = -line[order[b]]
+        definite = _solve_definite(matrix, g, mirrors, p)
+        if not definite or _norm(p) > reach:
+            halves = np.empty(n)
+            beside = np.empty(n)
+            ratios = np.empty(n)
+            diagonal = np.empty(n)
+            _tridiagonal(matrix, mirrors, halves, beside, ratios)
+            for k in range(n - 1):
+                _reflect(mirrors, halves, k, g)
+            # The eigenvalues lie between these bounds (Gershgorin), and the lowest one is at most the lowest diagonal
+            # element.
+            low_bound = math.inf
+            high_bound = -math.inf
+            lowest = math.inf
+            before = 0.0
+            for k in range(n):
+                here = matrix[k, k]
+                after = abs(beside[k])
+                around = after + before
+                before = after
+                low_bound = min(low_bound, here - around)
+                high_bound = max(high_bound, here + around)
+                lowest = min(lowest, here)
+                diagonal[k] = here
+            largest = max(max(abs(low_bound), abs(high_bound)), 1.0)
+            tiny = 1e-14 * largest
+            low = 0.0
+            if not definite:
+                while lowest - low_bound > 1e-15 * largest:
+                    middle = 0.5 * (low_bound + lowest)
+                    if _shifted_length(diagonal, beside, -middle, g, ratios, p) < math.inf:
+                        low_bound = middle
+                    else:
+                        lowest = middle
+                low = max(0.0, -low_bound)
+            least = low
+            if _shifted_length(diagonal, beside, low + tiny, g, ratios, p) > reach:
+                high = low + _norm(g) / reach + tiny
+                for _ in range(60):
+                    middle = 0.5 * (low + high)
+                    if _shifted_length(diagonal, beside, middle, g, ratios, p) > reach:
+                        low = middle
+                    else:
+                        high = middle
+                    if high - low <= 1e-3 * (high - least):
+                        break
+                _shifted_length(diagonal, beside, high, g, ratios, p)
+            elif low > tiny:
+                # At a saddle whose gradient has no component along the direction of largest curvature, step along this
+                # direction to the edge of the region. The shift nearly cancels the lowest eigenvalue, so that a single
+                # inverse iteration gives the direction, from a start that is orthogonal to no vector of simple form.
+                start = np.empty(n)
+                direction = np.empty(n)
+                for k in range(n):
+                    start[k] = 1.0 / (1.0 + k)
+                length = _shifted_length(diagonal, beside, low + tiny, start, ratios, direction)
+                along = 0.0
+                slope = 0.0
+                for k in range(n):
+                    direction[k] /= length
+                    along += direction[k] * p[k]
+                    slope += direction[k] * g[k]
+                used = 0.0
+                for k in range(n):
+                    p[k] -= along * direction[k]
+                    used += p[k] * p[k]
+                rest = math.copysign(math.sqrt(max(reach * reach - used, 0.0)), slope)
+                for k in range(n):
+                    p[k] += rest * direction[k]
+            for k in range(n - 2, -1, -1):
+                _reflect(mirrors, halves, k, p)
+        n_inside = 0
+        for a in range(n):
+            k = order[a]
+            if p[a] < bound[k]:
+                step[k] = bound[k]
+            else:
+                order[n_inside] = k
+                n_inside += 1
+        if n_inside == n:
+            break
+        n = n_inside
+    for a in range(n):
+        step[order[a]] = p[a]
+    gain = 0.0
+    for a in range(n_variables):
+        line = hessian[a]
+        curved = 0.0
+        for b in range(n_variables):
+            curved += line[b] * step[b]
+        gain += step[a] * (gradient[a] + 0.5 * curved)
+    return step, gain, _norm(step)
+
+
+def trust_region(hessian, gradient, radius):
+    """The p that maximises ``gradient p + p hessian p / 2`` within ``|p| <= radius``."""
+    step, _, _ = bounded_step(hessian, gradient, np.full(gradient.size, -np.inf), radius)
+    return step
 
 
 @njit(**_KERNEL)
+def _model(gradient, hessian, total, variances, floor):
+    """Derivatives with respect to the variables of a step, first all ln w, then all means, then all u; their bounds."""
+    size = variances.size
+    n_variables = 3 * size
+    # The parameter of each variable, and its unit.
+    place = np.empty(n_variables, np.int64)
+    unit = np.empty(n_variables)
+    for j in range(size):
+        for part in range(3):
+            place[part * size + j] = 3 * j + part
+        unit[j] = 1.0
+        unit[size + j] = math.sqrt(total[j])
+        unit[2 * size + j] = 2.0 * total[j]
+    g = np.empty(n_variables)
+    h = np.empty((n_variables, n_variables))
+    # Lower bound on the change of each u in this step.
+    bound = np.empty(n_variables)
+    for a in range(n_variables):
+        line = hessian[place[a]]
+        row = h[a]
+        scale = unit[a]
+        g[a] = gradient[place[a]] * scale
+        bound[a] = -math.inf
+        for b in range(n_variables):
+            row[b] = line[place[b]] * scale * unit[b]
+    for j in range(size):
+        a = 2 * size + j
+        h[a, a] += 2.0 * unit[a] * gradient[place[a]]
+        below = min((floor - variances[j]) / total[j], 0.0)
+        bound[a] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
+    return g, h, bound
+
+
+@njit(**_KERNEL)
+def _moved(step, bound, total, weights, means, variances, floor):
+    """Weights, means and variances after a step."""
+    size = weights.size
+    new_weights = np.empty(size)
+    new_means = np.empty(size)
+    new_variances = np.empty(size)
+    sum_weights = 0.0
+    for j in range(size):
+        a = 2 * size + j
+        w = weights[j] * math.exp(min(max(step[j], -50.0), 50.0))
+        sum_weights += w
+        new_weights[j] = w
+        new_means[j] = means[j] + math.sqrt(total[j]) * step[size + j]
+        u = step[a]
+        new_variances[j] = floor if u <= bound[a] else max(variances[j] + total[j] * math.expm1(2.0 * u), floor)
+    for j in range(size):
+        new_weights[j] /= sum_weights
+    return new_weights, new_means, new_variances
+
+
 def newton_step(gradient, hessian, total, weights, means, variances, floor, radius):
     """The best step within the trust region, with each variance at or above its lower bound.
 
@@ -306,94 +446,6 @@ def newton_step(gradient, hessian, total, weights, means, variances, floor, radi
     length : float
         Length of the step.
     """
-    size = weights.size
-    # Index of the variable of each parameter of the mixture.
-    n_variables = 3 * size
-    slot = np.empty(3 * size, np.int64)
-    unit = np.empty(3 * size)
-    for j in range(size):
-        slot[3 * j] = j
-        slot[3 * j + 1] = size + j
-        slot[3 * j + 2] = 2 * size + j
-        width = total[j]
-        unit[3 * j] = 1.0
-        unit[3 * j + 1] = math.sqrt(width)
-        unit[3 * j + 2] = 2.0 * width
-    g = np.empty(n_variables)
-    h = np.empty((n_variables, n_variables))
-    # Lower bound on the change of each u in this step.
-    bound = np.empty(n_variables)
-    step = np.empty(n_variables)
-    for a in range(n_variables):
-        g[a] = 0.0
-        bound[a] = -math.inf
-        step[a] = 0.0
-        for b in range(n_variables):
-            h[a, b] = 0.0
-    for a in range(3 * size):
-        g[slot[a]] += gradient[a] * unit[a]
-        for b in range(3 * size):
-            h[slot[a], slot[b]] += hessian[a, b] * unit[a] * unit[b]
-    for j in range(size):
-        a = 3 * j + 2
-        h[slot[a], slot[a]] += 2.0 * unit[a] * gradient[a]
-        width = 0.5 * unit[a]
-        below = min((floor - variances[j]) / width, 0.0)
-        bound[slot[a]] = 0.5 * math.log1p(max(below, -1.0 + 1e-15))
-
-    # The variables that are free to move come first in `order`; the others are at their bounds.
-    order = np.empty(n_variables, np.int64)
-    n_free = 0
-    for k in range(n_variables):
-        if k < 2 * size or bound[k] <= -1e-10 or g[k] > 0.0:
-            order[n_free] = k
-            n_free += 1
-    while True:
-        # The quadratic model in the free variables, with the others fixed at their values in `step`.
-        part_g = np.empty(n_free)
-        part_h = np.empty((n_free, n_free))
-        used = 0.0
-        for k in range(n_variables):
-            used += step[k] * step[k]
-        for a in range(n_free):
-            part_g[a] = g[order[a]]
-            for k in range(n_variables):
-                part_g[a] += h[order[a], k] * step[k]
-            for b in range(n_free):
-                part_h[a, b] = h[order[a], order[b]]
-        p = trust_region(part_h, part_g, math.sqrt(max(radius * radius - used, 1e-4 * radius * radius)))
-        n_inside = 0
-        for a in range(n_free):
-            k = order[a]
-            if p[a] < bound[k]:
-                # Stop at the bound, and solve again for the other variables.
-                step[k] = bound[k]
-            else:
-                order[n_inside] = k
-                n_inside += 1
-        if n_inside == n_free:
-            break
-        n_free = n_inside
-    for a in range(n_free):
-        step[order[a]] = p[a]
-    gain = 0.0
-    for a in range(n_variables):
-        curved = 0.0
-        for b in range(n_variables):
-            curved += h[a, b] * step[b]
-        gain += step[a] * (g[a] + 0.5 * curved)
-    new_weights = np.empty(size)
-    new_means = np.empty(size)
-    new_variances = np.empty(size)
-    sum_weights = 0.0
-    for j in range(size):
-        a = 3 * j
-        new_weights[j] = weights[j] * math.exp(min(max(step[slot[a]], -50.0), 50.0))
-        sum_weights += new_weights[j]
-        new_means[j] = means[j] + unit[a + 1] * step[slot[a + 1]]
-        width = 0.5 * unit[a + 2]
-        u = step[slot[a + 2]]
-        new_variances[j] = floor if u <= bound[slot[a + 2]] else max(variances[j] + width * math.expm1(2.0 * u), floor)
-    for j in range(size):
-        new_weights[j] /= sum_weights
-    return new_weights, new_means, new_variances, gain, _norm(step)
+    g, h, bound = _model(gradient, hessian, total, variances, floor)
+    step, gain, length = bounded_step(h, g, bound, radius)
+    return *_moved(step, bound, total, weights, means, variances, floor), gain, length

@@ -45,6 +45,8 @@ N_NEWTON = 5
 N_HELD = 3
 # Scores of a component: derivatives of the log-likelihood of a row.
 N_SCORES = 3
+# Kinds of passes that `_pass` makes.
+_EM, _NEWTON, _HELD, _LOGPDF = range(4)
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, held in the low bits
@@ -94,7 +96,7 @@ def _from_bits(typingctx, value):
     return types.float64(types.int64), codegen
 
 
-@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def fast_exp(x):
     """exp(x) for -708 <= x <= 709 (clipped beyond), without branches, to about 2e-16 relative.
 
@@ -121,7 +123,7 @@ def fast_exp(x):
     return p * _from_bits((_bits(shifted) + 1023) << 52)
 
 
-@njit(fastmath=_EXACT, inline="always", error_model="numpy", cache=True)
+@njit(fastmath=_EXACT, **_HELPER)
 def fast_log(x):
     """Natural log of a positive normal number, without branches, to about 2e-16 (absolute near 1).
 
@@ -182,9 +184,9 @@ def _densities(x, var, weights, means, variances, inv_var, joint, shift, total):
 
 
 @njit(fastmath=_EXACT, **_HELPER)
-def _logs(total, shift, logp):
-    """For one block: ln p(x) from the shifted sum."""
-    for i in range(total.size):
+def _logs(n, total, shift, logp):
+    """For one block of n cells: ln p(x) from the shifted sum."""
+    for i in range(n):
         logp[i] = shift[i] + fast_log(total[i]) - 0.5 * _LOG_2PI
 
 
@@ -197,8 +199,8 @@ def _dot(a, b):
 
 
 @njit(fastmath=_SUMS, **_HELPER)
-def _em_sums(x, m, joint, inv_var, scale, out):
-    """For one block and component: the N_EM sums; `scale` is counts / sum of the joint densities."""
+def _em_sums(x, m, joint, inv_var, scale, out, at):
+    """For one block and component: the N_EM sums from `at`; `scale` is counts / sum of the joint densities."""
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
@@ -210,15 +212,14 @@ def _em_sums(x, m, joint, inv_var, scale, out):
         s1 += q * inv_var[i]
         s2 += q * d
         s3 += q * d * d
-    out[0] += s0
-    out[1] += s1
-    out[2] += s2
-    out[3] += s3
+    for s in (s0, s1, s2, s3):
+        out[at] += s
+        at += 1
 
 
 @njit(fastmath=_SUMS, **_HELPER)
-def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
-    """For one block and component: the N_EM + N_NEWTON sums, and the three rows of the score times sqrt(counts)."""
+def _newton_sums(x, m, joint, inv_var, scale, root, score, out, at):
+    """For one block and component: the N_EM + N_NEWTON sums from `at`, and the scores times sqrt(counts)."""
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
@@ -248,27 +249,19 @@ def _newton_sums(x, m, joint, inv_var, scale, root, score, out):
         score[0, i] = q * root[i]
         score[1, i] = qd * root[i]
         score[2, i] = 0.5 * (qd2 - qi) * root[i]
-    out[0] += s0
-    out[1] += s1
-    out[2] += s2
-    out[3] += s3
-    out[4] += s4
-    out[5] += s5
-    out[6] += s6
-    out[7] += s7
-    out[8] += s8
+    for s in (s0, s1, s2, s3, s4, s5, s6, s7, s8):
+        out[at] += s
+        at += 1
 
 
-@njit(fastmath=_SUMS, **_HELPER)
+@njit(fastmath=_SUMS, forceinline=True, **_SHARED)
 def _outer(score, n, out):
     """Add the sums of products of all pairs of rows of `score` to the lower triangle of `out`, 2 x 2 rows at a time."""
-    rows = score.shape[0]
-    a = 0
-    while a + 1 < rows:
+    rows = len(score)
+    for a in range(0, rows - 1, 2):
         p = score[a]
         q = score[a + 1]
-        b = 0
-        while b <= a:
+        for b in range(0, a + 1, 2):
             r = score[b]
             s = score[b + 1]
             pr = 0.0
@@ -284,37 +277,113 @@ def _outer(score, n, out):
             out[a, b + 1] += ps
             out[a + 1, b] += qr
             out[a + 1, b + 1] += qs
-            b += 2
-        a += 2
-    if a < rows:
-        p = score[a]
-        for b in range(a + 1):
+    if rows % 2 == 1:
+        p = score[rows - 1]
+        for b in range(rows):
             r = score[b]
             total = 0.0
             for i in range(n):
                 total += p[i] * r[i]
-            out[a, b] += total
+            out[rows - 1, b] += total
 
 
-@njit(**_KERNEL)
 def weighted_gram(columns, counts):
     """Sums over cells of counts times the products of all pairs of rows of `columns`, which has shape (n, n_cells)."""
     n, n_cells = columns.shape
+    roots = np.sqrt(counts)
     out = np.zeros((n, n))
-    block = np.zeros((n, BLOCK))
     for start in range(0, n_cells, BLOCK):
-        size = min(BLOCK, n_cells - start)
-        for a in range(n):
-            for i in range(size):
-                block[a, i] = columns[a, start + i] * math.sqrt(counts[start + i])
-        _outer(block, size, out)
-    for a in range(n):
-        for b in range(a):
-            out[b, a] = out[a, b]
-    return out
+        block = columns[:, start : start + BLOCK] * roots[start : start + BLOCK]
+        _outer(block, block.shape[1], out)
+    return np.tril(out) + np.tril(out, -1).T
+
+
+@njit(fastmath=_SUMS, **_HELPER)
+def _held_sums(joint, inv_var, total, counts, squares, out, at):
+    """For one block and component: the N_HELD sums from `at`."""
+    s0 = 0.0
+    s1 = 0.0
+    s2 = 0.0
+    for i in range(counts.size):
+        q = joint[i] / total[i]
+        a = q * inv_var[i]
+        s0 += counts[i] * q
+        s1 += counts[i] * a
+        s2 += squares[i] * a * a
+    for s in (s0, s1, s2):
+        out[at] += s
+        at += 1
+
+
+@njit(fastmath=_EXACT, **_HELPER)
+def _entropies(joint, total, entropy):
+    """For one block and component: subtract q ln q, which is 0 for q = 0."""
+    for i in range(entropy.size):
+        q = joint[i] / total[i]
+        entropy[i] -= q * fast_log(max(q, 1e-300))
 
 
 @njit(**_KERNEL)
+def _pass(kind, x, var, counts, squares, weights, means, variances, first, last, out, outer, logp, entropy):
+    """One of the passes below, which have the densities of a block in common: these take longest to compile.
+
+    Arrays that are of no use to a kind of pass are empty.
+    """
+    n_components = means.size
+    n_sums = N_EM + N_NEWTON
+    inv_var = np.empty((n_components, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    score = np.empty((3 * n_components, BLOCK))
+    shift = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    work = np.empty(BLOCK)
+    root = np.empty(BLOCK)
+    for chunk in range(first, last):
+        row = out[chunk]
+        square = outer[chunk]
+        for k in range(row.size):
+            row[k] = 0.0
+        for a in range(len(square)):
+            for b in range(len(square)):
+                square[a, b] = 0.0
+        end = min((chunk + 1) * CHUNK, x.size)
+        for start in range(chunk * CHUNK, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            xs = x[start:stop]
+            cs = counts[start:stop]
+            n = xs.size
+            _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift, total)
+            if kind == _HELD:
+                ss = squares[start:stop]
+                for j in range(n_components):
+                    _held_sums(joint[j], inv_var[j], total, cs, ss, row, N_HELD * j)
+                continue
+            _logs(n, total, shift, work)
+            if kind == _LOGPDF:
+                logs = logp[start:stop]
+                mixed = entropy[start:stop]
+                for i in range(n):
+                    logs[i] = work[i]
+                    mixed[i] = 0.0
+                for j in range(n_components):
+                    _entropies(joint[j], total, mixed)
+                continue
+            row[0] += _dot(cs, work)
+            for i in range(n):
+                work[i] = cs[i] / total[i]
+            if kind == _EM:
+                for j in range(n_components):
+                    _em_sums(xs, means[j], joint[j], inv_var[j], work, row, 1 + N_EM * j)
+                continue
+            for i in range(n):
+                # The scores carry counts * q; their products need counts * q * q.
+                root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
+            for j in range(n_components):
+                scores = score[3 * j : 3 * j + 3]
+                _newton_sums(xs, means[j], joint[j], inv_var[j], work, root, scores, row, 1 + n_sums * j)
+            _outer(score, n, square)
+
+
 def em_pass(x, var, counts, weights, means, variances, first, last, out):
     """Log-likelihood and the sums of an EM step, for the chunks `first` to `last` - 1.
 
@@ -327,31 +396,10 @@ def em_pass(x, var, counts, weights, means, variances, first, last, out):
     out : ndarray, shape (n_chunks, 1 + N_EM * n_components)
         The row of each chunk is overwritten by loglik and the N_EM sums of each component.
     """
-    n_components = means.size
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    work = np.empty(BLOCK)
-    for chunk in range(first, last):
-        row = out[chunk]
-        row[:] = 0.0
-        end = min((chunk + 1) * CHUNK, x.size)
-        for start in range(chunk * CHUNK, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            n = stop - start
-            xs = x[start:stop]
-            cs = counts[start:stop]
-            _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
-            _logs(total[:n], shift[:n], work[:n])
-            row[0] += _dot(cs, work[:n])
-            for i in range(n):
-                work[i] = cs[i] / total[i]
-            for j in range(n_components):
-                _em_sums(xs, means[j], joint[j], inv_var[j], work, row[1 + N_EM * j : 1 + N_EM * (j + 1)])
+    none, outer = np.empty(0), np.empty((last, 0, 0))
+    _pass(_EM, x, var, counts, none, weights, means, variances, first, last, out, outer, none, none)
 
 
-@njit(**_KERNEL)
 def newton_pass(x, var, counts, weights, means, variances, first, last, out, outer):
     """Log-likelihood, sums of an EM step, and sums for the Hessian, for the chunks `first` to `last` - 1.
 
@@ -365,65 +413,10 @@ def newton_pass(x, var, counts, weights, means, variances, first, last, out, out
         Overwritten, in 2 x 2 tiles on and below the diagonal, by sums of products of the scores q (1, d / T, (d^2 / T^2
         - 1 / T) / 2), in the order of the components.
     """
-    n_components = means.size
-    n_sums = N_EM + N_NEWTON
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    score = np.empty((3 * n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    work = np.empty(BLOCK)
-    root = np.empty(BLOCK)
-    for chunk in range(first, last):
-        row = out[chunk]
-        row[:] = 0.0
-        square = outer[chunk]
-        square[:] = 0.0
-        end = min((chunk + 1) * CHUNK, x.size)
-        for start in range(chunk * CHUNK, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            n = stop - start
-            xs = x[start:stop]
-            cs = counts[start:stop]
-            _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
-            _logs(total[:n], shift[:n], work[:n])
-            row[0] += _dot(cs, work[:n])
-            for i in range(n):
-                work[i] = cs[i] / total[i]
-                # The scores carry counts * q; their products need counts * q * q.
-                root[i] = 1.0 / math.sqrt(cs[i]) if cs[i] > 0.0 else 0.0
-            for j in range(n_components):
-                _newton_sums(
-                    xs,
-                    means[j],
-                    joint[j],
-                    inv_var[j],
-                    work,
-                    root,
-                    score[3 * j : 3 * j + 3],
-                    row[1 + n_sums * j : 1 + n_sums * (j + 1)],
-                )
-            _outer(score, n, square)
+    none = np.empty(0)
+    _pass(_NEWTON, x, var, counts, none, weights, means, variances, first, last, out, outer, none, none)
 
 
-@njit(fastmath=_SUMS, **_HELPER)
-def _held_sums(joint, inv_var, total, counts, squares, out):
-    """For one block and component: the N_HELD sums."""
-    s0 = 0.0
-    s1 = 0.0
-    s2 = 0.0
-    for i in range(total.size):
-        q = joint[i] / total[i]
-        a = q * inv_var[i]
-        s0 += counts[i] * q
-        s1 += counts[i] * a
-        s2 += squares[i] * a * a
-    out[0] += s0
-    out[1] += s1
-    out[2] += s2
-
-
-@njit(**_KERNEL)
 def held_pass(x, var, counts, squares, weights, means, variances, first, last, out):
     """Sums over the rows that each component rests on, for the chunks `first` to `last` - 1.
 
@@ -436,27 +429,14 @@ def held_pass(x, var, counts, squares, weights, means, variances, first, last, o
     out : ndarray, shape (n_chunks, N_HELD * n_components)
         The row of each chunk is overwritten by the N_HELD sums of each component.
     """
-    n_components = means.size
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    for chunk in range(first, last):
-        out[chunk] = 0.0
-        end = min((chunk + 1) * CHUNK, x.size)
-        for start in range(chunk * CHUNK, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            n = stop - start
-            _densities(x[start:stop], var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
-            for j in range(n_components):
-                _held_sums(
-                    joint[j],
-                    inv_var[j],
-                    total[:n],
-                    counts[start:stop],
-                    squares[start:stop],
-                    out[chunk, N_HELD * j : N_HELD * (j + 1)],
-                )
+    none, outer = np.empty(0), np.empty((last, 0, 0))
+    _pass(_HELD, x, var, counts, squares, weights, means, variances, first, last, out, outer, none, none)
+
+
+def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
+    """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
+    none, out, outer = np.empty(0), np.empty((last, 0)), np.empty((last, 0, 0))
+    _pass(_LOGPDF, x, var, none, none, weights, means, variances, first, last, out, outer, logp, entropy)
 
 
 @njit(fastmath=_EXACT, **_HELPER)
@@ -590,7 +570,7 @@ def whole_pass(
                 cs,
             )
             _densities(xs, var, weights, means, variances, inv_var, joint, shift, total)
-            _logs(total, shift, work)
+            _logs(BLOCK, total, shift, work)
             _round_logs(work, cs, magic[0], shift)
             sums[0] += _sum(shift)
             for i in range(BLOCK):
@@ -679,39 +659,13 @@ def largest_pass(x, var, weights, means, variances, offset, rounding, out):
         stop = min(start + BLOCK, x.size)
         n = stop - start
         xs = x[start:stop]
-        _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
-        _logs(total[:n], shift[:n], work[:n])
+        _densities(xs, var[start:stop], weights, means, variances, inv_var, joint, shift, total)
+        _logs(n, total, shift, work)
         for i in range(n):
             out[0] = max(out[0], abs(work[i]))
         for j in range(n_components):
             row = out[1 + n_largest * j : 1 + n_largest * (j + 1)]
-            _largest(xs, means[j], joint[j], inv_var[j], total[:n], offset, rounding, row)
-
-
-@njit(fastmath=_EXACT, **_HELPER)
-def _entropies(joint, total, entropy):
-    """For one block and component: subtract q ln q, which is 0 for q = 0."""
-    for i in range(total.size):
-        q = joint[i] / total[i]
-        entropy[i] -= q * fast_log(max(q, 1e-300))
-
-
-@njit(**_KERNEL)
-def logpdf_pass(x, var, weights, means, variances, first, last, logp, entropy):
-    """ln p(x) of each cell and the entropy -sum_j q_j ln q_j of its responsibilities, chunks `first` to `last` - 1."""
-    n_components = means.size
-    inv_var = np.empty((n_components, BLOCK))
-    joint = np.empty((n_components, BLOCK))
-    shift = np.empty(BLOCK)
-    total = np.empty(BLOCK)
-    for start in range(first * CHUNK, min(last * CHUNK, x.size), BLOCK):
-        stop = min(start + BLOCK, x.size)
-        n = stop - start
-        _densities(x[start:stop], var[start:stop], weights, means, variances, inv_var, joint, shift[:n], total[:n])
-        _logs(total[:n], shift[:n], logp[start:stop])
-        entropy[start:stop] = 0.0
-        for j in range(n_components):
-            _entropies(joint[j], total[:n], entropy[start:stop])
+            _largest(xs, means[j], joint[j], inv_var[j], total, offset, rounding, row)
 
 
 @njit(fastmath=_EXACT, **_HELPER)
@@ -736,7 +690,7 @@ def _ratios(x, mean, inv_var, log_scale, ratio):
 def _ratio_sums(ratio, counts, out):
     first = 0.0
     second = 0.0
-    for i in range(ratio.size):
+    for i in range(counts.size):
         r = ratio[i] - 1.0
         first += counts[i] * r
         second += counts[i] * r * r
@@ -763,36 +717,39 @@ def gradient_pass(x, var, counts, logp, means, variances, first, last, out):
     ratio = np.empty(_SHORT_BLOCK)
     inv_var = np.empty(_SHORT_BLOCK)
     log_scale = np.empty(_SHORT_BLOCK)
-    out[first:last] = 0.0
+    for g in range(first, last):
+        out[g, 0] = 0.0
+        out[g, 1] = 0.0
     for start in range(0, x.size, _SHORT_BLOCK):
         stop = min(start + _SHORT_BLOCK, x.size)
-        n = stop - start
+        xs = x[start:stop]
         cs = counts[start:stop]
+        n = xs.size
         low = np.inf
         high = -np.inf
         held = 0.0
-        for i in range(start, stop):
-            low = min(low, x[i])
-            high = max(high, x[i])
-            held += counts[i]
+        for i in range(n):
+            low = min(low, xs[i])
+            high = max(high, xs[i])
+            held += cs[i]
         widest = 0.0
         highest = 0.0
         for g in range(first, last):
             if g == first or variances[g] != variances[g - 1]:
-                _ratio_scales(var[start:stop], logp[start:stop], variances[g], inv_var[:n], log_scale[:n])
+                _ratio_scales(var[start:stop], logp[start:stop], variances[g], inv_var, log_scale)
                 widest = np.inf
                 highest = -np.inf
                 for i in range(n):
                     widest = min(widest, inv_var[i])
                     highest = max(highest, log_scale[i])
-            gap = max(low - means[g], means[g] - high, 0.0)
+            gap = max(max(low - means[g], means[g] - high), 0.0)
             if highest - 0.5 * gap * gap * widest < _NOTHING:
                 # The candidate does not reach these cells: each r - 1 is -1.
                 out[g, 0] -= held
                 out[g, 1] += held
             else:
-                _ratios(x[start:stop], means[g], inv_var[:n], log_scale[:n], ratio[:n])
-                _ratio_sums(ratio[:n], cs, out[g])
+                _ratios(xs, means[g], inv_var, log_scale, ratio)
+                _ratio_sums(ratio, cs, out[g])
 
 
 @njit(**_KERNEL)
