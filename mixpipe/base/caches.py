@@ -115,7 +115,7 @@ def _private_folder(purpose: str) -> Path | None:
 
 
 def _listen() -> None:
-    """Have a line on the terminal when the first kernel is compiled, since that takes some ten seconds."""
+    """Have a line on the terminal when the first kernel is compiled, since that takes several seconds."""
     from numba.core import event
 
     class Teller(event.Listener):
