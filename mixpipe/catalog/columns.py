@@ -1026,11 +1026,9 @@ class _Entry:
         stored = value / self.factor
         bad = np.flatnonzero(rounding.misfits(stored))
         if bad.size:
-            what = f"multiples of one step of {rounding.step:g}"
             raise self.refuse(
-                f"{bad.size} of {value.size} values of column {self.settings.value!r} are not "
-                f"{what if rounding.step else f'rounded to {rounding.digits} digits'}, the first is "
-                f"{stored[bad[0]]:.15g} in {self.row(int(rows[bad[0]]))}",
+                f"{bad.size} of {value.size} values of column {self.settings.value!r} are not {rounding}, the first "
+                f"is {stored[bad[0]]:.15g} in {self.row(int(rows[bad[0]]))}",
                 "the `rounding` of all values, or auto",
             )
         low, high = rounding.ends(stored)

@@ -135,9 +135,10 @@ def fit_mixture(
         that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
         values.
     rounding : float or str
-        How values were rounded: a step, or ``2 digits`` for significant ones. Their likelihood is then the integral
-        over the intervals from which they were rounded. ``auto``: so if all values are on one grid and a fit that
-        knows of it by its floor only would be displaced; ``none``: never. Cells say themselves what they are.
+        How values were rounded: a step, ``2 digits`` for significant ones, or the coarser of both, ``2 digits, step
+        1``. Their likelihood is then the integral over the intervals from which they were rounded. ``auto``: so if the
+        step of every value is found and a fit that knows of it by its floor only would be displaced; ``none``: never.
+        Cells say themselves what they are.
     n_threads : int or None
         Number of threads; all cores by default. The result does not depend on it.
     cov : array_like, shape (n_data, n_dims, n_dims), or None

@@ -375,8 +375,9 @@ class Cells:
         Parameters
         ----------
         rounding : float, str or Rounding, or None
-            The step, or the number of significant digits, such as ``2 digits``, to which the values were rounded; by
-            default what is found from the values, or nothing if these are on no grid.
+            The step, or the number of significant digits, such as ``2 digits``, to which the values were rounded, or
+            both, such as ``2 digits, step 1``; by default what is found from the values, or nothing if these are on no
+            grid.
 
         Raises
         ------
@@ -394,7 +395,9 @@ class Cells:
         if rounding is None:
             times = self.weights if self.weight_kind == "counts" else used.astype(np.float64)
             x = self.x[used]
-            found = find_intervals(x, times[used]) if plain and (self.resolution.step > 0.0 or has_digits(x)) else None
+            # Rows of several steps seem to be repeated.
+            hints = self.resolution.step > 0.0 or self.resolution.n_repeated > 0.0
+            found = find_intervals(x, times[used]) if plain and (hints or has_digits(x)) else None
             return self if found is None else self.between(*found, used)
         if not plain:
             raise ValueError(
@@ -404,9 +407,8 @@ class Cells:
         meant = rounding if isinstance(rounding, Rounding) else Rounding.of(rounding)
         bad = np.flatnonzero(used)[meant.misfits(self.x[used])]
         if bad.size:
-            what = f"multiples of one step of {meant.step:g}" if meant.step else f"rounded to {meant.digits} digits"
             raise ValueError(
-                f"rounding: {bad.size} of {int(used.sum())} values are not {what}, the first at index {bad[0]} "
+                f"rounding: {bad.size} of {int(used.sum())} values are not {meant}, the first at index {bad[0]} "
                 f"({self.x[bad[0]]:g})"
             )
         return self.between(*meant.ends(self.x[used]), used)

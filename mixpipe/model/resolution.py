@@ -207,7 +207,7 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
     crowd = float(spans[wide].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     step, repeated = _find_step(distinct, ties), 0.0
     if step == 0.0:
-        decimal = (_lattice(distinct) if distinct.size >= _MANY_VALUES else 0.0) or _find_decimal_step(
+        decimal = (find_lattice(distinct) if distinct.size >= _MANY_VALUES else 0.0) or _find_decimal_step(
             distinct, ties, noise
         )
         if ties.sum() > distinct.size:
@@ -414,7 +414,7 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
         return 0.0
     values, errors = values[starts], errors[starts]
     pairs = float(np.sum(times * (times - 1.0))) / 2.0
-    step = max(step, _lattice(np.unique(values)))
+    step = max(step, find_lattice(np.unique(values)))
     if step > 0.0:
         # Only pairs with equal errors count: rows with different errors are placed too far apart to be neighbours.
         position = (values - values.min()) / step
@@ -427,7 +427,7 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
     return repeated
 
 
-def _lattice(distinct: Array) -> float:
+def find_lattice(distinct: Array) -> float:
     """The step of which all differences between values are multiples; 0 if there is none."""
     if distinct.size < 3:
         return 0.0
