@@ -24,8 +24,8 @@ _MOST_DIGITS = 6
 _EVIDENT_DIGITS, _LOOKED_AT = 3, 1000
 # Fewer rows or multiples than this are no evidence for a coarser step.
 _FEW = 3
-# Among other values, those without a step have intervals of this part of a step that holds one row.
-_UNROUNDED = 0.01
+# A step holds about one of so many rows; among rounded values, those without a step have intervals of this part of it.
+_MOST_ROWS, _UNROUNDED = 1000, 0.01
 # Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
 _MOST_STEPS, _SURE = 6, 5.0
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
@@ -191,18 +191,19 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
     --------
     >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.0]), np.array([20.0, 90.0, 80.0, 30.0]))
     (array([0.75, 1.25, 1.75, 2.75]), array([1.25, 1.75, 2.25, 3.25]))
-    >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.1]), np.array([20.0, 90.0, 80.0, 30.0])) is None
+    >>> find_intervals(np.array([1.0, 1.2, 1.5, 2.7]), np.ones(4)) is None
     True
     """
     if x.size == 0:
         return None
-    for undo, redo in _TRANSFORMS:
+    # Only where no transform puts all on grids, some of the values may have no step.
+    for mixed, (undo, redo) in (*((False, each) for each in _TRANSFORMS), (True, _TRANSFORMS[0])):
         with np.errstate(over="ignore", invalid="ignore"):
             values = undo(x)
         # Powers of numbers that are no logarithms overflow, or lose all digits.
         if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
             continue
-        ends = _ends(values, counts, mixed=redo is _identity)
+        ends = _ends(values, counts, mixed=mixed)
         if ends is not None and (redo is _identity or np.all(ends[0] > 0.0)):
             return redo(ends[0]), redo(ends[1])
     return None
@@ -266,19 +267,19 @@ def _to_digits(values: Array, ties: NDArray[np.generic], step: float) -> Roundin
 def _finest(values: Array, *, mixed: bool) -> tuple[float, float]:
     """A step in which coarser ones can be told, and that of values which are at no multiple of these; 0 if there is none.
 
-    The step is that of all values if they have one. It need not be finer than about one row for each step; values
-    between its multiples are as good as not rounded.
+    The step is that of all values if they have one, and that of which there is about one row in each if it is finer.
+    Values that have none, among others, are as good as not rounded.
     """
     distinct = np.unique(values)
     low, high = np.quantile(values, (0.1, 0.9))
     if not high > low:
         return 0.0, 0.0
-    least = math.floor(math.log10((high - low) / values.size))
-    for power in range(math.floor(math.log10(float(np.ptp(values)))), least - 1, -1):
+    least = math.floor(math.log10((high - low) / min(values.size, _MOST_ROWS)))
+    for power in range(math.floor(math.log10(float(np.ptp(values)))), least - _MOST_DIGITS, -1):
         step = 10.0**power
         # The first values show most of the steps that are none.
         if all(np.all(np.abs(np.rint(part / step) - part / step) < _EVEN) for part in (distinct[:100], distinct)):
-            return step, step
+            return max(step, 10.0**least), step
     step = find_lattice(distinct)
     if step > _UNROUNDED * 10.0**least:
         return step, step
@@ -311,11 +312,12 @@ def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
 
 
 def _heaped(numbers: NDArray[np.int64], ties: Array) -> float:
-    """The most significant multiple of the step to which some of the rows were rounded; 0 if there is none.
+    """A multiple of the step to which some of the rows were rounded; 0 if there is none.
 
-    Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most.
+    Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most:
+    by this, it is the most significant.
     """
-    best, found = _HEAPED, 0.0
+    best, found = _HEAPED_ELSEWHERE, 0.0
     for times in _HEAPS:
         # Also multiples without rows, beside those that have some.
         near = np.concatenate([np.floor(numbers / times), np.ceil(numbers / times)])
@@ -324,9 +326,10 @@ def _heaped(numbers: NDArray[np.int64], ties: Array) -> float:
         if at.size < _FEW:
             continue
         beside = _beside(numbers, ties, at, times)
-        least, without = _excess(_ties_at(numbers, ties, at), beside, sum(share**2 for share in _shares(times).values()))
-        if least > best and without > _HEAPED_ELSEWHERE:
-            best, found = least, times
+        noise = sum(share**2 for share in _shares(times).values())
+        more, elsewhere = _excess(_ties_at(numbers, ties, at), beside, noise)
+        if more > _HEAPED and elsewhere > best:
+            best, found = elsewhere, times
     return found
 
 
