@@ -323,11 +323,10 @@ def _heaped(numbers: NDArray[np.int64], ties: Array) -> float:
         near = np.concatenate([np.floor(numbers / times), np.ceil(numbers / times)])
         near = near[np.abs(near * times - np.tile(numbers, 2)) < 2.5]
         at = np.rint(times * np.unique(near)).astype(np.int64)
-        if at.size < _FEW:
+        rows, beside = _ties_at(numbers, ties, at), _beside(numbers, ties, at, times)
+        if np.count_nonzero(rows) < _FEW:
             continue
-        beside = _beside(numbers, ties, at, times)
-        noise = sum(share**2 for share in _shares(times).values())
-        more, elsewhere = _excess(_ties_at(numbers, ties, at), beside, noise)
+        more, elsewhere = _excess(rows, beside, sum(share**2 for share in _shares(times).values()))
         if more > _HEAPED and elsewhere > best:
             best, found = elsewhere, times
     return found
@@ -352,11 +351,11 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
         at = np.unique(np.rint(times * np.unique(np.rint(numbers / times)))).astype(np.int64)
         # Rows at coarser multiples are explained by these.
         at = at[~np.any([_are_multiples(at, each) for each in others if each > times] or [np.zeros(at.size, bool)], axis=0)]
-        if at.size < _FEW:
+        rows = _ties_at(numbers, ties, at)
+        if np.count_nonzero(rows) < _FEW:
             kept.remove(times)
             continue
         beside = _explained(numbers, ties, at, times, others)
-        rows = _ties_at(numbers, ties, at)
         more, elsewhere = _excess(rows, beside, 0.25)
         # Where others are between its multiples, these are too far apart for the density: two may be populations.
         above = np.maximum(rows - beside, 0.0)
