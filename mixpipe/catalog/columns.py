@@ -255,13 +255,12 @@ class ColumnData:
         If there are many rows, evenly spaced ones are used, but errors that are too small are searched for among all
         rows.
         """
-        from mixpipe.model.resolution import Resolution, find_resolution
+        from mixpipe.model.resolution import Resolution, find_resolution, of_intervals
 
         found, n_looked = Resolution(), 0.0
         known = (self.limits == VALUE) & (self.weights > 0.0)
         if self.intervals is not None and known.any():
-            step = float(np.diff(self.intervals[known], axis=1).max())
-            found, n_looked = Resolution(cause="rounding", step=step), float(known.sum())
+            found, n_looked = of_intervals(np.diff(self.intervals[known], axis=1)), float(known.sum())
         elif self.edges is None and known.any():
             x, err = self.x[known], self.err[known]
             times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)

@@ -248,7 +248,7 @@ def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterato
     if resolution.n_repeated:
         yield (
             f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "
-            "independent make BIC find too many populations"
+            "independent, or were rounded in ways of their own, make BIC find too many populations"
         )
 
 

@@ -56,12 +56,13 @@ def with_undetermined(selection: Selection, cells: Cells | CellBlocks) -> Select
 
 def _said(fit: FitResult, n_different: float, cells: Cells) -> str:
     binned = cells.edges is not None and not cells.are_rounded
-    number = f"{n_different - 1:g} number" + ("" if n_different == 2 else "s") if n_different > 1 else "no number"
+    few = plural(n_different, "filled bin" if binned else "different value")
+    determine = "determines no number" if n_different == 1 else f"determine {plural(n_different - 1, 'number')}"
+    have = f"{plural(fit.n_components, 'component')} {'has' if fit.n_components == 1 else 'have'}"
+    more = "narrower bins" if binned else "values with more digits"
     return (
-        f"{plural(n_different, 'filled bin' if binned else 'different value')} "
-        f"determine{'s' if n_different == 1 else ''} {number}, but {plural(fit.n_components, 'component')} "
-        f"{'has' if fit.n_components == 1 else 'have'} {plural(fit.n_params, 'free parameter')}: others fit as well; use "
-        f"{'narrower bins' if binned else 'values with more digits'}, or give some of the parameters"
+        f"{few} {determine}, but {have} {plural(fit.n_params, 'free parameter')}: others fit as well; use {more}, or "
+        "give some of the parameters"
     )
 
 

@@ -55,7 +55,8 @@ def fitted_as_rounded(
 
 
 def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tuple[Cells | None, str]:
-    """The cells with the intervals of their values, if these were rounded and if this displaces or decides the fit.
+    """The cells with the intervals of their values, if these were rounded and if this displaces or decides the fit, or
+    explains why rows are equal.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     exact = cells.rounded()
     if exact.edges is None or not exact.are_rounded or not _are_without(exact.err, exact.edges).any():
         return None, ""
-    if not priced and not _may_displace(exact, fit):
+    # Rows of several steps seem to be repeated, and have the floor of values without a step.
+    found = cells.resolution.n_repeated > exact.resolution.n_repeated
+    if not (found or priced or _may_displace(exact, fit)):
         return None, ""
     points = exact[exact.weights > 0.0].merged()
     if len(points) > FINISHED_ROWS:
@@ -91,7 +94,7 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     likelihood = GeneralLikelihood(points, smooth=smooth, n_threads=n_threads).scaled(fit.error_scale)
     point = Point.of(fit.mixture).satisfied(likelihood.floor)
     here = float(likelihood.counts @ likelihood.log_rows(point))
-    if not priced and ascend_general(likelihood, point).loglik - here < _DISPLACED:
+    if not (found or priced) and ascend_general(likelihood, point).loglik - here < _DISPLACED:
         return None, ""
     return exact, ""
 

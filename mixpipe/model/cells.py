@@ -15,7 +15,7 @@ from mixpipe.base.arrays import Array, frozen
 from mixpipe.model.kernels import sketching
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
 from mixpipe.model.regimes import SAMPLED_ROWS
-from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution
+from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution, of_intervals
 from mixpipe.model.rounding import Rounding, find_intervals, has_digits
 from mixpipe.model.window import Window
 
@@ -424,7 +424,7 @@ class Cells:
         widths = (ends[:, 1] - ends[:, 0])[counted]
         squared = crowd**2 - float(widths.min()) ** 2 / 12.0 - float(self.err[counted].min()) ** 2
         floor = float(f"{math.sqrt(max(squared, 0.0)):.6e}")
-        found = Resolution(floor, "rounding", crowd, float(widths.max()), self.resolution.smallest_error)
+        found = replace(of_intervals(widths), floor=floor, grain=crowd, smallest_error=self.resolution.smallest_error)
         # Without a step, equal values seemed to be repeated rows.
         n_repeated = self.resolution.n_repeated if self.resolution.step > 0.0 else 0.0
         return replace(self, edges=ends, resolution=replace(found, n_repeated=n_repeated))

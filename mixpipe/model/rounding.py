@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,14 @@ _FEW = 3
 _MOST_ROWS, _UNROUNDED = 1000, 0.01
 # Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
 _MOST_STEPS, _SURE = 6, 5.0
+_LARGEST = 2.0**52
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
-# a multiple say how many rows it would have, and else one. Their excess is above `_HEAPED` standard deviations, and
-# above `_HEAPED_ELSEWHERE` without the multiple that has most. Thirds, sixths and twelfths are printed with two digits.
+# a multiple say how many rows it would have, and else one. Their excess is above the first of `_HEAPED` standard
+# deviations, and above the second without the multiple that has most; `_FURTHER` beside other such steps. Thirds,
+# sixths and twelfths are printed with two digits.
 _WIDE = 5
 _HEAPS = (2, 3, 4, 5, 6, 25 / 3, 10, 12, 15, 50 / 3, 20, 25, 30, 100 / 3, 50, 60, 100, 200, 250, 500, 1000)
-_HEAPED, _HEAPED_ELSEWHERE, _SEVERAL = 4.0, 3.0, 2.5
+_HEAPED, _FURTHER, _SEVERAL = (4.0, 3.0), (3.0, 2.0), 2.5
 _MEANT = re.compile(r"\s*(\d+)\s*digits?\s*(?:,\s*step\s+(\S+)\s*)?")
 
 _Transform = Callable[[Array], Array]
@@ -223,7 +226,7 @@ def _ends(values: Array, counts: Array, *, mixed: bool) -> tuple[Array, Array] |
     low, high = Rounding(own).ends(values)
     for unit in sorted(coarser):
         # Some of the rows at its multiples were rounded to these, and which ones is not known.
-        rows = _at_multiples(values, unit, step)
+        rows = _at_multiples(values, unit, own)
         low[rows], high[rows] = Rounding(unit).ends(values[rows])
     return low, high
 
@@ -233,6 +236,8 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     if step == 0.0 and not has_digits(values):
         return None
     values, place = np.unique(values, return_inverse=True)
+    if values.size < _FEW:
+        return None
     ties = np.bincount(place, counts)
     if step > 0.0 and not Rounding(step).misfits(values).any():
         return _to_digits(values, ties, step) or Rounding(step)
@@ -265,7 +270,7 @@ def _to_digits(values: Array, ties: NDArray[np.generic], step: float) -> Roundin
 
 
 def _finest(values: Array, *, mixed: bool) -> tuple[float, float]:
-    """A step in which coarser ones can be told, and that of values which are at no multiple of these; 0 if there is none.
+    """A step in which coarser ones can be told, and that of values that are no multiples of these; 0 if there is none.
 
     The step is that of all values if they have one, and that of which there is about one row in each if it is finer.
     Values that have none, among others, are as good as not rounded.
@@ -288,15 +293,17 @@ def _finest(values: Array, *, mixed: bool) -> tuple[float, float]:
 
 def _coarser(values: Array, counts: Array, step: float) -> list[float]:
     """Steps, coarser than that of all, to which some of the rows were rounded, such as whole numbers among tenths."""
-    numbers, place = np.unique(np.rint(values / step).astype(np.int64), return_inverse=True)
-    ties = np.bincount(place, counts).astype(np.float64)
+    # Larger values have no steps in double precision.
+    near = np.abs(values) < _LARGEST * step
+    numbers, place = np.unique(np.rint(values[near] / step).astype(np.int64), return_inverse=True)
+    ties = np.bincount(place, counts[near]).astype(np.float64)
     return [times * step for times in _needed(numbers, ties, _candidates(numbers, ties.copy()))]
 
 
 def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
     """Multiples of the step that have more rows than their neighbours; `ties` become what is left without these."""
     free, found = np.ones(numbers.size, dtype=bool), list[float]()
-    while len(found) < _MOST_STEPS and (times := _heaped(numbers, ties)):
+    while len(found) < _MOST_STEPS and (times := _heaped(numbers, ties, _FURTHER if found else _HEAPED)):
         at = _are_multiples(numbers, times)
         found.append(times)
         if times == round(times):
@@ -311,13 +318,13 @@ def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
     return found
 
 
-def _heaped(numbers: NDArray[np.int64], ties: Array) -> float:
+def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float]) -> float:
     """A multiple of the step to which some of the rows were rounded; 0 if there is none.
 
     Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most:
     by this, it is the most significant.
     """
-    best, found = _HEAPED_ELSEWHERE, 0.0
+    best, found = least[1], 0.0
     for times in _HEAPS:
         # Also multiples without rows, beside those that have some.
         near = np.concatenate([np.floor(numbers / times), np.ceil(numbers / times)])
@@ -327,7 +334,7 @@ def _heaped(numbers: NDArray[np.int64], ties: Array) -> float:
         if np.count_nonzero(rows) < _FEW:
             continue
         more, elsewhere = _excess(rows, beside, sum(share**2 for share in _shares(times).values()))
-        if more > _HEAPED and elsewhere > best:
+        if more > least[0] and elsewhere > best:
             best, found = elsewhere, times
     return found
 
@@ -348,9 +355,10 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
     kept = sorted(set(candidates))
     for times in reversed(kept):
         others = [each for each in kept if each != times]
-        at = np.unique(np.rint(times * np.unique(np.rint(numbers / times)))).astype(np.int64)
-        # Rows at coarser multiples are explained by these.
-        at = at[~np.any([_are_multiples(at, each) for each in others if each > times] or [np.zeros(at.size, bool)], axis=0)]
+        at = np.rint(times * np.unique(np.rint(numbers / times))).astype(np.int64)
+        for coarser in (each for each in others if each > times):
+            # Rows at its multiples are explained by it.
+            at = at[~_are_multiples(at, coarser)]
         rows = _ties_at(numbers, ties, at)
         if np.count_nonzero(rows) < _FEW:
             kept.remove(times)
@@ -360,7 +368,8 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
         # Where others are between its multiples, these are too far apart for the density: two may be populations.
         above = np.maximum(rows - beside, 0.0)
         is_wide = any(each < times for each in others) and above.sum() ** 2 < _SEVERAL * (above @ above)
-        if not (more > _HEAPED and elsewhere > _HEAPED_ELSEWHERE) or is_wide:
+        least = _FURTHER if others else _HEAPED
+        if not (more > least[0] and elsewhere > least[1]) or is_wide:
             kept.remove(times)
     return kept
 
@@ -372,40 +381,41 @@ def _explained(
 
     If there are none, those of each of these steps are added.
     """
-    own = np.array([_are_multiples(at, each) for each in others]).reshape(len(others), at.size)
     beside = np.zeros(at.size)
+    if not others:
+        return _nearest(numbers, ties, at, times, {})
+    own = np.stack([_are_multiples(at, each) for each in others])
     for wanted in np.unique(own, axis=1).T:
         rows = np.all(own == wanted[:, None], axis=0)
-        found = _nearest(numbers, ties, at[rows], wanted, times, others)
-        if found is None:
+        found = _nearest(numbers, ties, at[rows], times, dict(zip(others, wanted, strict=True)))
+        if np.isnan(found).any():
             found = np.zeros(np.count_nonzero(rows))
-            for k in np.flatnonzero(wanted):
-                alone = np.array([bool(_are_multiples(np.array([round(others[k])]), each)[0]) for each in others])
-                each = _nearest(numbers, ties, at[rows], alone, times, others)
-                found += 0.0 if each is None else each
+            for one in np.array(others)[wanted]:
+                alone = {each: bool(_are_multiples(np.rint(one), each)) for each in others}
+                found += np.nan_to_num(_nearest(numbers, ties, at[rows], times, alone))
         beside[rows] = found
     return beside
 
 
 def _nearest(
-    numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], wanted: NDArray[np.bool_], times: float,
-    others: list[float],
-) -> Array | None:
-    """Mean number of rows at the nearest places on both sides that are multiples of the wanted ones of other steps."""
+    numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float, wanted: dict[float, bool]
+) -> Array:
+    """Mean number of rows at the nearest places on both sides that are multiples of other steps or not, as is wanted;
+    nan if there are none.
+    """
     sides = []
     for sign in (-1, 1):
         rows = np.full(at.size, np.nan)
-        for shift in range(1, math.ceil(2 * max([times, *others])) + 1):
+        for shift in range(1, math.ceil(2 * max([times, *wanted])) + 1):
             there = at + sign * shift
             fits = np.isnan(rows) & ~_are_multiples(there, times)
-            for each, is_wanted in zip(others, wanted, strict=True):
-                fits &= _are_multiples(there, each) == is_wanted
+            for each, is_multiple in wanted.items():
+                fits &= _are_multiples(there, each) == is_multiple
             rows[fits] = _ties_at(numbers, ties, there[fits])
             if not np.isnan(rows).any():
                 break
         sides.append(rows)
-    mean = 0.5 * (sides[0] + sides[1])
-    return None if np.isnan(mean).any() else mean
+    return np.asarray(0.5 * (sides[0] + sides[1]))
 
 
 def _shares(times: float) -> dict[int, float]:
@@ -422,13 +432,13 @@ def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], time
     return np.maximum(beside, 0.0)
 
 
-def _are_multiples(numbers: NDArray[np.int64], times: float) -> NDArray[np.bool_]:
+def _are_multiples(numbers: NDArray[Any], times: float) -> NDArray[np.bool_]:
     """Which whole numbers are multiples of a number of steps, or of thirds as they are printed."""
     return np.asarray(numbers == np.rint(np.rint(numbers / times) * times))
 
 
 def _at_multiples(values: Array, unit: float, step: float) -> NDArray[np.bool_]:
-    """Which values are whole multiples of a unit, to within a fraction of the step, or of thirds as they are printed."""
+    """Which values are whole multiples of a unit, to within a fraction of the step, or as thirds are printed."""
     times = unit / step
     within = _EVEN if abs(times - round(times)) < _EVEN / times else 0.5 + _EVEN
     return np.asarray(np.abs(np.rint(values / unit) * unit - values) < within * step)

@@ -135,7 +135,8 @@ class TestFit:
         result = run("fit", digits, "--value", "x", "--n-components", 1, "--out", out)
         assert result.exit_code == 0, result.output
         assert (
-            "resolution: values are taken as the intervals, up to 1 wide, from which they were rounded" in result.stdout
+            "resolution: values are taken as the intervals, 0.1 to 1 wide, from which they were rounded"
+            in result.stdout
         )
         assert "goodness of fit: ok" in result.stdout
         document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
@@ -175,7 +176,7 @@ class TestFit:
         path.write_text(yaml.safe_dump({"catalogs": {"c": entry}}), encoding="utf-8")
         result = run("check", path)
         assert result.exit_code == 0, result.output
-        assert "values are taken as the intervals, up to 1 wide" in " ".join(result.output.split())
+        assert "values are taken as the intervals, 0.1 to 1 wide" in " ".join(result.output.split())
 
     def test_other_estimators_are_compared_by_the_same_likelihood(self, digits):
         x = pd.read_csv(digits)["x"].to_numpy()
