@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ _FEW = 3
 _MOST_ROWS, _UNROUNDED = 1000, 0.01
 # Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
 _MOST_STEPS, _SURE = 6, 5.0
+# All are multiples of one of two by chance with a probability of exp(-_COVERED).
+_COVERED = 8.0
 _LARGEST = 2.0**52
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
 # a multiple say how many rows it would have, and else one. Their excess is above the first of `_HEAPED` standard
@@ -297,7 +300,26 @@ def _coarser(values: Array, counts: Array, step: float) -> list[float]:
     near = np.abs(values) < _LARGEST * step
     numbers, place = np.unique(np.rint(values[near] / step).astype(np.int64), return_inverse=True)
     ties = np.bincount(place, counts[near]).astype(np.float64)
-    return [times * step for times in _needed(numbers, ties, _candidates(numbers, ties.copy()))]
+    candidates = _covering(numbers) + _candidates(numbers, ties.copy())
+    return [times * step for times in _needed(numbers, ties, candidates)]
+
+
+def _covering(numbers: NDArray[np.int64]) -> list[float]:
+    """Two multiples of the step of one of which all numbers are multiples, other than by chance; empty if none are.
+
+    >>> _covering(np.array([2, 4, 5, 6, 8, 10, 12, 14, 15, 16, 18, 20, 22, 24, 25, 26, 28, 35]))
+    [2, 5]
+    """
+    multiples = [_are_multiples(numbers, times) for times in _HEAPS]
+    best, found = _COVERED, list[float]()
+    for i, j in combinations(range(len(_HEAPS)), 2):
+        own = np.count_nonzero(multiples[i] & ~multiples[j]), np.count_nonzero(multiples[j] & ~multiples[i])
+        if min(own) > 1 and np.all(multiples[i] | multiples[j]):
+            shares = 1.0 / _HEAPS[i], 1.0 / _HEAPS[j]
+            chance = -numbers.size * math.log(sum(shares) - shares[0] * shares[1])
+            if chance > best:
+                best, found = chance, [_HEAPS[i], _HEAPS[j]]
+    return found
 
 
 def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
