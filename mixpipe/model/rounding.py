@@ -325,7 +325,7 @@ def _covering(numbers: NDArray[np.int64]) -> list[float]:
 def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
     """Multiples of the step that have more rows than their neighbours; `ties` become what is left without these."""
     free, found = np.ones(numbers.size, dtype=bool), list[float]()
-    while len(found) < _MOST_STEPS and (times := _heaped(numbers, ties, _FURTHER if found else _HEAPED)):
+    while len(found) < _MOST_STEPS and (times := _heaped(numbers, ties, _FURTHER if found else _HEAPED, found)):
         at = _are_multiples(numbers, times)
         found.append(times)
         if times == round(times):
@@ -340,8 +340,8 @@ def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
     return found
 
 
-def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float]) -> float:
-    """A multiple of the step to which some of the rows were rounded; 0 if there is none.
+def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float], known: list[float]) -> float:
+    """A multiple of the step, beside those known, to which some of the rows were rounded; 0 if there is none.
 
     Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most:
     by this, it is the most significant.
@@ -352,6 +352,8 @@ def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float])
         near = np.concatenate([np.floor(numbers / times), np.ceil(numbers / times)])
         near = near[np.abs(near * times - np.tile(numbers, 2)) < 2.5]
         at = np.rint(times * np.unique(near)).astype(np.int64)
+        for each in known:
+            at = at[~_are_multiples(at, each)]
         rows, beside = _ties_at(numbers, ties, at), _beside(numbers, ties, at, times)
         if np.count_nonzero(rows) < _FEW:
             continue

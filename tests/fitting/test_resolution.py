@@ -191,7 +191,7 @@ def test_other_families_have_the_same_floor(family):
     x = np.random.default_rng(3).normal(20.0, 2.0, 150).round(0)
     fit = mixpipe.fit_mixture(x, 0.1, n_components=1, family=family)
     assert fit.sigma_floor == pytest.approx(math.sqrt(0.36 - 0.01), rel=1e-6)
-    assert any("multiples of 1 but errors are as small as 0.1" in warning for warning in fit.warnings)
+    assert any("have steps of up to 1 but errors are as small as 0.1" in warning for warning in fit.warnings)
 
 
 def test_whole_velocities_of_which_a_few_are_exact():
