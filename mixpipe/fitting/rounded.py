@@ -81,13 +81,16 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
         return None, ""
     # Rows of several steps seem to be repeated, and have the floor of values without a step.
     found = cells.resolution.n_repeated > exact.resolution.n_repeated
-    if not (found or priced or _may_displace(exact, fit)):
+    displaced = priced or _may_displace(exact, fit)
+    if not (found or displaced):
         return None, ""
     points = exact[exact.weights > 0.0].merged()
+    if len(points) > FINISHED_ROWS and not displaced:
+        return None, ""
     if len(points) > FINISHED_ROWS:
         return None, (
             f"values are rounded to steps of up to {exact.resolution.step:.3g}, which may displace the fit by more "
-            "than half an uncertainty: `rounding` with the step or the number of digits integrates over them, which "
+            "than half an uncertainty: `rounding` with one step or a number of digits integrates over them, which "
             f"takes long for {plural(len(points), 'row')} that differ in their errors"
         )
     smooth = any(FAMILIES[name].has_edge for name in fit.mixture.families)
@@ -106,7 +109,7 @@ def doubts_of_sample(sample: Cells, fit: FitResult) -> list[str]:
         return []
     return [
         f"values are rounded to steps of up to {exact.resolution.step:.3g}, which may displace the fit by more than "
-        "half an uncertainty: `rounding` with the step or the number of digits integrates over them, with all rows in "
+        "half an uncertainty: `rounding` with one step or a number of digits integrates over them, with all rows in "
         "memory"
     ]
 

@@ -395,9 +395,9 @@ class Cells:
         if rounding is None:
             times = self.weights if self.weight_kind == "counts" else used.astype(np.float64)
             x = self.x[used]
-            # Rows of several steps seem to be repeated.
-            hints = self.resolution.step > 0.0 or self.resolution.n_repeated > 0.0
-            found = find_intervals(x, times[used]) if plain and (hints or has_digits(x)) else None
+            if not plain or not (self.resolution.step > 0.0 or self._may_have_steps(x, times[used]) or has_digits(x)):
+                return self
+            found = find_intervals(x, times[used])
             return self if found is None else self.between(*found, used)
         if not plain:
             raise ValueError(
@@ -412,6 +412,13 @@ class Cells:
                 f"({self.x[bad[0]]:g})"
             )
         return self.between(*meant.ends(self.x[used]), used)
+
+    def _may_have_steps(self, x: Array, counts: Array) -> bool:
+        """Whether rows that seem to be repeated may have several steps, by some of them if they are many."""
+        some = slice(None, None, -(-x.size // SAMPLED_ROWS))
+        if self.resolution.n_repeated == 0.0:
+            return False
+        return x.size <= SAMPLED_ROWS or find_intervals(x[some], counts[some]) is not None
 
     def between(self, low: Array, high: Array, used: NDArray[np.bool_] | None = None) -> Cells:
         """The same values, rounded from intervals with these ends; those that are not used keep hardly any width."""

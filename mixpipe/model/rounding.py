@@ -32,7 +32,7 @@ _MOST_ROWS, _UNROUNDED = 1000, 0.01
 _MOST_STEPS, _SURE = 6, 5.0
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
 _COVERED = 8.0
-_LARGEST = 2.0**52
+_LARGEST, _UP = 2.0**52, 1e-6
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
 # a multiple say how many rows it would have, and else one. Their excess is above the first of `_HEAPED` standard
 # deviations, and above the second without the multiple that has most; `_FURTHER` beside other such steps. Thirds,
@@ -298,7 +298,8 @@ def _coarser(values: Array, counts: Array, step: float) -> list[float]:
     """Steps, coarser than that of all, to which some of the rows were rounded, such as whole numbers among tenths."""
     # Larger values have no steps in double precision.
     near = np.abs(values) < _LARGEST * step
-    numbers, place = np.unique(np.rint(values[near] / step).astype(np.int64), return_inverse=True)
+    # Halves all go up, since values of a finer step would else be more at even numbers.
+    numbers, place = np.unique(np.floor(values[near] / step + (0.5 + _UP)).astype(np.int64), return_inverse=True)
     ties = np.bincount(place, counts[near]).astype(np.float64)
     candidates = _covering(numbers) + _candidates(numbers, ties.copy())
     return [times * step for times in _needed(numbers, ties, candidates)]
