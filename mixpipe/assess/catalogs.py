@@ -21,8 +21,8 @@ from mixpipe.model.window import Window
 
 # Values whose weights are larger than others by more than the inverse of this are drawn as if they were not.
 _LEAST_SAMPLED = 0.01
-# Values are in the middle of an interval to within this part of it; intervals of one step differ by less than this.
-_MIDDLE, _NARROWER = 0.1, 0.9
+# Intervals of one step differ in width by less than this.
+_NARROWER = 0.9
 # Largest number of rounds in which values that are not seen are drawn again.
 _MAX_ROUNDS = 10_000
 
@@ -179,8 +179,12 @@ def _draw_rounded(mixture: Mixture, like: Cells, edges: Array, rng: np.random.Ge
     priors = None if like.memberships is None else like.memberships[rows]
     values = mixture.sample(rows.size, rng, priors) + draw_noise(like.err[rows], rng)
     drawn = like[rows]
-    levels = _levels(edges)[rows]
-    low, high = _mixed_intervals(values, drawn, levels, rng) if levels.any() else intervals_of(values, edges)
+    # Each row has the step of that in the data.
+    levels = _levels(edges)
+    low, high = np.empty(rows.size), np.empty(rows.size)
+    for level in range(int(levels.max()) + 1):
+        own = levels[rows] == level
+        low[own], high[own] = intervals_of(values[own], edges[levels == level])
     ends = np.stack([low, high], axis=1)
     return replace(drawn, x=0.5 * (low + high), edges=ends, weights=np.ones(rows.size) if counted else drawn.weights)
 
@@ -215,47 +219,6 @@ def _levels(edges: Array) -> NDArray[np.intp]:
         if not wide.any() or wide.all():
             return levels
         levels[last[wide]] += 1
-
-
-def _mixed_intervals(
-    values: Array, like: Cells, levels: NDArray[np.intp], rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """The ends of the intervals of values that are rounded to several steps, as those of `like`.
-
-    As in the data, values at a multiple of a coarser step have its interval, however they were rounded; of the rows
-    there, some are therefore drawn with the finer step.
-    """
-    edges = np.asarray(like.edges)
-    each = [np.flatnonzero(levels == k) for k in range(int(levels.max()) + 1)]
-    steps = [float(np.median(np.diff(edges[rows], axis=1))) for rows in each]
-    drawn, chance = levels.copy(), rng.random(values.size)
-    for level in range(1, len(each)):
-        rows, taken = each[level], 0.0
-        multiples, first = np.unique(like.x[rows], return_index=True)
-        low, high = edges[rows][first].T
-        for k in range(level):
-            # Where both have multiples, the rows of the finer step are as many as beside.
-            finer = np.sort(like.x[each[k]])
-            within = np.searchsorted(finer, high) - np.searchsorted(finer, low)
-            both = _are_middles(multiples, *intervals_of(multiples, edges[each[k]]))
-            share = float(within[both].sum()) * steps[k] / (steps[level] - steps[k]) / rows.size
-            drawn[rows[(chance[rows] >= taken) & (chance[rows] < taken + share)]] = k
-            taken += share
-    low, high = np.empty(values.size), np.empty(values.size)
-    for k, own in enumerate(each):
-        rows = np.flatnonzero(drawn == k)
-        low[rows], high[rows] = intervals_of(values[rows], edges[own])
-        for coarser in each[k + 1 :]:
-            multiples, first = np.unique(like.x[coarser], return_index=True)
-            nearest = np.searchsorted(0.5 * (multiples[1:] + multiples[:-1]), 0.5 * (low[rows] + high[rows]))
-            both = _are_middles(multiples[nearest], low[rows], high[rows])
-            low[rows[both]], high[rows[both]] = edges[coarser][first[nearest[both]]].T
-    return low, high
-
-
-def _are_middles(values: Array, low: Array, high: Array) -> NDArray[np.bool_]:
-    """Whether values are about in the middle of intervals, some of which are those of logarithms."""
-    return np.asarray(np.abs(0.5 * (low + high) - values) < _MIDDLE * (high - low))
 
 
 def intervals_of(values: Array, edges: Array) -> tuple[Array, Array]:

@@ -323,6 +323,7 @@ def _selection(selection: Selection) -> Table:
     for fit in selection.fits:
         notes = [fit.mixture.family.replace("_", " ")] * several
         notes += ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
+        notes += ["not determined"] * (fit.occam == math.inf)
         numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
         style = "bold" if fit is selection.best else None
         table.add_row(str(fit.n_components), str(fit.n_params), *numbers, ", ".join(notes), style=style)

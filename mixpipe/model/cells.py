@@ -397,7 +397,7 @@ class Cells:
             x = self.x[used]
             if not plain or not (self.resolution.step > 0.0 or self._may_have_steps(x, times[used]) or has_digits(x)):
                 return self
-            found = find_intervals(x, times[used])
+            found = find_intervals(x, times[used], self.err[used])
             return self if found is None else self.between(*found, used)
         if not plain:
             raise ValueError(

@@ -33,6 +33,8 @@ _MOST_STEPS, _SURE = 6, 5.0
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
 _COVERED = 8.0
 _LARGEST, _UP = 2.0**52, 1e-6
+# Steps to the shares of rows with each step; multiples of the golden ratio divide every part of a sequence evenly.
+_EM_STEPS, _GOLDEN = 300, (5.0**0.5 - 1.0) / 2.0
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
 # a multiple say how many rows it would have, and else one. Their excess is above the first of `_HEAPED` standard
 # deviations, and above the second without the multiple that has most; `_FURTHER` beside other such steps. Thirds,
@@ -180,7 +182,7 @@ def has_digits(x: Array) -> bool:
     return np.unique(first).size < first.size and not Rounding(digits=_EVIDENT_DIGITS).misfits(first).any()
 
 
-def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
+def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[Array, Array] | None:
     """The ends of the intervals from which values were rounded; None unless the step of every value is found.
 
     Values may have one step, several, or a number of significant digits; they may be logarithms of such numbers. Those
@@ -192,6 +194,8 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
         Values.
     counts : ndarray, shape (n_rows,)
         Number of rows that each stands for.
+    err : ndarray, shape (n_rows,), or None
+        Errors of the values. Equal values may have intervals of several steps, by the order of their errors.
 
     Examples
     --------
@@ -209,13 +213,13 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
         # Powers of numbers that are no logarithms overflow, or lose all digits.
         if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
             continue
-        ends = _ends(values, counts, mixed=mixed)
+        ends = _ends(values, counts, np.zeros(x.size) if err is None else err, mixed=mixed)
         if ends is not None and (redo is _identity or np.all(ends[0] > 0.0)):
             return redo(ends[0]), redo(ends[1])
     return None
 
 
-def _ends(values: Array, counts: Array, *, mixed: bool) -> tuple[Array, Array] | None:
+def _ends(values: Array, counts: Array, err: Array, *, mixed: bool) -> tuple[Array, Array] | None:
     """The ends of the intervals of values, of which some may have no step if they are `mixed`."""
     rounding = _find(values, counts)
     if rounding is not None and rounding.digits:
@@ -226,12 +230,36 @@ def _ends(values: Array, counts: Array, *, mixed: bool) -> tuple[Array, Array] |
     coarser = _coarser(values, counts, step) if step and not offset else []
     if rounding is None and not coarser:
         return None
-    low, high = Rounding(own).ends(values)
-    for unit in sorted(coarser):
-        # Some of the rows at its multiples were rounded to these, and which ones is not known.
-        rows = _at_multiples(values, unit, own)
-        low[rows], high[rows] = Rounding(unit).ends(values[rows])
-    return low, high
+    units = np.array([own, *sorted(coarser)])
+    width = units[_divided(values, counts, err, units)] if coarser else units
+    return values - 0.5 * width, values + 0.5 * width
+
+
+def _divided(values: Array, counts: Array, err: Array, units: Array) -> NDArray[np.intp]:
+    """The step of each row among those that it may have, of which `units` are the finest and its coarser ones.
+
+    Where several are possible, as many rows have each as its share among all rows says. Which ones is not known: rows
+    in the order of their values and errors are divided evenly. A value that stands for several rows has the coarsest.
+    """
+    possible = np.stack([np.ones(values.size, bool), *(_at_multiples(values, unit, units[0]) for unit in units[1:])])
+    kinds, kind = np.unique(possible, axis=1, return_inverse=True)
+    kind = kind.ravel()
+    found = units.size - 1 - np.argmax(possible[::-1], axis=0)
+    if np.any(counts > 1.0):
+        return found
+    # The densities of values of each step are those of all rows times the share and the step.
+    rows, shares = np.bincount(kind, counts), np.full(units.size, 1.0 / units.size)
+    for _ in range(_EM_STEPS):
+        parts = kinds * (shares * units)[:, None]
+        parts /= parts.sum(axis=0)
+        shares = parts @ rows / rows.sum()
+    order = np.lexsort((err, values))
+    for k in range(rows.size):
+        own = order[kind[order] == k]
+        found[own] = np.searchsorted(
+            np.cumsum(parts[:-1, k]), (np.arange(own.size) + 0.5) * _GOLDEN % 1.0, side="right"
+        )
+    return found
 
 
 def _find(values: Array, counts: Array) -> Rounding | None:
