@@ -224,6 +224,13 @@ def mixed_precision(level: float, draw: Draw) -> Observed:
     return Observed(x, err if level else None)
 
 
+def two_steps(share: float, coarse: float, fine: float, draw: Draw) -> Observed:
+    """This share in coarse steps, the rest in fine ones, which need not divide them."""
+    values = draw.true_values()
+    rounded_far = draw.uniform() < share
+    return Observed(np.where(rounded_far, to_step(values, coarse * draw.unit), to_step(values, fine * draw.unit)), None)
+
+
 def whole_numbers(draw: Draw) -> Observed:
     """Whole numbers, four to the width, with errors of .3."""
     scale = 4.0 / draw.unit
@@ -316,6 +323,10 @@ _DIGITS: list[tuple[str, Callable[[Draw], Observed]]] = [
     ("two significant digits about 10", partial(two_digits, 10.0, 2.0)),
     ("70 % in .1, 30 % in .001", partial(mixed_precision, 0.0)),
     ("70 % in .1, 30 % in .001, errors .01", partial(mixed_precision, 0.1)),
+    ("half in .25, half in .1", partial(two_steps, 0.5, 0.25, 0.1)),
+    ("20 % in .5, 80 % in .01", partial(two_steps, 0.2, 0.5, 0.01)),
+    ("20 % in 1, 80 % in .1", partial(two_steps, 0.2, 1.0, 0.1)),
+    ("30 % in thirds, 70 % in .1", partial(two_steps, 0.3, 1.0 / 3.0, 0.1)),
     ("whole numbers, width 4, errors .3", whole_numbers),
 ]
 _WEIGHTS: list[tuple[str, Callable[[Draw], Observed]]] = [

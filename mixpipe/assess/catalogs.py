@@ -21,6 +21,8 @@ from mixpipe.model.window import Window
 
 # Values whose weights are larger than others by more than the inverse of this are drawn as if they were not.
 _LEAST_SAMPLED = 0.01
+# Intervals of one step differ in width by less than this.
+_NARROWER = 0.9
 # Largest number of rounds in which values that are not seen are drawn again.
 _MAX_ROUNDS = 10_000
 
@@ -177,40 +179,46 @@ def _draw_rounded(mixture: Mixture, like: Cells, edges: Array, rng: np.random.Ge
     priors = None if like.memberships is None else like.memberships[rows]
     values = mixture.sample(rows.size, rng, priors) + draw_noise(like.err[rows], rng)
     drawn = like[rows]
-    heaped = _are_wide(edges).any()
-    low, high = _heaped_intervals(values, drawn, edges[rows], rng) if heaped else intervals_of(values, edges)
+    # Each row has the step of that in the data.
+    levels = _levels(edges)
+    low, high = np.empty(rows.size), np.empty(rows.size)
+    for level in range(int(levels.max()) + 1):
+        own = levels[rows] == level
+        low[own], high[own] = intervals_of(values[own], edges[levels == level])
     ends = np.stack([low, high], axis=1)
     return replace(drawn, x=0.5 * (low + high), edges=ends, weights=np.ones(rows.size) if counted else drawn.weights)
 
 
 def _are_wide(edges: Array) -> NDArray[np.bool_]:
-    """Which of some intervals contain the middle of another.
+    """Which of some intervals contain the middle of a narrower one.
 
     >>> _are_wide(np.array([[0.5, 1.5], [1.05, 1.15], [1.5, 2.5]])).tolist()
     [True, False, False]
     """
-    low, high = edges.T
-    middles = np.unique(0.5 * (low + high))
-    return np.searchsorted(middles, high, side="left") - np.searchsorted(middles, low, side="right") > 1
+    order = np.argsort(edges.sum(axis=1), kind="stable")
+    low, high = edges[order].T
+    middles, widths = 0.5 * (low + high), high - low
+    # The narrowest whose middle is within each, and not at its very ends, to within rounding.
+    begin, end = (np.searchsorted(middles, ends) for ends in (low + 1e-6 * widths, high - 1e-6 * widths))
+    narrowest = np.minimum.reduceat(np.append(widths, np.inf), np.stack([begin, end], axis=1).ravel())[::2]
+    wide = np.zeros(len(edges), dtype=bool)
+    wide[order] = narrowest < _NARROWER * widths
+    return wide
 
 
-def _heaped_intervals(values: Array, like: Cells, edges: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The ends of the intervals of values of which some are rounded further than the others, as those of `like`.
+def _levels(edges: Array) -> NDArray[np.intp]:
+    """Which step each of some intervals has, from the finest on, where rows are rounded to several.
 
-    As in the data, values at a multiple of the coarser step have its interval, however they were rounded; of the rows
-    there, some are therefore drawn with the finer step.
+    >>> _levels(np.array([[0.5, 1.5], [1.05, 1.15], [1.15, 1.25], [0.85, 1.35]])).tolist()
+    [2, 0, 0, 1]
     """
-    wide = _are_wide(edges)
-    size = np.diff(edges, axis=1).ravel()
-    times = max(float(np.median(size[wide]) / np.median(size[~wide])), 2.0)
-    fine = np.count_nonzero(~wide) / (times - 1.0) / np.count_nonzero(wide)
-    drawn_wide = wide & (rng.random(values.size) >= min(fine, 1.0))
-    low, high = np.where(drawn_wide, intervals_of(values, edges[wide]), intervals_of(values, edges[~wide]))
-    multiples, first = np.unique(like.x[wide], return_index=True)
-    k = np.minimum(np.searchsorted(multiples, low, side="left"), multiples.size - 1)
-    heaped = ~drawn_wide & (multiples[k] >= low) & (multiples[k] < high)
-    lows, highs = edges[wide][first[k]].T
-    return np.where(heaped, lows, low), np.where(heaped, highs, high)
+    levels = np.zeros(len(edges), dtype=np.intp)
+    while True:
+        last = np.flatnonzero(levels == levels.max())
+        wide = _are_wide(edges[last])
+        if not wide.any() or wide.all():
+            return levels
+        levels[last[wide]] += 1
 
 
 def intervals_of(values: Array, edges: Array) -> tuple[Array, Array]:

@@ -259,13 +259,12 @@ class ColumnData:
         If there are many rows, evenly spaced ones are used, but errors that are too small are searched for among all
         rows.
         """
-        from mixpipe.model.resolution import Resolution, find_resolution
+        from mixpipe.model.resolution import Resolution, find_resolution, of_intervals
 
         found, n_looked = Resolution(), 0.0
         known = (self.limits == VALUE) & (self.weights > 0.0)
         if self.intervals is not None and known.any():
-            step = float(np.diff(self.intervals[known], axis=1).max())
-            found, n_looked = Resolution(cause="rounding", step=step), float(known.sum())
+            found, n_looked = of_intervals(np.diff(self.intervals[known], axis=1)), float(known.sum())
         elif self.edges is None and known.any():
             x, err = self.x[known], self.err[known]
             times = self.weights[known] if self.account.found_kind == "counts" else np.ones(x.size)
@@ -1050,11 +1049,9 @@ class _Entry:
         stored = value / self.factor
         bad = np.flatnonzero(rounding.misfits(stored))
         if bad.size:
-            what = f"multiples of one step of {rounding.step:g}"
             raise self.refuse(
-                f"{bad.size} of {value.size} values of column {self.settings.value!r} are not "
-                f"{what if rounding.step else f'rounded to {rounding.digits} digits'}, the first is "
-                f"{stored[bad[0]]:.15g} in {self.row(int(rows[bad[0]]))}",
+                f"{bad.size} of {value.size} values of column {self.settings.value!r} are not {rounding}, the first "
+                f"is {stored[bad[0]]:.15g} in {self.row(int(rows[bad[0]]))}",
                 "the `rounding` of all values, or auto",
             )
         low, high = rounding.ends(stored)

@@ -223,7 +223,7 @@ def main() -> None:
 )
 @click.option(
     "--rounding",
-    metavar="STEP|'N digits'|none",
+    metavar="STEP|'N digits'|'N digits, step STEP'|none",
     type=_Number(),
     help="How values were rounded; the intervals are fitted. Default: found, and used where it matters.",
 )

@@ -248,7 +248,7 @@ def describe_rows(data: ColumnData, sigma_floor: float | None = None) -> Iterato
     if resolution.n_repeated:
         yield (
             f"{count(resolution.n_repeated)} of {count(n_rows)} rows repeat another row exactly: rows that are not "
-            "independent make BIC find too many populations"
+            "independent, or were rounded in ways of their own, make BIC find too many populations"
         )
 
 
@@ -323,6 +323,7 @@ def _selection(selection: Selection) -> Table:
     for fit in selection.fits:
         notes = [fit.mixture.family.replace("_", " ")] * several
         notes += ["selected"] * (fit is selection.best) + ["not converged"] * (not fit.converged)
+        notes += ["not determined"] * (fit.occam == math.inf)
         numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
         style = "bold" if fit is selection.best else None
         table.add_row(str(fit.n_components), str(fit.n_params), *numbers, ", ".join(notes), style=style)

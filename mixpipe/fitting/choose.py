@@ -11,6 +11,7 @@ from typing import Any
 from mixpipe.base.arrays import Array
 from mixpipe.base.words import keyword
 from mixpipe.fitting.contract import Demands, Fits, Problem, StreamFits
+from mixpipe.fitting.determined import with_determined, with_undetermined
 from mixpipe.fitting.doubts import doubts_about, with_doubts
 from mixpipe.fitting.engine import engine_for
 from mixpipe.fitting.gaussian.em import EM_STEPS
@@ -135,9 +136,10 @@ def fit_mixture(
         that of `mixpipe.model.resolution.find_resolution`, which is 0 if every error is larger than the grain of the
         values.
     rounding : float or str
-        How values were rounded: a step, or ``2 digits`` for significant ones. Their likelihood is then the integral
-        over the intervals from which they were rounded. ``auto``: so if all values are on one grid and a fit that
-        knows of it by its floor only would be displaced; ``none``: never. Cells say themselves what they are.
+        How values were rounded: a step, ``2 digits`` for significant ones, or the coarser of both, ``2 digits, step
+        1``. Their likelihood is then the integral over the intervals from which they were rounded. ``auto``: so if the
+        step of every value is found and a fit that knows of it by its floor only would be displaced; ``none``: never.
+        Cells say themselves what they are.
     n_threads : int or None
         Number of threads; all cores by default. The result does not depend on it.
     cov : array_like, shape (n_data, n_dims, n_dims), or None
@@ -244,12 +246,14 @@ def fit_mixture(
             cells, family, background_range, constraints, kinds, fits_scale, _prior_rows(prior), n_threads
         )
         if start is not None:
-            return _climbed(problem, as_start(start, cells, n_components), n_components, algorithm), raised
+            climbed = _climbed(problem, as_start(start, cells, n_components), n_components, algorithm)
+            return with_determined([climbed], cells)[0], raised
         fits = [
             engine_for(each.demands).fits(each, n_components, last=1).results()[-1]
             for each in _with_power_law(problem, n_components)
         ]
-        return min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam), raised
+        best = min(fits, key=lambda fit: fit.bic + 2.0 * fit.occam)
+        return with_determined([best], cells)[0], raised
 
     if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor) and algorithm == "newton":
         cells, fit, remarks = fitted_as_rounded(cells, fitted, n_threads)
@@ -557,12 +561,13 @@ def choose_n_components(
                 fits += family_fits.results()
                 if family_fits.sketch is not None or not math.isnan(family_fits.loglik_bound):
                     certified = family_fits
-        selection = select(fits, certified, criterion, max_components)
+        selection = select(with_determined(fits, cells), certified, criterion, max_components)
+        selection = with_undetermined(selection, cells)
         if start is None:
             return selection, raised
         mixture = as_start(start, cells)
         problem = Problem(cells, mixture.families[0], None, constraints, (), fits_scale, _prior_rows(prior), n_threads)
-        climbed = _climbed(problem, mixture, mixture.n_components)
+        climbed = with_determined([_climbed(problem, mixture, mixture.n_components)], cells)[0]
         return _with_start(selection, climbed, max_components, certified), raised
 
     if isinstance(cells, Cells) and _may_integrate(x, rounding, sigma_floor):
@@ -682,9 +687,12 @@ def choose_from_rows(
         progress=progress,
     )
     fits = stream_fits.results()
+    sample = None if stream_fits.survey is None else stream_fits.survey.sample
+    fits = fits if sample is None else with_determined(fits, sample)
     if n_components is not None:
         return Selection((fits[-1],), criterion), stream_fits
-    return select(fits, stream_fits, criterion, max_components), stream_fits
+    selection = select(fits, stream_fits, criterion, max_components)
+    return selection if sample is None else with_undetermined(selection, sample), stream_fits
 
 
 def with_fit(selection: Selection, fit: FitResult, max_components: int, found: Fits | None = None) -> Selection:

@@ -49,8 +49,8 @@ def _remarks(fit: FitResult, extent: float, has_errors: bool, counted: bool) -> 
         yield fit.resolution.note()
     if fit.resolution.n_repeated > _REPEATED_SHARE * fit.n_data:
         yield (
-            f"{fit.resolution.n_repeated:,.6g} rows repeat another row exactly: rows that are not independent make BIC "
-            "find too many populations"
+            f"{fit.resolution.n_repeated:,.6g} rows repeat another row exactly: rows that are not independent, or were "
+            "rounded in ways of their own, make BIC find too many populations"
         )
     if fit.n_data < fit.n_params:
         yield f"{fit.n_params} parameters for {fit.n_data:g} rows"

@@ -55,7 +55,8 @@ def fitted_as_rounded(
 
 
 def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tuple[Cells | None, str]:
-    """The cells with the intervals of their values, if these were rounded and if this displaces or decides the fit.
+    """The cells with the intervals of their values, if these were rounded and if this displaces or decides the fit, or
+    explains why rows are equal.
 
     Parameters
     ----------
@@ -78,20 +79,25 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     exact = cells.rounded()
     if exact.edges is None or not exact.are_rounded or not _are_without(exact.err, exact.edges).any():
         return None, ""
-    if not priced and not _may_displace(exact, fit):
+    # Rows of several steps seem to be repeated, and have the floor of values without a step.
+    found = cells.resolution.n_repeated > exact.resolution.n_repeated
+    displaced = priced or _may_displace(exact, fit)
+    if not (found or displaced):
         return None, ""
     points = exact[exact.weights > 0.0].merged()
+    if len(points) > FINISHED_ROWS and not displaced:
+        return None, ""
     if len(points) > FINISHED_ROWS:
         return None, (
             f"values are rounded to steps of up to {exact.resolution.step:.3g}, which may displace the fit by more "
-            "than half an uncertainty: `rounding` with the step or the number of digits integrates over them, which "
+            "than half an uncertainty: `rounding` with one step or a number of digits integrates over them, which "
             f"takes long for {plural(len(points), 'row')} that differ in their errors"
         )
     smooth = any(FAMILIES[name].has_edge for name in fit.mixture.families)
     likelihood = GeneralLikelihood(points, smooth=smooth, n_threads=n_threads).scaled(fit.error_scale)
     point = Point.of(fit.mixture).satisfied(likelihood.floor)
     here = float(likelihood.counts @ likelihood.log_rows(point))
-    if not priced and ascend_general(likelihood, point).loglik - here < _DISPLACED:
+    if not (found or priced) and ascend_general(likelihood, point).loglik - here < _DISPLACED:
         return None, ""
     return exact, ""
 
@@ -103,7 +109,7 @@ def doubts_of_sample(sample: Cells, fit: FitResult) -> list[str]:
         return []
     return [
         f"values are rounded to steps of up to {exact.resolution.step:.3g}, which may displace the fit by more than "
-        "half an uncertainty: `rounding` with the step or the number of digits integrates over them, with all rows in "
+        "half an uncertainty: `rounding` with one step or a number of digits integrates over them, with all rows in "
         "memory"
     ]
 

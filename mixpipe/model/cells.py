@@ -15,7 +15,7 @@ from mixpipe.base.arrays import Array, frozen
 from mixpipe.model.kernels import sketching
 from mixpipe.model.noise import Noise, Samples, TwoSided, noise_of, samples_noise
 from mixpipe.model.regimes import SAMPLED_ROWS
-from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution
+from mixpipe.model.resolution import NO_RESOLUTION, Resolution, crowd_of_intervals, find_resolution, of_intervals
 from mixpipe.model.rounding import Rounding, find_intervals, has_digits
 from mixpipe.model.window import Window
 
@@ -375,8 +375,9 @@ class Cells:
         Parameters
         ----------
         rounding : float, str or Rounding, or None
-            The step, or the number of significant digits, such as ``2 digits``, to which the values were rounded; by
-            default what is found from the values, or nothing if these are on no grid.
+            The step, or the number of significant digits, such as ``2 digits``, to which the values were rounded, or
+            both, such as ``2 digits, step 1``; by default what is found from the values, or nothing if these are on no
+            grid.
 
         Raises
         ------
@@ -394,7 +395,9 @@ class Cells:
         if rounding is None:
             times = self.weights if self.weight_kind == "counts" else used.astype(np.float64)
             x = self.x[used]
-            found = find_intervals(x, times[used]) if plain and (self.resolution.step > 0.0 or has_digits(x)) else None
+            if not plain or not (self.resolution.step > 0.0 or self._may_have_steps(x, times[used]) or has_digits(x)):
+                return self
+            found = find_intervals(x, times[used], self.err[used])
             return self if found is None else self.between(*found, used)
         if not plain:
             raise ValueError(
@@ -404,12 +407,18 @@ class Cells:
         meant = rounding if isinstance(rounding, Rounding) else Rounding.of(rounding)
         bad = np.flatnonzero(used)[meant.misfits(self.x[used])]
         if bad.size:
-            what = f"multiples of one step of {meant.step:g}" if meant.step else f"rounded to {meant.digits} digits"
             raise ValueError(
-                f"rounding: {bad.size} of {int(used.sum())} values are not {what}, the first at index {bad[0]} "
+                f"rounding: {bad.size} of {int(used.sum())} values are not {meant}, the first at index {bad[0]} "
                 f"({self.x[bad[0]]:g})"
             )
         return self.between(*meant.ends(self.x[used]), used)
+
+    def _may_have_steps(self, x: Array, counts: Array) -> bool:
+        """Whether rows that seem to be repeated may have several steps, by some of them if they are many."""
+        some = slice(None, None, -(-x.size // SAMPLED_ROWS))
+        if self.resolution.n_repeated == 0.0:
+            return False
+        return x.size <= SAMPLED_ROWS or find_intervals(x[some], counts[some]) is not None
 
     def between(self, low: Array, high: Array, used: NDArray[np.bool_] | None = None) -> Cells:
         """The same values, rounded from intervals with these ends; those that are not used keep hardly any width."""
@@ -422,7 +431,7 @@ class Cells:
         widths = (ends[:, 1] - ends[:, 0])[counted]
         squared = crowd**2 - float(widths.min()) ** 2 / 12.0 - float(self.err[counted].min()) ** 2
         floor = float(f"{math.sqrt(max(squared, 0.0)):.6e}")
-        found = Resolution(floor, "rounding", crowd, float(widths.max()), self.resolution.smallest_error)
+        found = replace(of_intervals(widths), floor=floor, grain=crowd, smallest_error=self.resolution.smallest_error)
         # Without a step, equal values seemed to be repeated rows.
         n_repeated = self.resolution.n_repeated if self.resolution.step > 0.0 else 0.0
         return replace(self, edges=ends, resolution=replace(found, n_repeated=n_repeated))

@@ -54,6 +54,8 @@ _MOST_OF_BLOCK, _SOME_ROWS = 0.9, 0.1
 _MANY_VALUES = 480
 # A grid is even if all values are multiples of its step to within this fraction of a step.
 _EVEN = 1e-3
+# Intervals of one width differ by less than this fraction.
+_SAME_WIDTH = 1e-3
 # Significant digits of the lower bound on the sigmas.
 _FLOOR_DIGITS = 7
 # Rounding error of a difference, relative to the values.
@@ -84,6 +86,8 @@ class Resolution:
         Index of the first of these rows, counted from 0; -1 if there is none or it is not known.
     n_repeated : float
         Number of rows that repeat an earlier one exactly, in value and error, if these are more than rounding explains.
+    finest : float
+        The smallest of the intervals for ``rounding``, if they differ; otherwise 0.
     """
 
     floor: float = 0.0
@@ -94,10 +98,13 @@ class Resolution:
     n_rows: float = 0.0
     first: int = -1
     n_repeated: float = 0.0
+    finest: float = 0.0
 
     def scaled(self, factor: float) -> Resolution:
         """The same resolution with its lengths multiplied by a factor, as for another unit."""
-        lengths = {name: factor * getattr(self, name) for name in ("floor", "grain", "step", "smallest_error")}
+        lengths = {
+            name: factor * getattr(self, name) for name in ("floor", "grain", "step", "smallest_error", "finest")
+        }
         return replace(self, **lengths)
 
     def floored(self, floor: float) -> Resolution:
@@ -115,10 +122,11 @@ class Resolution:
         Examples
         --------
         >>> print(find_resolution(np.repeat([1.0, 1.5, 2.0, 3.0], [20, 90, 80, 30]), 0.01).note())
-        sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 (smaller than 0.3
-        in 220 rows, the first is row 1)
+        sigmas below 0.3 are not resolved: values have steps of up to 0.5 but errors are as small as 0.01 (smaller than
+        0.3 in 220 rows, the first is row 1)
         """
-        intervals = f"values are taken as the intervals, up to {self.step:.3g} wide, from which they were rounded"
+        wide = f"{self.finest:.3g} to {self.step:.3g} wide" if self.finest else f"{self.step:.3g} wide"
+        intervals = f"values are taken as the intervals, {wide}, from which they were rounded"
         if self.floor == 0.0:
             return intervals if self.cause == "rounding" else ""
         text = f"sigmas below {self.floor:.3g} are not resolved"
@@ -128,7 +136,7 @@ class Resolution:
             return f"{text}: this sigma_floor was asked for"
         errors = f"errors are as small as {self.smallest_error:.3g}" if self.smallest_error else "errors are zero"
         if self.cause == "grid":
-            text += f": values are multiples of {self.step:.3g} but {errors}"
+            text += f": values have steps of up to {self.step:.3g} but {errors}"
         else:
             text += f": rows lie as close together by chance, but {errors}"
         first = row or (f"row {self.first + 1}" if self.first >= 0 else "")
@@ -138,6 +146,16 @@ class Resolution:
 
 # For data whose resolution is unknown or irrelevant.
 NO_RESOLUTION = Resolution()
+
+
+def of_intervals(widths: Array) -> Resolution:
+    """The resolution of rounded values without a floor, from the widths of their intervals.
+
+    >>> print(of_intervals(np.array([0.1, 0.5, 0.1])).note())
+    values are taken as the intervals, 0.1 to 0.5 wide, from which they were rounded
+    """
+    finest, step = float(widths.min()), float(widths.max())
+    return Resolution(cause="rounding", step=step, finest=finest if finest < (1.0 - _SAME_WIDTH) * step else 0.0)
 
 
 def find_resolution(
@@ -207,7 +225,7 @@ def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, floa
     crowd = float(spans[wide].min(initial=distinct[-1] - distinct[0])) / math.sqrt(12.0)
     step, repeated = _find_step(distinct, ties), 0.0
     if step == 0.0:
-        decimal = (_lattice(distinct) if distinct.size >= _MANY_VALUES else 0.0) or _find_decimal_step(
+        decimal = (find_lattice(distinct) if distinct.size >= _MANY_VALUES else 0.0) or _find_decimal_step(
             distinct, ties, noise
         )
         if ties.sum() > distinct.size:
@@ -414,7 +432,7 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
         return 0.0
     values, errors = values[starts], errors[starts]
     pairs = float(np.sum(times * (times - 1.0))) / 2.0
-    step = max(step, _lattice(np.unique(values)))
+    step = max(step, find_lattice(np.unique(values)))
     if step > 0.0:
         # Only pairs with equal errors count: rows with different errors are placed too far apart to be neighbours.
         position = (values - values.min()) / step
@@ -427,7 +445,7 @@ def count_repeated(x: Array, err: Array, counts: Array, step: float = 0.0) -> fl
     return repeated
 
 
-def _lattice(distinct: Array) -> float:
+def find_lattice(distinct: Array) -> float:
     """The step of which all differences between values are multiples; 0 if there is none."""
     if distinct.size < 3:
         return 0.0

@@ -457,7 +457,7 @@ class Selection:
             numbers = (f"{number:.2f}" for number in (fit.loglik, fit.bic, fit.aic, fit.icl))
             remarks = [fit.mixture.family] * (not fit.mixture.is_gaussian) + ["selected"] * (fit is best)
             if fit.occam > 0.0:
-                remarks.append(f"judged at {self.judged(fit):.2f}" if fit.occam < math.inf else "no maximum")
+                remarks.append(f"judged at {self.judged(fit):.2f}" if fit.occam < math.inf else "not determined")
             rows.append((str(fit.n_components), *numbers, ", ".join(remarks)))
         return f"number of components by {self.criterion.upper()}", rows
 

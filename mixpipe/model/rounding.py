@@ -6,12 +6,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.model.resolution import find_grain
+from mixpipe.model.resolution import find_grain, find_lattice
 
 # A value is a multiple of a step to within this fraction of the step, which may itself have been rounded.
 _EVEN = 0.05
@@ -24,26 +26,39 @@ _MOST_DIGITS = 6
 _EVIDENT_DIGITS, _LOOKED_AT = 3, 1000
 # Fewer rows or multiples than this are no evidence for a coarser step.
 _FEW = 3
+# A step holds about one of so many rows; among rounded values, those without a step have intervals of this part of it.
+_MOST_ROWS, _UNROUNDED = 1000, 0.01
+# Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
+_MOST_STEPS, _SURE = 6, 5.0
+# All are multiples of one of two by chance with a probability of exp(-_COVERED).
+_COVERED = 8.0
+_LARGEST, _UP = 2.0**52, 1e-6
+# Steps to the shares of rows with each step; multiples of the golden ratio divide every part of a sequence evenly.
+_EM_STEPS, _GOLDEN = 300, (5.0**0.5 - 1.0) / 2.0
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
-# a multiple say how many rows it would have, and else one. Their excess is above `_HEAPED` standard deviations, and
-# above `_HEAPED_ELSEWHERE` without the multiple that has most.
-_HEAPS, _WIDE = (2, 3, 4, 5, 6, 10, 12, 15, 20, 25, 30, 50, 60, 100), 5
-_HEAPED, _HEAPED_ELSEWHERE = 4.0, 3.0
-_MEANT = re.compile(r"\s*(\d+)\s*digits?\s*")
+# a multiple say how many rows it would have, and else one. Their excess is above the first of `_HEAPED` standard
+# deviations, and above the second without the multiple that has most; `_FURTHER` beside other such steps. Thirds,
+# sixths and twelfths are printed with two digits.
+_WIDE = 5
+_HEAPS = (2, 3, 4, 5, 6, 25 / 3, 10, 12, 15, 50 / 3, 20, 25, 30, 100 / 3, 50, 60, 100, 200, 250, 500, 1000)
+_HEAPED, _FURTHER, _SEVERAL = (4.0, 3.0), (3.0, 2.0), 2.5
+_MEANT = re.compile(r"\s*(\d+)\s*digits?\s*(?:,\s*step\s+(\S+)\s*)?")
 
 _Transform = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How values were rounded: to multiples of a step, or to a number of significant digits.
+    """How values were rounded: to multiples of a step, to a number of significant digits, or to the coarser of both.
+
+    Whole numbers with two digits are 3, 48 and 120.
 
     Parameters
     ----------
     step : float
-        Distance of neighbouring values; 0 if the values have a number of digits.
+        Least distance of neighbouring values; 0 if that is only what the digits make it.
     digits : int
-        Number of significant digits; 0 if the values have a step.
+        Number of significant digits; 0 if all values have the same step.
     """
 
     step: float = 0.0
@@ -51,7 +66,7 @@ class Rounding:
 
     @classmethod
     def of(cls, given: object) -> Rounding:
-        """The rounding that a user describes: a step, or a text such as ``2 digits``.
+        """The rounding that a user describes: a step, or a text such as ``2 digits`` or ``2 digits, step 1``.
 
         Raises
         ------
@@ -60,18 +75,28 @@ class Rounding:
 
         Examples
         --------
-        >>> Rounding.of(0.1), Rounding.of("2 digits")
-        (Rounding(step=0.1, digits=0), Rounding(step=0.0, digits=2))
+        >>> Rounding.of(0.1), Rounding.of("2 digits"), Rounding.of("2 digits, step 1")
+        (Rounding(step=0.1, digits=0), Rounding(step=0.0, digits=2), Rounding(step=1.0, digits=2))
         """
-        if isinstance(given, str) and (match := _MEANT.fullmatch(given)) and 0 < int(match[1]) < 16:
-            return cls(digits=int(match[1]))
+        match = _MEANT.fullmatch(given) if isinstance(given, str) else None
+        digits = int(match[1]) if match else 0
+        if match and match[2] is None and 0 < digits < 16:
+            return cls(digits=digits)
         try:
-            step = float(given)  # type: ignore[arg-type]
+            step = float(match[2] if match else given)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             step = math.nan
-        if isinstance(given, bool) or not 0.0 < step < math.inf:
-            raise ValueError(f"rounding {given!r}: expected auto, none, a step > 0, or digits such as '2 digits'")
-        return cls(step)
+        if isinstance(given, bool) or not 0.0 < step < math.inf or (match and not 0 < digits < 16):
+            raise ValueError(
+                f"rounding {given!r}: expected auto, none, a step > 0, or digits such as '2 digits' or "
+                "'2 digits, step 1'"
+            )
+        return cls(step, digits)
+
+    def __str__(self) -> str:
+        if not self.digits:
+            return f"multiples of one step of {self.step:g}"
+        return f"rounded to {self.digits} digits" + (f" with a step of at least {self.step:g}" if self.step else "")
 
     def ends(self, values: Array) -> tuple[Array, Array]:
         """The ends of the intervals that are rounded to these values, which need not be checked.
@@ -83,12 +108,14 @@ class Rounding:
         >>> Rounding(digits=2).ends(np.array([9.9, 10.0, 11.0]))
         (array([ 9.85,  9.95, 10.5 ]), array([ 9.95, 10.5 , 11.5 ]))
         """
-        if self.step:
+        if not self.digits:
             return values - 0.5 * self.step, values + 0.5 * self.step
         sizes = np.abs(values)
         unit = self._units(sizes)
         least = np.rint(sizes / unit) <= 10 ** (self.digits - 1)
-        inner, outer = sizes - np.where(least, 0.05, 0.5) * unit, sizes + 0.5 * unit
+        # Where the step is the coarser of both, it is so on either side.
+        inner = sizes - np.maximum(np.where(least, 0.05, 0.5) * unit, 0.5 * self.step)
+        outer = sizes + np.maximum(0.5 * unit, 0.5 * self.step)
         return np.where(values < 0.0, -outer, inner), np.where(values < 0.0, -inner, outer)
 
     def misfits(self, values: Array) -> NDArray[np.bool_]:
@@ -102,28 +129,31 @@ class Rounding:
         >>> Rounding(digits=2).misfits(np.array([100.0, 100.01, 100.02, 100.03, 120.0])).tolist()
         [True, True, True, True, False]
         """
-        if self.step:
+        if not self.digits:
             # The grid may be offset: most of the values say where it is.
             unit = np.full(values.shape, self.step)
             multiples = values / self.step
             phases, times = np.unique(np.round(multiples % 1.0, 3) % 1.0, return_counts=True)
             multiples = multiples - phases[np.argmax(times)]
         else:
-            unit = self._units(np.abs(values))
-            multiples = np.where(values != 0.0, values / unit, 0.5)
+            unit = self.units(values)
+            multiples = np.where((values != 0.0) | (self.step > 0.0), values / unit, 0.5)
         nearest = np.rint(multiples)
         _, first, place = np.unique(values, return_index=True, return_inverse=True)
         _, group, times = np.unique((nearest * unit)[first], return_inverse=True, return_counts=True)
         return np.asarray((np.abs(multiples - nearest) > _EVEN) | (times[group] > _SPELLINGS)[place])
 
     def units(self, values: Array) -> Array:
-        """The step of each value: the same for all, or the unit of its last digit."""
-        return np.full(values.shape, self.step) if self.step else self._units(np.abs(values))
+        """The step of each value: the same for all, or the unit of its last digit if that is larger."""
+        if not self.digits:
+            return np.full(values.shape, self.step)
+        return np.maximum(self._units(np.abs(values)), self.step)
 
     def _units(self, sizes: Array) -> Array:
-        """The unit of the last digit of numbers >= 0."""
+        """The unit of the last digit of numbers >= 0, which zero only has if there is no step."""
         exponents = np.floor(np.log10(np.where(sizes > 0.0, sizes, 1.0)) + 1e-12)
-        return np.asarray(10.0 ** (exponents - (self.digits - 1)))
+        units = np.asarray(10.0 ** (exponents - (self.digits - 1)))
+        return np.where(sizes > 0.0, units, self.step) if self.step else units
 
 
 def _identity(values: Array) -> Array:
@@ -152,10 +182,11 @@ def has_digits(x: Array) -> bool:
     return np.unique(first).size < first.size and not Rounding(digits=_EVIDENT_DIGITS).misfits(first).any()
 
 
-def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
-    """The ends of the intervals from which values were rounded; None unless all are on one grid.
+def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[Array, Array] | None:
+    """The ends of the intervals from which values were rounded; None unless the step of every value is found.
 
-    The grid may have one step, or a number of significant digits; the values may be logarithms of those on the grid.
+    Values may have one step, several, or a number of significant digits; they may be logarithms of such numbers. Those
+    that have no step, beside others that do, have intervals too narrow to matter.
 
     Parameters
     ----------
@@ -163,34 +194,72 @@ def find_intervals(x: Array, counts: Array) -> tuple[Array, Array] | None:
         Values.
     counts : ndarray, shape (n_rows,)
         Number of rows that each stands for.
+    err : ndarray, shape (n_rows,), or None
+        Errors of the values. Equal values may have intervals of several steps, by the order of their errors.
 
     Examples
     --------
     >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.0]), np.array([20.0, 90.0, 80.0, 30.0]))
     (array([0.75, 1.25, 1.75, 2.75]), array([1.25, 1.75, 2.25, 3.25]))
-    >>> find_intervals(np.array([1.0, 1.5, 2.0, 3.1]), np.array([20.0, 90.0, 80.0, 30.0])) is None
+    >>> find_intervals(np.array([1.0, 1.2, 1.5, 2.7]), np.ones(4)) is None
     True
     """
     if x.size == 0:
         return None
-    for undo, redo in _TRANSFORMS:
+    # Only where no transform puts all on grids, some of the values may have no step.
+    for mixed, (undo, redo) in (*((False, each) for each in _TRANSFORMS), (True, _TRANSFORMS[0])):
         with np.errstate(over="ignore", invalid="ignore"):
             values = undo(x)
         # Powers of numbers that are no logarithms overflow, or lose all digits.
         if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
             continue
-        rounding = _find(values, counts)
-        if rounding is None:
-            continue
-        low, high = rounding.ends(values)
-        coarser = _heaped(values, counts, rounding.step) if rounding.step else 0.0
-        if coarser:
-            # Some of the rows at its multiples were rounded to these, and which ones is not known.
-            rows = _at_multiples(values, coarser, rounding.step)
-            low[rows], high[rows] = Rounding(coarser).ends(values[rows])
-        if redo is _identity or np.all(low > 0.0):
-            return redo(low), redo(high)
+        ends = _ends(values, counts, np.zeros(x.size) if err is None else err, mixed=mixed)
+        if ends is not None and (redo is _identity or np.all(ends[0] > 0.0)):
+            return redo(ends[0]), redo(ends[1])
     return None
+
+
+def _ends(values: Array, counts: Array, err: Array, *, mixed: bool) -> tuple[Array, Array] | None:
+    """The ends of the intervals of values, of which some may have no step if they are `mixed`."""
+    rounding = _find(values, counts)
+    if rounding is not None and rounding.digits:
+        return rounding.ends(values)
+    step, own = (rounding.step,) * 2 if rounding is not None else _finest(values, mixed=mixed)
+    # Values on a grid that is offset are no multiples of anything.
+    offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
+    coarser = _coarser(values, counts, step) if step and not offset else []
+    if rounding is None and not coarser:
+        return None
+    units = np.array([own, *sorted(coarser)])
+    width = units[_divided(values, counts, err, units)] if coarser else units
+    return values - 0.5 * width, values + 0.5 * width
+
+
+def _divided(values: Array, counts: Array, err: Array, units: Array) -> NDArray[np.intp]:
+    """The step of each row among those that it may have, of which `units` are the finest and its coarser ones.
+
+    Where several are possible, as many rows have each as its share among all rows says. Which ones is not known: rows
+    in the order of their values and errors are divided evenly. A value that stands for several rows has the coarsest.
+    """
+    possible = np.stack([np.ones(values.size, bool), *(_at_multiples(values, unit, units[0]) for unit in units[1:])])
+    kinds, kind = np.unique(possible, axis=1, return_inverse=True)
+    kind = kind.ravel()
+    found = units.size - 1 - np.argmax(possible[::-1], axis=0)
+    if np.any(counts > 1.0):
+        return found
+    # The densities of values of each step are those of all rows times the share and the step.
+    rows, shares = np.bincount(kind, counts), np.full(units.size, 1.0 / units.size)
+    for _ in range(_EM_STEPS):
+        parts = kinds * (shares * units)[:, None]
+        parts /= parts.sum(axis=0)
+        shares = parts @ rows / rows.sum()
+    order = np.lexsort((err, values))
+    for k in range(rows.size):
+        own = order[kind[order] == k]
+        found[own] = np.searchsorted(
+            np.cumsum(parts[:-1, k]), (np.arange(own.size) + 0.5) * _GOLDEN % 1.0, side="right"
+        )
+    return found
 
 
 def _find(values: Array, counts: Array) -> Rounding | None:
@@ -198,11 +267,16 @@ def _find(values: Array, counts: Array) -> Rounding | None:
     if step == 0.0 and not has_digits(values):
         return None
     values, place = np.unique(values, return_inverse=True)
+    if values.size < _FEW:
+        return None
     ties = np.bincount(place, counts)
     if step > 0.0 and not Rounding(step).misfits(values).any():
         return _to_digits(values, ties, step) or Rounding(step)
     for digits in range(1, (_MOST_DIGITS if step > 0.0 else _EVIDENT_DIGITS) + 1):
         if not Rounding(digits=digits).misfits(values).any():
+            units = Rounding(digits=digits).units(values)
+            if float(np.ptp(units)) == 0.0:
+                return Rounding(float(units[0]))
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
             return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None
     return None
@@ -210,57 +284,219 @@ def _find(values: Array, counts: Array) -> Rounding | None:
 
 def _to_digits(values: Array, ties: NDArray[np.generic], step: float) -> Rounding | None:
     """A number of significant digits, where values above a power of ten have a coarser step than those below it."""
+    if np.abs(np.rint(values / step) - values / step).max() > _EVEN:
+        return None
     digits = round(math.log10(float(np.abs(values).max()) / step)) + 1
-    for fewer in range(max(digits - 1, 1), 0, -1):
+    for fewer in range(1, digits):
         rounding = Rounding(digits=fewer)
         units = rounding.units(values)
+        if np.any(units[values != 0.0] < 0.5 * step) or not values.all():
+            # Small values have no more digits than the step gives them.
+            rounding = Rounding(step, fewer)
         coarse = units > 1.5 * step
-        if rounding.misfits(values).any() or np.any(units[values != 0.0] < 0.5 * step):
-            # Small values that have no more digits than large ones were not rounded to digits.
-            break
         # By chance, one row in ten would be a multiple of ten steps.
-        if np.count_nonzero(coarse) > 1 and ties[coarse].sum() > _FEW:
+        if np.count_nonzero(coarse) > 1 and ties[coarse].sum() > _FEW and not rounding.misfits(values).any():
             return rounding
     return None
 
 
-def _heaped(values: Array, counts: Array, step: float) -> float:
-    """A multiple of the step to which some of the rows were rounded, such as whole numbers among tenths; 0 if none is.
+def _finest(values: Array, *, mixed: bool) -> tuple[float, float]:
+    """A step in which coarser ones can be told, and that of values that are no multiples of these; 0 if there is none.
 
-    Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most.
+    The step is that of all values if they have one, and that of which there is about one row in each if it is finer.
+    Values that have none, among others, are as good as not rounded.
     """
-    phase = values[0] % step
-    places, place = np.unique(np.rint((values - phase) / step).astype(np.int64), return_inverse=True)
-    ties = np.bincount(place, counts)
-    best, found = _HEAPED, 0.0
-    for times in _HEAPS:
-        unit = times * step
-        # Whole multiples of the coarser step, wherever the finer one begins.
-        is_multiple = _at_multiples(places * step + phase, unit, step)
-        if np.count_nonzero(is_multiple) < _FEW:
-            continue
-        # What the neighbours say; where there are two on either side, without the curvature of the density.
-        shares = {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
-        beside = np.zeros(np.count_nonzero(is_multiple))
-        for shift, share in shares.items():
-            for sign in (-1, 1):
-                beside += share * _ties_at(places, ties, places[is_multiple] + sign * shift)
-        beside = np.maximum(beside, 0.0)
-        more = ties[is_multiple] - beside
-        kept = np.arange(more.size) != np.argmax(more)
-        variance = (1.0 + 2.0 * sum(share**2 for share in shares.values())) * np.maximum(beside, 0.25)
-        significance = float(more.sum() / math.sqrt(variance.sum()))
-        without = float(more[kept].sum() / math.sqrt(variance[kept].sum()))
-        if significance > best and without > _HEAPED_ELSEWHERE:
-            best, found = significance, unit
+    distinct = np.unique(values)
+    low, high = np.quantile(values, (0.1, 0.9))
+    if not high > low:
+        return 0.0, 0.0
+    least = math.floor(math.log10((high - low) / min(values.size, _MOST_ROWS)))
+    for power in range(math.floor(math.log10(float(np.ptp(values)))), least - _MOST_DIGITS, -1):
+        step = 10.0**power
+        # The first values show most of the steps that are none.
+        if all(np.all(np.abs(np.rint(part / step) - part / step) < _EVEN) for part in (distinct[:100], distinct)):
+            return max(step, 10.0**least), step
+    step = find_lattice(distinct)
+    if step > _UNROUNDED * 10.0**least:
+        return step, step
+    return (10.0**least, _UNROUNDED * 10.0**least) if mixed else (0.0, 0.0)
+
+
+def _coarser(values: Array, counts: Array, step: float) -> list[float]:
+    """Steps, coarser than that of all, to which some of the rows were rounded, such as whole numbers among tenths."""
+    # Larger values have no steps in double precision.
+    near = np.abs(values) < _LARGEST * step
+    # Halves all go up, since values of a finer step would else be more at even numbers.
+    numbers, place = np.unique(np.floor(values[near] / step + (0.5 + _UP)).astype(np.int64), return_inverse=True)
+    ties = np.bincount(place, counts[near]).astype(np.float64)
+    candidates = _covering(numbers) + _candidates(numbers, ties.copy())
+    return [times * step for times in _needed(numbers, ties, candidates)]
+
+
+def _covering(numbers: NDArray[np.int64]) -> list[float]:
+    """Two multiples of the step of one of which all numbers are multiples, other than by chance; empty if none are.
+
+    >>> _covering(np.array([2, 4, 5, 6, 8, 10, 12, 14, 15, 16, 18, 20, 22, 24, 25, 26, 28, 35]))
+    [2, 5]
+    """
+    multiples = [_are_multiples(numbers, times) for times in _HEAPS]
+    best, found = _COVERED, list[float]()
+    for i, j in combinations(range(len(_HEAPS)), 2):
+        own = np.count_nonzero(multiples[i] & ~multiples[j]), np.count_nonzero(multiples[j] & ~multiples[i])
+        if min(own) > 1 and np.all(multiples[i] | multiples[j]):
+            shares = 1.0 / _HEAPS[i], 1.0 / _HEAPS[j]
+            chance = -numbers.size * math.log(sum(shares) - shares[0] * shares[1])
+            if chance > best:
+                best, found = chance, [_HEAPS[i], _HEAPS[j]]
     return found
 
 
+def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
+    """Multiples of the step that have more rows than their neighbours; `ties` become what is left without these."""
+    free, found = np.ones(numbers.size, dtype=bool), list[float]()
+    while len(found) < _MOST_STEPS and (times := _heaped(numbers, ties, _FURTHER if found else _HEAPED, found)):
+        at = _are_multiples(numbers, times)
+        found.append(times)
+        if times == round(times):
+            # Among its multiples, there may be a step that is coarser still.
+            found += [times * each for each in _candidates(numbers[at] // round(times), ties[at])]
+        ties[at] = _beside(numbers, ties, numbers[at], times)
+        free &= ~at
+        # Those that are left may all be multiples of another.
+        common = int(np.gcd.reduce(numbers[free])) if free.any() else 1
+        if common > 1 and np.count_nonzero(free) * math.log(common) > _SURE:
+            return [*found, common]
+    return found
+
+
+def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float], known: list[float]) -> float:
+    """A multiple of the step, beside those known, to which some of the rows were rounded; 0 if there is none.
+
+    Its multiples have more rows than their neighbours, and by more than chance, even without the one that has most:
+    by this, it is the most significant.
+    """
+    best, found = least[1], 0.0
+    for times in _HEAPS:
+        # Also multiples without rows, beside those that have some.
+        near = np.concatenate([np.floor(numbers / times), np.ceil(numbers / times)])
+        near = near[np.abs(near * times - np.tile(numbers, 2)) < 2.5]
+        at = np.rint(times * np.unique(near)).astype(np.int64)
+        for each in known:
+            at = at[~_are_multiples(at, each)]
+        rows, beside = _ties_at(numbers, ties, at), _beside(numbers, ties, at, times)
+        if np.count_nonzero(rows) < _FEW:
+            continue
+        more, elsewhere = _excess(rows, beside, sum(share**2 for share in _shares(times).values()))
+        if more > least[0] and elsewhere > best:
+            best, found = elsewhere, times
+    return found
+
+
+def _excess(ties: Array, beside: Array, noise: float) -> tuple[float, float]:
+    """Rows above those that are expected, in standard deviations, and the same without the largest difference.
+
+    The expected numbers have the variance of as many rows times twice the `noise`.
+    """
+    more = ties - beside
+    kept = np.arange(more.size) != np.argmax(more)
+    variance = (1.0 + 2.0 * noise) * np.maximum(beside, 0.25)
+    return float(more.sum() / math.sqrt(variance.sum())), float(more[kept].sum() / math.sqrt(variance[kept].sum()))
+
+
+def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) -> list[float]:
+    """Those of some multiples of the step that others do not explain: rows at 10 may be those of 2 and of 5."""
+    kept = sorted(set(candidates))
+    for times in reversed(kept):
+        others = [each for each in kept if each != times]
+        at = np.rint(times * np.unique(np.rint(numbers / times))).astype(np.int64)
+        for coarser in (each for each in others if each > times):
+            # Rows at its multiples are explained by it.
+            at = at[~_are_multiples(at, coarser)]
+        rows = _ties_at(numbers, ties, at)
+        if np.count_nonzero(rows) < _FEW:
+            kept.remove(times)
+            continue
+        beside = _explained(numbers, ties, at, times, others)
+        more, elsewhere = _excess(rows, beside, 0.25)
+        # Where others are between its multiples, these are too far apart for the density: two may be populations.
+        above = np.maximum(rows - beside, 0.0)
+        is_wide = any(each < times for each in others) and above.sum() ** 2 < _SEVERAL * (above @ above)
+        least = _FURTHER if others else _HEAPED
+        if not (more > least[0] and elsewhere > least[1]) or is_wide:
+            kept.remove(times)
+    return kept
+
+
+def _explained(
+    numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float, others: list[float]
+) -> Array:
+    """The number of rows at multiples by the nearest places that are multiples of the same other steps.
+
+    If there are none, those of each of these steps are added.
+    """
+    beside = np.zeros(at.size)
+    if not others:
+        return _nearest(numbers, ties, at, times, {})
+    own = np.stack([_are_multiples(at, each) for each in others])
+    for wanted in np.unique(own, axis=1).T:
+        rows = np.all(own == wanted[:, None], axis=0)
+        found = _nearest(numbers, ties, at[rows], times, dict(zip(others, wanted, strict=True)))
+        if np.isnan(found).any():
+            found = np.zeros(np.count_nonzero(rows))
+            for one in np.array(others)[wanted]:
+                alone = {each: bool(_are_multiples(np.rint(one), each)) for each in others}
+                found += np.nan_to_num(_nearest(numbers, ties, at[rows], times, alone))
+        beside[rows] = found
+    return beside
+
+
+def _nearest(
+    numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float, wanted: dict[float, bool]
+) -> Array:
+    """Mean number of rows at the nearest places on both sides that are multiples of other steps or not, as is wanted;
+    nan if there are none.
+    """
+    sides = []
+    for sign in (-1, 1):
+        rows = np.full(at.size, np.nan)
+        for shift in range(1, math.ceil(2 * max([times, *wanted])) + 1):
+            there = at + sign * shift
+            fits = np.isnan(rows) & ~_are_multiples(there, times)
+            for each, is_multiple in wanted.items():
+                fits &= _are_multiples(there, each) == is_multiple
+            rows[fits] = _ties_at(numbers, ties, there[fits])
+            if not np.isnan(rows).any():
+                break
+        sides.append(rows)
+    return np.asarray(0.5 * (sides[0] + sides[1]))
+
+
+def _shares(times: float) -> dict[int, float]:
+    """What neighbours say of a multiple; where there are two on either side, without the curvature of the density."""
+    return {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
+
+
+def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float) -> Array:
+    """The number of rows that multiples of a step would have by their neighbours."""
+    beside = np.zeros(at.size)
+    for shift, share in _shares(times).items():
+        for sign in (-1, 1):
+            beside += share * _ties_at(numbers, ties, at + sign * shift)
+    return np.maximum(beside, 0.0)
+
+
+def _are_multiples(numbers: NDArray[Any], times: float) -> NDArray[np.bool_]:
+    """Which whole numbers are multiples of a number of steps, or of thirds as they are printed."""
+    return np.asarray(numbers == np.rint(np.rint(numbers / times) * times))
+
+
 def _at_multiples(values: Array, unit: float, step: float) -> NDArray[np.bool_]:
-    """Which values are whole multiples of a unit, to within a fraction of the step."""
-    return np.asarray(np.abs(np.rint(values / unit) * unit - values) < _EVEN * step)
+    """Which values are whole multiples of a unit, to within a fraction of the step, or as thirds are printed."""
+    times = unit / step
+    within = _EVEN if abs(times - round(times)) < _EVEN / times else 0.5 + _EVEN
+    return np.asarray(np.abs(np.rint(values / unit) * unit - values) < within * step)
 
 
-def _ties_at(places: NDArray[np.int64], ties: NDArray[np.generic], wanted: NDArray[np.int64]) -> Array:
-    at = np.minimum(np.searchsorted(places, wanted), places.size - 1)
-    return np.where(places[at] == wanted, np.asarray(ties, dtype=np.float64)[at], 0.0)
+def _ties_at(numbers: NDArray[np.int64], ties: Array, wanted: NDArray[np.int64]) -> Array:
+    at = np.minimum(np.searchsorted(numbers, wanted), numbers.size - 1)
+    return np.where(numbers[at] == wanted, ties[at], 0.0)

@@ -247,7 +247,8 @@ def record_resolutions(fit: JointFit) -> tuple[ResolutionRecord, ...]:
     found = []
     for resolution in fit.resolutions:
         keys = asdict(resolution)
-        del keys["first"]
+        # Several columns have no intervals.
+        del keys["first"], keys["finest"]
         found.append(ResolutionRecord(**keys, first_row=None))
     return tuple(found)
 

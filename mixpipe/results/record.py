@@ -165,6 +165,10 @@ class ResolutionRecord(_Part):
     n_rows: float
     n_repeated: float
     first_row: str | None
+    finest: float | None = None
+
+    def _keys(self) -> Iterable[str]:
+        return _without_unset(self, super()._keys(), "finest")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -216,6 +216,7 @@ def make_fit_record(
     fit = selection.best
     resolution = asdict(fit.resolution)
     del resolution["first"]
+    resolution["finest"] = resolution["finest"] or None
     return FitRecord(
         n_data=fit.n_data,
         estimator=fit.estimator,
@@ -345,6 +346,7 @@ def read_resolution(record: FitRecord) -> Resolution:
         smallest_error=found.smallest_error,
         n_rows=found.n_rows,
         n_repeated=found.n_repeated,
+        finest=found.finest or 0.0,
     )
 
 

@@ -78,12 +78,10 @@ def test_intervals_are_found_on_even_grids_digits_and_logarithms():
         np.testing.assert_allclose([low, high], [take(whole - 0.5), take(whole + 0.5)], rtol=1e-9, atol=1e-12)
 
 
-def test_no_intervals_where_values_are_on_no_grid_or_on_several():
-    rng = np.random.default_rng(3)
+def test_no_intervals_where_values_are_on_no_grid():
     ones = np.ones(3000)
-    x = rng.standard_normal(3000)
-    mixed = np.where(rng.random(3000) < 0.7, np.round(x, 1), np.round(x, 3))
-    for values in (x, np.exp(x), np.full(3000, 2.5), mixed, np.append(np.round(x, 1)[1:], math.pi)):
+    x = np.random.default_rng(3).standard_normal(3000)
+    for values in (x, np.exp(x), np.full(3000, 2.5), np.repeat(x[:1500], 2)):
         assert find_intervals(values, ones) is None
     assert find_intervals(np.empty(0), np.empty(0)) is None
 
@@ -119,7 +117,7 @@ def test_the_likelihood_is_that_of_the_intervals(err):
     assert fit.loglik == pytest.approx(-best.fun, abs=1e-6)
     np.testing.assert_allclose([fit.mixture.means[0], math.log(fit.mixture.sigmas[0])], best.x, atol=1e-4)
     assert fit.resolution.cause == "rounding" and fit.sigma_floor == 0.0
-    assert fit.resolution.note() == "values are taken as the intervals, up to 2 wide, from which they were rounded"
+    assert fit.resolution.note() == "values are taken as the intervals, 2 wide, from which they were rounded"
 
 
 def test_rows_that_are_equal_count_once_and_give_the_same():
@@ -368,11 +366,15 @@ def test_heaped_values_of_one_population_are_one_population(n, fine, coarse, sha
     for seed in range(3):
         before, x = heaped(np.random.default_rng(seed), n, fine, coarse, share, mean, width)
         low, high = find_intervals(np.round(x, 6), np.ones(n))
-        # The values lie in their intervals, and those at multiples of the coarser step in its.
-        assert np.all((low - 1e-9 <= before) & (before <= high + 1e-9))
+        # Between the multiples of the coarser step, values lie in the interval of the finer one.
         at = np.abs(x / coarse - np.round(x / coarse)) < 1e-6
-        np.testing.assert_allclose((high - low)[at], coarse)
         np.testing.assert_allclose((high - low)[~at], fine)
+        assert np.all(((low - 1e-9 <= before) & (before <= high + 1e-9))[~at])
+        # As many rows have the coarser step as were rounded to it, to within those that are there by chance.
+        wide = np.isclose(high - low, coarse)
+        assert np.all(np.isclose(high - low, fine) | wide) and not np.any(wide & ~at)
+        by_chance = (1.0 - share) * fine / coarse
+        assert abs(np.mean(wide) - share) < 5.0 * math.sqrt((share * (1.0 - share) + by_chance) / n)
         found = mixpipe.choose_n_components(np.round(x, 6), max_components=3).best
         assert found.n_components == 1
         # The truth, to within four standard errors and what the intervals hide.
@@ -398,13 +400,116 @@ def test_values_that_are_not_heaped_have_one_step():
     np.testing.assert_allclose(high - low, 0.1)
 
 
+def to_steps(rng, before, *shares_and_steps):
+    """Values of which these shares are rounded to these steps, the last to the rest; 0 leaves them as they are."""
+    drawn, low, x = rng.random(before.size), 0.0, before.copy()
+    for share, step in shares_and_steps:
+        rows = (drawn >= low) & (drawn < low + share)
+        x[rows] = np.round(step * np.round(before[rows] / step), 12) if step else before[rows]
+        low += share
+    return x
+
+
+MIXED = {
+    "tenths and quarters": [(0.5, 0.25), (0.5, 0.1)],
+    "few quarters": [(0.15, 0.25), (0.85, 0.1)],
+    "hundredths and twentieths": [(0.5, 0.05), (0.5, 0.01)],
+    "fiftieths and twentieths": [(0.5, 0.05), (0.5, 0.02)],
+    "tenths and thirds": [(0.3, 1.0 / 3.0), (0.7, 0.1)],
+    "hundredths and halves": [(0.2, 0.5), (0.8, 0.01)],
+    "thousandths and halves": [(0.2, 0.5), (0.8, 0.001)],
+    "fifths and others": [(0.5, 0.2), (0.5, 0.0)],
+    "tenths, halves and whole numbers": [(0.15, 1.0), (0.15, 0.5), (0.7, 0.1)],
+}
+
+
+@pytest.mark.parametrize("printed", [12, 2])
+@pytest.mark.parametrize("name", MIXED)
+def test_several_steps_are_found(name, printed):
+    """Every value has one of the steps that it can have, and these have the shares that were drawn."""
+    steps = sorted(step for _, step in MIXED[name])
+    if printed == 2 and name not in ("tenths and thirds", "tenths and quarters"):
+        return
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        before = rng.normal(10.0, 1.0, 1500)
+        x = np.round(to_steps(rng, before, *MIXED[name]), 15 if 0.0 in steps else printed)
+        low, high = find_intervals(x, np.ones(x.size))
+        n_possible = np.zeros(x.size)
+        for share, step in MIXED[name]:
+            at = np.abs(x - step * np.round(x / (step or 1.0))) < (0.0051 if printed == 2 else 1e-9)
+            n_possible += at if step else ~np.any([np.isclose(high - low, each) for each in steps if each], axis=0)
+            wide = np.isclose(high - low, step, atol=1e-4)
+            assert np.all(at[wide]) or not step
+            # Less than half as many again are at its multiples by chance.
+            assert abs(np.mean(wide) - share) < 5.0 * math.sqrt((share * (1.0 - share) + 0.5 * (1.0 - share)) / 1500)
+        # Where there is no choice, what was rounded lies within; thirds of two digits are off by .0033.
+        clear = n_possible == 1
+        assert np.mean(clear) > 0.2
+        assert np.all(((low - 0.0034 <= before) & (before <= high + 0.0034))[clear])
+        np.testing.assert_allclose(0.5 * (low + high), x, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_values_of_several_steps_are_as_many_populations_as_before(name):
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        one = rng.normal(10.0, 1.0, 400)
+        two = np.where(rng.random(400) < 0.5, rng.normal(15.0, 0.4, 400), rng.normal(18.0, 0.5, 400))
+        for before, wanted in ((one, 1), (two, 2)):
+            x = to_steps(rng, before, *MIXED[name])
+            found = mixpipe.choose_n_components(x, max_components=4).best
+            assert found.n_components == wanted
+            order = np.argsort(found.mixture.means)
+            truth = [10.0] if wanted == 1 else [15.0, 18.0]
+            unc = np.hypot(found.uncertainties.means, 0.02)
+            assert np.all(np.abs(found.mixture.means[order] - truth) < 4.0 * unc[order])
+            if found.resolution.cause == "rounding":
+                assert not any("repeat" in text for text in found.warnings)
+
+
+def test_one_normal_in_intervals_of_several_steps_has_the_maximum_of_scipy():
+    rng = np.random.default_rng(11)
+    x = to_steps(rng, rng.normal(10.0, 0.4, 600), (0.4, 0.5), (0.6, 0.1))
+    low, high = find_intervals(x, np.ones(600))
+    half = np.where(np.isclose(high - low, 0.5), 0.25, 0.05)
+    args = (x - half, x + half, np.zeros(600), np.ones(600))
+    best = minimize(minus_loglik, [10.0, 0.0], args, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+    fit = mixpipe.fit_mixture(x, n_components=1)
+    assert fit.resolution.cause == "rounding"
+    assert fit.resolution.note().startswith("values are taken as the intervals, 0.1 to 0.5 wide")
+    assert fit.loglik == pytest.approx(-best.fun, abs=1e-6)
+    np.testing.assert_allclose([fit.mixture.means[0], math.log(fit.mixture.sigmas[0])], best.x, atol=1e-4)
+
+
+def test_peaks_at_multiples_are_no_coarser_step():
+    """Two populations at 15 and 18, of which tenths are heaped at halves, are not heaped at multiples of three."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        before = np.where(rng.random(1500) < 0.5, rng.normal(15.0, 0.4, 1500), rng.normal(18.0, 0.5, 1500))
+        low, high = find_intervals(to_steps(rng, before, (0.3, 0.5), (0.7, 0.1)), np.ones(1500))
+        np.testing.assert_allclose(np.max(high - low), 0.5)
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_simulated_rows_have_the_steps_of_the_data(name):
+    rng = np.random.default_rng(5)
+    cells = Cells.from_rows(to_steps(rng, rng.normal(10.0, 1.0, 4000), *MIXED[name])).rounded()
+    drawn = draw_catalog(Mixture([1.0], [10.0], [1.0]), cells, np.random.default_rng(6))
+    widths = [np.diff(each.edges, axis=1).ravel() for each in (cells, drawn)]
+    for step in (step for _, step in MIXED[name] if step):
+        shares = [np.mean(np.isclose(width, step, rtol=1e-3)) for width in widths]
+        # One in a hundred rows may be beyond the values.
+        assert abs(shares[0] - shares[1]) < 4.0 * math.sqrt(2.0 * shares[0] * (1.0 - shares[0]) / 4000) + 0.01
+
+
 def test_simulated_rows_are_heaped_like_the_data():
     _, x = heaped(np.random.default_rng(3), 4000, 0.1, 1.0, 0.2)
     cells = Cells.from_rows(np.round(x, 6)).rounded()
     drawn = draw_catalog(Mixture([1.0], [10.0], [1.0]), cells, np.random.default_rng(4))
     shares = [np.mean(np.diff(each.edges, axis=1) > 0.5) for each in (cells, drawn)]
-    # Of 4000 rows, with a share of .28.
-    assert abs(shares[0] - shares[1]) < 4.0 * math.sqrt(2.0 * 0.28 * 0.72 / 4000)
+    # Of 4000 rows a fifth were rounded to whole numbers, and 8 % are there by chance.
+    assert abs(shares[0] - 0.2) < 4.0 * math.sqrt(0.28 * 0.72 / 4000) and abs(shares[0] - shares[1]) < 0.01
     low, high = drawn.edges.T
     np.testing.assert_allclose(np.unique(np.round(high - low, 6)), [0.1, 1.0])
     fit = mixpipe.fit_mixture(cells, n_components=1)
@@ -421,13 +526,65 @@ def test_heaps_put_no_floor_below_the_widths():
         assert abs(fit.mixture.sigmas[0] - 0.05) < 4.0 * fit.uncertainties.sigmas[0] < 0.01
 
 
-def test_whole_numbers_have_no_tenths_below_ten():
-    """Whole numbers, and tens above a hundred, are no two digits: of seven there would be 7.0 and 7.1."""
-    rng = np.random.default_rng(5)
-    before = np.maximum(np.abs(rng.normal(50.0, 30.0, 2000)), 1.0)
-    x = np.where(before < 100.0, np.round(before), 10.0 * np.round(before / 10.0))
+def whole_to_digits(before, digits=2):
+    return np.array([float(f"{np.round(value):.{digits - 1}e}") for value in before])
+
+
+@pytest.mark.parametrize(("n", "least"), [(2000, 1.0), (200, 1.0), (2000, 0.0)])
+def test_whole_numbers_of_two_digits_have_no_tenths_below_ten(n, least):
+    """Of seven there would be 7.0 and 7.1; zero may be among them."""
+    before = np.maximum(np.abs(np.random.default_rng(5).normal(50.0, 45.0, n)), least)
+    x = whole_to_digits(before)
     low, high = find_intervals(x, np.ones(x.size))
-    assert np.min(high - low) == pytest.approx(1.0)
+    # What is rounded to whole numbers first may be rounded up twice.
+    assert np.all((low - 0.5 <= before) & (before <= high + 0.5))
+    np.testing.assert_allclose(np.unique(high - low), [1.0, 5.5, 10.0])
+    np.testing.assert_allclose((high - low)[x < 99.5], 1.0)
+    np.testing.assert_allclose((high - low)[x > 100.5], 10.0)
+
+
+def test_a_step_and_digits_have_the_ends_of_the_coarser():
+    rounding = Rounding.of("2 digits, step 1")
+    assert rounding == Rounding(1.0, 2) and str(rounding) == "rounded to 2 digits with a step of at least 1"
+    values = np.array([0.0, 3.0, 9.0, 10.0, 99.0, 100.0, 110.0, -3.0, -100.0, 1000.0])
+    low, high = rounding.ends(values)
+    np.testing.assert_allclose(low, [-0.5, 2.5, 8.5, 9.5, 98.5, 99.5, 105.0, -3.5, -105.0, 995.0])
+    np.testing.assert_allclose(high, [0.5, 3.5, 9.5, 10.5, 99.5, 105.0, 115.0, -2.5, -99.5, 1050.0])
+    assert not rounding.misfits(values).any()
+    assert rounding.misfits(np.array([3.5, 101.0, 12.0])).tolist() == [True, True, False]
+    # Tenths of three digits.
+    low, high = Rounding.of("3 digits, step 0.1").ends(np.array([0.1, 9.9, 10.0, 99.9, 100.0, 101.0]))
+    np.testing.assert_allclose(low, [0.05, 9.85, 9.95, 99.85, 99.95, 100.5])
+    np.testing.assert_allclose(high, [0.15, 9.95, 10.05, 99.95, 100.5, 101.5])
+
+
+def test_numbers_of_two_digits_and_a_step_have_the_maximum_of_scipy():
+    """One lognormal from below ten to above a hundred, whose logarithms are fitted."""
+    before = 10.0 ** np.random.default_rng(12).normal(1.5, 0.4, 2000)
+    x = whole_to_digits(np.maximum(before, 0.6))
+    above = 10.0 ** np.maximum(np.floor(np.log10(x) + 1e-9) - 1.0, 0.0)
+    below = np.where(np.isclose(x, 10.0 * above) & (above > 1.0), 0.1, 1.0) * above
+    ends = np.log10(x - 0.5 * below), np.log10(x + 0.5 * above)
+    best = minimize(
+        minus_loglik, [1.5, -1.0], (*ends, np.zeros(2000), np.ones(2000)), method="Nelder-Mead",
+        options={"xatol": 1e-8, "fatol": 1e-10},
+    )  # fmt: skip
+    assert mixpipe.choose_n_components(np.log10(x), max_components=3).best.n_components == 1
+    found = mixpipe.fit_mixture(Cells.from_rows(np.log10(x)).rounded(), n_components=1)
+    assert found.loglik == pytest.approx(-best.fun, abs=1e-6)
+    np.testing.assert_allclose([found.mixture.means[0], math.log(found.mixture.sigmas[0])], best.x, atol=1e-4)
+    given = mixpipe.fit_mixture(x, n_components=1, rounding="2 digits, step 1")
+    assert given.resolution.note().startswith("values are taken as the intervals, 1 to ")
+
+
+def test_simulated_rows_have_both_a_step_and_digits():
+    x = whole_to_digits(np.random.default_rng(13).normal(60.0, 30.0, 3000).clip(0.6))
+    cells = Cells.from_rows(x).rounded("2 digits, step 1")
+    drawn = draw_catalog(Mixture([1.0], [60.0], [30.0]), cells, np.random.default_rng(1))
+    low, high = drawn.edges.T
+    inside = (low > 1.0) & (high < 130.0)
+    np.testing.assert_allclose(np.unique(np.round((high - low)[inside], 6)), [1.0, 5.5, 10.0])
+    np.testing.assert_allclose((high - low)[inside & (low > 105.0)], 10.0)
 
 
 def test_simulated_logarithms_of_heaped_numbers_are_heaped_like_the_data():
@@ -447,6 +604,30 @@ def test_values_beside_a_multiple_of_a_hundred_steps_keep_their_own():
     before, x = heaped(np.random.default_rng(8), 20_000, 0.01, 1.0, 0.05)
     low, high = find_intervals(np.round(x, 6), np.ones(x.size))
     at = np.abs(x - np.round(x)) < 1e-6
-    np.testing.assert_allclose((high - low)[at], 1.0)
     np.testing.assert_allclose((high - low)[~at], 0.01)
-    assert np.all((low - 1e-9 <= before) & (before <= high + 1e-9))
+    assert abs(np.mean(np.isclose(high - low, 1.0)) - 0.05) < 4.0 * math.sqrt(0.05 / 20_000)
+    assert np.all(((low - 1e-9 <= before) & (before <= high + 1e-9))[~at])
+
+
+@campaign
+@pytest.mark.parametrize(
+    "steps",
+    [[(0.5, 0.25), (0.5, 0.1)], [(0.2, 1.0), (0.8, 0.1)], [(0.2, 0.5), (0.8, 0.01)], [(0.3, 1 / 3), (0.7, 0.1)]],
+)
+def test_many_rows_of_several_steps_are_one_population(steps):
+    """The shares of the steps, and not the coarsest possible one, leave nothing to a comb of components."""
+    rng = np.random.default_rng(9)
+    found = mixpipe.choose_n_components(to_steps(rng, rng.normal(10.0, 1.0, 20_000), *steps), max_components=3).best
+    assert found.n_components == 1 and found.resolution.cause == "rounding"
+    for part, truth in (("means", 10.0), ("sigmas", 1.0)):
+        assert abs(getattr(found.mixture, part)[0] - truth) < 4.0 * getattr(found.uncertainties, part)[0]
+
+
+def test_which_of_equal_rows_has_which_step_depends_on_no_order():
+    rng = np.random.default_rng(10)
+    x = to_steps(rng, rng.normal(10.0, 1.0, 800), (0.3, 1.0), (0.7, 0.1))
+    err = np.round(rng.uniform(0.01, 0.05, 800), 2)
+    order = rng.permutation(800)
+    rows = np.stack([x, err, *find_intervals(x, np.ones(800), err)])
+    others = np.stack([x[order], err[order], *find_intervals(x[order], np.ones(800), err[order])])
+    np.testing.assert_array_equal(rows[:, np.lexsort(rows)], others[:, np.lexsort(others)])

@@ -354,7 +354,7 @@ def test_what_a_choice_is_judged_by_is_shown_where_it_is_not_the_criterion():
     assert selection.best is fits[0]
     assert selection.table().occam.tolist() == [0.0, 50.0, math.inf]
     _, rows = selection.presented()
-    assert [row[-1] for row in rows[1:]] == ["selected", f"judged at {fits[1].bic + 100.0:.2f}", "no maximum"]
+    assert [row[-1] for row in rows[1:]] == ["selected", f"judged at {fits[1].bic + 100.0:.2f}", "not determined"]
 
 
 def test_ties_go_to_the_smaller_model():

@@ -51,6 +51,15 @@ class TestColumn:
         cells = data.cells()
         assert cells.are_rounded and cells.resolution.step == pytest.approx(1000.0)
 
+    def test_a_step_and_digits_are_those_of_the_file(self):
+        table = Table({"x": [3.0, 99.0, 100.0, 110.0] * u.km})
+        data = prepare_column(table, column(rounding="2 digits, step 1", unit="m"))
+        ends = [[2500.0, 3500.0], [98500.0, 99500.0], [99500.0, 105000.0], [105000.0, 115000.0]]
+        np.testing.assert_allclose(data.intervals, ends)
+        assert data.resolution()[0].note().startswith("values are taken as the intervals, 1e+03 to 1e+04 wide")
+        with pytest.raises(CatalogError, match=r"2 of 4 values .* are not rounded to 2 digits with a step of"):
+            prepare_column(table, column(rounding="2 digits, step 2"))
+
     def test_a_factor_below_zero_turns_the_ends_round(self):
         table = Table({"x": [1.0, 2.0] * u.mag})
         data = prepare_column(table, column(rounding=1.0, unit="dex"))
@@ -104,7 +113,7 @@ class TestKeys:
     def test_keys(self):
         assert self.parsed().rounding == "auto" and not self.parsed().is_rounded
         assert self.parsed(rounding=1).rounding == 1.0
-        assert self.parsed(rounding="2 digits").is_rounded
+        assert self.parsed(rounding="2 digits").is_rounded and self.parsed(rounding="2 digits, step 0.5").is_rounded
         assert self.parsed(rounding=0.1, error=["u", "l"], error_model="symmetric").rounding == 0.1
 
     @pytest.mark.parametrize(
@@ -122,11 +131,58 @@ class TestKeys:
             self.parsed(rounding=0.1, **keys)
         assert found.value.what == what
 
-    @pytest.mark.parametrize("given", ["2 digit s", "0 digits", "-1", "coarse"])
+    @pytest.mark.parametrize("given", ["2 digit s", "0 digits", "-1", "coarse", "2 digits, step 0", "2 digits, step"])
     def test_what_is_no_rounding(self, tmp_path, digits, given):
         result = run("fit", digits, "--value", "x", "--rounding", given)
         assert result.exit_code == 2
         assert f"found {given}, in option --rounding, expected auto, none, a number > 0, or a text" in result.stderr
+
+
+class TestSeveralSteps:
+    def test_all_files_of_a_fit(self, tmp_path):
+        """Hundredths of which a fifth are halves: what was found is said, and the fit is made again from its files."""
+        rng = np.random.default_rng(1)
+        before = rng.normal(10.0, 1.0, 800)
+        x = np.where(rng.random(800) < 0.2, 0.5 * np.round(before / 0.5), np.round(before, 2))
+        pd.DataFrame({"x": [f"{value:.2f}" for value in x]}).to_csv(tmp_path / "x.csv", index=False)
+        out = tmp_path / "out"
+        result = run("fit", tmp_path / "x.csv", "--value", "x", "--max-components", 3, "--out", out)
+        assert result.exit_code == 0, result.output
+        assert "values are taken as the intervals, 0.01 to 0.5 wide, from which they were rounded" in result.stdout
+        assert "repeat" not in result.output
+        document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
+        (component,) = document["components"]
+        assert abs(component["mean"] - 10.0) < 4.0 / math.sqrt(800)
+        assert abs(component["sigma"] - 1.0) < 4.0 / math.sqrt(1600)
+        assert document["resolution"]["finest"] == pytest.approx(0.01)
+        assert document["resolution"]["step"] == pytest.approx(0.5)
+        assert document["quality"]["verdict"] == "ok"
+        members = pd.read_parquet(out / "members.parquet")
+        np.testing.assert_allclose((members["high"] - members["low"])[members["value"] == 10.5], 0.5)
+        again = run("reproduce", out)
+        assert again.exit_code == 0, again.output
+
+    def test_what_was_given_as_a_step_and_digits(self, tmp_path):
+        before = np.random.default_rng(2).normal(60.0, 30.0, 2000).clip(0.6)
+        x = [float(f"{np.round(value):.1e}") for value in before]
+        pd.DataFrame({"x": x}).to_csv(tmp_path / "x.csv", index=False)
+        given = run("fit", tmp_path / "x.csv", "--value", "x", "--rounding", "2 digits, step 1", "--n-components", 1)
+        assert given.exit_code == 0, given.output
+        assert "values are taken as the intervals, 1 to 10 wide" in given.stdout
+
+
+class TestFewBins:
+    def test_too_few_bins_are_said(self, tmp_path):
+        path = tmp_path / "bins.csv"
+        pd.DataFrame({"low": [0.0, 1.0], "high": [1.0, 2.0], "n": [50, 50]}).to_csv(path, index=False)
+        out = tmp_path / "out"
+        result = run("fit", path, "--bins", "low,high,n", "--max-components", 3, "--out", out)
+        assert result.exit_code == 0, result.output
+        words = "2 filled bins determine 1 number, but 1 component has 2 free parameters: others fit as well"
+        assert words in " ".join(result.output.split())
+        document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
+        assert document["n_components"] == 1 and any(words in text for text in document["warnings"])
+        assert all(row["occam"] is None for row in document["selection"])
 
 
 class TestFit:
@@ -135,7 +191,8 @@ class TestFit:
         result = run("fit", digits, "--value", "x", "--n-components", 1, "--out", out)
         assert result.exit_code == 0, result.output
         assert (
-            "resolution: values are taken as the intervals, up to 1 wide, from which they were rounded" in result.stdout
+            "resolution: values are taken as the intervals, 0.1 to 1 wide, from which they were rounded"
+            in result.stdout
         )
         assert "goodness of fit: ok" in result.stdout
         document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
@@ -175,7 +232,7 @@ class TestFit:
         path.write_text(yaml.safe_dump({"catalogs": {"c": entry}}), encoding="utf-8")
         result = run("check", path)
         assert result.exit_code == 0, result.output
-        assert "values are taken as the intervals, up to 1 wide" in " ".join(result.output.split())
+        assert "values are taken as the intervals, 0.1 to 1 wide" in " ".join(result.output.split())
 
     def test_other_estimators_are_compared_by_the_same_likelihood(self, digits):
         x = pd.read_csv(digits)["x"].to_numpy()
