@@ -32,8 +32,14 @@ def with_determined(fits: list[FitResult], cells: Cells | CellBlocks) -> list[Fi
     """
     sample = cells.survey.sample if isinstance(cells, CellBlocks) else cells
     n_different = _count_different(sample, max(fit.n_params for fit in fits))
+    # Equal values without a step may have been measured as they are.
+    is_binned = sample.edges is not None or sample.resolution.step > 0.0
     return [
-        replace(fit, occam=math.inf, warnings=(*fit.warnings, _said(fit, n_different, sample)))
+        replace(
+            fit,
+            occam=math.inf if is_binned else fit.occam,
+            warnings=(*fit.warnings, _said(fit, n_different, sample)),
+        )
         if fit.n_params > n_different - 1
         else fit
         for fit in fits
@@ -44,11 +50,12 @@ def with_undetermined(selection: Selection, cells: Cells | CellBlocks) -> Select
     """The selection, whose best fit says so if the criterion prefers one with more parameters than are determined."""
     best, criterion = selection.best, selection.criterion
     lowest = min(selection.fits, key=lambda fit: float(getattr(fit, criterion)))
-    if best.occam == math.inf or lowest is best:
+    if best.occam == math.inf or lowest.occam < math.inf:
         return selection
     sample = cells.survey.sample if isinstance(cells, CellBlocks) else cells
     n_different = _count_different(sample, lowest.n_params)
     if lowest.n_params <= n_different - 1:
+        # It is not chosen for another reason.
         return selection
     text = f"{criterion.upper()} would choose {plural(lowest.n_components, 'component')}"
     return selection.with_warning(f"{text}: {_said(lowest, n_different, sample)}")

@@ -30,6 +30,8 @@ _FEW = 3
 _MOST_ROWS, _UNROUNDED = 1000, 0.01
 # Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
 _MOST_STEPS, _SURE = 6, 5.0
+# Places on either side that tell the density.
+_AROUND = 3
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
 _COVERED = 8.0
 _LARGEST, _UP = 2.0**52, 1e-6
@@ -228,7 +230,8 @@ def _ends(values: Array, counts: Array, err: Array, *, mixed: bool) -> tuple[Arr
     # Values on a grid that is offset are no multiples of anything.
     offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
     coarser = _coarser(values, counts, step) if step and not offset else []
-    if rounding is None and not coarser:
+    # A step of all values has been looked for before.
+    if rounding is None and (not coarser or any(_at_multiples(values, unit, own).all() for unit in coarser)):
         return None
     units = np.array([own, *sorted(coarser)])
     width = units[_divided(values, counts, err, units)] if coarser else units
@@ -277,6 +280,9 @@ def _find(values: Array, counts: Array) -> Rounding | None:
             units = Rounding(digits=digits).units(values)
             if float(np.ptp(units)) == 0.0:
                 return Rounding(float(units[0]))
+            if np.unique(np.rint(np.abs(values) / units)).size < _FEW:
+                # Powers of ten say nothing of their digits.
+                return None
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
             return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None
     return None
@@ -464,11 +470,26 @@ def _nearest(
             fits = np.isnan(rows) & ~_are_multiples(there, times)
             for each, is_multiple in wanted.items():
                 fits &= _are_multiples(there, each) == is_multiple
-            rows[fits] = _ties_at(numbers, ties, there[fits])
+            # In proportion to the density, if there are rows that have the finest step.
+            here, beside = (_plain(numbers, ties, each[fits], [times, *wanted]) for each in (at, there))
+            known = (here > 0.0) & (beside > 0.0)
+            ratio = np.divide(here, beside, out=np.ones(here.size), where=known)
+            rows[fits] = ratio * _ties_at(numbers, ties, there[fits])
             if not np.isnan(rows).any():
                 break
         sides.append(rows)
     return np.asarray(0.5 * (sides[0] + sides[1]))
+
+
+def _plain(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], steps: list[float]) -> Array:
+    """Mean number of rows at the places around some that are multiples of none of the steps; 0 if there are none."""
+    rows, found = np.zeros(at.size), np.zeros(at.size)
+    for shift in (*range(-_AROUND, 0), *range(1, _AROUND + 1)):
+        there = at + shift
+        plain = ~np.any([_are_multiples(there, each) for each in steps], axis=0)
+        rows += np.where(plain, _ties_at(numbers, ties, there), 0.0)
+        found += plain
+    return np.divide(rows, found, out=rows, where=found > 0.0)
 
 
 def _shares(times: float) -> dict[int, float]:

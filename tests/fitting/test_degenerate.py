@@ -19,6 +19,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.criteria import bic
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import SEARCH_ROWS
+from mixpipe.model.rounding import find_intervals
 from tests.campaign import mostly_campaign, mostly_study, mostly_study_pairs
 
 LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -54,9 +55,8 @@ def choose(x, err=None, **options):
         if np.abs(values).max() < 1e6 * max(np.ptp(values), errors.min()):
             expected = np.sum(weights * m.logpdf(values, errors))
             if fit.resolution.cause == "rounding":
-                step = fit.resolution.step
-                shares = m.cdf(values + 0.5 * step, errors) - m.cdf(values - 0.5 * step, errors)
-                expected = np.sum(weights * np.log(shares / step))
+                low, high = find_intervals(values, np.ones(values.size), errors)
+                expected = np.sum(weights * np.log((m.cdf(high, errors) - m.cdf(low, errors)) / (high - low)))
             assert fit.loglik == pytest.approx(expected, rel=1e-8, abs=1e-6)
     logliks = [fit.loglik for fit in selection.fits]
     assert np.all(np.diff(logliks) >= -1e-9 * np.abs(logliks[:-1]))

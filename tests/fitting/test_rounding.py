@@ -240,7 +240,7 @@ def test_too_many_rows_with_errors_of_their_own_are_said(monkeypatch):
     assert "rounded to steps of up to 1," in remark and "3,000 rows that differ in their errors" in remark
     assert remark in mixpipe.fit_mixture(x, err, n_components=1).warnings
     (doubt,) = doubts_of_sample(cells, fit)
-    assert "`rounding` with the step" in doubt
+    assert "`rounding` with one step" in doubt
     fine = Cells.from_rows(np.round(x + rng.standard_normal(3000), 2), err)
     assert doubts_of_sample(fine, mixpipe.fit_mixture(fine, n_components=1)) == []
 
