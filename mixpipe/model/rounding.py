@@ -208,8 +208,12 @@ def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[A
     """
     if x.size == 0:
         return None
+    is_whole = np.array_equal(x, np.rint(x))
     # Only where no transform puts all on grids, some of the values may have no step.
     for mixed, (undo, redo) in (*((False, each) for each in _TRANSFORMS), (True, _TRANSFORMS[0])):
+        # Whole numbers are no logarithms but of powers of ten, which say nothing of their digits.
+        if is_whole and redo is not _identity:
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
             values = undo(x)
         # Powers of numbers that are no logarithms overflow, or lose all digits.
@@ -321,6 +325,10 @@ def _finest(values: Array, *, mixed: bool) -> tuple[float, float]:
         step = 10.0**power
         # The first values show most of the steps that are none.
         if all(np.all(np.abs(np.rint(part / step) - part / step) < _EVEN) for part in (distinct[:100], distinct)):
+            multiples = np.rint(distinct / step)
+            if np.abs(multiples).max() < _LARGEST:
+                common = int(np.gcd.reduce(multiples.astype(np.int64)))
+                step *= common if distinct.size * math.log(common) > _SURE else 1
             return max(step, 10.0**least), step
     step = find_lattice(distinct)
     if step > _UNROUNDED * 10.0**least:

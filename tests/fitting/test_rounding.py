@@ -631,3 +631,24 @@ def test_which_of_equal_rows_has_which_step_depends_on_no_order():
     rows = np.stack([x, err, *find_intervals(x, np.ones(800), err)])
     others = np.stack([x[order], err[order], *find_intervals(x[order], np.ones(800), err[order])])
     np.testing.assert_array_equal(rows[:, np.lexsort(rows)], others[:, np.lexsort(others)])
+
+
+@pytest.mark.parametrize("step", [0.01, 0.1, 0.25, 1.0])
+@pytest.mark.parametrize("n", [30, 1000])
+def test_values_of_one_step_have_no_other(step, n):
+    """They have intervals of this step, or none where they are too few or too different to show it."""
+    others = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        means, sigmas = 3.0 * rng.standard_normal(2), np.exp(rng.uniform(-1.0, 1.0, 2))
+        of = rng.integers(0, 2, n)
+        x = np.round(step * np.round((means[of] + sigmas[of] * rng.standard_normal(n)) / step), 6)
+        ends = find_intervals(x, np.ones(n), np.zeros(n))
+        others += ends is not None and not np.allclose(ends[1] - ends[0], step)
+    assert others <= (6 if n == 30 else 1)
+
+
+def test_whole_numbers_are_no_logarithms():
+    x = np.repeat([-1.0, 0.0, 1.0, 2.0], [1, 1348, 3640, 11])
+    ends = find_intervals(x, np.ones(x.size), np.zeros(x.size))
+    assert ends is None or np.allclose(ends[1] - ends[0], 1.0)
