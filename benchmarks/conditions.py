@@ -321,12 +321,12 @@ _DIGITS: list[tuple[str, Callable[[Draw], Observed]]] = [
     ("log10 of whole numbers", log10_of_whole),
     ("two significant digits", partial(two_digits, 0.0, 1.0)),
     ("two significant digits about 10", partial(two_digits, 10.0, 2.0)),
-    ("70 % in .1, 30 % in .001", partial(mixed_precision, 0.0)),
-    ("70 % in .1, 30 % in .001, errors .01", partial(mixed_precision, 0.1)),
     ("half in .25, half in .1", partial(two_steps, 0.5, 0.25, 0.1)),
     ("20 % in .5, 80 % in .01", partial(two_steps, 0.2, 0.5, 0.01)),
     ("20 % in 1, 80 % in .1", partial(two_steps, 0.2, 1.0, 0.1)),
     ("30 % in thirds, 70 % in .1", partial(two_steps, 0.3, 1.0 / 3.0, 0.1)),
+    ("70 % in .1, 30 % in .001", partial(mixed_precision, 0.0)),
+    ("70 % in .1, 30 % in .001, errors .01", partial(mixed_precision, 0.1)),
     ("whole numbers, width 4, errors .3", whole_numbers),
 ]
 _WEIGHTS: list[tuple[str, Callable[[Draw], Observed]]] = [
