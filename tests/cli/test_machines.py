@@ -1,5 +1,6 @@
 """Machines as people have them: no home, a package and a working folder that cannot be written, Ctrl-C."""
 
+import contextlib
 import json
 import os
 import pty
@@ -292,12 +293,16 @@ class TestCtrlCOfARun:
         project = survey(tmp_path / "project", n_shards=1, n_columns=1, n_rows=3000)
         run = project.start_mixpipe("run", "--config", "mine.yaml", "--cores", "2")
 
-        def jobs() -> list[psutil.Process]:
-            below = psutil.Process(run.pid).children(recursive=True)
-            return [each for each in below if each.name().startswith("python")]
+        jobs: list[psutil.Process] = []
 
-        wait_for(jobs, "a job")
-        jobs()[0].send_signal(signal.SIGINT)
+        def has_begun() -> bool:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below = psutil.Process(run.pid).children(recursive=True)
+                jobs[:] = [each for each in below if any("ingest.py" in word for word in each.cmdline()[1:2])]
+            return bool(jobs)
+
+        wait_for(has_begun, "a job")
+        jobs[0].send_signal(signal.SIGINT)
         assert run.wait(HOUR) == 130, project.said()
         kept = "mixpipe: interrupted; what is done is kept, and the same command goes on from there"
         assert project.said().splitlines()[-1] == kept

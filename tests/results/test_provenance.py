@@ -229,6 +229,7 @@ def test_imports_for_annotations_do_not_count(package):
     path.write_text(f"{source}\ndef late():\n    import mixpipe.pipeline.job\n", encoding="utf-8")
     assert set(stage_files("summary")) - before == {
         package / "pipeline" / "job.py",
+        package / "base" / "frames.py",
         package / "base" / "interrupts.py",
     }
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import itertools
 import math
-import pickle
 import pickletools
 import re
 from collections import Counter
@@ -20,7 +18,6 @@ import h5py
 import numpy as np
 from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
-from numpy.typing import NDArray
 
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import as_column, is_number, row_ranges, unit_text
@@ -399,7 +396,7 @@ def _of_block(
 
 
 def _pandas_fixed(source: Source, group: h5py.Group) -> Frame:
-    """Blocks of columns of one type, with their names; those of text are pickled, as is anything that is refused."""
+    """Blocks of columns of one type, with their names; those of text are pickled, and refused."""
     read: dict[str, Callable[[int, int], Any]] = {}
     refused: dict[str, str] = {}
     names: list[str] = []
@@ -410,12 +407,7 @@ def _pandas_fixed(source: Source, group: h5py.Group) -> Frame:
         values, of_block = group[block], _item_names(source, group, block.replace("_values", "_items"))
         names += of_block
         if values.ndim != 2 or values.dtype.kind not in "biuf":
-            for name, texts in zip(of_block, _pickled_texts(values, len(of_block)), strict=True):
-                if texts is None:
-                    refused[name] = "pickled objects; pandas writes it with format='table'"
-                else:
-                    n_rows = len(texts)
-                    read[name] = partial(_of_rows, texts)
+            refused |= dict.fromkeys(of_block, "pickled objects, such as text; pandas writes it with format='table'")
             continue
         if "shape" in values.attrs:
             # HDF5 has no arrays without elements, and pandas writes another instead.
@@ -427,61 +419,6 @@ def _pandas_fixed(source: Source, group: h5py.Group) -> Frame:
             read[name] = partial(_of_columns, values, k, _type_said(group[block]))
     source.choose(names, names)
     return Frame(read, {}, n_rows, refused)
-
-
-class _PickledState:
-    """What the pickle of an array says of it."""
-
-    state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-# What a pickle of an array imports; before protocol 3, bytes need a codec.
-_NAMES_OF_ARRAYS = ("_reconstruct", "ndarray", "dtype", "encode")
-
-
-class _ArrayOfObjects(pickle.Unpickler):
-    """A reader of a pickled array of texts and numbers, which calls nothing and imports nothing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.partition(".")[0] not in ("numpy", "_codecs") or name not in _NAMES_OF_ARRAYS:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return lambda *_: _PickledState()
-
-
-def _pickled_texts(stored: h5py.Dataset, n_columns: int) -> list[NDArray[np.object_] | None]:
-    """The texts of each column of a pickled block; None for one that holds anything else."""
-    none: list[NDArray[np.object_] | None] = [None] * n_columns
-    if h5py.check_vlen_dtype(stored.dtype) != np.uint8 or stored.shape != (1,):
-        return none
-    try:
-        _, shape, _, _, cells = _ArrayOfObjects(io.BytesIO(stored[0].tobytes())).load().state
-        if shape[1:] not in ((), (n_columns,)):
-            return none
-        block = np.empty(len(cells), dtype=object)
-        block[:] = cells
-        # Whatever the order in memory was, cells are pickled row by row; those of one column may have one dimension.
-        columns = block.reshape(shape[0], n_columns).T
-    # A damaged pickle raises exceptions of all kinds.
-    except Exception:
-        return none
-    return [_as_texts(column) for column in columns]
-
-
-def _as_texts(cells: NDArray[np.object_]) -> NDArray[np.object_] | None:
-    """Texts, with None where there is none; None in place of all if any is something else."""
-    missing = np.array([cell is None or cell != cell for cell in cells], dtype=bool)
-    if not all(isinstance(cell, str) for cell in cells[~missing]):
-        return None
-    texts = cells.copy()
-    texts[missing] = None
-    return texts
-
-
-def _of_rows(values: Any, start: int, stop: int) -> Any:
-    return values[start:stop]
 
 
 def _item_names(source: Source, group: h5py.Group, items: str) -> list[str]:
