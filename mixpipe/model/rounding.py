@@ -209,6 +209,7 @@ def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[A
     if x.size == 0:
         return None
     is_whole = np.array_equal(x, np.rint(x))
+    found: dict[_Transform, Rounding | None] = {}
     # Only where no transform puts all on grids, some of the values may have no step.
     for mixed, (undo, redo) in (*((False, each) for each in _TRANSFORMS), (True, _TRANSFORMS[0])):
         # Whole numbers are no logarithms but of powers of ten, which say nothing of their digits.
@@ -219,15 +220,18 @@ def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[A
         # Powers of numbers that are no logarithms overflow, or lose all digits.
         if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
             continue
-        ends = _ends(values, counts, np.zeros(x.size) if err is None else err, mixed=mixed)
+        if undo not in found:
+            found[undo] = _find(values, counts)
+        ends = _ends(values, counts, np.zeros(x.size) if err is None else err, found[undo], mixed=mixed)
         if ends is not None and (redo is _identity or np.all(ends[0] > 0.0)):
             return redo(ends[0]), redo(ends[1])
     return None
 
 
-def _ends(values: Array, counts: Array, err: Array, *, mixed: bool) -> tuple[Array, Array] | None:
+def _ends(
+    values: Array, counts: Array, err: Array, rounding: Rounding | None, *, mixed: bool
+) -> tuple[Array, Array] | None:
     """The ends of the intervals of values, of which some may have no step if they are `mixed`."""
-    rounding = _find(values, counts)
     if rounding is not None and rounding.digits:
         return rounding.ends(values)
     step, own = (rounding.step,) * 2 if rounding is not None else _finest(values, mixed=mixed)
