@@ -11,7 +11,7 @@ from typing import Any
 
 from snakemake.script import PythonScript
 
-from mixpipe.base.interrupts import told
+from mixpipe.base.interrupts import received, told
 from mixpipe.pipeline.job import is_final, last_error
 
 # The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
@@ -145,7 +145,9 @@ def submitted_as(scheduler: Any) -> str | None:
 
 
 def tell_failures(scheduler: Any) -> list[str]:
-    """Why the jobs of a run have failed, a line for each reason: the end of what a run says."""
+    """Why the jobs of a run have failed, a line for each reason: the end of what a run says, unless that was Ctrl-C."""
+    if received() or told():
+        return []
     failed = sorted((job for job in scheduler.failed), key=lambda job: job.jobid)
     return list(dict.fromkeys(line for job in failed for line in (_reason(job),) if line))
 
@@ -156,8 +158,6 @@ def _reason(job: Any) -> str:
     missing = _missing(job)
     if error is not None:
         return error
-    elif told():
-        return ""
     elif missing:
         what, expected = f"{missing[0]} is missing, since the run was planned", "it to stay until the end"
     else:
