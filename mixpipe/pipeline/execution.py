@@ -149,7 +149,7 @@ def tell_failures(scheduler: Any) -> list[str]:
     if received() or told():
         return []
     failed = sorted((job for job in scheduler.failed), key=lambda job: job.jobid)
-    return list(dict.fromkeys(line for job in failed for line in (_reason(job),) if line))
+    return list(dict.fromkeys(map(_reason, failed)))
 
 
 def _reason(job: Any) -> str:
