@@ -461,11 +461,13 @@ def _bare_unit(field: str) -> str:
 def _are_units(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> bool:
     """Whether a line below the names has units, of which one is known, or nothing, and only numbers below those."""
     named = [i for i, field in enumerate(fields) if _bare_unit(field)]
-    known = any(is_unit(_bare_unit(fields[i])) for i in named)
-    if len(fields) != size or not known or any(is_like_number(fields[i]) for i in named):
+    if len(fields) != size or any(is_like_number(fields[i]) for i in named):
         return False
     cells = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in named]
-    return all(column and all(map(is_like_number, column)) for column in cells)
+    # Units, which are slow to import, come last.
+    return all(column and all(map(is_like_number, column)) for column in cells) and any(
+        is_unit(_bare_unit(fields[i])) for i in named
+    )
 
 
 def _struck_out(comments: Sequence[tuple[int, str]], fields: Sequence[str], delimiter: str) -> Iterator[int]:
