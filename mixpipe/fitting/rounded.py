@@ -85,14 +85,13 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     if not (found or displaced):
         return None, ""
     points = exact[exact.weights > 0.0].merged()
-    if len(points) > FINISHED_ROWS and not displaced:
-        return None, ""
     if len(points) > FINISHED_ROWS:
-        return None, (
+        said = (
             f"values are rounded to steps of up to {exact.resolution.step:.3g}, which may displace the fit by more "
             "than half an uncertainty: `rounding` with one step or a number of digits integrates over them, which "
             f"takes long for {plural(len(points), 'row')} that differ in their errors"
         )
+        return None, said if displaced else ""
     smooth = any(FAMILIES[name].has_edge for name in fit.mixture.families)
     likelihood = GeneralLikelihood(points, smooth=smooth, n_threads=n_threads).scaled(fit.error_scale)
     point = Point.of(fit.mixture).satisfied(likelihood.floor)

@@ -87,7 +87,8 @@ class Resolution:
     n_repeated : float
         Number of rows that repeat an earlier one exactly, in value and error, if these are more than rounding explains.
     finest : float
-        The smallest of the intervals for ``rounding``, if they differ; otherwise 0.
+        The smallest of the intervals for ``rounding``, or of the distances on a ``grid``, if not all are multiples of
+        the step; otherwise 0.
     """
 
     floor: float = 0.0
@@ -122,8 +123,8 @@ class Resolution:
         Examples
         --------
         >>> print(find_resolution(np.repeat([1.0, 1.5, 2.0, 3.0], [20, 90, 80, 30]), 0.01).note())
-        sigmas below 0.3 are not resolved: values have steps of up to 0.5 but errors are as small as 0.01 (smaller than
-        0.3 in 220 rows, the first is row 1)
+        sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 (smaller than 0.3
+        in 220 rows, the first is row 1)
         """
         wide = f"{self.finest:.3g} to {self.step:.3g} wide" if self.finest else f"{self.step:.3g} wide"
         intervals = f"values are taken as the intervals, {wide}, from which they were rounded"
@@ -136,7 +137,8 @@ class Resolution:
             return f"{text}: this sigma_floor was asked for"
         errors = f"errors are as small as {self.smallest_error:.3g}" if self.smallest_error else "errors are zero"
         if self.cause == "grid":
-            text += f": values have steps of up to {self.step:.3g} but {errors}"
+            steps = "have steps of up to" if self.finest else "are multiples of"
+            text += f": values {steps} {self.step:.3g} but {errors}"
         else:
             text += f": rows lie as close together by chance, but {errors}"
         first = row or (f"row {self.first + 1}" if self.first >= 0 else "")
@@ -193,7 +195,8 @@ def find_resolution(
     small = used & (errors < grain)
     cause = "grid" if step and grain == _STEPS * step else "crowding"
     first = int(np.argmax(small)) if small.any() else -1
-    return Resolution(floor, cause, grain, step, smallest, float(times[small].sum()), first, repeated)
+    finest = _finest(values[used], step) if cause == "grid" else 0.0
+    return Resolution(floor, cause, grain, step, smallest, float(times[small].sum()), first, repeated, finest)
 
 
 def find_grain(x: Array, counts: Array) -> tuple[float, float]:
@@ -373,6 +376,21 @@ def _find_step(distinct: Array, ties: Array) -> float:
     return float(nearest[order][np.searchsorted(reached, _STEP_QUANTILE * reached[-1])])
 
 
+def _is_even(values: Array, step: float) -> bool:
+    """Whether all differences of some values are multiples of a step."""
+    multiples = (values - values[0]) / step
+    return bool(np.all(np.abs(multiples - np.rint(multiples)) <= _EVEN))
+
+
+def _finest(values: Array, step: float) -> float:
+    """The smallest distance between values of which not all are multiples of a step; 0 if all are."""
+    if _is_even(values, step):
+        return 0.0
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    return float(gaps[gaps > _rounding(distinct)].min())
+
+
 def rounded_from(distinct: Array, step: float) -> tuple[Array, Array]:
     """The ends of the intervals from which values on a grid were rounded.
 
@@ -391,8 +409,7 @@ def rounded(values: Array, distinct: Array, step: float) -> Array:
     >>> rounded(np.array([0.4, 2.2, 7.6]), np.array([0.0, 1.0, 2.0, 4.0]), 1.0)
     array([0., 2., 8.])
     """
-    multiples = (distinct - distinct[0]) / step
-    if np.all(np.abs(multiples - np.rint(multiples)) <= _EVEN):
+    if _is_even(distinct, step):
         return np.asarray(distinct[0] + step * np.rint((values - distinct[0]) / step))
     middles = 0.5 * (distinct[1:] + distinct[:-1])
     nearest = distinct[np.searchsorted(middles, values)]

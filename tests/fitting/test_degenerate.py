@@ -56,6 +56,8 @@ def choose(x, err=None, **options):
             expected = np.sum(weights * m.logpdf(values, errors))
             if fit.resolution.cause == "rounding":
                 low, high = find_intervals(values, np.ones(values.size), errors)
+                np.testing.assert_allclose(0.5 * (low + high), values, atol=fit.resolution.step)
+                assert (high - low).max() == pytest.approx(fit.resolution.step)
                 expected = np.sum(weights * np.log((m.cdf(high, errors) - m.cdf(low, errors)) / (high - low)))
             assert fit.loglik == pytest.approx(expected, rel=1e-8, abs=1e-6)
     logliks = [fit.loglik for fit in selection.fits]

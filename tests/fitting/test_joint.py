@@ -425,7 +425,7 @@ def test_rounded_values_are_one_population():
     x = np.round(rng.normal(0, 1, (800, 2)) * 5) / 5
     selection = mixpipe.choose_n_components(x, err=0.01, max_components=4)
     assert selection.best.n_components == 1
-    assert "steps of up to 0.2" in " ".join(selection.best.warnings)
+    assert "multiples of 0.2" in " ".join(selection.best.warnings)
 
 
 def test_tiny_errors_are_one_population():

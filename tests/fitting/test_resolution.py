@@ -146,7 +146,7 @@ def test_rounded_values_with_small_errors_are_one_population(step, n, err):
     assert best.resolution.cause == "grid"
     assert best.resolution.step == pytest.approx(step)
     assert best.sigma_floor == pytest.approx(math.sqrt((0.6 * step) ** 2 - err**2), rel=1e-6)
-    assert any(f"values have steps of up to {step:g} but errors are as small as {err:.3g}" in w for w in best.warnings)
+    assert any(f"values are multiples of {step:g} but errors are as small as {err:.3g}" in w for w in best.warnings)
     assert best.mixture.means[0] == pytest.approx(x.mean(), abs=1e-4)
     assert best.mixture.sigmas[0] == pytest.approx(math.sqrt(x.var() - err**2), rel=1e-4)
 
@@ -191,7 +191,7 @@ def test_other_families_have_the_same_floor(family):
     x = np.random.default_rng(3).normal(20.0, 2.0, 150).round(0)
     fit = mixpipe.fit_mixture(x, 0.1, n_components=1, family=family)
     assert fit.sigma_floor == pytest.approx(math.sqrt(0.36 - 0.01), rel=1e-6)
-    assert any("have steps of up to 1 but errors are as small as 0.1" in warning for warning in fit.warnings)
+    assert any("multiples of 1 but errors are as small as 0.1" in warning for warning in fit.warnings)
 
 
 def test_whole_velocities_of_which_a_few_are_exact():

@@ -64,7 +64,7 @@ def repeated(tmp_path):
 # 0.6 steps of 0.5, less an error of 0.01 in quadrature; 393 rows have smaller errors, from the eighth on.
 FLOOR = math.sqrt(0.3**2 - 0.01**2)
 NOTE = (
-    "sigmas below 0.3 are not resolved: values have steps of up to 0.5 but errors are as small as 0.01 "
+    "sigmas below 0.3 are not resolved: values are multiples of 0.5 but errors are as small as 0.01 "
     "(smaller than 0.3 in 393 rows, the first is row 8)"
 )
 REPEATED = "rows that are not independent, or were rounded in ways of their own, make BIC find too many populations"

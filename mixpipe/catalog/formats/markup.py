@@ -204,14 +204,8 @@ def _check_cells(
             continue
         line, text = int(found[1]), found[3].strip()
         end = starts[line - 1] + int(found[2])
-        column = (
-            len(
-                re.findall(
-                    rb"<(?:\w+:)?TD\b", re.split(rb"<(?:\w+:)?TR\b", content[max(end - _LONGEST_ROW, 0) : end])[-1]
-                )
-            )
-            - 1
-        )
+        row = re.split(rb"<(?:\w+:)?TR\b", content[max(end - _LONGEST_ROW, 0) : end])[-1]
+        column = len(re.findall(rb"<(?:\w+:)?TD\b", row)) - 1
         name = fields[column] if 0 <= column < len(fields) else ""
         what = f"the cell {excerpt(text)!r} of column {name!r} in line {line} {_CHANGED[type(each.message)]}"
         if name in names:
