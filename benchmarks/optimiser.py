@@ -80,6 +80,10 @@ class Rows:
             log_weights = np.log(weights)
         return log_weights[:, None] - 0.5 * (d * d / total + np.log(total) + LN_2PI), total, d
 
+    def log_terms(self, weights: Array, means: Array, variances: Array) -> Array:
+        """ln (w_j N) by component and row, in scaled units."""
+        return self.terms(weights, means, variances)[0]
+
     def value_and_gradient(self, log_weights: Array, means: Array, log_sigmas: Array) -> tuple[float, Array]:
         """The log-likelihood (without its constant) and its derivatives by softmax arguments, means and ln sigma."""
         variances = np.exp(2.0 * log_sigmas)
@@ -123,44 +127,68 @@ class Rows:
         return np.exp(2.0 * logsumexp(log_a + log_c, axis=1) - logsumexp(2.0 * log_a + log_c, axis=1))
 
 
-class Bins:
-    """Counts in the bins of a histogram; the likelihood is multinomial, of integrals of the mixture over the bins."""
+class Intervals:
+    """Intervals that hold the observed values, whose errors are Gaussian, and how often each occurs.
+
+    Parameters
+    ----------
+    low, high, err : array_like
+        The ends of the intervals, and the errors.
+    counts : array_like or None
+        Rows that each stands for.
+    """
 
     smallest_part = 1e-3
 
-    def __init__(self, edges: Array, counts: Array) -> None:
-        edges, counts = np.asarray(edges, dtype=float), np.asarray(counts, dtype=float)
-        kept = counts > 0
-        self.counts = counts[kept]
-        low, high = edges[:-1][kept], edges[1:][kept]
-        centres = 0.5 * (low + high)
+    def __init__(self, low: Array, high: Array, err: Array | float = 0.0, counts: Array | None = None) -> None:
+        low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+        err = np.broadcast_to(np.asarray(err, dtype=float), low.shape)
+        counts = np.ones(low.shape) if counts is None else np.asarray(counts, dtype=float)
+        same, inverse = np.unique(np.stack([low, high, err]), axis=1, return_inverse=True)
+        total = np.bincount(np.ravel(inverse), counts)
+        (low, high, err), self.counts = same[:, total > 0], total[total > 0]
         self.n = float(self.counts.sum())
-        self.shift = float(self.counts @ centres / self.n)
-        spread = math.sqrt(float(self.counts @ (centres - self.shift) ** 2) / self.n)
-        self.scale = spread or float(high[0] - low[0])
+        # Differences from a value among them are exact or nearly so, whatever the offset.
+        self.shift = float(low[np.argsort(low, kind="stable")[low.size // 2]])
+        spread = np.quantile(low, 0.84) - np.quantile(low, 0.16)
+        self.scale = float(spread or np.ptp(low) or (high - low).max())
         self.low, self.high = (low - self.shift) / self.scale, (high - self.shift) / self.scale
-        self.z = 0.5 * (self.low + self.high)
-        self.e2 = ((self.high - self.low) / math.sqrt(12.0)) ** 2
-        self.constant = 0.0
-        self.smallest = self.smallest_part * float((self.high - self.low).min())
+        self.z, self.widths = 0.5 * (self.low + self.high), (high - low) / self.scale
+        self.noise2 = (err / self.scale) ** 2
+        # For the starts alone, intervals are measurements with the error of their width.
+        self.e2 = self.noise2 + self.widths**2 / 12.0
+        self.constant = -float(self.counts @ np.log(high - low))
+        self.smallest = self.smallest_part * math.sqrt(float(self.e2.min()))
 
     def value_and_gradient(self, log_weights: Array, means: Array, log_sigmas: Array) -> tuple[float, Array]:
         """As that of `Rows`."""
-        sigmas = np.exp(log_sigmas)
+        variances = np.exp(2.0 * log_sigmas)
         weights = np.exp(log_weights - logsumexp(log_weights))
-        below = (self.low - means[:, None]) / sigmas[:, None]
-        above = (self.high - means[:, None]) / sigmas[:, None]
-        log_mass = log_interval(below, above)
+        below, above, total = self._ends(means, variances)
+        log_mass = log_interval(below, above, self.widths / total)
         with np.errstate(divide="ignore"):
             q, log_p = _normalised(np.log(weights)[:, None] + log_mass)
+        at_low, at_high = (np.exp(np.clip(-0.5 * (z * z + LN_2PI) - log_mass, -700.0, 300.0)) for z in (below, above))
+        # Where the interval is narrow, the derivatives are those of the density in its middle.
+        middle, narrow = 0.5 * (below + above), _are_narrow(below, above)
+        by_mean = np.where(narrow, middle, at_low - at_high) / total
+        by_total = np.where(narrow, middle**2 - 1.0, at_low * below - at_high * above)
         cq = self.counts * q
-        at_low = np.exp(np.clip(-0.5 * (below * below + LN_2PI) - log_mass, -700.0, 300.0))
-        at_high = np.exp(np.clip(-0.5 * (above * above + LN_2PI) - log_mass, -700.0, 300.0))
-        by_mean = (cq * (at_low - at_high)).sum(axis=1) / sigmas
-        by_sigma = (cq * (at_low * below - at_high * above)).sum(axis=1)
-        return float(self.counts @ log_p), np.concatenate([cq.sum(axis=1) - self.n * weights, by_mean, by_sigma])
+        by_sigma = (cq * by_total * variances[:, None] / total**2).sum(axis=1)
+        by_weight = cq.sum(axis=1) - self.n * weights
+        return float(self.counts @ log_p), np.concatenate([by_weight, (cq * by_mean).sum(axis=1), by_sigma])
 
-    # Bins are measurements with the error of their width for the starts alone.
+    def _ends(self, means: Array, variances: Array) -> tuple[Array, Array, Array]:
+        """The ends of the intervals in units of the widths of the components, and these."""
+        total = np.sqrt(np.maximum(variances[:, None] + self.noise2, 1e-24))
+        return (self.low - means[:, None]) / total, (self.high - means[:, None]) / total, total
+
+    def log_terms(self, weights: Array, means: Array, variances: Array) -> Array:
+        """As that of `Rows`."""
+        below, above, total = self._ends(means, variances)
+        with np.errstate(divide="ignore"):
+            return np.log(weights)[:, None] + log_interval(below, above, self.widths / total)
+
     terms = Rows.terms
     step = Rows.step
     units = Rows.units
@@ -170,13 +198,31 @@ class Bins:
         return np.full(weights.shape, np.inf)
 
 
-def log_interval(low: Array, high: Array) -> Array:
-    """ln (Phi(high) - Phi(low)), in either tail."""
+class Bins(Intervals):
+    """Counts in the bins of a histogram; the likelihood is multinomial, of integrals of the mixture over the bins."""
+
+    def __init__(self, edges: Array, counts: Array) -> None:
+        super().__init__(edges[:-1], edges[1:], 0.0, counts)
+        self.constant = 0.0
+
+
+def _are_narrow(low: Array, high: Array) -> Array:
+    """Whether the density hardly changes between two ends, so that a difference of Phi has lost digits."""
+    return (high - low) * np.maximum(1.0, np.maximum(np.abs(low), np.abs(high))) < 1e-4
+
+
+def log_interval(low: Array, high: Array, width: Array) -> Array:
+    """ln (Phi(high) - Phi(low)), in either tail; the width may be known better than the difference of the ends."""
     mirrored = low > 0.0
     lower, upper = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
     log_upper = log_ndtr(upper)
+    middle = 0.5 * (low + high)
+    # The density in the middle, and how it curves.
+    curvature = np.clip(width**2 * (middle**2 - 1.0) / 24.0, -0.5, 0.5)
+    density = np.log(width) - 0.5 * (middle**2 + LN_2PI) + np.log1p(curvature)
     with np.errstate(divide="ignore"):
-        return np.maximum(log_upper + np.log1p(-np.exp(np.minimum(log_ndtr(lower) - log_upper, 0.0))), -1e5)
+        mass = log_upper + np.log1p(-np.exp(np.minimum(log_ndtr(lower) - log_upper, 0.0)))
+    return np.maximum(np.where(_are_narrow(low, high), density, mass), -1e5)
 
 
 def _normalised(terms: Array) -> tuple[Array, Array]:
@@ -187,29 +233,20 @@ def _normalised(terms: Array) -> tuple[Array, Array]:
     return q / total, top + np.log(total)
 
 
-def loglik(data: Rows, weights: Array, means: Array, sigmas: Array) -> float:
+def _log_p(data: Rows | Intervals, weights: Array, means: Array, sigmas: Array) -> Array:
+    """ln p of the rows under a mixture given in the unit of the data, but for the constant."""
+    means, variances = (np.asarray(means) - data.shift) / data.scale, (np.asarray(sigmas) / data.scale) ** 2
+    return _normalised(data.log_terms(np.asarray(weights), means, variances))[1]
+
+
+def loglik(data: Rows | Intervals, weights: Array, means: Array, sigmas: Array) -> float:
     """The log-likelihood of a mixture given in the unit of the data."""
-    terms, _, _ = data.terms(
-        np.asarray(weights), (np.asarray(means) - data.shift) / data.scale, (np.asarray(sigmas) / data.scale) ** 2
-    )
-    return float(data.counts @ _normalised(terms)[1]) + data.constant
+    return float(data.counts @ _log_p(data, weights, means, sigmas)) + data.constant
 
 
-def size_of_terms(data: Rows, weights: Array, means: Array, sigmas: Array) -> float:
+def size_of_terms(data: Rows | Intervals, weights: Array, means: Array, sigmas: Array) -> float:
     """The sum of the absolute values of the rows' ln p, which rounding is relative to."""
-    terms, _, _ = data.terms(
-        np.asarray(weights), (np.asarray(means) - data.shift) / data.scale, (np.asarray(sigmas) / data.scale) ** 2
-    )
-    return float(data.counts @ np.abs(_normalised(terms)[1] - math.log(data.scale)))
-
-
-def bins_loglik(data: Bins, weights: Array, means: Array, sigmas: Array) -> float:
-    """The multinomial log-likelihood (without the coefficient) of a mixture given in the unit of the data."""
-    centre = (np.asarray(means) - data.shift)[:, None] / data.scale
-    width = np.maximum(np.asarray(sigmas)[:, None] / data.scale, 1e-12)
-    log_mass = log_interval((data.low - centre) / width, (data.high - centre) / width)
-    with np.errstate(divide="ignore"):
-        return float(data.counts @ _normalised(np.log(np.asarray(weights))[:, None] + log_mass)[1])
+    return float(data.counts @ np.abs(_log_p(data, weights, means, sigmas) + data.constant / data.n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +271,7 @@ class _Point:
 
 
 def _climb(
-    data: Rows | Bins, start: _Point, floor: float, n_steps: int, equal_sigmas: bool = False
+    data: Rows | Intervals, start: _Point, floor: float, n_steps: int, equal_sigmas: bool = False
 ) -> tuple[_Point, float]:
     """One run of L-BFGS-B in units of the uncertainties at its start."""
     m = start.means.size
@@ -274,7 +311,7 @@ def _climb(
     return _Point(a - logsumexp(a), means, np.array(sigmas)), -float(found.fun)
 
 
-def polished(data: Rows | Bins, start: _Point, floor: float, equal_sigmas: bool = False) -> tuple[_Point, float]:
+def polished(data: Rows | Intervals, start: _Point, floor: float, equal_sigmas: bool = False) -> tuple[_Point, float]:
     """Climb, with fresh units, until nothing more is gained."""
     point, value = _climb(data, start, floor, 200, equal_sigmas)
     for _ in range(12):
@@ -287,7 +324,7 @@ def polished(data: Rows | Bins, start: _Point, floor: float, equal_sigmas: bool 
     return point, value
 
 
-def starts(data: Rows | Bins, m: int, floor: float, n_starts: int, rng: np.random.Generator) -> list[_Point]:
+def starts(data: Rows | Intervals, m: int, floor: float, n_starts: int, rng: np.random.Generator) -> list[_Point]:
     """Random mixtures: at random rows, from k-means-like clusters, from cuts of the ordered rows, at dense places."""
     share = data.counts / data.n
     order = np.argsort(data.z, kind="stable")
@@ -343,7 +380,7 @@ def _groups(z: Array, c: Array, labels: Array, m: int, least: float, fallback: A
     return weights / weights.sum(), means, np.sqrt(np.maximum(variances, least**2))
 
 
-def _warmed(data: Rows | Bins, point: _Point, floor: float, n_steps: int) -> _Point:
+def _warmed(data: Rows | Intervals, point: _Point, floor: float, n_steps: int) -> _Point:
     """After some steps of expectation maximisation."""
     weights, means, variances = point.weights, point.means, point.variances
     for _ in range(n_steps):
@@ -351,7 +388,9 @@ def _warmed(data: Rows | Bins, point: _Point, floor: float, n_steps: int) -> _Po
     return _Point.of(weights, means, variances)
 
 
-def inserted(data: Rows | Bins, base: _Point, floor: float, rng: np.random.Generator, n_starts: int) -> list[_Point]:
+def inserted(
+    data: Rows | Intervals, base: _Point, floor: float, rng: np.random.Generator, n_starts: int
+) -> list[_Point]:
     """A mixture with one more component, at a random row and of a random width, or with a component in two."""
     share = data.counts / data.n
     least = max(floor, data.smallest, 1e-6)
@@ -374,7 +413,7 @@ def inserted(data: Rows | Bins, base: _Point, floor: float, rng: np.random.Gener
     return found
 
 
-def _result(data: Rows | Bins, point: _Point, value: float) -> Maximum:
+def _result(data: Rows | Intervals, point: _Point, value: float) -> Maximum:
     order = np.argsort(point.means)
     rows = data.effective_rows(point.weights, point.means, point.variances)
     return Maximum(
@@ -386,14 +425,14 @@ def _result(data: Rows | Bins, point: _Point, value: float) -> Maximum:
     )
 
 
-def scaled_point(data: Rows | Bins, weights: Array, means: Array, sigmas: Array, floor: float) -> _Point:
+def scaled_point(data: Rows | Intervals, weights: Array, means: Array, sigmas: Array, floor: float) -> _Point:
     """A mixture in the unit of the data as a start of the optimiser."""
     scaled = np.maximum(np.asarray(sigmas) / data.scale, max(floor / data.scale, data.smallest))
     return _Point.of(np.asarray(weights), (np.asarray(means) - data.shift) / data.scale, scaled**2)
 
 
 def maximise(
-    data: Rows | Bins,
+    data: Rows | Intervals,
     n_components: int,
     floor: float = 0.0,
     *,
@@ -407,7 +446,7 @@ def maximise(
 
     Parameters
     ----------
-    data : Rows or Bins
+    data : Rows or Intervals
     n_components : int
     floor : float
         Lower bound on the sigmas, in the unit of the data.
@@ -447,11 +486,11 @@ def maximise(
     return sorted(found, key=lambda item: -item.loglik)
 
 
-def _admitted(data: Rows | Bins, point: _Point) -> bool:
+def _admitted(data: Rows | Intervals, point: _Point) -> bool:
     return bool(np.all(data.effective_rows(point.weights, point.means, point.variances) >= MIN_ROWS))
 
 
-def _promising(data: Rows | Bins, short: list[tuple[_Point, float]], number: int) -> list[tuple[_Point, float]]:
+def _promising(data: Rows | Intervals, short: list[tuple[_Point, float]], number: int) -> list[tuple[_Point, float]]:
     """The best few after a short climb, different from each other; admissible ones first and others beside them."""
     ranked = sorted(short, key=lambda item: -item[1])
     kept: dict[bool, list[tuple[_Point, float]]] = {True: [], False: []}
@@ -467,7 +506,7 @@ def best(maxima: list[Maximum]) -> Maximum:
     return next((item for item in maxima if item.admissible), maxima[0])
 
 
-def remaining(data: Rows, found: Maximum, floor: float) -> float:
+def remaining(data: Rows | Intervals, found: Maximum, floor: float) -> float:
     """The largest second derivative, in units of the uncertainties, where a maximum has none above zero.
 
     Parameters at the floor are left out, and so is the sum of the logarithms of the weights.

@@ -30,7 +30,7 @@ from scipy.stats import kstest
 import mixpipe
 from benchmarks.conditions import BIN_WIDTHS, Condition, Draw, Observed, Population, conditions, to_step
 from benchmarks.measure import table
-from benchmarks.optimiser import Bins, Rows, bins_loglik, loglik, maximise
+from benchmarks.optimiser import Bins, Rows, loglik, maximise
 from mixpipe.assess.simulation import quality_pvalues
 
 TITLE = "Populations from nothing"
@@ -232,7 +232,7 @@ def choose_binned(population: Population, width: float, n: int, sample: int) -> 
     fit = selection.best
     m = fit.n_components
     order = np.argsort(fit.mixture.means)
-    own = bins_loglik(data, *(np.asarray(getattr(fit.mixture, part)) for part in ("weights", "means", "sigmas")))
+    own = loglik(data, *(np.asarray(getattr(fit.mixture, part)) for part in ("weights", "means", "sigmas")))
     distance = math.nan
     if m == n_exact and np.count_nonzero(counts) > 3 * m + 1:
         best = exact[m - 1]
@@ -338,7 +338,7 @@ def choose_exactly(condition: Condition, n: int, sample: int) -> ExactChoice:
     bic = [(3 * m - 1) * math.log(data.n) - 2.0 * exact[m - 1].loglik for m in (1, 2, 3)]
     fit = selection.fits[population.n_components - 1].mixture
     found = (np.asarray(getattr(fit, part)) for part in ("weights", "means", "sigmas"))
-    reached = bins_loglik(data, *found) if isinstance(data, Bins) else loglik(data, *found)
+    reached = loglik(data, *found)
     gap = exact[population.n_components - 1].loglik - reached
     return ExactChoice(selection.best.n_components, 1 + int(np.argmin(bic)), gap, seconds)
 

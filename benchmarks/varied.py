@@ -28,6 +28,7 @@ import mixpipe
 from benchmarks.conditions import to_digits, to_step
 from benchmarks.optimiser import (
     MIN_ROWS,
+    Intervals,
     Maximum,
     Rows,
     loglik,
@@ -175,8 +176,11 @@ class Verdict:
     problem, n_data, n_components : int
     floor : float
         Of the fit.
+    intervals : bool
+        Whether the fit is that of the intervals from which the values were rounded; the optimiser takes the same.
     fitted, chosen : float
-        Log-likelihoods of `fit_mixture` and of `choose_n_components`.
+        Log-likelihoods of `fit_mixture` and of `choose_n_components`; nan for the latter if only one of them has taken
+        intervals.
     best : float
         The highest admissible maximum that is known, or the highest of all if none is admissible.
     any_best : float
@@ -204,6 +208,7 @@ class Verdict:
     description: str
     floor: float = math.nan
     floor_chosen: float = math.nan
+    intervals: bool = False
     fitted: float = math.nan
     chosen: float = math.nan
     best: float = math.nan
@@ -241,7 +246,7 @@ class Verdict:
 
     @property
     def agrees(self) -> bool:
-        return abs(self.fitted - self.chosen) <= SAME + 1e-11 * abs(self.fitted)
+        return math.isnan(self.chosen) or abs(self.fitted - self.chosen) <= SAME + 1e-11 * abs(self.fitted)
 
 
 def _parts(mixture: Any) -> tuple[Array, Array, Array]:
@@ -273,17 +278,19 @@ def judge(index: int, n_starts: int = 40) -> Verdict:
             known["error"] = "choose_n_components has no fit with this M"
     except Exception as error:  # Whatever is raised is the finding.
         return Verdict(**known, error=f"{type(error).__name__}: {error}")
-    data = Rows(problem.x, problem.err, problem.counts)
-    floor = fit.sigma_floor
-    if floor <= 0.0 and np.any(data.e2 == 0.0):
+    # Each route says whether it took the values or the intervals from which they were rounded.
+    columns = [_data(problem, item) for item in (fit, other)]
+    data, floor = columns[0], fit.sigma_floor
+    if isinstance(data, Rows) and floor <= 0.0 and np.any(data.e2 == 0.0):
         return Verdict(**{**known, "error": f"sigma_floor {floor:g} with rows of error 0"})
 
-    both = [item for item in (fit, other) if item is not None]
-    own = [loglik(data, *_parts(item.mixture)) for item in both]
+    both = [_parts(item.mixture) for item in (fit, other)]
+    own = [loglik(own_data, *parts) for own_data, parts in zip(columns, both, strict=True)]
     misstated = max(
-        abs(item.loglik - value) / size_of_terms(data, *_parts(item.mixture))
-        for item, value in zip(both, own, strict=True)
+        abs(item.loglik - value) / size_of_terms(own_data, *parts)
+        for item, value, own_data, parts in zip((fit, other), own, columns, both, strict=True)
     )
+    alike = type(columns[0]) is type(columns[1])
     begun = time.process_time()
     maxima = maximise(
         data,
@@ -291,7 +298,7 @@ def judge(index: int, n_starts: int = 40) -> Verdict:
         floor,
         n_starts=n_starts,
         seed=(1, index),
-        known=[_parts(item.mixture) for item in both],
+        known=both,
     )
     known["seconds_optimiser"] = time.process_time() - begun
     # Where the log-likelihood still rises is no maximum.
@@ -302,13 +309,14 @@ def judge(index: int, n_starts: int = 40) -> Verdict:
     return Verdict(
         **known,
         floor=floor,
-        floor_chosen=math.nan if other is None else other.sigma_floor,
+        floor_chosen=other.sigma_floor,
+        intervals=isinstance(data, Intervals),
         fitted=own[0],
-        chosen=own[-1] if other is not None else math.nan,
+        chosen=own[1] if alike else math.nan,
         best=top,
-        any_best=max(maxima[0].loglik, *own),
+        any_best=max(maxima[0].loglik, own[0]),
         gap=top - own[0],
-        gap_chosen=math.nan if other is None else top - own[-1],
+        gap_chosen=top - own[1] if alike else math.nan,
         misstated=misstated,
         rows=float(rows.min()),
         rows_best=float(found.n_rows.min()),
@@ -320,7 +328,15 @@ def judge(index: int, n_starts: int = 40) -> Verdict:
     )
 
 
-def _best_admissible(data: Rows, maxima: list[Maximum], floor: float) -> tuple[Maximum, float]:
+def _data(problem: Problem, fit: Any) -> Rows | Intervals:
+    """The data of the likelihood that a fit says it has: the values, or the intervals that were found for them."""
+    if fit.resolution.cause != "rounding":
+        return Rows(problem.x, problem.err, problem.counts)
+    cells = mixpipe.Cells.from_rows(problem.x, problem.err, problem.counts).rounded()
+    return Intervals(*cells.edges.T, cells.err, cells.weights)
+
+
+def _best_admissible(data: Rows | Intervals, maxima: list[Maximum], floor: float) -> tuple[Maximum, float]:
     """The highest admissible maximum and its curvature, or the highest of all."""
     for item in maxima:
         if item.admissible and (curved := remaining(data, item, floor)) < CURVED:
@@ -328,12 +344,12 @@ def _best_admissible(data: Rows, maxima: list[Maximum], floor: float) -> tuple[M
     return maxima[0], math.nan
 
 
-def _effective_rows(data: Rows, mixture: Any) -> Array:
+def _effective_rows(data: Rows | Intervals, mixture: Any) -> Array:
     weights, means, sigmas = _parts(mixture)
     return data.effective_rows(weights, (means - data.shift) / data.scale, (sigmas / data.scale) ** 2)
 
 
-def _moved(data: Rows, fit: Any, floor: float, own: float) -> float:
+def _moved(data: Rows | Intervals, fit: Any, floor: float, own: float) -> float:
     """Nats that a local climb gains from the fit."""
     _, value = polished(data, scaled_point(data, *_parts(fit.mixture), floor), floor / data.scale)
     return value + data.constant - own
@@ -359,8 +375,10 @@ def summary(verdicts: list[Verdict]) -> str:
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     right = outcomes["arrived"] + outcomes["outlier"]
     silent = sum(verdict.outcome == "spike" and not verdict.warned for verdict in fine)
-    same = sum(verdict.agrees for verdict in fine)
-    floors = sum(verdict.floor == verdict.floor_chosen for verdict in fine)
+    both = [verdict for verdict in fine if not math.isnan(verdict.chosen)]
+    same = sum(verdict.agrees for verdict in both)
+    floors = sum(verdict.floor == verdict.floor_chosen for verdict in both)
+    intervals = sum(verdict.intervals for verdict in fine)
     climbing = [verdict for verdict in fine if verdict.moved > ARRIVED]
     lines = [
         f"{n} problems; {outcomes['error']} raised or could not be compared",
@@ -371,7 +389,9 @@ def summary(verdicts: list[Verdict]) -> str:
         f"{silent} of them without a warning",
         f"{outcomes['outlier']} have a component on one or two rows that gains 3 ln N nats beyond that maximum",
         f"{outcomes['short']} fall short",
-        f"{same} of {len(fine)} with one log-likelihood by both routes (to {SAME:g}), {floors} with one floor",
+        f"{intervals} fits of the intervals from which values were rounded",
+        f"{same} of {len(both)} with one log-likelihood by both routes (to {SAME:g}), {floors} with one floor; "
+        f"{len(fine) - len(both)} others took the values by one route and the intervals by the other",
         f"{len(climbing)} fits climb by more than {ARRIVED:g} nats, {sum(item.converged for item in climbing)} of them "
         f"said to be converged",
     ]
@@ -392,7 +412,7 @@ def _told(verdict: Verdict) -> str:
             faults.append(f"misstated by {verdict.misstated:.2g}")
         if not verdict.agrees:
             faults.append(f"fit_mixture - choose_n_components = {verdict.fitted - verdict.chosen:.4g}")
-        if verdict.floor != verdict.floor_chosen:
+        if verdict.floor != verdict.floor_chosen and not math.isnan(verdict.chosen):
             faults.append(f"floors {verdict.floor:.6g}, {verdict.floor_chosen:.6g}")
         if verdict.moved > ARRIVED:
             faults.append(f"climbs by {verdict.moved:.4g}")

@@ -46,6 +46,9 @@ _HEAPS = (2, 3, 4, 5, 6, 25 / 3, 10, 12, 15, 50 / 3, 20, 25, 30, 100 / 3, 50, 60
 _HEAPED, _FURTHER, _SEVERAL = (4.0, 3.0), (3.0, 2.0), 2.5
 _MEANT = re.compile(r"\s*(\d+)\s*digits?\s*(?:,\s*step\s+(\S+)\s*)?")
 
+# Largest error of values after a transform and back, as a fraction of their range.
+_LOST = 1e-9
+
 _Transform = Callable[[Array], Array]
 
 
@@ -215,10 +218,11 @@ def find_intervals(x: Array, counts: Array, err: Array | None = None) -> tuple[A
         # Whole numbers are no logarithms but of powers of ten, which say nothing of their digits.
         if is_whole and redo is not _identity:
             continue
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values = undo(x)
-        # Powers of numbers that are no logarithms overflow, or lose all digits.
-        if not np.all(np.isfinite(values)) or float(np.ptp(values)) == 0.0:
+            lost = np.abs(redo(values) - x)
+        # Powers of numbers that are no logarithms overflow, or lose their digits.
+        if not np.all(lost < _LOST * float(np.ptp(x))):
             continue
         if undo not in found:
             found[undo] = _find(values, counts)
@@ -238,6 +242,8 @@ def _ends(
     # Values on a grid that is offset are no multiples of anything.
     offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
     coarser = _coarser(values, counts, step) if step and not offset else []
+    # Rows may crowd near multiples of which they are none.
+    coarser = [unit for unit in coarser if np.count_nonzero(_at_multiples(values, unit, own)) >= _FEW]
     # A step of all values has been looked for before.
     if rounding is None and (not coarser or any(_at_multiples(values, unit, own).all() for unit in coarser)):
         return None

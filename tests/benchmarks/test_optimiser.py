@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
 
-from benchmarks.optimiser import Bins, Rows, best, bins_loglik, loglik, maximise
+from benchmarks.optimiser import Bins, Intervals, Rows, best, loglik, maximise
 from tests.campaign import campaign
 
 CATALOGS = Path(os.environ.get("MIXPIPE_CATALOGS", "."))
@@ -19,13 +19,19 @@ def read(name):
     return np.loadtxt(CATALOGS / "reference" / name, delimiter=",", skiprows=1, unpack=True)
 
 
-@pytest.mark.parametrize("kind", ["rows", "bins"])
+@pytest.mark.parametrize("kind", ["rows", "bins", "intervals"])
 def test_the_gradient_is_that_of_the_value(kind):
     rng = np.random.default_rng(1)
     x = rng.normal(size=200)
     err = 0.3 * np.exp(rng.normal(size=200))
     edges = np.linspace(-6, 6, 25)
-    data = Rows(x, err, rng.integers(1, 4, 200)) if kind == "rows" else Bins(edges, np.histogram(x, edges)[0])
+    counts = rng.integers(1, 4, 200)
+    widths = rng.choice([1e-9, 0.1, 1.0], 200)
+    data = {
+        "rows": Rows(x, err, counts),
+        "bins": Bins(edges, np.histogram(x, edges)[0]),
+        "intervals": Intervals(x - 0.5 * widths, x + 0.5 * widths, err, counts),
+    }[kind]
     theta = np.array([0.3, -0.5, 0.1, -1.0, 0.2, 1.5, -0.3, 0.2, -1.0])
 
     def value(t):
@@ -44,7 +50,12 @@ def test_the_likelihoods_are_those_of_scipy():
     edges = 1e5 + np.linspace(-8, 8, 9)
     counts = np.histogram(x, edges)[0]
     mass = (w[:, None] * np.diff(norm.cdf(edges, m[:, None], s[:, None]))).sum(axis=0)
-    assert bins_loglik(Bins(edges, counts), w, m, s) == pytest.approx(counts @ np.log(mass), rel=1e-10)
+    assert loglik(Bins(edges, counts), w, m, s) == pytest.approx(counts @ np.log(mass), rel=1e-10)
+    low, high = x - rng.choice([1e-4, 0.1, 1.0], 50), x + 0.3
+    ends = (norm.cdf(end, m[:, None], np.hypot(s[:, None], err)) for end in (high, low))
+    mass = (w[:, None] * np.subtract(*ends)).sum(axis=0)
+    # The differences of the distribution function have lost some digits, by the offset of the values too.
+    assert loglik(Intervals(low, high, err), w, m, s) == pytest.approx(np.log(mass / (high - low)).sum(), rel=1e-8)
 
 
 @catalogs

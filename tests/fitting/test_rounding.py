@@ -14,6 +14,7 @@ import mixpipe
 from mixpipe.assess.bootstrap import bootstrap
 from mixpipe.assess.catalogs import draw_catalog
 from mixpipe.assess.simulation import quality_pvalues
+from mixpipe.fitting.general.fit import loglik_of
 from mixpipe.fitting.rounded import doubts_of_sample, integrated
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
@@ -87,6 +88,17 @@ def test_no_intervals_where_values_are_on_no_grid():
 
 
 # Fits
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_values_that_are_not_rounded_have_no_intervals_in_any_unit(scale):
+    for seed in range(40):
+        rng = np.random.default_rng([7, seed])
+        # Weights that count rows vary more than numbers of rows do.
+        x, counts = rng.normal(3.0, 2.0, 1000), rng.integers(1, 4, 1000).astype(float)
+        assert find_intervals(scale * x, counts) is None
+        low, high = find_intervals(scale * np.round(x, 1), np.ones(1000))
+        np.testing.assert_allclose(high - low, 0.1 * scale, rtol=1e-9)
 
 
 def test_values_close_to_one_number_have_not_been_rounded_to_it():
@@ -199,6 +211,25 @@ def test_narrow_components_are_bounded_by_their_interval():
     assert narrow.mixture.sigmas.min() == 1e-6
     spike = int(np.argmin(narrow.mixture.sigmas))
     assert abs(narrow.mixture.weights[spike] - 60.0 / 660.0) < 4.0 * narrow.uncertainties.weights[spike]
+
+
+def test_rows_on_either_side_of_an_end_have_a_component_there():
+    # 20 and 4 equal rows in neighbouring intervals, and others with errors that pull the mean beyond their common end:
+    # the narrower the component, the closer its mean may be to the end, but without any width it loses one side.
+    rng = np.random.default_rng(11)
+    noisy = np.round(rng.normal(0.03, 0.1, 50) / 0.005) * 0.005
+    far = np.round(rng.normal(100.0, 10.0, 300) / 0.005) * 0.005
+    x = np.concatenate([np.full(20, 0.0), np.full(4, 0.005), noisy, far])
+    cells = Cells.from_rows(x, np.repeat([0.0, 0.1, 0.0], [24, 50, 300])).between(x - 0.0025, x + 0.0025)
+    fit = mixpipe.fit_mixture(cells, n_components=2)
+    own = 20.0 * math.log(20.0 / 24.0) + 4.0 * math.log(4.0 / 24.0) - 24.0 * math.log(0.005)
+    around = norm.logpdf(noisy, 0.0025, 0.1).sum()
+    rest = -150.0 * (math.log(2.0 * math.pi * far.var()) + 1.0)
+    shares = 74.0 * math.log(74.0 / 374.0) + 300.0 * math.log(300.0 / 374.0)
+    assert fit.loglik == pytest.approx(own + around + rest + shares, abs=0.02)
+    assert fit.loglik == pytest.approx(loglik_of(fit.mixture, cells), abs=1e-9)
+    assert 0.0 < fit.mixture.sigmas[0] < 0.002
+    assert fit.mixture.means[0] == pytest.approx(0.0025, abs=1e-4)
 
 
 @pytest.mark.parametrize(

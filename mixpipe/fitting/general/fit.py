@@ -320,9 +320,12 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool
     if likelihood.prior_rows:
         loglik, effect = _without_prior(likelihood, ascent)
         warnings.append(effect)
-    if none.any():
-        point = replace(point, sigmas=np.where(none, 0.0, point.sigmas))
-        loglik = likelihood.loglik(point)
+    for k in np.flatnonzero(none):
+        narrowest = replace(point, sigmas=np.where(np.arange(none.size) == k, 0.0, point.sigmas))
+        value = likelihood.loglik(narrowest)
+        # A component at the end of an interval has rows on either side as long as it has any width.
+        if value > loglik - CONVERGED_GAIN:
+            point, loglik = narrowest, value
     runaway = _runaway(likelihood, point)
     if runaway.any():
         names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
