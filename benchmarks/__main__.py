@@ -35,6 +35,7 @@ from benchmarks import (
     scale,
     start,
     unusual,
+    varied,
 )
 from benchmarks.figure import draw, draw_joint, draw_scale
 from benchmarks.measure import between_marks, machine, number, table, timed, write_text
@@ -49,6 +50,7 @@ PARTS = {
     "exactness": exactness,
     "arrival": arrival,
     "hard": hard,
+    "varied": varied,
     "recovery": recovery,
     "coverage": coverage,
     "few_rows": few_rows,

@@ -17,9 +17,9 @@ from scipy.special import log_ndtr, logsumexp
 
 Array = np.ndarray
 LN_2PI = math.log(2.0 * math.pi)
-# Fewer effective rows than three do not make a population. Three rows of equal errors, far from all others, are three
-# but for rounding and the tails of the other components.
-MIN_ROWS = 2.99
+# Fewer effective rows than three do not make a population. Three rows of nearly equal errors are three but for these
+# and the tails of the other components.
+MIN_ROWS = 2.9
 # A round of the optimiser that gains less (nats) is the last.
 GAINED = 1e-7
 
@@ -120,9 +120,8 @@ class Rows:
 
     def effective_rows(self, weights: Array, means: Array, variances: Array) -> Array:
         """Rows that the mean of each component rests on."""
-        terms, total, _ = self.terms(weights, means, variances)
-        q, _ = _normalised(terms)
-        log_a = np.log(np.maximum(q, 1e-300)) - np.log(total)
+        q, _ = _normalised(self.log_terms(weights, means, variances))
+        log_a = np.log(np.maximum(q, 1e-300)) - np.log(variances[:, None] + self.e2)
         log_c = np.log(self.counts)
         return np.exp(2.0 * logsumexp(log_a + log_c, axis=1) - logsumexp(2.0 * log_a + log_c, axis=1))
 
@@ -155,7 +154,7 @@ class Intervals:
         self.low, self.high = (low - self.shift) / self.scale, (high - self.shift) / self.scale
         self.z, self.widths = 0.5 * (self.low + self.high), (high - low) / self.scale
         self.noise2 = (err / self.scale) ** 2
-        # For the starts alone, intervals are measurements with the error of their width.
+        # For the starts and the effective rows, intervals are measurements with the error of their width.
         self.e2 = self.noise2 + self.widths**2 / 12.0
         self.constant = -float(self.counts @ np.log(high - low))
         self.smallest = self.smallest_part * math.sqrt(float(self.e2.min()))
@@ -192,10 +191,7 @@ class Intervals:
     terms = Rows.terms
     step = Rows.step
     units = Rows.units
-
-    def effective_rows(self, weights: Array, means: Array, variances: Array) -> Array:
-        """All are admitted: the likelihood is bounded."""
-        return np.full(weights.shape, np.inf)
+    effective_rows = Rows.effective_rows
 
 
 class Bins(Intervals):
@@ -204,6 +200,10 @@ class Bins(Intervals):
     def __init__(self, edges: Array, counts: Array) -> None:
         super().__init__(edges[:-1], edges[1:], 0.0, counts)
         self.constant = 0.0
+
+    def effective_rows(self, weights: Array, means: Array, variances: Array) -> Array:
+        """All are admitted: the likelihood is bounded."""
+        return np.full(weights.shape, np.inf)
 
 
 def _are_narrow(low: Array, high: Array) -> Array:

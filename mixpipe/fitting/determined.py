@@ -1,7 +1,9 @@
 """Whether bins, or rounded values of which few differ, determine as many numbers as a mixture has parameters.
 
 The numbers of rows in k bins, or of k different values, have k - 1 shares that are free. With more parameters than that
-many mixtures fit equally well: one component in two bins may be any of a line from a narrow to a wide one.
+many mixtures fit equally well: one component in two bins may be any of a line from a narrow to a wide one. Their number
+of components is chosen as ever, since no likelihood of counts exceeds that of the shares themselves; that of values with
+a floor in place of their rounding does, by a narrow component at each of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ _FIRST = 1000
 
 
 def with_determined(fits: list[FitResult], cells: Cells | CellBlocks) -> list[FitResult]:
-    """The fits, of which those with more parameters than the data determine say so and are not chosen beside others.
+    """The fits, of which those with more parameters than the data determine say so.
+
+    With a floor in place of the rounding, they are not chosen beside others.
 
     Parameters
     ----------
@@ -33,11 +37,11 @@ def with_determined(fits: list[FitResult], cells: Cells | CellBlocks) -> list[Fi
     sample = cells.survey.sample if isinstance(cells, CellBlocks) else cells
     n_different = _count_different(sample, max(fit.n_params for fit in fits))
     # Equal values without a step may have been measured as they are.
-    is_binned = sample.edges is not None or sample.resolution.step > 0.0
+    has_floor = sample.edges is None and sample.resolution.step > 0.0
     return [
         replace(
             fit,
-            occam=math.inf if is_binned else fit.occam,
+            occam=math.inf if has_floor else fit.occam,
             warnings=(*fit.warnings, _said(fit, n_different, sample)),
         )
         if fit.n_params > n_different - 1

@@ -26,6 +26,8 @@ WEIGHT_KINDS = ("auto", "counts", "importance")
 _DEFAULT_BASE = 1 / 256
 # The fourth power of larger errors, in units of the values, is beyond the range of doubles.
 _LARGEST_RATIO = 1e70
+# Rows need no floor beyond their intervals and errors for this part of their variance.
+_NO_MORE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -430,7 +432,8 @@ class Cells:
         crowd = crowd_of_intervals(ends[counted, 0], ends[counted, 1], times)
         widths = (ends[:, 1] - ends[:, 0])[counted]
         squared = crowd**2 - float(widths.min()) ** 2 / 12.0 - float(self.err[counted].min()) ** 2
-        floor = float(f"{math.sqrt(max(squared, 0.0)):.6e}")
+        # That of rows within one interval is nothing but rounding.
+        floor = float(f"{math.sqrt(squared):.6e}") if squared > _NO_MORE * crowd**2 else 0.0
         found = replace(of_intervals(widths), floor=floor, grain=crowd, smallest_error=self.resolution.smallest_error)
         # Without a step, equal values seemed to be repeated rows.
         n_repeated = self.resolution.n_repeated if self.resolution.step > 0.0 else 0.0

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
 import mixpipe
@@ -64,27 +64,34 @@ def test_a_given_width_leaves_as_many_parameters_as_are_determined():
     assert np.isfinite(fit.uncertainties.means[0])
 
 
-@pytest.mark.parametrize(("n_bins", "chosen"), [(3, 1), (4, 1), (5, 1), (6, 2), (12, 2)])
-def test_two_components_need_six_filled_bins(n_bins, chosen):
+@pytest.mark.parametrize("n_bins", [3, 4, 5, 6, 12])
+def test_two_components_need_six_filled_bins_to_be_determined(n_bins):
     """The expected counts of two normals; three bins to one of them determine three of its numbers."""
     edges = np.linspace(0.0, 12.0, n_bins + 1)
     shares = 0.5 * np.diff(norm.cdf(edges[:, None], [3.0, 9.0], [1.0, 1.0]).sum(axis=1))
     counts = np.round(2000.0 * shares)
     filled = int(np.count_nonzero(counts))
+
+    def minus_loglik(p):
+        return -float(counts @ np.log(np.diff(norm.cdf(edges, p[0], math.exp(p[1])))))
+
+    # The best of one, and the truth; no mixture exceeds the shares of the bins themselves.
+    one = -minimize(minus_loglik, [6.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9}).fun
+    truth, highest = float(counts @ np.log(shares)), float(counts @ np.log(counts / counts.sum()))
+    log_n = math.log(counts.sum())
+    assert 5.0 * log_n - 2.0 * truth < min(2.0 * log_n - 2.0 * one, 8.0 * log_n - 2.0 * highest)
     selection = mixpipe.choose_n_components(Cells.from_histogram(edges, counts), max_components=3)
-    assert filled == n_bins and selection.best.n_components == chosen
-    two = next(fit for fit in selection.fits if fit.n_components == 2)
-    assert (two.occam == math.inf) == bool(said(two)) == (chosen == 1)
-    if chosen == 2:
-        assert not said(selection.best)
-        np.testing.assert_allclose(selection.best.mixture.means, [3.0, 9.0], atol=0.1)
-    elif two.bic < selection.best.bic:
-        assert said(selection.best)[0].startswith(
-            f"BIC would choose {min(selection.fits, key=lambda fit: fit.bic).n_components} components: "
-            f"{filled} filled bins determine {filled - 1} numbers, but "
-        )
+    assert filled == n_bins and selection.best.n_components == 2
+    assert truth - 1e-6 <= selection.best.loglik <= highest + 1e-6
     asked = mixpipe.fit_mixture(Cells.from_histogram(edges, counts), n_components=2)
-    assert bool(said(asked)) == (chosen == 1) and asked.loglik == pytest.approx(two.loglik, abs=1e-3)
+    assert bool(said(selection.best)) == bool(said(asked)) == (filled < 6)
+    assert asked.loglik == pytest.approx(selection.best.loglik, abs=1e-3)
+    if filled < 6:
+        assert said(asked)[0].startswith(
+            f"{filled} filled bins determine {filled - 1} numbers, but 2 components have 5 free parameters"
+        )
+    else:
+        np.testing.assert_allclose(selection.best.mixture.means, [3.0, 9.0], atol=0.1)
 
 
 def test_two_different_values_are_no_two_populations_if_they_are_rounded():
@@ -103,6 +110,16 @@ def test_two_different_values_that_may_not_be_rounded_are_said():
     assert said(best)[0].startswith("2 different values determine 1 number, but 2 components have 5 free parameters")
 
 
+@pytest.mark.parametrize("rounding", [None, 1.0])
+def test_few_different_values_are_as_many_populations_as_their_counts_need(rounding):
+    # With a floor, each of the values would be a population.
+    counts = [30_000, 50_000, 20_000, 40_000]
+    best = mixpipe.choose_n_components(np.repeat(np.arange(4.0), counts), max_components=5, rounding=rounding).best
+    assert best.n_components == 2 and "4 different values determine 3 numbers" in said(best)[0]
+    shares = np.array(counts) / 140_000.0
+    assert best.loglik == pytest.approx(float(counts @ np.log(shares)), abs=0.01)
+
+
 def test_few_different_values_of_many_rows_that_are_read_in_blocks():
     x = np.repeat([0.0, 1.0, 2.0, 3.0], [30_000, 50_000, 20_000, 40_000])
     selection, _ = choose_from_rows(Rows.of(Cells.from_rows(x)), max_components=3)
@@ -118,5 +135,6 @@ def test_values_that_are_not_rounded_determine_any_number():
 
 
 def test_the_table_says_what_is_not_determined():
-    selection = mixpipe.choose_n_components(histogram([30, 50, 20, 40]), max_components=2)
+    x = np.repeat([0.0, 1.0, 2.0, 3.0], [300, 500, 200, 400])
+    selection, _ = choose_from_rows(Rows.of(Cells.from_rows(x)), max_components=2)
     assert [row[-1] for row in selection.presented()[1][1:]] == ["selected", "not determined"]

@@ -47,10 +47,6 @@ def best_of_restarts(x, err, name: str, size: int, n_restarts: int, seed: int) -
     return best
 
 
-# 30 restarts find more than the search: by 0.40 and 0.05 nats.
-MISSED = {("skew_normal", 1), ("skew_normal", 2)}
-
-
 @pytest.mark.parametrize(
     ("name", "seed"),
     mostly_study_pairs(
@@ -60,11 +56,7 @@ MISSED = {("skew_normal", 1), ("skew_normal", 2)}
         [("lognormal", 0), ("skew_normal", 0)],
     ),
 )
-def test_no_worse_than_random_restarts(name, seed, request):
-    if (name, seed) in MISSED:
-        request.node.add_marker(
-            pytest.mark.xfail(strict=True, reason="the search misses up to half a nat that 30 restarts find")
-        )
+def test_no_worse_than_random_restarts(name, seed):
     x, err = column(name, seed, 250)
     for size in (2, 3):
         fit = mixpipe.fit_mixture(x, err, size, family=name)
@@ -175,3 +167,15 @@ def test_seeds_of_few_or_odd_values():
     points = gaussian_seeds(GeneralLikelihood(cells), lognormal, 1)[0]
     assert points
     assert all(np.all(point.means > 0.0) and np.all(np.isfinite(point.sigmas)) for point in points)
+
+
+@pytest.mark.parametrize("name", ["laplace", "skew_normal", "lognormal"])
+def test_a_fit_is_the_same_alone_and_among_others(name):
+    # Few rows, whose fits are improved by the way back from larger ones.
+    for seed in range(2):
+        x, err = column(name, [6, seed], 60)
+        alone = mixpipe.fit_mixture(x, err, n_components=2, family=name)
+        among = mixpipe.choose_n_components(x, err, max_components=4, families=[name])
+        (two,) = (fit for fit in among.fits if fit.n_components == 2)
+        assert two.loglik == alone.loglik
+        np.testing.assert_array_equal(two.mixture.means, alone.mixture.means)

@@ -184,7 +184,7 @@ class TestFewBins:
         assert words in " ".join(result.output.split())
         document = json.loads((out / "fit.json").read_text(encoding="utf-8"))
         assert document["n_components"] == 1 and any(words in text for text in document["warnings"])
-        assert all(row["occam"] is None for row in document["selection"])
+        assert all(row["occam"] == 0.0 for row in document["selection"])
 
 
 class TestFit:

@@ -307,25 +307,34 @@ def loglik_of(mixture: Mixture, cells: Cells | CellBlocks) -> float:
     return likelihoods(cells, families, n_threads=cells.n_threads)[-1].loglik(Point.of(mixture))
 
 
+def _narrowed(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tuple[GeneralLikelihood, GeneralAscent]:
+    """The maximum nearby with narrower components, if some that are at the end of an interval gain by it."""
+    finer = likelihood.for_ends()
+    if finer.floor >= likelihood.floor or not np.any(ascent.point.sigmas <= likelihood.floor * (1.0 + 1e-6)):
+        return likelihood, ascent
+    narrower = _ascended(finer, ascent)
+    return (finer, narrower) if narrower.loglik > ascent.loglik + CONVERGED_GAIN else (likelihood, ascent)
+
+
 def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool = True) -> FitResult:
+    likelihood, ascent = _narrowed(likelihood, ascent)
     point = ascent.point
     order = np.lexsort((point.sigmas, point.means))
     fixed = np.array(point.fixed)
     given = np.array([constraint.is_given("sigmas") for constraint in point.constraints])
     boundary = (point.sigmas <= likelihood.floor * (1.0 + 1e-6)) & ~fixed & ~given
-    # At a floor that is not due to the grain, the likelihood is that of a component of zero width.
-    none = boundary & (point.sigmas <= likelihood.none)
     loglik = ascent.loglik
     warnings = list(_about_scale(likelihood, ascent))
     if likelihood.prior_rows:
         loglik, effect = _without_prior(likelihood, ascent)
         warnings.append(effect)
-    for k in np.flatnonzero(none):
-        narrowest = replace(point, sigmas=np.where(np.arange(none.size) == k, 0.0, point.sigmas))
-        value = likelihood.loglik(narrowest)
+    for k in np.flatnonzero(boundary & (point.sigmas > likelihood.resolution.floor)):
+        # The search ends where a width cannot be told from the narrowest one, zero or that of the grain.
+        narrowest = np.where(np.arange(boundary.size) == k, likelihood.resolution.floor, point.sigmas)
+        value = likelihood.loglik(replace(point, sigmas=narrowest))
         # A component at the end of an interval has rows on either side as long as it has any width.
         if value > loglik - CONVERGED_GAIN:
-            point, loglik = narrowest, value
+            point, loglik = replace(point, sigmas=narrowest), value
     runaway = _runaway(likelihood, point)
     if runaway.any():
         names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
@@ -337,8 +346,6 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool
         name = point.families[k].shape_name
         if name is not None and point.shapes[k] in point.families[k].shape_bounds:
             warnings.append(f"{name} of component {int(np.flatnonzero(order == k)[0]) + 1} is at its bound")
-    if likelihood.resolution.floor > 0.0:
-        point = replace(point, sigmas=np.where(boundary & ~none, likelihood.resolution.floor, point.sigmas))
     mixture = point.mixture()
     uncertainties, covariance = _uncertainties(likelihood, ascent, order)
     fit = FitResult(

@@ -53,6 +53,8 @@ _IMPOSSIBLE = -1e100
 # from zero.
 _SMALL_SHARE = 0.02
 _SMALL_QUANTILE = 0.01
+# At the end of an interval, such a width still matters; this fraction of the errors does not.
+_SMALL_AT_ENDS = 0.002
 # If no row has an error and none needs a floor, widths below this fraction of the range count as zero.
 _NOTHING = 1e-6
 # Width of a lognormal component, as a fraction of its mean, below which derivatives are differences.
@@ -297,6 +299,18 @@ class GeneralLikelihood:
     def none(self) -> float:
         """Largest sigma that counts as zero; -inf if the grain of the values does not allow such small sigmas."""
         return -math.inf if self.resolution.floor > 0.0 else self.floor * (1.0 + 1e-6)
+
+    def for_ends(self) -> GeneralLikelihood:
+        """The same likelihood for components at the end of an interval, where rows tell them from none by their errors
+        alone, however wide the interval is.
+        """
+        errors = self.err[self.err > 0.0]
+        if self.edges is None or not errors.size:
+            return self
+        other = copy.copy(self)
+        smallest = _SMALL_AT_ENDS * float(np.quantile(errors, _SMALL_QUANTILE))
+        other.floor = max(self.resolution.floor, min(self.floor, smallest))
+        return other
 
     def bounds_of_means(self) -> tuple[float, float]:
         """The range in which the means are searched for.

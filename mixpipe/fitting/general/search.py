@@ -25,6 +25,8 @@ _SMALL_GAIN = 1e-6
 _QUICK_GAIN = 0.02
 _MAX_STEPS = 100
 _FIRST_STEPS, _QUICK_STEPS = 4, 12
+# Number of additional components from which the way back down begins.
+_AHEAD = 1
 # Number of starts that go on after the first steps.
 _N_RUNNERS = 5
 # Longest step, in the units of the variables.
@@ -206,23 +208,27 @@ class GeneralSearch:
         """The best fit found for each number of components, including the background, in order.
 
         The first fit has the constrained components, or a single component if there are none, apart from the
-        background.
+        background. Each fit uses the way back down from the next `_AHEAD` numbers of components, and nothing beyond, so
+        that it does not depend on the largest number that is tried.
         """
-        seeds = self._seeds(max_components)
+        n_sought = max_components + (0 if self.slots else _AHEAD)
+        seeds = self._seeds(n_sought)
         fits = [self._best(self._first_starts() + seeds[0])]
+        n_first = fits[0].point.n_components
         self._tell(fits)
-        while fits[-1].point.n_components < max_components:
+        while fits[-1].point.n_components < n_sought:
             fits.append(self._best(self._larger(fits[-1].point) + seeds[len(fits)]))
-            self._tell(fits)
+            if fits[-1].point.n_components <= max_components:
+                self._tell(fits)
             # Go back down: removing a component from a larger fit may lead to a better smaller fit.
-            for size in range(len(fits) - 2, -1, -1):
+            for size in range(len(fits) - 2, max(len(fits) - 2 - _AHEAD, -1), -1):
                 larger = fits[size + 1].point
                 starts = [larger.without(j) for j in range(larger.n_components) if self._is_other(larger, j)]
                 better = self._best(starts)
                 if better.score <= fits[size].score + _SAME:
                     break
                 fits[size] = better
-        return fits
+        return fits[: max_components - n_first + 1]
 
     def _seeds(self, max_components: int) -> list[list[Point]]:
         """Starts from Gaussian mixtures for each number of components, in order.

@@ -8,6 +8,7 @@ starts need not be maxima.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from mixpipe.model.families import Family
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import FULL_SEARCH_ROWS
 
-# Number of Gaussian fits that become starts, for each number of components.
-_N_FITS = 2
+# Number of Gaussian fits that become starts, for each number of components: of a family without shapes, and of others.
+_N_FITS, _N_FITS_OF_SHAPES = 4, 2
 # Width that a sketch of many rows resolves, as a fraction of the range of the central 80 % of the values.
 _BASE = 1 / 128
 # Logarithms of values below this many errors are those of such a value, with an error of one.
@@ -36,8 +37,9 @@ def gaussian_seeds(likelihood: GeneralLikelihood, family: Family, max_components
     gaussian = Likelihood(cells, likelihood.n_threads)
     finder = Search(gaussian, (cells.resolution.floor / gaussian.scale) ** 2, lean=True)
     finder.run(max_components)
+    n_fits = _N_FITS_OF_SHAPES if family.shape_starts else _N_FITS
     return [
-        [_point(gaussian.mixture(fit.params), family, shape) for fit in pool[:_N_FITS] for shape in _shapes(family)]
+        [_point(gaussian.mixture(fit.params), family, shape) for fit in pool[:n_fits] for shape in _shapes(family)]
         for pool in finder.settled[:max_components]
     ]
 
@@ -57,7 +59,10 @@ def _cells(likelihood: GeneralLikelihood, *, logarithmic: bool) -> Cells | None:
     if x.size < 2:
         return None
     cells = Cells(x, err, weights, weight_kind=likelihood.weight_kind)
-    cells = Cells(x, err, weights, cells.resolved(), weight_kind=likelihood.weight_kind)
+    # The widths of intervals are among the errors already.
+    inside = likelihood.edges is not None and not logarithmic
+    resolution = replace(likelihood.resolution, floor=likelihood.floor) if inside else cells.resolved()
+    cells = replace(cells, resolution=resolution)
     low, high = np.quantile(x, (0.1, 0.9))
     return cells.sketched(_BASE * (float(high - low) or 1.0)) if x.size > FULL_SEARCH_ROWS else cells
 
