@@ -1,9 +1,9 @@
 """Whether bins, or rounded values of which few differ, determine as many numbers as a mixture has parameters.
 
 The numbers of rows in k bins, or of k different values, have k - 1 shares that are free. With more parameters than that
-many mixtures fit equally well: one component in two bins may be any of a line from a narrow to a wide one. Their number
-of components is chosen as ever, since no likelihood of counts exceeds that of the shares themselves; that of values with
-a floor in place of their rounding does, by a narrow component at each of them.
+many mixtures fit equally well: one component in two bins may be any of a line from a narrow to a wide one. BIC still
+chooses among them, since no likelihood of counts exceeds that of the shares themselves. With a floor in place of the
+rounding, a narrow component at each of the values would.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, permutations, product
 
@@ -37,6 +37,8 @@ _N_FINALISTS = 2
 # Candidates to insert have means at this many quantiles, and widths that are these fractions of the overall width.
 _N_MEANS = 24
 _WIDTHS = (0.5, 0.2, 0.08, 0.03)
+# Factors of the width of a component.
+_RESCALED = (0.15, 3.0)
 # Orders in which components of a start take the places of the constrained ones: that are looked at, and that are tried.
 _MAX_ORDERS, _N_ORDERS = 50_000, 12
 _SAME = 1e-3
@@ -213,11 +215,11 @@ class GeneralSearch:
         """
         n_sought = max_components + (0 if self.slots else _AHEAD)
         seeds = self._seeds(n_sought)
-        fits = [self._best(self._first_starts() + seeds[0])]
+        fits = [self._settled(self._first_starts() + seeds[0])]
         n_first = fits[0].point.n_components
         self._tell(fits)
         while fits[-1].point.n_components < n_sought:
-            fits.append(self._best(self._larger(fits[-1].point) + seeds[len(fits)]))
+            fits.append(self._settled(self._larger(fits[-1].point) + seeds[len(fits)]))
             if fits[-1].point.n_components <= max_components:
                 self._tell(fits)
             # Go back down: removing a component from a larger fit may lead to a better smaller fit.
@@ -402,6 +404,27 @@ class GeneralSearch:
         if len(self.families) == 1:
             return ascent.score
         return ascent.score - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
+
+    def _settled(self, starts: list[Point]) -> GeneralAscent:
+        """The best of some starts and, in intervals, of what it becomes with a component much narrower or wider.
+
+        A component within an interval and one of about its width are maxima of their own.
+        """
+        best = self._best(starts)
+        if self.likelihood.edges is None:
+            return best
+        other = self._best([best.point, *self._rescaled(best.point)])
+        return other if self._merit(other) > self._merit(best) + _SAME else best
+
+    def _rescaled(self, point: Point) -> Iterator[Point]:
+        """The mixture with one of its components narrower, and then lighter, or wider."""
+        for j in range(point.n_components):
+            if not point.fixed[j]:
+                for factor in _RESCALED:
+                    own = np.arange(point.n_components) == j
+                    weights = point.weights * np.where(own, math.sqrt(min(factor, 1.0)), 1.0)
+                    sigmas = point.sigmas * np.where(own, factor, 1.0)
+                    yield replace(point, weights=weights / weights.sum(), sigmas=sigmas)
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
         """Climb a little from all starts, and to the end from the best."""

@@ -35,7 +35,7 @@ def gaussian_seeds(likelihood: GeneralLikelihood, family: Family, max_components
     if cells is None:
         return [[] for _ in range(max_components)]
     gaussian = Likelihood(cells, likelihood.n_threads)
-    finder = Search(gaussian, (cells.resolution.floor / gaussian.scale) ** 2, lean=True)
+    finder = Search(gaussian, (cells.resolution.floor / gaussian.scale) ** 2, lean=likelihood.edges is None)
     finder.run(max_components)
     n_fits = _N_FITS_OF_SHAPES if family.shape_starts else _N_FITS
     return [
