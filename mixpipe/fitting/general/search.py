@@ -25,8 +25,6 @@ _SMALL_GAIN = 1e-6
 _QUICK_GAIN = 0.02
 _MAX_STEPS = 100
 _FIRST_STEPS, _QUICK_STEPS = 4, 12
-# Number of additional components from which the way back down begins.
-_AHEAD = 1
 # Number of starts that go on after the first steps.
 _N_RUNNERS = 5
 # Longest step, in the units of the variables.
@@ -210,27 +208,28 @@ class GeneralSearch:
         """The best fit found for each number of components, including the background, in order.
 
         The first fit has the constrained components, or a single component if there are none, apart from the
-        background. Each fit uses the way back down from the next `_AHEAD` numbers of components, and nothing beyond, so
-        that it does not depend on the largest number that is tried.
+        background. Each of the others uses the way back down from the next number of components, of which a short climb
+        is enough, and nothing beyond, so that it does not depend on the largest number that is tried.
         """
-        n_sought = max_components + (0 if self.slots else _AHEAD)
-        seeds = self._seeds(n_sought)
-        fits = [self._settled(self._first_starts() + seeds[0])]
-        n_first = fits[0].point.n_components
+        n_first = (len(self.slots) or 1) + (self.background is not None)
+        n_ahead = 0 if self.slots or max_components == n_first else 1
+        seeds = self._seeds(max_components + n_ahead)
+        fits = [self._settled(self._finalists(self._first_starts() + seeds[0]))]
         self._tell(fits)
-        while fits[-1].point.n_components < n_sought:
-            fits.append(self._settled(self._larger(fits[-1].point) + seeds[len(fits)]))
-            if fits[-1].point.n_components <= max_components:
+        for n_components in range(n_first + 1, max_components + n_ahead + 1):
+            finalists = self._finalists(self._larger(fits[-1].point) + seeds[len(fits)])
+            if n_components - 1 > n_first:
+                fits[-1] = self._revised(fits[-1], finalists[0].point)
+            if n_components <= max_components:
+                fits.append(self._settled(finalists))
                 self._tell(fits)
-            # Go back down: removing a component from a larger fit may lead to a better smaller fit.
-            for size in range(len(fits) - 2, max(len(fits) - 2 - _AHEAD, -1), -1):
-                larger = fits[size + 1].point
-                starts = [larger.without(j) for j in range(larger.n_components) if self._is_other(larger, j)]
-                better = self._best(starts)
-                if better.score <= fits[size].score + _SAME:
-                    break
-                fits[size] = better
-        return fits[: max_components - n_first + 1]
+        return fits
+
+    def _revised(self, fit: GeneralAscent, larger: Point) -> GeneralAscent:
+        """The fit, or a better one that is reached from a larger mixture without one of its components."""
+        starts = [larger.without(j) for j in range(larger.n_components) if self._is_other(larger, j)]
+        better = self._best(starts)
+        return better if better.score > fit.score + _SAME else fit
 
     def _seeds(self, max_components: int) -> list[list[Point]]:
         """Starts from Gaussian mixtures for each number of components, in order.
@@ -405,12 +404,12 @@ class GeneralSearch:
             return ascent.score
         return ascent.score - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
 
-    def _settled(self, starts: list[Point]) -> GeneralAscent:
+    def _settled(self, finalists: list[GeneralAscent]) -> GeneralAscent:
         """The best of some starts and, in intervals, of what it becomes with a component much narrower or wider.
 
         A component within an interval and one of about its width are maxima of their own.
         """
-        best = self._best(starts)
+        best = self._finished(finalists)
         if self.likelihood.edges is None:
             return best
         other = self._best([best.point, *self._rescaled(best.point)])
@@ -427,7 +426,11 @@ class GeneralSearch:
                     yield replace(point, weights=weights / weights.sum(), sigmas=sigmas)
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
-        """Climb a little from all starts, and to the end from the best."""
+        """The highest maximum that is reached from some starts."""
+        return self._finished(self._finalists(starts))
+
+    def _finalists(self, starts: list[Point]) -> list[GeneralAscent]:
+        """Climb a little from all starts; the best few that differ."""
         ahead: list[GeneralAscent] = []
         merit = self._merit
         race = self._raced(starts, _FIRST_STEPS)
@@ -440,10 +443,13 @@ class GeneralSearch:
             same = any(abs(ascent.loglik - other.loglik) <= _SAME for other in ahead)
             if len(ahead) < _N_FINALISTS and behind < _FAR_BEHIND and not same:
                 ahead.append(ascent)
+        return ahead
+
+    def _finished(self, finalists: list[GeneralAscent]) -> GeneralAscent:
+        """Climb to the end from these; the best."""
         gain = _SAME if self.rough else _SMALL_GAIN
-        return max(
-            (self._weighed(ascend_general(self.likelihood, ascent.point, gain=gain)) for ascent in ahead), key=merit
-        )
+        ascents = [self._weighed(ascend_general(self.likelihood, each.point, gain=gain)) for each in finalists]
+        return max(ascents, key=self._merit)
 
     def _weighed(self, ascent: GeneralAscent) -> GeneralAscent:
         return replace(ascent, occam=self.likelihood.occam(ascent.point))
