@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.families.family import Family
@@ -19,10 +20,23 @@ def log_between(
     low, high = bounds
     if np.ndim(high) == 0 and high == math.inf:
         return family.logsf(low, err, mean, sigma, shape)
+    if family.name == "gaussian" and not isinstance(err, Noise) and (sigma > 0.0 or np.all(np.asarray(err) > 0.0)):
+        return _between_in_gaussian(low, high, np.hypot(sigma, err), mean)
     upper = sides(family, high, err, mean, sigma, shape)
     if np.ndim(low) == 0 and low == -math.inf:
         return upper[0]
     return log_difference(sides(family, low, err, mean, sigma, shape), upper)
+
+
+def _between_in_gaussian(low: Any, high: Any, total: Any, mean: float) -> Array:
+    """As `log_difference`, for a Gaussian of positive width, of which only one tail is computed."""
+    lower, upper = (low - mean) / total, (high - mean) / total
+    with np.errstate(invalid="ignore"):
+        above = lower + upper > 0.0
+    lower, upper = log_ndtr(np.where(above, -upper, lower)), log_ndtr(np.where(above, -lower, upper))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = upper + np.log1p(-np.exp(np.minimum(lower - upper, 0.0)))
+    return np.where(np.isnan(between), -np.inf, between)
 
 
 def log_difference(low: tuple[Array, Array], high: tuple[Array, Array]) -> Array:
