@@ -316,6 +316,26 @@ def _narrowed(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tuple[Gen
     return (finer, narrower) if narrower.loglik > ascent.loglik + CONVERGED_GAIN else (likelihood, ascent)
 
 
+def _at_floor(
+    likelihood: GeneralLikelihood, point: Point, loglik: float, boundary: NDArray[np.bool_]
+) -> tuple[Point, float]:
+    """The mixture, with its log-likelihood, whose sigmas at the boundary are zero or that of the grain.
+
+    The search ends where a width cannot be told from these. But a component at the end of an interval has rows on
+    either side as long as it has any width: those that lose by it keep theirs.
+    """
+    floor = likelihood.resolution.floor
+    together = boundary & (point.sigmas > floor)
+    alone = [] if point.is_constrained else [np.arange(together.size) == k for k in np.flatnonzero(together)]
+    for chosen in (together, *alone):
+        if np.any(point.sigmas[chosen] > floor):
+            narrowest = replace(point, sigmas=np.where(chosen, floor, point.sigmas))
+            value = likelihood.loglik(narrowest)
+            if value > loglik - CONVERGED_GAIN:
+                point, loglik = narrowest, value
+    return point, loglik
+
+
 def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool = True) -> FitResult:
     likelihood, ascent = _narrowed(likelihood, ascent)
     point = ascent.point
@@ -328,13 +348,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool
     if likelihood.prior_rows:
         loglik, effect = _without_prior(likelihood, ascent)
         warnings.append(effect)
-    for k in np.flatnonzero(boundary & (point.sigmas > likelihood.resolution.floor)):
-        # The search ends where a width cannot be told from the narrowest one, zero or that of the grain.
-        narrowest = np.where(np.arange(boundary.size) == k, likelihood.resolution.floor, point.sigmas)
-        value = likelihood.loglik(replace(point, sigmas=narrowest))
-        # A component at the end of an interval has rows on either side as long as it has any width.
-        if value > loglik - CONVERGED_GAIN:
-            point, loglik = replace(point, sigmas=narrowest), value
+    point, loglik = _at_floor(likelihood, point, loglik, boundary)
     runaway = _runaway(likelihood, point)
     if runaway.any():
         names = ", ".join(str(int(np.flatnonzero(order == k)[0]) + 1) for k in np.flatnonzero(runaway))
