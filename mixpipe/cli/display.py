@@ -300,7 +300,8 @@ def _few_rows(assessment: Assessment) -> Iterator[str]:
         ends = {name: pair for name, pair in ends.items() if not math.isnan(pair[0])}
         if ends and worth < FEW_ROWS:
             said = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in ends.items())
-            yield f"95 % intervals of {j + 1}, which rests on some {worth:.0f} rows: {said}"
+            rows = f"some {worth:.0f} rows" if worth >= 1.5 else "hardly any row"
+            yield f"95 % intervals of {j + 1}, which rests on {rows}: {said}"
 
 
 def _remarks(fit: FitResult, j: int, sigma_upper: float) -> Iterator[str]:

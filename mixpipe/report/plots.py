@@ -19,6 +19,7 @@ from mixpipe.report.traces import (
     axes_layout,
     band_shape,
     bar_trace,
+    dots_trace,
     level_shape,
     line_trace,
     ordinates,
@@ -134,6 +135,9 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
             traces.append(spike_trace(row["mean"], (0.15 + 0.8 * row["weight"]) * top, **style))
     if observed.any():
         traces.append(line_trace(x, observed, top, log, name="mixture, as observed", color=INK))
+    if curves.get("in_bins") is not None:
+        name = "mixture, in each bin"
+        traces.append(dots_trace(curves["edges"], np.asarray(curves["in_bins"], float), name, log, color=INK))
     if intrinsic.any() and curves["median_err"] > 0.0:
         traces.append(line_trace(x, intrinsic, top, log, name="mixture, errors removed", color=INK, dash="dot"))
     for number, (name, curve) in enumerate(curves["estimators"].items(), start=1):

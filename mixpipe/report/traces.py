@@ -122,6 +122,19 @@ def bar_trace(edges: ArrayLike, heights: Array, name: str, log: bool = False, **
     }
 
 
+def dots_trace(edges: ArrayLike, heights: Array, name: str, log: bool = False, *, color: str) -> dict[str, Any]:
+    """A dot in the middle of each bin."""
+    ends = np.asarray(edges, dtype=np.float64)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": abscissae(0.5 * (ends[1:] + ends[:-1]), ends, log),
+        "y": ordinates(heights),
+        "marker": {"size": 7, "color": color},
+    }
+
+
 def line_trace(
     x: Array,
     y: Array,

@@ -257,6 +257,23 @@ def test_bins_of_rounded_values_hold_equal_numbers_of_steps():
     np.testing.assert_allclose(np.mod(edges, 1.0), 0.5)
 
 
+def test_wide_bins_have_what_the_mixture_has_in_each():
+    edges = np.array([-4.5, -1.5, 1.5, 4.5, 7.5])
+    bins, counts = np.stack([edges[:-1], edges[1:]], axis=1), np.array([405.0, 5211.0, 3459.0, 925.0])
+    fit = fit_of([0.6, 0.4], [0.0, 4.0], [1.0, 0.7], 10_000)
+    figure = draw_mixture(fit, bins.mean(axis=1), None, counts, label="a / b / x", unit=None, bins=bins)
+    (dots,) = (each for each in figure.axes[1].lines if each.get_marker() == "o")
+    shares = 0.6 * norm.cdf(edges) + 0.4 * norm.cdf(edges, 4.0, 0.7)
+    np.testing.assert_allclose(dots.get_ydata(), np.diff(shares) / 3.0, rtol=1e-9)
+    np.testing.assert_allclose(dots.get_xdata(), [-3.0, 0.0, 3.0, 6.0])
+    assert "mixture, in each bin" in texts(figure)
+    # Of bins that are narrower than the components, the curve says as much.
+    fine = np.linspace(-4.5, 7.5, 61)
+    bins, counts = np.stack([fine[:-1], fine[1:]], axis=1), np.full(60, 10.0)
+    figure = draw_mixture(fit, bins.mean(axis=1), None, counts, label="a / b / x", unit=None, bins=bins)
+    assert "in each bin" not in texts(figure)
+
+
 def test_densities_stand_beside_their_mixtures():
     t = np.linspace(-5.0, 15.0, 401)
     mixtures = [Mixture([1.0], [0.0], [1.0]), Mixture([0.5, 0.5], [0.0, 4.0], [1.0, 1.0])]

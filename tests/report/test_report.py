@@ -428,6 +428,13 @@ def test_the_plot_shows_bins_components_and_other_estimators(entry):
     assert plots[4]["figure"]["data"][0]["y"] == [-1.0, 2.0, None]
 
 
+def test_the_plot_of_wide_bins_has_what_the_mixture_has_in_each(entry):
+    known = curves(entry) | {"in_bins": [0.22, 0.48, 0.3]}
+    traces = {trace["name"]: trace for trace in fit_plots(replace(entry, curves=known))[0]["figure"]["data"]}
+    dots = traces["mixture, in each bin"]
+    assert (dots["x"], dots["y"], dots["mode"]) == ([1.0, 2.0, 3.0], [0.22, 0.48, 0.3], "markers")
+
+
 def test_a_plot_of_the_criteria_counts_from_the_best(entry):
     traces = {trace["name"]: trace for trace in fit_plots(entry)[0]["figure"]["data"]}
     # By hand, as above: BIC of 1 and 2 components.

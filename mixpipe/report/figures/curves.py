@@ -45,9 +45,10 @@ def fit_curves(
         ``note``: N, M, and what is not shown; the ``label`` that was set, or None; ``range`` of the picture, and
         whether its axis is logarithmic, ``log``: densities are then per decade; ``edges``, ``counts`` and ``density``
         of the histogram; ``limits``, the density of the rows with limits on top of it, where the mixture expects their
-        values, None if there are none; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the density
-        of the mixture as observed and with the errors removed, ``parts``, the intrinsic density of each component
-        (None if it is too narrow to draw), ``classes``, the probability of each component for a row with the
+        values, None if there are none; ``in_bins``, the density of the mixture in each bin if these are the data and
+        wider than a component, otherwise None; ``x``, and for each of these points: ``observed`` and ``intrinsic``, the
+        density of the mixture as observed and with the errors removed, ``parts``, the intrinsic density of each
+        component (None if it is too narrow to draw), ``classes``, the probability of each component for a row with the
         ``median_err``, and ``estimators``, the density as observed by each of the other estimators; ``pit``: ``edges``
         and ``ratio``, rows over those expected, of the integral transform, and ``band``, which holds 95 % of the ratios
         of a right fit; ``residual`` of each bin in sigma.
@@ -70,6 +71,7 @@ def fit_curves(
         "counts": scene.counts(edges),
         "density": scene.histogram(edges),
         "limits": None if scene.limits is None else scene.density(scene.expected_limits(mixture, edges), edges),
+        "in_bins": scene.in_bins(mixture, edges),
         "x": grid,
         "observed": _observed(mixture, seen, scene, grid),
         "intrinsic": intrinsic[broad].sum(axis=0),

@@ -202,6 +202,11 @@ def draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.
         if scene.window is not None and scene.window.is_interval:
             text += " before the cut"
         handles.append(Line2D([], [], color=MODEL_COLOUR, linewidth=1.3, label=text))
+    in_bins = scene.in_bins(mixture, edges)
+    if in_bins is not None:
+        (dots,) = axes.plot(scene.middles(edges), in_bins, "o", color=MODEL_COLOUR, markersize=4.0)
+        dots.set_label("mixture, in each bin")
+        handles.append(dots)
     if broad and np.any(scene.err > 0.0):
         axes.plot(grid, total, color=MODEL_COLOUR, linestyle=":", linewidth=1.0)
         handles.append(Line2D([], [], color=MODEL_COLOUR, linestyle=":", label="mixture, errors removed"))

@@ -427,6 +427,16 @@ class Scene:
         seen = np.sum(density * self._selected(mixture, at).reshape(density.shape), axis=1) / density.sum(axis=1)
         return np.asarray(shares * seen)
 
+    def in_bins(self, mixture: Mixture, edges: Array) -> Array | None:
+        """Density of the mixture in each bin, if the data are bins wider than a component, so that curves do not tell.
+
+        None if they are not.
+        """
+        narrowest = float(np.hypot(mixture.sigmas, self.median_err).min())
+        if self.bins is None or not np.any(np.diff(edges) > narrowest):
+            return None
+        return self.density(self.n_data / self.share * self.observed_shares(mixture, edges), edges)
+
     def _selected(self, mixture: Mixture, at: Array) -> Array:
         """Mean probability that a value is seen; one for the interval of a cut, which is drawn as such."""
         if self.window is None or self.window.is_interval:
