@@ -324,3 +324,29 @@ def test_slopes_of_a_lognormal_of_zero_width_are_those_of_the_error():
     np.testing.assert_allclose(by_mean, (x - 2.0) / err**2, rtol=1e-13)
     np.testing.assert_allclose(twice_mean, -1.0 / err**2, rtol=1e-13)
     assert not np.any([by_width, mixed, twice_width])
+
+
+@pytest.mark.parametrize("name", ["laplace", "exponential"])
+@pytest.mark.parametrize("ratio", [0.05, 1.0, 20.0])
+def test_slopes_are_those_of_the_density(name, ratio):
+    """Fourth-order differences of the log density, with errors of this part of sigma."""
+    family, mean, sigma = FAMILIES[name], 0.7, 1.3
+    err = ratio * sigma * np.array([0.5, 1.0, 1.0, 2.0, 1.0, 0.8])
+    x = mean + np.array([-2.5, -0.6, 0.05, 0.4, 1.2, 3.0]) * np.hypot(sigma, err)
+    found = family.slopes(x, err, mean, sigma)
+    step, unit = 0.01, float(min(err.min(), sigma))
+    weights = {-2: 1.0 / 12.0, -1: -2.0 / 3.0, 1: 2.0 / 3.0, 2: -1.0 / 12.0}
+    second = {-2: -1.0 / 12.0, -1: 4.0 / 3.0, 0: -2.5, 1: 4.0 / 3.0, 2: -1.0 / 12.0}
+
+    def value(a, b):
+        return family.logpdf(x, err, mean + a * step * unit, sigma * np.exp(b * step))
+
+    by_mean = sum(w * value(a, 0) for a, w in weights.items()) / step
+    by_width = sum(w * value(0, b) for b, w in weights.items()) / step
+    mean_2 = sum(w * value(a, 0) for a, w in second.items()) / step**2
+    width_2 = sum(w * value(0, b) for b, w in second.items()) / step**2
+    mixed = sum(v * w * value(a, b) for a, v in weights.items() for b, w in weights.items()) / step**2
+    np.testing.assert_allclose(found[0], value(0, 0), rtol=1e-12)
+    expected = (by_mean, by_width, mean_2, mixed, width_2)
+    for own, wanted, power in zip(found[1:], expected, (1, 0, 2, 1, 0), strict=True):
+        np.testing.assert_allclose(own * unit**power, wanted, rtol=1e-5, atol=1e-6)

@@ -59,6 +59,9 @@ _SMALL_AT_ENDS = 0.002
 _NOTHING = 1e-6
 # Width of a lognormal component, as a fraction of its mean, below which derivatives are differences.
 _NARROW = 1e-6
+# Errors below this fraction of the width of a component do not blunt its cusp or edge, at which there are no slopes; of
+# one that is below this fraction of the errors, slopes in closed form lose their digits.
+_BLUNT = 0.01
 # The means for a truncated sample are searched for up to this many of its widths beyond its bounds; the tail of a
 # Gaussian farther out is an exponential to a tenth of a per cent.
 _REACH = 10.0
@@ -623,7 +626,10 @@ class GeneralLikelihood:
         # Narrower components are Gaussian to the last digits.
         if sigma < _NARROW * point.means[index]:
             return None
-        return family.slopes(self.x[rows], self.err[rows], float(point.means[index]), sigma)
+        err = self.err[rows]
+        if (family.has_cusp or family.has_edge) and not (_BLUNT * sigma < err.min() and err.max() < sigma / _BLUNT):
+            return None
+        return family.slopes(self.x[rows], err, float(point.means[index]), sigma)
 
     def _closed_noisy(self, point: Point, index: int, rows: slice, *, inside: bool) -> Array:
         """As `_closed`, for a Gaussian component and errors that are not symmetric Gaussians."""

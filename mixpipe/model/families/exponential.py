@@ -35,6 +35,35 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     return log_tail(*_scaled(x, err, mean, sigma)) - math.log(sigma)
 
 
+def slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None = None) -> Array:
+    """Log density and its derivatives, as `Family.slopes`; errors must be neither zero nor far larger than sigma.
+
+    With the tail T of the offset u from the start and the rate l = 1 / sigma, and with the density g of the error e at
+    u, ``dT / du = g - l T`` and ``dT / dl = (l e^2 - u) T - e^2 g``. All is in units of sigma here.
+    """
+    score, rate = _scaled(x, err, mean, sigma)
+    tail = log_tail(score, rate)
+    ratio = np.exp(-0.5 * score**2 - LOG_SQRT_2PI - tail) / rate
+    square, offset = rate**2, rate * score
+    # Derivatives of ln T by the offset and by the rate, and the second ones.
+    by_offset = ratio - 1.0
+    by_rate = square - offset - square * ratio
+    offset_2 = ratio * (1.0 - ratio - offset / square)
+    mixed = -1.0 - ratio * by_rate
+    rate_2 = square * (1.0 + ratio * by_rate)
+    along = offset_2 - mixed
+    return np.stack(
+        [
+            tail - math.log(sigma),
+            -by_offset / sigma,
+            by_offset - 1.0 - by_rate,
+            offset_2 / sigma**2,
+            -along / sigma,
+            along + by_offset - mixed + rate_2 + by_rate,
+        ]
+    )
+
+
 def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
     """Log density of true values."""
     offset = (x - mean + sigma) / sigma
@@ -97,4 +126,5 @@ EXPONENTIAL = Family(
     posterior=moments_of_rows(posterior, gaussian.posterior),
     sample=sample,
     has_edge=True,
+    slopes=slopes,
 )

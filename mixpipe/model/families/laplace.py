@@ -12,7 +12,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.model.families import gaussian
 from mixpipe.model.families.exponential import log_tail
 from mixpipe.model.families.family import Family, moments_of_rows, of_rows
-from mixpipe.model.families.normal import log1mexp, tail_moments
+from mixpipe.model.families.normal import LOG_SQRT_2PI, log1mexp, tail_moments
 
 _SQRT_2 = math.sqrt(2.0)
 
@@ -27,6 +27,34 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     """Log density of observed values."""
     _, _, near, far = _log_tails(x, err, mean, sigma)
     return np.logaddexp(near, far) - math.log(_SQRT_2 * sigma)
+
+
+def slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None = None) -> Array:
+    """Log density and its derivatives, as `Family.slopes`; errors must be neither zero nor far larger than sigma.
+
+    Of the density f of x with the rate l = sqrt(2) / sigma and an error e, whose own density at x is g,
+    ``d^2 f / dx^2 = l^2 (f - g)`` and ``df / dl = f / l + l e^2 (f - g) + (x - mean) / l df / dx``.
+    """
+    score, rate, near, far = _log_tails(x, err, mean, sigma)
+    total = np.logaddexp(near, far)
+    # The slope in units of l f, the density of the error in units of f, and the offset in units of 1 / l.
+    tilt = np.tanh(0.5 * (far - near)) * np.sign(x - mean)
+    normal = 2.0 * np.exp(-0.5 * score**2 - LOG_SQRT_2PI - total) / rate
+    offset, square = rate * score * np.sign(x - mean), rate**2
+    by_rate = 1.0 + square * (1.0 - normal) + offset * tilt
+    crossed = (2.0 + square) * tilt + offset
+    twice = (1.0 + square) * by_rate - 1.0 + square * (1.0 - normal) + offset * (crossed - tilt)
+    per_unit = _SQRT_2 / sigma
+    return np.stack(
+        [
+            total - math.log(_SQRT_2 * sigma),
+            -per_unit * tilt,
+            -by_rate,
+            per_unit**2 * (1.0 - normal - tilt**2),
+            per_unit * (crossed - tilt * by_rate),
+            twice + by_rate - by_rate**2,
+        ]
+    )
 
 
 def plain_logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None) -> Array:
@@ -84,4 +112,5 @@ LAPLACE = Family(
     posterior=moments_of_rows(posterior, gaussian.posterior),
     sample=sample,
     has_cusp=True,
+    slopes=slopes,
 )
