@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import erfcx, log_ndtr
 
 from mixpipe.base.arrays import Array
@@ -35,13 +37,13 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     return log_tail(*_scaled(x, err, mean, sigma)) - math.log(sigma)
 
 
-def slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None = None) -> Array:
+def slopes(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> Array:
     """Log density and its derivatives, as `Family.slopes`; errors must be neither zero nor far larger than sigma.
 
     With the tail T of the offset u from the start and the rate l = 1 / sigma, and with the density g of the error e at
     u, ``dT / du = g - l T`` and ``dT / dl = (l e^2 - u) T - e^2 g``. All is in units of sigma here.
     """
-    score, rate = _scaled(x, err, mean, sigma)
+    score, rate = _scaled(np.asarray(x), np.asarray(err), mean, sigma)
     tail = log_tail(score, rate)
     ratio = np.exp(-0.5 * score**2 - LOG_SQRT_2PI - tail) / rate
     square, offset = rate**2, rate * score

@@ -98,7 +98,7 @@ class Family:
     slopes : callable or None
         The log density of observed values, its first derivatives with respect to the mean and to ln sigma, and the
         second ones (mean twice, mean and ln sigma, ln sigma twice), shape (6, n_rows); None if an optimiser has to use
-        differences.
+        differences. With an edge or a cusp, errors must not be zero.
     """
 
     name: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
 from mixpipe.base.arrays import Array
@@ -29,12 +31,13 @@ def logpdf(x: Array, err: Array, mean: float, sigma: float, shape: float | None)
     return np.logaddexp(near, far) - math.log(_SQRT_2 * sigma)
 
 
-def slopes(x: Array, err: Array, mean: float, sigma: float, shape: float | None = None) -> Array:
+def slopes(x: ArrayLike, err: Any, mean: float, sigma: float, shape: float | None = None) -> Array:
     """Log density and its derivatives, as `Family.slopes`; errors must be neither zero nor far larger than sigma.
 
     Of the density f of x with the rate l = sqrt(2) / sigma and an error e, whose own density at x is g,
     ``d^2 f / dx^2 = l^2 (f - g)`` and ``df / dl = f / l + l e^2 (f - g) + (x - mean) / l df / dx``.
     """
+    x, err = np.asarray(x), np.asarray(err)
     score, rate, near, far = _log_tails(x, err, mean, sigma)
     total = np.logaddexp(near, far)
     # The slope in units of l f, the density of the error in units of f, and the offset in units of 1 / l.
