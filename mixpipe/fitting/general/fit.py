@@ -117,7 +117,14 @@ def fit_family(
     rough = any(each.by_quadrature and each.slopes is None for each in used)
     points = fewer[0] if fewer else rows
     search = GeneralSearch(
-        points, family, background, constraints=constraints, mixed=mixed, rough=rough, progress=progress
+        points,
+        family,
+        background,
+        constraints=constraints,
+        mixed=mixed,
+        rough=rough,
+        criterion="" if last else criterion,
+        progress=progress,
     )
     ascents = search.run(max_components)
     for sample in fewer[1:]:

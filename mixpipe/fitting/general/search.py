@@ -164,6 +164,8 @@ class GeneralSearch:
     rough : bool
         Use rough expansions during the race, and stop climbs at a remaining gain of a thousandth of a nat, for slow
         families.
+    criterion : str
+        Criterion that will choose among the fits; empty if the last one was asked for.
     progress : callable or None
         Called with the number of components whenever a fit has been found.
     """
@@ -177,9 +179,11 @@ class GeneralSearch:
         constraints: Constraints = NO_CONSTRAINTS,
         mixed: tuple[str, ...] = (),
         rough: bool = False,
+        criterion: str = "",
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.likelihood = likelihood
+        self.criterion = criterion
         self.progress = progress
         self.family = FAMILIES[family]
         self.families = tuple(FAMILIES[name] for name in mixed) or (self.family,)
@@ -209,7 +213,8 @@ class GeneralSearch:
 
         The first fit has the constrained components, or a single component if there are none, apart from the
         background. Each of the others uses the way back down from the next number of components, of which a short climb
-        is enough, and nothing beyond, so that it does not depend on the largest number that is tried.
+        is enough, and nothing beyond, so that it does not depend on the largest number that is tried; but a last one
+        that the criterion does not prefer is left as it is.
         """
         n_first = (len(self.slots) or 1) + (self.background is not None)
         n_ahead = 0 if self.slots or max_components == n_first else 1
@@ -217,6 +222,8 @@ class GeneralSearch:
         fits = [self._settled(self._finalists(self._first_starts() + seeds[0]))]
         self._tell(fits)
         for n_components in range(n_first + 1, max_components + n_ahead + 1):
+            if n_components > max_components and not self._is_wanted(fits):
+                break
             finalists = self._finalists(self._larger(fits[-1].point) + seeds[len(fits)])
             if n_components - 1 > n_first:
                 fits[-1] = self._revised(fits[-1], finalists[0].point)
@@ -224,6 +231,14 @@ class GeneralSearch:
                 fits.append(self._settled(finalists))
                 self._tell(fits)
         return fits
+
+    def _is_wanted(self, fits: list[GeneralAscent]) -> bool:
+        """Whether the last fit was asked for, or is that which the criterion chooses so far."""
+        if not self.criterion:
+            return True
+        price = 1.0 if self.criterion == "aic" else 0.5 * math.log(max(self.likelihood.n_data, 1.0))
+        values = [fit.score - price * fit.point.n_params for fit in fits]
+        return max(values) == values[-1]
 
     def _revised(self, fit: GeneralAscent, larger: Point) -> GeneralAscent:
         """The fit, or a better one that is reached from a larger mixture without one of its components."""

@@ -21,8 +21,8 @@ from mixpipe.model.families import Family
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.regimes import FULL_SEARCH_ROWS
 
-# Number of Gaussian fits that become starts, for each number of components: of a family without shapes, and of others.
-_N_FITS, _N_FITS_OF_SHAPES = 4, 2
+# Number of Gaussian fits that become starts, for each number of components, and in intervals, which have more maxima.
+_N_FITS, _N_FITS_IN_INTERVALS = 2, 4
 # Width that a sketch of many rows resolves, as a fraction of the range of the central 80 % of the values.
 _BASE = 1 / 128
 # Logarithms of values below this many errors are those of such a value, with an error of one.
@@ -35,9 +35,10 @@ def gaussian_seeds(likelihood: GeneralLikelihood, family: Family, max_components
     if cells is None:
         return [[] for _ in range(max_components)]
     gaussian = Likelihood(cells, likelihood.n_threads)
-    finder = Search(gaussian, (cells.resolution.floor / gaussian.scale) ** 2, lean=likelihood.edges is None)
+    in_intervals = likelihood.edges is not None
+    finder = Search(gaussian, (cells.resolution.floor / gaussian.scale) ** 2, lean=not in_intervals)
     finder.run(max_components)
-    n_fits = _N_FITS_OF_SHAPES if family.shape_starts else _N_FITS
+    n_fits = _N_FITS_IN_INTERVALS if in_intervals else _N_FITS
     return [
         [_point(gaussian.mixture(fit.params), family, shape) for fit in pool[:n_fits] for shape in _shapes(family)]
         for pool in finder.settled[:max_components]
