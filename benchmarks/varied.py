@@ -273,9 +273,7 @@ def judge(index: int, n_starts: int = 40) -> Verdict:
         fit = mixpipe.fit_mixture(problem.x, problem.err, m, n_threads=1, **options)
         known["seconds"] = time.process_time() - begun
         begun = time.process_time()
-        selection = mixpipe.choose_n_components(
-            problem.x, problem.err, max_components=m + 1, n_threads=1, **options
-        )
+        selection = mixpipe.choose_n_components(problem.x, problem.err, max_components=m + 1, n_threads=1, **options)
         known["seconds_chosen"] = time.process_time() - begun
         other = next((item for item in selection.fits if item.n_components == m), None)
         if other is None:

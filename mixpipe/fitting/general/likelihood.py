@@ -56,7 +56,7 @@ _SMALL_QUANTILE = 0.01
 # At the end of an interval, such a width still matters; this fraction of the errors does not.
 _SMALL_AT_ENDS = 0.002
 # If no row has an error and none needs a floor, widths below this fraction of the range count as zero.
-_NOTHING = 1e-6
+_NOTHING = 2e-8
 # Width of a lognormal component, as a fraction of its mean, below which derivatives are differences.
 _NARROW = 1e-6
 # Errors below this fraction of the width of a component do not blunt its cusp or edge, at which there are no slopes; of
@@ -251,8 +251,9 @@ class GeneralLikelihood:
         known = self.widths[self.widths > 0]
         self.typical_err = float(np.median(known)) if known.size else 0.0
         # A width below this counts as zero, since the component appears as wide as the errors.
-        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else _NOTHING * (self.extent or 1.0)
-        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest)
+        smallest = float(np.quantile(known, _SMALL_QUANTILE)) if known.size else 0.0
+        nothing = _NOTHING * (self.extent or 1.0)
+        self.floor = max(cells.resolution.floor, _SMALL_SHARE * smallest) or nothing
         self.n_passes = 0
 
     def _hold(self, cells: Cells) -> None:
