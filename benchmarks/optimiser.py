@@ -17,9 +17,9 @@ from scipy.special import log_ndtr, logsumexp
 
 Array = np.ndarray
 LN_2PI = math.log(2.0 * math.pi)
-# Fewer effective rows than three do not make a population. Three rows of nearly equal errors are three but for these
-# and the tails of the other components.
-MIN_ROWS = 2.9
+# Fewer effective rows than three do not make a population. Three rows of equal errors, far from all others, are three
+# but for rounding and the tails of the other components.
+MIN_ROWS = 2.99
 # A round of the optimiser that gains less (nats) is the last.
 GAINED = 1e-7
 
