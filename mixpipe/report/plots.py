@@ -136,8 +136,8 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     if observed.any():
         traces.append(line_trace(x, observed, top, log, name="mixture, as observed", color=INK))
     if curves.get("in_bins") is not None:
-        name = "mixture, in each bin"
-        traces.append(dots_trace(curves["edges"], np.asarray(curves["in_bins"], float), name, log, color=INK))
+        in_bins = np.asarray(curves["in_bins"], float)
+        traces.append(dots_trace(traces[0]["x"], in_bins, "mixture, in each bin", color=INK))
     if intrinsic.any() and curves["median_err"] > 0.0:
         traces.append(line_trace(x, intrinsic, top, log, name="mixture, errors removed", color=INK, dash="dot"))
     for number, (name, curve) in enumerate(curves["estimators"].items(), start=1):

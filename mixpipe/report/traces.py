@@ -122,14 +122,13 @@ def bar_trace(edges: ArrayLike, heights: Array, name: str, log: bool = False, **
     }
 
 
-def dots_trace(edges: ArrayLike, heights: Array, name: str, log: bool = False, *, color: str) -> dict[str, Any]:
-    """A dot in the middle of each bin."""
-    ends = np.asarray(edges, dtype=np.float64)
+def dots_trace(x: list[Any], heights: Array, name: str, *, color: str) -> dict[str, Any]:
+    """A dot for each bar of a histogram, whose places are given."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": abscissae(0.5 * (ends[1:] + ends[:-1]), ends, log),
+        "x": x,
         "y": ordinates(heights),
         "marker": {"size": 7, "color": color},
     }
