@@ -48,8 +48,6 @@ SAME = 1e-3
 # Relative to the sum of the absolute terms.
 EXACT = 1e-9
 STANDARD = 0.995
-# Effective rows from which on a component is regular for mixpipe, whose errors may differ a little.
-OWN_ROWS = 2.9
 # A second derivative above this, where one of -1 belongs to a parameter that the data determine, is no maximum.
 CURVED = 1e-3
 
@@ -197,7 +195,7 @@ class Verdict:
     rows : float
         Fewest effective rows of a component of the fit, and in `rows_best` of the best.
     price : float
-        Nats that components of the fit on less than 2.9 effective rows have to gain by the rule of the method.
+        Nats that components of the fit on less than three effective rows have to gain by the rule of the method.
     admissible : bool
         Whether an admissible maximum is known.
     curved : float
@@ -253,7 +251,7 @@ class Verdict:
 
     @property
     def pays(self) -> bool:
-        """Whether a spike is right by the rule of the method: regular from 2.9 rows on, or worth its Occam factor."""
+        """Whether a spike is right by the rule of the method: worth its Occam factor."""
         return self.outcome == "spike" and -self.gap > self.price - ARRIVED
 
     @property
@@ -361,10 +359,10 @@ def _effective_rows(data: Rows | Intervals, mixture: Any) -> Array:
 
 
 def _price(data: Rows | Intervals, mixture: Any) -> float:
-    """For each component on less than 2.9 rows, ln(R^2 / T) and what BIC takes for three parameters."""
+    """For each component on less than three rows, ln(R^2 / T) and what BIC takes for three parameters."""
     weights, means, sigmas = _parts(mixture)
     variances = (sigmas / data.scale) ** 2
-    few = data.effective_rows(weights, (means - data.shift) / data.scale, variances) < OWN_ROWS
+    few = data.effective_rows(weights, (means - data.shift) / data.scale, variances) < MIN_ROWS
     share = data.counts / data.n
     spread = float(share @ ((data.z - share @ data.z) ** 2 + data.e2))
     terms = data.log_terms(weights, (means - data.shift) / data.scale, variances)

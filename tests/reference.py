@@ -398,7 +398,7 @@ def location_nats(x: Row, err: Row, w: Row, m: Row, s: Row, grain: float, row_we
     return math.fsum(
         max(0.5 * math.log(wj * spread / typical), 0.0)
         for wj, rows, typical in zip(w, *effective_rows(x, err, w, m, s, row_weights), strict=True)
-        if rows >= 2.9 and typical < 9.0 * grain**2
+        if rows >= 2.99 and typical < 9.0 * grain**2
     )
 
 

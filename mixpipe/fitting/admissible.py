@@ -28,8 +28,8 @@ from mixpipe.base.arrays import Array
 
 # Components that rest on fewer than three effective rows are not regular: two rows always have a width, and with three
 # rows the gain can still be due to chance. The limit is slightly below three because rows belong to a component almost,
-# but not quite, entirely.
-MIN_ROWS = 2.9
+# but not quite, entirely: two rows and nine tenths of a third are enough.
+MIN_ROWS = 2.99
 # Number of parameters of a component of one column.
 _PARAMS = 3
 # Components narrower than this many times the grain count as hardly wider than it.

@@ -36,7 +36,9 @@ _N_FINALISTS = 2
 _N_MEANS = 24
 _WIDTHS = (0.5, 0.2, 0.08, 0.03)
 # Factors of the width of a component.
-_RESCALED = (0.15, 3.0)
+_NARROWER, _WIDER = 0.15, 3.0
+# A component narrower than the latter part of this fraction of its interval is tried with this fraction of it.
+_OF_INTERVAL, _NARROW = 0.4, 0.3
 # Orders in which components of a start take the places of the constrained ones: that are looked at, and that are tried.
 _MAX_ORDERS, _N_ORDERS = 50_000, 12
 _SAME = 1e-3
@@ -420,25 +422,32 @@ class GeneralSearch:
         return ascent.score - 0.5 * ascent.point.n_params * math.log(max(self.likelihood.n_data, 1.0))
 
     def _settled(self, finalists: list[GeneralAscent]) -> GeneralAscent:
-        """The best of some starts and, in intervals, of what it becomes with a component much narrower or wider.
+        """The best of some starts and, in intervals, of what it becomes with components much narrower or wider.
 
         A component within an interval and one of about its width are maxima of their own.
         """
         best = self._finished(finalists)
-        if self.likelihood.edges is None:
-            return best
-        other = self._best([best.point, *self._rescaled(best.point)])
-        return other if self._merit(other) > self._merit(best) + _SAME else best
+        edges = self.likelihood.edges
+        while edges is not None:
+            other = self._best([best.point, *self._rescaled(best.point, edges)])
+            if not self._merit(other) > self._merit(best) + _SAME:
+                break
+            best = other
+        return best
 
-    def _rescaled(self, point: Point) -> Iterator[Point]:
-        """The mixture with one of its components narrower, and then lighter, or wider."""
+    def _rescaled(self, point: Point, edges: Array) -> Iterator[Point]:
+        """The mixture with one component narrower, and then lighter, or wider, or about as wide as its interval."""
+        widths = _OF_INTERVAL * (edges[:, 1] - edges[:, 0])
         for j in range(point.n_components):
-            if not point.fixed[j]:
-                for factor in _RESCALED:
-                    own = np.arange(point.n_components) == j
-                    weights = point.weights * np.where(own, math.sqrt(min(factor, 1.0)), 1.0)
-                    sigmas = point.sigmas * np.where(own, factor, 1.0)
-                    yield replace(point, weights=weights / weights.sum(), sigmas=sigmas)
+            if point.fixed[j]:
+                continue
+            sigma, width = point.sigmas[j], widths[np.argmin(np.abs(self.likelihood.x - point.means[j]))]
+            wider = [_WIDER * sigma, width] if sigma < _NARROW * width else [_WIDER * sigma]
+            for new, lighter in [(_NARROWER * sigma, math.sqrt(_NARROWER)), *((new, 1.0) for new in wider)]:
+                own = np.arange(point.n_components) == j
+                weights = point.weights * np.where(own, lighter, 1.0)
+                sigmas = np.where(own, new, point.sigmas)
+                yield replace(point, weights=weights / weights.sum(), sigmas=sigmas)
 
     def _best(self, starts: list[Point]) -> GeneralAscent:
         """The highest maximum that is reached from some starts."""
