@@ -382,13 +382,13 @@ def effective_rows(
 def occam(x: Row, err: Row, w: Row, m: Row, s: Row, row_weights: Row | None = None) -> float:
     """Nats that are taken off where fits are compared, for each component on fewer than three rows.
 
-    They are ln(spread / T), and the price 3/2 ln N of a component again. Of three rows a tenth may be missing.
+    They are ln(spread / T), and the price 3/2 ln N of a component again. Two rows and most of a third are three.
     """
     spread, n = overall_variance(x, err, row_weights), math.fsum(row_counts(x, row_weights))
     return math.fsum(
         max(math.log(spread / typical), 0.0) + 1.5 * math.log(n)
         for rows, typical in zip(*effective_rows(x, err, w, m, s, row_weights), strict=True)
-        if rows < 2.9
+        if rows < 2.99
     )
 
 

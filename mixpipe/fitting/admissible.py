@@ -29,7 +29,10 @@ from mixpipe.base.arrays import Array
 # Components that rest on fewer than three effective rows are not regular: two rows always have a width, and with three
 # rows the gain can still be due to chance. The limit is slightly below three because rows belong to a component almost,
 # but not quite, entirely: two rows and nine tenths of a third are enough.
-MIN_ROWS = 2.99
+ALMOST = 0.01
+MIN_ROWS = 3.0 - ALMOST
+# While a component climbs it may still gain rows, and is penalised only below this number.
+CLIMBING_ROWS = 2.9
 # Number of parameters of a component of one column.
 _PARAMS = 3
 # Components narrower than this many times the grain count as hardly wider than it.
@@ -49,7 +52,7 @@ def count_effective(first: Array, second: Array) -> Array:
         return np.asarray(np.divide(first**2, second, out=np.zeros_like(first), where=second > 0.0))
 
 
-def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> float:
+def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float, fewest: float = MIN_ROWS) -> float:
     """Penalty, in nats, on components that rest on fewer than three effective rows, for the comparison of fits.
 
     Parameters
@@ -60,13 +63,15 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float) -> f
         Overall variance of the data.
     n_data : float
         Number of rows.
+    fewest : float
+        Effective rows from which on a component is regular.
 
     Examples
     --------
     >>> occam_nats(np.array([99.0, 1.0]), np.array([1.0, 1e-4]), 1.0, 100.0).__round__(6)
     16.118096
     """
-    few = rows < MIN_ROWS
+    few = rows < fewest
     if not few.any():
         return 0.0
     price = _PARAMS * 0.5 * math.log(max(n_data, 1.0))

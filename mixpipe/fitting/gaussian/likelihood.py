@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from mixpipe.base.threads import available_threads
-from mixpipe.fitting.admissible import MIN_ROWS, count_effective, occam_nats
+from mixpipe.fitting.admissible import CLIMBING_ROWS, MIN_ROWS, count_effective, occam_nats
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.fitting.kernels import bounds, newton, passes
 from mixpipe.model.cells import Cells
@@ -290,11 +290,12 @@ class Likelihood:
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 
-    def occam(self, params: Params, fewest: float = 0.0) -> float:
+    def occam(self, params: Params, fewest: float = 0.0, *, climbing: bool = False) -> float:
         """Penalty, in nats, on components that rest on few rows; a bound on their effective numbers may save a pass."""
         if self.weight_kind == "counts" and fewest > 1.1 * MIN_ROWS:
             return 0.0
-        return occam_nats(*self.effective_rows(params), self.spread, self.n_data)
+        least = CLIMBING_ROWS if climbing else MIN_ROWS
+        return occam_nats(*self.effective_rows(params), self.spread, self.n_data, least)
 
     @property
     def grain(self) -> float:

@@ -215,17 +215,18 @@ class Search:
             return []
         n_em = 2
         for n_steps, n_kept in effort.race:
-            ascents = self._ascend(runners, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
+            ascents = self._ascend(runners, climbing=True, gain=_QUICK_GAIN, n_em=n_em, max_steps=n_steps)
             runners = [ascent.params for ascent in _distinct(ascents, n_kept, _MET)]
             n_em = 0
         return _distinct(self._ascend(runners, gain=effort.gain, n_em=0), effort.n_pool, _SAME)
 
-    def _ascend(self, starts: list[Params], **options: Any) -> list[Ascent]:
-        """Climb from each start, on several threads if a pass takes long enough to be worth it."""
+    def _ascend(self, starts: list[Params], *, climbing: bool = False, **options: Any) -> list[Ascent]:
+        """Climb from each start, to the end unless they go on climbing, on several threads if passes are worth it."""
 
         def climb(start: Params) -> Ascent:
             ascent = ascend(self.likelihood, start, self.floor, **options)
-            return replace(ascent, occam=self.likelihood.occam(ascent.params, ascent.fewest))
+            occam = self.likelihood.occam(ascent.params, ascent.fewest, climbing=climbing)
+            return replace(ascent, occam=occam)
 
         if self.likelihood.n_threads == 1 or self.likelihood.x.size < THREADED_CELLS or len(starts) == 1:
             return [climb(start) for start in starts]

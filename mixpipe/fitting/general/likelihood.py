@@ -25,7 +25,15 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.admissible import NEAR_GRAIN, count_effective, importance_nats, location_nats, occam_nats
+from mixpipe.fitting.admissible import (
+    CLIMBING_ROWS,
+    MIN_ROWS,
+    NEAR_GRAIN,
+    count_effective,
+    importance_nats,
+    location_nats,
+    occam_nats,
+)
 from mixpipe.fitting.general.closed import Slopes, of_density, of_noisy_probability, of_probability, of_window
 from mixpipe.fitting.held import WEIGHT_FLOOR
 from mixpipe.model.cells import Cells
@@ -499,7 +507,7 @@ class GeneralLikelihood:
         total_var = np.divide(held, first, out=np.full_like(first, np.inf), where=first > 0.0)
         return count_effective(first, second), total_var
 
-    def occam(self, point: Point, *, choosing: bool = False) -> float:
+    def occam(self, point: Point, *, choosing: bool = False, climbing: bool = False) -> float:
         """Penalty, in nats, on components on few rows and, if `choosing`, on those hardly wider than the grain, and on
         those of rows with large weights.
         """
@@ -508,7 +516,8 @@ class GeneralLikelihood:
         # A component with a given mean or sigma is there whether or not rows are.
         given = [constraint.is_given("means") or constraint.is_given("sigmas") for constraint in point.constraints]
         movable = ~(np.array(point.fixed) | given)
-        nats = occam_nats(rows[movable], total_var[movable], spread, self.n_data)
+        least = CLIMBING_ROWS if climbing else MIN_ROWS
+        nats = occam_nats(rows[movable], total_var[movable], spread, self.n_data, least)
         grain = self.grains(point)
         if choosing and grain.any():
             nats += location_nats(point.weights[movable], rows[movable], total_var[movable], spread, grain[movable])

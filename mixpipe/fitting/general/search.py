@@ -475,8 +475,8 @@ class GeneralSearch:
         ascents = [self._weighed(ascend_general(self.likelihood, each.point, gain=gain)) for each in finalists]
         return max(ascents, key=self._merit)
 
-    def _weighed(self, ascent: GeneralAscent) -> GeneralAscent:
-        return replace(ascent, occam=self.likelihood.occam(ascent.point))
+    def _weighed(self, ascent: GeneralAscent, *, climbing: bool = False) -> GeneralAscent:
+        return replace(ascent, occam=self.likelihood.occam(ascent.point, climbing=climbing))
 
     def _raced(self, starts: list[Point], max_steps: int) -> list[GeneralAscent]:
         """Climb a few steps from each start; the best comes first, and starts that have met are one."""
@@ -488,7 +488,8 @@ class GeneralSearch:
         for ascent in sorted(race, key=lambda ascent: -ascent.loglik):
             if all(abs(ascent.loglik - other.loglik) > _SAME for other in distinct):
                 distinct.append(ascent)
-        return sorted(map(self._weighed, distinct), key=lambda ascent: -self._merit(ascent))
+        weighed = [self._weighed(ascent, climbing=True) for ascent in distinct]
+        return sorted(weighed, key=lambda ascent: -self._merit(ascent))
 
     def _larger(self, point: Point) -> list[Point]:
         """Starts with one more component: inserted where the gradient function is largest, or made by splitting."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
-from mixpipe.fitting.admissible import NEAR_GRAIN, importance_nats
+from mixpipe.fitting.admissible import ALMOST, NEAR_GRAIN, importance_nats
 from mixpipe.fitting.gains import CONVERGED_GAIN
 from mixpipe.fitting.joint.ascent import MAX_CURVED, Ascent
 from mixpipe.fitting.joint.likelihood import Likelihood
@@ -24,8 +24,6 @@ from mixpipe.model.regimes import JOINT_CURVATURE_ROWS
 
 # The repeated rows of a catalog matter if they are more than this part of all, and more than these.
 _REPEATED_SHARE, _REPEATED_ROWS = 0.05, 5
-# Effective rows of a component are rarely whole.
-_ALMOST = 0.1
 
 
 def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structure: str) -> JointFit:
@@ -118,7 +116,7 @@ def _occam(cells: JointCells, weights: Array, rows: Array, total_vars: Array) ->
     tiny = np.finfo(np.float64).tiny
     ratios = np.log(np.maximum(spread, tiny)) - np.log(np.maximum(total_vars, tiny))
     n_dims = cells.n_dims
-    few = rows < max(3, n_dims + 1) - _ALMOST
+    few = rows < max(3, n_dims + 1) - ALMOST
     price = 0.5 * (1 + n_dims + packed(n_dims)) * math.log(max(cells.n_data, 1.0))
     found = float(np.sum(np.maximum(ratios[few], 0.0)) + price * np.count_nonzero(few))
     grains = np.array([one.grain**2 if one.floor > 0.0 and one.cause != "given" else 0.0 for one in cells.resolutions])
@@ -154,7 +152,7 @@ def _remarks(
         yield f"{parameters} parameters for {plural(cells.n_data, 'row')}"
     if parameters > MAX_CURVED:
         yield f"more than {MAX_CURVED} parameters: there are no uncertainties"
-    few = rows < max(3, at.n_dims + 1) - _ALMOST
+    few = rows < max(3, at.n_dims + 1) - ALMOST
     if few.any():
         numbers = ", ".join(str(j + 1) for j in np.flatnonzero(few))
         yield f"component {numbers} rests on no more rows than it has columns"
