@@ -286,6 +286,16 @@ def test_matching(old, new, pairs):
     assert match_components(bare(*old), bare(*new)) == pairs
 
 
+def test_components_that_are_hardly_determined_differ_from_none():
+    loose = bare([-1, 4], [0, 0], unc=20.0, boundary=np.array([True, True]))
+    assert match_components(loose, bare([-0.1, 3.9], [0.9, 0.8])) == [(0, 0), (1, 1)]
+    # Their widths may be what the limits allow, and no more.
+    edge = bare([0], [0], unc=0.01, boundary=np.array([True]))
+    limits = (np.array([1.5]), np.array([math.nan]))
+    assert match_components(edge, bare([0.1], [0.9]), limits) == [(0, 0)]
+    assert match_components(edge, bare([0.1], [9.0]), limits) == []
+
+
 def test_total_variation_in_closed_form():
     one = Mixture([1.0], [0.0], [1.0])
     assert total_variation(one, one) == 0.0

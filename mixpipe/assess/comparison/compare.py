@@ -218,7 +218,7 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
     found = list(notes)
     if lie_absurdly_apart(_resolved(old.fit), _resolved(new.fit)):
         found.append("the two mixtures have nothing in common: are these the same quantity, in the same unit?")
-    pairs = match_components(old.fit, new.fit)
+    pairs = match_components(old.fit, new.fit, (old.sigma_upper, new.sigma_upper))
     joint, remarks = _joint_uncertainties(old, new, pairs, common)
     found += remarks
     differences = _differences(old, new, pairs, joint)
@@ -283,12 +283,21 @@ def _test(old: Fitted, new: Fitted, common: Common | None, differences: Sequence
         return PooledTest(bonferroni_pvalue(differences) if matched else math.nan, math.nan)
 
 
-def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
+def match_components(
+    old: FitResult, new: FitResult, sigma_upper: tuple[Array | float, Array | float] = (math.nan, math.nan)
+) -> list[tuple[int, int]]:
     """Pairs of components, counted from 0, that are the same population in both fits.
 
     The pairs have the smallest sum of Bhattacharyya distances between Gaussians that have the means and widths of the
-    components, where the uncertainty of a mean is added to the width. Components whose distance exceeds a threshold are
-    not paired.
+    components, where the uncertainty of the difference of the means is added to both widths. Components whose distance
+    exceeds a threshold are not paired.
+
+    Parameters
+    ----------
+    old, new : FitResult
+        The fits, in the same unit.
+    sigma_upper : tuple of (ndarray, ndarray)
+        Upper limits of the sigmas on the boundary, of which half is added to the widths; nan for other sigmas.
 
     Examples
     --------
@@ -296,13 +305,18 @@ def match_components(old: FitResult, new: FitResult) -> list[tuple[int, int]]:
     >>> match_components(*(FitResult(mixture, "em", 0.0, 0.0, 9.0, 5, True) for mixture in mixtures))
     [(0, 0)]
     """
+    # Half of an upper limit at 95 % is about one sigma.
     first, second = (
-        (fit.mixture.means, fit.mixture.sigmas**2 + np.nan_to_num(fit.uncertainties.means) ** 2) for fit in (old, new)
+        fit.mixture.sigmas**2 + np.where(fit.boundary, 0.5 * np.nan_to_num(limits), 0.0) ** 2
+        for fit, limits in zip((old, new), sigma_upper, strict=True)
     )
-    total = first[1][:, None] + second[1]
-    offset = (first[0][:, None] - second[0]) ** 2
+    uncertain = [np.nan_to_num(fit.uncertainties.means) ** 2 for fit in (old, new)]
+    both = uncertain[0][:, None] + uncertain[1]
+    first, second = first[:, None] + both, second + both
+    offset = (old.mixture.means[:, None] - new.mixture.means) ** 2
+    total = first + second
     with np.errstate(divide="ignore", invalid="ignore"):
-        distance = 0.25 * offset / total + 0.5 * np.log(0.5 * total / np.sqrt(first[1][:, None] * second[1]))
+        distance = 0.25 * offset / total + 0.5 * np.log(0.5 * total / np.sqrt(first * second))
     # Components of zero width whose means have no uncertainty are the same only if they coincide.
     distance = np.where((total == 0.0) & (offset == 0.0), 0.0, np.nan_to_num(distance, nan=np.inf))
     # With distances capped at the threshold, the best assignment is also the best of those that may leave components

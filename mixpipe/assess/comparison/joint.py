@@ -115,8 +115,8 @@ def match_joint_components(old: JointFit, new: JointFit) -> list[tuple[int, int]
     """Pairs of components, counted from 0, that are the same population in both fits.
 
     As `mixpipe.assess.comparison.compare.match_components`, with the Bhattacharyya distance of Gaussians in several
-    columns. The covariance of a mean is added to that of its component, and so is what a width that was found to be
-    zero may be.
+    columns. The covariance of the difference of the means is added to those of both components, and what a width that
+    was found to be zero may be to its own.
 
     Examples
     --------
@@ -125,12 +125,14 @@ def match_joint_components(old: JointFit, new: JointFit) -> list[tuple[int, int]
     >>> match_joint_components(*(JointFit(mixture, "em", 0.0, 0.0, 9.0, 5, True) for mixture in mixtures))
     [(0, 0)]
     """
-    first, second = ((fit.mixture.means, _widened(fit)) for fit in (old, new))
+    first, second = ((fit.mixture.means, _resolved(fit).covariances, _covariances_of_means(fit)) for fit in (old, new))
     distance = np.empty((old.n_components, new.n_components))
     for j in range(old.n_components):
         for k in range(new.n_components):
-            offset, middle = first[0][j] - second[0][k], 0.5 * (first[1][j] + second[1][k])
-            logs = [np.linalg.slogdet(part)[1] for part in (middle, first[1][j], second[1][k])]
+            uncertain = first[2][j] + second[2][k]
+            before, after = first[1][j] + uncertain, second[1][k] + uncertain
+            offset, middle = first[0][j] - second[0][k], 0.5 * (before + after)
+            logs = [np.linalg.slogdet(part)[1] for part in (middle, before, after)]
             distance[j, k] = 0.125 * offset @ np.linalg.solve(middle, offset) + 0.5 * logs[0] - 0.25 * sum(logs[1:])
     found = zip(*linear_sum_assignment(np.minimum(distance, PRICE)), strict=True)
     return [(int(j), int(k)) for j, k in found if distance[j, k] < PRICE]
@@ -142,9 +144,9 @@ def _spreads(mixture: JointMixture) -> Array:
     return np.where(spread > 0.0, spread, 1.0)
 
 
-def _widened(fit: JointFit) -> Array:
-    """Covariances of the components, and of what is not known of their means and of widths of zero."""
-    found = _resolved(fit).covariances.copy()
+def _covariances_of_means(fit: JointFit) -> Array:
+    """Covariances of the means; those of singular components are in their shapes already."""
+    found = np.zeros_like(fit.mixture.covariances)
     for j in range(fit.n_components):
         if not fit.boundary[j]:
             places = [fit.parameter_names.index(f"mean_{j + 1}_{name}") for name in fit.names if fit.parameter_names]
