@@ -221,12 +221,12 @@ class GeneralSearch:
         n_first = (len(self.slots) or 1) + (self.background is not None)
         n_ahead = 0 if self.slots or max_components == n_first else 1
         seeds = self._seeds(max_components + n_ahead)
-        fits = [self._settled(self._finalists(self._first_starts() + seeds[0]))]
+        fits = [self._settled(self._finalists(self._first_starts() + self._with_untruncated(seeds[0])))]
         self._tell(fits)
         for n_components in range(n_first + 1, max_components + n_ahead + 1):
             if n_components > max_components and not self._is_wanted(fits):
                 break
-            finalists = self._finalists(self._larger(fits[-1].point) + seeds[len(fits)])
+            finalists = self._finalists(self._larger(fits[-1].point) + self._with_untruncated(seeds[len(fits)]))
             if n_components - 1 > n_first:
                 fits[-1] = self._revised(fits[-1], finalists[0].point)
             if n_components <= max_components:
@@ -249,11 +249,7 @@ class GeneralSearch:
         return better if better.score > fit.score + _SAME else fit
 
     def _seeds(self, max_components: int) -> list[list[Point]]:
-        """Starts from Gaussian mixtures for each number of components, in order.
-
-        In a truncated sample, a component may run away until the sample is only its tail, and take all larger fits with
-        it; the starts therefore include fits that ignore the truncation.
-        """
+        """Starts from Gaussian mixtures for each number of components, in order."""
         seeds = gaussian_seeds(self.likelihood, self.family, max_components - (self.background is not None))
         if self.slots or not self.of_others.is_free or len(self.families) > 1:
             seeds = [
@@ -261,12 +257,18 @@ class GeneralSearch:
                 for points in seeds[max(len(self.slots), 1) - 1 :]
             ]
         seeds = [[self._with_background(point) for point in points] for points in seeds]
-        if self.likelihood.window is None:
-            return seeds
+        return seeds + [[] for _ in range(max_components - len(seeds))]
+
+    def _with_untruncated(self, points: list[Point]) -> list[Point]:
+        """The starts and, in a truncated sample, the best fit from these that ignores the truncation.
+
+        A component may run away until the sample is only its tail, and take all larger fits with it.
+        """
+        if self.likelihood.window is None or not points:
+            return points
         search = copy.copy(self)
         search.likelihood = self.likelihood.unselected()
-        seeds += [[] for _ in range(max_components - len(seeds))]
-        return [points + ([search._best(points).point] if points else []) for points in seeds]
+        return [*points, search._best(points).point]
 
     def _is_other(self, point: Point, index: int) -> bool:
         """Whether a component is neither the background nor one of those that are known to be there."""
