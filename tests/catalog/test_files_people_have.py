@@ -1,6 +1,7 @@
 """Files as people have them: each kind in two spellings, read as an expert reads it, or refused or doubted in words."""
 
 import gzip
+import re
 
 import h5py
 import numpy as np
@@ -113,6 +114,33 @@ def test_a_mark_of_missing_values_in_the_next_line_of_the_explanation(tmp_path):
     table = read_catalog(write(tmp_path / "mrt.txt", "Title: T", *lines, *fixed("-9.99")))
     assert np.flatnonzero(table["FeH"].mask).tolist() == [0, 9]
     assert not table["e_FeH"].mask.any()
+
+
+IPAC = ["|Name|FeH   |e_FeH|", "|char|double|real |", "|    |dex   |dex  |", "|null|-9.99 |null |"]
+
+
+@pytest.mark.parametrize("word", ["******", "1.2:"])
+@pytest.mark.parametrize("head", [["Title: T", *described("?=-9.99")], IPAC], ids=["mrt", "ipac"])
+def test_text_among_numbers_matters_only_in_columns_that_are_used(tmp_path, head, word):
+    lines = [line if head is not IPAC else f" {line}" for line in fixed("-9.990")]
+    lines[4] = lines[4].replace(f"{MASS[4] - 4.0:6.3f}", f"{word:>6}")
+    path = write(tmp_path / ("t.tbl" if head is IPAC else "t.txt"), *head, *lines)
+    np.testing.assert_allclose(read_catalog(path)["e_FeH"], ERROR, rtol=1e-6)
+    assert len(prepare_column(read_catalog(path), ColumnSettings("e", "e_FeH"))) == 12
+    said = "column 'FeH' has text in 1 of 12 rows, the first is " + repr(word) + " in row 5"
+    with pytest.raises(CatalogError, match=re.escape(said)):
+        prepare_column(read_catalog(path), ColumnSettings("m", "FeH"))
+    # The mark of missing values is one as before.
+    used = prepare_column(read_catalog(path, missing=[word]), ColumnSettings("m", "FeH"))
+    np.testing.assert_allclose(used.x, np.delete(MASS, [0, 4, 9]) - 4.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("place", [4, 11])
+def test_letters_under_the_bars_of_a_head_are_refused(tmp_path, place):
+    lines = [f" {line}" for line in fixed("-9.990")]
+    head = [line[: place + 1] + " " + line[place + 1 :] for line in IPAC]
+    with pytest.raises(CatalogError, match=f"line 5 has '[-.0-9]' under a bar of the head, at place {place + 3}"):
+        read_catalog(write(tmp_path / "t.tbl", *head, *lines))
 
 
 @pytest.mark.parametrize("word", ["Byte-per-byte", "BYTE-BY-BYTE"])

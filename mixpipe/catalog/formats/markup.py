@@ -7,7 +7,7 @@ import itertools
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,9 +123,47 @@ def _ecsv(source: Source, text: str) -> Table:
     return Table(text_tables.read(b"".join(lines).decode(), format="ecsv", fill_values=missing), copy=False)
 
 
+def _with_texts(text: str, read: Callable[[str], Table], as_text: Callable[[str, str], str]) -> Table:
+    """The table, in which columns of numbers that hold anything else are text, which matters only where they are used.
+
+    Parameters
+    ----------
+    text : str
+        Description and rows.
+    read : callable
+        Reads these.
+    as_text : callable
+        Takes the whole and the name of a column; returns it with a description of this column as text.
+    """
+    while True:
+        try:
+            return read(text)
+        except ValueError as error:
+            found = re.match(r"Column (.+) failed to convert", str(error))
+            described = as_text(text, found[1]) if found else text
+            if described == text:
+                raise
+            text = described
+
+
+def _ipac_text(text: str, name: str) -> str:
+    """The table with the type of a column as text."""
+    lines = text.split("\n")
+    first, second, *_ = (i for i, line in enumerate(lines) if line.startswith("|"))
+    cells = lines[second].split("|")
+    place = [cell.strip() for cell in lines[first].split("|")].index(name)
+    cells[place] = "char".ljust(len(cells[place]))
+    lines[second] = "|".join(cells)
+    return "\n".join(lines)
+
+
 def _ipac(source: Source, text: str) -> Table:
     _check_ipac_rows(source, text.splitlines())
-    table = text_tables.read(text, format="ipac", fill_values=[("null", "0"), ("", "0")])
+
+    def read(text: str) -> Table:
+        return text_tables.read(text, format="ipac", fill_values=[("null", "0"), ("", "0")])
+
+    table = _with_texts(text, read, _ipac_text)
     head = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     # The fourth line has the marks of missing values, which are numbers where the columns are.
     for name, null in zip(head[0], head[3] if len(head) > 3 else (), strict=False):
@@ -135,15 +173,23 @@ def _ipac(source: Source, text: str) -> Table:
 
 
 def _check_ipac_rows(source: Source, lines: Sequence[str]) -> None:
-    """Refuse a second head among the rows, and say which rows are left out behind a backslash."""
+    """Refuse a second head among the rows and letters under the bars, and say which rows a backslash leaves out."""
     first = next((i for i, line in enumerate(lines) if line.startswith("|")), 0)
     begin = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
-    n_columns = lines[first].count("|") - 1
+    bars = [place for place, letter in enumerate(lines[first]) if letter == "|"] if lines else []
+    n_columns = len(bars) - 1
     struck = []
     for i in range(begin, len(lines)):
         if lines[i].startswith("|"):
             raise source.error(f"a second head in line {i + 1}", "one table in a file; save each in one")
-        cells = lines[i][1:].split() if lines[i].startswith("\\") else []
+        if not lines[i].startswith("\\"):
+            for place in bars:
+                # A letter there may belong to the column on either side.
+                if lines[i][place : place + 1].strip():
+                    what = f"line {i + 1} has {lines[i][place]!r} under a bar of the head, at place {place + 1}"
+                    raise source.error(what, "blanks under the bars, which divide the columns")
+            continue
+        cells = lines[i][1:].split()
         if len(cells) == n_columns and any(map(is_number, cells)):
             struck.append(i + 1)
     if struck:
@@ -381,10 +427,14 @@ def _machine_readable(source: Source, text: str) -> Table:
     missing = [(word, "0") for word in MISSING_WORDS if not re.search(r"\w", word)]
     # Astropy takes blank lines for rows.
     text = header + "\n" + "".join(f"{line}\n" for line in rows.split("\n") if line.strip(_BLANK))
-    try:
-        table = text_tables.read(text, format="mrt", fill_values=missing)
-    except text_tables.InconsistentTableError:
-        table = text_tables.read(text, format="cds", fill_values=missing)
+
+    def read(text: str) -> Table:
+        try:
+            return text_tables.read(text, format="mrt", fill_values=missing)
+        except text_tables.InconsistentTableError:
+            return text_tables.read(text, format="cds", fill_values=missing)
+
+    table = _with_texts(text, read, _machine_text)
     for name, null in nulls.items():
         if name in table.colnames:
             _mask(table, name, null)
@@ -394,6 +444,12 @@ def _machine_readable(source: Source, text: str) -> Table:
             f"{source.path}: {plural(len(table), 'row')}, but the ReadMe states {stated:,}: is the file whole?"
         )
     return table
+
+
+def _machine_text(text: str, name: str) -> str:
+    """The table with the format of a column as text."""
+    line = rf"(?m)^(\s*(?:\d+\s*-\s*)?\d+\s+)[IFEDG](\d*)(?:\.\d+)?(\s+\S+\s+{re.escape(name)}\s)"
+    return re.sub(line, r"\1A\2\3", text, count=1)
 
 
 # Bytes of a column in a description, and what may stand between columns.
@@ -481,7 +537,9 @@ def _mask(table: Table, name: str, null: str) -> None:
     if column.dtype.kind in "iuf" and is_number(null):
         missing = np.ma.getdata(column) == float(null)
     elif column.dtype.kind == "U":
-        missing = np.strings.strip(np.ma.getdata(column)) == null
+        cells = [cell.strip() for cell in np.ma.getdata(column).tolist()]
+        number = float(null) if is_number(null) else None
+        missing = np.array([cell == null or (is_number(cell) and float(cell) == number) for cell in cells], dtype=bool)
     else:
         return
     if missing.any():
