@@ -487,6 +487,29 @@ def aastex(path, cells, head=r"\tablehead{\colhead{Name} & \colhead{mass}}"):
     return write(path, *start, *body, r"\enddata", r"\end{deluxetable}")
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        r"\phn{}", r"\phn\phs {}", r"$\phantom{{-}}{}$", "~{}~", r"{}\,", r"{}$^a$", r"{}$^{{a,b}}$", r"${}^*$",
+    ],
+)  # fmt: skip
+def test_blanks_and_notes_in_cells_of_latex_are_no_content(tmp_path, cell):
+    lines = rows(" & ", r3=cell.format("5.064"))
+    head = [r"\begin{tabular}{lrr}", r"name & mass & e_mass \\", r"\hline"]
+    assert is_right(
+        read_catalog(write(tmp_path / "t.tex", *head, *(rf"{line} \\" for line in lines), r"\end{tabular}"))
+    )
+
+
+@pytest.mark.parametrize("cell", ["5.064$^d$", "5.064$^2$", "5~064", r"5.064$\times10^{-1}$"])
+def test_exponents_and_units_in_cells_of_latex_are_refused(tmp_path, cell):
+    head = [r"\begin{tabular}{lrr}", r"name & mass & e_mass \\", r"\hline"]
+    lines = (rf"{line} \\" for line in rows(" & ", r3=cell))
+    table = read_catalog(write(tmp_path / "t.tex", *head, *lines, r"\end{tabular}"))
+    with pytest.raises(CatalogError, match="in row 4"):
+        prepare_column(table, ColumnSettings("m", "mass"))
+
+
 def test_cells_of_latex_in_other_spellings(tmp_path):
     pairs = list(zip(MASS, ERROR, strict=True))
     notes = [rf"${mass} \pm {error}$\tablenotemark{{a}}" for mass, error in pairs]

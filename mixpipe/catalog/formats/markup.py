@@ -294,9 +294,10 @@ _WITH_ERROR = re.compile(rf"({_NUMBER})\s*(?:\\pm|±)\s*({_NUMBER})")
 _WITH_ERRORS = re.compile(rf"({_NUMBER})\s*\^\{{\+?({_NUMBER})\}}\s*_\{{-?({_NUMBER})\}}")
 _ERRORS_BELOW = re.compile(rf"({_NUMBER})\s*(_\{{-?{_NUMBER}\}})\s*(\^\{{\+?{_NUMBER}\}})")
 _WITHOUT_ERROR = re.compile(rf"\s*|[<>]?\s*{_NUMBER}")
-# Marks of notes and blanks as wide as a digit or a sign.
+# Marks of notes, which are no days, hours, minutes or seconds, and blanks as wide as a digit or a sign.
 _NO_CONTENT = re.compile(
-    r"\\(?:tablenotemark|tablefootmark|tnote|phm|footnotemark)(?:\{[^{}]*\}|\[[^\[\]]*\])|\\ph[nds]\b|\{\}"
+    r"\\(?:tablenotemark|tablefootmark|tnote|phm|h?phantom|footnotemark)(?:\{[^{}]*\}|\[[^\[\]]*\])|\\ph[nds](?![a-zA-Z])|"
+    r"\{\}|^(?:\\[,;:! ])+|(?:\\[,;:!])+$|(?<=\d)\s*\^(?:[abcefg*]|\{[abcefg*](?:,\s*[abcefg*])*\})$"
 )
 
 
@@ -316,7 +317,8 @@ def _latex(source: Source, text: str) -> Table:
     if len({*bare, ""}) > len(bare):
         table.rename_columns(table.colnames, bare)
     for name in table.colnames:
-        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "")).strip() for cell in table[name]]
+        cells = [_NO_CONTENT.sub("", str(cell).replace("$", "").replace("~", " ").strip()) for cell in table[name]]
+        cells = [cell.strip() for cell in cells]
         cells = ["" if cell in MISSING_WORDS else _ERRORS_BELOW.sub(r"\1\3\2", cell) for cell in cells]
         columns[name] = cells
         for pattern, parts in ((_WITH_ERROR, (name, f"e_{name}")), (_WITH_ERRORS, (name, f"E_{name}", f"e_{name}"))):
