@@ -1193,6 +1193,8 @@ class _Entry:
         numbers = np.full(len(values), np.nan)
         texts, limits = split_limits(values)
         missing = missing | is_missing_word(values)
+        # Some words for a missing value begin with the sign of a limit.
+        limits[missing] = VALUE
         try:
             if np.any(np.strings.find(texts[~missing], "_") >= 0):  # Python takes 1_5 for 15
                 raise ValueError

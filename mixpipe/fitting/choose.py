@@ -28,7 +28,7 @@ from mixpipe.model.mixture import Mixture
 from mixpipe.model.resolution import Resolution
 from mixpipe.model.results import FitResult, Selection
 from mixpipe.model.rows import Rows
-from mixpipe.model.starts import as_start
+from mixpipe.model.starts import as_start, size_of_start
 
 
 def fit_mixture(
@@ -178,7 +178,7 @@ def fit_mixture(
     if n_components is None:
         if start is None:
             raise TypeError("fit_mixture needs n_components, a number of components; choose_n_components chooses it")
-        n_components = start.n_components
+        n_components = size_of_start(start)
     n_components = check_count("n_components", n_components)
     family, algorithm, structure, weight_kind = map(keyword, (family, algorithm, structure, weight_kind))
     error_model, background, error_scale = keyword(error_model), keyword(background), keyword(error_scale)
@@ -583,7 +583,7 @@ def _with_start(selection: Selection, fit: FitResult, max_components: int, found
     kind = (fit.n_components, fit.mixture.family)
     own = [other for other in selection.fits if (other.n_components, other.mixture.family) == kind]
     if not own:
-        fits = sorted([*selection.fits, fit], key=lambda each: each.n_components)
+        fits = sorted([*_bare(selection, max_components, found), fit], key=lambda each: each.n_components)
         return select(fits, found, selection.criterion, max_components)
     if fit.loglik <= own[0].loglik + _BETTER:
         return selection
@@ -622,7 +622,9 @@ def _check_joint(**options: Any) -> None:
     """Refuse options that several columns do not have."""
     for name, value in options.items():
         default = _OF_ONE_COLUMN[name]
-        if value is not default and not (isinstance(value, str | tuple) and value == default):
+        # Arrays are given whatever they hold.
+        none = isinstance(value, str | bool | int | float | tuple) and value == default
+        if not (value is default or none or (isinstance(value, list | tuple | dict) and not value)):
             instead = "; use structure='equal'" if name == "equal_sigmas" else ""
             raise ValueError(f"{name} is for one column, but x has several; expected {default!r}{instead}")
 
@@ -709,12 +711,17 @@ def with_fit(selection: Selection, fit: FitResult, max_components: int, found: F
     found : Fits or None
         The fits that `choose_from_rows` returned.
     """
-    doubts = doubts_about(selection, found, max_components)
-    bare = replace(selection.best, warnings=tuple(text for text in selection.best.warnings if text not in doubts))
-    fits = [bare if other is selection.best else other for other in selection.fits]
+    fits = _bare(selection, max_components, found)
     kind = (fit.n_components, fit.mixture.family)
     fits = [fit if (other.n_components, other.mixture.family) == kind else other for other in fits]
     return with_doubts(replace(selection, fits=tuple(fits)), found, max_components)
+
+
+def _bare(selection: Selection, max_components: int, found: Fits | None) -> list[FitResult]:
+    """The fits of a selection without the doubts about the choice among them."""
+    doubts = doubts_about(selection, found, max_components)
+    bare = replace(selection.best, warnings=tuple(text for text in selection.best.warnings if text not in doubts))
+    return [bare if other is selection.best else other for other in selection.fits]
 
 
 def select(fits: list[FitResult], engine_fits: Fits | None, criterion: str, max_components: int) -> Selection:

@@ -26,7 +26,10 @@ def doubts_about(selection: Selection, engine_fits: Fits | None, max_components:
         above = selection.judged(fit) - selection.judged(best)
         if fit is not best and above < _CLOSE_CHOICE and best.n_data >= fit.n_params:
             family = f" of family {fit.mixture.family}" if fit.mixture.family != best.mixture.family else ""
-            doubts.append(f"{criterion.upper()} of {fit.n_components} components{family} is only {above:.2g} higher")
+            # With different penalties the criterion may itself prefer the other.
+            with_nats = "" if fit.occam == best.occam else ", penalties included,"
+            which = f"{criterion.upper()} of {fit.n_components} components{family}{with_nats}"
+            doubts.append(f"{which} is only {above:.2g} higher")
     if best.n_components == max_components > 1:
         doubts.append(f"the choice is the largest number tried: raise max_components above {best.n_components}")
     if engine_fits is not None and engine_fits.sketch is not None and not engine_fits.sketch.resolved:

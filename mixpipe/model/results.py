@@ -99,6 +99,8 @@ class FitResult:
         Unit of means and sigmas, which is that of the values; None if they had none.
     error_scale, error_scale_unc : float
         Factor of all errors, and its uncertainty if it was fitted.
+    prior_rows : float
+        Number of rows that a prior gave each component.
     truncated : tuple of float or None
         The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
     error_model : str
@@ -137,6 +139,7 @@ class FitResult:
     truncated: tuple[float, float] | None = None
     error_scale: float = 1.0
     error_scale_unc: float = math.nan
+    prior_rows: float = 0.0
     error_model: str = ""
     error_dof: float | None = None
     dropped: dict[str, int] = field(default_factory=dict)

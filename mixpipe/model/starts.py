@@ -63,6 +63,31 @@ def as_start(start: Any, cells: Cells | CellBlocks, n_components: int | None = N
     return Mixture(n_rows / n_rows.sum(), means, np.sqrt(np.maximum(variances, least)))
 
 
+def size_of_start(start: Any) -> int:
+    """Number of components of a start.
+
+    Raises
+    ------
+    ValueError
+        For a start that is none of those of `as_start`.
+
+    Examples
+    --------
+    >>> size_of_start({"means": [0, 4], "sigmas": [1, 1]}), size_of_start([0, 0, 1, 2, 2])
+    (2, 3)
+    """
+    if hasattr(start, "n_components"):
+        return int(start.n_components)
+    if isinstance(start, Mapping):
+        return len(np.atleast_1d(start["means"])) if "means" in start else start_from(start).n_components
+    shares = np.asarray(start)
+    if shares.ndim == 2:
+        return shares.shape[1]
+    if shares.ndim != 1 or not shares.size or shares.dtype.kind not in "iu":
+        raise ValueError("start: expected a Mixture, a mapping with means and sigmas, labels or probabilities")
+    return int(shares.max()) + 1
+
+
 def start_from(given: Mapping[str, Any]) -> Mixture:
     """The mixture with these parameters; see `as_start`.
 

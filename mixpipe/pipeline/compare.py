@@ -314,7 +314,7 @@ def read_stored(path: str | Path) -> StoredFit:
         raise CatalogError(
             f"{cells.n_data:g} rows for a fit to {fit.n_data:g}", f"in {members}", "members.parquet of the same fit"
         )
-    return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper)))
+    return StoredFit(file, record, Fitted(fit, cells, component, selection, np.array(upper), fit.error_scale))
 
 
 def _cells_of(rows: pa.Table, window: Window | None, weight_kind: str, error_dof: float | None, rounded: bool) -> Cells:
@@ -363,7 +363,7 @@ def _in_unit_of(old: StoredFit, new: StoredFit) -> tuple[Fitted, list[str]]:
     if before is None or after is None or before == after:
         lacking = (before is None) != (after is None)
         return old.fitted, ["one of the fits has no unit: taken for that of the other"] if lacking else []
-    return _scaled(old.fitted, *conversion(before, after, transform, where)), []
+    return in_other_unit(old.fitted, *conversion(before, after, transform, where)), []
 
 
 def conversion(before: Any, after: Any, transform: str, where: str) -> tuple[float, float]:
@@ -402,17 +402,19 @@ def untransformed(unit: str | None, transform: str) -> str | None:
     return inner[1] if inner else unit
 
 
-def _scaled(fitted: Fitted, factor: float, shift: float) -> Fitted:
+def in_other_unit(fitted: Fitted, factor: float, shift: float) -> Fitted:
     """A fit and its rows in another unit: times `factor`, plus `shift`."""
     fit, cells = fitted.fit, fitted.cells
     mixture, unc = fit.mixture, fit.uncertainties
     jacobian = fit.n_data * math.log(factor)
     by_parameter = np.array([factor if name.startswith(("mean", "sigma")) else 1.0 for name in fit.parameter_names])
+    rules = tuple(
+        replace(rule, mean=rule.mean * factor + shift, sigma=rule.sigma * factor) for rule in mixture.constraints
+    )
+    means, sigmas = mixture.means * factor + shift, mixture.sigmas * factor
     scaled = replace(
         fit,
-        mixture=Mixture(
-            mixture.weights, mixture.means * factor + shift, mixture.sigmas * factor, mixture.families, mixture.shapes
-        ),
+        mixture=Mixture(mixture.weights, means, sigmas, mixture.families, mixture.shapes, rules),
         loglik=fit.loglik - jacobian,
         sigma_floor=fit.sigma_floor * factor,
         uncertainties=Uncertainties(unc.weights, unc.means * factor, unc.sigmas * factor, unc.shapes),

@@ -443,6 +443,8 @@ class FitRecord(_Record):
         As in `mixpipe.model.results.FitResult`.
     error_scale, error_scale_unc : float or None
         Factor of all errors, and its uncertainty, where it was fitted.
+    prior_rows : float or None
+        Number of rows that a prior gave each component, if any.
     unit : str or None
         Unit of the values.
     criterion : str
@@ -506,6 +508,7 @@ class FitRecord(_Record):
     sigma_floor: float | None
     error_scale: float | None = None
     error_scale_unc: float | None = None
+    prior_rows: float | None = None
     resolution: ResolutionRecord | None = None
     components: tuple[ComponentRecord, ...]
     selection: tuple[SelectionRow, ...]
@@ -527,7 +530,7 @@ class FitRecord(_Record):
     versions: dict[str, str]
 
     def _keys(self) -> Iterable[str]:
-        return _without_unset(self, super()._keys(), "options", "error_scale", "error_scale_unc")
+        return _without_unset(self, super()._keys(), "options", "error_scale", "error_scale_unc", "prior_rows")
 
     def _account_keys(self) -> tuple[str, ...]:
         return (*_READ, *_LIMITS, "weight_kind", "n_effective", *_NAMES)

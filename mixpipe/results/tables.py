@@ -234,6 +234,7 @@ def make_fit_record(
         sigma_floor=fit.sigma_floor,
         error_scale=None if fit.error_scale == 1.0 else fit.error_scale,
         error_scale_unc=None if math.isnan(fit.error_scale_unc) else fit.error_scale_unc,
+        prior_rows=fit.prior_rows or None,
         resolution=ResolutionRecord(**resolution, first_row=first_row or None),
         components=record_components(fit, sigma_upper),
         covariance=tuple(map(tuple, fit.covariance)),
@@ -319,6 +320,9 @@ def read_fit(record: FitRecord, file: str | Path = FILE) -> FitResult:
         uncertainties=Uncertainties(*uncertainties),
         warnings=record.warnings,
         resolution=read_resolution(record),
+        error_scale=1.0 if record.error_scale is None else record.error_scale,
+        error_scale_unc=_number(record.error_scale_unc),
+        prior_rows=record.prior_rows or 0.0,
         effective_rows=_column(components, "effective_rows"),
         covariance=np.array(record.covariance or np.empty((0, 0)), dtype=np.float64),
     )

@@ -10,7 +10,7 @@ from scipy.stats import chi2, false_discovery_control
 
 from benchmarks import comparison as benchmark
 from mixpipe.assess.comparison.compare import Fitted, compare_fits, judge_release, match_components, total_variation
-from mixpipe.assess.comparison.influence import Common, Influence, covariance_of_differences
+from mixpipe.assess.comparison.influence import Common, Influence, NoInfluence, covariance_of_differences
 from mixpipe.assess.comparison.verdict import (
     CONCLUSION_CHANGED,
     SHARPENED,
@@ -628,3 +628,71 @@ def test_releases_without_a_change_have_no_verdict():
     """Any of 20 columns is called changed in at most 5 % of the releases: more than 6 of 40 have 3e-3."""
     found = benchmark.measure_releases(40)
     assert found["any"] <= 6
+
+
+# ----- fits that are unlike
+
+
+def scaled(x, err) -> Fitted:
+    """A fit whose errors were scaled, with the scaled errors, as it is stored."""
+    fit = fit_mixture(x, err, n_components=1, error_scale="fit", n_threads=1)
+    cells = Cells.from_rows(x, err).with_scaled_errors(fit.error_scale)
+    return Fitted(fit, cells, np.zeros(len(x), int), [(1, fit.bic)], np.full(1, np.nan), fit.error_scale)
+
+
+def test_rows_whose_errors_were_scaled_are_not_revised():
+    rng = np.random.default_rng(3)
+    err = rng.choice([0.7, 1.5], 300)
+    x = rng.normal(0.0, 1.0, 300) + 1.3 * err * rng.standard_normal(300)
+    places = np.arange(200)
+    compared = compare_fits(scaled(x[:200], err[:200]), scaled(x, err), Common(places, places))
+    assert compared.rows.n_revised == 0
+    # What a row changes is not known if it changes the scale, too.
+    alone = np.hypot(*(fit.uncertainties.means[0] for fit in (compared.old, compared.new)))
+    assert next(each for each in compared.differences if each.parameter == "mean").joint_unc == pytest.approx(alone)
+    assert "treated as independent" in compared.notes[0]
+
+
+def test_a_prior_has_no_known_response():
+    x, err = sample(Mixture([1.0], [0.0], [1.0]), 100, 1)
+    fit = fit_mixture(x, err, n_components=1, prior={"min_rows": 50}, n_threads=1)
+    assert fit.prior_rows == 50.0
+    with pytest.raises(NoInfluence):
+        Influence(fit, Cells.from_rows(x, err))
+
+
+@pytest.mark.parametrize(
+    "unlike",
+    [
+        {"err": 0.0},
+        {"err": np.where(np.arange(60) == 0, 0.0, 0.5)},
+        {"error_model": "student_t", "error_dof": 5.0},
+        {"error_model": "student_t", "error_dof": 3.0},
+    ],
+)
+def test_fits_with_unlike_errors_are_compared(unlike):
+    rng = np.random.default_rng(4)
+    one = Mixture([1.0], [0.0], [1.0])
+    for old_options in ({}, {"error_model": "student_t", "error_dof": 5.0}):
+        old = fitted(Cells.from_rows(rng.standard_normal(80), **({"err": 0.5} | old_options)), one)
+        new = fitted(Cells.from_rows(rng.standard_normal(60), **({"err": 0.5} | unlike)), one)
+        for first, second in ((old, new), (new, old)):
+            assert compare_fits(first, second, None).verdict in (UNCHANGED, SHARPENED)
+
+
+def test_weights_of_two_kinds_have_no_common_rows():
+    x, err = sample(Mixture([1.0], [0.0], [1.0]), 100, 5)
+    y, g = sample(Mixture([1.0], [0.0], [1.0]), 100, 6)
+    one = Mixture([1.0], [0.0], [1.0])
+    old = fitted(Cells.from_rows(x, err, np.full(100, 4.0)), one)
+    new = fitted(Cells.from_rows(y, g, np.random.default_rng(7).uniform(0.9, 1.1, 100)), one)
+    compared = compare_fits(old, new, Common(np.arange(100), np.arange(100)))
+    alone = np.hypot(*(each.fit.uncertainties.means[0] for each in (old, new)))
+    assert next(each for each in compared.differences if each.parameter == "mean").joint_unc == pytest.approx(alone)
+
+
+def test_parameters_without_uncertainties_are_not_said_to_be_within_these():
+    difference = Difference("matched", 1, 1, "mean", old=0.0, new=5.0, new_unc=0.1)
+    assert decide(1, 1, 1, 0.0, [difference], ColumnTest(1e-9, 1e-9)).notes == (
+        "no difference is significant by itself, but all are together",
+    )

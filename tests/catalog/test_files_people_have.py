@@ -523,6 +523,43 @@ def test_cells_of_latex_in_other_spellings(tmp_path):
     np.testing.assert_allclose(data.err[1:], ERROR[1:])
 
 
+def test_texts_that_begin_like_limits_are_missing_values(tmp_path):
+    Table({"mass": MASS, "e_mass": [f"{error}" if i != 3 else "<NA>" for i, error in enumerate(ERROR)]}).write(
+        tmp_path / "t.parquet"
+    )
+    data = prepare_column(read_catalog(tmp_path / "t.parquet"), ColumnSettings("m", "mass", "e_mass"))
+    assert (len(data), data.dropped["missing_error"]) == (11, 1)
+
+
+@pytest.mark.parametrize("text", ["release 5_323 of it", "see /5_323/"])
+def test_numbers_with_underscores_in_descriptions_say_nothing(tmp_path, text):
+    lines = rows(" ", r11="5323")
+    head = ["# %ECSV 1.0", "# ---", "# datatype:"]
+    head += [f"# - {{name: {name}, datatype: {kind}, description: {text}}}" for name, kind in (
+        ("name", "string"), ("mass", "float64"), ("e_mass", "float64"))]  # fmt: skip
+    ecsv = read_catalog(write(tmp_path / "t.ecsv", *head, "name mass e_mass", *lines))
+    mrt = read_catalog(write(tmp_path / "t.txt", f"Title: {text}", *described(""), *fixed("-9.99")))
+    assert not doubts(ecsv)
+    assert not doubts(mrt)
+    assert prepare_column(ecsv, ColumnSettings("m", "mass")).x[11] == 5323.0
+
+
+def test_a_question_in_an_explanation_is_no_mark_of_missing_values(tmp_path):
+    lines = described("Is it known? =5 if so")
+    table = read_catalog(write(tmp_path / "t.txt", "Title: T", *lines, *fixed(" 5.000")))
+    assert not np.ma.getmaskarray(table["FeH"]).any()
+
+
+@pytest.mark.parametrize("names", [("e_mass", "mass"), ("mass", "e_mass")])
+def test_errors_in_cells_do_not_replace_a_column_of_latex(tmp_path, names):
+    cells = {"mass": r"$5.0 \pm 0.1$", "e_mass": "7"}
+    body = [rf"a{i} & {cells[names[0]]} & {cells[names[1]]} \\" for i in range(3)]
+    head = [r"\begin{tabular}{ccc}", rf"name & {names[0]} & {names[1]} \\", r"\hline"]
+    table = read_catalog(write(tmp_path / "t.tex", *head, *body, r"\end{tabular}"))
+    assert (table["e_mass"][0], table["e_mass_2"][0], table["mass"][0]) == (7.0, 0.1, 5.0)
+    assert "called e_mass_2 beside column 'e_mass'" in doubts(table)[0]
+
+
 def test_units_in_a_second_line_of_the_head(tmp_path):
     head = r"\tablehead{\colhead{Name} & \colhead{mass} \\ \colhead{} & \colhead{(M$_\odot$)}}"
     table = read_catalog(aastex(tmp_path / "a.tex", [rf"${m}\pm{e}$" for m, e in zip(MASS, ERROR, strict=True)], head))

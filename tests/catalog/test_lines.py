@@ -119,6 +119,15 @@ def test_a_second_table_below_a_line_of_commas(tmp_path):
         read_catalog(write(tmp_path / "t.csv", HEADER, *rows(","), ",,", "id,period,e_period", "P1,10.5,0.5"))
 
 
+@pytest.mark.parametrize("word", ["1", "*"])
+def test_an_empty_row_among_rows_is_one_of_missing_values(tmp_path, word):
+    lines = ["x,y,n", "1,2,a", "3,4,b", ",,", f"{word},{word},c", "5,6,d"]
+    table = read_catalog(write(tmp_path / "t.csv", *lines))
+    assert not doubts(table)
+    assert len(table) == 5
+    assert np.ma.getmaskarray(table["n"]).tolist() == [False, False, True, False, False]
+
+
 @pytest.mark.parametrize("blank", [[], [""]])
 def test_headers_of_files_that_were_joined_are_left_out(tmp_path, blank):
     lines = rows(",")

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 import mixpipe
+from mixpipe.fitting.doubts import doubts_about
 from mixpipe.model.noise import HeavyTailed
+from mixpipe.model.results import FitResult, Selection
 
 RNG = np.random.default_rng(5)
 ERR = RNG.uniform(0.2, 0.6, 80)
@@ -191,3 +193,32 @@ def test_figures_are_drawn_into_axes(fit):
         joint.plot(ax=axes[0])
     picture = mixpipe.choose_n_components(X, ERR, max_components=2).plot(label="mass")
     assert isinstance(picture, Figure)
+
+
+@pytest.mark.parametrize("start", [{"means": [0.0, 5.0], "sigmas": [0.1, 0.1]}, [0, 0, 0, 1, 1, 1]])
+def test_a_start_says_how_many_components_there_are(start):
+    x = [0.0, 0.1, 0.2, 5.0, 5.1, 5.3]
+    found = mixpipe.fit_mixture(x, 0.1, start=start)
+    assert found.loglik == pytest.approx(mixpipe.fit_mixture(x, 0.1, n_components=2).loglik, abs=1e-6)
+    with pytest.raises(ValueError, match="expected a Mixture, a mapping"):
+        mixpipe.fit_mixture(x, 0.1, start=0.5)
+
+
+@pytest.mark.parametrize("option", [{"error_scale": float("1.0")}, {"error_scale": 1}, {"known": []}, {"fixed": {}}])
+def test_options_that_ask_for_nothing_are_no_options_of_one_column(option):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    assert mixpipe.fit_mixture(x, 0.1, n_components=1, **option).n_components == 1
+
+
+def test_doubts_about_a_choice_are_said_once_and_name_the_penalty():
+    rng = np.random.default_rng(3)
+    z = np.concatenate([rng.normal(0.0, 1.0, 30), rng.normal(2.7, 1.0, 30)])
+    start = mixpipe.Mixture([0.4, 0.3, 0.3], [-1.0, 1.0, 3.0], [0.5, 0.5, 0.5])
+    best = mixpipe.choose_n_components(z, 0.2, max_components=2, start=start).best
+    assert sum("largest number tried" in text for text in best.warnings) == 1
+    one = FitResult(mixpipe.Mixture([1.0], [0.0], [1.0]), "em", -100.0, 0.0, 100.0, 2, True)
+    two = FitResult(mixpipe.Mixture([0.5, 0.5], [0.0, 3.0], [1.0, 1.0]), "em", -90.0, 0.0, 100.0, 5, True, occam=3.5)
+    assert two.bic < one.bic
+    assert doubts_about(Selection((one, two)), None, 5) == (
+        "BIC of 2 components, penalties included, is only 0.82 higher",
+    )

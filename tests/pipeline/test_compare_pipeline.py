@@ -18,8 +18,9 @@ from mixpipe.assess.quality import Quality
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.fitting.choose import choose_n_components
 from mixpipe.model.cells import Cells
+from mixpipe.model.constraints import FREE, Constraint
 from mixpipe.model.mixture import Mixture
-from mixpipe.pipeline.compare import compare_releases, compare_stored, draw_comparison, read_stored
+from mixpipe.pipeline.compare import compare_releases, compare_stored, draw_comparison, in_other_unit, read_stored
 from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.results import tables
 from mixpipe.results.answer import read_changes
@@ -170,6 +171,16 @@ def test_units_are_converted(tmp_path):
     assert compared.rows.n_revised == 0
     assert compared.distance < 1e-4
     assert abs(compared.gain) < 1e-3
+
+
+def test_constraints_are_kept_in_another_unit(tmp_path):
+    x, err, names = sample(200, 7)
+    stored = read_stored(store(tmp_path / "kg", x, err, names, unit="kg")).fitted
+    rules = (Constraint(mean=2.0, sigma=0.5), FREE)[: stored.fit.n_components]
+    mixture = replace(stored.fit.mixture, constraints=rules)
+    given = replace(stored, fit=replace(stored.fit, mixture=mixture))
+    (rule, *_) = in_other_unit(given, 1000.0, 1.0).fit.mixture.constraints
+    assert (rule.mean, rule.sigma) == (2001.0, 500.0)
 
 
 def test_units_of_logarithms_are_shifted(tmp_path):

@@ -84,6 +84,8 @@ class Fitted:
         Number of components and BIC of each fit that was considered for the choice.
     sigma_upper : ndarray, shape (n_components,)
         Upper limits of the sigmas on the boundary; nan for other sigmas.
+    error_scale : float
+        Factor by which the errors of the cells have been multiplied.
     """
 
     fit: FitResult
@@ -91,6 +93,7 @@ class Fitted:
     component: NDArray[np.intp]
     selection: Sequence[tuple[int, float]]
     sigma_upper: Array
+    error_scale: float = 1.0
 
     def bic_of(self, n_components: int) -> float:
         """The lowest BIC with this number of components; nan if it was not considered."""
@@ -430,8 +433,8 @@ def _joint_uncertainties(
         variance = np.diag(covariance).reshape(-1, 3) + excess
     elif common.old.size:
         remarks.append(
-            "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components and "
-            "plain values only: the fits are treated as independent, and significances are too small"
+            "what common rows mean for the uncertainties is known for maximum likelihood, Gaussian components, plain "
+            "values and weights of one kind only: the fits are treated as independent, and significances are too small"
         )
     variance[boundary, 2] = np.nan
     if boundary.any():
@@ -480,7 +483,7 @@ def _account(old: Fitted, new: Fitted, pairs: list[tuple[int, int]], common: Com
     if common is None:
         return Rows(n_old, n_new)
     n_common = common.old.size
-    revised = common.revised(old.cells, new.cells)
+    revised = common.revised(old.cells, new.cells, (old.error_scale, new.error_scale))
     same = np.full(old.fit.n_components, -1)
     for j, k in pairs:
         same[j] = k

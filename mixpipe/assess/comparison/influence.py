@@ -6,6 +6,7 @@ psi and the information A. This determines the covariance of two fits that have 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -57,6 +58,17 @@ class Response(Protocol):
         """Covariance of the parameters due to the sampling of a subset of rows."""
 
 
+def has_response(fit: FitResult, cells: Cells) -> bool:
+    """Whether the response of a fit to its rows is known.
+
+    It is for Gaussian components whose parameters are free, fitted to values and their stated errors by maximum
+    likelihood without a prior.
+    """
+    plain = replace(Demands.of(cells, fit.mixture), gaussian_errors=True) == Demands()
+    scaled = fit.error_scale != 1.0 or not math.isnan(fit.error_scale_unc)
+    return plain and fit.estimator == "em" and not (fit.has_equal_sigmas or scaled or fit.prior_rows > 0.0)
+
+
 class Influence:
     """The response of the parameters of a maximum-likelihood fit to its rows.
 
@@ -82,8 +94,7 @@ class Influence:
     n_parameters = 3
 
     def __init__(self, fit: FitResult, cells: Cells, *, expected: bool = False) -> None:
-        plain = replace(Demands.of(cells, fit.mixture), gaussian_errors=True) == Demands()
-        if not plain or fit.estimator != "em" or fit.has_equal_sigmas:
+        if not has_response(fit, cells):
             raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
         self.mixture, self.cells = fit.mixture, cells
         # Information and scores are computed in units in which they are of order one.
@@ -291,20 +302,21 @@ class Common:
     old: NDArray[np.intp]
     new: NDArray[np.intp]
 
-    def revised(self, old: Cells, new: Cells) -> NDArray[np.bool_]:
-        """Whether the value or the error of each of these rows has changed, by more than a conversion of units does."""
-        return ~np.logical_and.reduce(
-            [
-                np.isclose(before[self.old], after[self.new], rtol=1e-9, atol=0.0)
-                for before, after in zip(_stated(old), _stated(new), strict=True)
-            ]
-        )
+    def revised(self, old: Cells, new: Cells, scales: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
+        """Whether the value or the error of each of these rows has changed, by more than a conversion of units does.
+
+        The errors of the cells are `scales` times the stated ones.
+        """
+        before, after = _stated(old, scales[0])[self.old], _stated(new, scales[1])[self.new]
+        if before.shape != after.shape:
+            return np.ones(self.old.size, dtype=bool)
+        return ~np.all(np.isclose(before, after, rtol=1e-9, atol=0.0), axis=1)
 
 
-def _stated(cells: Cells) -> list[Array]:
-    """Values and errors; symmetric errors are two equal sides."""
-    sides = [cells.err, cells.err] if cells.noise is None else [*cells.noise.arrays.values()]
-    return [cells.x, *(sides if len(sides) == 2 else sides * 2)]
+def _stated(cells: Cells, scale: float) -> Array:
+    """Values and errors, one row for each; symmetric errors are two equal sides."""
+    sides = [cells.err] if cells.noise is None else [*cells.noise.arrays.values()]
+    return np.column_stack([cells.x, *(side / scale for side in (sides * 2 if len(sides) == 1 else sides))])
 
 
 def covariance_of_differences(old: Response, new: Response, pairs: list[tuple[int, int]], common: Common) -> Array:
@@ -327,11 +339,19 @@ def covariance_of_differences(old: Response, new: Response, pairs: list[tuple[in
     -------
     ndarray, shape (k n_pairs, k n_pairs)
         Covariance of the differences in the k parameters of each pair in turn: (weight, mean, sigma) in one column.
+
+    Raises
+    ------
+    NoInfluence
+        If the weights of one of them count rows, and those of the other do not.
     """
     k = old.n_parameters
     first, second = ((k * np.array([pair[side] for pair in pairs])[:, None] + np.arange(k)).ravel() for side in (0, 1))
     c_old, c_new = old.cells.weights[common.old], new.cells.weights[common.new]
-    counted = old.cells.weight_kind == new.cells.weight_kind == "counts"
+    kinds = {side.cells.weight_kind for side in (old, new) if np.any(side.cells.weights != 1.0)}
+    if len(kinds) > 1:
+        raise NoInfluence("available for weights of one kind only")
+    counted = kinds <= {"counts"}
     # Effects on the two fits of this number of each of the common rows.
     counts = np.minimum(c_old, c_new) if counted else np.ones(c_old.size)
     by_old, by_new = (np.ones(c_old.size),) * 2 if counted else (c_old, c_new)

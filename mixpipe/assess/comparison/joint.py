@@ -38,7 +38,7 @@ _POINTS = 20_000
 # A direction is that of a column if this part of its squared length, in units of the columns' widths, lies along it.
 _ALIGNED = 0.99
 # No component is narrower than this in units of the widths of the columns, so that all densities are finite.
-_THIN = 1e-9
+_THIN = 1e-7
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ fits it needs no matching of components, and its distribution is known well even
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from mixpipe.assess.comparison.influence import (
     NoInfluence,
     Response,
     covariance_of_differences,
+    has_response,
 )
 from mixpipe.fitting.choose import fit_mixture
-from mixpipe.fitting.contract import Demands
 from mixpipe.model.cells import Cells
 from mixpipe.model.results import Array, FitResult
 
@@ -113,20 +113,18 @@ def _pooled_fit(fits: tuple[FitResult, FitResult], cells: tuple[Cells, Cells], c
     Common rows count once, and revised ones with both of their values.
     """
     old, new = cells
-    demands = [Demands.of(*side) for side in zip(cells, (fit.mixture for fit in fits), strict=True)]
-    if any(replace(each, gaussian_errors=True) != Demands() for each in demands):
-        raise NoInfluence("available for Gaussian components and plain values only")
-    if any(fit.estimator != "em" or fit.has_equal_sigmas for fit in fits) or old.weight_kind != new.weight_kind:
-        raise NoInfluence("available for fits by maximum likelihood only")
+    if not all(map(has_response, fits, cells)) or old.weight_kind != new.weight_kind:
+        raise NoInfluence("available for Gaussian components fitted to values by maximum likelihood only")
     added = np.ones(len(old), dtype=bool)
     added[common.old] = common.revised(old, new)
-    rows = new
-    if added.any():
-        rows += old[added]
+    try:
+        rows = new + old[added] if added.any() else new
+    except ValueError as error:
+        raise NoInfluence(str(error)) from error
+    # What one release does not resolve, both together do not.
+    floor = max(fit.sigma_floor for fit in fits)
     for start in sorted(fits, key=lambda fit: (fit.n_components, fit.n_data), reverse=True):
-        fit = fit_mixture(
-            rows, n_components=start.n_components, start=start.mixture, sigma_floor=start.sigma_floor, n_threads=1
-        )
+        fit = fit_mixture(rows, n_components=start.n_components, start=start.mixture, sigma_floor=floor, n_threads=1)
         # All rows together may have no place for a component that few rows of one release called for.
         if fit.mixture.weights.min() * fit.n_data >= 1.0:
             return fit

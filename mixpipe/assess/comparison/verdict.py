@@ -263,8 +263,8 @@ def _notes_on_shifts(differences: Sequence[Difference], named: set[int]) -> list
     notes = []
     if not named:
         notes.append("no difference is significant by itself, but all are together")
-    matched = [each for each in differences if each.status == "matched"]
-    if matched and all(abs(each.difference) <= each.old_unc for each in matched if math.isfinite(each.significance)):
+    judged = [each for each in differences if each.status == "matched" and math.isfinite(each.significance)]
+    if judged and all(abs(each.difference) <= each.old_unc for each in judged):
         notes.append("none of the differences is larger than the old uncertainty")
     return notes
 

@@ -67,7 +67,7 @@ class Watch:
         self._is_delimited = False
         self._marked: dict[bytes, _Found] = {}
         self._numeric: list[int] = []
-        self._n_rows = self._blank = self._last_short = 0
+        self._n_rows = self._blank = self._void = self._last_short = 0
         for number in struck:
             self._struck.add(number)
 
@@ -101,13 +101,17 @@ class Watch:
         """Note what is odd about a line, which may end within quotes; whether it is to be read."""
         text = line.strip()
         if not text.strip(self._mark):
-            self._blank = self._blank or number
+            # Only marks are a row without values, or what a spreadsheet makes of a blank line.
+            if text or (self._delimiter != " " and self._mark in line):
+                self._void = number
+            else:
+                self._blank = self._blank or number
             return True
-        if self._blank or text.lstrip(b'"').startswith(self._start) or not self._n_rows:
+        if self._blank or self._void or text.lstrip(b'"').startswith(self._start) or not self._n_rows:
             fields = split(text.decode(errors="replace"), self._delimiter)
             if fields == self._names:
                 self._repeated.add(number)
-                self._blank = 0
+                self._blank = self._void = 0
                 return False
             self._look_below(number, fields)
         self._n_rows += 1
@@ -125,11 +129,12 @@ class Watch:
         """Refuse a second header, with text wherever the first row has numbers, and doubt rows below a blank line."""
         if not self._n_rows:
             self._numeric = [i for i, field in enumerate(fields) if is_number(field) and field not in MISSING_WORDS]
-        elif self._blank or fields[:1] == self._names[:1]:
+        elif self._blank or self._void or fields[:1] == self._names[:1]:
             cells = [fields[i] for i in self._numeric if i < len(fields)]
-            if cells and not any(_may_be_value(cell) for cell in cells):
+            are_words = self._blank or fields[:1] == self._names[:1] or all(map(_LETTER.search, cells))
+            if cells and are_words and not any(_may_be_value(cell) for cell in cells):
                 shown = excerpt(self._delimiter.join(fields))
-                below = ", below a blank line," if self._blank else ""
+                below = ", below a blank line," if self._blank else ", below an empty row," if self._void else ""
                 raise self._source.error(
                     f"a second table begins in line {number}{below} with the header {shown!r}",
                     "one table in a file; save each in a file of its own",
@@ -137,7 +142,7 @@ class Watch:
             # A table has more than one row.
             if self._blank and self._n_rows > 1:
                 self._below.add(self._blank)
-        self._blank = 0
+        self._blank = self._void = 0
 
     def _tell(self) -> None:
         """Say what was found."""
@@ -224,6 +229,9 @@ class _Quotes:
                 return True
             line = b"x" + line[end.end() :]
         return self._opening.search(self._whole.sub(rb"\1x", line)) is not None
+
+
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def _may_be_value(cell: str) -> bool:

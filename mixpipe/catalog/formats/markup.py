@@ -74,9 +74,20 @@ def _decoded(content: bytes) -> str:
 _UNDERSCORED = re.compile(rb"(?<![\w.])[-+]?\d[\d.]*(?:_\d+)+[\d.]*(?:[eE][-+]?\d+)?(?![\w.])")
 
 
+def _cells(source: Source, content: bytes) -> bytes:
+    """The file without descriptions, which may say anything."""
+    if source.format == "votable":
+        return b"\n".join(re.findall(rb"(?i)<TD\b[^>]*>([^<]*)<", content))
+    if source.format == "mrt":
+        # Another rule may end the rows.
+        ends = [found.end() for found in re.finditer(rb"(?m)^[-=]{20,}[ \t\r]*$", content)]
+        content = content[next((end for end in reversed(ends) if content[end:].strip()), 0) :]
+    return b"\n".join(line for line in content.splitlines() if not line.startswith((b"#", b"|", b"\\")))
+
+
 def _check_underscores(source: Source, content: bytes, table: Table, names: Sequence[str]) -> None:
     """Refuse numbers with underscores in some columns, such as 4_406, which Python reads, and doubt those of others."""
-    words = {word.decode() for word in _UNDERSCORED.findall(content) if word.count(b".") < 2}
+    words = {word.decode() for word in _UNDERSCORED.findall(_cells(source, content)) if word.count(b".") < 2}
     columns = [table[name] for name in table.colnames if words and isinstance(table[name], Column)]
     texts = {str(cell).strip() for column in columns if column.dtype.kind in "US" for cell in column}
     for word in sorted(words - texts):
@@ -328,6 +339,10 @@ def _latex(source: Source, text: str) -> Table:
             ):
                 columns[name] = [match[1] if match else cell for match, cell in zip(matches, cells, strict=True)]
                 for k, part in enumerate(parts[1:], start=2):
+                    if part in table.colnames:
+                        taken, part = part, f"{part}_2"
+                        what = f"column {name!r} has errors in its cells, called {part} beside column {taken!r}"
+                        source.doubt(f"{source.path}: {what}")
                     columns[part] = [match[k] if match else "" for match in matches]
                 break
     _doubt_struck_out(source, text, len(table.colnames))
@@ -403,7 +418,7 @@ _MARK = re.compile(
     r"[;,]?"
 )
 # Or they write it further back.
-_LATE_MARK = re.compile(rf"(?:\?[-+]*|\bnull)\s?=\s?(?P<null>{_NUMBER})")
+_LATE_MARK = re.compile(rf"(?:\?[-+]*=|(?<!\w)\?[-+]*\s=|\bnull\s?=)\s?(?P<null>{_NUMBER})")
 
 
 def _machine_readable(source: Source, text: str) -> Table:

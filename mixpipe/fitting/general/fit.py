@@ -378,6 +378,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool
         n_params=point.n_params + likelihood.fits_scale,
         error_scale=point.error_scale,
         error_scale_unc=_scale_uncertainty(likelihood, ascent),
+        prior_rows=likelihood.prior_rows,
         converged=ascent.remaining_gain < CONVERGED_GAIN and not runaway.any(),
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,
