@@ -125,7 +125,8 @@ def bimodality_of(
         n_draws = 0
     if one is None and sample is None and free:
         one = fit_mixture(cells, n_components=1, family=family, n_threads=n_threads)
-    if tested is None and n_draws and free:
+    # The test is for components of one family.
+    if tested is None and n_draws and free and len(set(two.mixture.families)) == 1:
         tested = likelihood_ratio_test(cells, 1, family=family, n_draws=n_draws, seed=seed, n_threads=n_threads)
     values = cells.as_values() if sample is None else sample
     dip, dip_pvalue = dip_test(values, seed)

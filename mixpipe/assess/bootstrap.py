@@ -137,7 +137,7 @@ class _Resampled:
 def _resampled(cells: Cells, fit: FitResult) -> _Resampled:
     cells = cells[cells.weights > 0]
     counted = cells.weight_kind == "counts"
-    base = engine_for(Demands.of(cells, fit.mixture)).resolved_width(cells, fit)
+    base = engine_for(Demands.of_fit(cells, fit)).resolved_width(cells, fit)
     if base is not None:
         classes = np.zeros(len(cells)) if counted else np.floor(np.log(cells.weights) / math.log(_WEIGHT_CLASS))
         found = []
@@ -200,7 +200,7 @@ def bootstrap(cells: Cells, fit: FitResult, n_draws: int, seed: int, *, n_thread
     """
     rows = _resampled(cells, fit)
     n_rows, shares = round(float(rows.counts.sum())), rows.counts / rows.counts.sum()
-    refit = engine_for(Demands.of(cells, fit.mixture)).refit(rows.points, fit)
+    refit = engine_for(Demands.of_fit(cells, fit)).refit(rows.points, fit)
     found = repeat(
         lambda rng: refit.reweighted(rng.multinomial(n_rows, shares) * rows.row_weights), n_draws, seed, n_threads
     )

@@ -37,7 +37,7 @@ class Profile:
     """
 
     def __init__(self, cells: Cells, fit: FitResult, calibrated: bool = True) -> None:
-        self.maxima = engine_for(Demands.of(cells, fit.mixture)).held(cells, fit)
+        self.maxima = engine_for(Demands.of_fit(cells, fit)).held(cells, fit)
         self.mixture = fit.mixture
         self.worth = worth_in_rows(cells, fit) if calibrated else np.full(fit.n_components, math.inf)
 
@@ -66,13 +66,19 @@ class Profile:
             return math.nan, math.nan
         below, above = root_targets(part, float(self.worth[component]), tail)
         if part == "weights":
-            fitted = [not rule.is_given("weights") for rule in self.mixture.constraints]
+            rules = self.mixture.constraints
+            fitted = [not rule.is_given("weights") for rule in rules]
             rest = 1.0 - float(np.sum(self.maxima.weights[~np.array(fitted)]))
-            if sum(fitted) == 1:
-                return rest, rest
+            # Weights that are tied move together.
+            tie = rules[component].tie("weights")
+            ties = [rule.tie("weights") for rule in rules]
+            group = [own for own in ties if own and tie and own[0] == tie[0]]
+            share = 1.0 if tie is None else tie[1] / sum(ratio for _, ratio in group)
+            if sum(fitted) == max(len(group), 1):
+                return rest * share, rest * share
             n_data, estimate = self.maxima.n_data, float(self.maxima.weights[component])
             step = below * math.sqrt(max(estimate * (1.0 - estimate), 1.0 / n_data) / n_data)
-            lowest, highest = 0.0, rest
+            lowest, highest = 0.0, rest * share
         else:
             estimate, step, lowest, highest = self.maxima.span(part, component, max(below, above))
         root = self.root(part, component)

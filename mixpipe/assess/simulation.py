@@ -70,6 +70,8 @@ def _one_by_one(cells: Cells, most: int) -> tuple[Cells, int]:
     rows_alike = [cells.x, *errors, flags]
     if cells.window is not None and cells.window.by_row:
         rows_alike += [*cells.window.low.T, *cells.window.high.T]
+    if cells.memberships is not None:
+        rows_alike += [*cells.memberships.T]
     _, first, inverse = np.unique(np.stack(rows_alike, axis=1), axis=0, return_index=True, return_inverse=True)
     times = np.bincount(inverse.ravel(), cells.weights).astype(np.float64)
     merged = cells[first]
@@ -165,7 +167,7 @@ def simulated_statistics(
     -------
     ks, ad : ndarray, shape (n_draws,)
     """
-    refit = engine_for(Demands.of(cells, fit.mixture)).refit(cells, fit)
+    refit = engine_for(Demands.of_fit(cells, fit)).refit(cells, fit)
 
     def draw(rng: np.random.Generator) -> tuple[float, float]:
         catalog = draw_catalog(fit.mixture, cells, rng)

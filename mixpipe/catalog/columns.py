@@ -123,6 +123,10 @@ class ColumnData:
         Numbers that may stand for missing ones, with their columns, in words.
     sides : ndarray, shape (2, n_used), or None
         Lower and upper errors, where the error model has them.
+    is_sided : bool
+        Whether the stated lower and upper errors differ in any used row.
+    is_reversed : bool
+        Whether a larger value has become a smaller one, as from magnitudes to dex.
     error_dof : float or None
         Degrees of freedom of the errors, where they are those of Student's t.
     intervals : ndarray, shape (n_used, 2), or None
@@ -152,6 +156,8 @@ class ColumnData:
     posteriors: Samples | None = None
     n_assumed: int = 0
     intervals: Array | None = None
+    is_sided: bool = False
+    is_reversed: bool = False
 
     def __post_init__(self) -> None:
         for array in (
@@ -532,6 +538,7 @@ def prepare_column(
     if limits is not None:
         sigma = np.where(unknown, 0.0, sigma)
         sides = None if sides is None else np.where(unknown, 0.0, sides)
+    stated = sides
     kept = None if where is None else Expression.parse(where).evaluate(table)
     positive = None if settings.transform == "none" or edges is not None else value > 0.0
     empty = None if edges is None else edges[:, 0] >= edges[:, 1]
@@ -554,14 +561,14 @@ def prepare_column(
     # Most blocks of most catalogs have nothing to drop, and determining the reasons takes longer than everything else.
     everything_plain = (
         all(condition is None for condition in (limits, kept, positive, weights, selection, empty))
-        and all(math.isfinite(_furthest(numbers)) for numbers in (x, err))
+        and all(math.isfinite(_furthest(numbers)) for numbers in (x, err, sigma))
         and float(np.min(sigma, initial=0.0)) >= 0.0
     )
     usable = everything
     if not everything_plain:
         usable = np.isfinite(x)
         usable &= np.isfinite(err)
-        usable &= sigma >= 0.0
+        usable &= np.isfinite(sigma) & (sigma >= 0.0)
         usable &= True if kept is None else kept
         usable &= True if positive is None else positive
         usable &= True if weights is None else np.isfinite(weights) & (weights >= 0.0)
@@ -615,8 +622,8 @@ def prepare_column(
     intervals = entry.intervals(value[rows], rows) if settings.is_rounded else None
     if whole is None and sides is not None and np.array_equal(*sides):
         sides = None
-    n_limits = 0 if window is None else np.count_nonzero(limits)
-    if n_limits:
+    n_limits = np.count_nonzero(limits)
+    if n_limits and window is not None:
         key = "truncated" if settings.truncated else "detection"
         kind = "a truncated sample" if settings.truncated else "a sample that is incomplete by `detection`"
         raise entry.refuse(f"{n_limits} limits in {kind}", f"values only, or no `{key}`")
@@ -645,6 +652,8 @@ def prepare_column(
         sides=sides,
         error_dof=settings.error_dof,
         intervals=intervals,
+        is_sided=stated is not None and not np.array_equal(stated[0, rows], stated[1, rows]),
+        is_reversed=entry.factor < 0.0,
     )
 
 
@@ -874,6 +883,8 @@ def _to_sigma(error: Array, kind: str) -> Array:
 def count_signs(column: Any) -> tuple[int, int]:
     """Count the negative numbers of a column, and the nonzero ones."""
     values = np.ma.filled(np.ma.asarray(column), 0)
+    if values.dtype.kind == "U":
+        values = np.array([float(text) if is_number(text) else 0.0 for text in values.tolist()])
     if values.dtype.kind not in "iuf":
         return 0, 0
     with np.errstate(invalid="ignore"):
@@ -1009,7 +1020,8 @@ class _Entry:
     def _own_factor(self, name: str) -> float:
         """The factor that converts another column of values to the target unit, by its unit or that in its name."""
         unit = parse_unit(self._column(name).unit)
-        if unit is not None:
+        # `file_unit` is that of all columns of values, whatever the file says.
+        if unit is not None and self.settings.file_unit is None:
             return self._factor(name, unit, self.target_unit)
         return self.factor * self._named_factor(name)
 
@@ -1029,7 +1041,7 @@ class _Entry:
             return None
         low, high, _ = self.settings.bins
         unit = parse_unit(self._column(high).unit)
-        if (unit is None) != (self.stored_unit is None):
+        if self.settings.file_unit is None and (unit is None) != (self.stored_unit is None):
             raise self.refuse(
                 f"column {low!r} has the unit {self.stored_unit} and column {high!r} has {unit}",
                 "edges in one unit",

@@ -322,17 +322,21 @@ def _pieces(source: Source, name: str) -> Iterator[Array]:
 def _from_fits(source: Source, name: str) -> Iterator[Any]:
     with fits.open(source.path, memmap=True) as hdus:
         with warnings.catch_warnings(action="ignore", category=AstropyWarning):
-            data = fits_tables.find(hdus, source).data
+            hdu = fits_tables.find(hdus, source)
+            data, column = hdu.data, hdu.columns[name]
         for start in range(0, len(data), BLOCK_ROWS):
-            yield data[start : start + BLOCK_ROWS].field(name)
+            part = data[start : start + BLOCK_ROWS]
+            yield fits_tables.values_of(part, column, isinstance(hdu, fits.TableHDU), source)
 
 
 def _from_hdf5(source: Source, name: str) -> Iterator[Any]:
     with source.open() as stream, h5py.File(stream, "r") as file:
         node = hdf5_tables.find(file, source)
-        column = node[name] if isinstance(node, h5py.Group) else node.fields(name)
+        is_group = isinstance(node, h5py.Group)
+        column = node[name] if is_group else node.fields(name)
         for start in range(0, len(column), BLOCK_ROWS):
-            yield column[start : start + BLOCK_ROWS]
+            stored = column[start : start + BLOCK_ROWS]
+            yield hdf5_tables.by_convention(np.ma.MaskedArray(stored), column) if is_group else stored
 
 
 def _from_parquet(source: Source, name: str) -> Iterator[Any]:

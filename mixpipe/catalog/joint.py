@@ -338,7 +338,9 @@ def prepare_joint(
         kept = Expression.parse(where).evaluate(table)
     drop("cut", ~kept)
     cov = np.zeros((n_rows, n_dims, n_dims))
-    filled = np.where(np.isnan(err), 0.0, err)
+    # A column that is reversed has correlations of the other sign.
+    signs = np.array([-1.0 if data.is_reversed else 1.0 for data in columns])
+    filled = np.where(np.isnan(err), 0.0, err) * signs
     if settings.covariance is None:
         cov[:, range(n_dims), range(n_dims)] = filled**2
         for first, second, given in settings.correlation:
@@ -433,7 +435,7 @@ def _triangle(table: Table, name: str, lower: Sequence[tuple[int, int]]) -> list
         raise CatalogError(f"no column {name!r}", place(table), expected_name(name, table.colnames))
     stored = table[name]
     rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan) if stored.dtype.kind in "iuf" else np.empty(0)
-    flat = rows.reshape(len(table), -1) if rows.ndim > 1 else np.empty((len(table), 0))
+    flat = rows.reshape(len(table), math.prod(rows.shape[1:])) if rows.ndim > 1 else np.empty((len(table), 0))
     if flat.shape[1] not in (len(lower), n_dims**2):
         held = f"arrays of {flat.shape[1]} numbers" if flat.shape[1] else "no arrays of numbers of one length"
         expected = f"{n_dims} x {n_dims} covariances, or the {len(lower)} of their lower triangle"

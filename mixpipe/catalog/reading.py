@@ -257,6 +257,16 @@ def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
             np.ma.asarray(part) if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)
             for part, kind in zip(parts, kinds, strict=True)
         ]
+        kind_of_all = np.result_type(*arrays)
+        if kind_of_all.kind == "f" and all(array.dtype.kind in "iu" for array in arrays):
+            # Signed and unsigned integers beyond 2^53 have no common type but this one, or none.
+            lost = next((k for k, array in enumerate(arrays) if array.dtype.kind == "i" and np.any(array < 0)), None)
+            if lost is not None:
+                raise sources[lost].error(
+                    f"column {name!r} has negative numbers beside ones beyond 9223372036854775807 in another file",
+                    "whole numbers of one type",
+                )
+            arrays = [array.astype(np.uint64) for array in arrays]
         column = MaskedColumn(np.ma.concatenate(arrays), name=name, unit=parts[first].unit)
         whole.add_column(column, copy=False)
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,7 +164,8 @@ def _to_arrow(block: Table, with_arrays: Collection[str]) -> pa.Table:
     for name in block.colnames:
         stored = block[name]
         if name in with_arrays and stored.ndim > 1:
-            rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan).reshape(len(block), -1)
+            rows = np.ma.filled(np.ma.asarray(stored, dtype=np.float64), np.nan)
+            rows = rows.reshape(len(block), math.prod(stored.shape[1:]))
             arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]))
             unit = unit_text(parse_unit(stored.unit))
             fields.append(pa.field(name, arrays[-1].type, metadata={"unit": unit} if unit else None))
@@ -348,7 +350,9 @@ def _to_table(stored: pa.Table) -> Table:
             continue
         if pa.types.is_list(field.type):
             lists = np.empty(stored.num_rows, dtype=object)
-            lists[:] = [row.values.to_numpy() for row in stored.column(field.name)]
+            lists[:] = [
+                np.empty(0) if row.values is None else row.values.to_numpy() for row in stored.column(field.name)
+            ]
             columns.append(MaskedColumn(lists, name=field.name))
             continue
         values = to_masked(stored.column(field.name))

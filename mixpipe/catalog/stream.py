@@ -192,7 +192,7 @@ class ColumnStream:
         labels: set[str] | None = set()
         for table, data, _ in self._prepared(replace(settings, membership=None), whole):
             n_assumed += data.n_assumed
-            differ |= data.sides is not None and not np.array_equal(*data.sides)
+            differ |= data.is_sided
             if isinstance(settings.membership, str) and labels is not None and len(data):
                 own = labels_among(table[settings.membership][data.rows])
                 labels = None if own is None else labels | own

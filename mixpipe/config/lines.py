@@ -103,13 +103,18 @@ def _in_plain_words(error: yaml.YAMLError, path: Path, text: str) -> ConfigError
     return ConfigError(what, f"in {path} line {mark.line + 1}, column {mark.column + 1}{shown}", expected)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+
+
 def _collect_lines(loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, file: Path, lines: Lines) -> None:
     if len(path) >= DEEPEST:
         return
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.tag
+            is_plain = isinstance(key_node, yaml.ScalarNode) and key_node.tag != _MERGE
+            # The keys of a merged mapping have no lines of their own.
+            key = loader.construct_object(key_node) if is_plain else key_node.tag
             inner, place = (*path, str(key)), f"{file} line {key_node.start_mark.line + 1}"
             if key in seen:
                 section = f" ({'.'.join(map(str, path))})" if path else ""

@@ -491,6 +491,9 @@ def _check_joint(column: ColumnSettings, where: Callable[..., str]) -> None:
     if column.error_model not in (None, "symmetric"):
         what = f"column {column.name!r} has error_model {column.error_model}, but errors of a joint fit are Gaussian"
         raise ConfigError(what, where("columns"), "error_model symmetric, or none: the mean of a pair of errors")
+    if column.kind != "values":
+        what = f"column {column.name!r} is of kind {column.kind}, but a joint fit takes values and Gaussian errors"
+        raise ConfigError(what, where("columns"), "columns of values")
     key = next(
         (key for key in _NOT_JOINT if getattr(column, key) is not None), "rounding" if column.is_rounded else None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mixpipe.base.arrays import Array
@@ -47,6 +47,12 @@ class Demands:
         """The demands of a mixture that describes these cells."""
         families = tuple(dict.fromkeys(mixture.families))
         return cls(families, cells.are_values, not cells.has_noise, mixture.is_constrained)
+
+    @classmethod
+    def of_fit(cls, cells: Cells | CellBlocks, fit: FitResult) -> Demands:
+        """The demands of refits of a fit to these cells, which have the prior of the fit."""
+        found = cls.of(cells, fit.mixture)
+        return replace(found, constrained=found.constrained or fit.prior_rows > 0.0)
 
 
 @dataclass(frozen=True, eq=False)

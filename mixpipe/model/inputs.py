@@ -129,15 +129,22 @@ def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any) -> Cells:
         return _as_fitted(as_cells(x, err, weights), fit)
     known = fit.error_model in ("symmetric", "student_t") and err is not None
     cells = as_cells(
-        x, err, weights, error_model=fit.error_model if known else None, error_dof=fit.error_dof if known else None
+        x,
+        err,
+        weights,
+        weight_kind=fit.weight_kind or "auto",
+        error_model=fit.error_model if known else None,
+        error_dof=fit.error_dof if known else None,
     )
     return _as_fitted(in_unit(cells, x, fit.unit), fit)
 
 
 def _as_fitted(cells: Cells, fit: FitResult) -> Cells:
-    """The cells with the errors and the intervals of rounded values of a fit."""
+    """The cells with the errors, the floor and the intervals of rounded values of a fit."""
     if fit.resolution.cause == "rounding" and cells.edges is None:
         cells = cells.rounded()
+    if fit.resolution.cause == "given":
+        cells = replace(cells, resolution=cells.resolution.floored(fit.sigma_floor))
     return cells.with_scaled_errors(fit.error_scale)
 
 
@@ -304,13 +311,13 @@ def finished(
 
 
 def with_errors_of(cells: Cells | CellBlocks, result: Result) -> Result:
-    """The fit with the error model of the fitted rows."""
+    """The fit with the error model and the kind of weights of the fitted rows."""
     if isinstance(cells, CellBlocks):
-        noise, has_errors = cells.survey.sample.noise, cells.has_errors
+        sample, has_errors = cells.survey.sample, cells.has_errors
     else:
-        noise, has_errors = cells.noise, bool(np.any(cells.err[cells.weights > 0.0] > 0.0))
-    model, dof = ("symmetric" if has_errors else "none", None) if noise is None else noise.model
-    return result.with_rows(error_model=model, error_dof=dof)
+        sample, has_errors = cells, bool(np.any(cells.err[cells.weights > 0.0] > 0.0))
+    model, dof = ("symmetric" if has_errors else "none", None) if sample.noise is None else sample.noise.model
+    return result.with_rows(error_model=model, error_dof=dof, weight_kind=sample.weight_kind)
 
 
 def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
@@ -320,7 +327,17 @@ def in_unit(cells: Cells, values: Any, unit: Any) -> Cells:
     factor = unit_of(values).to(unit)
     noise = None if cells.noise is None else cells.noise.scaled(factor)
     window = None if cells.window is None else cells.window.scaled(factor)
-    return replace(cells, x=factor * cells.x, err=factor * cells.err, noise=noise, window=window)
+    edges = None if cells.edges is None else factor * cells.edges
+    resolution = cells.resolution.scaled(factor)
+    return replace(
+        cells,
+        x=factor * cells.x,
+        err=factor * cells.err,
+        noise=noise,
+        window=window,
+        edges=edges,
+        resolution=resolution,
+    )
 
 
 def plain(values: Any, unit: Any = None) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from mixpipe.base.arrays import Array
 
 # Labels of rows of which nothing is known; -1 as in semi-supervised scikit-learn.
-_BLANK = ("", "nan", "none", "--", "-1")
+_BLANK = ("", "nan", "none", "<na>", "nat", "--", "-1")
 
 
 def as_memberships(given: Any, n_rows: int, labels: tuple[str, ...] | None = None) -> tuple[Array, tuple[str, ...]]:
@@ -46,8 +47,11 @@ def as_memberships(given: Any, n_rows: int, labels: tuple[str, ...] | None = Non
     >>> as_memberships([0.9, 0.2], 2)[0].round(2).tolist()
     [[0.9, 0.1], [0.2, 0.8]]
     """
-    mask = np.ma.getmaskarray(given) if hasattr(given, "mask") else None
-    table = np.asarray(getattr(given, "to_numpy", lambda: np.ma.getdata(given))())
+    if hasattr(given, "iloc"):
+        mask, table = None, given.to_numpy(dtype=object, na_value=None)
+    else:
+        mask = np.ma.getmaskarray(given) if hasattr(given, "mask") else None
+        table = np.asarray(np.ma.getdata(given))
     if table.ndim not in (1, 2) or len(table) != n_rows:
         raise ValueError(f"membership must have one row for each value, found shape {table.shape} for {n_rows} values")
     numbers = _numbers(table)
@@ -95,9 +99,8 @@ def _numbers(table: np.ndarray) -> Array | None:
     if table.dtype.kind != "O":
         return None
     try:
-        return np.array([np.nan if value is None else value for value in table.ravel()], dtype=np.float64).reshape(
-            table.shape
-        )
+        values = [np.nan if value is None or str(value) == "<NA>" else value for value in table.ravel()]
+        return np.array(values, dtype=np.float64).reshape(table.shape)
     except (TypeError, ValueError):
         return None
 
@@ -140,7 +143,7 @@ def _from_labels(texts: np.ndarray, all_labels: tuple[str, ...] | None) -> tuple
 
 def _in_order(text: str) -> tuple[bool, int, str]:
     """Numbers by their size, then other labels by the alphabet."""
-    is_number = text.lstrip("+-").isdigit()
+    is_number = re.fullmatch(r"[-+]?[0-9]+", text) is not None
     return not is_number, int(text) if is_number else 0, text
 
 

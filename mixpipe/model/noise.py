@@ -431,8 +431,8 @@ def noise_of(err: Any, shape: tuple[int, ...], model: str | None = None, dof: fl
     errors = np.broadcast_to(errors, shape) if errors.size == 1 else errors
     if dof is None:
         return errors
-    if not dof >= SMALLEST_DOF:
-        raise ValueError(f"error_dof is {dof:g}; expected a number >= {SMALLEST_DOF:g}")
+    if not SMALLEST_DOF <= dof < np.inf:
+        raise ValueError(f"error_dof is {dof:g}; expected a finite number >= {SMALLEST_DOF:g}")
     return HeavyTailed(errors, float(dof))
 
 

@@ -108,6 +108,8 @@ class FitResult:
         ``samples``; empty where that is not known.
     error_dof : float or None
         Degrees of freedom of the errors, for ``student_t``.
+    weight_kind : str
+        Whether the weights were taken as ``counts`` or for their ``importance``; empty where that is not known.
     dropped : dict of str to int
         Rows that were left out, by reason.
     covariance : array_like, shape (n_parameters, n_parameters)
@@ -142,6 +144,7 @@ class FitResult:
     prior_rows: float = 0.0
     error_model: str = ""
     error_dof: float | None = None
+    weight_kind: str = ""
     dropped: dict[str, int] = field(default_factory=dict)
     covariance: Array = field(default_factory=lambda: np.empty((0, 0)))
 
@@ -199,7 +202,7 @@ class FitResult:
         return replace(self, warnings=(*self.warnings, text))
 
     def with_rows(self, **known: Any) -> FitResult:
-        """The same fit with what is known of its rows: error_model, error_dof, error_scale and dropped."""
+        """The same fit with what is known of its rows: error_model, error_dof, error_scale, weight_kind and dropped."""
         return replace(self, **known)
 
     def responsibilities(self, x: Any, err: Any = None) -> Array:

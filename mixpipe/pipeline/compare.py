@@ -295,6 +295,9 @@ def read_stored(path: str | Path) -> StoredFit:
     file, record = open_fit(path)
     members = file.with_name("members.parquet")
     fit = read_fit(record, file)
+    if record.plan["column"].get("kind") == "samples":
+        # members.parquet has the mean and the deviation of each posterior.
+        fit = replace(fit, error_model="samples")
     upper = [math.nan if each.sigma_upper is None else each.sigma_upper for each in record.components]
     selection = [(row.n_components, math.nan if row.bic is None else row.bic) for row in record.selection]
     try:
@@ -406,7 +409,10 @@ def in_other_unit(fitted: Fitted, factor: float, shift: float) -> Fitted:
     """A fit and its rows in another unit: times `factor`, plus `shift`."""
     fit, cells = fitted.fit, fitted.cells
     mixture, unc = fit.mixture, fit.uncertainties
-    jacobian = fit.n_data * math.log(factor)
+    # Limits and bins have probabilities, and other rows a density.
+    dense = np.zeros(0) if cells.edges is not None and not cells.are_rounded else cells.weights
+    n_dense = float(dense[cells.limits == 0].sum() if dense.size and cells.limits is not None else dense.sum())
+    jacobian = n_dense * math.log(factor)
     by_parameter = np.array([factor if name.startswith(("mean", "sigma")) else 1.0 for name in fit.parameter_names])
     rules = tuple(
         replace(rule, mean=rule.mean * factor + shift, sigma=rule.sigma * factor) for rule in mixture.constraints

@@ -70,9 +70,13 @@ class Start:
     transform: str
 
     def serves(self, column: ColumnSettings, unit: str | None) -> bool:
-        """Whether a column in some unit can be climbed from here; a background in the range of the data is another."""
+        """Whether a column in some unit can be climbed from here.
+
+        A background in the range of the data is another one, and the climb has neither a prior nor scaled errors.
+        """
         same = self.unit == unit and self.transform == column.transform
-        return same and column.background != "uniform" and "em" in column.estimators
+        plain = column.background != "uniform" and column.prior is None and column.error_scale != "fit"
+        return same and plain and "em" in column.estimators
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,7 +366,7 @@ def _estimate_any(
     rows = rows.with_scaled_errors(best.error_scale)
     sample = rows.survey.sample
     quality = assess_rows(best, rows, sample, effort)
-    points = engine_for(Demands.of(rows, best.mixture)).points_for(rows, best)
+    points = engine_for(Demands.of_fit(rows, best)).points_for(rows, best)
     assessment = assess_fit(
         sample if points is None else points,
         best,

@@ -55,6 +55,8 @@ def bare_record(fit: FitResult | Selection) -> FitRecord | JointRecord:
         "error_dof": best.error_dof,
         "error_scale": best.error_scale if math.isnan(best.error_scale_unc) else "fit",
     }
+    if isinstance(best, FitResult) and best.prior_rows > 0.0:
+        settings["prior"] = {"min_rows": best.prior_rows}
     common: dict[str, Any] = {"catalog": "", "release": "", "command": None, "versions": versions()}
     if isinstance(best, JointFit):
         settings = {"transform": "none", "columns": [{"error": error}]}

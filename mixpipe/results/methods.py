@@ -185,9 +185,10 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
         names = _enumerated([words.name(name) for name in record.names])
         what = f"The joint distribution of {names}{place} was modelled as a mixture of "
         what += f"{plural(record.n_components, 'Gaussian component')} with {_STRUCTURES[record.structure]}"
-        if all(column.get("error") is None for column in _setting(record, "columns")) and not _setting(
-            record, "covariance"
-        ):
+        has_errors = any(
+            column.get("error") is not None or column.get("error_floor") for column in _setting(record, "columns")
+        )
+        if not has_errors and not _setting(record, "covariance"):
             return f"{what}, and the values were taken to have no errors."
         return (
             f"{what}, each convolved with the Gaussian errors of each row and their covariance, so that weights, means "
@@ -264,6 +265,15 @@ def _error_model(record: FitRecord) -> str:
     return str(_setting(record, "error_model") or ("two_sided" if pair else "symmetric"))
 
 
+def _fitted_scale(record: FitRecord, words: _Markup) -> str:
+    """The sentence about a factor of the errors that was fitted; empty if there is none."""
+    if _setting(record, "error_scale", 1.0) != "fit" or record.error_scale is None:
+        return ""
+    unc = math.nan if record.error_scale_unc is None else record.error_scale_unc
+    factor = words.math(measured(record.error_scale, unc))
+    return f" All errors were multiplied by a common factor, which was fitted, too: {factor}."
+
+
 def _errors(record: FitRecord, words: _Markup) -> str:
     """The end of the sentence about the model, and those about the errors."""
     model = _error_model(record)
@@ -271,7 +281,8 @@ def _errors(record: FitRecord, words: _Markup) -> str:
         floor = _setting(record, "error_floor", 0.0)
         if not floor:
             return ", and the values were taken to have no errors."
-        return f", each convolved with a Gaussian error of {words.math(f'{floor:g}')}{_unit(record, words)}."
+        text = f", each convolved with a Gaussian error of {words.math(f'{floor:g}')}{_unit(record, words)}."
+        return text + _fitted_scale(record, words)
     if model == "samples":
         return (
             ", and the likelihood of each row is the mean of the mixture over the samples of its posterior, divided by "
@@ -289,11 +300,8 @@ def _errors(record: FitRecord, words: _Markup) -> str:
         dof = words.math(f"{record.error_dof:g}")
         text += f" The errors are distributed as Student's t with {dof} degrees of freedom, scaled by the stated error."
     scale, floor = _setting(record, "error_scale", 1.0), _setting(record, "error_floor", 0.0)
-    if scale == "fit" and record.error_scale is not None:
-        unc = math.nan if record.error_scale_unc is None else record.error_scale_unc
-        factor = words.math(measured(record.error_scale, unc))
-        text += f" All errors were multiplied by a common factor, which was fitted, too: {factor}."
-    elif scale not in ("fit", 1.0):
+    text += _fitted_scale(record, words)
+    if scale not in ("fit", 1.0):
         text += f" All errors were multiplied by {words.math(f'{scale:g}')}."
     if floor:
         text += f" An error of {words.math(f'{floor:g}')}{_unit(record, words)} was added in quadrature."
@@ -416,7 +424,8 @@ def _choice(record: FitRecord | JointRecord, words: _Markup) -> Iterator[str]:
     elif estimator == "density":
         yield f"The parameters were estimated from the shares of the rows in bins {words.cite('freedman1981')}."
     else:
-        yield "The parameters are those of maximum likelihood."
+        has_prior = isinstance(record, FitRecord) and bool(_setting(record, "prior"))
+        yield f"The parameters are those of maximum likelihood{' with this prior' if has_prior else ''}."
     sketch = record.sketch if isinstance(record, FitRecord) else None
     if sketch is not None:
         points = words.math(count(sketch["n_points"]))

@@ -6,6 +6,8 @@ import re
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import Table
@@ -13,9 +15,11 @@ from astropy.table import Table
 from mixpipe.base.errors import CatalogError, ConfigError
 from mixpipe.catalog import read_catalog
 from mixpipe.catalog.columns import prepare_column
+from mixpipe.catalog.densities import open_densities
 from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.joint import prepare_joint
 from mixpipe.catalog.reading import list_columns, read_blocks
-from mixpipe.config.settings import ColumnSettings
+from mixpipe.config.settings import ColumnSettings, JointSettings
 
 NAMES = [f"S{i:03d}" for i in range(12)]
 MASS = np.array([9.077, 9.036, 8.764, 5.064, 4.406, 8.547, 4.902, 8.149, 9.339, 4.338, 4.603, 5.323])
@@ -826,3 +830,64 @@ def test_photometry_of_daophot(tmp_path):
         table = read_catalog(write(tmp_path / "a.mag", *start, *lines))
         assert is_right(table, "MAG", "MERR")
         assert str(table["MAG"].unit) == "mag"
+
+
+# What is marked as missing, in whatever way it is stored
+
+
+def test_numbers_for_missing_values_in_lists(tmp_path):
+    lists = np.random.default_rng(1).normal(5.0, 0.1, (3, 20))
+    lists[:, 10:] = -99.0
+    Table({"s": lists}).write(tmp_path / "t.fits")
+    pq.write_table(pa.table({"s": lists.tolist()}), tmp_path / "t.parquet")
+    means = [
+        prepare_column(read_catalog(tmp_path / name, missing=[-99]), ColumnSettings("m", "s", kind="samples")).x
+        for name in ("t.fits", "t.parquet")
+    ]
+    np.testing.assert_allclose(means[0], lists[:, :10].mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(means[1], means[0], rtol=1e-12)
+
+
+def test_missing_points_of_tabulated_densities(tmp_path):
+    column = fits.Column("p", "3I", null=-99, array=np.array([[1, 2, 3], [4, -99, 5]]))
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "t.fits")
+    (block,) = open_densities(tmp_path / "t.fits", "p", [0.0, 1.0, 2.0]).blocks()
+    np.testing.assert_array_equal(block, [[1.0, 2.0, 3.0], [4.0, np.nan, 5.0]])
+
+
+def test_whole_numbers_of_two_types_in_two_files(tmp_path):
+    large, middle = [2**63 + 1, 2**63 + 3], [2**62 + 3, 2**62 + 5]
+    files = [write(tmp_path / f"{k}.csv", "id", *map(str, ids)) for k, ids in enumerate((large, middle))]
+    assert read_catalog(files)["id"].tolist() == [*large, *middle]
+    files[1] = write(tmp_path / "2.csv", "id", "-5", "7")
+    with pytest.raises(CatalogError, match="column 'id' has negative numbers beside"):
+        read_catalog(files)
+
+
+def test_a_unit_for_the_file_is_that_of_its_limits_and_bins(tmp_path):
+    table = Table({"x": [1.0, 2.0, np.nan], "xl": [np.nan, np.nan, 3.0]}, units={"x": "km", "xl": "km"})
+    settings = ColumnSettings("m", "x", file_unit="m", upper_limit="xl")
+    assert prepare_column(table, settings).x.tolist() == [1.0, 2.0, 3.0]
+    bins = Table({"lo": [0.0, 1.0], "hi": [1.0, 2.0], "n": [3, 4]})
+    data = prepare_column(bins, ColumnSettings("m", "lo", bins=("lo", "hi", "n"), file_unit="Msun"))
+    assert data.edges.tolist() == [[0.0, 1.0], [1.0, 2.0]]
+
+
+@pytest.mark.parametrize("more", [[], [np.nan]])
+def test_a_side_without_an_end_is_a_bad_error_under_a_logarithm(more):
+    table = Table({"x": [1.0, 2.0, 4.0, *more], "u": [0.1, 0.2, 0.3, *more], "l": [0.1, np.inf, 0.3, *more]})
+    data = prepare_column(table, ColumnSettings("m", "x", ("u", "l"), transform="log10"))
+    assert (data.rows.tolist(), data.dropped["bad_error"]) == ([0, 2], 1)
+
+
+def test_limits_among_rounded_values_are_refused():
+    table = Table({"x": ["1", "2", "<3"]})
+    with pytest.raises(CatalogError, match="1 limits among rounded values"):
+        prepare_column(table, ColumnSettings("m", "x", rounding=1.0))
+
+
+def test_correlations_of_a_reversed_column_have_the_other_sign():
+    table = Table({"a": [1.0, 2.0], "b": [3.0, 4.0], "ea": [0.1, 0.1], "eb": [0.1, 0.1]}, units={"a": "mag"})
+    columns = (ColumnSettings("a", "a", "ea", unit="dex"), ColumnSettings("b", "b", "eb"))
+    data = prepare_joint(table, JointSettings("j", columns, correlation=(("a", "b", 0.5),)))
+    np.testing.assert_allclose(data.cov[:, 0, 1], -0.5 * 0.04 * 0.1)

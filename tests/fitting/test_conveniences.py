@@ -1,5 +1,7 @@
 """What fits answer in Python, rows that lack something, and words that are written with capitals."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,7 +12,10 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 import mixpipe
+from mixpipe.assess.bootstrap import bootstrap
+from mixpipe.assess.profile import profile_intervals
 from mixpipe.fitting.doubts import doubts_about
+from mixpipe.model.memberships import as_memberships
 from mixpipe.model.noise import HeavyTailed
 from mixpipe.model.results import FitResult, Selection
 
@@ -222,3 +227,83 @@ def test_doubts_about_a_choice_are_said_once_and_name_the_penalty():
     assert doubts_about(Selection((one, two)), None, 5) == (
         "BIC of 2 components, penalties included, is only 0.82 higher",
     )
+
+
+TWO_GROUPS = np.concatenate([RNG.normal(0.0, 1.0, 60), RNG.normal(6.0, 1.0, 40)])
+
+
+@pytest.mark.parametrize("dtype", [object, "string"])
+def test_memberships_in_a_series(dtype):
+    labels = ["a", None] * 50
+    series = pd.Series(labels, dtype=dtype)
+    priors, names = as_memberships(series, 100)
+    assert names == ("a",)
+    np.testing.assert_array_equal(priors, as_memberships(labels, 100)[0])
+    np.testing.assert_array_equal(as_memberships(series.to_numpy(), 100)[0], priors)
+    assert as_memberships(pd.Series([2, None, 10], dtype="Int64"), 3)[1] == ("2", "10")
+    assert as_memberships(["\u00b2", "b"], 2)[1] == ("b", "\u00b2")
+
+
+def test_bimodality_in_another_unit():
+    z = RNG.normal(0.0, 1.0, 200).round(1)
+    fit = mixpipe.fit_mixture(z * u.km, 0.02 * u.km, n_components=2)
+    ratios = [fit.bimodality(factor * z * unit, 0.02 * factor * unit, n_draws=0).likelihood_ratio
+              for factor, unit in ((1.0, u.km), (1000.0, u.m))]  # fmt: skip
+    assert ratios[1] == pytest.approx(ratios[0], abs=1e-6)
+
+
+def test_bimodality_takes_the_weights_and_the_floor_of_the_fit():
+    weights = np.r_[np.full(60, 2.0), np.full(40, 3.0)]
+    fit = mixpipe.fit_mixture(TWO_GROUPS, 0.2, weights=weights, weight_kind="importance", n_components=2)
+    one = mixpipe.fit_mixture(TWO_GROUPS, 0.2, weights=weights, weight_kind="importance", n_components=1)
+    found = fit.bimodality(TWO_GROUPS, 0.2, weights, n_draws=0)
+    assert found.likelihood_ratio == pytest.approx(2.0 * (fit.loglik - one.loglik), abs=1e-6)
+    wide = mixpipe.fit_mixture(TWO_GROUPS, n_components=2, sigma_floor=2.0)
+    one = mixpipe.fit_mixture(TWO_GROUPS, n_components=1, sigma_floor=2.0)
+    ratio = wide.bimodality(TWO_GROUPS, n_draws=0).likelihood_ratio
+    assert ratio == pytest.approx(2.0 * (wide.loglik - one.loglik), abs=1e-6)
+
+
+def test_the_test_of_bimodality_is_for_one_family():
+    fit = mixpipe.fit_mixture(TWO_GROUPS, 0.2, n_components=2, mixed=("laplace", "gaussian"))
+    if len(set(fit.mixture.families)) == 1:
+        fit = fit.with_rows(mixture=replace(fit.mixture, families=("laplace", "gaussian")))
+    assert np.isnan(fit.bimodality(TWO_GROUPS, 0.2, n_draws=3).likelihood_ratio_pvalue)
+
+
+def test_degrees_of_freedom_are_finite():
+    with pytest.raises(ValueError, match="expected a finite number >= 1"):
+        mixpipe.fit_mixture(X, ERR, n_components=1, error_model="student_t", error_dof=np.inf)
+
+
+def test_profiles_of_tied_weights():
+    cells = mixpipe.Cells.from_rows(TWO_GROUPS, 0.2)
+    both = mixpipe.fit_mixture(cells, n_components=2, tied={"weights": [1, 1]})
+    np.testing.assert_allclose(profile_intervals(cells, both).weights, 0.5)
+    three = mixpipe.fit_mixture(cells, n_components=3, tied={"weights": [1, 1, None]})
+    tied = [rule.tie("weights") is not None for rule in three.mixture.constraints]
+    assert profile_intervals(cells, three).weights[1, tied].max() <= 0.5
+
+
+def test_a_prior_is_that_of_profiles_and_bootstrap_too():
+    x = np.concatenate([RNG.normal(0.0, 0.2, 30), RNG.normal(5.0, 0.2, 30)])
+    cells = mixpipe.Cells.from_rows(x, 0.1)
+    fit = mixpipe.fit_mixture(cells, n_components=2, prior={"min_rows": 5})
+    low, high = profile_intervals(cells, fit).sigmas
+    assert np.all((low < fit.mixture.sigmas) & (fit.mixture.sigmas < high))
+    drawn = bootstrap(cells, fit, 100, seed=1)
+    np.testing.assert_allclose(np.nanmedian(drawn.sigmas, axis=0), fit.mixture.sigmas, rtol=0.1)
+
+
+def test_a_prior_that_changes_what_has_no_uncertainty_says_so():
+    warnings = mixpipe.fit_mixture(TWO_GROUPS[:40], 0.2, n_components=2, prior={"min_rows": 20}).warnings
+    assert not any("more than 0 uncertainties" in text for text in warnings)
+
+
+def test_no_width_is_excluded_of_the_tail_of_a_component():
+    x = np.random.default_rng(1).normal(0.0, 1.0, 60)[:40]
+    cells = mixpipe.Cells.from_rows(x[x > 0.0], 0.2, truncated=(0.0, None))
+    fit = mixpipe.fit_mixture(cells, n_components=1)
+    found = profile_intervals(cells, fit, 0.95)
+    assert found.sigmas[1, 0] == np.inf
+    assert found.means[0, 0] == -np.inf

@@ -231,8 +231,14 @@ def compare_fits(old: Fitted, new: Fitted, common: Common | None, notes: Iterabl
         found.append(f"only {rows.n_revised:g} of the common rows revised: what they change has rough significances")
     size_old, size_new = old.fit.n_components, new.fit.n_components
     delta_bic, delta_bic_old = (each.bic_of(size_old) - each.bic_of(size_new) for each in (new, old))
-    with np.errstate(all="ignore"):
-        gain = _loglik(new.fit.mixture, new.cells) - _loglik(old.fit.mixture, new.cells)
+    gain = math.nan
+    if "samples" in (old.fit.error_model, new.fit.error_model):
+        found.append(
+            "rows are samples of posteriors: the log-likelihood of the new rows under the old fit is not known"
+        )
+    else:
+        with np.errstate(all="ignore"):
+            gain = _loglik(new.fit.mixture, new.cells) - _loglik(old.fit.mixture, new.cells)
     return Comparison(
         old=old.fit,
         new=new.fit,

@@ -66,7 +66,8 @@ def has_response(fit: FitResult, cells: Cells) -> bool:
     """
     plain = replace(Demands.of(cells, fit.mixture), gaussian_errors=True) == Demands()
     scaled = fit.error_scale != 1.0 or not math.isnan(fit.error_scale_unc)
-    return plain and fit.estimator == "em" and not (fit.has_equal_sigmas or scaled or fit.prior_rows > 0.0)
+    special = fit.has_equal_sigmas or scaled or fit.prior_rows > 0.0 or fit.error_model == "samples"
+    return plain and fit.estimator == "em" and not special
 
 
 class Influence:

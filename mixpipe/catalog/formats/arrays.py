@@ -215,6 +215,11 @@ def mask_sentinels(column: np.ma.MaskedArray, sentinels: Sequence[float | str]) 
                 column.mask |= values == float(sentinel)
             except ValueError:  # a text sentinel cannot occur among numbers
                 continue
+    elif values.dtype.kind == "O":
+        numbers = [float(sentinel) for sentinel in sentinels if is_number(str(sentinel))]
+        for row, cell in enumerate(values):
+            if isinstance(cell, list | tuple | np.ndarray) and np.isin(cell, numbers).any():
+                values[row] = np.where(np.isin(cell, numbers), np.nan, cell)
 
 
 def _spellings(texts: NDArray[np.str_], sentinels: Sequence[float | str]) -> set[str]:

@@ -49,7 +49,9 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[L
         lies = _lies(hdu)
         units = {column.name: column.unit for column in wanted}
         for part in records:
-            columns = {column.name: _values(part, column, isinstance(hdu, fits.TableHDU), source) for column in wanted}
+            columns = {
+                column.name: values_of(part, column, isinstance(hdu, fits.TableHDU), source) for column in wanted
+            }
             if not lies:
                 yield LightTable(columns, units)
                 continue
@@ -237,7 +239,8 @@ def _slices(hdu: fits.BinTableHDU | fits.TableHDU, rows: int) -> Iterator[fits.F
         yield hdu.data[start:stop]
 
 
-def _values(records: NDArray[Any], column: fits.Column, is_ascii: bool, source: Source) -> np.ma.MaskedArray:
+def values_of(records: NDArray[Any], column: fits.Column, is_ascii: bool, source: Source) -> np.ma.MaskedArray:
+    """The cells of a column with the scale that the header states, of which those marked as null are masked."""
     stored = records.view(np.ndarray)[column.name]
     # Nulls are marked in the stored values, before TSCAL and TZERO are applied.
     null = _nulls(column, stored, is_ascii)

@@ -70,7 +70,7 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
             for name in wanted:
                 values = np.ma.MaskedArray(stored[name])
                 if isinstance(node, h5py.Group):
-                    values = _as_times(_by_convention(values, node[name]), _type_said(node[name]))
+                    values = _as_times(by_convention(values, node[name]), _type_said(node[name]))
                 if name + _MASK in masks:
                     values = np.ma.MaskedArray(values.data, mask=np.asarray(stored[name + _MASK], dtype=bool))
                 table.add_column(as_column(name, values, units[name]), copy=False)
@@ -117,7 +117,7 @@ def _choose(
     return source.choose(available, names)
 
 
-def _by_convention(stored: np.ma.MaskedArray, dataset: h5py.Dataset) -> np.ma.MaskedArray:
+def by_convention(stored: np.ma.MaskedArray, dataset: h5py.Dataset) -> np.ma.MaskedArray:
     """Numbers as the attributes of netCDF say: with or without sign, which are missing, then a factor and an offset."""
     if stored.dtype.kind not in "iuf":
         return stored

@@ -94,7 +94,7 @@ class GeneralEngine:
 
     def held(self, cells: Cells, fit: FitResult) -> GeneralMaxima:
         """Maxima with one parameter held."""
-        return GeneralMaxima(cells, fit.mixture)
+        return GeneralMaxima(cells, fit.mixture, fit.prior_rows)
 
     def points_for(self, rows: CellBlocks, fit: FitResult) -> Cells | None:
         """Points that stand for the rows near a fit; None if rows of this kind have none."""

@@ -456,11 +456,15 @@ def _without_prior(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> tupl
             np.abs(getattr(there.point, part) - getattr(point, part)) / getattr(unc, part)
             for part in ("weights", "means", "sigmas")
         ]
-    largest = float(np.nanmax(np.concatenate(shifts), initial=0.0))
+    known = np.concatenate(shifts)
+    known = known[np.isfinite(known)]
+    most = f"and no parameter differs by more than {known.max():.2g} uncertainties" if known.size else ""
+    if 0 < known.size < 3 * point.n_components:
+        most += ", where these are known"
     return loglik, (
         f"a prior of {likelihood.prior_rows:g} rows for each component: the log-likelihood is "
-        f"{max(there.loglik - loglik, 0.0):.2g} nats below its maximum nearby, and no parameter differs by more than "
-        f"{largest:.2g} uncertainties"
+        f"{max(there.loglik - loglik, 0.0):.2g} nats below its maximum nearby, "
+        f"{most or 'but the uncertainties of the parameters are not known'}"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from mixpipe.fitting.gains import PROFILE_GAIN
 from mixpipe.fitting.general.likelihood import Point
 from mixpipe.fitting.general.points import few_points, likelihood_like
@@ -25,11 +27,13 @@ class GeneralMaxima:
         The data; if they are many, they are replaced by the points of a sketch.
     mixture : Mixture
         Mixture fitted to the data.
+    prior_rows : float
+        Number of rows that a prior gave each component.
     """
 
-    def __init__(self, cells: Cells, mixture: Mixture) -> None:
+    def __init__(self, cells: Cells, mixture: Mixture, prior_rows: float = 0.0) -> None:
         point = Point.of(mixture)
-        self.likelihood = likelihood_like(few_points(cells, point), point)
+        self.likelihood = likelihood_like(few_points(cells, point), point, prior_rows=prior_rows)
         fit = ascend_general(self.likelihood, point, gain=PROFILE_GAIN)
         self.point, self.loglik = fit.point, fit.loglik
         self.n_data, self.weights = self.likelihood.n_data, fit.point.weights
@@ -50,6 +54,10 @@ class GeneralMaxima:
             for j, rule in enumerate(self.point.constraints)
         ]
         ascent = ascend_general(self.likelihood, replace(point, constraints=tuple(rules)), gain=PROFILE_GAIN)
+        low, high = self.likelihood.bounds_of_means()
+        if np.any((ascent.point.means <= low) | (ascent.point.means >= high)):
+            # The sample is the tail of a component, and the likelihood may still rise beyond.
+            return self.loglik, ascent.point
         return ascent.loglik, ascent.point
 
     def span(self, part: str, component: int, target: float) -> tuple[float, float, float, float]:

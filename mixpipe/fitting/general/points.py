@@ -36,10 +36,10 @@ _FEW = 0.001
 _MOST_JOINED = 8
 
 
-def likelihood_like(cells: Cells, point: Point, n_threads: int = 1) -> GeneralLikelihood:
-    """The likelihood of these cells for mixtures of the same families as `point`."""
+def likelihood_like(cells: Cells, point: Point, n_threads: int = 1, prior_rows: float = 0.0) -> GeneralLikelihood:
+    """The likelihood of these cells for mixtures of the same families as `point`, and the prior if there is one."""
     smooth = any(family.has_edge for family in point.families)
-    return GeneralLikelihood(cells, smooth=smooth, n_threads=n_threads)
+    return GeneralLikelihood(cells, smooth=smooth, prior_rows=prior_rows, n_threads=n_threads)
 
 
 def are_few(cells: Cells, point: Point) -> bool:

@@ -25,7 +25,8 @@ class GeneralRefit:
 
     def __init__(self, cells: Cells, fit: FitResult) -> None:
         self.start = Point.of(fit.mixture)
-        self.likelihood = likelihood_like(cells, self.start)
+        self.prior_rows = fit.prior_rows
+        self.likelihood = likelihood_like(cells, self.start, prior_rows=self.prior_rows)
         self.fixed = np.array(self.start.fixed)
         # Components of which something is known cannot be mistaken for others.
         free = [rule.is_free or rule == EQUAL for rule in self.start.constraints]
@@ -48,7 +49,7 @@ class GeneralRefit:
 
     def again(self, catalog: Cells) -> Mixture:
         """The maximum of the likelihood of a catalog that is reached from the fit."""
-        likelihood = likelihood_like(catalog.merged(), self.start)
+        likelihood = likelihood_like(catalog.merged(), self.start, prior_rows=self.prior_rows)
         return ascend_general(likelihood, self.start, gain=_CATALOG_GAIN).point.mixture()
 
     def _moving(self, point: Point) -> tuple[Array, Array, Array]:
