@@ -275,7 +275,7 @@ def test_errors_by_the_name_of_their_model():
         (0.1, "normal", None, "unknown error_model 'normal'"),
         (0.1, "student_t", None, "error_dof is missing"),
         (0.1, None, 3.0, "error_dof is 3"),
-        (0.1, "student_t", 0.5, "expected a number >= 1"),
+        (0.1, "student_t", 0.5, "expected a finite number >= 1"),
         (np.ones((2, 3)), "student_t", 3.0, "one error for each value"),
         ([[0.1, -0.1, 0.1], [0.1, 0.1, 0.1]], None, None, "the first at index 1"),
         ([[0.1, 0.1, np.nan], [0.1, 0.1, 0.1]], None, None, "the first at index 2"),
