@@ -369,7 +369,8 @@ def _price(data: Rows | Intervals, mixture: Any) -> float:
     total = variances[:, None] + data.e2
     a = data.counts * softmax(terms, axis=0) / total
     typical = (a * total).sum(axis=1) / a.sum(axis=1)
-    nats = np.maximum(np.log(spread / typical), 0.0) + 1.5 * math.log(data.n)
+    with np.errstate(divide="ignore"):
+        nats = np.maximum(np.log(spread / typical), 0.0) + 1.5 * math.log(data.n)
     return float(nats[few].sum())
 
 
@@ -398,6 +399,7 @@ def summary(verdicts: list[Verdict]) -> list[str]:
     exact = sum(verdict.misstated <= EXACT for verdict in fine)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     right = outcomes["arrived"] + outcomes["outlier"]
+    reached = sum(not verdict.admissible or verdict.gap <= ARRIVED for verdict in fine)
     silent = sum(verdict.outcome == "spike" and not verdict.warned for verdict in fine)
     both = [verdict for verdict in fine if not math.isnan(verdict.chosen)]
     same = sum(verdict.agrees for verdict in both)
@@ -407,6 +409,8 @@ def summary(verdicts: list[Verdict]) -> list[str]:
     return [
         f"{n} problems, of which {outcomes['error']} raised or could not be compared",
         f"{exact} of {len(fine)} log-likelihoods equal to {EXACT:g} relative",
+        f"{reached} of {n} fits no more than {ARRIVED:g} nats below the best admissible maximum "
+        f"({100 * reached / n:.1f} %)",
         f"{right} of {n} fits within {ARRIVED:g} nats of the best admissible maximum, or above it by an outlier's "
         f"component that gains 3 ln N nats ({100 * right / n:.1f} %; the standard is {100 * STANDARD:g} %)",
         f"{outcomes['spike']} above it with a component on less than three effective rows that gains less, {silent} of "
