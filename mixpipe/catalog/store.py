@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from astropy.table import MaskedColumn, Table
 
@@ -271,6 +272,11 @@ def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     for number, field in enumerate(schema):
         if _is_refused(field):
             table = table.set_column(number, field, pa.nulls(table.num_rows))
+        elif pa.types.is_uint64(field.type) and pa.types.is_signed_integer(table.schema.field(number).type):
+            least = pc.min(table.column(number)).as_py()
+            if least is not None and least < 0:
+                what = f"column {field.name!r} has {least} beside numbers beyond {2**63 - 1}"
+                raise CatalogError(what, "in one of the files", "whole numbers of one type")
     return table.cast(schema, safe=False)
 
 
@@ -326,7 +332,11 @@ def _common(first: pa.DataType, second: pa.DataType) -> pa.DataType:
         return second
     if pa.types.is_null(second):
         return first
-    return pa.from_numpy_dtype(np.result_type(first.to_pandas_dtype(), second.to_pandas_dtype()))
+    common = np.result_type(first.to_pandas_dtype(), second.to_pandas_dtype())
+    # Signed and unsigned integers beyond 2^53 have no common type but that of the latter, or none.
+    if common.kind == "f" and pa.types.is_integer(first) and pa.types.is_integer(second):
+        return pa.uint64()
+    return pa.from_numpy_dtype(common)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def count_effective(first: Array, second: Array) -> Array:
         return np.asarray(np.divide(first**2, second, out=np.zeros_like(first), where=second > 0.0))
 
 
-def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float, fewest: float = MIN_ROWS) -> float:
+def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float, least: float = MIN_ROWS) -> float:
     """Penalty, in nats, on components that rest on fewer than three effective rows, for the comparison of fits.
 
     Parameters
@@ -63,7 +63,7 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float, fewe
         Overall variance of the data.
     n_data : float
         Number of rows.
-    fewest : float
+    least : float
         Effective rows from which on a component is regular.
 
     Examples
@@ -71,7 +71,7 @@ def occam_nats(rows: Array, total_var: Array, spread: float, n_data: float, fewe
     >>> occam_nats(np.array([99.0, 1.0]), np.array([1.0, 1e-4]), 1.0, 100.0).__round__(6)
     16.118096
     """
-    few = rows < fewest
+    few = rows < least
     if not few.any():
         return 0.0
     price = _PARAMS * 0.5 * math.log(max(n_data, 1.0))

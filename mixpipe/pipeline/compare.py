@@ -410,9 +410,10 @@ def in_other_unit(fitted: Fitted, factor: float, shift: float) -> Fitted:
     fit, cells = fitted.fit, fitted.cells
     mixture, unc = fit.mixture, fit.uncertainties
     # Limits and bins have probabilities, and other rows a density.
-    dense = np.zeros(0) if cells.edges is not None and not cells.are_rounded else cells.weights
-    n_dense = float(dense[cells.limits == 0].sum() if dense.size and cells.limits is not None else dense.sum())
-    jacobian = n_dense * math.log(factor)
+    is_dense = np.full(len(cells), cells.edges is None or cells.are_rounded)
+    if cells.limits is not None:
+        is_dense &= cells.limits == 0
+    jacobian = float(cells.weights[is_dense].sum()) * math.log(factor)
     by_parameter = np.array([factor if name.startswith(("mean", "sigma")) else 1.0 for name in fit.parameter_names])
     rules = tuple(
         replace(rule, mean=rule.mean * factor + shift, sigma=rule.sigma * factor) for rule in mixture.constraints

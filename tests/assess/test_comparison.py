@@ -294,6 +294,9 @@ def test_components_that_are_hardly_determined_differ_from_none():
     limits = (np.array([1.5]), np.array([math.nan]))
     assert match_components(edge, bare([0.1], [0.9]), limits) == [(0, 0)]
     assert match_components(edge, bare([0.1], [9.0]), limits) == []
+    # A limit that does not exist says nothing.
+    none = (np.array([np.inf]), np.array([math.nan]))
+    assert match_components(edge, edge, none) == [(0, 0)]
 
 
 def test_total_variation_in_closed_form():

@@ -19,6 +19,7 @@ from mixpipe.catalog.densities import open_densities
 from mixpipe.catalog.files import expand_files
 from mixpipe.catalog.joint import prepare_joint
 from mixpipe.catalog.reading import list_columns, read_blocks
+from mixpipe.catalog.store import read_columns, write_blocks
 from mixpipe.config.settings import ColumnSettings, JointSettings
 
 NAMES = [f"S{i:03d}" for i in range(12)]
@@ -840,6 +841,13 @@ def test_numbers_for_missing_values_in_lists(tmp_path):
     lists[:, 10:] = -99.0
     Table({"s": lists}).write(tmp_path / "t.fits")
     pq.write_table(pa.table({"s": lists.tolist()}), tmp_path / "t.parquet")
+    # A number is found in single precision, too.
+    lists[:, 10:] = -9.99
+    pq.write_table(pa.table({"s": pa.array(lists.tolist(), pa.list_(pa.float32()))}), tmp_path / "single.parquet")
+    single = prepare_column(
+        read_catalog(tmp_path / "single.parquet", missing=[-9.99]), ColumnSettings("m", "s", kind="samples")
+    )
+    np.testing.assert_allclose(single.x, lists[:, :10].mean(axis=1), rtol=1e-6)
     means = [
         prepare_column(read_catalog(tmp_path / name, missing=[-99]), ColumnSettings("m", "s", kind="samples")).x
         for name in ("t.fits", "t.parquet")
@@ -859,9 +867,16 @@ def test_whole_numbers_of_two_types_in_two_files(tmp_path):
     large, middle = [2**63 + 1, 2**63 + 3], [2**62 + 3, 2**62 + 5]
     files = [write(tmp_path / f"{k}.csv", "id", *map(str, ids)) for k, ids in enumerate((large, middle))]
     assert read_catalog(files)["id"].tolist() == [*large, *middle]
+    for order in (files, files[::-1]):
+        write_blocks((block for file in order for block in read_blocks(file)), tmp_path / "stored.parquet")
+        assert sorted(read_columns(tmp_path / "stored.parquet")["id"].tolist()) == sorted([*large, *middle])
     files[1] = write(tmp_path / "2.csv", "id", "-5", "7")
     with pytest.raises(CatalogError, match="column 'id' has negative numbers beside"):
         read_catalog(files)
+    for order in (files, files[::-1]):
+        with pytest.raises(CatalogError, match="column 'id' has -5 beside numbers beyond 9223372036854775807"):
+            write_blocks((block for file in order for block in read_blocks(file)), tmp_path / "bad.parquet")
+        assert not (tmp_path / "bad.parquet").exists()
 
 
 def test_a_unit_for_the_file_is_that_of_its_limits_and_bins(tmp_path):

@@ -316,7 +316,7 @@ def match_components(
     """
     # Half of an upper limit at 95 % is about one sigma.
     first, second = (
-        fit.mixture.sigmas**2 + np.where(fit.boundary, 0.5 * np.nan_to_num(limits), 0.0) ** 2
+        fit.mixture.sigmas**2 + np.where(fit.boundary & np.isfinite(limits), 0.5 * np.asarray(limits), 0.0) ** 2
         for fit, limits in zip((old, new), sigma_upper, strict=True)
     )
     uncertain = [np.nan_to_num(fit.uncertainties.means) ** 2 for fit in (old, new)]

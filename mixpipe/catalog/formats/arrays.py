@@ -218,8 +218,10 @@ def mask_sentinels(column: np.ma.MaskedArray, sentinels: Sequence[float | str]) 
     elif values.dtype.kind == "O":
         numbers = [float(sentinel) for sentinel in sentinels if is_number(str(sentinel))]
         for row, cell in enumerate(values):
-            if isinstance(cell, list | tuple | np.ndarray) and np.isin(cell, numbers).any():
-                values[row] = np.where(np.isin(cell, numbers), np.nan, cell)
+            if isinstance(cell, list | tuple | np.ndarray):
+                array = np.asarray(cell)
+                missing = np.any([array == number for number in numbers], axis=0)
+                values[row] = np.where(missing, np.nan, array) if np.any(missing) else cell
 
 
 def _spellings(texts: NDArray[np.str_], sentinels: Sequence[float | str]) -> set[str]:
