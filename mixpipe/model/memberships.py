@@ -47,11 +47,9 @@ def as_memberships(given: Any, n_rows: int, labels: tuple[str, ...] | None = Non
     >>> as_memberships([0.9, 0.2], 2)[0].round(2).tolist()
     [[0.9, 0.1], [0.2, 0.8]]
     """
-    if hasattr(given, "iloc"):
-        mask, table = None, given.to_numpy(dtype=object, na_value=None)
-    else:
-        mask = np.ma.getmaskarray(given) if hasattr(given, "mask") else None
-        table = np.asarray(np.ma.getdata(given))
+    # The mask of a series is a method, and its missing values are among the others.
+    mask = np.ma.getmaskarray(given) if hasattr(given, "mask") and not hasattr(given, "iloc") else None
+    table = np.asarray(getattr(given, "to_numpy", lambda: np.ma.getdata(given))())
     if table.ndim not in (1, 2) or len(table) != n_rows:
         raise ValueError(f"membership must have one row for each value, found shape {table.shape} for {n_rows} values")
     numbers = _numbers(table)
