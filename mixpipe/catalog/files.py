@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import os
@@ -118,15 +119,12 @@ def _primary_table(path: Path) -> str | None:
 def _check_partitions(path: Path, parts: Sequence[Path]) -> None:
     """Refuse a HATS catalog that lacks a partition of its list."""
     try:
-        header, *rows = (path / _PARTITIONS).read_text("utf-8", "replace").splitlines()
-    except (OSError, ValueError):
+        text = (path / _PARTITIONS).read_text("utf-8-sig", "replace")
+    except OSError:
         return
-    names = header.split(",")
-    if not {"Norder", "Npix"} <= set(names):
-        return
-    listed = {
-        (row[names.index("Norder")], row[names.index("Npix")]) for row in (line.split(",") for line in rows if line)
-    }
+    rows = csv.DictReader((line.strip() for line in text.splitlines()), skipinitialspace=True)
+    keys = [{(name or "").strip().lower(): value for name, value in row.items()} for row in rows]
+    listed = {(row["norder"], row["npix"]) for row in keys if row.get("norder") and row.get("npix")}
     places = (re.search(r"Norder=(\d+)\b.*\bNpix=(\d+)", str(part.relative_to(path))) for part in parts)
     missing = sorted(listed - {(found[1], found[2]) for found in places if found})
     if missing:

@@ -585,7 +585,7 @@ def _with_start(selection: Selection, fit: FitResult, max_components: int, found
     if not own:
         fits = sorted([*_bare(selection, max_components, found), fit], key=lambda each: each.n_components)
         return select(fits, found, selection.criterion, max_components)
-    if fit.loglik <= own[0].loglik + _BETTER:
+    if fit.loglik + fit.log_prior <= own[0].loglik + own[0].log_prior + _BETTER:
         return selection
     text = "the search has missed this maximum: it was found from the given start"
     return with_fit(selection, fit.with_warning(text), max_components, found)

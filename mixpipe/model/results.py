@@ -101,6 +101,8 @@ class FitResult:
         Factor of all errors, and its uncertainty if it was fitted.
     prior_rows : float
         Number of rows that a prior gave each component.
+    log_prior : float
+        The logarithm of that prior at the fit, which the search maximises together with `loglik`; 0 without one.
     truncated : tuple of float or None
         The ends of the grid of a tabulated density, at which the mixture is truncated; None for a fit to values.
     error_model : str
@@ -142,6 +144,7 @@ class FitResult:
     error_scale: float = 1.0
     error_scale_unc: float = math.nan
     prior_rows: float = 0.0
+    log_prior: float = 0.0
     error_model: str = ""
     error_dof: float | None = None
     weight_kind: str = ""

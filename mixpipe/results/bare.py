@@ -45,6 +45,7 @@ def bare_record(fit: FitResult | Selection) -> FitRecord | JointRecord:
         unit=None if best.unit is None else str(best.unit),
         value=_VALUES,
         error=error,
+        weight_kind="importance" if best.weight_kind == "importance" else None,
         files=(),
     )
     settings: dict[str, Any] = {

@@ -68,7 +68,8 @@ def describe_methods(fit: FitRecord | JointRecord | DensityRecord | FitResult | 
     ----------
     fit : FitRecord, JointRecord, DensityRecord, FitResult or Selection
         The record of a fit, or of the fits to tabulated densities, from `mixpipe.results.record.load_record`. A fit or
-        a selection itself does not know the quality of a fit, and its values have no name.
+        a selection itself does not know the quality of a fit, nor limits, bounds and the number of weighted rows, and
+        its values have no name.
     markup : str
         ``text``; ``latex``, with the commands of natbib for citations; or ``bibtex`` for the entries that these cite.
 
@@ -356,7 +357,8 @@ def _rows_used(record: FitRecord | JointRecord | DensityRecord, words: _Markup) 
     account = record.account
     if not account.files:
         left_out = f"; left out were {describe_dropped(account.dropped)}" if account.n_dropped else ""
-        return f"The fit is to {words.math(f'N = {count(record.n_data)}')} rows{left_out}."
+        number = f"{words.math(f'N = {count(record.n_data)}')} rows" if account.weight_kind is None else "weighted rows"
+        return f"The fit is to {number}{left_out}."
     noun = "bins" if _setting(record, "bins") else "rows"
     where = record.plan.get("where")
     cut = f" for which {words.name(' '.join(str(where).split()))}" if where else ""

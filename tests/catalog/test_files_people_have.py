@@ -753,6 +753,24 @@ def test_a_hats_catalog_that_lacks_a_partition_is_refused(tmp_path):
     assert len(expand_files("whole/**/*.parquet", tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"Norder","Npix"\n1,4\n1,17\n',
+        "norder, npix\n\n1, 4\n1, 17\n \n",
+        "\ufeffNorder,Dir,Npix\r\n1,0,4\r\n1,0,17",
+    ],
+)
+def test_the_list_of_partitions_of_a_hats_catalog_is_read_however_it_is_written(tmp_path, text):
+    frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
+    hats(tmp_path / "whole", frame, _4=slice(0, 6), _17=slice(6, 12))
+    (tmp_path / "whole" / "partition_info.csv").write_text(text, "utf-8")
+    assert is_right(read_catalog(tmp_path / "whole"))
+    (tmp_path / "whole" / "dataset" / "Norder=1" / "Dir=0" / "Npix=17.parquet").unlink()
+    with pytest.raises(ConfigError, match=r"whole lacks 1 of 2 partitions, the first is Norder=1, Npix=17"):
+        read_catalog(tmp_path / "whole")
+
+
 def test_of_a_hats_collection_the_primary_catalog_is_read(tmp_path):
     frame = pd.DataFrame({"mass": MASS, "e_mass": ERROR})
     hats(tmp_path / "all" / "stars", frame, _4=slice(0, 6), _17=slice(6, 12))

@@ -9,6 +9,8 @@ import pytest
 from astropy import units as u
 from astropy.table import MaskedColumn, Table
 from matplotlib.figure import Figure
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from scipy.stats import norm
 
 import mixpipe
@@ -293,6 +295,35 @@ def test_a_prior_is_that_of_profiles_and_bootstrap_too():
     assert np.all((low < fit.mixture.sigmas) & (fit.mixture.sigmas < high))
     drawn = bootstrap(cells, fit, 100, seed=1)
     np.testing.assert_allclose(np.nanmedian(drawn.sigmas, axis=0), fit.mixture.sigmas, rtol=0.1)
+
+
+def with_prior(x, err, n_rows, weights, means, sigmas):
+    """The log-likelihood and the logarithm of the conjugate prior, in which each component has some rows more."""
+    total = np.hypot(sigmas, err)
+    loglik = norm.logpdf(x[:, None], means, total) + np.log(weights)
+    spread = np.var(x) / len(means) ** 2
+    return logsumexp(loglik, axis=1).sum(), n_rows * np.sum(np.log(weights) - np.log(total) - 0.5 * spread / total**2)
+
+
+def test_with_a_prior_every_number_of_components_has_its_own_maximum():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0.0, 1.0, 40), rng.normal(2.0, 0.3, 10)])
+    found = mixpipe.choose_n_components(x, 0.1, max_components=3, prior={"min_rows": 5})
+    for m, fit in enumerate(found.fits, start=1):
+        mixture = fit.mixture
+        by_hand = with_prior(x, 0.1, 5.0, mixture.weights, mixture.means, mixture.sigmas)
+        assert (fit.loglik, fit.log_prior) == pytest.approx(by_hand, abs=1e-6)
+
+        def lost(point, m=m):
+            weights = np.exp(point[:m]) / np.exp(point[:m]).sum()
+            return -sum(with_prior(x, 0.1, 5.0, weights, point[m : 2 * m], np.exp(point[2 * m :])))
+
+        starts = [np.concatenate([np.zeros(m), rng.choice(x, m), np.log(rng.uniform(0.2, 1.5, m))]) for _ in range(20)]
+        best = min(minimize(lost, start).fun for start in starts)
+        assert fit.loglik + fit.log_prior == pytest.approx(-best, abs=1e-3)
+    plain = mixpipe.fit_mixture(x, 0.1, n_components=2).mixture
+    again = mixpipe.choose_n_components(x, 0.1, max_components=3, prior={"min_rows": 5}, start=plain)
+    assert not any("missed" in text for fit in again.fits for text in fit.warnings)
 
 
 def test_a_prior_that_changes_what_has_no_uncertainty_says_so():

@@ -271,6 +271,12 @@ def test_fits_in_python_say_how_they_were_made():
     tails = mixpipe.fit_mixture(x, 0.1, n_components=1, error_model="student_t", error_dof=5, error_scale=2.0)
     assert "Student's t with 5 degrees of freedom" in tails.methods()
     assert "All errors were multiplied by 2." in tails.methods()
+    weights = np.where(x < 0.0, 1.5, 0.5)
+    for values in (x, np.column_stack([x, x**2])):
+        weighted = mixpipe.fit_mixture(values, 0.1, n_components=1, weights=weights).methods()
+        worth = weights.sum() ** 2 / np.sum(weights**2)
+        assert f"weighted rows. Rows have importance weights, and are worth N = {worth:g} rows" in weighted
+        assert "standard errors from the sandwich" in weighted
     chosen = mixpipe.choose_n_components(x, 0.1, max_components=2).methods()
     assert "among M = 1 to 2" in chosen
     joint = mixpipe.fit_mixture(np.column_stack([x, x**2]), 0.1, n_components=1)

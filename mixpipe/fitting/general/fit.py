@@ -224,7 +224,7 @@ def _criterion(likelihood: GeneralLikelihood, ascent: GeneralAscent, criterion: 
     n_params = ascent.point.n_params + likelihood.fits_scale
     price = 2.0 * n_params if criterion == "aic" else n_params * math.log(max(likelihood.n_data, 1.0))
     entropy = likelihood.entropy(ascent.point) if criterion == "icl" else 0.0
-    return price - 2.0 * ascent.score + 2.0 * entropy
+    return price - 2.0 * ascent.score_of_rows + 2.0 * entropy
 
 
 def _ascended(likelihood: GeneralLikelihood, ascent: GeneralAscent) -> GeneralAscent:
@@ -379,6 +379,7 @@ def _result(likelihood: GeneralLikelihood, ascent: GeneralAscent, *, exact: bool
         error_scale=point.error_scale,
         error_scale_unc=_scale_uncertainty(likelihood, ascent),
         prior_rows=likelihood.prior_rows,
+        log_prior=ascent.expansion.log_prior,
         converged=ascent.remaining_gain < CONVERGED_GAIN and not runaway.any(),
         remaining_gain=ascent.remaining_gain,
         n_passes=likelihood.n_passes,

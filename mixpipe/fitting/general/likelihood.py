@@ -204,11 +204,15 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """The log-likelihood to second order in the variables, which are in the units of `GeneralLikelihood.units`."""
+    """The log-likelihood to second order in the variables, which are in the units of `GeneralLikelihood.units`.
+
+    With a prior it is that of the rows plus the logarithm of the prior, which is `log_prior`.
+    """
 
     loglik: float
     gradient: Array
     hessian: Array
+    log_prior: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -695,17 +699,17 @@ class GeneralLikelihood:
             return self._rough(point, units)
         loglik, gradient, hessian = self._derivatives(point, units)
         logs = places(units)
-        if self.prior_rows:
-            loglik += self._add_prior(point, units, gradient, hessian)
+        log_prior = self._add_prior(point, units, gradient, hessian) if self.prior_rows else 0.0
+        loglik += log_prior
         if point.weights_given.any():
-            return Expansion(loglik, *_with_given_weights(gradient, hessian, logs, point))
+            return Expansion(loglik, *_with_given_weights(gradient, hessian, logs, point), log_prior)
         gradient[logs] -= self.n_data * point.weights
         hessian[logs, logs] -= self.n_data * point.weights
         if self.window is not None:
             share = point.weights / point.weights.sum()
             gradient[logs] += self.n_data * share
             hessian[np.ix_(logs, logs)] += self.n_data * (np.diag(share) - np.outer(share, share))
-        return Expansion(loglik, gradient, hessian)
+        return Expansion(loglik, gradient, hessian, log_prior)
 
     def _add_prior(self, point: Point, units: list[Array], gradient: Array, hessian: Array) -> float:
         """Add the derivatives of the prior to those of the likelihood, and return its logarithm."""
@@ -732,7 +736,7 @@ class GeneralLikelihood:
         second = (high.loglik - 2.0 * here.loglik + low.loglik) / _SCALE_STEP**2
         mixed = (high.gradient - low.gradient) / (2.0 * _SCALE_STEP)
         hessian = np.block([[here.hessian, mixed[:, None]], [mixed[None, :], np.array([[second]])]])
-        return Expansion(here.loglik, np.append(here.gradient, first), hessian)
+        return Expansion(here.loglik, np.append(here.gradient, first), hessian, here.log_prior)
 
     def _derivatives(self, point: Point, units: list[Array]) -> tuple[float, Array, Array]:
         """Log-likelihood, gradient and Hessian, with the weights taken as independent."""
@@ -788,9 +792,8 @@ class GeneralLikelihood:
         if not given:
             hessian[np.ix_(logs, logs)] -= self.n_data * np.outer(point.weights, point.weights)
         loglik, gradient = math.fsum(logliks), np.sum(gradients, axis=0)
-        if self.prior_rows:
-            loglik += self._add_prior(point, units, gradient, hessian)
-        return Expansion(loglik, gradient, hessian)
+        log_prior = self._add_prior(point, units, gradient, hessian) if self.prior_rows else 0.0
+        return Expansion(loglik + log_prior, gradient, hessian, log_prior)
 
     def _scores(self, point: Point, units: list[Array], rows: slice, *, inside: bool) -> tuple[Array, Array]:
         """Log of the sum over the components, and its derivatives, shape (n_variables, n_rows)."""

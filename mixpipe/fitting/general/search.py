@@ -68,6 +68,11 @@ class GeneralAscent:
         """The log-likelihood minus the penalty on irregular components."""
         return self.loglik - self.occam
 
+    @property
+    def score_of_rows(self) -> float:
+        """The score without a prior, which depends on the number of components: what compares different numbers."""
+        return self.score - self.expansion.log_prior
+
 
 def ascend_general(
     likelihood: GeneralLikelihood,
@@ -239,7 +244,7 @@ class GeneralSearch:
         if not self.criterion:
             return True
         price = 1.0 if self.criterion == "aic" else 0.5 * math.log(max(self.likelihood.n_data, 1.0))
-        values = [fit.score - price * fit.point.n_params for fit in fits]
+        values = [fit.score_of_rows - price * fit.point.n_params for fit in fits]
         return max(values) == values[-1]
 
     def _revised(self, fit: GeneralAscent, larger: Point) -> GeneralAscent:
@@ -598,11 +603,12 @@ def never_falling(
 ) -> list[tuple[GeneralLikelihood, GeneralAscent]]:
     """The fits, each worse than the one before replaced by that with its heaviest component split in two.
 
-    Only fits to the same points are compared.
+    Only fits to the same points are compared, and none with a prior, which depends on the number of components.
     """
     kept: list[tuple[GeneralLikelihood, GeneralAscent]] = []
     for likelihood, ascent in fits:
-        if kept and kept[-1][0] is likelihood and ascent.score < kept[-1][1].score:
+        comparable = bool(kept) and kept[-1][0] is likelihood and not likelihood.prior_rows
+        if comparable and ascent.score < kept[-1][1].score:
             last = kept[-1][1]
             movable = [
                 not fixed

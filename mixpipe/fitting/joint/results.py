@@ -87,6 +87,7 @@ def result_of(likelihood: Likelihood | StreamLikelihood, ascent: Ascent, structu
         parameter_names=_parameter_names(cells.names, size),
         resolutions=cells.resolutions,
         dropped=cells.dropped,
+        weight_kind=cells.weight_kind,
     )
 
 
