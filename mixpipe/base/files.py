@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,6 +14,8 @@ from typing import Any
 
 from mixpipe.base.errors import OutputError
 
+# In the folder of results: what a run keeps for itself, beside the results.
+OWN = ".mixpipe"
 # Key in the footer of each Parquet file into which a release is read.
 MARK_IN_PARQUET = "mixpipe"
 # Prefix of the name of each temporary file. Its digits were drawn at random, so that no other program uses the same
@@ -94,7 +97,8 @@ def json_text(document: dict[str, Any], *, ensure_ascii: bool = False) -> str:
 def write_json(document: dict[str, Any], path: Path) -> None:
     """Write a JSON file, with the `json_text` of the document."""
     text = json_text(document) + "\n"
-    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    # Bytes in the name of a file that are no UTF-8 become the escapes that JSON has.
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8", errors="backslashreplace"))
 
 
 def strict(value: Any) -> Any:
@@ -116,3 +120,9 @@ def strict(value: Any) -> Any:
         return str(value)
     # Arrays and numbers of NumPy, which this module need not import.
     return strict(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -157,13 +157,46 @@ def read_blocks(
     """
     if rows < 1:
         raise ValueError(f"rows must be positive, not {rows}")
-    for file in folder_files(Path(path)):
-        source = Source(file, **options).resolved()
-        first = 0
-        for table in _blocks(source, columns, rows):
-            table.meta = {"files": [{**_entry(source, len(table)), "first_row": first}]}
-            first += len(table)
-            yield table
+
+    def tables() -> Iterator[Table | LightTable]:
+        for file in folder_files(Path(path)):
+            source = Source(file, **options).resolved()
+            first = 0
+            for table in _blocks(source, columns, rows):
+                table.meta = {"files": [{**_entry(source, len(table)), "first_row": first}]}
+                first += len(table)
+                yield table
+
+    return alike(tables())
+
+
+def alike(tables: Iterable[Any]) -> Iterator[Any]:
+    """The same blocks of rows, which may be of several files.
+
+    Raises
+    ------
+    CatalogError
+        When a block is requested in which a column contains text instead of numbers, or has another unit than before.
+    """
+    from mixpipe.catalog.formats.arrays import kind_of
+
+    units: dict[str, tuple[Any, str]] = {}
+    kinds: dict[str, tuple[str, str]] = {}
+    for table in tables:
+        file = table.meta["files"][0]["path"] if table.meta["files"] else ""
+        for name in table.colnames:
+            column = table[name]
+            unit, before = units.setdefault(name, (column.unit, file))
+            if column.unit != unit:
+                what = f"column {name!r} has the unit {column.unit}"
+                raise Source(Path(file)).error(what, f"{unit} as in {before}")
+            if name in kinds and kinds[name][0] == "numbers" and column.dtype.kind in "iuf":
+                continue
+            kind = kind_of(column)
+            if kind != "nothing" and kind != kinds.setdefault(name, (kind, file))[0]:
+                what = f"column {name!r} holds {kind}"
+                raise Source(Path(file)).error(what, f"{kinds[name][0]} as in {kinds[name][1]}")
+        yield table
 
 
 def _entry(source: Source, n_rows: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixpipe.base.errors import CatalogError, PassingError
-from mixpipe.catalog.reading import join
+from mixpipe.catalog.reading import alike, join
 from mixpipe.catalog.source import Source
 
 if TYPE_CHECKING:
@@ -69,14 +69,20 @@ class StoredRelease:
         Raises
         ------
         CatalogError
-            For a column that could not be stored.
+            For a column that could not be stored, or that contains text in one file and numbers in another, or has
+            different units.
         PassingError
             If a part cannot be read.
         """
-        from mixpipe.catalog.store import check_stored, stored_blocks
+        from mixpipe.catalog.store import check_stored
 
         for part in dict.fromkeys(run.part for run in self._runs):
             check_stored(part, columns)
+        yield from alike(self._tables(columns))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[Table]:
+        from mixpipe.catalog.store import stored_blocks
+
         for run in self._runs:
             try:
                 yield from stored_blocks(run.part, columns, start=run.start, stop=run.stop)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from mixpipe.base.errors import ConfigError
 from mixpipe.catalog.files import folder_files
+from mixpipe.catalog.hashes import catalog_hash
 from mixpipe.cli.display import describe_value
 from mixpipe.cli.options import Request
 from mixpipe.pipeline.fit import FittedColumn, write_fit
 from mixpipe.pipeline.plan.texts import FIT_FILES
 from mixpipe.results.paper import write_paper_beside
-from mixpipe.results.provenance import code_hash, sha256
+from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import SourceFile
 
 
@@ -79,7 +80,7 @@ def writing(path: Path, option: str) -> Iterator[None]:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, or of those of all files of a folder."""
-    digests = [sha256(part) for part in folder_files(path)]
+    digests = [catalog_hash(part) for part in folder_files(path)]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

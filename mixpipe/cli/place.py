@@ -128,6 +128,9 @@ def _copy_config(path: str, settings: Config) -> Path:
         }
         for catalog, entry in zip(settings.catalogs, given["catalogs"].values(), strict=True)
     }
+    style = settings.settings.style
+    if style is not None and Path(style).is_file():
+        given["settings"] = {**given["settings"], "style": str(Path(style).absolute())}
     text = yaml.safe_dump(
         {**given, "results": str(settings.results.absolute()), "catalogs": catalogs},
         allow_unicode=True,

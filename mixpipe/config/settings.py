@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -357,7 +358,7 @@ def parse_config(mapping: object, files: Sequence[str | Path] = ()) -> Config:
 
 def _results(given: str, where: Callable[[str], str]) -> Path:
     """The folder of results, which must not contain anything else, as the working folder would."""
-    path = Path(given)
+    path = Path(given).expanduser()
     full = Path(os.path.realpath(path))
     if Path.cwd().is_relative_to(full) and Path.cwd() != full / RECORDS:
         raise ConfigError(
@@ -478,7 +479,24 @@ def _joint(
     both = next((column for column in joint.predicted if column in joint.given), None)
     if both is not None:
         raise ConfigError(f"{both!r} is given and predicted", where("predict"), "one or the other")
+    twice = next(_repeated(joint.names), None)
+    if twice is not None:
+        what = f"names that lead to two columns {twice!r} in the tables of results"
+        raise ConfigError(what, where("columns" if joint.linear is None else "linear"), "other names")
     return joint
+
+
+def _repeated(names: Sequence[str]) -> Iterator[str]:
+    """Names that two columns would have in a table of a joint fit, in which names are joined by underscores."""
+    pairs = [f"{first}_{second}" for first, second in combinations(names, 2)]
+    for of_columns, of_pairs in (
+        (("mean_{}", "mean_{}_unc", "sigma_{}", "sigma_{}_unc", "unit_{}"), ("corr_{}", "corr_{}_unc")),
+        (("value_{}", "err_{}", "true_mean_{}", "true_unc_{}"), ("err_corr_{}", "true_corr_{}")),
+        (("mean_{}", "unc_{}"), ("corr_{}",)),
+    ):
+        counts = Counter(form.format(name) for name in names for form in of_columns)
+        counts.update(form.format(pair) for pair in pairs for form in of_pairs)
+        yield from (name for name, number in counts.items() if number > 1)
 
 
 def _inner(where: Callable[..., str], outer: str, key: str | None = None) -> str:

@@ -661,8 +661,8 @@ def _joined_noise(first: Cells, second: Cells) -> Noise | None:
     return one.joined([other])
 
 
-def with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
-    """Weights in the form that `Cells` stores, and their kind."""
+def with_kind(weights: Array, weight_kind: str, positions: NDArray[np.intp] | None = None) -> tuple[Array, str]:
+    """Weights in the form that `Cells` stores, and their kind; `positions` are their indices for the user."""
     if weight_kind not in WEIGHT_KINDS:
         raise ValueError(f"unknown weight_kind {weight_kind!r}: expected one of {', '.join(WEIGHT_KINDS)}")
     # The class itself checks the weights, and names those that are invalid.
@@ -670,9 +670,11 @@ def with_kind(weights: Array, weight_kind: str) -> tuple[Array, str]:
         return weights, "counts"
     fractions = np.flatnonzero(weights % 1.0)
     if weight_kind == "counts" and fractions.size:
+        first = fractions[0]
+        place = first if positions is None else positions[first]
         raise ValueError(
-            f"weight_kind counts with weights that are no whole numbers, the first at index {fractions[0]} "
-            f"({weights[fractions[0]]}); expected numbers of rows, or weight_kind importance"
+            f"weight_kind counts with weights that are no whole numbers, the first at index {place} "
+            f"({weights[first]}); expected numbers of rows, or weight_kind importance"
         )
     if weight_kind == "counts" or (weight_kind == "auto" and not fractions.size):
         return weights, "counts"

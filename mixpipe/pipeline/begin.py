@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.base.caches import is_kept_beside_package
-from mixpipe.base.files import is_temporary
+from mixpipe.base.files import OWN, is_temporary
 from mixpipe.config.settings import Config
 from mixpipe.pipeline.execution import adapt_executors, submitted_as, tell_failures
 from mixpipe.pipeline.folder import find_others, identity, lock_file, lock_results, own_files, tell_others
 from mixpipe.pipeline.queue import cancel_left, forget_run, record_run
-from mixpipe.results.provenance import OWN, kernels_hash
+from mixpipe.results.provenance import kernels_hash
 
 
 def claim_results(results: Path) -> None:

@@ -21,13 +21,14 @@ from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, Passing
 from mixpipe.base.files import write_file
 from mixpipe.catalog.densities import DensityFile, open_densities
 from mixpipe.catalog.expressions import Expression
+from mixpipe.catalog.hashes import catalog_hash
 from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.config.settings import DensitySettings
 from mixpipe.fitting.tabulated.fit import STATUS, DensityTable, fit_densities, row_status
 from mixpipe.pipeline.failure import record_failure, write_no_rows
 from mixpipe.pipeline.plan.texts import DensityPlan, check_data, open_density_plan
-from mixpipe.results.provenance import COMMAND, sha256, versions
+from mixpipe.results.provenance import COMMAND, versions
 from mixpipe.results.record import AccountRecord, DensityRecord, ExampleRecord, SourceFile, Spread
 
 # Why a row has no mixture; what is missing is called as for columns of values.
@@ -190,7 +191,7 @@ def _check_files(todo: DensityPlan) -> None:
     """Make sure that the files are still those of the plan."""
     for path, planned in todo.files:
         try:
-            found = sha256(Path(path))
+            found = catalog_hash(Path(path))
         except OSError as error:
             what = f"the file cannot be read any more ({error.strerror})"
             raise PassingError(what, f"in {path}", "files that stay as they are during a run") from error

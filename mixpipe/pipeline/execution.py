@@ -12,7 +12,7 @@ from typing import Any
 from snakemake.script import PythonScript
 
 from mixpipe.base.interrupts import received, told
-from mixpipe.pipeline.job import is_final, last_error
+from mixpipe.pipeline.job import is_final, last_error, last_exception
 
 # The plugin lets its interval grow to three minutes, in which what is behind a job that has ended waits. Slurm is asked
 # after so much of the time that the run has taken, and once a minute at least.
@@ -156,8 +156,12 @@ def _reason(job: Any) -> str:
     logs = [Path(log) for log in job.log]
     error = next(filter(None, map(last_error, logs)), None)
     missing = _missing(job)
+    exception = next(filter(None, map(last_exception, logs)), None)
     if error is not None:
         return error
+    elif exception is not None:
+        what = f"a job ended with an exception ({exception}), in {', '.join(map(str, logs))}"
+        expected = "none: please report this with that log"
     elif missing:
         what, expected = f"{missing[0]} is missing, since the run was planned", "it to stay until the end"
     else:

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mixpipe.base.errors import ConfigError, MixpipeError, OutputError
+from mixpipe.base.files import OWN
 from mixpipe.config.settings import Config
-from mixpipe.results.provenance import OWN
 from mixpipe.results.verification import MANIFEST
 
 # At the top of the folder, beside those of the catalogs.

@@ -9,10 +9,10 @@ from pathlib import Path
 from astropy.table import Table
 
 from mixpipe.catalog.files import unchanged
+from mixpipe.catalog.hashes import catalog_hash
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.store import write_blocks
 from mixpipe.pipeline.plan.texts import IngestPlan, check_data, open_ingest_plan
-from mixpipe.results.provenance import sha256
 
 # Seconds between two lines on how far the reading has come.
 _EVERY = 5.0
@@ -35,7 +35,7 @@ def ingest_release(plan: str, columns: str) -> None:
     """
     todo = open_ingest_plan(plan)
     for file, planned in todo.files.items():
-        check_data("the file", sha256(Path(file)), planned, file)
+        check_data("the file", catalog_hash(Path(file)), planned, file)
     path = Path(columns)
     files = {file: {"sha256": planned} for file, planned in todo.files.items()}
     write_blocks(_blocks(todo), path, files, todo.arrays)

@@ -173,6 +173,17 @@ def last_error(log: Path) -> str | None:
     return last if last.startswith(_ERROR) else None
 
 
+def last_exception(log: Path) -> str | None:
+    """The last line of the log of a job that ended with an exception that nothing explains."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    _, found, rest = text.rpartition("Traceback (most recent call last):")
+    lines = [line for line in rest.splitlines() if line and not line[0].isspace()]
+    return lines[0] if found and lines else None
+
+
 def _explain(error: BaseException, job: Any) -> tuple[str, bool]:
     """What went wrong, and whether another attempt would end in the same way."""
     number = next((cause.errno for cause in _causes(error) if isinstance(cause, OSError)), None)

@@ -14,9 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from mixpipe.base.files import write_file
+from mixpipe.base.files import OWN, write_file
 from mixpipe.pipeline.folder import BusyError, identity
-from mixpipe.results.provenance import OWN
 
 _NOTE = f"{OWN}/slurm_runs"
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,50}_)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from astropy.table import Table
 
 from mixpipe.base.errors import CatalogError
+from mixpipe.catalog.hashes import catalog_hash
 from mixpipe.catalog.reading import read_blocks
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
@@ -18,7 +19,7 @@ from mixpipe.catalog.store import write_blocks
 from mixpipe.pipeline.fit import fit_tables, record_fit, recorded_start
 from mixpipe.pipeline.joint import fit_columns_of, record_joint
 from mixpipe.pipeline.plan.texts import FitPlan, JointPlan, read_fit_plan, read_joint_plan
-from mixpipe.results.provenance import code_hash, sha256, versions
+from mixpipe.results.provenance import code_hash, versions
 from mixpipe.results.record import FitRecord, JointRecord, open_mixture
 
 _PARAMETERS = ("weight", "mean", "sigma")
@@ -112,7 +113,7 @@ def _check_file(name: str, digest: str, file: Path) -> None:
     """Make sure that a file of the catalog is what was fitted."""
     expected = f"the file that {file} was made from, with the SHA-256 {digest}"
     try:
-        found = sha256(Path(name))
+        found = catalog_hash(Path(name))
     except OSError as error:
         raise CatalogError(
             f"cannot read {name} ({error.strerror})", f"in {Path.cwd()}", f"{expected}, from the folder of the run"

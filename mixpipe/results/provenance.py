@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import hashlib
-import json
 import platform
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from mixpipe.base.errors import CatalogError, MixpipeError
-from mixpipe.base.files import write_file
+from mixpipe.base.errors import MixpipeError
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -54,12 +50,6 @@ LIBRARIES = ("mixpipe", "numpy", "scipy", "numba", "astropy", "pandas", "pyarrow
 _PARTS = ("body", "orelse", "handlers", "finalbody", "cases")
 _TEXT = re.compile(r"""["'](mixpipe\.[\w.]+)["']""")
 
-# In the folder of results: what a run keeps for itself, beside the results.
-OWN = ".mixpipe"
-_MEMO = f"{OWN}/hashes.json"
-# A file written this recently may change again within the same tick of its time stamp.
-_SETTLED_NS = 2_000_000_000
-
 
 def without_cores(words: Sequence[str]) -> list[str]:
     """The words of a command without its number of cores: the same page is written with any.
@@ -86,55 +76,6 @@ def without_cores(words: Sequence[str]) -> list[str]:
 
 class CodeChanged(MixpipeError):
     """The package was edited between the planning of a job and its start."""
-
-
-class FileHashes:
-    """SHA-256 of files, remembered in the results folder for files whose size, times and inode stay the same.
-
-    Parameters
-    ----------
-    results : Path
-        The results folder.
-    """
-
-    def __init__(self, results: Path) -> None:
-        self._path = results / _MEMO
-        self._known: dict[str, list[int | str]] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            self._known = dict(json.loads(self._path.read_text(encoding="utf-8")))
-
-    def __call__(self, path: Path) -> str:
-        """The hash of a file's content.
-
-        Raises
-        ------
-        CatalogError
-            For a file that cannot be read.
-        """
-        try:
-            state = path.stat()
-            stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
-            key = str(path.resolve())
-            *known, digest = self._known.get(key, [""])
-            if known == stamp:
-                return str(digest)
-            digest = sha256(path)
-        except OSError as error:
-            raise CatalogError(f"{error.strerror}", f"in {path}", "a file that can be read") from error
-        if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > _SETTLED_NS:
-            self._known[key] = [*stamp, digest]
-            self._save()
-        return digest
-
-    def _save(self) -> None:
-        text = json.dumps(self._known, indent=0, sort_keys=True)
-        write_file(self._path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @cache

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.base.errors import ConfigError, OutputError
-from mixpipe.base.files import write_file
-from mixpipe.results.provenance import sha256
+from mixpipe.base.files import sha256, write_file
+from mixpipe.catalog.hashes import catalog_hash
 
 MANIFEST = "manifest.json"
 
@@ -91,7 +91,7 @@ def verify_results(results: Path, base: Path = Path()) -> Verification:
     """
     files, inputs = _recorded(results)
     missing, changed = _compared({name: results / name for name in files}, files, _result_hash)
-    missing_inputs, changed_inputs = _compared({name: base / name for name in inputs}, inputs, sha256)
+    missing_inputs, changed_inputs = _compared({name: base / name for name in inputs}, inputs, catalog_hash)
     extra = (path.relative_to(results).as_posix() for path in _present(results))
     return Verification(
         n_files=len(files),

@@ -17,6 +17,7 @@ from astropy.table import MaskedColumn, Table
 from mixpipe.base.errors import CatalogError
 from mixpipe.catalog import store
 from mixpipe.catalog.reading import read_blocks, read_catalog
+from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.store import read_columns, stored_blocks, stored_columns, stored_files, write_blocks
 from tests.campaign import campaign
 
@@ -430,6 +431,31 @@ class TestStore:
         wide = [Table({"x": values.astype(np.float64), "n": np.full(len(values), "a")}) for values in small]
         write_blocks(wide, tmp_path / "wide.parquet")
         assert (tmp_path / "t.parquet").read_bytes() == (tmp_path / "wide.parquet").read_bytes()
+
+    def test_files_that_were_stored_apart_have_one_unit_and_kind_too(self, tmp_path: Path) -> None:
+        def stored(name: str, values: object, unit: str | None) -> Path:
+            table = Table({"x": MaskedColumn(values, unit=unit), "y": np.arange(len(values))})
+            table.meta = {"files": [{"path": f"{name}.csv", "n_rows": len(table)}]}
+            write_blocks([table], tmp_path / f"{name}.parquet", {f"{name}.csv": {"sha256": "0"}})
+            return tmp_path / f"{name}.parquet"
+
+        parts = [stored("a", [1.0], "km"), stored("b", [2.0], "km"), stored("c", [3.0], "m"), stored("d", ["e"], "km")]
+
+        def release(*names: str) -> StoredRelease:
+            return StoredRelease(parts, {f"{name}.csv": "0" for name in names}, "release 1")
+
+        assert [float(block["x"][0]) for block in release("a", "b").blocks(["x"])] == [1.0, 2.0]
+        with pytest.raises(CatalogError, match=r"'x' has the unit m, in c\.csv, expected km as in a\.csv"):
+            list(release("a", "b", "c").blocks(["x"]))
+        with pytest.raises(CatalogError, match=r"'x' holds text, in d\.csv, expected numbers as in a\.csv"):
+            list(release("a", "d").blocks(["x"]))
+        assert len(list(release("a", "c", "d").blocks(["y"]))) == 3
+
+    def test_files_of_a_folder_have_one_unit(self, tmp_path: Path) -> None:
+        for name, unit in (("a", "km"), ("b", "m")):
+            Table({"x": MaskedColumn([1.0], unit=unit)}).write(tmp_path / f"{name}.parquet")
+        with pytest.raises(CatalogError, match=r"'x' has the unit m, in .*b\.parquet, expected km"):
+            list(read_blocks(tmp_path))
 
     def test_what_does_not_fit(self, tmp_path: Path) -> None:
         """Such a column is refused whenever it is read; the others are there."""

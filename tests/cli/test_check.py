@@ -23,7 +23,9 @@ from mixpipe.results.tables import COLUMNS
 def write(column: dict, results: str = "out", **catalog: object) -> None:
     entry = {"releases": {"a": ["a.parquet", "b.parquet"]}, "columns": {"x": column, "good": {}}, **catalog}
     settings = {"max_components": 1, "quality_draws": 0, "estimators": ["em"]}
-    Path("mine.yaml").write_text(yaml.safe_dump({"results": results, "catalogs": {"c": entry}, "settings": settings}))
+    Path("mine.yaml").write_text(
+        yaml.safe_dump({"results": results, "catalogs": {"c": entry}, "settings": settings}, sort_keys=False)
+    )
 
 
 def check() -> tuple[int, list[str]]:
@@ -146,6 +148,22 @@ def test_place_of_results(catalog, results, what):
 def test_longest_name_of_a_folder_is_no_problem(catalog):
     write({"value": "good"}, results="x" * 255)
     assert check() == (0, [])
+
+
+def test_comparisons_in_one_folder(catalog):
+    write({"value": "good"}, releases={name: "a.parquet" for name in ("a", "b_to_c", "a_to_b", "c")})
+    what = "releases of which two pairs are compared in one folder, 'a_to_b_to_c'"
+    assert check() == (2, [f"mixpipe: error: {what}, in catalog c, expected other names of releases"])
+
+
+def test_a_name_that_is_no_text(catalog):
+    name = b"caf\xe9.parquet"
+    with open(name, "wb") as file:
+        file.write(Path("a.parquet").read_bytes())
+    write({"value": "good"}, releases={"a": "caf*.parquet"})
+    status, problems = check()
+    assert status == 2
+    assert problems[0].startswith("mixpipe: error: a name of a file that is not in UTF-8, in ")
 
 
 @pytest.mark.parametrize("key", ["value", "true_mean", "p_12", "component"])

@@ -240,6 +240,15 @@ def test_settings_in_the_words_of_the_configuration():
     ]
 
 
+def test_settings_of_joint_columns_are_named_one_by_one():
+    columns = [{"name": name, "error": "e", "max_components": 10} for name in ("x", "y")]
+    plan = {"files": [], "code": "x", "column": {"columns": columns, "missing": "use"}, "reading": {"missing": [-99.0]}}
+    other = {**plan, "column": {"columns": [columns[0], {**columns[1], "error": "f"}], "missing": "drop"}}
+    assert list(compare_plans(plan, other)) == ["missing changed from use to drop", "y: error changed from e to f"]
+    other = {**plan, "column": {**plan["column"], "columns": columns[:1]}}
+    assert next(compare_plans(plan, other)) == "columns changed from x, y to x"
+
+
 def test_mistakes_have_status_2(config):
     change(config, "catalogs", "stars", "columns", "mass", "error", value="nothing")
     done = CliRunner().invoke(main, ["status", str(config)])

@@ -225,6 +225,12 @@ def test_a_joint_fit_takes_the_mean_of_a_pair_and_refuses_other_models(tmp_path)
     assert error.what == "column 'age' has error_model student_t, but errors of a joint fit are Gaussian"
 
 
+def test_the_home_folder_of_results_is_that_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load_config(write(tmp_path, MINIMAL + "results: ~/out\n"))
+    assert config.results == tmp_path / "home/out"
+
+
 def test_the_full_example_leaves_out_no_key():
     given = yaml.safe_load(FULL)
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))["$defs"]

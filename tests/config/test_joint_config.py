@@ -100,6 +100,19 @@ def test_what_a_joint_fit_cannot_respect_is_refused():
     assert joint_of(text.replace("rounding: 0.1", "rounding: none")).columns[0].rounding == "none"
 
 
+@pytest.mark.parametrize(
+    ("names", "twice"),
+    [
+        (["ra", "ra_dec", "dec_pm", "pm"], "corr_ra_dec_pm"),
+        (["v", "v_unc"], "mean_v_unc"),
+        (["a", "b", "corr_a_b"], "err_corr_a_b"),
+    ],
+)
+def test_no_two_columns_of_the_results_have_one_name(names, twice):
+    with pytest.raises(ConfigError, match=f"names that lead to two columns '{twice}'"):
+        joint_of(columns=names, error={}, correlation=[])
+
+
 def test_a_name_stands_for_one_fit():
     catalog = yaml.safe_load(CATALOG)
     catalog["joint"]["parallax"] = catalog["joint"].pop("astrometry")

@@ -101,6 +101,19 @@ def test_a_reason_is_told_once(tmp_path):
     ]
 
 
+def test_an_exception_is_no_lack_of_memory(tmp_path):
+    log = tmp_path / "a.log"
+    trace = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    1 / 0\nZeroDivisionError: by zero\n'
+    log.write_text(
+        f"rule fit. If it failed and says no more, it was killed\n{trace}\nThe above\n\n{trace}Shutting down\n"
+    )
+    failed = [SimpleNamespace(jobid=0, log=[str(log)], input=[])]
+    assert tell_failures(SimpleNamespace(failed=failed)) == [
+        f"mixpipe: error: a job ended with an exception (ZeroDivisionError: by zero), in {log}, "
+        "expected none: please report this with that log"
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "text", "final"),
     [

@@ -1,9 +1,7 @@
 """Hashes of files and of code: they change when, and only when, what they stand for does."""
 
 import ast
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,82 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from mixpipe.base.errors import CatalogError, MixpipeError
+from mixpipe.base.errors import MixpipeError
 from mixpipe.results import provenance
-from mixpipe.results.provenance import STAGES, FileHashes, check_code, code_hash, sha256, stage_files, versions
-
-
-@pytest.fixture
-def later(monkeypatch):
-    """Ten seconds pass, so that files of now are old enough to be remembered."""
-    now = provenance.time.time_ns
-    monkeypatch.setattr(provenance.time, "time_ns", lambda: now() + 10**10)
-
-
-@pytest.fixture
-def hashed(monkeypatch):
-    """Paths of the files that were read to hash them."""
-    paths = []
-
-    def spy(path):
-        paths.append(path)
-        return sha256(path)
-
-    monkeypatch.setattr(provenance, "sha256", spy)
-    return paths
-
-
-def test_sha256_of_a_file(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    # FIPS 180-2, appendix B.1
-    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sha256(path) == expected == FileHashes(tmp_path / "results")(path)
-
-
-def test_unchanged_files_are_read_once(tmp_path, later, hashed):
-    path = tmp_path / "a.csv"
-    path.write_text("x\n1\n")
-    assert FileHashes(tmp_path / "results")(path) == FileHashes(tmp_path / "results")(path)
-    assert hashed == [path]
-
-
-def test_changes_that_dates_and_sizes_hide_are_seen(tmp_path, later):
-    path = tmp_path / "a.csv"
-    path.write_text("x\n1\n")
-    before = path.stat()
-    first = FileHashes(tmp_path / "results")(path)
-    with path.open("r+") as stream:
-        stream.write("x\n2\n")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    after = path.stat()
-    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
-    assert FileHashes(tmp_path / "results")(path) == hashlib.sha256(b"x\n2\n").hexdigest() != first
-
-
-def test_files_written_a_moment_ago_are_not_trusted(tmp_path, hashed):
-    path = tmp_path / "a.csv"
-    path.write_text("x\n1\n")
-    hashes = FileHashes(tmp_path / "results")
-    hashes(path), hashes(path)
-    assert hashed == [path, path]
-
-
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
-def test_a_broken_memory_is_forgotten(tmp_path, later, content):
-    path = tmp_path / "a.csv"
-    path.write_text("x\n")
-    memory = tmp_path / "results" / ".mixpipe" / "hashes.json"
-    memory.parent.mkdir(parents=True)
-    memory.write_text(content)
-    assert FileHashes(tmp_path / "results")(path) == sha256(path)
-    assert len(json.loads(memory.read_text())) == 1
-    assert os.listdir(memory.parent) == ["hashes.json"]
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(CatalogError, match=r"No such file.*none\.csv"):
-        FileHashes(tmp_path)(tmp_path / "none.csv")
+from mixpipe.results.provenance import (
+    STAGES,
+    check_code,
+    code_hash,
+    stage_files,
+    versions,
+)
 
 
 def names(stage: str) -> set[str]:
@@ -114,7 +45,7 @@ def test_stages_depend_on_what_they_use():
     # So are the figures of joint fits, other than the one that Python draws of any fit.
     joint = {f"report/figures/joint_{name}.py" for name in ("curves", "quality", "overlay")}
     assert catalog - densities <= names("ingest") | {"catalog/release.py"}
-    assert catalog - densities <= names("fit")
+    assert catalog - densities - {"catalog/hashes.py"} <= names("fit")
     assert not names("ingest") & (figures | kernels | {"model/cells.py", "catalog/columns.py", "results/tables.py"})
     assert kernels - densities | {
         "catalog/columns.py",

@@ -59,6 +59,24 @@ def verify(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_what_another_configuration_has_left_is_no_result(run):
+    folder = run / "stars/2024/mass"
+    for name in ("members.fits", "corner.png", "densities.parquet", "components.csv", "curves.json"):
+        (folder / name).touch()
+    fit = ["results/stars/2024/mass/fit.json"]
+    record_run(code_hash("manifest"), fit, ["results/summary.csv"], "null", "results/manifest.json")
+    found = set(json.loads((run / MANIFEST).read_text())["files"])
+    assert {"stars/2024/mass/components.csv", "stars/2024/mass/curves.json", "stars/2024/mass/mixture.svg"} <= found
+    status, told, _ = verify("results")
+    assert status == 1
+    for name in ("members.fits", "corner.png", "densities.parquet"):
+        assert f"stars/2024/mass/{name}" in told
+        assert f"stars/2024/mass/{name}" not in found
+    asked = ["results/summary.csv", "results/stars/2024/mass/members.fits"]
+    record_run(code_hash("manifest"), fit, asked, "null", "results/manifest.json")
+    assert "stars/2024/mass/members.fits" in json.loads((run / MANIFEST).read_text())["files"]
+
+
 def test_what_a_run_wrote_is_as_recorded(run):
     assert verify("results") == (0, "4 results and 1 catalog files: all as recorded\n", "")
     document = json.loads((run / MANIFEST).read_text())

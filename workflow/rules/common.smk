@@ -19,7 +19,7 @@ from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
-from mixpipe.pipeline.plan.texts import FIT_FILES, JOINT_FILES
+from mixpipe.pipeline.plan.texts import FIGURES, FIT_FILES, JOINT_FIGURES, JOINT_FILES
 from mixpipe.pipeline.plan.run import (
     Run,
     comparison_name,
@@ -76,8 +76,6 @@ if "snakemake" in Path(sys.argv[0]).parts[-2:] and workflow.is_main_process:
 FOLDER = f"{RESULTS}/{{catalog}}/{{release}}/{{column}}"
 TABLES = [file for file in FIT_FILES.values() if file.endswith(".csv")]
 MEMBERS = ["members.parquet"] + ["members.fits"] * RUN.config.settings.fits_members
-FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
-JOINT_FIGURES = ("corner", "selection", "quality")
 
 # Regular expressions for files of columns.
 ANY_COLUMN = dict.fromkeys(("catalog", "release", "column"), "[^/]+")

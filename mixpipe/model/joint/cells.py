@@ -179,7 +179,7 @@ class JointCells:
                 f"column {labels[column] if project is None else column} must be finite or nan; {len(infinite)} values "
                 f"are infinite, the first in row {row}"
             )
-        counts, kind = _row_weights(weights, weight_kind, n_data)
+        counts = _row_weights(weights, n_data)
         missing = np.isnan(values)
         unknown = _unknown_errors(covs, missing)
         if project is None and unknown.any():
@@ -192,7 +192,8 @@ class JointCells:
         if project is not None and missing[keep].any():
             raise ValueError("rows with projections must have all their values; expected no nan")
         used = np.flatnonzero(keep)
-        values, covs, counts = values[used], covs[used], counts[used]
+        values, covs = values[used], covs[used]
+        counts, kind = (counts[used], "counts") if weights is None else with_kind(counts[used], weight_kind, used)
         project = None if project is None else project[used]
         return cls(
             frozen(values),
@@ -234,9 +235,9 @@ def error_covariances(err: ArrayLike | None, cov: ArrayLike | None, n_data: int,
     return covs
 
 
-def _row_weights(weights: ArrayLike | None, weight_kind: str, n_data: int) -> tuple[Array, str]:
+def _row_weights(weights: ArrayLike | None, n_data: int) -> Array:
     if weights is None:
-        return np.ones(n_data), "counts"
+        return np.ones(n_data)
     counts = np.array(weights, dtype=np.float64)
     if counts.shape != (n_data,):
         raise ValueError(f"weights must have shape ({n_data},), found {counts.shape}")
@@ -245,7 +246,7 @@ def _row_weights(weights: ArrayLike | None, weight_kind: str, n_data: int) -> tu
         raise ValueError(
             f"weights must be finite and >= 0; {bad.size} are not, the first is {counts[bad[0]]} in row {bad[0]}"
         )
-    return with_kind(counts, weight_kind)
+    return counts
 
 
 def _unknown_errors(covs: Array, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:

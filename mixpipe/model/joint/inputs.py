@@ -74,7 +74,7 @@ def as_joint_cells(
         for name, given in (("err", err), ("weights", weights)):
             if hasattr(given, "index") and hasattr(given, "iloc") and not x.index.equals(given.index):
                 raise ValueError(f"x and {name} have rows with other labels; expected rows of one table, in its order")
-    errors = None if err is None else _errors(err, units)
+    errors = None if err is None else _errors(err, units, found)
     cells = JointCells.from_rows(
         values,
         errors,
@@ -110,7 +110,7 @@ def rows_for(
         raise ValueError(f"x must have shape (n, {len(columns)}), for {', '.join(columns)}; found {values.shape}")
     if names is not None and names != list(columns) and sorted(names) == sorted(columns):
         raise ValueError(f"x has the columns {', '.join(names)}; expected the order {', '.join(columns)}")
-    errors = None if err is None else _errors(err, units)
+    errors = None if err is None else _errors(err, units, names)
     return values, errors, None if cov is None else _covariances(cov, units)
 
 
@@ -164,7 +164,7 @@ def _table(x: Any) -> tuple[Array, tuple[Any, ...], list[str] | None]:
     return np.column_stack(numbers), tuple(unit_of(column) for column in columns), names
 
 
-def _errors(err: Any, units: tuple[Any, ...]) -> Array:
+def _errors(err: Any, units: tuple[Any, ...], names: list[str] | None) -> Array:
     if _column_names(err) is None:
         unit = unit_of(err)
         if unit is None:
@@ -173,6 +173,9 @@ def _errors(err: Any, units: tuple[Any, ...]) -> Array:
     columns = _columns(err)
     if len(columns) != len(units):
         raise ValueError(f"err has {len(columns)} columns, x has {len(units)}; expected as many")
+    found = _column_names(err) or []
+    if names is not None and found != names and sorted(found) == sorted(names):
+        raise ValueError(f"err has the columns {', '.join(found)}; expected the order of x, {', '.join(names)}")
     return np.column_stack(
         [
             plain(column, None if unit_of(column) is None else _given(own, unit_of(column)))

@@ -109,14 +109,25 @@ def compare_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
     was, now = _settings(old), _settings(new)
     for key in now | was:
         if was.get(key) != now.get(key):
-            yield f"{_NAMES.get(key, key)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
+            *place, name = key[1:]
+            where = f"{place[0]}: " if place else ""
+            yield f"{where}{_NAMES.get(name, name)} changed from {_shown(was.get(key))} to {_shown(now.get(key))}"
 
 
-def _settings(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a column, of its catalog and of the run; their names differ."""
-    settings = {key: plan[key] for key in ("key", "where", "criterion") if key in plan}
+def _settings(plan: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Settings of a column, of its catalog and of the run, by section and name; those of joint columns by these, too.
+
+    A column and the reading of a catalog both have a setting `missing`.
+    """
+    settings: dict[tuple[str, ...], Any] = {
+        ("", key): plan[key] for key in ("key", "where", "criterion") if key in plan
+    }
     for section in ("column", "reading", "effort"):
-        settings |= plan.get(section, {})
+        settings |= {(section, key): value for key, value in plan.get(section, {}).items()}
+    joint = settings.get(("column", "columns"), [])
+    if all(isinstance(column, dict) and "name" in column for column in joint):
+        settings[("column", "columns")] = [column["name"] for column in joint]
+        settings |= {("column", column["name"], key): column[key] for column in joint for key in column}
     return settings
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mixpipe.base.errors import CatalogError, ConfigError, MixpipeError, excerpt, merged
+from mixpipe.base.files import sha256
 from mixpipe.catalog.files import expand_files
+from mixpipe.catalog.hashes import FileHashes
 from mixpipe.catalog.reading import idle_options, list_columns
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.source import expected_name
@@ -31,7 +33,7 @@ from mixpipe.pipeline.plan.texts import (
     recorded,
     to_text,
 )
-from mixpipe.results.provenance import FileHashes, code_hash, sha256
+from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import FailedRecord, FitRecord, find_record
 
 # Options for one format only, under the names that they have in a configuration.
@@ -45,9 +47,10 @@ READING_KEYS = {
 
 # Files are read in jobs of at least so many bytes, which take some seconds at least.
 _BATCH_BYTES = 1 << 29
-# Columns of members.parquet and of densities.parquet, which the key stands beside.
+# Columns of members.parquet, predict.parquet and densities.parquet, which the key stands beside.
 _MEMBERS = re.compile("value|err|err_lower|err_upper|limit|weight|component|p_[0-9]+|true_mean|true_unc")
 _JOINT = re.compile("(value|err|err_corr|true_mean|true_unc|true_corr|p)_.*|weight|component")
+_PREDICTED = re.compile("(mean|unc|corr)_.*|is_given")
 _DENSITIES = re.compile("status|n_components|(weight|mean|sigma)_[0-9]+|l2|ks|mass|converged")
 # Letters of the longest file in a folder of results, while it is written.
 _LONGEST_NAME = 80
@@ -376,7 +379,7 @@ def _text(look: Mapping[str, Any]) -> str:
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
 
-    Results that cannot be written where they are to be, keys with names that are taken, files that do not exist or
+    Results that cannot be written where they are to be, keys and comparisons with names that are taken, files that do not exist or
     cannot be read, columns that a file does not have, and row cuts that cannot be used.
 
     Parameters
@@ -387,6 +390,7 @@ def find_problems(config: Config) -> list[MixpipeError]:
     problems: list[MixpipeError] = [*_place_problems(config), *_style_problems(config)]
     for catalog in config.catalogs:
         problems.extend(_key_problems(catalog))
+        problems.extend(_comparison_problems(catalog))
         try:
             needed = _needed(catalog)
         except MixpipeError as error:
@@ -477,10 +481,27 @@ def _key_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
         (catalog.columns, "members.parquet", _MEMBERS),
         (catalog.densities, "densities.parquet", _DENSITIES),
         (catalog.joints, "members.parquet", _JOINT),
+        ([joint for joint in catalog.joints if joint.predicted], "predict.parquet", _PREDICTED),
     ):
         if columns and catalog.key is not None and taken.fullmatch(catalog.key):
             what = f"the key {catalog.key!r} has the name of a column of {name}"
             yield ConfigError(what, f"in catalog {catalog.name}", "a key of another name")
+
+
+def _is_text(file: Path) -> bool:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _comparison_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
+    """Two pairs of releases whose comparisons would be in one folder."""
+    names = [comparison_name(*pair) for pair in pairwise(catalog.releases)]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        what = f"releases of which two pairs are compared in one folder, {name!r}"
+        yield ConfigError(what, f"in catalog {catalog.name}", "other names of releases")
 
 
 def comparison_name(old: str, new: str) -> str:
@@ -500,6 +521,10 @@ def _release_problems(
         for file in expand_files(patterns, Path()):
             if re.search(r"[{}]|<[^<>]*>", str(file)):  # wildcards and variables of paths, to Snakemake
                 yield ConfigError("{ } or < > in the name of a file", f"in {file}", "a file or a link of another name")
+                return
+            if not _is_text(file):
+                what = "a name of a file that is not in UTF-8"
+                yield ConfigError(what, f"in {str(file)!r}", "a file or a link of another name")
                 return
             present = tuple(list_columns(file, **reading_options(catalog)))
             missing = [name for name in needed if name not in present]

@@ -28,6 +28,9 @@ FIT_FILES = {
 }
 # What a joint fit leaves.
 JOINT_FILES = {name: file for name, file in FIT_FILES.items() if name not in ("estimators", "bimodality")}
+# The figures of each.
+FIGURES = ("mixture", "selection", "classes", "quality", "estimators")
+JOINT_FIGURES = ("corner", "selection", "quality")
 
 
 def reading_options(settings: CatalogSettings) -> dict[str, Any]:
