@@ -23,9 +23,8 @@ from mixpipe.results.tables import COLUMNS
 def write(column: dict, results: str = "out", **catalog: object) -> None:
     entry = {"releases": {"a": ["a.parquet", "b.parquet"]}, "columns": {"x": column, "good": {}}, **catalog}
     settings = {"max_components": 1, "quality_draws": 0, "estimators": ["em"]}
-    Path("mine.yaml").write_text(
-        yaml.safe_dump({"results": results, "catalogs": {"c": entry}, "settings": settings}, sort_keys=False)
-    )
+    config = {"results": results, "catalogs": {"c": entry}, "settings": settings}
+    Path("mine.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def check() -> tuple[int, list[str]]:

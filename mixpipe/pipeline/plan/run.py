@@ -379,8 +379,8 @@ def _text(look: Mapping[str, Any]) -> str:
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
 
-    Results that cannot be written where they are to be, keys and comparisons with names that are taken, files that do not exist or
-    cannot be read, columns that a file does not have, and row cuts that cannot be used.
+    Results that cannot be written where they are to be, keys and comparisons with names that are taken, files that do
+    not exist or cannot be read, columns that a file does not have, and row cuts that cannot be used.
 
     Parameters
     ----------
