@@ -396,6 +396,11 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         release: tuple(Path(file) for file in ([files] if isinstance(files, str) else files))
         for release, files in keys.pop("releases").items()
     }
+    compared = Counter(comparison_name(*pair) for pair in pairwise(releases))
+    twice = next((folder for folder, number in compared.items() if number > 1), None)
+    if twice is not None:
+        what = f"releases of which two pairs are compared in one folder, {twice!r}"
+        raise ConfigError(what, where(("catalogs", name, "releases")), "other names")
     columns, densities, looks = [], [], {}
     entries = keys.pop("columns")
     for column, entry in entries.items():
@@ -484,6 +489,11 @@ def _joint(
         what = f"names that lead to two columns {twice!r} in the tables of results"
         raise ConfigError(what, where("columns" if joint.linear is None else "linear"), "other names")
     return joint
+
+
+def comparison_name(old: str, new: str) -> str:
+    """The folder of a comparison of two releases."""
+    return f"{old}_to_{new}"
 
 
 def _repeated(names: Sequence[str]) -> Iterator[str]:

@@ -149,12 +149,6 @@ def test_longest_name_of_a_folder_is_no_problem(catalog):
     assert check() == (0, [])
 
 
-def test_comparisons_in_one_folder(catalog):
-    write({"value": "good"}, releases={name: "a.parquet" for name in ("a", "b_to_c", "a_to_b", "c")})
-    what = "releases of which two pairs are compared in one folder, 'a_to_b_to_c'"
-    assert check() == (2, [f"mixpipe: error: {what}, in catalog c, expected other names of releases"])
-
-
 def test_a_name_that_is_no_text(catalog):
     name = b"caf\xe9.parquet"
     with open(name, "wb") as file:

@@ -225,6 +225,12 @@ def test_a_joint_fit_takes_the_mean_of_a_pair_and_refuses_other_models(tmp_path)
     assert error.what == "column 'age' has error_model student_t, but errors of a joint fit are Gaussian"
 
 
+def test_every_comparison_has_a_folder(tmp_path):
+    names = "".join(f"      {name}: stars.csv\n" for name in ("a", "b_to_c", "a_to_b", "c"))
+    error = error_of(tmp_path, MINIMAL.replace("      2018: stars.csv\n", names))
+    assert error.what == "releases of which two pairs are compared in one folder, 'a_to_b_to_c'"
+
+
 def test_the_home_folder_of_results_is_that_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config = load_config(write(tmp_path, MINIMAL + "results: ~/out\n"))

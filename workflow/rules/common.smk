@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from mixpipe.config.settings import parse_config
+from mixpipe.config.settings import comparison_name, parse_config
 from mixpipe.base.errors import MixpipeError, on_one_line
 from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.begin import begin_run, claim_results, end_run
@@ -22,7 +22,6 @@ from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan.texts import FIGURES, FIT_FILES, JOINT_FIGURES, JOINT_FILES
 from mixpipe.pipeline.plan.run import (
     Run,
-    comparison_name,
     find_failure,
     find_problems,
 )

@@ -22,7 +22,7 @@ from mixpipe.catalog.hashes import FileHashes
 from mixpipe.catalog.reading import idle_options, list_columns
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.source import expected_name
-from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, JointSettings
+from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, JointSettings, comparison_name
 from mixpipe.pipeline.plan.texts import (
     DensityPlan,
     FitPlan,
@@ -379,7 +379,7 @@ def _text(look: Mapping[str, Any]) -> str:
 def find_problems(config: Config) -> list[MixpipeError]:
     """Everything that would stop a run of this configuration and shows without reading a row.
 
-    Results that cannot be written where they are to be, keys and comparisons with names that are taken, files that do
+    Results that cannot be written where they are to be, keys with names that are taken, files that do
     not exist or cannot be read, columns that a file does not have, and row cuts that cannot be used.
 
     Parameters
@@ -390,7 +390,6 @@ def find_problems(config: Config) -> list[MixpipeError]:
     problems: list[MixpipeError] = [*_place_problems(config), *_style_problems(config)]
     for catalog in config.catalogs:
         problems.extend(_key_problems(catalog))
-        problems.extend(_comparison_problems(catalog))
         try:
             needed = _needed(catalog)
         except MixpipeError as error:
@@ -494,19 +493,6 @@ def _is_text(file: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _comparison_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
-    """Two pairs of releases whose comparisons would be in one folder."""
-    names = [comparison_name(*pair) for pair in pairwise(catalog.releases)]
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        what = f"releases of which two pairs are compared in one folder, {name!r}"
-        yield ConfigError(what, f"in catalog {catalog.name}", "other names of releases")
-
-
-def comparison_name(old: str, new: str) -> str:
-    """The folder of a comparison of two releases."""
-    return f"{old}_to_{new}"
 
 
 def placed(error: MixpipeError, place: str) -> MixpipeError:
