@@ -123,10 +123,13 @@ def as_measured(
     return values, noise.scaled(error_scale) if isinstance(noise, Noise) else noise * error_scale
 
 
-def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any) -> Cells:
-    """The data that were fitted, in the unit of the fit, with errors as it has taken them."""
+def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any, **rows: Any) -> Cells:
+    """The data that were fitted, in the unit of the fit, with errors as it has taken them.
+
+    What else there is of the rows, limits, truncated and detection, is as in `as_cells`.
+    """
     if isinstance(x, Cells):
-        return _as_fitted(as_cells(x, err, weights), fit)
+        return _as_fitted(as_cells(x, err, weights, **rows), fit)
     known = fit.error_model in ("symmetric", "student_t") and err is not None
     cells = as_cells(
         x,
@@ -135,6 +138,7 @@ def cells_of_fit(fit: FitResult, x: Any, err: Any, weights: Any) -> Cells:
         weight_kind=fit.weight_kind or "auto",
         error_model=fit.error_model if known else None,
         error_dof=fit.error_dof if known else None,
+        **rows,
     )
     return _as_fitted(in_unit(cells, x, fit.unit), fit)
 

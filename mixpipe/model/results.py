@@ -323,7 +323,18 @@ class FitResult:
             lines.append(f"errors: {self.error_model.replace('_', ' ')}{dof}")
         return lines
 
-    def plot(self, x: Any = None, err: Any = None, weights: Any = None, *, label: str = "x", ax: Any = None) -> Any:
+    def plot(
+        self,
+        x: Any = None,
+        err: Any = None,
+        weights: Any = None,
+        *,
+        label: str = "x",
+        ax: Any = None,
+        limits: Any = None,
+        truncated: Any = None,
+        detection: Any = None,
+    ) -> Any:
         """Draw the data, the mixture as observed and the mixture with the errors removed.
 
         Parameters
@@ -334,6 +345,8 @@ class FitResult:
             Name of the values, for the title and the axis.
         ax : matplotlib.axes.Axes or None
             Axes to draw into, for a figure of several panels; by default a figure of its own.
+        limits, truncated, detection
+            As they were for the fit.
 
         Returns
         -------
@@ -342,7 +355,8 @@ class FitResult:
         """
         import mixpipe
 
-        return mixpipe.plot_fit(self, x, err, weights, label=label, ax=ax)
+        rows = {"limits": limits, "truncated": truncated, "detection": detection}
+        return mixpipe.plot_fit(self, x, err, weights, label=label, ax=ax, **rows)
 
     def bimodality(self, x: Any, err: Any = None, weights: Any = None, *, n_draws: int = 0, seed: int = 1) -> Any:
         """Evidence for two populations rather than one, of a fit with two components.

@@ -30,11 +30,10 @@ def shown_height(histogram: float, curves: float) -> float:
     return max(histogram, min(HEADROOM * histogram, curves))
 
 
-def shown_bins(heights: Array, edges: Array, peak: float = PEAK) -> float:
+def shown_bins(heights: Array, widths: Array, peak: float = PEAK) -> float:
     """The height to show: that of the tallest bin, but of the finer bins around a narrow component at most so many
-    times the height of the others.
+    times the height of the others. The widths are those on the axis, in any unit.
     """
-    widths = np.diff(edges)
     wide = widths > 0.8 * np.median(widths[widths > 0.5 * widths.max()])
     tallest = float(heights[wide].max(initial=0.0))
     return min(float(heights.max(initial=0.0)), peak * tallest if tallest else np.inf) or 1.0

@@ -108,7 +108,8 @@ def _mixture(entry: ReportEntry, curves: Mapping[str, Any], title: str) -> dict[
     observed, intrinsic = np.asarray(curves["observed"], float), np.asarray(curves["intrinsic"], float)
     spread = np.zeros_like(density) if curves.get("limits") is None else np.asarray(curves["limits"], float)
     log = curves["log"]
-    tallest = shown_bins(density + spread, np.log(curves["edges"]) if log else np.asarray(curves["edges"], float))
+    edges = np.asarray(curves["edges"], float)
+    tallest = shown_bins(density + spread, np.diff(np.log(edges) if log else edges))
     top = 1.08 * shown_height(tallest, float(max(observed.max(), intrinsic.max())))
     low, high = curves["range"]
     rows = ordinates(np.asarray(curves["counts"], float), 6)

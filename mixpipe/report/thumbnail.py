@@ -41,7 +41,7 @@ def _column(entry: ReportEntry, curves: Mapping[str, Any]) -> str:
     """The histogram, the components, and the mixture as observed."""
     density, observed = (np.asarray(curves[name], dtype=np.float64) for name in ("density", "observed"))
     edges = np.asarray(curves["edges"], dtype=np.float64)
-    tallest = shown_bins(density, np.log(edges) if curves["log"] else edges)
+    tallest = shown_bins(density, np.diff(np.log(edges) if curves["log"] else edges))
     top = 1.05 * shown_height(tallest, float(max(observed.max(initial=0.0), np.max(curves["intrinsic"], initial=0.0))))
     scale = _Scale(curves["range"], top, log=curves["log"])
     shapes = [f'<path class="data" d="{scale.area(np.repeat(edges, 2)[1:-1], np.repeat(density, 2))}"/>']

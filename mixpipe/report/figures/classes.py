@@ -97,9 +97,9 @@ def draw_classes(
         axes.set_ylabel("probability")
         edges = scene.edges(mixture)
         # Bins need not have the same width.
-        counts = scene.counts(edges)
-        heights = counts / np.diff(edges) if not scene.log else scene.histogram(edges)
-        tallest = shown_bins(heights, edges)
+        widths = scene.widths(edges)
+        heights = scene.counts(edges) / widths
+        tallest = shown_bins(heights, widths)
         draw_histogram(lower, heights, edges)
         below = draw_rows(lower, scene, -0.22 * tallest)
         lower.set_ylim(-0.45 * tallest if below else 0.0, 1.1 * tallest)

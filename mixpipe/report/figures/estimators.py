@@ -81,7 +81,7 @@ def draw_estimators(
                 capsize=2.5,
                 linewidth=1.0,
             )
-        top = shown_bins(histogram, edges)
+        top = shown_bins(histogram, scene.widths(edges))
         axes.set_ylim(0.0, 1.08 * shown_height(top, tallest) or 1.0)
         axes.set_ylabel(density_label(unit, scene), parse_math=False)
         strip.set_yticks(-np.arange(len(estimates)), [each.name for each in estimates])

@@ -177,11 +177,11 @@ def draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.
     intrinsic = scene.intrinsic(mixture, grid)
     total = intrinsic[broad].sum(axis=0)
     observed = scene.observed(mixture, grid)[seen].sum(axis=0)
-    tallest = shown_bins(total_rows, edges, peak)
+    tallest = shown_bins(total_rows, scene.widths(edges), peak)
     top = shown_height(tallest, float(max(observed.max(), total.max())))
     top, base = (1.16 if fit.n_components > 1 else 1.08) * top, 0.0
     if scene.look.log_counts:
-        base = _LOWEST * scene.share / (scene.n_data * float(np.diff(edges).max()))
+        base = _LOWEST * scene.share / (scene.n_data * float(scene.widths(edges).max()))
         top = max(float(total_rows.max()), float(observed.max()), float(total.max()), 10.0 * base)
         top *= (top / base) ** 0.12
 
@@ -264,6 +264,7 @@ def draw_rows(axes: Axes, scene: Scene, height: float, handles: list[Artist] | N
         axes.plot(x, np.full(x.size, height), "|", color=NOTE_COLOUR, markersize=4.5, markeredgewidth=0.6)
     for side, (word, arrow) in _SIDES.items() if scene.limits is not None else ():
         x = np.sort(scene.x[scene.limits == side])
+        x = x[x > 0.0] if scene.log else x
         if not x.size:
             continue
         each = -(-x.size // _ARROWS)

@@ -195,7 +195,7 @@ def _draw_densities(axes: Axes, panel: Panel, scenes: tuple[Scene, Scene]) -> No
             axes.plot(points, part, color=colour, linestyle=dashes, linewidth=0.6, alpha=0.8)
         total = np.sum(parts, axis=0)
         axes.plot(points, total, color=colour, linestyle=dashes, linewidth=1.4)
-        heights.append(shown_bins(histogram, edges))
+        heights.append(shown_bins(histogram, scene.widths(edges)))
         tops.append(float(total.max()))
     axes.set_ylim(0.0, 1.06 * shown_height(max(heights), max(tops)))
     scenes[0].frame(axes)

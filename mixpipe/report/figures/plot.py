@@ -16,7 +16,10 @@ from mixpipe.base.arrays import joined_bins
 from mixpipe.base.presentation import count
 from mixpipe.model.cells import Cells
 from mixpipe.model.inputs import cells_of_fit
+from mixpipe.model.noise import Samples
 from mixpipe.model.results import FitResult, Selection
+from mixpipe.model.truncated import TruncatedMixture
+from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.mixture import (
     component_entries,
     component_key,
@@ -46,6 +49,9 @@ def plot_fit(
     label: str = "x",
     ax: Axes | None = None,
     cov: Any = None,
+    limits: Any = None,
+    truncated: Any = None,
+    detection: Any = None,
 ) -> Figure:
     """Draw a fit.
 
@@ -61,6 +67,8 @@ def plot_fit(
         Axes to draw a fit of one column into, for a figure of several panels.
     cov : array_like or None
         Covariances of the errors of several columns, instead of `err`.
+    limits, truncated, detection
+        Of the rows of one column, as for `fit_mixture`.
 
     Returns
     -------
@@ -87,12 +95,16 @@ def plot_fit(
             return _draw_alone(fit, label, unit)
         handles, components = _mixture_alone(ax, fit, label, unit)
         return _draw_beside(ax, handles + components)
-    cells = cells_of_fit(fit, x, err, weights)
+    cells = cells_of_fit(fit, x, err, weights, limits=limits, truncated=truncated, detection=detection)
     counts = cells.weights if weights is not None or isinstance(x, Cells) else None
     bins = joined_bins(cells.edges, cells.weights) if cells.are_rounded and cells.edges is not None else cells.edges
+    # Posteriors are drawn by the values and widths that stand for them.
+    errors = cells.err if isinstance(cells.noise, Samples) else cells.errors
+    rows, share = drawn_rows(fit.mixture, (cells.x, errors, counts), cells.window)
+    seen: dict[str, Any] = {"share": share, "window": cells.window, "bins": bins, "limits": cells.limits}
     if ax is None:
-        return draw_mixture(fit, cells.x, cells.errors, counts, label=label, unit=unit, bins=bins, limits=cells.limits)
-    scene = Scene.of(fit.mixture, cells.x, cells.errors, counts, bins=bins, limits=cells.limits)
+        return draw_mixture(fit, *rows, label=label, unit=unit, **seen)
+    scene = Scene.of(fit.mixture, *rows, **seen)
     with style():
         handles = draw_densities(ax, fit, scene)
         scene.frame(ax)
@@ -166,7 +178,11 @@ def _mixture_alone(axes: Axes, fit: FitResult, label: str, unit: str | None) -> 
     ends = np.concatenate([mixture.means + side * _REACH * mixture.sigmas for side in (-1.0, 1.0)])
     margin = 0.05 * float(np.ptp(ends)) or 1.0
     low, high = float(ends.min()) - margin, float(ends.max()) + margin
-    grid = np.unique(np.concatenate([np.linspace(low, high, 1001), mixture.means]))
+    inside = 1.0
+    if fit.truncated is not None:
+        low, high = max(low, fit.truncated[0]), min(high, fit.truncated[1])
+        inside = TruncatedMixture(mixture, *fit.truncated).inside
+    grid = np.unique(np.concatenate([np.linspace(low, high, 1001), np.clip(mixture.means, low, high)]))
     broad = mixture.sigmas > _NARROWEST * (high - low)
     total = np.zeros(grid.size)
     scene = Scene(mixture.means, np.zeros(1), np.ones(1), low, high)
@@ -177,7 +193,7 @@ def _mixture_alone(axes: Axes, fit: FitResult, label: str, unit: str | None) -> 
         for j in range(mixture.n_components):
             colour, dashes, _ = component_style(j)
             if broad[j]:
-                density = mixture.weights[j] * mixture.component(j).pdf(grid)
+                density = mixture.weights[j] * mixture.component(j).pdf(grid) / inside
                 total += density
                 axes.plot(grid, density, color=colour, linestyle=dashes)
             else:

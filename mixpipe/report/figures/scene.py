@@ -180,8 +180,11 @@ class Scene:
 
     def density(self, counts: Array, edges: Array) -> Array:
         """The density of so many rows in each bin."""
-        widths = np.diff(np.log10(edges) if self.log else edges)
-        return self.share * counts / (self.n_data * widths)
+        return self.share * counts / (self.n_data * self.widths(edges))
+
+    def widths(self, edges: Array) -> Array:
+        """Widths of bins on the axis, in decades if it is logarithmic."""
+        return np.diff(np.log10(edges) if self.log else edges)
 
     @cached_property
     def median_err(self) -> float:
@@ -202,23 +205,22 @@ class Scene:
     def outside(self) -> tuple[int, int]:
         """Numbers of rows to the left and right of the figure."""
         if self.bins is not None:
-            left, right = (
-                round(float(self.weights[beyond].sum())) for beyond in (self.x < self.low, self.x > self.high)
-            )
-            return left, right
+            first, last = min(self.bins.min(), self.low), max(self.bins.max(), self.high)
+            left, _, right = spread(self.weights, self.bins, np.array([first, self.low, self.high, last]))
+            return round(float(left)), round(float(right))
         return int(np.count_nonzero(self.x < self.low)), int(np.count_nonzero(self.x > self.high))
 
     def edges(self, mixture: Mixture) -> Array:
         """Bin edges by the rule of Freedman & Diaconis (1981), within the bounds and never finer than rounded values
         allow.
 
-        If the data are bins, their edges are used, and gaps between them are bins without rows. The rule is for a
-        single peak; if there are several, it is applied to each component that contains enough rows, and the finest
-        bins are used.
+        If the data are bins, their edges are used, cut at the ends of the figure, and gaps between them are bins without
+        rows. The rule is for a single peak; if there are several, it is applied to each component that contains enough
+        rows, and the finest bins are used.
         """
         if self.bins is not None:
-            ends = np.unique(self.bins)
-            return ends[(ends >= self.low) & (ends <= self.high)]
+            ends = np.unique(np.clip(self.bins, self.low, self.high))
+            return ends if ends.size > 1 else np.array([self.low, self.high])
         x, weights = self.x[self.known], self.weights[self.known]
         inside = (x >= self.low) & (x <= self.high)
         x, n_rows = x[inside], float(weights[inside].sum())
