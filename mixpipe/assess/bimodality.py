@@ -213,6 +213,9 @@ def kurtosis(cells: Cells) -> float:
     """Excess kurtosis of the values; nan for limits and bins, and if all values are equal."""
     if not _known(cells):
         return math.nan
+    x = cells.x[cells.weights > 0.0]
+    if np.ptp(x) == 0.0:
+        return math.nan
     share = cells.weights / cells.weights.sum()
     offsets = cells.x - share @ cells.x
     squares = (offsets / _unit(offsets)) ** 2

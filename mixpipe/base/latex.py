@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from mixpipe.base.presentation import decimal_places, second_digit
+from mixpipe.base.presentation import decimal_places, rounded, second_digit
 
 # Characters with a meaning of their own in LaTeX.
 _ESCAPED = {
@@ -67,7 +67,7 @@ def _with_symbols(formula: str) -> str:
 def latex_measured(value: float, lower: float = math.nan, upper: float | None = None) -> str:
     r"""Format a value with its uncertainty, or with those below and above it, to two digits of the smaller one.
 
-    Both sides are one if they are equal in these digits. A value without an uncertainty has five digits.
+    Both sides are one if they are equal in these digits. A value without an uncertainty has those of `rounded`.
 
     >>> print(latex_measured(1.345678, 0.0206), latex_measured(1.345678, 0.0196, 0.0224), latex_measured(0.3))
     $1.346 \pm 0.021$ $1.346^{+0.022}_{-0.020}$ $0.3$
@@ -77,7 +77,7 @@ def latex_measured(value: float, lower: float = math.nan, upper: float | None = 
     sides = (lower, lower if upper is None else upper)
     known = [side for side in sides if math.isfinite(side) and side > 0.0]
     if not known or not all(math.isfinite(side) and side >= 0.0 for side in sides):
-        return latex_math(f"{value:.5g}")
+        return latex_math(rounded(value, math.nan))
     exponent = 0
     places = decimal_places(min(known))
     if places is None:

@@ -10,6 +10,8 @@ from html import escape
 # Largest number of integer digits that may be rounded to zero, and of decimal places; beyond these, powers of ten are
 # used.
 _ROUNDED, _PLACES = 3, 7
+# Numbers from here on may have an offset.
+_LARGE = 1e5
 
 
 def count(number: float) -> str:
@@ -44,17 +46,23 @@ def describe_dropped(dropped: Mapping[str, int]) -> str:
 def rounded(value: float, unc: float) -> str:
     """Format a value to the second significant digit of its uncertainty, or with five digits if there is none.
 
+    Large values without an uncertainty have ten, since they often have an offset, such as dates.
+
     >>> rounded(1.345678, 0.0123), rounded(1.345678, float("nan")), rounded(2459000.12347, 0.001)
     ('1.346', '1.3457', '2459000.1235')
     >>> rounded(5652.3, 2090.1), rounded(1.345678, 0.0996), rounded(8.27e8, 8.6e7)
     ('5700', '1.35', '8.27e+08')
+    >>> rounded(2459000.3, float("nan")), rounded(0.0, 1e-9)
+    ('2459000.3', '0.0')
     """
     if not (math.isfinite(unc) and unc > 0.0):
-        text = f"{value:.5g}"
+        text = f"{value:.5g}" if abs(value) < _LARGE else f"{value:.10g}"
     else:
         places = second_digit(unc)
         text = f"{round(value, places):.{max(places, 0)}f}"
-        if decimal_places(unc) is None:
+        if decimal_places(unc) is None and not value:
+            text = "0.0"
+        elif decimal_places(unc) is None:
             digits = places + int(f"{value:e}".partition("e")[2])
             text = f"{value:.{min(max(digits, 1), 15)}e}"
     return text if float(text) else text.lstrip("-")

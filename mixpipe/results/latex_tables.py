@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixpipe.base.latex import latex_math, latex_measured, latex_text
-from mixpipe.base.presentation import count, plural
+from mixpipe.base.presentation import count, plural, rounded
 from mixpipe.catalog.formats.arrays import parse_unit
 from mixpipe.model.families import FAMILIES
 from mixpipe.model.inputs import linear_unit
@@ -150,7 +150,7 @@ def _of_values(fit: FitResult, unit: Any, limits: Sequence[float], sides: Sides,
             notes.append(f"The width of component {number} is at its lower bound.")
         if family in ("uniform", "power_law"):
             half = math.sqrt(3.0) * mixture.sigmas[j]
-            low, high = (latex_math(f"{mixture.means[j] + side * half:.5g}") for side in (-1.0, 1.0))
+            low, high = (latex_math(rounded(mixture.means[j] + side * half, 0.02 * half)) for side in (-1.0, 1.0))
             notes.append(f"Component {number} extends from {low} to {high}{_after(unit)}.")
         text = mixture.constraints[j].text
         if text:
@@ -183,11 +183,13 @@ def _of_values(fit: FitResult, unit: Any, limits: Sequence[float], sides: Sides,
 
 
 def _in_brackets(unit: Any) -> str:
-    return "" if unit is None else f"({latex_unit(unit)})"
+    text = latex_unit(unit)
+    return f"({text})" if text else ""
 
 
 def _after(unit: Any) -> str:
-    return "" if unit is None else f" {latex_unit(unit)}"
+    text = latex_unit(unit)
+    return f" {text}" if text else ""
 
 
 def _of_columns(fit: JointFit, units: Sequence[Any], sides: Sides, about: _About) -> _Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -55,6 +56,9 @@ _LIBRARIES = (
     ("numba", "Numba", "lam2015"),
     ("astropy", "Astropy", "astropy2022"),
 )
+
+# Of the values that were fitted.
+_LOGARITHMS = {"log10": "the decimal logarithm of ", "ln": "the natural logarithm of "}
 
 
 def describe_methods(fit: FitRecord | JointRecord | DensityRecord | FitResult | Selection, markup: str = "text") -> str:
@@ -183,23 +187,30 @@ def _model(record: FitRecord | JointRecord, words: _Markup) -> str:
     place = f" in {words.name(record.catalog)}" if record.catalog else ""
     place += f" (release {words.name(record.release)})" if record.release else ""
     if isinstance(record, JointRecord):
-        names = _enumerated([words.name(name) for name in record.names])
+        columns = _setting(record, "columns")
+        logarithms = [_LOGARITHMS.get(column.get("transform", ""), "") for column in columns]
+        if _setting(record, "linear") or len(columns) != len(record.names):
+            logarithms = [""] * len(record.names)
+        names = _enumerated(
+            [logarithm + words.name(name) for logarithm, name in zip(logarithms, record.names, strict=True)]
+        )
         what = f"The joint distribution of {names}{place} was modelled as a mixture of "
         what += f"{plural(record.n_components, 'Gaussian component')} with {_STRUCTURES[record.structure]}"
-        has_errors = any(
-            column.get("error") is not None or column.get("error_floor") for column in _setting(record, "columns")
-        )
+        has_errors = any(column.get("error") not in (None, 0) or column.get("error_floor") for column in columns)
         if not has_errors and not _setting(record, "covariance"):
             return f"{what}, and the values were taken to have no errors."
+        changes = [
+            _changed_errors(column, f" of {words.name(str(column.get('name')))}", None, words) for column in columns
+        ]
         return (
             f"{what}, each convolved with the Gaussian errors of each row and their covariance, so that weights, means "
-            f"and covariances are those of the true values {words.cite('bovy2011')}."
+            f"and covariances are those of the true values {words.cite('bovy2011')}.{''.join(changes)}"
         )
     name = words.name(record.column)
     if _setting(record, "bins"):
         low, high, _ = _setting(record, "bins")
         name = f"{words.name(low)} to {words.name(high)}" if record.column == low else name
-    logarithm = {"log10": "the decimal logarithm of ", "ln": "the natural logarithm of "}.get(record.transform, "")
+    logarithm = _LOGARITHMS.get(record.transform, "")
     what = f"The distribution of {logarithm}{name}{place} was modelled as a mixture of "
     return f"{what}{_kinds(component.family for component in record.components)}{_errors(record, words)}"
 
@@ -282,8 +293,8 @@ def _errors(record: FitRecord, words: _Markup) -> str:
         floor = _setting(record, "error_floor", 0.0)
         if not floor:
             return ", and the values were taken to have no errors."
-        text = f", each convolved with a Gaussian error of {words.math(f'{floor:g}')}{_unit(record, words)}."
-        return text + _fitted_scale(record, words)
+        size = _floor_of_errors(record.plan["column"], record.unit, words).rstrip(",")
+        return f", each convolved with a Gaussian error of {size}." + _fitted_scale(record, words)
     if model == "samples":
         return (
             ", and the likelihood of each row is the mean of the mixture over the samples of its posterior, divided by "
@@ -300,13 +311,30 @@ def _errors(record: FitRecord, words: _Markup) -> str:
     elif model == "student_t":
         dof = words.math(f"{record.error_dof:g}")
         text += f" The errors are distributed as Student's t with {dof} degrees of freedom, scaled by the stated error."
-    scale, floor = _setting(record, "error_scale", 1.0), _setting(record, "error_floor", 0.0)
-    text += _fitted_scale(record, words)
+    # A fitted factor is that of the errors with the floor, a given one that of the errors alone.
+    return text + _changed_errors(record.plan["column"], "", record.unit, words) + _fitted_scale(record, words)
+
+
+def _changed_errors(column: Mapping[str, Any], of: str, unit: str | None, words: _Markup) -> str:
+    """Sentences about a factor of the errors of a column that was given, and an error that was added to them."""
+    scale, text = column.get("error_scale", 1.0), ""
     if scale not in ("fit", 1.0):
-        text += f" All errors were multiplied by {words.math(f'{scale:g}')}."
-    if floor:
-        text += f" An error of {words.math(f'{floor:g}')}{_unit(record, words)} was added in quadrature."
+        text += f" All errors{of} were multiplied by {words.math(f'{scale:g}')}."
+    if column.get("error_floor"):
+        text += (
+            f" An error of {_floor_of_errors(column, unit, words)} was added in quadrature{' to those' * bool(of)}{of}."
+        )
     return text
+
+
+def _floor_of_errors(column: Mapping[str, Any], unit: str | None, words: _Markup) -> str:
+    """The error that is added to those of a column, in the unit of the values before a logarithm."""
+    is_logarithm = column.get("transform", "none") in _LOGARITHMS
+    if is_logarithm or unit is None:
+        inner = re.fullmatch(r"(?:dex|log10|ln)\((.+)\)", unit or "")
+        unit = column.get("unit") or (inner[1] if inner else None)
+    text = f"{words.math(format(column['error_floor'], 'g'))}{_after(unit, words)}"
+    return f"{text}, before the logarithm was taken," if is_logarithm else text
 
 
 def _unit(record: FitRecord, words: _Markup) -> str:
@@ -348,8 +376,8 @@ def _data(record: FitRecord, words: _Markup) -> Iterator[str]:
 
 def _range(bounds: tuple[float, float], unit: str, words: _Markup) -> str:
     low, high = bounds
-    ends = [f"above {words.math(f'{low:g}')}{unit}"] * (low > -math.inf)
-    ends += [f"below {words.math(f'{high:g}')}{unit}"] * (high < math.inf)
+    ends = [f"above {words.math(f'{low:.15g}')}{unit}"] * (low > -math.inf)
+    ends += [f"below {words.math(f'{high:.15g}')}{unit}"] * (high < math.inf)
     return f" ({' and '.join(ends)})" if ends else ""
 
 

@@ -192,6 +192,12 @@ def test_other_families_have_a_separation_if_they_have_a_standard_deviation():
 # ----- kurtosis
 
 
+@pytest.mark.parametrize("value", [3.0, 3.1, 1e-9])
+def test_values_that_are_all_equal_have_no_kurtosis(value):
+    weights = np.append(np.ones(7), 0.0)
+    assert math.isnan(kurtosis(Cells.from_rows(np.append(np.full(7, value), 5.0), weights=weights)))
+
+
 def test_kurtosis_is_that_of_scipy():
     x, _ = two_groups(300)
     assert kurtosis(Cells.from_rows(x)) == pytest.approx(scipy_kurtosis(x), rel=1e-9)

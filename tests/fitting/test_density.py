@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.stats import bayesian_blocks as astropy_blocks
 from scipy.stats import norm
 
@@ -83,6 +84,12 @@ def test_error_groups_average_like_all_errors(spread):
     every = bin_integrals(*args, err**2, np.full(err.size, 1 / err.size))[0]
     # A tenth of the sampling error of a share of 0.05 at N = 20,000 (1.5e-3).
     np.testing.assert_allclose(bin_integrals(*args, variances, probability)[0], every, atol=1.5e-4)
+
+
+def test_the_fit_has_the_unit_of_the_values():
+    x = np.linspace(0.0, 1.0, 50) * u.km
+    assert fit_histogram(x, 100.0 * u.m, 1).unit == u.km
+    assert fit_histogram(x.value, 0.1, 1).unit is None
 
 
 def test_few_different_errors_are_kept():

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from matplotlib.font_manager import FontProperties
+from scipy.stats import norm
 
+import mixpipe
 from mixpipe.base.errors import ConfigError
 from mixpipe.config.settings import parse_config
 from mixpipe.model.mixture import Mixture
@@ -37,6 +39,72 @@ def test_a_logarithmic_axis_of_densities_shows_bins_with_a_single_row():
     heights = axes.patches[0].get_data().values
     assert axes.get_yscale() == "log" and low < heights[heights > 0.0].min() and heights.max() < high
     assert drawn().get_yscale() == "linear"
+
+
+@pytest.mark.parametrize("log_counts", [False, True])
+def test_a_logarithmic_axis_of_values_shows_all_bins(log_counts):
+    x = np.exp(np.random.default_rng(1).normal(0.0, 2.5, 300))
+    fit = mixpipe.fit_mixture(x, 0.01, n_components=3)
+    look = Look(log_counts=log_counts)
+    for axes in (draw_mixture(fit, x, 0.01, label="x", unit=None, look=look).axes[1], fit.plot(x, 0.01).axes[1]):
+        assert axes.get_xscale() == "log"
+        heights, edges, _ = axes.patches[0].get_data()
+        assert heights.max() < axes.get_ylim()[1]
+        single = 1.0 / 300 / np.diff(np.log10(edges)).max()
+        assert axes.get_yscale() == "linear" or 0.1 * single < axes.get_ylim()[0] < single
+
+
+@pytest.mark.parametrize(
+    ("shown", "inside", "left", "right"),
+    [
+        ((3.1, 3.4), [3.1, 3.4], 9, 90),
+        ((3.1, 4.4), [3.1, 4.0, 4.4], 9, 70),
+        ((2.5, 6.5), [2.5, 3.0, 4.0, 5.0, 6.0, 6.5], 4, 11),
+        ((20.0, 30.0), [20.0, 30.0], 112, 0),
+    ],
+)
+def test_bins_of_a_histogram_are_cut_at_the_ends_of_a_figure(shown, inside, left, right):
+    numbers = np.array([0, 1, 5, 23, 42, 25, 10, 4, 2, 0])
+    cells = mixpipe.Cells.from_histogram(np.arange(11.0), numbers)
+    fit = FitResult(Mixture([1.0], [4.5], [1.2]), "em", -1.0, 0.0, 112, 2, True)
+    figure = draw_mixture(
+        fit, cells.x, None, cells.weights, label="x", unit=None, bins=cells.edges, look=Look(range=shown)
+    )
+    heights, edges, _ = figure.axes[1].patches[0].get_data()
+    np.testing.assert_allclose(edges, inside)
+    by_hand = np.interp(inside, np.arange(11.0), np.append(0, np.cumsum(numbers)))
+    np.testing.assert_allclose(heights * np.diff(edges) * 112, np.diff(by_hand), atol=1e-9)
+    told = " ".join(text.get_text() for text in figure.texts)
+    assert f"({round(by_hand[0])} left, {round(112 - by_hand[-1])} right)" in told.replace("\n", " ")
+
+
+def test_fits_in_python_are_drawn_with_what_was_seen():
+    x = np.random.default_rng(1).normal(0.0, 1.0, 300)
+    x = x[x > 0.5]
+    fit = mixpipe.fit_mixture(x, 0.05, n_components=1, truncated=(0.5, None))
+    cells = mixpipe.Cells.from_rows(x, 0.05, truncated=(0.5, None))
+    for figure in (fit.plot(x, 0.05, truncated=(0.5, None)), fit.plot(cells)):
+        heights, edges, _ = figure.axes[1].patches[0].get_data()
+        seen = 1.0 - norm.cdf(0.5, fit.mixture.means[0], np.hypot(fit.mixture.sigmas[0], 0.05))
+        assert edges[0] >= 0.5 - 1e-9
+        assert np.sum(heights * np.diff(edges)) == pytest.approx(seen, rel=0.1)
+    sides = np.where(np.arange(x.size) % 10 == 0, -1, 0)
+    limited = mixpipe.fit_mixture(x, 0.05, n_components=1, limits=sides)
+    labels = [text.get_text() for text in limited.plot(x, 0.05, limits=sides).legends[0].get_texts()]
+    assert any("upper limits" in label for label in labels)
+
+
+def test_fits_of_posteriors_and_of_densities_are_drawn_as_they_were_fitted():
+    rng = np.random.default_rng(1)
+    cells = mixpipe.Cells.from_samples(rng.normal(rng.normal(0.0, 1.0, (50, 1)), 0.3, (50, 30)))
+    heights, edges, _ = mixpipe.fit_mixture(cells, n_components=1).plot(cells).axes[1].patches[0].get_data()
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(1.0, abs=0.1)
+    grid = np.linspace(0.0, 3.0, 61)
+    density = np.exp(-0.5 * (grid + 0.5) ** 2)
+    axes = mixpipe.fit_density(grid, density, 1).plot().axes[0]
+    x, y = axes.lines[-1].get_data()
+    assert (x.min(), x.max()) == (0.0, 3.0)
+    np.testing.assert_allclose(y, np.interp(x, grid, density / np.trapezoid(density, grid)), atol=2e-3)
 
 
 @pytest.mark.parametrize(

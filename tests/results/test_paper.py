@@ -198,6 +198,21 @@ TESTED = QualityRecord(ks=0.1, ks_pvalue=0.5, ad=0.1, ad_pvalue=0.5, verdict="ok
         ({"plan": plan(kind="samples")}, "samples of its posterior, divided by their prior (Hogg, Myers & Bovy 2010)"),
         ({"plan": plan(error_scale="fit"), "error_scale": 1.25, "error_scale_unc": 0.11}, "fitted, too: 1.25 ± 0.11."),
         ({"plan": plan(error_scale=0.608, error_floor=0.02)}, "multiplied by 0.608. An error of 0.02 Msun was added"),
+        (
+            {"plan": plan(error_scale="fit", error_floor=0.02), "error_scale": 1.25, "error_scale_unc": 0.11},
+            "An error of 0.02 Msun was added in quadrature. All errors were multiplied by a common factor, which was",
+        ),
+        (
+            {"plan": plan(transform="log10", error_floor=0.02), "unit": "log10(kpc)"},
+            "An error of 0.02 kpc, before the logarithm was taken, was added in quadrature.",
+        ),
+        (
+            {
+                "plan": plan(transform="ln", error=None, error_floor=0.02, unit="pc"),
+                "unit": "ln(pc)",
+            },
+            "each convolved with a Gaussian error of 0.02 pc, before the logarithm was taken.",
+        ),
         ({"plan": plan(transform="log10")}, "The distribution of the decimal logarithm of mass"),
         ({"plan": plan(truncated=[1, None]), "truncated": (1.0, None)}, "being within bounds (above 1 Msun)."),
         ({"plan": plan(detection={"value": [1], "probability": [1]})}, "conditional on its detection"),
@@ -235,6 +250,24 @@ def test_what_was_done_is_said(changes, part):
     assert part not in describe_methods(fit_record(**usual))
 
 
+def test_the_columns_of_a_joint_fit_have_logarithms_and_errors_of_their_own():
+    def text(*columns: dict) -> str:
+        record = joint_record()
+        column = record.plan["column"] | {"columns": columns, "covariance": None}
+        return describe_methods(dataclasses.replace(record, plan=record.plan | {"column": column}))
+
+    exact = text({"name": "a", "error": 0, "transform": "log10"}, {"name": "pm_b", "error": None, "transform": "none"})
+    assert exact.startswith("The joint distribution of the decimal logarithm of a and pm_b in ")
+    assert "covariances, and the values were taken to have no errors." in exact
+    known = text(
+        {"name": "a", "error": "e", "error_scale": 2.0},
+        {"name": "pm_b", "error": 0, "error_floor": 0.3, "unit": "mas/yr"},
+    )
+    assert "The joint distribution of a and the natural logarithm of pm_b in " in known
+    assert "All errors of a were multiplied by 2. An error of 0.3 mas/yr, before the logarithm" in known
+    assert "was taken, was added in quadrature to those of pm_b." in known
+
+
 @pytest.mark.parametrize("record", [fit_record(versions={"numpy": "2"}), joint_record()], ids=["column", "joint"])
 def test_what_is_cited_is_in_the_bibliography(record):
     citations = re.findall(r"\\citep\{([^}]*)\}", describe_methods(record, "latex"))
@@ -259,6 +292,19 @@ def test_references_are_whole():
         names = set(re.findall(r"^  (\w+) = ", entry, re.MULTILINE))
         assert {"author", "title", "year"} < names
         assert names & {"journal", "booktitle", "publisher"}
+
+
+def test_numbers_without_a_unit_have_no_brackets():
+    fit = mixpipe.fit_mixture(np.linspace(1, 2, 9) * u.dimensionless_unscaled, n_components=1)
+    assert "()" not in fit.to_latex()
+
+
+def test_dates_keep_their_digits():
+    x = 2459000.0 + np.linspace(0.0, 1.0, 60)
+    fit = mixpipe.fit_mixture(x, 0.1, n_components=1, fixed={"means": [2459000.3]})
+    assert "2459000.3" in fit.to_latex() and "2459000.3" in repr(fit)
+    spread = mixpipe.fit_mixture(x, 0.1, n_components=2, background=(2459000.0, 2459001.5))
+    assert "from $2459000.000$ to $2459001.500$" in spread.to_latex()
 
 
 def test_fits_in_python_say_how_they_were_made():

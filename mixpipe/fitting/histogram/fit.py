@@ -19,7 +19,7 @@ from mixpipe.fitting.histogram.binning import METHODS, Binned, Sorted, error_gro
 from mixpipe.fitting.histogram.projection import Projection, Solution, bin_integrals, descend
 from mixpipe.model.covariance import parameter_covariance
 from mixpipe.model.criteria import n_params
-from mixpipe.model.inputs import as_cells, check_count, with_errors_of
+from mixpipe.model.inputs import as_cells, check_count, with_errors_of, with_unit_of
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array, FitResult, Uncertainties
 
@@ -187,7 +187,7 @@ def fit_histogram(
     smallest_var = float(np.quantile(likelihood.var, 0.1))
     floor_var = max(exact_width**2, binned.width**2 / 12.0 - smallest_var, 0.0)
     fit, problem, promised = _minimise(likelihood, binned, floor_var, int(n_components))
-    return with_errors_of(cells, _result(likelihood, fit, problem, floor_var, promised))
+    return with_unit_of(x, with_errors_of(cells, _result(likelihood, fit, problem, floor_var, promised)))
 
 
 def _minimise(

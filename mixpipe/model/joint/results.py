@@ -134,7 +134,7 @@ class JointFit(FitResult):
         """The most probable component of each row, counted from 0; see `responsibilities`."""
         return np.asarray(np.argmax(self.responsibilities(x, err, cov), axis=-1))
 
-    def plot(
+    def plot(  # type: ignore[override]
         self,
         x: Any = None,
         err: Any = None,

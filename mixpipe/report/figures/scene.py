@@ -214,7 +214,7 @@ class Scene:
         """Bin edges by the rule of Freedman & Diaconis (1981), within the bounds and never finer than rounded values
         allow.
 
-        If the data are bins, their edges are used, cut at the ends of the figure, and gaps between them are bins without
+        If the data are bins, their edges are used, cut at the ends of the figure; gaps between them are bins without
         rows. The rule is for a single peak; if there are several, it is applied to each component that contains enough
         rows, and the finest bins are used.
         """
