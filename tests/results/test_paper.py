@@ -261,7 +261,7 @@ def test_the_columns_of_a_joint_fit_have_logarithms_and_errors_of_their_own():
     assert "covariances, and the values were taken to have no errors." in exact
     known = text(
         {"name": "a", "error": "e", "error_scale": 2.0},
-        {"name": "pm_b", "error": 0, "error_floor": 0.3, "unit": "mas/yr"},
+        {"name": "pm_b", "error": 0, "error_floor": 0.3, "transform": "ln", "unit": "mas/yr"},
     )
     assert "The joint distribution of a and the natural logarithm of pm_b in " in known
     assert "All errors of a were multiplied by 2. An error of 0.3 mas/yr, before the logarithm" in known
