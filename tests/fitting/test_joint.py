@@ -227,6 +227,28 @@ def test_weights_that_are_counts_equal_repeated_rows_and_importance_has_no_scale
     assert one.uncertainties.means == pytest.approx(other.uncertainties.means, rel=1e-5)
 
 
+def test_weights_of_rows_without_values_say_nothing():
+    rng = np.random.default_rng(7)
+    x, weights = rng.normal(size=(100, 2)), rng.uniform(1.0, 2.0, 100)
+    more, heavy = np.vstack([x, np.full((3, 2), np.nan)]), np.append(weights, [1000.0, 2000.5, 5.0])
+    one = mixpipe.fit_mixture(x, 0.1, n_components=1, weights=weights)
+    other = mixpipe.fit_mixture(more, 0.1, n_components=1, weights=heavy)
+    assert other.n_data == pytest.approx(weights.sum() ** 2 / np.sum(weights**2)) == one.n_data
+    assert other.loglik == pytest.approx(one.loglik, abs=1e-9)
+    whole = np.where(np.arange(103) < 100, 2.0, 0.5)
+    assert mixpipe.fit_mixture(more, 0.1, n_components=1, weights=whole).n_data == 200.0
+    with pytest.raises(ValueError, match=r"no whole numbers, the first at index 2 \(1\.5\)"):
+        mixpipe.fit_mixture(
+            [[np.nan, np.nan], [1.0, 2.0], [2.0, 3.0]], 0.1, n_components=1, weights=[1, 1, 1.5], weight_kind="counts"
+        )
+
+
+def test_errors_in_another_order_than_the_values_are_refused():
+    values = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [3.0, 1.0, 2.0]})
+    with pytest.raises(ValueError, match="err has the columns b, a; expected the order of x, a, b"):
+        mixpipe.fit_mixture(values, pd.DataFrame({"b": [0.1] * 3, "a": [0.2] * 3}), n_components=1)
+
+
 def test_uncertainties_of_importance_weights_are_those_of_the_sandwich():
     # Of a weighted mean the sandwich is sum c^2 (x - m)^2 / (sum c)^2.
     rng = np.random.default_rng(7)
