@@ -79,6 +79,26 @@ def file_doubts(files: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(text for file in files for text in file.get("doubts", ())))
 
 
+def with_files(
+    known: Mapping[str, Mapping[str, Any]], files: Iterable[Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Files by their path, with those of another block; what is doubtful of a file may show in any block of it.
+
+    >>> blocks = [{"path": "a"}], [{"path": "a", "doubts": ["odd"]}, {"path": "b"}], [{"path": "a"}]
+    >>> found = {}
+    >>> for block in blocks:
+    ...     found = with_files(found, block)
+    >>> list(found), file_doubts(found.values())
+    (['a', 'b'], ['odd'])
+    """
+    found = dict(known)
+    for file in files:
+        before = found.setdefault(file["path"], file)
+        if len(file.get("doubts", ())) > len(before.get("doubts", ())):
+            found[file["path"]] = file
+    return found
+
+
 def describe_keys(keys: Any, name: str) -> Iterator[str]:
     """What is wrong with the names of rows: the same one for several rows, or none.
 

@@ -15,6 +15,7 @@ from mixpipe.base.arrays import Array
 from mixpipe.base.errors import CatalogError
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import ColumnData, name_row, prepare_column
+from mixpipe.catalog.doubts import with_files
 from mixpipe.catalog.files import place
 from mixpipe.catalog.limits import VALUE
 from mixpipe.catalog.source import expected_name
@@ -252,6 +253,12 @@ class JointReader:
     place: str
     tell: Callable[[JointAccount], None] | None = None
     account: JointAccount | None = field(default=None, init=False)
+    _files: dict[str, Mapping[str, Any]] = field(default_factory=dict, init=False)
+
+    @property
+    def files(self) -> list[Mapping[str, Any]]:
+        """The files that have been read."""
+        return list(self._files.values())
 
     @property
     def known(self) -> JointAccount:
@@ -273,6 +280,7 @@ class JointReader:
             data = prepare_joint(table, self.settings, self.where, self.catalog, self.release)
             data.check_floors(self.place)
             account = data.account if account is None else account + data.account
+            self._files = with_files(self._files, data.files)
             yield table, data, n_before
             n_before += len(table)
         if self.account is None and account is not None:

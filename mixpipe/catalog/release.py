@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixpipe.base.errors import CatalogError, PassingError
+from mixpipe.catalog.doubts import with_files
 from mixpipe.catalog.reading import alike, join
 from mixpipe.catalog.source import Source
 
@@ -102,7 +103,8 @@ def joined(tables: Sequence[Table]) -> Table:
     files = []
     for _, same in groupby(entries, key=lambda entry: entry["path"]):
         parts = list(same)
-        kept = {key: value for key, value in parts[0].items() if key != "first_row"}
+        (entry,) = with_files({}, parts).values()
+        kept = {key: value for key, value in entry.items() if key != "first_row"}
         files.append({**kept, "n_rows": sum(part["n_rows"] for part in parts)})
     sources = [Source(Path(table.meta["files"][0]["path"] if table.meta["files"] else "")) for table in tables]
     whole = tables[0] if len(tables) == 1 else join(tables, sources)

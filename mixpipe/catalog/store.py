@@ -157,6 +157,8 @@ def _parts(blocks: Iterable[Table], entries: list[dict[str, Any]], arrays: Colle
             if not entries or entries[-1]["path"] != entry["path"]:
                 entries.append({**{key: entry[key] for key in entry if key != "first_row"}, "n_rows": 0})
             entries[-1]["n_rows"] += entry["n_rows"]
+            # What was found in the blocks so far.
+            entries[-1] |= {key: entry[key] for key in ("doubts", "repeated") if key in entry}
         yield _to_arrow(block, arrays), place(block)
 
 

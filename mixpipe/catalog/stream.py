@@ -11,6 +11,7 @@ import numpy as np
 from mixpipe.base.errors import CatalogError
 from mixpipe.base.threads import available_threads, over_all
 from mixpipe.catalog.columns import Account, ColumnData, Whole, count_signs, prepare_column
+from mixpipe.catalog.doubts import with_files
 from mixpipe.catalog.release import joined
 from mixpipe.config.settings import ColumnSettings
 from mixpipe.model.cell_blocks import CellBlocks
@@ -102,7 +103,7 @@ class ColumnStream:
             data.check_floor(self.settings.sigma_floor, self.place)
             own = data.account
             account = own if account is None else account + own
-            self._files = {**{file["path"]: file for file in data.files}, **self._files}
+            self._files = with_files(self._files, data.files)
             yield table, data, n_before
             n_before += len(table)
         if self._account is None and account is not None:

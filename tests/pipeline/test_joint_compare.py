@@ -107,6 +107,21 @@ def stored(tmp_path_factory, old_table, new_table) -> dict[str, Path]:
     }
 
 
+@pytest.mark.parametrize("most", [10_000, 100])
+def test_what_is_doubtful_of_files_and_keys_is_said(monkeypatch, most):
+    monkeypatch.setattr("mixpipe.pipeline.joint.MEMORY_ROWS", most)
+    blocks = [sample(100, 1), sample(100, 2)]
+    blocks[1]["star"] = blocks[0]["star"]
+    for block, said in zip(blocks, ({}, {"doubts": ["t.csv: odd"]}), strict=True):
+        block.meta["files"] = [{"path": "t.csv", "n_rows": 100, **said}]
+    columns = tuple(ColumnSettings(name=name, value=name, error=f"e_{name}") for name in ("plx", "pm"))
+    plan = JointPlan("stars", "", (), {}, "star", None, JointSettings("both", columns), "bic", Effort(), "")
+    warnings = fit_columns_of(lambda: iter(blocks), plan, place="in a test", n_components=1, threads=1).fit.warnings
+    assert "t.csv: odd" in warnings
+    # A long table is not held, and keys are compared in memory.
+    assert any("key 'star' is the same in several rows: 200 of 200" in text for text in warnings) == (most > 200)
+
+
 def run(*args):
     return CliRunner().invoke(cli.main, ["compare", *map(str, args)], prog_name="mixpipe")
 
