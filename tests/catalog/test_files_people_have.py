@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
@@ -924,3 +925,13 @@ def test_correlations_of_a_reversed_column_have_the_other_sign():
     columns = (ColumnSettings("a", "a", "ea", unit="dex"), ColumnSettings("b", "b", "eb"))
     data = prepare_joint(table, JointSettings("j", columns, correlation=(("a", "b", 0.5),)))
     np.testing.assert_allclose(data.cov[:, 0, 1], -0.5 * 0.04 * 0.1)
+
+
+def test_units_in_latin_1_are_read(tmp_path):
+    micro = "µJy".encode("latin-1")
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.create_dataset("flux", data=np.arange(3.0)).attrs["unit"] = np.bytes_(micro)
+    schema = pa.schema([pa.field("flux", pa.float64(), metadata={b"unit": micro})])
+    pq.write_table(pa.table({"flux": np.arange(3.0)}).cast(schema), tmp_path / "t.parquet")
+    for name in ("t.h5", "t.parquet"):
+        assert read_catalog(tmp_path / name)["flux"].unit == u.uJy

@@ -123,6 +123,18 @@ def _from_objects(array: NDArray[np.object_]) -> NDArray[np.generic]:
     return array
 
 
+def decoded(text: bytes) -> str:
+    r"""Text in UTF-8, else in Latin-1, which has one letter for each byte: columns may have fixed places.
+
+    >>> decoded("µJy".encode()), decoded(b"\xb5Jy")
+    ('µJy', 'µJy')
+    """
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
 def parse_unit(unit: object) -> u.UnitBase | None:
     """An Astropy unit from a unit or its text in the usual spellings; unknown text is kept as it is, blank is None.
 

@@ -20,7 +20,7 @@ from astropy.table import Table
 from astropy.table.meta import get_header_from_yaml
 
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.formats.arrays import as_column, is_number, row_ranges, unit_text
+from mixpipe.catalog.formats.arrays import as_column, decoded, is_number, row_ranges, unit_text
 from mixpipe.catalog.source import Source
 
 # It adds filters of compression to h5py where it is installed.
@@ -528,7 +528,7 @@ def _attribute_unit(dataset: h5py.Dataset) -> str | None:
     unit = next((dataset.attrs[key] for key in ("unit", "units") if key in dataset.attrs), None)
     # Some writers store only arrays.
     unit = unit.item() if isinstance(unit, np.ndarray) and unit.size == 1 else unit
-    return unit.decode() if isinstance(unit, bytes) else unit
+    return decoded(unit) if isinstance(unit, bytes) else unit
 
 
 def _described_units(node: h5py.Dataset | h5py.Group) -> dict[str, str]:

@@ -22,6 +22,7 @@ from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import (
     MISSING_WORDS,
     as_column,
+    decoded,
     is_number,
     is_unit,
     parse_unit,
@@ -57,17 +58,9 @@ def blocks(source: Source, names: Sequence[str] | None, rows: int) -> Iterator[T
 
 def _whole(source: Source, names: Sequence[str] = ()) -> Table:
     content = source.content()
-    table = _votable(source, content, names) if source.format == "votable" else _text_table(source, _decoded(content))
+    table = _votable(source, content, names) if source.format == "votable" else _text_table(source, decoded(content))
     _check_underscores(source, content, table, names)
     return table
-
-
-def _decoded(content: bytes) -> str:
-    """Text in UTF-8, else in Latin-1, which has one letter for each byte, since columns may have fixed places."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 # What Python takes for a number though it has underscores.

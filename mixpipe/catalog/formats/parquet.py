@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from astropy.table.meta import get_header_from_yaml
 
-from mixpipe.catalog.formats.arrays import as_masked, unit_text
+from mixpipe.catalog.formats.arrays import as_masked, decoded, unit_text
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
 
@@ -104,7 +104,7 @@ def _columns(schema: pa.Schema, names: Sequence[str]) -> dict[str, str | None]:
 
 def _field_unit(field: pa.Field) -> str | None:
     metadata = field.metadata or {}
-    return next((metadata[key].decode() for key in (b"unit", b"units") if key in metadata), None)
+    return next((decoded(metadata[key]) for key in (b"unit", b"units") if key in metadata), None)
 
 
 def _described_units(metadata: dict[bytes, bytes]) -> dict[str, str]:
