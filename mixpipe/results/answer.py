@@ -293,14 +293,14 @@ def _densities(record: DensityRecord) -> tuple[str, tuple[str, ...]]:
     between = ""
     if record.truncated is not None:
         of = f" of {record.abscissa}" if record.abscissa else ""
-        between = f"{of} between {' and '.join(f'{end:.4g}' for end in record.truncated)}{_with(record.unit)}"
+        between = f"{of} between {' and '.join(_spread(*record.truncated))}{_with(record.unit)}"
     parts = [
         f"{_percent(rows / record.n_data)} with {_number(int(number))} component{'' if int(number) == 1 else 's'}"
         for number, rows in sorted(record.n_rows.items(), key=lambda pair: int(pair[0]))
         if rows
     ]
     if record.means is not None:
-        low, middle, high = (f"{mean:.3g}" for mean in record.means)
+        low, middle, high = _spread(*record.means)
         parts.append(f"the heaviest component at {middle} in the median, in 90 % between {low} and {high}")
     return typeset(f"a mixture for each of {count(record.n_data)} densities{between}"), tuple(map(typeset, parts))
 
@@ -450,6 +450,15 @@ def _percent(share: float, unc: float | None = None) -> str:
 
 def _measured(value: float, unc: float | None) -> str:
     return measured(value, math.nan if unc is None else unc)
+
+
+def _spread(*values: float) -> list[str]:
+    """Numbers with three digits or so of their range.
+
+    >>> _spread(0.0, 3.0), _spread(2459000.25, 2459003.75), _spread(0.5, 0.71234, 1.5)
+    (['0', '3'], ['2459000.25', '2459003.75'], ['0.5', '0.712', '1.5'])
+    """
+    return [f"{float(rounded(value, 0.01 * (max(values) - min(values)))):.15g}" for value in values]
 
 
 def _shape(family: str, shape: float | None, unc: float | None) -> str:
