@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.model.resolution import find_grain, find_lattice
@@ -30,6 +30,8 @@ _FEW = 3
 _MOST_ROWS, _UNROUNDED = 1000, 0.01
 # Values have so many steps at most; all are multiples of one by chance with a probability of exp(-_SURE).
 _MOST_STEPS, _SURE = 6, 5.0
+# Rows beside a multiple from which on its nearest neighbours tell the density, and the farthest place that else does.
+_MANY_BESIDE, _FARTHEST = 20.0, 10
 # Places on either side that tell the density.
 _AROUND = 3
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
@@ -384,7 +386,7 @@ def _candidates(numbers: NDArray[np.int64], ties: Array) -> list[float]:
         if times == round(times):
             # Among its multiples, there may be a step that is coarser still.
             found += [times * each for each in _candidates(numbers[at] // round(times), ties[at])]
-        ties[at] = _beside(numbers, ties, numbers[at], times)
+        ties[at] = _beside(numbers, ties, numbers[at], times)[0]
         free &= ~at
         # Those that are left may all be multiples of another.
         common = int(np.gcd.reduce(numbers[free])) if free.any() else 1
@@ -407,23 +409,23 @@ def _heaped(numbers: NDArray[np.int64], ties: Array, least: tuple[float, float],
         at = np.rint(times * np.unique(near)).astype(np.int64)
         for each in known:
             at = at[~_are_multiples(at, each)]
-        rows, beside = _ties_at(numbers, ties, at), _beside(numbers, ties, at, times)
+        rows, (beside, noise) = _ties_at(numbers, ties, at), _beside(numbers, ties, at, times)
         if np.count_nonzero(rows) < _FEW:
             continue
-        more, elsewhere = _excess(rows, beside, sum(share**2 for share in _shares(times).values()))
+        more, elsewhere = _excess(rows, beside, noise)
         if more > least[0] and elsewhere > best:
             best, found = elsewhere, times
     return found
 
 
-def _excess(ties: Array, beside: Array, noise: float) -> tuple[float, float]:
+def _excess(ties: Array, beside: Array, noise: ArrayLike) -> tuple[float, float]:
     """Rows above those that are expected, in standard deviations, and the same without the largest difference.
 
-    The expected numbers have the variance of as many rows times twice the `noise`.
+    The expected numbers have the variance of as many rows times the `noise`.
     """
     more = ties - beside
     kept = np.arange(more.size) != np.argmax(more)
-    variance = (1.0 + 2.0 * noise) * np.maximum(beside, 0.25)
+    variance = (1.0 + np.asarray(noise)) * np.maximum(beside, 0.25)
     return float(more.sum() / math.sqrt(variance.sum())), float(more[kept].sum() / math.sqrt(variance[kept].sum()))
 
 
@@ -440,8 +442,11 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
         if np.count_nonzero(rows) < _FEW:
             kept.remove(times)
             continue
-        beside = _explained(numbers, ties, at, times, others)
-        more, elsewhere = _excess(rows, beside, 0.25)
+        if others or times < _WIDE:
+            beside, noise = _explained(numbers, ties, at, times, others), np.full(at.size, 0.5)
+        else:
+            beside, noise = _beside(numbers, ties, at, times)
+        more, elsewhere = _excess(rows, beside, noise)
         # Where others are between its multiples, these are too far apart for the density: two may be populations.
         above = np.maximum(rows - beside, 0.0)
         is_wide = any(each < times for each in others) and above.sum() ** 2 < _SEVERAL * (above @ above)
@@ -510,18 +515,25 @@ def _plain(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], steps
     return np.divide(rows, found, out=rows, where=found > 0.0)
 
 
-def _shares(times: float) -> dict[int, float]:
-    """What neighbours say of a multiple; where there are two on either side, without the curvature of the density."""
-    return {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
+def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float) -> tuple[Array, Array]:
+    """The number of rows that multiples of a step would have by their neighbours, and its variance in units of itself.
 
-
-def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float) -> Array:
-    """The number of rows that multiples of a step would have by their neighbours."""
-    beside = np.zeros(at.size)
-    for shift, share in _shares(times).items():
-        for sign in (-1, 1):
-            beside += share * _ties_at(numbers, ties, at + sign * shift)
-    return np.maximum(beside, 0.0)
+    Two neighbours on either side say it without the curvature of the density. Where these have few
+    rows, the mean of all up to the middle between two multiples is more certain; rows may be weights that scatter more
+    than numbers do.
+    """
+    shares = {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
+    shifts = np.arange(1, min(max(math.ceil(0.5 * times), 2), _FARTHEST + 1))
+    near = np.stack([_ties_at(numbers, ties, at + shift) for shift in (*-shifts, *shifts)])
+    by_shift = near[: shifts.size] + near[shifts.size :]
+    beside = sum((share * by_shift[shift - 1] for shift, share in shares.items()), np.zeros(at.size))
+    noise = np.full(at.size, 2.0 * sum(share**2 for share in shares.values()))
+    few = sum(by_shift[shift - 1] for shift in shares) < _MANY_BESIDE
+    if times >= _WIDE and few.any():
+        beside[few] = mean = near[:, few].mean(axis=0)
+        scatter = np.var(near[:, few], axis=0, ddof=1).sum() / max(float(mean.sum()), 0.25)
+        noise[few] = max(scatter, 1.0) * (1.0 + 1.0 / len(near)) - 1.0
+    return np.maximum(beside, 0.0), noise
 
 
 def _are_multiples(numbers: NDArray[Any], times: float) -> NDArray[np.bool_]:
