@@ -412,6 +412,17 @@ def test_heaped_values_of_one_population_are_one_population(n, fine, coarse, sha
         assert abs(found.mixture.sigmas[0] - width) < 4.0 * width / math.sqrt(2.0 * n) + 0.02 * width
 
 
+@pytest.mark.parametrize(("n", "least"), [(60, 40), (100, 60), (300, 95)])
+def test_heaps_of_few_rows_are_found_more_often_than_by_their_nearest_neighbours(n, least):
+    """Of 100 samples; by two neighbours on either side 30, 53 and 97."""
+    found = 0
+    for seed in range(100):
+        x = np.round(heaped(np.random.default_rng([5, seed]), n, 0.1, 1.0, 0.2)[1], 6)
+        ends = find_intervals(x, np.ones(n))
+        found += ends is not None and bool(np.any(np.isclose(ends[1] - ends[0], 1.0)))
+    assert found >= least
+
+
 def test_values_that_are_not_heaped_have_one_step():
     """One population in forty has an excess of four standard deviations somewhere, if at all."""
     widened = 0
