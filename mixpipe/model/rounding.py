@@ -515,23 +515,25 @@ def _plain(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], steps
     return np.divide(rows, found, out=rows, where=found > 0.0)
 
 
+def _around(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], reach: int) -> Array:
+    """Rows at the places beside some, one row of the array for each shift, from the lowest on."""
+    return np.stack([_ties_at(numbers, ties, at + shift) for shift in range(-reach, reach + 1) if shift])
+
+
 def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float) -> tuple[Array, Array]:
     """The number of rows that multiples of a step would have by their neighbours, and its variance in units of itself.
 
-    Two neighbours on either side say it without the curvature of the density. Where these have few
-    rows, the mean of all up to the middle between two multiples is more certain; rows may be weights that scatter more
-    than numbers do.
+    Two neighbours on either side say it without the curvature of the density. Where these have few rows, the mean of
+    all up to the middle between two multiples is more certain. Rows may be weights, which scatter more than numbers do.
     """
-    shares = {1: 0.5} if times < _WIDE else {1: 2.0 / 3.0, 2: -1.0 / 6.0}
-    shifts = np.arange(1, min(max(math.ceil(0.5 * times), 2), _FARTHEST + 1))
-    near = np.stack([_ties_at(numbers, ties, at + shift) for shift in (*-shifts, *shifts)])
-    by_shift = near[: shifts.size] + near[shifts.size :]
-    beside = sum((share * by_shift[shift - 1] for shift, share in shares.items()), np.zeros(at.size))
-    noise = np.full(at.size, 2.0 * sum(share**2 for share in shares.values()))
-    few = sum(by_shift[shift - 1] for shift in shares) < _MANY_BESIDE
+    shares = np.array([0.5, 0.5] if times < _WIDE else [-1.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, -1.0 / 6.0])
+    near = _around(numbers, ties, at, shares.size // 2)
+    beside, noise = shares @ near, np.full(at.size, float(shares @ shares))
+    few = near.sum(axis=0) < _MANY_BESIDE
     if times >= _WIDE and few.any():
-        beside[few] = mean = near[:, few].mean(axis=0)
-        scatter = np.var(near[:, few], axis=0, ddof=1).sum() / max(float(mean.sum()), 0.25)
+        near = _around(numbers, ties, at[few], min(math.ceil(0.5 * times) - 1, _FARTHEST))
+        beside[few] = near.mean(axis=0)
+        scatter = np.var(near, axis=0, ddof=1).sum() / max(float(near.mean(axis=0).sum()), 0.25)
         noise[few] = max(scatter, 1.0) * (1.0 + 1.0 / len(near)) - 1.0
     return np.maximum(beside, 0.0), noise
 
