@@ -127,6 +127,7 @@ def clusters() -> Iterator[dict[str, Any]]:
     """Pairs of open clusters on one line of sight, told apart by parallax and proper motions alone."""
     folder = os.environ.get("MIXPIPE_CATALOGS")
     if not folder:
+        print("MIXPIPE_CATALOGS is not set: no open clusters", file=sys.stderr)
         return
     from astropy.table import Table
 
