@@ -73,9 +73,9 @@ def page(result: dict[str, Any]) -> str:
         f"to 5 components, fitted with up to two more. The standard is the best of {N_STARTS} random starts of a "
         f"different optimiser (L-BFGS-B, `benchmarks/problems.py`) for each problem and number of components. What "
         f"components on fewer than three effective rows owe is subtracted from all log-likelihoods. The restarts have "
-        f"no floor on the sigmas, at which the fits to problems 9, 110, 155 and 171 that fall short have components, and "
-        f"were scored when a component on 2.9 rows owed nothing: the best of problems 42, 62, 84, 89, 91, 103, 114, 163 "
-        f"and 195 that are missed have one on 2.9 to 2.99 rows, which owes 10 to 16 nats now.",
+        f"no floor on the sigmas, at which the fits to problems 9, 110, 155 and 171 that fall short have components, "
+        f"and were scored when a component on 2.9 rows owed nothing: the best of problems 42, 62, 84, 89, 91, 103, "
+        f"114, 163 and 195 that are missed have one on 2.9 to 2.99 rows, which owes 10 to 16 nats now.",
         table(
             ["", "number", "of", "fraction"],
             [
