@@ -60,11 +60,9 @@ def rounded(value: float, unc: float) -> str:
     else:
         places = second_digit(unc)
         text = f"{round(value, places):.{max(places, 0)}f}"
-        if decimal_places(unc) is None and not value:
-            text = "0.0"
-        elif decimal_places(unc) is None:
+        if decimal_places(unc) is None:
             digits = places + int(f"{value:e}".partition("e")[2])
-            text = f"{value:.{min(max(digits, 1), 15)}e}"
+            text = f"{value:.{min(max(digits, 1), 15)}e}" if value else "0.0"
     return text if float(text) else text.lstrip("-")
 
 

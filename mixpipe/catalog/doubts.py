@@ -99,6 +99,23 @@ def with_files(
     return found
 
 
+def repeated_keys(blocks: Iterable[tuple[Any, Any]], key: str | None) -> Iterator[str]:
+    """What is wrong with the names of rows of some tables; nothing if they have none.
+
+    Parameters
+    ----------
+    blocks : iterable of (Table, ndarray of int)
+        Tables, each with the positions of the rows that were used.
+    key : str or None
+        The column with the names.
+    """
+    if key is None:
+        return
+    parts = [np.ma.asarray(table[key])[rows] for table, rows in blocks]
+    if parts and parts[0].ndim == 1:
+        yield from describe_keys(np.ma.concatenate(parts), key)
+
+
 def describe_keys(keys: Any, name: str) -> Iterator[str]:
     """What is wrong with the names of rows: the same one for several rows, or none.
 

@@ -178,25 +178,41 @@ def alike(tables: Iterable[Any]) -> Iterator[Any]:
     CatalogError
         When a block is requested in which a column contains text instead of numbers, or has another unit than before.
     """
-    from mixpipe.catalog.formats.arrays import kind_of
-
-    units: dict[str, tuple[Any, str]] = {}
-    kinds: dict[str, tuple[str, str]] = {}
+    before = _Before()
     for table in tables:
-        file = table.meta["files"][0]["path"] if table.meta["files"] else ""
+        source = Source(Path(table.meta["files"][0]["path"] if table.meta["files"] else ""))
         for name in table.colnames:
-            column = table[name]
-            unit, before = units.setdefault(name, (column.unit, file))
-            if column.unit != unit:
-                what = f"column {name!r} has the unit {column.unit}"
-                raise Source(Path(file)).error(what, f"{unit} as in {before}")
-            if name in kinds and kinds[name][0] == "numbers" and column.dtype.kind in "iuf":
-                continue
-            kind = kind_of(column)
-            if kind != "nothing" and kind != kinds.setdefault(name, (kind, file))[0]:
-                what = f"column {name!r} holds {kind}"
-                raise Source(Path(file)).error(what, f"{kinds[name][0]} as in {kinds[name][1]}")
+            before.check(name, table[name], source)
         yield table
+
+
+class _Before:
+    """The kinds of content and the units that columns have had, each with the first file that has it."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[str, Path]] = {}
+        self._units: dict[str, tuple[Any, Path]] = {}
+
+    def check(self, name: str, column: Any, source: Source) -> None:
+        """Refuse a column whose content is of another kind, or that has another unit.
+
+        Raises
+        ------
+        CatalogError
+            If it is.
+        """
+        from mixpipe.catalog.formats.arrays import kind_of
+
+        known = self._kinds.get(name, ("", source.path))[0]
+        # Of numbers among numbers it does not matter whether all are missing.
+        kind = known if known == "numbers" and column.dtype.kind in "iuf" else kind_of(column)
+        if kind != "nothing":
+            found, first = self._kinds.setdefault(name, (kind, source.path))
+            if kind != found:
+                raise source.error(f"column {name!r} holds {kind}", f"{found} as in {first}")
+        unit, first = self._units.setdefault(name, (column.unit, source.path))
+        if column.unit != unit:
+            raise source.error(f"column {name!r} has the unit {column.unit}", f"{unit} as in {first}")
 
 
 def _entry(source: Source, n_rows: int) -> dict[str, Any]:
@@ -273,18 +289,13 @@ def join(tables: Sequence[Table], sources: Sequence[Source]) -> Table:
 
     from mixpipe.catalog.formats.arrays import kind_of
 
-    whole = Table()
+    whole, before = Table(), _Before()
     for name in tables[0].colnames:
         parts = [table[name] for table in tables]
+        for part, source in zip(parts, sources, strict=True):
+            before.check(name, part, source)
         kinds = [kind_of(part) for part in parts]
         first = next((i for i, kind in enumerate(kinds) if kind != "nothing"), 0)
-        for part, kind, source in zip(parts, kinds, sources, strict=True):
-            if kind not in ("nothing", kinds[first]):
-                raise source.error(f"column {name!r} holds {kind}", f"{kinds[first]} as in {sources[first].path}")
-            if part.unit != parts[first].unit:
-                raise source.error(
-                    f"column {name!r} has the unit {part.unit}", f"{parts[first].unit} as in {sources[first].path}"
-                )
         # Rows without a single value may have been assigned a different type.
         arrays = [
             np.ma.asarray(part) if kind != "nothing" else np.ma.masked_all(part.shape, dtype=parts[first].dtype)

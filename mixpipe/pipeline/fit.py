@@ -15,7 +15,7 @@ from mixpipe.base.arrays import joined_bins
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.columns import Account, ColumnData, prepare_column
-from mixpipe.catalog.doubts import describe_doubts, describe_keys, file_doubts
+from mixpipe.catalog.doubts import describe_doubts, file_doubts, repeated_keys
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.stream import ColumnStream, gathered
@@ -284,7 +284,7 @@ def fit_tables(
         )
         first = data.first_below(outcome.fit.resolution.grain)
         outcome = outcome.with_first_row(data.row_name(first) if outcome.fit.resolution.floor > 0.0 else "")
-        doubts = [*describe_doubts(data.account.doubts, len(data)), *_repeated_keys(table, data, plan.key)]
+        doubts = [*describe_doubts(data.account.doubts, len(data)), *repeated_keys([(table, data.rows)], plan.key)]
         doubts += file_doubts(data.files)
         if needed and len(table) > MEMORY_ROWS:
             doubts.append(
@@ -315,12 +315,6 @@ def fit_tables(
             yield block, data.with_scaled_errors(scale), n_before
 
     return FittedColumn(outcome.with_warnings(doubts), stream.account, blocks, start)
-
-
-def _repeated_keys(table: Table, data: ColumnData, key: str | None) -> Iterator[str]:
-    """What is wrong with the names of the rows that were used; nothing if they have none."""
-    if key is not None and np.ndim(table[key]) == 1:
-        yield from describe_keys(np.ma.asarray(table[key])[data.rows], key)
 
 
 def _floored(data: ColumnData, sigma_floor: float | None, place: str) -> Cells:

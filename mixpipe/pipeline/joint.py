@@ -16,7 +16,7 @@ from mixpipe.assess.joint_quality import assess_columns, intervals_of_columns
 from mixpipe.assess.joint_transforms import JointQuality, Transforms
 from mixpipe.base.errors import ConfigError, MixpipeError, is_lasting, on_one_line
 from mixpipe.base.presentation import plural
-from mixpipe.catalog.doubts import describe_keys, file_doubts
+from mixpipe.catalog.doubts import file_doubts, repeated_keys
 from mixpipe.catalog.joint import JointAccount, JointData, JointReader
 from mixpipe.catalog.release import StoredRelease
 from mixpipe.catalog.required import required_columns
@@ -213,7 +213,8 @@ def fit_columns_of(
                 n_threads=threads,
             )
     account = reader.known
-    warnings = [*account.doubts(), *_repeated_keys(held or [], plan.key), *file_doubts(reader.files)]
+    used = [(table, data.rows) for table, data, _ in held or []]
+    warnings = [*account.doubts(), *repeated_keys(used, plan.key), *file_doubts(reader.files)]
     if not (held is not None and account.n_used <= _SIMULATED_ROWS) and (effort.bootstrap or effort.likelihood_ratio):
         warnings.append(f"no bootstrap and no likelihood_ratio with more than {_SIMULATED_ROWS:,} rows")
     fit = replace(fit, warnings=(*fit.warnings, *warnings))
@@ -239,14 +240,6 @@ def _held(reader: JointReader) -> list[tuple[Table, JointData, int]] | None:
         if most is not None and n_rows > most:
             return None
     return held
-
-
-def _repeated_keys(blocks: Sequence[tuple[Table, JointData, int]], key: str | None) -> Iterator[str]:
-    """What is wrong with the names of the rows that were used; nothing if they have none."""
-    if key is not None and blocks and np.ndim(blocks[0][0][key]) == 1:
-        yield from describe_keys(
-            np.ma.concatenate([np.ma.asarray(table[key])[data.rows] for table, data, _ in blocks]), key
-        )
 
 
 def _cells_of(blocks: Sequence[tuple[Table, JointData, int]], kind: str) -> JointCells:
