@@ -449,7 +449,10 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
         more, elsewhere = _excess(rows, beside, noise)
         # Where others are between its multiples, these are too far apart for the density: two may be populations.
         above = np.maximum(rows - beside, 0.0)
-        is_wide = any(each < times for each in others) and above.sum() ** 2 < _SEVERAL * (above @ above)
+        # So may two beside which few rows lie, at multiples of the only step.
+        few = times >= _WIDE and beside[np.argmax(above)] < 0.25 * _MANY_BESIDE
+        apart = any(each < times for each in others) if others else few
+        is_wide = apart and above.sum() ** 2 < _SEVERAL * (above @ above)
         least = _FURTHER if others else _HEAPED
         if not (more > least[0] and elsewhere > least[1]) or is_wide:
             kept.remove(times)
