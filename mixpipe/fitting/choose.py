@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -21,7 +21,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.constraints import Constraints, as_constraints
 from mixpipe.model.criteria import CRITERIA
 from mixpipe.model.families import RANGED
-from mixpipe.model.inputs import Result, as_cells, check_count, finished, without_missing
+from mixpipe.model.inputs import Result, as_cells, check_count, finished, plain_option, unit_of, without_missing
 from mixpipe.model.joint.inputs import has_columns
 from mixpipe.model.memberships import as_memberships
 from mixpipe.model.mixture import Mixture
@@ -180,6 +180,7 @@ def fit_mixture(
             raise TypeError("fit_mixture needs n_components, a number of components; choose_n_components chooses it")
         n_components = size_of_start(start)
     n_components = check_count("n_components", n_components)
+    n_threads = None if n_threads is None else check_count("n_threads", n_threads)
     family, algorithm, structure, weight_kind = map(keyword, (family, algorithm, structure, weight_kind))
     error_model, background, error_scale = keyword(error_model), keyword(background), keyword(error_scale)
     mixed = tuple(map(keyword, mixed))
@@ -223,6 +224,9 @@ def fit_mixture(
     rows = {"limits": limits, "membership": membership, "start": start}
     (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
     limits, membership, start = rows["limits"], rows["membership"], rows["start"]
+    sigma_floor, background, start, fixed, known = _without_units(
+        x, sigma_floor=sigma_floor, background=background, start=start, fixed=fixed, known=known
+    )
     cells, fits_scale, rules = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
@@ -273,6 +277,11 @@ def _complete(
     if missing == "error" or isinstance(x, Cells):
         return (x, err, weights, rows, bounds), {}
     return without_missing(x, err, weights, rows, bounds)
+
+
+def _without_units(x: Any, **options: Any) -> Iterator[Any]:
+    """Options that may have a unit, in that of the values."""
+    return (plain_option(given, unit_of(x), name) for name, given in options.items())
 
 
 def _with_given_scale(result: Result, error_scale: float | str) -> Result:
@@ -399,6 +408,13 @@ def _climbed(problem: Problem, start: Mixture, n_components: int, algorithm: str
         raise ValueError(
             f"family {problem.family!r} with a start of {', '.join(dict.fromkeys(start.families))}: expected the same"
         )
+    if problem.background is not None and "uniform" not in start.families:
+        raise ValueError("background with a start without a uniform component: expected one among those of the start")
+    others = set(start.families) - {"uniform", *problem.mixed}
+    if problem.mixed and others:
+        raise ValueError(
+            f"mixed: a start of {', '.join(sorted(others))}; expected its families among {', '.join(problem.mixed)}"
+        )
     demands = Demands.of(problem.cells, start)
     demands = replace(demands, constrained=demands.constrained or problem.demands.constrained)
     engine = engine_for(demands)
@@ -482,6 +498,7 @@ def choose_n_components(
     2
     """
     max_components = check_count("max_components", max_components)
+    n_threads = None if n_threads is None else check_count("n_threads", n_threads)
     criterion, structure, weight_kind = map(keyword, (criterion, structure, weight_kind))
     error_model, background, error_scale = keyword(error_model), keyword(background), keyword(error_scale)
     families, mixed = (tuple(map(keyword, names)) for names in (families, mixed))
@@ -530,6 +547,9 @@ def choose_n_components(
     rows = {"limits": limits, "membership": membership}
     (x, err, weights, rows, truncated), dropped = _complete(missing, x, err, weights, rows, truncated)
     limits, membership = rows["limits"], rows["membership"]
+    sigma_floor, background, start, fixed, known = _without_units(
+        x, sigma_floor=sigma_floor, background=background, start=start, fixed=fixed, known=known
+    )
     cells, fits_scale, rules = _of_options(
         (x, err, weights, limits, truncated, weight_kind),
         (error_model, error_dof, detection),
@@ -585,7 +605,8 @@ def _with_start(selection: Selection, fit: FitResult, max_components: int, found
     if not own:
         fits = sorted([*_bare(selection, max_components, found), fit], key=lambda each: each.n_components)
         return select(fits, found, selection.criterion, max_components)
-    if fit.loglik + fit.log_prior <= own[0].loglik + own[0].log_prior + _BETTER:
+    here, there = (each.loglik + each.log_prior - each.occam for each in (fit, own[0]))
+    if here <= there + _BETTER:
         return selection
     text = "the search has missed this maximum: it was found from the given start"
     return with_fit(selection, fit.with_warning(text), max_components, found)

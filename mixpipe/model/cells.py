@@ -67,7 +67,7 @@ class Cells:
     Raises
     ------
     ValueError
-        For arrays of unequal length, no positive weight, values that are not finite, or values outside the window.
+        For arrays of unequal length, values that are not finite, or values outside the window.
     """
 
     x: Array
@@ -109,8 +109,6 @@ class Cells:
                 f"err has {self.err[largest]:g} at index {largest}, where values or errors are of the order of "
                 f"{extent:g}; expected at most {_LARGEST_RATIO:g} times as much, or inf for a row that says nothing"
             )
-        if not self.weights.sum() > 0:
-            raise ValueError("no data: expected at least one value with a positive weight")
         if self.weight_kind not in ("counts", "importance"):
             raise ValueError(f"unknown weight_kind {self.weight_kind!r}: expected counts or importance")
         self._check_limits()
@@ -198,8 +196,8 @@ class Cells:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """The lowest and the highest value."""
-        ends = self.x if self.edges is None else self.edges
+        """The lowest and the highest value of the rows that count."""
+        ends = (self.x if self.edges is None else self.edges)[self.weights > 0.0]
         return float(ends.min()), float(ends.max())
 
     @property
@@ -300,7 +298,7 @@ class Cells:
             memberships=memberships,
             labels=labels,
         )
-        return replace(rows, resolution=rows.resolved())
+        return replace(rows.with_data(), resolution=rows.resolved())
 
     @classmethod
     def from_samples(
@@ -342,8 +340,20 @@ class Cells:
         """One cell per row, from what `samples_noise` makes of samples."""
         shares = np.ones(x.size) if weights is None else np.asarray(weights, dtype=np.float64)
         shares, kind = with_kind(shares, weight_kind)
-        rows = cls(x, noise.typical, shares, weight_kind=kind, noise=noise)
+        rows = cls(x, noise.typical, shares, weight_kind=kind, noise=noise).with_data()
         return replace(rows, resolution=rows.resolved())
+
+    def with_data(self) -> Cells:
+        """The cells, at least one of which counts.
+
+        Raises
+        ------
+        ValueError
+            If none has a positive weight. Some of the cells may have none.
+        """
+        if not self.weights.sum() > 0.0:
+            raise ValueError("no data: expected at least one value with a positive weight")
+        return self
 
     def resolved(self) -> Resolution:
         """The resolution of the values, of many values that of a sample, as where they are read in blocks.
@@ -493,7 +503,7 @@ class Cells:
             raise ValueError(f"edges must be one more than counts, or two for each, found shape {bounds.shape}")
         centres = bounds.mean(axis=1)
         errors = np.broadcast_to(np.asarray(0.0 if err is None else err, dtype=np.float64), centres.shape)
-        return cls(centres, errors, np.asarray(counts), edges=bounds)
+        return cls(centres, errors, np.asarray(counts), edges=bounds).with_data()
 
     @classmethod
     def sketch(
@@ -557,11 +567,11 @@ class Cells:
             points = reduce(add, kinds)
             return replace(points, x=np.clip(points.x, self.x.min(), self.x.max())) if within else points
         # Importing Numba takes a quarter of a second, which tables and figures need not wait for.
-        from mixpipe.model.sketch import Grid, Sketch
+        from mixpipe.model.sketch import Grid, Sketch, weight_unit
 
         # Positions are measured from one of the values, so that the boxes resolve as much as double precision does.
         anchor = float(self.x[np.argmin(np.abs(self.x - np.mean(self.x)))])
-        grid = Grid(float(base), float(fineness), anchor)
+        grid = Grid(float(base), float(fineness), anchor, weight_unit=weight_unit(self.n_data))
         x, err, weights = Sketch.of(grid, self.x, self.err, self.weights).points(joined_bins=4)
         if self.window is not None:
             x = np.clip(x, *self.window.ends)

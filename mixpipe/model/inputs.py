@@ -46,7 +46,7 @@ def as_cells(
         others = (err, weights, limits, truncated, error_model, error_dof, memberships, detection)
         if any(given is not None for given in others) or weight_kind != "auto":
             raise ValueError("cells carry their own errors, weights, limits and bounds: these must be None")
-        return x
+        return x.with_data()
     unit = unit_of(x)
     return Cells.from_rows(
         plain(x),
@@ -246,7 +246,7 @@ def _plain_bounds(truncated: Any, unit: Any) -> Any:
     """Bounds as numbers or arrays in the unit of the values; what is no pair is left for the check of the window."""
     if isinstance(truncated, list | tuple):
         return type(truncated)(
-            _plain_bounds(bound, unit) if isinstance(bound, list | tuple) else _plain_number(bound, unit, "truncated")
+            _plain_bounds(bound, unit) if isinstance(bound, list | tuple) else plain_number(bound, unit, "truncated")
             for bound in truncated
         )
     return truncated
@@ -255,11 +255,11 @@ def _plain_bounds(truncated: Any, unit: Any) -> Any:
 def _plain_detection(detection: Any, unit: Any) -> Any:
     """Values of detection in the unit of the values, and their probabilities."""
     if isinstance(detection, list | tuple) and len(detection) == 2:
-        return _plain_number(detection[0], unit, "detection"), _plain_number(detection[1], None, "detection")
+        return plain_number(detection[0], unit, "detection"), plain_number(detection[1], None, "detection")
     return detection
 
 
-def _plain_number(given: Any, unit: Any, name: str) -> Any:
+def plain_number(given: Any, unit: Any, name: str) -> Any:
     """A number or an array without its unit, in the unit of the values; other things as they are."""
     if not (hasattr(given, "iloc") or unit_of(given) is not None or hasattr(given, "mask")):
         return given
@@ -267,6 +267,24 @@ def _plain_number(given: Any, unit: Any, name: str) -> Any:
     if own is not None and (unit is None or (own != unit and not own.is_equivalent(unit))):
         raise ValueError(f"{name} is in {own}, but x is in {unit or 'no unit'}; expected one unit")
     return plain(given, unit)
+
+
+def plain_option(given: Any, unit: Any, name: str) -> Any:
+    """Numbers that may have a unit, or lists and mappings of them, in the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        For a unit that cannot be converted to that of the values.
+    """
+    if isinstance(given, Mapping):
+        return {key: plain_option(value, unit, name) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return type(given)(plain_option(value, unit, name) for value in given)
+    if unit_of(given) is None:
+        return given
+    number = plain_number(given, unit, name)
+    return number if np.ndim(number) else float(number)
 
 
 def unit_of(values: Any) -> Any:

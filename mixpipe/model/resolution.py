@@ -41,7 +41,8 @@ _REPEATED = 5.0
 _MANY_MORE = 2.0
 _NEIGHBOURS = 8
 
-# On a grid with at least _REGULAR_GAPS gaps, the logarithms of successive gaps differ by less than this in the median.
+# On a grid with at least _REGULAR_GAPS gaps, the logarithms of successive gaps differ by less than this in the median,
+# or at least half of the gaps equal the smallest: others may be between populations.
 _REGULAR_GAPS, _REGULAR = 4, 0.45
 # A step is ignored if it is smaller than this fraction of the width that the values resolve without it.
 _FINE = 0.2
@@ -363,15 +364,17 @@ def _find_step(distinct: Array, ties: Array) -> float:
     if heavy.size < _FEW_VALUES or weights.sum() < share * rows[-1] or weights.mean() < _TIED_ROWS:
         return 0.0
     gaps = np.diff(heavy)
+    smallest = (1.0 + 1e-3) * gaps.min() + _rounding(distinct)
     # Values that are repeated for another reason lie at random: of two successive gaps, one is typically three times
     # the other.
-    if gaps.size >= _REGULAR_GAPS and np.median(np.abs(np.diff(np.log(gaps)))) > _REGULAR:
+    irregular = gaps.size >= _REGULAR_GAPS and np.median(np.abs(np.diff(np.log(gaps)))) > _REGULAR
+    if irregular and 2 * np.count_nonzero(gaps <= smallest) < gaps.size:
         return 0.0
     nearest = np.minimum(np.append(gaps, np.inf), np.append(np.inf, gaps))
     order = np.argsort(nearest, kind="stable")
     reached = np.cumsum(weights[order])
     common = nearest[order][np.searchsorted(reached, _COMMON_QUANTILE * reached[-1])]
-    if common <= (1.0 + 1e-3) * gaps.min() + _rounding(distinct):
+    if common <= smallest:
         return float(gaps.min())
     return float(nearest[order][np.searchsorted(reached, _STEP_QUANTILE * reached[-1])])
 

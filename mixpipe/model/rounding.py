@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -32,6 +32,10 @@ _MOST_ROWS, _UNROUNDED = 1000, 0.01
 _MOST_STEPS, _SURE = 6, 5.0
 # Rows beside a multiple from which on its nearest neighbours tell the density, and the farthest place that else does.
 _MANY_BESIDE, _FARTHEST = 20.0, 10
+# Of rows beside multiples, the next neighbours have so many times those farther away if populations are narrow.
+_NARROW = 8.0
+# The rise from the next neighbours to a multiple is uncertain by this part of it.
+_EXTRAPOLATED = 0.1
 # Places on either side that tell the density.
 _AROUND = 3
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
@@ -300,7 +304,13 @@ def _find(values: Array, counts: Array) -> Rounding | None:
                 # Powers of ten say nothing of their digits.
                 return None
             fewer = np.zeros(values.size, bool) if digits == 1 else ~Rounding(digits=digits - 1).misfits(values)
-            return Rounding(digits=digits) if ties[~fewer].sum() >= _ALL_DIGITS * ties.sum() else None
+            if ties[~fewer].sum() < _ALL_DIGITS * ties.sum():
+                return None
+            # Small values may have fewer digits, as whole numbers do.
+            least = find_lattice(values)
+            finer = units[units < 0.5 * least]
+            sure = np.log(least / finer).sum() > _SURE if finer.size else False
+            return Rounding(least if sure else 0.0, digits)
     return None
 
 
@@ -442,7 +452,7 @@ def _needed(numbers: NDArray[np.int64], ties: Array, candidates: list[float]) ->
         if np.count_nonzero(rows) < _FEW:
             kept.remove(times)
             continue
-        if others or times < _WIDE:
+        if others:
             beside, noise = _explained(numbers, ties, at, times, others), np.full(at.size, 0.5)
         else:
             beside, noise = _beside(numbers, ties, at, times)
@@ -518,27 +528,40 @@ def _plain(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], steps
     return np.divide(rows, found, out=rows, where=found > 0.0)
 
 
-def _around(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], reach: int) -> Array:
-    """Rows at the places beside some, one row of the array for each shift, from the lowest on."""
-    return np.stack([_ties_at(numbers, ties, at + shift) for shift in range(-reach, reach + 1) if shift])
+def _around(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], shifts: Iterable[int]) -> Array:
+    """Rows at the places on either side of some, one row of the array for each shift."""
+    return np.stack([_ties_at(numbers, ties, at + sign * shift) for shift in shifts for sign in (-1, 1)])
 
 
 def _beside(numbers: NDArray[np.int64], ties: Array, at: NDArray[np.int64], times: float) -> tuple[Array, Array]:
     """The number of rows that multiples of a step would have by their neighbours, and its variance in units of itself.
 
-    Two neighbours on either side say it without the curvature of the density. Where these have few rows, the mean of
-    all up to the middle between two multiples is more certain. Rows may be weights, which scatter more than numbers do.
+    The logarithms of two neighbours on either side say it, where these have many rows: those of a Gaussian lie on a
+    parabola, however narrow it is. Where they have few, the mean of all up to the middle between two multiples is more
+    certain. Where nearly none are farther than the next neighbours, populations may be so narrow that any number is
+    possible. Rows may be weights, which scatter more than numbers do.
     """
-    shares = np.array([0.5, 0.5] if times < _WIDE else [-1.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, -1.0 / 6.0])
-    near = _around(numbers, ties, at, shares.size // 2)
-    beside, noise = shares @ near, np.full(at.size, float(shares @ shares))
+    # Two steps from a multiple of two steps there is another.
+    shifts, shares = ((1, 3), [9.0, -1.0]) if times == 2 else ((1, 2), [4.0, -1.0])
+    near = _around(numbers, ties, at, shifts)
     few = near.sum(axis=0) < _MANY_BESIDE
-    if times >= _WIDE and few.any():
-        near = _around(numbers, ties, at[few], min(math.ceil(0.5 * times) - 1, _FARTHEST))
+    known = np.maximum(near, 0.5)
+    share = np.repeat(shares, 2) / (2.0 * sum(shares))
+    beside = np.exp(share @ np.log(known))
+    rise = np.log(beside) - np.log(known[:2]).mean(axis=0)
+    noise = beside * (share**2 @ (1.0 / known) + (_EXTRAPOLATED * rise) ** 2)
+    rows, next_to, farther = _ties_at(numbers, ties, at), near[:2].sum(axis=0), near[2:].sum(axis=0)
+    narrow = ~few & (farther == 0.0)
+    peaks = few & (rows > 0.0)
+    if next_to[peaks].sum() >= _NARROW * max(farther[peaks].sum(), 1.0):
+        narrow |= few
+    if few.any():
+        reach = range(1, min(math.ceil(0.5 * times) - 1, _FARTHEST) + 1) if times >= _WIDE else (1,)
+        near = _around(numbers, ties, at[few], reach)
         beside[few] = near.mean(axis=0)
         scatter = np.var(near, axis=0, ddof=1).sum() / max(float(near.mean(axis=0).sum()), 0.25)
-        noise[few] = max(scatter, 1.0) * (1.0 + 1.0 / len(near)) - 1.0
-    return np.maximum(beside, 0.0), noise
+        noise[few] = max(scatter, 1.0) * (1.0 + 1.0 / len(near)) - 1.0 if times >= _WIDE else 0.5
+    return np.where(narrow, np.maximum(beside, rows), beside), noise
 
 
 def _are_multiples(numbers: NDArray[Any], times: float) -> NDArray[np.bool_]:

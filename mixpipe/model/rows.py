@@ -166,7 +166,9 @@ class Rows:
         def add(piece: Block) -> None:
             mine = free.popleft()
             sample(mine, piece)
-            tables[mine] = sketching.sketch_rows(*piece, grid.anchor, grid.base, grid.fineness, *tables[mine])
+            x, err, weights = piece
+            weights = weights / grid.weight_unit
+            tables[mine] = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *tables[mine])
             free.append(mine)
 
         for _ in self.each(add, pieces):

@@ -21,6 +21,19 @@ _VERSION = 2
 _SUMS = ("n", "u", "uu", "t", "tt", "ut")
 
 
+# Largest sum of weights, in units of that of a grid, for which no sum over a box exceeds 64 bits.
+_MOST_WEIGHT = 2.0**32
+
+
+def weight_unit(total: float) -> float:
+    """The power of two by which weights have to be divided whose sum is no more than this.
+
+    >>> weight_unit(1e8), weight_unit(1e12)
+    (1.0, 256.0)
+    """
+    return float(2.0 ** max(0, math.ceil(math.log2(max(total, 1.0) / _MOST_WEIGHT))))
+
+
 @dataclass(frozen=True)
 class Grid:
     """The boundaries of the boxes, which are the same for all shards, whatever rows they contain.
@@ -36,6 +49,8 @@ class Grid:
         precision leaves at their distance from zero.
     halvings : int
         Number of times that boxes have been joined in pairs.
+    weight_unit : float
+        Power of two by which weights are divided; see `weight_unit`.
 
     Raises
     ------
@@ -47,6 +62,7 @@ class Grid:
     fineness: float = 0.5
     anchor: float = 0.0
     halvings: int = 0
+    weight_unit: float = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.base) and self.base > 0 and math.isfinite(self.fineness) and self.fineness > 0):
@@ -59,8 +75,8 @@ class Grid:
 class Sketch:
     """Counts and moments of the rows in each box of a grid.
 
-    The sums are integers, so that those of shards add up to the same bits in any order. A box can hold up to 2^33 rows;
-    weights are counted in units of 2^-30.
+    The sums are integers, so that those of shards add up to the same bits in any order. Weights are counted in units of
+    2^-30 of that of the grid, of which a box can hold up to 2^33.
 
     Parameters
     ----------
@@ -113,7 +129,8 @@ class Sketch:
         """
         table = sketching.empty_table()
         for x, err, weights in blocks:
-            table = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *table)
+            shares = weights / grid.weight_unit
+            table = sketching.sketch_rows(x, err, shares, grid.anchor, grid.base, grid.fineness, *table)
         return cls(grid, *sketching.filled_boxes(table[0]))
 
     def __len__(self) -> int:
@@ -122,7 +139,7 @@ class Sketch:
     @property
     def n_data(self) -> float:
         """Number of rows, or the sum of their weights."""
-        return float(self.sums[:, 0].sum()) * 2.0**-sketching.FRACTION_BITS
+        return float(self.sums[:, 0].sum()) * 2.0**-sketching.FRACTION_BITS * self.grid.weight_unit
 
     def __add__(self, other: Sketch) -> Sketch:
         """The sketch of the rows of both operands.
@@ -171,14 +188,14 @@ class Sketch:
         x, err, weights = sketching.box_points(
             self.keys, self.sums, grid.base, grid.fineness, grid.halvings, joined_boxes, joined_bins
         )
-        return grid.anchor + x, err, weights
+        return grid.anchor + x, err, grid.weight_unit * weights
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet file, with the grid in its metadata."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        grid = {name: getattr(self.grid, name) for name in ("base", "fineness", "anchor", "halvings")}
+        grid = {name: getattr(self.grid, name) for name in ("base", "fineness", "anchor", "halvings", "weight_unit")}
         columns = {"key": self.keys, **dict(zip(_SUMS, self.sums.T, strict=True))}
         table = pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
         table = table.replace_schema_metadata({_METADATA: json.dumps({"version": _VERSION, **grid})})

@@ -74,3 +74,17 @@ def test_the_preferred_intervals_are_those_that_hold_at_this_size(n, method):
     found = assess_fit(cells, mixpipe.fit_mixture(cells, n_components=1), Effort()).intervals
     assert set(found.method[found.preferred]) == {method}
     assert len(found[found.preferred]) == 6
+
+
+@pytest.mark.parametrize("weights", [np.append(np.linspace(0.5, 1.5, 60), 0.0), np.append(np.ones(60), 0.0)])
+def test_a_row_of_weight_zero_far_from_the_others_counts_for_nothing(weights):
+    """Even where a part of the rows, such as a tail, or those with errors, has no other."""
+    x = np.append(np.random.default_rng(1).normal(size=60), 3.9)
+    for err in (np.full(61, 0.1), np.append(np.zeros(60), 0.1)):
+        assessed = []
+        for some in (slice(None), slice(60)):
+            cells = Cells.from_rows(x[some], err[some], weights[some])
+            fit = mixpipe.fit_mixture(cells, n_components=2)
+            assessed.append(assess_fit(cells, fit, Effort(profile=False)))
+        assert assessed[0].fit.warnings == assessed[1].fit.warnings
+        assert assessed[0].quality.ks == pytest.approx(assessed[1].quality.ks)

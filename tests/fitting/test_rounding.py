@@ -707,3 +707,51 @@ def test_whole_numbers_are_no_logarithms():
     x = np.repeat([-1.0, 0.0, 1.0, 2.0], [1, 1348, 3640, 11])
     ends = find_intervals(x, np.ones(x.size), np.zeros(x.size))
     assert ends is None or np.allclose(ends[1] - ends[0], 1.0)
+
+
+# Populations as narrow as a step or two, whose rows lie in few places: weights, means and sigmas in steps.
+NARROW = {
+    "with a gap": ((0.6, 0.4), (0.0, 6.0), (0.6, 0.8)),
+    "about a power of ten": ((0.6, 0.4), (10.0, 16.0), (0.6, 0.8)),
+    "very narrow": ((0.5, 0.5), (0.0, 6.0), (0.45, 0.45)),
+    "evenly apart": ((0.34, 0.33, 0.33), (0.0, 6.0, 12.0), (0.7, 0.7, 0.7)),
+    "unevenly apart": ((0.34, 0.33, 0.33), (0.0, 6.0, 13.0), (0.7, 0.7, 0.7)),
+    "wider": ((0.5, 0.5), (0.0, 12.0), (1.0, 1.0)),
+    "one": ((1.0,), (0.0,), (1.2,)),
+}
+
+
+def narrow_populations(seed, kind, n, step=1.0):
+    weights, means, sigmas = map(np.array, NARROW[kind])
+    rng = np.random.default_rng(seed)
+    of = rng.choice(weights.size, n, p=weights)
+    return np.round(step * np.round(rng.normal(means[of], sigmas[of])), 6)
+
+
+@pytest.mark.parametrize("kind", NARROW)
+@pytest.mark.parametrize("n", [300, 5000])
+def test_peaks_of_narrow_populations_are_no_coarser_steps(kind, n):
+    """Their tops exceed their neighbours by more than chance, and nothing lies between them."""
+    right = 0
+    for seed in range(10):
+        x = narrow_populations(seed, kind, n, 0.5)
+        ends = find_intervals(x, np.ones(n))
+        right += ends is not None and np.allclose(ends[1] - ends[0], 0.5)
+    assert right >= 9
+
+
+@pytest.mark.parametrize("kind", ["with a gap", "about a power of ten"])
+def test_widths_of_narrow_populations_are_those_before_rounding(kind):
+    weights, means, sigmas = NARROW[kind]
+    found = mixpipe.choose_n_components(narrow_populations(3, kind, 2000), max_components=3).best
+    assert found.n_components == len(means) and not found.resolution.n_repeated
+    for part, truth in (("weights", weights), ("means", means), ("sigmas", sigmas)):
+        pulls = (getattr(found.mixture, part) - truth) / getattr(found.uncertainties, part)
+        assert np.all(abs(pulls) < 4.0), part
+
+
+def test_small_whole_numbers_have_the_step_of_the_others():
+    """Beside values of two digits, 7 is 7 and not 7.0."""
+    x = np.array([7.0, 8.0, 9.0, 11.0, 12.0, 13.0, 14.0, 16.0, 17.0, 18.0, 19.0, 21.0, 22.0, 26.0, 26.0])
+    low, high = find_intervals(x, np.ones(x.size))
+    np.testing.assert_allclose(high - low, 1.0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mixpipe.fitting.choose import choose_from_rows, choose_n_components
+from mixpipe.fitting.choose import choose_from_rows, choose_n_components, fit_mixture
 from mixpipe.fitting.gaussian import row_likelihood
 from mixpipe.fitting.gaussian.likelihood import Likelihood
 from mixpipe.fitting.gaussian.row_likelihood import RowLikelihood
@@ -200,3 +200,28 @@ def test_a_sketch_alone_says_so_and_is_close():
         errors = getattr(exact.best.uncertainties, name)
         shift = np.abs(getattr(rough.best.mixture, name) - getattr(exact.best.mixture, name)) / errors
         assert shift.max() < min(found.sketch.shift, 0.05)
+
+
+@pytest.mark.parametrize("n", [19_000, 21_000])
+def test_one_row_with_a_large_importance_is_one_row(n):
+    """A component on it is said to rest on it, whether or not the search is on a sketch."""
+    rng = np.random.default_rng(5)
+    x, weights = rng.normal(size=n), rng.uniform(0.5, 1.5, n)
+    x[0], weights[0] = 7.0, 60.3
+    fit = choose_n_components(x, 0.2, weights=weights, max_components=2).fits[1]
+    assert fit.effective_rows[1] == pytest.approx(1.0, abs=1e-3)
+    assert any("component 2 rest on 1 effective rows" in text for text in fit.warnings)
+    q = fit.mixture.responsibilities(x, 0.2)
+    a = weights[:, None] * q / (fit.mixture.sigmas**2 + 0.04)
+    np.testing.assert_allclose(fit.effective_rows, a.sum(axis=0) ** 2 / (a**2).sum(axis=0), rtol=1e-3)
+
+
+def test_fits_to_rows_and_to_their_sketch_do_not_replace_each_other():
+    """A log-likelihood is that of the rows, although the sketch of fewer components has a higher one."""
+    rng = np.random.default_rng(2)
+    err = rng.uniform(0.1, 1.5, 150_000)
+    x = rng.normal(size=err.size) + err * rng.standard_normal(err.size)
+    fit = fit_mixture(x, err, 4)
+    here = float(np.log(fit.mixture.pdf(x, err)).sum())
+    assert fit.loglik == pytest.approx(here, abs=1e-3) and fit.exact
+    assert np.all(np.isfinite(fit.uncertainties.means))

@@ -376,3 +376,57 @@ def test_one_row_at_a_million_sigma():
     np.testing.assert_allclose(two.mixture.means, [x[:200].mean(), 1e6], atol=1e-4)
     np.testing.assert_allclose(two.mixture.weights, [200 / 201, 1 / 201], rtol=1e-6)
     assert two.mixture.sigmas[0] == pytest.approx(math.sqrt(x[:200].var() - 0.25), rel=1e-4)
+
+
+def test_a_start_at_a_spike_does_not_replace_a_regular_maximum():
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(0.0, 1.0, 60), rng.normal(5.0, 1.0, 60), [24.0]])
+    start = {"weights": [120 / 121, 1 / 121], "means": [x[:-1].mean(), 24.0], "sigmas": [x[:-1].std(), 0.01]}
+    without, found = (mixpipe.choose_n_components(x, 0.05, max_components=2, start=each) for each in (None, start))
+    np.testing.assert_array_equal(found.best.mixture.means, without.best.mixture.means)
+    assert not any("missed" in text for text in found.best.warnings)
+
+
+@pytest.mark.parametrize(("err", "weight"), [(np.inf, 1), (0.3, 0)])
+def test_rows_that_do_not_count_set_no_range(err, weight):
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal(0.0, 1.0, 150), rng.normal(4.0, 0.7, 100)])
+    without = mixpipe.fit_mixture(x, 0.3, 3, background="uniform")
+    errors, weights = np.append(np.full(250, 0.3), err), np.append(np.ones(250), weight)
+    found = mixpipe.fit_mixture(np.append(x, 1e4), errors, 3, weights=weights, background="uniform")
+    assert found.loglik == pytest.approx(without.loglik, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"background": (-5.0, 8.0)}, "a start without a uniform component"),
+        ({"mixed": ("laplace", "student_t")}, "mixed: a start of gaussian"),
+        ({"n_threads": -1}, "n_threads must be a whole number >= 1"),
+    ],
+)
+def test_options_that_a_start_does_not_have_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        mixpipe.fit_mixture(X, ERR, 2, start={"means": [0, 4], "sigmas": [1, 1]}, **options)
+
+
+def test_options_have_the_unit_of_the_values_or_their_own():
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0.0, 1.0, 100), rng.normal(5.0, 1.0, 100)])
+    values, err = x * u.km / u.s, 300.0 * u.m / u.s
+    start = {"means": [0.0, 5.0], "sigmas": [1.0, 1.0]}
+    own = {part: 1e3 * np.array(numbers) * u.m / u.s for part, numbers in start.items()}
+    errors = np.full(200, 0.3)
+    for plain, given in (
+        ({"start": start}, {"start": own}),
+        ({"sigma_floor": 1.2}, {"sigma_floor": 1200.0 * u.m / u.s}),
+        ({"known": [{"mean": 0.5}]}, {"known": [{"mean": 500.0 * u.m / u.s}]}),
+        ({"background": (-9.0, 9.0)}, {"background": (-9.0 * u.km / u.s, 9000.0 * u.m / u.s)}),
+    ):
+        expected, found = (
+            mixpipe.fit_mixture(x, errors, 2, **plain),
+            mixpipe.fit_mixture(values, np.full(200, err.value) * err.unit, 2, **given),
+        )
+        np.testing.assert_allclose(found.mixture.means, expected.mixture.means, atol=1e-9)
+    with pytest.raises(ValueError, match="sigma_floor is in s, but x is in km / s"):
+        mixpipe.fit_mixture(values, None, 2, sigma_floor=1.0 * u.s)

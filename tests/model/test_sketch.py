@@ -144,3 +144,23 @@ def test_a_sample_holds_the_rows_of_the_smallest_hashes():
     repeated = sampled(np.tile(x[:20_000], 10))
     np.testing.assert_array_equal(np.sort(repeated[:, 0]), np.sort(x[:20_000]))
     assert set(repeated[:, 3]) == {10.0}
+
+
+@pytest.mark.parametrize("weight", [1e8, 1e12])
+def test_large_weights_are_those_of_as_many_rows(weight):
+    x, err, _ = rows(5000)
+    one, many = (
+        Sketch.of(Grid(0.2, weight_unit=unit), x, err, np.full(5000, w)) for w, unit in ((1.0, 1.0), (weight, weight))
+    )
+    assert many.n_data == pytest.approx(5000 * weight, rel=1e-12)
+    for part, other in zip(one.points()[:2], many.points()[:2], strict=True):
+        np.testing.assert_allclose(part, other, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(many.points()[2], weight * one.points()[2], rtol=1e-7)
+
+
+def test_fits_of_many_rows_with_large_weights():
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.normal(size=12_000), rng.normal(8.0, 1.0, 12_000)])
+    one, many = (mixpipe.fit_mixture(x, 0.2, 2, weights=np.full(x.size, w)) for w in (1.0, 1e9))
+    np.testing.assert_allclose(many.mixture.means, one.mixture.means, atol=1e-6)
+    assert many.loglik == pytest.approx(1e9 * one.loglik, rel=1e-9)

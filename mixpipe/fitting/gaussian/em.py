@@ -53,6 +53,8 @@ class Ascent:
     occam: float = 0.0
     # Further penalty, for the choice of the number of components, that is due to importance weights.
     uneven: float = 0.0
+    # Sums over the rows, as in `Likelihood.held_sums`, if their squared weights are not those of the points.
+    held: Array | None = None
     # Lower bound on the effective number of rows of every component; 0 where none is known.
     fewest: float = 0.0
 
@@ -143,7 +145,8 @@ def iterate(likelihood: Likelihood, start: Params, floor: float, m_step: str, ma
                 break
     else:
         gain = _newton_step(likelihood.derivatives(params), params, floor, _MAX_RADIUS).gain
-    return Ascent(params, likelihood.sums(params).loglik, gain)
+    last = likelihood.derivatives(params)
+    return Ascent(params, last.loglik, gain, last.hessian)
 
 
 @dataclass(frozen=True, eq=False)

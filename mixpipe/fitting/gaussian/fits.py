@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.fitting.admissible import importance_nats
+from mixpipe.fitting.admissible import importance_nats, occam_nats
 from mixpipe.fitting.contract import SketchUse
 from mixpipe.fitting.gaussian.candidates import Candidates, candidates, find_crowds
 from mixpipe.fitting.gaussian.certificate import highest, loglik_bound
@@ -38,7 +38,7 @@ from mixpipe.model.regimes import (
 from mixpipe.model.resolution import NO_RESOLUTION, Resolution
 from mixpipe.model.results import Array
 from mixpipe.model.rows import Rows, Survey, concatenated
-from mixpipe.model.sketch import Grid, Sketch
+from mixpipe.model.sketch import Grid, Sketch, weight_unit
 
 # The first sketch resolves widths down to at most this fraction of the range of the central 80 % of the values; each
 # following one resolves _FINER of the width of the one before.
@@ -273,7 +273,9 @@ def best_fits_of_rows(
                     squared = scatter.component_sums(params)
                     uneven = importance_nats(fine.n_data * params.weights, squared.sums[:, 0], fine.n_data)
                     products = score_products(squared, params)
-                    ascent = replace(ascent, products=products, uneven=uneven)
+                    held = likelihood.held_sums(params)
+                    occam = occam_nats(*fine.effective_rows(params, held), fine.spread, fine.n_data)
+                    ascent = replace(ascent, products=products, uneven=uneven, held=held, occam=occam)
                 fits[k] = ascent
                 on_rows[k] = True
         fine.count_passes(likelihood.n_passes)
@@ -284,12 +286,20 @@ def best_fits_of_rows(
 
     if n_last or survey.n_rows > FINISHED_ROWS:
         finished, on_rows, use = finish()
-        finished = never_falling(finished)
+        finished = _never_falling(finished, on_rows)
         return Found(fine, finished, _unknown(ascents), on_rows, use, points, survey, floor, resolution)
     # The certificate concerns the points, and its gradient functions those of the fits to them.
     (finished, on_rows, use), certificate = fine.together(finish, lambda: judge.certificate(fine, ascents, few=False))
-    finished = never_falling(finished)
+    finished = _never_falling(finished, on_rows)
     return Found(fine, finished, certificate, on_rows, use, points, survey, floor, resolution)
+
+
+def _never_falling(fits: list[Ascent], on_rows: list[bool]) -> list[Ascent]:
+    """As `never_falling`, for fits to the rows and to their sketch, whose log-likelihoods differ."""
+    kept = fits[:1]
+    for fit, was, now in zip(fits[1:], on_rows, on_rows[1:], strict=False):
+        kept.append(never_falling([kept[-1], fit])[-1] if was == now else fit)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,6 +309,7 @@ class _Look:
     sample: Likelihood
     crowds: tuple[Array, Array]
     resolution: Resolution
+    weight_unit: float
 
     @classmethod
     def at(cls, survey: Survey, sigma_floor: float | None) -> _Look:
@@ -307,7 +318,8 @@ class _Look:
         resolution = survey.sample.resolution
         if sigma_floor is not None:
             resolution = replace(resolution, floor=sigma_floor, cause="given")
-        return cls(sample, find_crowds(sample.x, sample.counts), resolution)
+        unit = weight_unit(survey.n_rows * survey.largest_weight)
+        return cls(sample, find_crowds(sample.x, sample.counts), resolution, unit)
 
     def grid(self) -> Grid:
         """A grid whose boxes resolve all plausible components.
@@ -321,7 +333,8 @@ class _Look:
         base = min((high - low or float(np.ptp(sample.x)) or 1.0) * _FIRST_BASE, 0.5 * crowd)
         base = 2.0 ** math.floor(math.log2(base * sample.scale))
         step = _ANCHOR_STEP * base
-        return Grid(base, _FINE, step * round((sample.centre + sample.scale * centre) / step))
+        anchor = step * round((sample.centre + sample.scale * centre) / step)
+        return Grid(base, _FINE, anchor, weight_unit=self.weight_unit)
 
 
 def _points(sketch: Sketch, joined_boxes: int, joined_bins: int, crowded: int, most: int) -> tuple[Cells, float]:

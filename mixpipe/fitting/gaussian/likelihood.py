@@ -114,8 +114,8 @@ def score_products(total: ComponentSums, params: Params) -> Array:
 def _centre_and_scale(x: Array, err: Array, counts: Array) -> tuple[float, float]:
     """A value near the mean, and a power of two near the overall width."""
     centre = float(x[np.argmin(np.abs(x - np.average(x, weights=counts)))])
-    squares = (x - centre) ** 2 + err**2
     with np.errstate(over="ignore", under="ignore"):
+        squares = (x - centre) ** 2 + err**2
         spread = math.sqrt(float(np.average(squares, weights=counts)))
     if not 1e-150 < spread < 1e150:
         # If squares exceed the range of doubles, compute the scale in units of the largest value.
@@ -283,10 +283,14 @@ class Likelihood:
         other.counts = self.squares
         return other
 
-    def effective_rows(self, params: Params) -> tuple[Array, Array]:
-        """Effective number of rows of each component, ``(sum a)^2 / sum a^2`` with a = q / T, and their typical T."""
+    def held_sums(self, params: Params) -> Array:
+        """One pass: for each component, the sums over the rows of q, of a = q / T, and of a^2."""
         (sums,) = self._passed(passes.held_pass, params, (passes.N_HELD * params.n_components,), more=(self.squares,))
-        shares, first, second = sums.reshape(-1, passes.N_HELD).T
+        return sums.reshape(-1, passes.N_HELD)
+
+    def effective_rows(self, params: Params, held: Array | None = None) -> tuple[Array, Array]:
+        """Effective number of rows of each component, ``(sum a)^2 / sum a^2``, and their typical T, by their sums."""
+        shares, first, second = (self.held_sums(params) if held is None else held).T
         total_var = np.divide(shares, first, out=np.full_like(first, self.spread), where=first > 0.0)
         return count_effective(first, second), total_var
 

@@ -45,7 +45,7 @@ def result_of(
     else:
         uncertainties, covariance = information_uncertainties(likelihood, params, ascent.hessian, boundary, products)
     uncertainties = Uncertainties(uncertainties.weights[order], uncertainties.means[order], uncertainties.sigmas[order])
-    rows, total_var = likelihood.effective_rows(params)
+    rows, total_var = likelihood.effective_rows(params, ascent.held)
     mixture = likelihood.mixture(params)
     if resolution.floor > 0.0:
         mixture = replace(mixture, sigmas=np.where(boundary[order], resolution.floor, mixture.sigmas))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mixpipe.base.arrays import Array
 from mixpipe.fitting.gaussian.likelihood import ComponentSums, Derivatives, Likelihood, Params, Sums, derivatives_of
 from mixpipe.fitting.kernels import passes
+from mixpipe.model.cells import Cells
 from mixpipe.model.rows import Block, Rows, Survey
 
 # The bound on the terms of a sum is this many times the largest term among the points of a sketch. If a chunk of rows
@@ -66,6 +67,20 @@ class RowLikelihood:
     def derivatives(self, params: Params, hessian: Array | None = None) -> Derivatives:
         """One pass: value, gradient and Hessian; see `mixpipe.fitting.gaussian.likelihood.Likelihood.derivatives`."""
         return derivatives_of(self.component_sums(params), params, self.n_data, hessian)
+
+    def held_sums(self, params: Params) -> Array:
+        """One pass: the sums over the rows of `mixpipe.fitting.gaussian.likelihood.Likelihood.held_sums`."""
+        self.n_passes += 1
+        kind = self.rows.weight_kind
+
+        def task(piece: Block) -> Array:
+            x, err, weights = piece
+            cells = Cells(x, err, np.broadcast_to(weights, x.shape), weight_kind=kind)
+            return Likelihood(cells, 1, like=self.points).held_sums(params)
+
+        total = np.sum(list(self.rows.each(task)), axis=0)
+        # Sums of blocks depend on where these begin, but not in their first digits.
+        return np.asarray(total, dtype=np.float32).astype(np.float64)
 
     def _pass(
         self, params: Params, units: Array, score_units: Array

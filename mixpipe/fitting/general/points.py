@@ -163,11 +163,11 @@ def _sketched(rows: CellBlocks, octaves: tuple[int, int] | None, base: float, fi
 
     Limits have sketches of their own. Values below the lowest octave, or negative ones, belong to that.
     """
-    from mixpipe.model.sketch import Grid, Sketch
+    from mixpipe.model.sketch import Grid, Sketch, weight_unit
 
     survey = rows.survey
     # Positions are measured from one of the values, so that the boxes resolve as much as double precision does.
-    anchor = quantiles(survey.sample, (0.5,))[0]
+    anchor, unit = quantiles(survey.sample, (0.5,))[0], weight_unit(survey.n_data)
 
     def task(cells: Cells) -> dict[tuple[int, int], Sketch]:
         kind = np.zeros(len(cells), np.int8) if cells.limits is None else cells.limits
@@ -178,7 +178,7 @@ def _sketched(rows: CellBlocks, octaves: tuple[int, int] | None, base: float, fi
         found = {}
         for key in {(int(one), int(other)) for one, other in np.unique(np.stack([kind, octave]), axis=1).T}:
             some = (kind == key[0]) & (octave == key[1])
-            grid = Grid(base if octaves is None else base * 2.0 ** key[1], fineness, anchor)
+            grid = Grid(base if octaves is None else base * 2.0 ** key[1], fineness, anchor, weight_unit=unit)
             found[key] = Sketch.of(grid, cells.x[some], cells.err[some], cells.weights[some])
         return found
 
