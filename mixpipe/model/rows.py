@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixpipe.base.arrays import Array
 from mixpipe.base.threads import available_threads, over_all
@@ -74,17 +75,21 @@ class Rows:
         Number of threads that work on blocks; one thread reads them.
     weight_kind : str
         Meaning of the weights; see `mixpipe.model.cells.Cells`.
+    places : ndarray of int or None
+        Indices of the rows among all, if others have been left out.
     """
 
     blocks: Callable[[], Iterator[Block]]
     n_threads: int = field(default_factory=available_threads)
     weight_kind: str = "counts"
+    places: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, cells: Cells, n_threads: int | None = None) -> Rows:
         """Rows of cells that are held in memory."""
-        block = cells.columns(cells.weights > 0.0)
-        return cls(lambda: iter([block]), n_threads or available_threads(), cells.weight_kind)
+        used = cells.weights > 0.0
+        block = cells.columns(used)
+        return cls(lambda: iter([block]), n_threads or available_threads(), cells.weight_kind, np.flatnonzero(used))
 
     @classmethod
     def of_cells(cls, cells: CellBlocks) -> Rows:
@@ -155,7 +160,7 @@ class Rows:
             if first < 0 and small.any():
                 first = n_before + int(np.argmax(small))
             n_before += errors.size
-        return total, first
+        return total, first if first < 0 or self.places is None else int(self.places[first])
 
     def _sketched(
         self, grid: Grid, pieces: Iterable[Block], sample: Callable[[int, Block], None] = lambda *_: None

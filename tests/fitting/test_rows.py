@@ -225,3 +225,11 @@ def test_fits_to_rows_and_to_their_sketch_do_not_replace_each_other():
     here = float(np.log(fit.mixture.pdf(x, err)).sum())
     assert fit.loglik == pytest.approx(here, abs=1e-3) and fit.exact
     assert np.all(np.isfinite(fit.uncertainties.means))
+
+
+def test_the_first_row_with_a_small_error_is_counted_among_all():
+    x, err, _ = column(25_000)
+    err[20_000:] = 1e-6
+    weights = np.ones(x.size)
+    weights[:10] = 0.0
+    assert fit_mixture(x, err, 1, weights=weights).resolution.first == 20_000
