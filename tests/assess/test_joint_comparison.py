@@ -277,7 +277,7 @@ def test_one_revised_row_cannot_be_improbable():
     assert compared.pvalue > 0.1
 
 
-@pytest.mark.parametrize("overlap", mostly_study(benchmark.OVERLAPS, campaigns=["disjoint"]))
+@pytest.mark.parametrize("overlap", mostly_study(benchmark.OVERLAPS))
 def test_false_verdicts_are_as_rare_as_they_should_be(overlap):
     found = benchmark.unchanged("2 columns", overlap, 150)
     # 5 % of 150 are 7.5, with a standard deviation of 2.7.

@@ -17,7 +17,7 @@ from mixpipe.assess.simulation import quality_pvalues
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.rows import Rows
-from tests.campaign import campaign, mostly_study_pairs, study
+from tests.campaign import mostly_study_pairs, study
 
 TRUTH = Mixture([0.6, 0.4], [0.0, 4.0], [1.0, 0.7])
 WRONG = Mixture([1.0], [1.0], [1.5])
@@ -282,7 +282,7 @@ def test_drawn_catalogs_are_selected_like_the_data(name):
     assert drawn.n_data == pytest.approx(cells.n_data, rel=4.0 * varies)
 
 
-@campaign
+@study
 @pytest.mark.parametrize("name", SELECTIONS)
 def test_few_right_fits_to_selected_samples_are_rejected(name):
     """Of a hundred, five: up to eleven by chance."""

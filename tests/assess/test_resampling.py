@@ -16,7 +16,7 @@ from mixpipe.assess.simulation import likelihood_ratio_test, quality_pvalues, si
 from mixpipe.fitting.matched import matched
 from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
-from tests.campaign import campaign, mostly_campaign, mostly_study_pairs, study
+from tests.campaign import campaign, mostly_study, mostly_study_pairs, study
 
 PARTS = ("weights", "means", "sigmas")
 SEPARATED = Mixture([0.6, 0.4], [0.0, 8.0], [1.0, 1.5])
@@ -368,7 +368,7 @@ def test_likelihood_ratio_of_other_fits_is_uniform_under_the_model():
     assert kstest(np.array(found) - rng.uniform(0.0, 0.1, 18), "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("kind", mostly_campaign(["limits", "truncated", "laplace", "background"], "background"))
+@pytest.mark.parametrize("kind", mostly_study(["limits", "truncated", "laplace", "background"], "background"))
 def test_likelihood_ratio_of_other_fits_sees_two_groups(kind):
     x, err = draw(120, Mixture([0.5, 0.5], [0.0, 6.0], [1.0, 0.5]))
     options = {}

@@ -124,7 +124,7 @@ def streamed(monkeypatch):
 # One for each way in which rows differ from a value with an error.
 SOME = ("limits in texts", "given mean", "probable members", "two sides")
 # Those that take longest.
-LONG = ("truncated", "detection", "lognormal", "two families")
+LONG = ("truncated", "detection", "lognormal", "two families", "student_t", "factor", "prior", "equal sigmas")
 
 
 @pytest.mark.parametrize("kind", mostly_study(KINDS, *SOME, campaigns=set(KINDS) - {*SOME, *LONG}))

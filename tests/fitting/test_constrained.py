@@ -43,7 +43,7 @@ def cells(problem):
     return problem.grid, problem.values[None]
 
 
-@pytest.mark.parametrize("kind", mostly_study(["points", "bins"], campaigns=["bins"]))
+@pytest.mark.parametrize("kind", mostly_study(["points", "bins"]))
 def test_more_components_never_fit_worse(kind):
     for problem in tables(kind, 12):
         grid, values = cells(problem)
