@@ -41,6 +41,12 @@ _AROUND = 3
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
 _COVERED = 8.0
 _LARGEST, _UP = 2.0**52, 1e-6
+# Values with at least so many rows tell whether a grid is uneven, if there are so many of them: this part of the
+# distances between them leaves out multiples of a step, and this part of the pairs of distances is as long as others of
+# so many nearby.
+_MANY_TIES, _LEAST_VALUES, _LEFT_OUT, _MOST_ALIKE, _NEARBY = 5.0, 5, 0.4, 0.9, 3
+# A grid is even whose values differ by less than this part of a step, or whose differences are those of printing.
+_SAME, _HALF, _LINES = 1e-3, 0.51, 3
 # Steps to the shares of rows with each step; multiples of the golden ratio divide every part of a sequence evenly.
 _EM_STEPS, _GOLDEN = 300, (5.0**0.5 - 1.0) / 2.0
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
@@ -245,6 +251,8 @@ def _ends(
     if rounding is not None and rounding.digits:
         return rounding.ends(values)
     step, own = (rounding.step,) * 2 if rounding is not None else _finest(values, mixed=mixed)
+    if own and _is_uneven(values, counts, own):
+        return _between_neighbours(values, counts)
     # Values on a grid that is offset are no multiples of anything.
     offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
     coarser = _coarser(values, counts, step) if step and not offset else []
@@ -256,6 +264,45 @@ def _ends(
     units = np.array([own, *sorted(coarser)])
     width = units[_divided(values, counts, err, units)] if coarser else units
     return values - 0.5 * width, values + 0.5 * width
+
+
+def _is_uneven(values: Array, counts: Array, step: float) -> bool:
+    """Whether values with many ties are on a grid of another unit, and all are multiples of the step only as printed.
+
+    Minutes of arc are 0.02, 0.03, 0.05 and 0.07 degrees: most distances leave out multiples of the step, and any two of
+    them are together as long as those nearby, to within one step. Those of several steps are not.
+    """
+    distinct, place = np.unique(values, return_inverse=True)
+    distinct = distinct[np.bincount(place.ravel(), counts) >= _MANY_TIES]
+    if distinct.size < _LEAST_VALUES:
+        return False
+    offset = (distinct - distinct[0]) / step
+    if np.abs(np.rint(offset) - offset).max() > _SAME:
+        return True
+    gaps = np.diff(np.rint(offset))
+    pairs = gaps[1:] + gaps[:-1]
+    alike = np.concatenate([np.abs(pairs[k:] - pairs[:-k]) <= 1.0 for k in range(1, _NEARBY + 1)])
+    return bool(np.mean(gaps > 1.0) >= _LEFT_OUT and np.mean(alike) >= _MOST_ALIKE)
+
+
+def _between_neighbours(values: Array, counts: Array) -> tuple[Array, Array]:
+    """Intervals that end half-way between neighbouring values, or between those of the even grid that they print."""
+    distinct, place = np.unique(values, return_inverse=True)
+    place = place.ravel()
+    many = np.bincount(place, counts) >= _MANY_TIES
+    gaps, between = np.diff(distinct), np.diff(distinct[many])
+    common = float(between[between <= 2.0 * np.median(between)].mean())
+    number = np.append(0.0, np.cumsum(np.maximum(np.rint(gaps / common), 1.0)))
+    for _ in range(_LINES):
+        slope, start = np.polyfit(number, distinct, 1)
+        number = np.rint((distinct - start) / slope)
+    printed = start + slope * number
+    digit = find_lattice(distinct) or 2.0 * _EVEN * common
+    if np.all(np.diff(number) > 0.0) and np.abs(printed - distinct).max() <= _HALF * digit:
+        return (printed - 0.5 * slope)[place], (printed + 0.5 * slope)[place]
+    near = np.where(gaps < 1.5 * common, gaps, common)
+    below, above = np.append(common, near), np.append(near, common)
+    return values - 0.5 * below[place], values + 0.5 * above[place]
 
 
 def _divided(values: Array, counts: Array, err: Array, units: Array) -> NDArray[np.intp]:
