@@ -97,6 +97,17 @@ def test_a_cut_comes_first_and_weights_count():
     assert data.account.weighted
 
 
+def test_rows_of_weight_zero_are_dropped_and_counted():
+    data = prepare_joint(table(w=[2.0, 0.0, 1.0, 0.0]), entry(error=ERRORS, weight="w"))
+    assert {reason: n for reason, n in data.account.dropped.items() if n} == {"zero_weight": 2}
+    assert data.rows.tolist() == [0, 2]
+    assert data.account.patterns == {("u", "v"): 2}
+    with pytest.raises(CatalogError) as caught:
+        prepare_joint(table(w=[0.0] * 4), entry(error=ERRORS, weight="w")).account.check_usable("in a test")
+    assert caught.value.what == "no row of 4 can be used (dropped: 4 zero_weight)"
+    assert caught.value.expected == "at least one row of positive weight"
+
+
 def test_combinations_propagate_errors_and_gaps():
     rows = table(v=[5.0, 6.0, np.nan, 8.0])
     settings = entry(error=ERRORS, correlation=[["u", "v", 0.5]], linear={"sum": {"u": 1, "v": 1}, "twice": {"u": 2}})
