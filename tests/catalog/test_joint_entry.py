@@ -43,7 +43,7 @@ def test_units_and_transforms_reach_the_covariances():
     assert np.allclose(data.x[:, 0], [1000, 2000, 3000, 4000])
     assert np.allclose(data.x[:, 1], np.log([5, 6, 7, 8]))
     assert np.allclose(data.cov[:, 0, 1], 0.5 * 100.0 * 0.2 / np.array([5, 6, 7, 8]))
-    assert data.account.units == ("m", None)
+    assert data.account.units == ("m", "ln()")
 
 
 def test_gaps_are_used_or_dropped_and_counted():
