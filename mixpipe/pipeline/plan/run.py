@@ -492,12 +492,21 @@ def _key_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
             yield ConfigError(what, f"in catalog {catalog.name}", "a key of another name")
 
 
-def _is_text(file: Path) -> bool:
+def check_file_name(file: Path) -> None:
+    """Refuse a catalog file with a name that Snakemake cannot have.
+
+    Raises
+    ------
+    ConfigError
+        For what are wildcards or variables of paths to it, and for bytes that are no text.
+    """
+    expected = "a file or a link of another name"
+    if re.search(r"[{}]|<[^<>]*>", str(file)):
+        raise ConfigError("{ } or < > in the name of a file", f"in {file}", expected)
     try:
         str(file).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError as error:
+        raise ConfigError("a name of a file that is not in UTF-8", f"in {str(file)!r}", expected) from error
 
 
 def placed(error: MixpipeError, place: str) -> MixpipeError:
@@ -510,13 +519,7 @@ def _release_problems(
 ) -> Iterator[MixpipeError]:
     try:
         for file in expand_files(patterns, Path()):
-            if re.search(r"[{}]|<[^<>]*>", str(file)):  # wildcards and variables of paths, to Snakemake
-                yield ConfigError("{ } or < > in the name of a file", f"in {file}", "a file or a link of another name")
-                return
-            if not _is_text(file):
-                what = "a name of a file that is not in UTF-8"
-                yield ConfigError(what, f"in {str(file)!r}", "a file or a link of another name")
-                return
+            check_file_name(file)
             present = tuple(list_columns(file, **reading_options(catalog)))
             missing = [name for name in needed if name not in present]
             for name in missing:
