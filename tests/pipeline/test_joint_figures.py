@@ -155,13 +155,12 @@ def test_settings_of_a_joint_fit_are_said_in_words():
         "missing values": "rows with some of the columns are used",
         "structure of the covariances": "full",
         "max_components": 2,
-        "predicted": "pm_b from a",
     }
     others = {
         "linear": [["sum", [1.0, 1.0]], ["difference", [0.5, -2.0]]], "covariance": ["c"], "correlation": [],
-        "missing": "drop", "weight": "w", "predicted": [],
+        "missing": "drop", "weight": "w",
     }  # fmt: skip
     words = joint_settings({**entry, **others})
     assert words["combinations"] == "sum = 1 × a +1 × pm_b; difference = 0.5 × a −2 × pm_b"
     assert words["covariance of the errors"] == "c" and words["weight"] == "w"
-    assert "left out" in words["missing values"] and "predicted" not in words
+    assert "left out" in words["missing values"]
