@@ -120,7 +120,7 @@ def joint_record(**changes: Any) -> JointRecord:
                 {**column, "name": "pm_b", "value": "pm_b", "error": ["lo", "up"], "error_floor": 0.01},
             ],
             "correlation": [["a", "pm_b", "rho"]],
-            "structure": "full", "max_components": 2, "given": ["a"], "predicted": ["pm_b"],
+            "structure": "full", "max_components": 2, "given": [], "predicted": [],
         },
     }  # fmt: skip
     given = {

@@ -945,7 +945,8 @@ class _Entry:
         if self.named_unit is not None and target is not None and target.is_equivalent(self.named_unit):
             self.factor = float(self.named_unit.to(target))
         label = settings.unit or unit_text(self.stored_unit)
-        self.unit = label if label is None or settings.transform == "none" else f"{settings.transform}({label})"
+        # A logarithm says so in its unit: without a unit of the values, there is nothing between the brackets.
+        self.unit = label if settings.transform == "none" else f"{settings.transform}({label or ''})"
 
     def memberships(self, rows: NDArray[np.int64]) -> tuple[Array | None, tuple[str, ...]]:
         """What is known of the component to which each used row belongs, and the names of such components."""

@@ -36,6 +36,7 @@ JOINT_REASONS = (
     "bad_covariance",
     "missing_weight",
     "bad_weight",
+    "zero_weight",
 )
 # Of more rows than this, evenly spaced ones are looked at for their grain before a fit.
 _LOOKED_AT = 200_000
@@ -60,7 +61,6 @@ class JointAccount:
         Rows that were used, by those of `names` that they have.
     first : mapping of str to str
         The first row for each reason.
-    total_weight : float
     weighted : bool
     n_fractional : int
         Rows whose weight is no whole number.
@@ -75,7 +75,6 @@ class JointAccount:
     unusable: Mapping[str, Mapping[str, int]]
     patterns: Mapping[tuple[str, ...], int]
     first: Mapping[str, str]
-    total_weight: float
     weighted: bool
     n_fractional: int
     weight_kind: str
@@ -100,7 +99,6 @@ class JointAccount:
             },
             patterns=dict(Counter(self.patterns) + Counter(other.patterns)),
             first={**other.first, **self.first},
-            total_weight=self.total_weight + other.total_weight,
             weighted=self.weighted or other.weighted,
             n_fractional=self.n_fractional + other.n_fractional,
         )
@@ -115,13 +113,14 @@ class JointAccount:
         Raises
         ------
         CatalogError
-            If no row has a positive weight, or a column no value.
+            If no row can be used, or a column has no value.
         """
         if not self.n_read:
             raise CatalogError("the table has no rows", where, "a header and rows")
-        if not self.total_weight > 0:
+        if not self.n_used:
             what = f"no row of {self.n_read} can be used (dropped: {self.dropped_counts()})"
-            raise CatalogError(what, where, f"at least one row{' of positive weight' if self.weighted else ''}")
+            positive = " of positive weight" if self.dropped["zero_weight"] else ""
+            raise CatalogError(what, where, f"at least one row{positive}")
         seen = {name for names in self.patterns for name in names}
         lacking = next((name for name in self.names if name not in seen), None)
         if lacking is None:
@@ -388,6 +387,7 @@ def prepare_joint(
         weights[found_weights.rows] = found_weights.x
         drop("missing_weight", np.isnan(weights))
         drop("bad_weight", weights < 0.0)
+        drop("zero_weight", weights == 0.0)
     from mixpipe.model.joint.cells import are_covariances
 
     drop("bad_covariance", ~are_covariances(cov, reasons < 0))
@@ -405,7 +405,6 @@ def prepare_joint(
             for code, reason in enumerate(JOINT_REASONS)
             if np.any(reasons == code)
         },
-        total_weight=float(weights[used].sum()),
         weighted=settings.weight is not None and bool(np.any(weights[used] != 1.0)),
         n_fractional=int(np.count_nonzero(weights[used] % 1.0)),
         weight_kind=settings.weight_kind,

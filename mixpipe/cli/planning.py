@@ -18,6 +18,7 @@ from mixpipe.base.errors import ConfigError
 from mixpipe.cli.jobs import register
 from mixpipe.cli.place import Place
 from mixpipe.cli.running import workflow_arguments
+from mixpipe.pipeline.execution import make_again
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class Job:
     ----------
     message : str
         What it is, in the words of its rule.
-    outputs : tuple of str
-        Files that it makes.
+    inputs, outputs : tuple of str
+        Files that it reads and makes.
     reason : str
         Why, in the words of Snakemake.
     """
 
     message: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     reason: str
 
@@ -63,7 +65,7 @@ class LogHandler(LogHandlerBase):
         if entry.get("event") == LogEvent.JOB_INFO and entry["rule_msg"]:
             # Snakemake says of some what kind of file they are.
             outputs = tuple(name.removesuffix(" (update)") for name in entry["output"])
-            self.jobs.append(Job(entry["rule_msg"], outputs, entry["reason"]))
+            self.jobs.append(Job(entry["rule_msg"], tuple(entry["input"]), outputs, entry["reason"]))
         elif record.levelno >= logging.ERROR:
             self.errors.append(record.getMessage())
 
@@ -76,7 +78,7 @@ def plan_jobs(place: Place, changed: Iterable[str]) -> list[Job]:
     place : Place
         The configuration, in the folder that it is run in.
     changed : iterable of str
-        The fit.json of each fit that is not as it plans them.
+        A file of each result that is not as it plans them.
 
     Raises
     ------
@@ -84,9 +86,9 @@ def plan_jobs(place: Place, changed: Iterable[str]) -> list[Job]:
         If Snakemake cannot plan the run.
     """
     name = register("mixpipe-planning", sys.modules[__name__])
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    with contextlib.redirect_stderr(io.StringIO()) as said, make_again(changed):
         try:
-            main([*workflow_arguments(place, changed), "--dry-run", f"--logger={name}"])
+            main([*workflow_arguments(place), "--dry-run", f"--logger={name}"])
         except SystemExit as end:
             status = end.code
     if status:

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -17,7 +17,7 @@ from mixpipe.cli.complaints import complain
 from mixpipe.cli.place import Place, enter_place
 from mixpipe.pipeline.answers import tell_answers
 from mixpipe.pipeline.folder import find_obstacles, lock_results
-from mixpipe.pipeline.plan.changes import find_changed
+from mixpipe.pipeline.plan.changes import find_changed, find_outdated
 from mixpipe.pipeline.plan.run import find_failure, find_problems
 from mixpipe.results.provenance import GIVEN, without_cores
 
@@ -82,13 +82,14 @@ def _run(place: Place, arguments: Sequence[str]) -> None:
     from snakemake.cli import main
 
     from mixpipe.cli import jobs
+    from mixpipe.pipeline.execution import make_again
 
+    # With `=`, or targets among the arguments would be taken for more of the same.
     cores = () if any(map(_CORES.fullmatch, arguments)) else ("--cores=all",)
     saying = () if any(map(_SAYING.fullmatch, arguments)) else (f"--logger={jobs.register('mixpipe', jobs)}",)
-    # With `=`, or targets among the arguments would be taken for more of the same.
-    changed = (file for file, _ in find_changed(settings))
     try:
-        main([*workflow_arguments(place, changed), *cores, *saying, *arguments])
+        with make_again(file for file, _ in (*find_changed(settings), *find_outdated(settings))):
+            main([*workflow_arguments(place), *cores, *saying, *arguments])
     except SystemExit as end:
         # The workflow itself says what failed, unless there was nothing to be done.
         if end.code or any(map(_NO_RUN.fullmatch, arguments)):
@@ -104,16 +105,10 @@ def _run(place: Place, arguments: Sequence[str]) -> None:
         sys.exit(2)
 
 
-def workflow_arguments(place: Place, changed: Iterable[str]) -> list[str]:
-    """Arguments of Snakemake for the run of a configuration, and the fits that are not as it plans them.
-
-    Snakemake knows from records of its own what has changed. Without them, as with results that were copied, it takes
-    all that is there for up to date: so fits that are not as planned are done again by name.
-    """
-    there = [file for file in changed if Path(file).is_file()]
-    again = ("--forcerun", *there) if there else ()
+def workflow_arguments(place: Place) -> list[str]:
+    """Arguments of Snakemake for the run of a configuration."""
     results = () if place.results is None else (f"--config={_overridden(place.results)}",)
-    return [*again, f"--snakefile={find_snakefile()}", f"--configfile={place.path}", *results]
+    return [f"--snakefile={find_snakefile()}", f"--configfile={place.path}", *results]
 
 
 def _overridden(results: str) -> str:

@@ -14,7 +14,7 @@ from mixpipe.base.files import json_text
 from mixpipe.cli.display import say
 from mixpipe.cli.place import Place, enter_place
 from mixpipe.pipeline.folder import find_obstacles
-from mixpipe.pipeline.plan.changes import find_changed
+from mixpipe.pipeline.plan.changes import find_changed, find_outdated
 from mixpipe.pipeline.plan.run import find_problems
 from mixpipe.results.provenance import STAGES, code_hash
 
@@ -82,11 +82,13 @@ def _show_due(place: Place, as_json: bool) -> Sequence[MixpipeError]:
     problems = find_obstacles(config) + find_problems(config)
     if problems:
         return problems
-    changed, jobs = dict(find_changed(config)), []
-    for job in plan_jobs(place, list(changed)):
-        made = [file for file in job.outputs if Path(file).name == "fit.json"]
-        fits = {file: changed.pop(file) for file in made if file in changed}
-        reasons = tuple(_of_fits(fits, len(made))) or tuple(_in_words(job.reason))
+    fits, outdated, jobs = dict(find_changed(config)), dict(find_outdated(config)), []
+    planned = plan_jobs(place, [*fits, *outdated])
+    made = {file for job in planned for file in job.outputs}
+    for job in planned:
+        # What is made from results that are made again follows from these.
+        known = fits | outdated if made.isdisjoint(job.inputs) else fits
+        reasons = tuple(_of_files(job.outputs, known)) or tuple(_in_words(job.reason))
         jobs.append(Due(job.message, () if job.message.startswith(_FOR_FITS) else reasons))
     jobs.sort(key=lambda due: (_ORDER.find(due.job.split()[0]), due.job))
     if as_json:
@@ -111,21 +113,24 @@ def _show(jobs: Sequence[Due]) -> None:
     say(f"jobs that would be done: {len(jobs) or 'none'}")
 
 
-def _of_fits(fits: Mapping[str, Sequence[str]], n_fits: int) -> Iterator[str]:
-    """Why a job of so many fits does these; a reason that is not that of all of them says which ones it is of.
+def _of_files(outputs: Sequence[str], known: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Why a job is done, from what is known of its files; a reason that is not that of all columns says of which it is.
 
     Examples
     --------
-    >>> changed = {"a/fit.json": ["code of the fits changed"], "b/fit.json": ["code of the fits changed", "new unit"]}
-    >>> list(_of_fits(changed, 2))
+    >>> known = {"a/fit.json": ["code of the fits changed"], "b/fit.json": ["code of the fits changed", "new unit"]}
+    >>> list(_of_files(["a/fit.json", "b/fit.json", "a/members.parquet", "b/members.parquet"], known))
     ['code of the fits changed', 'new unit (b)']
     """
+    due = {file: known[file] for file in outputs if file in known}
+    names = {Path(file).name for file in due}
+    n_columns = sum(Path(file).name in names for file in outputs)
     columns: dict[str, list[str]] = {}
-    for file, reasons in fits.items():
+    for file, reasons in due.items():
         for reason in reasons:
             columns.setdefault(reason, []).append(Path(file).parent.name)
-    for reason, names in columns.items():
-        yield reason if len(names) == n_fits else f"{reason} ({_listed(names)})"
+    for reason, of in columns.items():
+        yield reason if len(of) == n_columns else f"{reason} ({_listed(of)})"
 
 
 def _in_words(reason: str) -> Iterator[str]:

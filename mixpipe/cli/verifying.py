@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 
 from mixpipe.base.errors import ConfigError
 from mixpipe.cli.display import say
 from mixpipe.config.settings import load_config, parse_config
-from mixpipe.pipeline.plan.changes import find_other_settings
+from mixpipe.pipeline.plan.changes import find_other_settings, find_others_derived
 from mixpipe.results.verification import MANIFEST, Verification, recorded_config, verify_results
 
 _WORDS = {
@@ -31,7 +32,7 @@ def verify_folder(results: str, *, config: str | None, as_json: bool) -> bool:
     results : str
         The folder.
     config : str or None
-        A configuration to compare the settings of all columns with, instead of that which the run recorded.
+        A configuration to compare the settings of all results with, instead of that which the run recorded.
     as_json : bool
         Print one JSON object instead of lines for people.
 
@@ -56,9 +57,10 @@ def verify_folder(results: str, *, config: str | None, as_json: bool) -> bool:
 
 
 def _other_settings(results: Path, path: str | None) -> Iterator[str]:
-    """Columns with other settings than the configuration has."""
+    """Results with other settings than the configuration has."""
     if path is not None:
-        return find_other_settings(load_config(path), results)
+        given_now = load_config(path)
+        return chain(find_other_settings(given_now, results), find_others_derived(given_now, results))
     given = recorded_config(results)
     if given is None:
         return iter(())

@@ -61,6 +61,25 @@ def defaults(section: str) -> dict[str, Any]:
     return {key: schema["default"] for key, schema in keys.items() if "default" in schema}
 
 
+def reserved_names(section: str, key: str) -> set[str]:
+    """The names that no entry of a mapping may have, since the folders of results have them for something else.
+
+    Parameters
+    ----------
+    section : str
+        One of `SECTIONS`.
+    key : str
+        A key of it whose value is a mapping by names.
+
+    Examples
+    --------
+    >>> sorted(reserved_names("catalog", "columns"))
+    ['ingest', 'starts']
+    """
+    names = _schema()["$defs"][section]["properties"][key]["propertyNames"]
+    return {name for part in names["allOf"] for name in part.get("not", {}).get("enum", ())}
+
+
 def check(mapping: object, where: Where) -> None:
     """Check a configuration against the schema.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations, pairwise
@@ -418,6 +418,7 @@ def _catalog(name: str, given: Mapping[str, Any], settings: Settings, where: Whe
         if joint in entries:
             raise ConfigError(f"{joint!r} is an entry of `columns`, too", place(), "another name")
         joints.append(_joint(joint, entry, columns, settings, place))
+        _check_names_of_combinations(joints[-1], {*entries, *entry["columns"]}, place)
     missing = keys["missing"] if isinstance(keys["missing"], list) else [keys["missing"]]
     keys["missing"] = tuple(value if isinstance(value, str) else float(value) for value in missing)
     return CatalogSettings(
@@ -573,6 +574,16 @@ def _combinations(
     if floored is not None:
         raise ConfigError(f"column {floored!r} has a sigma_floor", where("linear"), "none beside `linear`")
     return tuple((name, tuple(float(of.get(column, 0.0)) for column in names)) for name, of in given.items())
+
+
+def _check_names_of_combinations(joint: JointSettings, taken: Collection[str], where: Callable[..., str]) -> None:
+    """Refuse a combination that has the name of a column and is another quantity: results are known by their names."""
+    names = [column.name for column in joint.columns]
+    for name, coefficients in joint.linear or ():
+        if name in taken and coefficients != tuple(float(column == name) for column in names):
+            what = f"combination {name!r} has the name of a column and is not that column"
+            alone = f", or {{{name}: 1}}" if name in names else ""
+            raise ConfigError(what, where("linear"), f"another name{alone}")
 
 
 def _look(given: Mapping[str, Any], where: Callable[[str], str]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,34 @@ def adapt_executors(scheduler: Any, since: float) -> None:
         _end_attempts(executor, since)
     if submitted_as(scheduler) is not None:
         _adapt_slurm(scheduler._executor)
+
+
+@contextmanager
+def make_again(files: Iterable[str]) -> Iterator[None]:
+    """Let Snakemake make files again where a run needs them; its own option would make targets of them, too.
+
+    Snakemake knows from records of its own what has changed. Without them, as with results that were copied, it takes
+    all that is there for up to date.
+
+    Parameters
+    ----------
+    files : iterable of str
+        Files that are not as they would be made now.
+    """
+    # It cannot be imported in front of Snakemake's command line, with which it forms a circle.
+    from snakemake.dag import DAG
+
+    begin, again = DAG.__init__, frozenset(files)
+
+    def __init__(dag: Any, *args: Any, **options: Any) -> None:
+        begin(dag, *args, **options)
+        dag.forcefiles.update(again)
+
+    DAG.__init__ = __init__
+    try:
+        yield
+    finally:
+        DAG.__init__ = begin
 
 
 def submitted_as(scheduler: Any) -> str | None:

@@ -91,19 +91,13 @@ def draw_figures(
         "look": wanted,
     }
     estimates = read_estimates(record)
-    unit = drawn_unit(record)
     with styled(chosen):
         figures = fit_figures(
-            result, table, record.criterion, estimates, x, err, weights, label=record.label, unit=unit, **drawn
+            result, table, record.criterion, estimates, x, err, weights, label=record.label, unit=record.unit, **drawn
         )
         for name, figure in figures.items():
             save_figure(figure, *paths[name])
     write_json(fit_curves(result, estimates, x, err, weights, **drawn), Path(curves))
-
-
-def drawn_unit(record: FitRecord) -> str | None:
-    """The unit of the values, with the transform of those that have none."""
-    return record.unit or (None if record.transform == "none" else f"{record.transform}()")
 
 
 def _drawn_rows(members: str, bounds: Sequence[str]) -> pd.DataFrame:

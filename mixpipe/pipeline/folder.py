@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from mixpipe.base.files import OWN
 from mixpipe.config.settings import Config
 from mixpipe.results.verification import MANIFEST
 
+# Where Snakemake has a record of each result, in the working folder.
+SNAKEMAKE_RECORDS = ".snakemake/metadata"
 # At the top of the folder, beside those of the catalogs.
 _NAMES = ("summary.csv", "report.html", MANIFEST, "logs", "benchmarks", OWN)
 # The page about the results that comes with a checkout.
@@ -75,6 +78,15 @@ def is_place_for_records(folder: Path) -> bool:
     """Whether Snakemake can keep its records in a folder."""
     records = folder / ".snakemake"
     return os.access(records if records.exists() else folder, os.W_OK)
+
+
+def is_recorded(file: Path) -> bool:
+    """Whether Snakemake has a record in the working folder of how a result was made."""
+    name = urlsafe_b64encode(file.as_posix().encode()).decode()
+    # As Snakemake does it: names that are too long for a file are folders, and a file in the last one.
+    size = os.pathconf(".", "PC_NAME_MAX") - 1
+    parts = [name[start : start + size] for start in range(0, len(name), size)]
+    return Path(SNAKEMAKE_RECORDS, *(f"@{part}" for part in parts[:-1]), parts[-1]).is_file()
 
 
 def find_others(config: Config) -> list[str]:

@@ -58,23 +58,34 @@ def each(task: Callable[..., None], logs: Sequence[str], common: Mapping[str, An
     ------
     MixpipeError
         At the end, with all that is wrong.
+    Exception
+        At the end, the first one that is a mistake in the program, or comes from the machine.
     """
-    problems: dict[str, MixpipeError] = {}
+    problems: dict[str, Exception] = {}
     shares = [_shares(values, len(logs)) for values in lists.values()]
     for log, *values in zip(logs, *shares, strict=True):
         try:
             with _said_in(Path(log)):
                 task(**common, **dict(zip(lists, values, strict=True)))
-        except MixpipeError as error:
+        except Exception as error:  # a mistake in the program, too, is one of this column only
             problems[log] = error
     if not problems:
         return
-    first = next(iter(problems.values()))
-    if len(problems) == 1:
+    if len(problems) > 1:
+        for log, problem in problems.items():
+            _append(Path(log), _told(problem))
+    first = next((problem for problem in problems.values() if not isinstance(problem, MixpipeError)), None)
+    first = first or next(iter(problems.values()))
+    if len(problems) == 1 or not isinstance(first, MixpipeError):
         raise first
-    for log, problem in problems.items():
-        _append(Path(log), f"{on_one_line(problem)}\n")
     raise CatalogError(f"{len(problems)} columns fail, the first: {first.what}", first.where, first.expected) from first
+
+
+def _told(problem: BaseException) -> str:
+    """A mistake that the user can mend in one line, any other with its traceback."""
+    if isinstance(problem, MixpipeError):
+        return f"{on_one_line(problem)}\n"
+    return "".join(traceback.format_exception(problem))
 
 
 def _shares(values: Sequence[Any], n_columns: int) -> list[Any]:
@@ -207,7 +218,7 @@ def _explain(error: BaseException, job: Any) -> tuple[str, bool]:
         told = MixpipeError(what, f"{where} ({room})", "room there, or `results:` of the configuration on another disk")
     elif told is None and isinstance(error, OSError) and number in _REFUSED:
         told = OutputError(f"{error.strerror}", f"in {error.filename}", _REFUSED[number])
-    return (f"{on_one_line(told)}\n", final) if told else ("".join(traceback.format_exception(error)), False)
+    return _told(told or error), final and told is not None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -36,7 +36,7 @@ from mixpipe.pipeline.compare import (
     untransformed,
 )
 from mixpipe.report.figures.joint_overlay import JointPanel, draw_joint_overlay
-from mixpipe.report.figures.look import NO_LOOKS, NONE_SET, Look
+from mixpipe.report.figures.look import DEFAULT, NO_LOOKS, NONE_SET, Look
 from mixpipe.results.joint_tables import read_joint_fit, read_rows
 from mixpipe.results.provenance import check_code
 from mixpipe.results.record import JointRecord, open_joint_fit
@@ -212,11 +212,11 @@ def _scaled(fitted: JointFitted, factors: Array, shifts: Array) -> JointFitted:
 
 
 def draw_joint_comparison(compared: Sequence[Compared], looks: Mapping[str, Look] = NONE_SET) -> Figure:
-    """The figure of comparisons; see `mixpipe.pipeline.compare.write_comparison`. Columns keep their own names."""
-    del looks
+    """The figure of comparisons; see `mixpipe.pipeline.compare.write_comparison`."""
     panels = [
         JointPanel(
             column_name(old, new),
+            tuple(looks.get(name, DEFAULT).label or name for name in new.record.names),
             tuple(new.record.units),
             (release_name(old), release_name(new)),
             comparison,

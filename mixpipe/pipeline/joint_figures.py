@@ -84,7 +84,8 @@ def draw_joint_figures(
         save_figure(draw_corner(result, scene, own, units=record.units, looks=by_column, **place), *corner)
         save_figure(draw_selection(records_table(record.selection), record.criterion, label=record.label), *selection)
         save_figure(draw_joint_quality(result, transforms, statistics, floor=floor, **place), *quality)
-        write_json(joint_curves(scene, transforms, own, corner_heading(result, scene, n_members)), Path(curves))
+        note = corner_heading(result, scene, n_members)
+        write_json(joint_curves(scene, transforms, own, note, by_column), Path(curves))
 
 
 def _own_fits(columns: Sequence[str]) -> dict[str, Mixture]:

@@ -25,7 +25,7 @@ _OF_KIND: dict[type, set[str]] = {
 _OF_ALL = {"members.fits", "predict.parquet"}.union(*_OF_KIND.values())
 
 
-def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: str, manifest: str) -> None:
+def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: str, plans: str, manifest: str) -> None:
     """Write the manifest of a run, which `mixpipe verify` compares its files with.
 
     Parameters
@@ -39,6 +39,8 @@ def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: st
         All other results, and of those beside fits, what the configuration asks for.
     config : str
         The configuration, as JSON.
+    plans : str
+        What the results that are made from fits were planned with, as JSON; see `derived_plans`.
     manifest : str
         JSON file to write, in the folder of results.
     """
@@ -51,4 +53,4 @@ def record_run(code: str, fits: Sequence[str], others: Sequence[str], config: st
         left = _OF_ALL - _OF_KIND.get(type(record), _OF_ALL)
         there = (path for path in fit.parent.iterdir() if path.is_file() and not path.name.startswith("."))
         files |= {path for path in there if path.name not in left}
-    write_manifest(Path(manifest).parent, sorted(files), inputs, json.loads(config))
+    write_manifest(Path(manifest).parent, sorted(files), inputs, json.loads(config), json.loads(plans))

@@ -260,8 +260,6 @@ def joint_settings(entry: Mapping[str, Any]) -> dict[str, Any]:
     if entry["weight"] is not None:
         words |= {"weight": entry["weight"], "weight kind": entry["weight_kind"]}
     words |= {"structure of the covariances": entry["structure"], "max_components": entry["max_components"]}
-    if entry["predicted"]:
-        words["predicted"] = f"{', '.join(entry['predicted'])} from {', '.join(entry['given'])}"
     return words
 
 

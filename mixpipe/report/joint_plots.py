@@ -10,7 +10,7 @@ import numpy as np
 from mixpipe.model.results import Array
 from mixpipe.report.drawing import COMPONENT_COLOURS, shown_height
 from mixpipe.report.entries import JointEntry
-from mixpipe.report.plots import axis_title, component_look, plain_words, selection_figure
+from mixpipe.report.plots import axis_title, component_look, plain_label, plain_words, selection_figure
 from mixpipe.report.traces import (
     DATA_LINE,
     INK,
@@ -95,11 +95,16 @@ def _pair(entry: JointEntry, curves: Mapping[str, Any], pair: Mapping[str, Any])
             )
     if mixture.n_components > 1:
         traces.append(_numbers(mixture.means[:, pair["columns"]], ends))
-    across, up = (axis_title(entry.names[a], entry.units[a]) for a in pair["columns"])
+    across, up = (_title(entry, curves, a) for a in pair["columns"])
     layout = axes_layout(across, up, ends[0]["range"], ends[1]["range"], ends[0]["log"])
     if ends[1]["log"]:
         layout["yaxis"] = axes_layout(up, "", ends[1]["range"], None, log=True)["xaxis"]
     return {"data": traces, "layout": layout}
+
+
+def _title(entry: JointEntry, curves: Mapping[str, Any], a: int) -> str:
+    """The title of the axis of a column."""
+    return axis_title(plain_label(curves["columns"][a].get("label"), entry.names[a]), entry.units[a])
 
 
 def _numbers(means: Array, ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -133,7 +138,7 @@ def _columns(entry: JointEntry, curves: Mapping[str, Any]) -> Iterable[dict[str,
         caption = f"{entry.names[a]}: data and the mixture of this column, as observed"
         if column["own"] is not None:
             caption += ", and the fit of the column alone"
-        yield {"caption": caption, "figure": _column(column, axis_title(entry.names[a], entry.units[a]))}
+        yield {"caption": caption, "figure": _column(column, _title(entry, curves, a))}
 
 
 def _column(column: Mapping[str, Any], title: str) -> dict[str, Any]:

@@ -70,6 +70,15 @@ def axis_title(name: str, unit: str | None) -> str:
     return plain_words(quantity_text(_shortened(name, _NAME), unit and _shortened(unit, _NAME)))
 
 
+def plain_label(label: str | None, name: str) -> str:
+    """The label of a column; its name where there is none, or one in TeX.
+
+    >>> plain_label("stellar mass", "m"), plain_label("$M$", "m"), plain_label(None, "m")
+    ('stellar mass', 'm', 'm')
+    """
+    return label if label and "$" not in label else name
+
+
 def _shortened(text: str, size: int) -> str:
     return text if len(text) <= size else f"{text[: size - 1]}…"
 
@@ -80,9 +89,7 @@ def plain_words(text: str) -> str:
 
 
 def _curve_plots(entry: ReportEntry, curves: Mapping[str, Any]) -> list[dict[str, Any]]:
-    # What is set in TeX there stays the name of the column here.
-    label = curves.get("label") or ""
-    title = axis_title(label if label and "$" not in label else entry.column, entry.unit)
+    title = axis_title(plain_label(curves.get("label"), entry.column), entry.unit)
     return [
         {
             "caption": f"Data, the mixture as observed, and its components with the errors removed. {curves['note']}",

@@ -22,7 +22,7 @@ _MOST, _MOST_COLUMNS = 6, 3
 # Of more shifts than these only the first are told.
 _MOST_SHIFTS = 3
 # Units of logarithmic values: of a transform, and those of files.
-_LOGARITHMIC = re.compile(r"(?:(?:log10|dex)\((?P<decimal>.+)\)|ln\((?P<natural>.+)\)|(?P<bare>dex))")
+_LOGARITHMIC = re.compile(r"(?:(?:log10|dex)\((?P<decimal>.*)\)|ln\((?P<natural>.*)\)|(?P<bare>dex))")
 # Larger numbers of either sign have no power that a float could hold.
 _LARGEST_LOG = 700.0
 # Percentages have no decimals if their uncertainty is at least this large.
@@ -227,6 +227,8 @@ def describe_component(
     --------
     >>> describe_component(None, None, 1.5, 0.02, 0.3, 0.01, "log10(d)")
     'at 1.500 ± 0.020 in log10(d), that is 31.6 d, uncertain by a factor of 1.047 (σ 0.300 ± 0.010, a factor of 1.995)'
+    >>> describe_component(None, None, 1.0, 0.02, 0.3, 0.01, "ln()")
+    'at 1.000 ± 0.020 in ln, that is 2.718, uncertain by a factor of 1.020 (σ 0.300 ± 0.010, a factor of 1.350)'
     >>> describe_component(None, None, 1.5, 0.02, 0.0, None, "mag", sigma_upper=0.043, boundary=True)
     'at 1.500 ± 0.020 mag (σ < 0.043 at 95 %)'
     """
@@ -239,8 +241,9 @@ def describe_component(
     place, factor = f"at {_measured(mean, mean_unc)}{_with(unit)}", ""
     log = _LOGARITHMIC.fullmatch(unit or "")
     if log is not None:
-        rate = 1.0 if log["natural"] else math.log(10.0)
-        place = place if log["bare"] or (unit or "").startswith("dex") else f"at {_measured(mean, mean_unc)} in {unit}"
+        rate = 1.0 if log["natural"] is not None else math.log(10.0)
+        if log["decimal"] or log["natural"]:
+            place = place if (unit or "").startswith("dex") else f"at {_measured(mean, mean_unc)} in {unit}"
         if abs(rate * mean) < _LARGEST_LOG:
             place += _converted(rate, mean, mean_unc, log["decimal"] or log["natural"])
         if not boundary and sigma_upper is None and rate * sigma < _LARGEST_LOG:
@@ -467,4 +470,11 @@ def _shape(family: str, shape: float | None, unc: float | None) -> str:
 
 
 def _with(unit: str | None) -> str:
+    """A unit behind a number; of a logarithm of values without a unit, which logarithm it is.
+
+    >>> _with("mag"), _with("log10()"), _with(None)
+    (' mag', ' in log10', '')
+    """
+    if unit and unit.endswith("()"):
+        return f" in {unit.removesuffix('()')}"
     return f" {unit}" if unit else ""

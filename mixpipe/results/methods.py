@@ -57,6 +57,8 @@ _LIBRARIES = (
     ("astropy", "Astropy", "astropy2022"),
 )
 
+# What stands behind differences of logarithms of values without a unit.
+_BARE_LOGARITHMS = {"log10()": "dex", "ln()": None}
 # Of the values that were fitted.
 _LOGARITHMS = {"log10": "the decimal logarithm of ", "ln": "the natural logarithm of "}
 
@@ -342,6 +344,7 @@ def _unit(record: FitRecord, words: _Markup) -> str:
 
 
 def _after(unit: str | None, words: _Markup) -> str:
+    unit = _BARE_LOGARITHMS.get(unit or "", unit)
     return f" {words.unit(unit)}" if unit else ""
 
 

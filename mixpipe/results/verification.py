@@ -33,7 +33,7 @@ class Verification:
     missing_inputs, changed_inputs : tuple of str
         The same of the catalog files.
     other_settings : tuple of str
-        Columns that were fitted with other settings than the configuration has, and which.
+        Results that were made with other settings than the configuration has, and which.
     """
 
     n_files: int
@@ -53,7 +53,11 @@ class Verification:
 
 
 def write_manifest(
-    results: Path, files: Iterable[Path], inputs: Mapping[str, str], config: Mapping[str, Any] | None = None
+    results: Path,
+    files: Iterable[Path],
+    inputs: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
+    plans: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Record the hashes of a run, and its configuration.
 
@@ -67,9 +71,16 @@ def write_manifest(
         SHA-256 of each catalog file.
     config : mapping, optional
         The configuration as it was given.
+    plans : mapping of str to sequence of str, optional
+        What results that are made from fits depend on beside them.
     """
     hashes = {file.relative_to(results).as_posix(): _result_hash(file) for file in files}
-    document = {"files": dict(sorted(hashes.items())), "inputs": dict(sorted(inputs.items())), "config": config}
+    document = {
+        "files": dict(sorted(hashes.items())),
+        "inputs": dict(sorted(inputs.items())),
+        "config": config,
+        "plans": plans,
+    }
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_file(results / MANIFEST, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -114,6 +125,15 @@ def recorded_config(results: Path) -> dict[str, Any] | None:
     """
     config = _document(results).get("config")
     return config if isinstance(config, dict) else None
+
+
+def recorded_plans(results: Path) -> dict[str, list[str]]:
+    """What the results that are made from fits were planned with, as the run recorded it; nothing without a record."""
+    try:
+        plans = _document(results).get("plans")
+    except ConfigError:
+        return {}
+    return plans if isinstance(plans, dict) else {}
 
 
 def _recorded(results: Path) -> tuple[dict[str, str], dict[str, str]]:

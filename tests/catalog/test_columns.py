@@ -333,7 +333,9 @@ class TestTransforms:
         assert data.unit == "ln(pc)"
 
     def test_without_a_unit(self) -> None:
-        assert prepare({"x": [2.0]}, transform="log10").unit is None
+        assert prepare({"x": [2.0]}, transform="log10").unit == "log10()"
+        assert prepare({"x": [2.0]}, transform="ln").unit == "ln()"
+        assert prepare({"x": [2.0]}).unit is None
 
     def test_an_error_that_overflows(self) -> None:
         data = prepare({"x": [1e-310, 0.0], "e": [1.0, 1.0]}, error="e", transform="ln")

@@ -43,7 +43,7 @@ def test_units_and_transforms_reach_the_covariances():
     assert np.allclose(data.x[:, 0], [1000, 2000, 3000, 4000])
     assert np.allclose(data.x[:, 1], np.log([5, 6, 7, 8]))
     assert np.allclose(data.cov[:, 0, 1], 0.5 * 100.0 * 0.2 / np.array([5, 6, 7, 8]))
-    assert data.account.units == ("m", None)
+    assert data.account.units == ("m", "ln()")
 
 
 def test_gaps_are_used_or_dropped_and_counted():
@@ -95,6 +95,17 @@ def test_a_cut_comes_first_and_weights_count():
     }
     assert data.weights.tolist() == [2.0]
     assert data.account.weighted
+
+
+def test_rows_of_weight_zero_are_dropped_and_counted():
+    data = prepare_joint(table(w=[2.0, 0.0, 1.0, 0.0]), entry(error=ERRORS, weight="w"))
+    assert {reason: n for reason, n in data.account.dropped.items() if n} == {"zero_weight": 2}
+    assert data.rows.tolist() == [0, 2]
+    assert data.account.patterns == {("u", "v"): 2}
+    with pytest.raises(CatalogError) as caught:
+        prepare_joint(table(w=[0.0] * 4), entry(error=ERRORS, weight="w")).account.check_usable("in a test")
+    assert caught.value.what == "no row of 4 can be used (dropped: 4 zero_weight)"
+    assert caught.value.expected == "at least one row of positive weight"
 
 
 def test_combinations_propagate_errors_and_gaps():

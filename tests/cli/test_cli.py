@@ -672,7 +672,7 @@ def test_check_says_what_would_be_fitted(shards):
     assert result.stdout.count("  mass: m [Msun], errors (up, lo) x 0.608\n") == 2
     assert "    3 rows used, dropped: 3 cut; 1 to 3 components\n" in result.stdout
     assert "    6 rows used, dropped: 6 cut; 1 to 10 components\n" in result.stdout
-    assert "  age: log10(w), errors none\n" in result.stdout
+    assert "  age: log10(w) [log10()], errors none\n" in result.stdout
     assert "4 fits, the number of components by AIC, into the folder out\n" in result.stdout
     assert not (shards / "out").exists()
 

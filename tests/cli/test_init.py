@@ -437,6 +437,26 @@ def test_names_that_become_the_same(tmp_path):
     assert len({name.casefold() for name in columns}) == 4
 
 
+def test_names_that_the_results_have_for_something_else(tmp_path):
+    file = write(tmp_path / "logs.csv", starts=X, ingest=X, starts_error=ERR, Starts=X, Starts_error=ERR)
+    ((catalog, found),) = init(file)["catalogs"].items()
+    assert catalog == "logs_2"
+    assert {entry["value"] for entry in found["columns"].values()} == {"starts", "Starts"}
+
+
+def test_files_with_names_that_a_run_cannot_have(tmp_path):
+    file = write(tmp_path / "a{b}.csv", x=X)
+    assert refused(file) == (
+        f"mixpipe: error: {{ }} or < > in the name of a file, in {file}, expected a file or a link of another name\n"
+    )
+
+
+def test_a_name_of_several_columns_is_told_to_who_asks_for_it(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,x\n" + "".join(f"{k},{k / 7:.3f},{k}\n" for k in range(30)))
+    assert "the header names column 'x' twice" in refused(tmp_path / "a.csv", "--column", "x")
+    assert list(only(init(tmp_path / "a.csv"))["columns"]) == ["y"]
+
+
 def test_options_of_reading_are_used_and_written_down(tmp_path):
     lines = [f"S{i};{1.5 + 0.37 * i:.2f};0,1".replace(".", ",") for i in range(20)]
     file = tmp_path / "stars.csv"
@@ -517,6 +537,8 @@ def test_tables_of_redshift_distributions_are_densities(tmp_path, names):
         (["des_y1.csv", "des_y3.csv"], ["y1", "y3"]),
         (["snap_20240101.csv", "snap_20240201.csv"], ["20240101", "20240201"]),
         (["gaia_2024-05.csv", "gaia_2024-06.csv"], ["2024-05", "2024-06"]),
+        # Folders of results may not differ in capitals only.
+        (["s_DR2.csv", "s_dr2.csv"], ["DR2"]),
         (["stars_a.csv", "stars_b.csv"], ["1"]),
         (["tile_1.csv", "tile_2.csv"], ["1"]),
     ],

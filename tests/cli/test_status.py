@@ -212,6 +212,53 @@ def test_without_records_of_snakemake(config):
     assert due(jobs) == {f"fitting {column}": ["error_scale changed from 1 to 2"] for column in COLUMNS}
 
 
+def test_what_only_settings_of_figures_change_is_known_without_records_of_snakemake(config):
+    shutil.rmtree(".snakemake")
+    change(config, "catalogs", "stars", "columns", "mass", "label", value="$M$")
+    jobs = status(config)
+    drawn = {f"drawing {column}" for column in COLUMNS} | {COMPARED}
+    assert jobs.keys() == drawn | ENDS
+    assert due(jobs) == {job: ["the configuration changed"] for job in drawn}
+
+
+def test_a_run_of_a_part_makes_only_what_it_needs_again(config):
+    shutil.rmtree(".snakemake")
+    change(config, "catalogs", "stars", "columns", "mass", "label", value="$M$")
+    program = "from mixpipe.cli import main; main()"
+    for part, expected in (("fits", set()), ("figures", {f"drawing {column}" for column in COLUMNS})):
+        command = [sys.executable, "-c", program, "run", "--config", "mine.yaml", part, "--dry-run"]
+        done = subprocess.run(command, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said = (done.stdout + done.stderr).splitlines()
+        assert {line.partition("] ")[2] for line in said if line.startswith("[")} == expected
+
+
+def test_a_column_that_is_removed_is_known_without_records_of_snakemake(config):
+    change(config, "catalogs", "stars", "releases", value={"dr1": "data/dr1.csv"})
+    shutil.rmtree(".snakemake")
+    assert due(status(config)) == {"writing results/summary.csv": ["the configuration changed"]} | {
+        "writing results/report.html": ["the configuration changed"]
+    }
+
+
+def test_code_is_known_without_records_of_snakemake(config, monkeypatch):
+    shutil.rmtree(".snakemake")
+    known = provenance.code_hash
+    for place in ("mixpipe.results.provenance", "mixpipe.pipeline.plan.derived"):
+        monkeypatch.setattr(f"{place}.code_hash", lambda name: "0" * 64 if name == "account" else known(name))
+    edited = {f"counting the rows of stars {release}" for release in ("dr1", "dr2")}
+    assert due(status(config)) == {job: ["its code changed"] for job in edited}
+
+
+def test_a_run_that_came_to_no_end_is_left_to_records_of_snakemake(config):
+    Path("results/manifest.json").unlink()
+    assert due(status(config)) == {"writing results/manifest.json": ["results/manifest.json missing"]}
+    shutil.rmtree(".snakemake")
+    again = due(status(config))
+    assert again[f"drawing {COLUMNS[0]}"] == ["no record of what it was made with"]
+    assert not any(job.startswith("fitting") for job in again)
+
+
 def test_for_people(config):
     change(config, "catalogs", "stars", "columns", "mass", "error_scale", value=2)
     done = CliRunner().invoke(main, ["status", str(config)])

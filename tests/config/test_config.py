@@ -95,7 +95,7 @@ catalogs:
         weight: w
         weight_kind: importance
         structure: diagonal
-        linear: {sum: {spin: 1, age: 1}, age: {age: 2}}
+        linear: {sum: {spin: 1, age: 1}, age: {age: 1}}
         max_components: 2
         predict: {given: [age], of: [sum]}
 settings:

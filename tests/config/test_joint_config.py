@@ -54,6 +54,27 @@ def test_combinations_take_the_place_of_the_columns():
     assert joint.linear == (("total", (0.0, 1.0, 1.0)), ("rest", (2.0, 0.0, 0.0)))
 
 
+@pytest.mark.parametrize(
+    ("linear", "expected"),
+    [
+        ({"pmRA": {"pmRA": 1, "pmDE": 1}, "d": {"pmRA": 1, "pmDE": -1}}, r"another name, or \{pmRA: 1\}"),
+        ({"pmDE": {"pmDE": 2}, "d": {"pmRA": 1}}, r"another name, or \{pmDE: 1\}"),
+        # A column of the catalog that the joint fit does not have, of values or of densities.
+        ({"mag": {"pmRA": 1, "pmDE": 1}, "d": {"pmRA": 1}}, "another name$"),
+        ({"pdf": {"pmRA": 1, "pmDE": 1}, "d": {"pmRA": 1}}, "another name$"),
+    ],
+)
+def test_a_combination_with_the_name_of_a_column_is_that_column(linear, expected):
+    catalog = yaml.safe_load(CATALOG.replace(", sigma_floor: 0.01", ""))
+    catalog["columns"] |= {"mag": {}, "pdf": {"kind": "densities", "grid": [0, 1, 11]}}
+    name = next(iter(linear))
+    message = f"combination '{name}' has the name of a column and is not that column, .*astrometry.*expected "
+    with pytest.raises(ConfigError, match=message + expected):
+        joint_of(yaml.safe_dump(catalog), linear=linear)
+    own = {name: {"pmRA": 1} if name == "pmRA" else {"pmDE": 1} for name in ("pmRA", "other")}
+    assert joint_of(yaml.safe_dump(catalog), linear=own).names == ("pmRA", "other")
+
+
 def test_a_catalog_may_have_joint_fits_alone():
     catalog = yaml.safe_load(CATALOG)
     del catalog["columns"]

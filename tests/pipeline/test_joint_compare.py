@@ -163,6 +163,15 @@ def test_rows_without_a_key_are_known_by_their_contents(tmp_path, old_table, new
     assert (compared.rows.n_common, compared.notes) == (200, ())
 
 
+def test_rows_of_weight_zero_take_no_part(tmp_path, stored, old_table):
+    table = old_table.copy()
+    table["n"] = np.where(np.arange(200) < 5, 0, 2)
+    new = read_stored_joint(store(tmp_path / "weighted", table, weight="n"))
+    assert (new.record.account.n_used, new.record.account.dropped["zero_weight"]) == (195, 5)
+    rows = compare_stored_joint(read_stored_joint(stored["old"]), new).rows
+    assert (rows.n_old, rows.n_common, rows.n_dropped) == (200, 195, 5)
+
+
 # ----- units, and what is refused
 
 

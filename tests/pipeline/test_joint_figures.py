@@ -39,7 +39,7 @@ def write_members(path, record, n_rows=200):
     return a, np.where(gap, np.nan, b)
 
 
-def draw(folder, record, columns=()):
+def draw(folder, record, columns=(), **settings):
     record.write(folder / "fit.json")
     paths = {name: [str(folder / f"{name}.{kind}") for kind in ("png", "svg")] for name in FIGURES}
     draw_joint_figures(
@@ -49,6 +49,7 @@ def draw(folder, record, columns=()):
         columns,
         **paths,
         curves=str(folder / "curves.json"),
+        **settings,
     )
     return json.loads((folder / "curves.json").read_text())
 
@@ -85,6 +86,13 @@ def test_figures_and_their_numbers_are_written(run, tmp_path):
     assert curves["columns"][0]["own"] is None
     ellipse = np.array(curves["ellipses"][0]["observed"][1])
     np.testing.assert_allclose(ellipse.max(axis=1), [6.5, -4.0 + np.hypot(1.0, 0.5)], rtol=2e-3)
+
+
+def test_labels_of_columns_are_among_the_numbers(tmp_path):
+    write_members(tmp_path / "members.parquet", joint_record())
+    looks = '{"style": {}, "columns": {"pm_b": {"label": "proper motion"}}}'
+    curves = draw(tmp_path, joint_record(), looks=looks)
+    assert [column["label"] for column in curves["columns"]] == [None, "proper motion"]
 
 
 def test_of_more_rows_evenly_spaced_ones_are_drawn(tmp_path, monkeypatch):
@@ -147,13 +155,12 @@ def test_settings_of_a_joint_fit_are_said_in_words():
         "missing values": "rows with some of the columns are used",
         "structure of the covariances": "full",
         "max_components": 2,
-        "predicted": "pm_b from a",
     }
     others = {
         "linear": [["sum", [1.0, 1.0]], ["difference", [0.5, -2.0]]], "covariance": ["c"], "correlation": [],
-        "missing": "drop", "weight": "w", "predicted": [],
+        "missing": "drop", "weight": "w",
     }  # fmt: skip
     words = joint_settings({**entry, **others})
     assert words["combinations"] == "sum = 1 × a +1 × pm_b; difference = 0.5 × a −2 × pm_b"
     assert words["covariance of the errors"] == "c" and words["weight"] == "w"
-    assert "left out" in words["missing values"] and "predicted" not in words
+    assert "left out" in words["missing values"]

@@ -276,7 +276,7 @@ def _joint_overlays() -> Iterator[tuple[str, Figure]]:
         test, rows = ColumnTest(1e-6, 1e-6), Rows(500, 500, 400, 100, 100, 50)
         comparison = Comparison(old, new, pairs, (moved,), 0.0, 0.0, 1.0, 0.3, test, 1.0, rows, ())
         units = ("mas", "mas/yr", "mas/yr", "dex")[:n_dims]
-        panel = JointPanel("astrometry", units, ("dr2", "dr3"), comparison, x)
+        panel = JointPanel("astrometry", names, units, ("dr2", "dr3"), comparison, x)
         yield f"{n_dims} columns, M = {size}", draw_joint_overlay([panel], label="clusters: dr2 → dr3")
 
 

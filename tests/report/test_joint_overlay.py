@@ -1,5 +1,7 @@
 """The figure of two fits of several columns: its panels, what they show, and that nothing lies over anything else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.text import Annotation
@@ -34,7 +36,7 @@ def panel(n_dims: int = 2, old=(0.0, 5.0), new=(0.0, 6.0), moved: dict[str, floa
     comparison = Comparison(*fits, pairs, differences, 0.0, 0.0, 1.0, 0.3, test, 1.0, Rows(100, 100, 50, 50, 50, 2), ())
     x = np.random.default_rng(1).normal(3.0, 3.0, (200, n_dims))
     x[::5, 0] = np.nan
-    return JointPanel("astrometry", ("mas",) * n_dims, ("dr2", "dr3"), comparison, x)
+    return JointPanel("astrometry", NAMES[:n_dims], ("mas",) * n_dims, ("dr2", "dr3"), comparison, x)
 
 
 def texts_of(figure) -> list:
@@ -104,6 +106,13 @@ def test_components_have_one_colour_in_both_fits_and_those_without_a_counterpart
     ellipse = next(line for line in lines if line.get_linestyle() == "-").get_xydata()
     # One sigma of the first component, whose variances are 0.2 and 1.
     np.testing.assert_allclose(np.abs(ellipse).max(axis=0), np.sqrt([0.2, 1.0]), rtol=1e-3)
+
+
+def test_axes_have_the_labels_that_are_set_and_say_which_values_are_logarithms():
+    named = replace(panel(), axis_names=("parallax", "$\\mu$"), units=("log10(mas)", None))
+    (axes,) = draw_joint_overlay([named], label="").axes[1:]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("log₁₀(parallax / mas)", "$\\mu$")
+    assert axes.yaxis.label.get_parse_math() and not axes.xaxis.label.get_parse_math()
 
 
 def test_the_joint_fits_that_changed_most_are_drawn():

@@ -150,6 +150,16 @@ def test_a_fit_without_curves_has_the_selection_alone(entry):
     assert len(joint_plots(replace(entry, curves=None))) == 1
 
 
+def test_axes_have_the_labels_that_are_set(entry):
+    first, second = entry.curves["columns"]
+    curves = entry.curves | {"columns": [first | {"label": "spin"}, second | {"label": "$\\mu$"}]}
+    pair, *columns = joint_plots(replace(entry, curves=curves))[:3]
+    axes = pair["figure"]["layout"]
+    # What is set in TeX stays the name of the column.
+    assert (axes["xaxis"]["title"]["text"], axes["yaxis"]["title"]["text"]) == ("spin [mas]", "pm_b")
+    assert [plot["figure"]["layout"]["xaxis"]["title"]["text"] for plot in columns] == ["spin [mas]", "pm_b"]
+
+
 def test_logarithmic_columns_have_logarithmic_axes(entry):
     for column in entry.curves["columns"]:
         even = {name: np.geomspace(0.01, 100.0, len(column[name])).tolist() for name in ("x", "edges")}

@@ -58,6 +58,9 @@ def test_populations_are_told_with_share_place_and_width():
             "1.649)",
         ),
         (9.0, "dex(Msun)", "at 9.00 ± 0.10 dex(Msun), that is 1.00e9 Msun, uncertain by a factor of 1.26"),
+        # Of values without a unit.
+        (-0.5, "log10()", "at −0.50 ± 0.10 in log10, that is 0.316, uncertain by a factor of 1.26"),
+        (1.5, "ln()", "at 1.50 ± 0.10 in ln, that is 4.48, uncertain by a factor of 1.11"),
         (-0.5, "dex", "at −0.50 ± 0.10 dex, that is 0.316, uncertain by a factor of 1.26"),
         (1.5, "mag", "at 1.50 ± 0.10 mag (σ 0.500 ± 0.050)"),
         # No power of it is a number.

@@ -299,6 +299,11 @@ def test_numbers_without_a_unit_have_no_brackets():
     assert "()" not in fit.to_latex()
 
 
+@pytest.mark.parametrize(("unit", "shown"), [("log10()", r"($\mathrm{dex}$)"), ("ln()", "(ln())")])
+def test_logarithms_of_values_without_a_unit_say_so(unit, shown):
+    assert latex_table(fit_record(unit=unit)).count(shown) == 2
+
+
 def test_dates_keep_their_digits():
     x = 2459000.0 + np.linspace(0.0, 1.0, 60)
     fit = mixpipe.fit_mixture(x, 0.1, n_components=1, fixed={"means": [2459000.3]})

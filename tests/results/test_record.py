@@ -334,7 +334,7 @@ JOBS = {
     "density_figure": lambda fit, folder: draw_density_figure(code_hash("density_figure"), fit, ["a.svg"]),
     "summary": lambda fit, folder: summarise(code_hash("summary"), [fit], [], "summary.csv"),
     "account": lambda fit, folder: account_release(code_hash("account"), [fit], "input.csv", folder, []),
-    "manifest": lambda fit, folder: record_run(code_hash("manifest"), [fit], [], "{}", "manifest.json"),
+    "manifest": lambda fit, folder: record_run(code_hash("manifest"), [fit], [], "{}", "{}", "manifest.json"),
     "compare": lambda fit, folder: compare_releases(code_hash("compare"), [fit], [fit], "c.csv", "s.csv", ["o.svg"]),
     "report": lambda fit, folder: render_report(code_hash("report"), "", "{}", [fit], [], [], [], "report.html"),
 }
@@ -431,7 +431,7 @@ def verify() -> tuple[int, str, str]:
 
 def test_verify_refuses_a_later_version_and_tells_of_damage(fits):
     config = json.dumps(yaml.safe_load(Path("config.yaml").read_text()))
-    record_run(code_hash("manifest"), list(map(str, fits)), [], config, "results/manifest.json")
+    record_run(code_hash("manifest"), list(map(str, fits)), [], config, "{}", "results/manifest.json")
     assert verify()[0] == 0
     whole = fits[0].read_bytes()
     fits[0].write_bytes(whole[:1000])

@@ -17,6 +17,7 @@ from mixpipe import cli
 from mixpipe.base.errors import ConfigError
 from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.manifest import record_run
+from mixpipe.pipeline.plan.derived import derived_plans
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.results.provenance import code_hash
 from mixpipe.results.record import SourceFile
@@ -49,6 +50,7 @@ def run(tmp_path, monkeypatch) -> Path:
         ["results/stars/2024/mass/fit.json"],
         ["results/summary.csv", "results/stars/2024/input.csv"],
         "null",
+        "null",
         "results/manifest.json",
     )
     return tmp_path / "results"
@@ -64,7 +66,7 @@ def test_what_another_configuration_has_left_is_no_result(run):
     for name in ("members.fits", "corner.png", "densities.parquet", "components.csv", "curves.json"):
         (folder / name).touch()
     fit = ["results/stars/2024/mass/fit.json"]
-    record_run(code_hash("manifest"), fit, ["results/summary.csv"], "null", "results/manifest.json")
+    record_run(code_hash("manifest"), fit, ["results/summary.csv"], "null", "null", "results/manifest.json")
     found = set(json.loads((run / MANIFEST).read_text())["files"])
     assert {"stars/2024/mass/components.csv", "stars/2024/mass/curves.json", "stars/2024/mass/mixture.svg"} <= found
     status, told, _ = verify("results")
@@ -73,7 +75,7 @@ def test_what_another_configuration_has_left_is_no_result(run):
         assert f"stars/2024/mass/{name}" in told
         assert f"stars/2024/mass/{name}" not in found
     asked = ["results/summary.csv", "results/stars/2024/mass/members.fits"]
-    record_run(code_hash("manifest"), fit, asked, "null", "results/manifest.json")
+    record_run(code_hash("manifest"), fit, asked, "null", "null", "results/manifest.json")
     assert "stars/2024/mass/members.fits" in json.loads((run / MANIFEST).read_text())["files"]
 
 
@@ -157,7 +159,8 @@ def test_columns_of_other_settings_than_those_of_the_configuration(tmp_path, mon
             plan = json.loads(Run(parse_config(config)).fit("stars", "a", name))
             fit_record(plan=plan, account=replace(ACCOUNT, files=())).write(fit)
             fits.append(str(fit))
-        record_run(code_hash("manifest"), fits, [], json.dumps(given), "results/manifest.json")
+        plans = json.dumps(derived_plans(Run(parse_config(given))))
+        record_run(code_hash("manifest"), fits, [], json.dumps(given), plans, "results/manifest.json")
 
     record(m=given, r=given)
     assert verify("results") == (0, "2 results and 0 catalog files: all as recorded\n", "")
@@ -166,6 +169,14 @@ def test_columns_of_other_settings_than_those_of_the_configuration(tmp_path, mon
     assert (status, output.splitlines()[:2]) == (
         1,
         [f"not as configured: stars a {name}: {differs}" for name in ("m", "r")],
+    )
+    label = {"columns": {"m": {**column, "label": "mass"}, "r": column}}
+    Path("label.yaml").write_text(yaml.safe_dump({**given, "catalogs": {"stars": {**catalog, **label}}}))
+    status, output, _ = verify("results", "--config", "label.yaml")
+    changed = ("stars/a/m/curves.json", "report.html", "manifest.json")
+    assert (status, output.splitlines()[:3]) == (
+        1,
+        [f"not as configured: {name}: made for another configuration" for name in changed],
     )
     record(m=given, r=other)
     status, output, _ = verify("results")

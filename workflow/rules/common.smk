@@ -20,6 +20,7 @@ from mixpipe.pipeline.begin import begin_run, claim_results, end_run
 from mixpipe.pipeline.execution import end_silently, share_jobs
 from mixpipe.pipeline.folder import check_working_folder, find_obstacles
 from mixpipe.pipeline.plan.texts import FIGURES, FIT_FILES, JOINT_FIGURES, JOINT_FILES
+from mixpipe.pipeline.plan.derived import derived_plans
 from mixpipe.pipeline.plan.run import (
     Run,
     find_failure,
@@ -268,12 +269,6 @@ def compared_files(place, name, of_joints=False):
         return expand(f"{folder}/{{column}}/{name}", column=columns(wildcards.catalog))
 
     return files
-
-
-def predictions(wildcards):
-    """What is to be predicted from a joint fit, as text."""
-    joint = RUN.config.catalog(wildcards.catalog).joint(wildcards.column)
-    return json.dumps({"given": joint.given, "of": joint.predicted})
 
 
 def any_of(names):

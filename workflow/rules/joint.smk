@@ -49,7 +49,7 @@ rule predict:
     params:
         code=code_hash("predict"),
         # In one text: Snakemake does not look at which param has which value.
-        plan=predictions,
+        plan=lambda wildcards: RUN.predictions(wildcards.catalog, wildcards.column),
     message:
         "predicting {wildcards.catalog} {wildcards.release} {wildcards.column}"
     script:

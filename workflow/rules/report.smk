@@ -160,6 +160,7 @@ rule manifest:
     params:
         code=code_hash("manifest"),
         config=lambda wildcards: json.dumps(config),
+        plans=lambda wildcards: json.dumps(derived_plans(RUN)),
     message:
         "writing {output.manifest}"
     script:

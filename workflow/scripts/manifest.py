@@ -8,5 +8,6 @@ run_job(
     fits=snakemake.input.fits,
     others=snakemake.input.others,
     config=snakemake.params.config,
+    plans=snakemake.params.plans,
     manifest=snakemake.output.manifest,
 )

@@ -170,7 +170,9 @@ def _parsed(text: str) -> u.UnitBase | None:
         return None
     from astropy import units as u
 
-    plain = re.sub(r"\^\{([^{}]*)\}", r"^\1", re.sub(r"^log(?:10)?\((.*)\)$", r"dex(\1)", text))
+    # The logarithm of what has no unit is in dex.
+    decimal = re.sub(r"^log(?:10)?\((.*)\)$", r"dex(\1)", text).replace("dex()", "dex")
+    plain = re.sub(r"\^\{([^{}]*)\}", r"^\1", decimal)
     for words in (text, _WORD.sub(lambda found: _SPELLINGS[found[0]], plain)):
         for spelling in ("generic", "fits", "cds"):
             try:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mixpipe.config.schema import reserved_names
+
 # What tells a release, the clearest first: dr3, edr3; release_2; v1.0.5, v2a; y3; 2024 and 2024-05-01, but not the
 # year of J2000.
 _MARKERS = tuple(
@@ -23,8 +25,6 @@ _MARKERS = tuple(
 _ENDING = re.compile(
     r"\.(?:fits?|fts|csv|tsv|txt|dat|ecsv|vot|votable|xml|mrt|cds|parquet|pq|h5|hdf5?)$", re.IGNORECASE
 )
-# Names that the folder of results has for something else.
-_TAKEN = ("logs", "benchmarks")
 _LONGEST = 80
 
 
@@ -80,7 +80,7 @@ def group_files(paths: Sequence[Path], columns: Callable[[Path], tuple[str, ...]
         else:
             marked.setdefault(each.catalog, []).append(each)
     groups = [_releases(files) for files in marked.values()] + [_shards(files) for files in unmarked.values()]
-    taken: set[str] = {name.casefold() for name in _TAKEN}
+    taken = reserved_names("run", "catalogs")
     return [replace(group, name=safe_name(group.name, taken)) for group in groups]
 
 
@@ -128,9 +128,16 @@ def _age(release: str) -> tuple[list[int], bool, str]:
 
 
 def _releases(files: Sequence[_Named]) -> Group:
-    names = sorted({each.release for each in files if each.release is not None}, key=_age)
-    releases = {name: [each.path for each in files if each.release == name] for name in names}
-    why = "told apart by the names of the files, oldest first" if len(names) > 1 else ""
+    # Folders of results that differ in capitals only are the same to some file systems.
+    spellings: dict[str, str] = {}
+    for each in files:
+        if each.release is not None:
+            spellings.setdefault(each.release.casefold(), each.release)
+    releases = {
+        name: [each.path for each in files if each.release is not None and each.release.casefold() == name.casefold()]
+        for name in sorted(spellings.values(), key=_age)
+    }
+    why = "told apart by the names of the files, oldest first" if len(releases) > 1 else ""
     return Group(files[0].catalog, releases, why)
 
 

@@ -43,6 +43,8 @@ from mixpipe.cli.init.suggestions import (
     short_keys,
 )
 from mixpipe.cli.init.yaml_text import config_text, one_line, remark
+from mixpipe.config.schema import reserved_names
+from mixpipe.pipeline.plan.run import check_file_name
 
 # Share of rows without a name of their own that may be mistakes.
 _ALMOST_NONE = 0.5
@@ -100,6 +102,8 @@ def start_config(
         raise ConfigError(f"{twice} is given twice", "on the command line", "each file once")
     given = {name: value for name, value in {**reading, "where": where}.items() if value not in (None, ())}
     options = {"path_in_file" if name == "path" else name: value for name, value in given.items() if name != "where"}
+    for path in paths:
+        check_file_name(path)
     groups = group_files(paths, lambda path: tuple(list_columns(path, **options)))
     catalogs = [_Catalog(group, column, given, options).findings() for group in groups]
     text = config_text(catalogs, results)
@@ -128,14 +132,17 @@ class _Catalog:
         every = dict.fromkeys(name for header in headers for name in header if name)
         self.names = [name for name in every if all(name in header for header in headers)]
         self.partial = [name for name in every if name not in self.names]
-        for name in asked:
-            if name not in self.names:
-                raise self._error(f"no column {name!r}", expected_name(name, self.names))
         self.tables = {
             release: _cut(first_rows(files[0], **reading), given.get("where"))
             for release, files in group.releases.items()
         }
-        self.taken: set[str] = set()
+        repeated = {name for table in self.tables.values() for name in _repeated(table)}
+        for name in asked:
+            if name in repeated:
+                raise self._error(f"the header names column {excerpt(name)!r} twice", "each column name once")
+            if name not in self.names:
+                raise self._error(f"no column {name!r}", expected_name(name, self.names))
+        self.taken = reserved_names("catalog", "columns") | reserved_names("catalog", "joint")
         # In HDF5, what is neither numbers nor text, or has other rows, is read only by name, or refused.
         self.other = [name for name in self.names if any(name not in table.colnames for table in self.tables.values())]
         self.names = [name for name in self.names if name not in self.other]
@@ -154,9 +161,8 @@ class _Catalog:
         spoilt = self._spoilt()
         numbers = {name: self._numbers(name, with_text=name in spoilt) for name in self.names}
         sentinels = forget_sentinels(numbers)
-        files = [file for table in self.tables.values() for file in table.meta.get("files", ())]
         # What is about columns that are left out is no value.
-        left_out = dict.fromkeys(name for file in files for name in file.get("repeated", ()))
+        left_out = dict.fromkeys(name for table in self.tables.values() for name in _repeated(table))
         found, others = find_measurements(numbers | left_out)
         used = [name for entry in found if not is_identifier(entry.value) for name in _columns_of(entry)]
         missing = common_sentinels(sentinels, {name: numbers[name] for name in used})
@@ -306,6 +312,11 @@ class _Catalog:
 def _cut(table: Table, where: str | None) -> Table:
     """The rows that a cut keeps."""
     return table if where is None else table[Expression.parse(where).evaluate(table)]
+
+
+def _repeated(table: Table) -> list[str]:
+    """The names of several columns of a file, which are left out."""
+    return [name for file in table.meta.get("files", ()) for name in file.get("repeated", ())]
 
 
 def _held(cells: np.ma.MaskedArray) -> str:

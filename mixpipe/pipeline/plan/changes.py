@@ -1,17 +1,21 @@
-"""Which fits are not as a configuration plans them, and why, in its own words."""
+"""Which results are not as a configuration plans them, and why, in its own words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mixpipe.base.errors import CatalogError
 from mixpipe.config.settings import Config
+from mixpipe.pipeline.folder import is_recorded
+from mixpipe.pipeline.plan.derived import derived_plans
 from mixpipe.pipeline.plan.run import Run
 from mixpipe.pipeline.plan.texts import FIT_FILES, JOINT_FILES, recorded, to_text
 from mixpipe.results.record import FailedRecord, FitRecord, LaterRecordError, RecordError, load_record
+from mixpipe.results.verification import MANIFEST, recorded_plans
 
 # Keys of a plan that the configuration has under another name.
 _NAMES = {"path_in_file": "path", "exact": "exact_finish"}
@@ -44,6 +48,33 @@ def find_changed(config: Config) -> Iterator[tuple[str, list[str]]]:
                 reasons += [f"{path} is missing" for path in files if not path.is_file()]
             if reasons:
                 yield file.as_posix(), reasons
+
+
+def find_outdated(config: Config) -> Iterator[tuple[str, list[str]]]:
+    """The results made from fits that are there and that a run would make otherwise: a file of each job, and why.
+
+    The last run that came to its end has recorded what they were planned with. Of what was made since, or by a run that
+    came to no end, Snakemake knows as much, if its records are there.
+    """
+    manifest = config.results / MANIFEST
+    ended = manifest.stat().st_mtime if manifest.is_file() else -math.inf
+    known = recorded_plans(config.results)
+    for name, planned in derived_plans(Run(config)).items():
+        file = config.results / name
+        if known.get(name) == planned or not file.is_file():
+            continue
+        if is_recorded(file) and file.stat().st_mtime > ended:
+            continue
+        yield file.as_posix(), list(_compare_derived(known.get(name), planned))
+
+
+def _compare_derived(old: Sequence[str] | None, new: Sequence[str]) -> Iterator[str]:
+    if old is None:
+        yield "no record of what it was made with"
+        return
+    for before, after, what in zip(old, new, ("its code changed", "the configuration changed"), strict=True):
+        if before != after:
+            yield what
 
 
 def find_other_settings(config: Config, results: Path) -> Iterator[str]:
@@ -79,6 +110,22 @@ def find_other_settings(config: Config, results: Path) -> Iterator[str]:
             changes = list(compare_settings(record.plan, planned))
             if changes:
                 yield f"{catalog} {release} {column}: {'; '.join(changes)}"
+
+
+def find_others_derived(config: Config, results: Path) -> Iterator[str]:
+    """The results made from fits in a folder that were made with other settings than a configuration has.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration; its own folder of results does not matter.
+    results : Path
+        The folder.
+    """
+    known = recorded_plans(results)
+    for name, (_, settings) in derived_plans(Run(config)).items():
+        if name in known and known[name][1] != settings:
+            yield f"{name}: made for another configuration"
 
 
 def compare_plans(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from mixpipe.catalog.reading import idle_options, list_columns
 from mixpipe.catalog.required import required_columns
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import CatalogSettings, ColumnSettings, Config, JointSettings, comparison_name
+from mixpipe.pipeline.folder import SNAKEMAKE_RECORDS
 from mixpipe.pipeline.plan.texts import (
     DensityPlan,
     FitPlan,
@@ -56,7 +57,6 @@ _DENSITIES = re.compile("status|n_components|(weight|mean|sigma)_[0-9]+|l2|ks|ma
 _LONGEST_NAME = 80
 # On Linux.
 _LONGEST_PATH = 4096
-_RECORDS = ".snakemake/metadata"
 # In catalogs of more columns than this a job is for so many of them.
 _MANY_COLUMNS = 50
 _BATCH_COLUMNS = 10
@@ -352,6 +352,11 @@ class Run:
         """The same for all columns of a catalog, by name."""
         return _text({"style": self._style, "columns": self.config.catalog(catalog).looks})
 
+    def predictions(self, catalog: str, joint: str) -> str:
+        """What is to be predicted from a joint fit, as text."""
+        settings = self.config.catalog(catalog).joint(joint)
+        return json.dumps({"given": settings.given, "of": settings.predicted})
+
     @cached_property
     def _style(self) -> dict[str, Any]:
         """The style of the figures; one from a file with the SHA-256 of it."""
@@ -466,7 +471,7 @@ def _place_problems(config: Config) -> Iterator[MixpipeError]:
             yield ConfigError("paths of results that are too long for the file system", where, "shorter names")
             return
     # Snakemake has a record of each result, which is named by its path in base 64.
-    if _length(Path.cwd() / _RECORDS) + 2 * _length(longest) >= _LONGEST_PATH:
+    if _length(Path.cwd() / SNAKEMAKE_RECORDS) + 2 * _length(longest) >= _LONGEST_PATH:
         yield ConfigError("paths of results that are too long for Snakemake", where, "shorter names")
 
 
@@ -487,12 +492,21 @@ def _key_problems(catalog: CatalogSettings) -> Iterator[MixpipeError]:
             yield ConfigError(what, f"in catalog {catalog.name}", "a key of another name")
 
 
-def _is_text(file: Path) -> bool:
+def check_file_name(file: Path) -> None:
+    """Refuse a catalog file with a name that Snakemake cannot have.
+
+    Raises
+    ------
+    ConfigError
+        For what are wildcards or variables of paths to it, and for bytes that are no text.
+    """
+    expected = "a file or a link of another name"
+    if re.search(r"[{}]|<[^<>]*>", str(file)):
+        raise ConfigError("{ } or < > in the name of a file", f"in {file}", expected)
     try:
         str(file).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError as error:
+        raise ConfigError("a name of a file that is not in UTF-8", f"in {str(file)!r}", expected) from error
 
 
 def placed(error: MixpipeError, place: str) -> MixpipeError:
@@ -505,13 +519,7 @@ def _release_problems(
 ) -> Iterator[MixpipeError]:
     try:
         for file in expand_files(patterns, Path()):
-            if re.search(r"[{}]|<[^<>]*>", str(file)):  # wildcards and variables of paths, to Snakemake
-                yield ConfigError("{ } or < > in the name of a file", f"in {file}", "a file or a link of another name")
-                return
-            if not _is_text(file):
-                what = "a name of a file that is not in UTF-8"
-                yield ConfigError(what, f"in {str(file)!r}", "a file or a link of another name")
-                return
+            check_file_name(file)
             present = tuple(list_columns(file, **reading_options(catalog)))
             missing = [name for name in needed if name not in present]
             for name in missing:

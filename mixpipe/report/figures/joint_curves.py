@@ -11,13 +11,18 @@ from mixpipe.assess.joint_transforms import Transforms
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Array
 from mixpipe.report.figures.joint_scene import JointScene
+from mixpipe.report.figures.look import DEFAULT, NONE_SET, Look
 
 # Rows that are drawn for each pair of columns, and points at which differences of distribution functions are given.
 _POINTS, _PLACES = 1000, 128
 
 
 def joint_curves(
-    scene: JointScene, transforms: Transforms, own: Mapping[str, Mixture] | None = None, note: str = ""
+    scene: JointScene,
+    transforms: Transforms,
+    own: Mapping[str, Mixture] | None = None,
+    note: str = "",
+    looks: Mapping[str, Look] = NONE_SET,
 ) -> dict[str, Any]:
     """The content of the figures of a joint fit, as arrays.
 
@@ -31,11 +36,14 @@ def joint_curves(
         The mixtures that were fitted to single columns, by the names of these.
     note : str
         N, M, and what is not shown.
+    looks : mapping of str to Look
+        Those of columns whose `label` names their axes, by the names of these.
 
     Returns
     -------
     dict
-        ``note``; ``columns``, for each column its ``name``, ``range`` and whether its axis is logarithmic, ``log``;
+        ``note``; ``columns``, for each column its ``name``, its ``label`` if one is set, ``range`` and whether its axis
+        is logarithmic, ``log``;
         ``edges``, ``counts`` and ``density`` of the histogram; ``x``, and for each of these points ``observed`` and
         ``intrinsic``, the density of the mixture as observed and with the errors removed, and ``own``, that of the
         column's own fit as observed (None without); ``points``, the values of some rows in the range of all columns
@@ -46,7 +54,10 @@ def joint_curves(
     places = np.linspace(0.0, 1.0, _PLACES + 1)
     return {
         "note": note,
-        "columns": [_column(scene, a, (own or {}).get(name)) for a, name in enumerate(scene.mixture.names)],
+        "columns": [
+            {"name": name, "label": looks.get(name, DEFAULT).label, **_column(scene, a, (own or {}).get(name))}
+            for a, name in enumerate(scene.mixture.names)
+        ],
         "points": _points(scene).T,
         "ellipses": [
             {
@@ -77,7 +88,6 @@ def _column(scene: JointScene, a: int, own: Mixture | None) -> dict[str, Any]:
     edges, grid = column.edges(marginal), column.grid(marginal)
     broad = marginal.sigmas > column.finest(marginal.means)
     return {
-        "name": scene.mixture.names[a],
         "range": [column.low, column.high],
         "log": column.log,
         "edges": edges,

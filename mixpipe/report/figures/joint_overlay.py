@@ -22,8 +22,8 @@ from mixpipe.base.presentation import plural
 from mixpipe.model.joint.results import JointFit
 from mixpipe.model.results import Array
 from mixpipe.report.drawing import COMPONENT_COLOURS
-from mixpipe.report.figures.style import DATA_COLOUR, NOTE_COLOUR, finish, new_figure, style
-from mixpipe.report.typesetting import wrap
+from mixpipe.report.figures.style import DATA_COLOUR, NOTE_COLOUR, finish, in_tex, is_tex, new_figure, style
+from mixpipe.report.typesetting import quantity_text, wrap
 
 # Largest numbers of joint fits, and of columns of one of them, that are drawn.
 _MOST, _MOST_COLUMNS = 3, 6
@@ -50,6 +50,8 @@ class JointPanel:
     ----------
     label : str
         Name of the joint fit.
+    axis_names : tuple of str
+        What the axes call each column.
     units : tuple of str or None
         Unit of each column.
     names : tuple of (str, str)
@@ -61,6 +63,7 @@ class JointPanel:
     """
 
     label: str
+    axis_names: tuple[str, ...]
     units: tuple[str | None, ...]
     names: tuple[str, str]
     comparison: Comparison
@@ -254,11 +257,10 @@ def _label(axes: Axes, panel: JointPanel, pair: tuple[int, int], *, is_left: boo
         axis.set_major_locator(MaxNLocator(3 if small else 5))
         if not outer:
             continue
-        name, unit = panel.fits[1].names[column], panel.units[column]
-        width = 16 if small else 24
-        lines = [_cut(name, width), *([f"[{_cut(unit, width - 2)}]"] if unit else [])]
-        axis.set_label_text("\n".join(lines) if small else " ".join(lines), fontsize=6.5 if small else 8.0)
-        axis.label.set_parse_math(False)
+        name = quantity_text(panel.axis_names[column], panel.units[column])
+        text = in_tex(name) if is_tex(name) else wrap(name, 16 if small else 24, 2)
+        axis.set_label_text(text, fontsize=6.5 if small else 8.0)
+        axis.label.set_parse_math(is_tex(name))
 
 
 def _cut(text: str, width: int) -> str:
