@@ -24,6 +24,8 @@ from mixpipe.model.results import FitResult, Selection
 _DISPLACED = 0.125
 # Errors below this fraction of the standard deviation of the rounding do not include it.
 _WITHOUT = 0.99
+# An interval is on one side of its value if its middle is farther from it than this part of its width.
+_ASIDE = 0.1
 
 
 def fitted_as_rounded(
@@ -77,7 +79,7 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     fit = selection.best
     priced = fit is not min(selection.fits, key=lambda each: float(getattr(each, selection.criterion)))
     exact = cells.rounded()
-    if exact.edges is None or not exact.are_rounded or not _are_without(exact.err, exact.edges).any():
+    if exact.edges is None or not exact.are_rounded or not _are_without(exact).any():
         return None, ""
     # Rows of several steps seem to be repeated, and have the floor of values without a step.
     found = cells.resolution.n_repeated > exact.resolution.n_repeated
@@ -127,10 +129,16 @@ def _may_displace(exact: Cells, fit: FitResult, times: float = 1.0) -> bool:
     with np.errstate(divide="ignore"):
         wide = ((high - low) ** 2 / 12.0 / total) ** 2 / 4.0
         away = (0.5 * (low + high) - exact.x) ** 2 / total / 2.0
-    without = _are_without(exact.err, exact.edges)
+    without = _are_without(exact)
     return bool(times * exact.weights[without] @ (wide + away)[without] > _DISPLACED)
 
 
-def _are_without(err: Array, edges: Array) -> NDArray[np.bool_]:
-    """Whether the errors are too small to include the rounding, whose standard deviation is that of the interval."""
-    return np.asarray(err < _WITHOUT * np.diff(edges, axis=1).ravel() / math.sqrt(12.0))
+def _are_without(exact: Cells) -> NDArray[np.bool_]:
+    """Whether the errors do not include the rounding: they are smaller than the standard deviation of the interval, or
+    it is on one side of the value, as beside a power of ten.
+    """
+    if exact.edges is None:
+        return np.zeros(len(exact), dtype=bool)
+    low, high = exact.edges.T
+    aside = np.abs(0.5 * (low + high) - exact.x) > _ASIDE * (high - low)
+    return np.asarray((exact.err < _WITHOUT * (high - low) / math.sqrt(12.0)) | aside)

@@ -40,13 +40,15 @@ _EXTRAPOLATED = 0.1
 _AROUND = 3
 # All are multiples of one of two by chance with a probability of exp(-_COVERED).
 _COVERED = 8.0
-_LARGEST, _UP = 2.0**52, 1e-6
-# Values with at least so many rows tell whether a grid is uneven, if there are so many of them: this part of the
-# distances between them leaves out multiples of a step, and this part of the pairs of distances is as long as others of
-# so many nearby.
-_MANY_TIES, _LEAST_VALUES, _LEFT_OUT, _MOST_ALIKE, _NEARBY = 5.0, 5, 0.4, 0.9, 3
+_LARGEST, _UP, _TINY = 2.0**52, 1e-6, float(np.finfo(np.float64).tiny)
+# Values with at least so many rows tell whether a grid is uneven, if there are so many of them, and no more than this
+# part of the rows is elsewhere: this part of the distances between them leaves out multiples of a step, and this part
+# of the pairs of distances is as long as others of so many nearby, or changes by this part of a distance to the next.
+_MANY_TIES, _LEAST_VALUES, _FEW_OTHERS, _LEFT_OUT, _MOST_ALIKE, _NEARBY, _DRIFT = 5.0, 5, 0.2, 0.4, 0.9, 3, 0.15
 # A grid is even whose values differ by less than this part of a step, or whose differences are those of printing.
 _SAME, _HALF, _LINES = 1e-3, 0.51, 3
+# So many rows with the same error have shares of their own.
+_MANY_EQUAL = 50
 # Steps to the shares of rows with each step; multiples of the golden ratio divide every part of a sequence evenly.
 _EM_STEPS, _GOLDEN = 300, (5.0**0.5 - 1.0) / 2.0
 # Multiples of a step to which some of the rows may have been rounded; from `_WIDE` on, two neighbours on either side of
@@ -252,7 +254,7 @@ def _ends(
         return rounding.ends(values)
     step, own = (rounding.step,) * 2 if rounding is not None else _finest(values, mixed=mixed)
     if own and _is_uneven(values, counts, own):
-        return _between_neighbours(values, counts)
+        return _between_neighbours(values, counts, own)
     # Values on a grid that is offset are no multiples of anything.
     offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
     coarser = _coarser(values, counts, step) if step and not offset else []
@@ -270,22 +272,24 @@ def _is_uneven(values: Array, counts: Array, step: float) -> bool:
     """Whether values with many ties are on a grid of another unit, and all are multiples of the step only as printed.
 
     Minutes of arc are 0.02, 0.03, 0.05 and 0.07 degrees: most distances leave out multiples of the step, and any two of
-    them are together as long as those nearby, to within one step. Those of several steps are not.
+    them are together about as long as those nearby, to within one step. Those of several steps are not.
     """
     distinct, place = np.unique(values, return_inverse=True)
-    distinct = distinct[np.bincount(place.ravel(), counts) >= _MANY_TIES]
-    if distinct.size < _LEAST_VALUES:
+    ties = np.bincount(place.ravel(), counts)
+    distinct, others = distinct[ties >= _MANY_TIES], float(ties[ties < _MANY_TIES].sum())
+    if distinct.size < _LEAST_VALUES or others > _FEW_OTHERS * ties.sum():
         return False
     offset = (distinct - distinct[0]) / step
     if np.abs(np.rint(offset) - offset).max() > _SAME:
         return True
     gaps = np.diff(np.rint(offset))
     pairs = gaps[1:] + gaps[:-1]
-    alike = np.concatenate([np.abs(pairs[k:] - pairs[:-k]) <= 1.0 for k in range(1, _NEARBY + 1)])
+    change = _DRIFT * float(np.median(gaps))
+    alike = np.concatenate([np.abs(pairs[k:] - pairs[:-k]) <= 1.0 + k * change for k in range(1, _NEARBY + 1)])
     return bool(np.mean(gaps > 1.0) >= _LEFT_OUT and np.mean(alike) >= _MOST_ALIKE)
 
 
-def _between_neighbours(values: Array, counts: Array) -> tuple[Array, Array]:
+def _between_neighbours(values: Array, counts: Array, step: float) -> tuple[Array, Array]:
     """Intervals that end half-way between neighbouring values, or between those of the even grid that they print."""
     distinct, place = np.unique(values, return_inverse=True)
     place = place.ravel()
@@ -297,7 +301,8 @@ def _between_neighbours(values: Array, counts: Array) -> tuple[Array, Array]:
         slope, start = np.polyfit(number, distinct, 1)
         number = np.rint((distinct - start) / slope)
     printed = start + slope * number
-    digit = find_lattice(distinct) or 2.0 * _EVEN * common
+    # A step that is not of the last digits is that of the grid.
+    digit = step if step < 0.5 * slope else find_lattice(distinct) or 2.0 * _EVEN * common
     if np.all(np.diff(number) > 0.0) and np.abs(printed - distinct).max() <= _HALF * digit:
         return (printed - 0.5 * slope)[place], (printed + 0.5 * slope)[place]
     near = np.where(gaps < 1.5 * common, gaps, common)
@@ -308,8 +313,9 @@ def _between_neighbours(values: Array, counts: Array) -> tuple[Array, Array]:
 def _divided(values: Array, counts: Array, err: Array, units: Array) -> NDArray[np.intp]:
     """The step of each row among those that it may have, of which `units` are the finest and its coarser ones.
 
-    Where several are possible, as many rows have each as its share among all rows says. Which ones is not known: rows
-    in the order of their values and errors are divided evenly. A value that stands for several rows has the coarsest.
+    Where several are possible, as many rows have each as its share among all rows says, or among those with the same
+    error if they are many: values from elsewhere may have none. Which ones is not known: rows in the order of their
+    values and errors are divided evenly. A value that stands for several rows has the coarsest.
     """
     possible = np.stack([np.ones(values.size, bool), *(_at_multiples(values, unit, units[0]) for unit in units[1:])])
     kinds, kind = np.unique(possible, axis=1, return_inverse=True)
@@ -317,18 +323,22 @@ def _divided(values: Array, counts: Array, err: Array, units: Array) -> NDArray[
     found = units.size - 1 - np.argmax(possible[::-1], axis=0)
     if np.any(counts > 1.0):
         return found
-    # The densities of values of each step are those of all rows times the share and the step.
-    rows, shares = np.bincount(kind, counts), np.full(units.size, 1.0 / units.size)
-    for _ in range(_EM_STEPS):
-        parts = kinds * (shares * units)[:, None]
-        parts /= parts.sum(axis=0)
-        shares = parts @ rows / rows.sum()
+    _, error, times = np.unique(err, return_inverse=True, return_counts=True)
+    error = np.where(times[error] >= _MANY_EQUAL, error, times.size)
     order = np.lexsort((err, values))
-    for k in range(rows.size):
-        own = order[kind[order] == k]
-        found[own] = np.searchsorted(
-            np.cumsum(parts[:-1, k]), (np.arange(own.size) + 0.5) * _GOLDEN % 1.0, side="right"
-        )
+    for one in np.unique(error):
+        # The densities of values of each step are those of all rows times the share and the step.
+        rows, shares = np.bincount(kind[error == one], minlength=kinds.shape[1]), np.full(units.size, 1.0 / units.size)
+        for _ in range(_EM_STEPS):
+            parts = kinds * (shares * units)[:, None]
+            # Of these rows, none may be of a kind whose only step has no share.
+            parts /= np.maximum(parts.sum(axis=0), _TINY)
+            shares = parts @ rows / rows.sum()
+        for k in range(rows.size):
+            own = order[(kind[order] == k) & (error[order] == one)]
+            found[own] = np.searchsorted(
+                np.cumsum(parts[:-1, k]), (np.arange(own.size) + 0.5) * _GOLDEN % 1.0, side="right"
+            )
     return found
 
 

@@ -755,3 +755,58 @@ def test_small_whole_numbers_have_the_step_of_the_others():
     x = np.array([7.0, 8.0, 9.0, 11.0, 12.0, 13.0, 14.0, 16.0, 17.0, 18.0, 19.0, 21.0, 22.0, 26.0, 26.0])
     low, high = find_intervals(x, np.ones(x.size))
     np.testing.assert_allclose(high - low, 1.0)
+
+
+# Values on a grid of another unit, of three steps to a standard deviation, printed with few digits: mean and sigma.
+UNEVEN = {
+    "minutes of arc in degrees, two digits": (30.0, 0.05, lambda x: np.round(np.round(60 * x) / 60, 2)),
+    "minutes of arc in degrees, three digits": (30.0, 0.05, lambda x: np.round(np.round(60 * x) / 60, 3)),
+    "pixels of 1.73, whole numbers": (69.2, 5.19, lambda x: np.round(1.73 * np.round(x / 1.73))),
+    "light years in parsecs": (122.6, 0.92, lambda x: np.round(0.3066 * np.round(x / 0.3066), 1)),
+    "distances of rounded parallaxes": (500.0, 7.5, lambda x: np.round(1000 / np.round(1000 / x, 2))),
+    "pixels of a logarithmic scale": (
+        7000.0,
+        207.0,
+        lambda x: np.round(3e5 * (10 ** (1e-4 * np.round(1e4 * np.log10(1 + x / 3e5))) - 1), 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNEVEN)
+@pytest.mark.parametrize("n", [300, 3000])
+def test_intervals_on_the_grid_of_another_unit_leave_no_holes(kind, n):
+    """Few values are between the steps, and their intervals neither overlap nor leave out what lies between them."""
+    mean, sigma, printed = UNEVEN[kind]
+    x = printed(np.random.default_rng(4).normal(mean, sigma, n))
+    low, high = find_intervals(x, np.ones(n))
+    distinct, first, ties = np.unique(x, return_index=True, return_counts=True)
+    common = np.flatnonzero(ties >= 5)
+    between = low[first][common[1:]] - high[first][common[:-1]]
+    gaps = np.diff(distinct[common])
+    np.testing.assert_allclose(between[gaps < 1.5 * np.median(gaps)] / sigma, 0.0, atol=1e-9)
+    found = mixpipe.choose_n_components(x, max_components=3).best
+    assert found.n_components == 1
+    assert abs(found.mixture.sigmas[0] - sigma) < 4.0 * found.uncertainties.sigmas[0]
+
+
+@pytest.mark.parametrize("decimals", [1, 2])
+def test_whole_numbers_without_errors_beside_values_with_errors(decimals):
+    """Whether a row has an error says to which step it was rounded."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(10.0, 3.0, 4000) + 0.9 * rng.standard_normal(4000)
+    whole = rng.random(4000) < 0.2
+    x, err = np.where(whole, np.round(x), np.round(x, decimals)), np.where(whole, 0.0, 0.9)
+    low, high = find_intervals(x, np.ones(4000), err)
+    np.testing.assert_allclose((high - low)[whole], 1.0)
+    assert mixpipe.choose_n_components(x, err, max_components=3).best.n_components == 1
+
+
+@pytest.mark.parametrize("err", [0.02, 0.06])
+def test_errors_do_not_include_a_rounding_to_one_side(err):
+    """The interval of 1.0 is from 0.995 to 1.05 with two digits."""
+    rng = np.random.default_rng(3)
+    x = to_digits(rng.normal(1.0, 0.1, 3000) + err * rng.standard_normal(3000), 2)
+    found = mixpipe.choose_n_components(x, err, max_components=3).best
+    assert found.n_components == 1
+    for part, truth in (("means", 1.0), ("sigmas", 0.1)):
+        assert abs(getattr(found.mixture, part)[0] - truth) < 4.0 * getattr(found.uncertainties, part)[0]
