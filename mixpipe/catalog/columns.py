@@ -27,7 +27,7 @@ from mixpipe.catalog.formats.arrays import (
     unit_text,
 )
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
-from mixpipe.catalog.recognition import unit_in
+from mixpipe.catalog.recognition import named_roles, unit_in
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings
@@ -1110,8 +1110,24 @@ class _Entry:
             upper, lower = (self.stored[name] * self.factor for name in self.settings.error)
             with np.errstate(invalid="ignore"):
                 yield "bounds", (lower < upper) & (lower <= value) & (value <= upper)
-        if any(map(self._is_relative, self._error_names())):
-            yield "relative_errors", np.ones(len(self.table), dtype=bool)
+        for kind in self._named_doubts():
+            yield kind, np.ones(len(self.table), dtype=bool)
+
+    def _named_doubts(self) -> Iterator[str]:
+        """Kinds of doubts about the errors that their names raise."""
+        names = self._error_names()
+        if any(map(self._is_relative, names)):
+            yield "relative_errors"
+        if not names or self.settings.bins is not None:
+            return
+        value = self.settings.value
+        roles = named_roles(value, {name: self.stored[name] for name in names}, self.stored[value])
+        named = {roles.get(name) for name in names}
+        for kind in ("variance", "ivar"):
+            if kind in named and kind != self.settings.error_kind:
+                yield f"{kind}_errors"
+        if [roles.get(name) for name in names] == ["lower", "upper"]:
+            yield "swapped_errors"
 
     def _is_relative(self, name: str) -> bool:
         """Whether the name or the unit of an error column says that it holds fractions of the values."""
@@ -1165,15 +1181,19 @@ class _Entry:
         from astropy import units as u
 
         expected = f"({target})^{power}" if power != 1 else str(target)
+        way_out = "`file_unit` overrides the units of the file"
         try:
             if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
                 raise u.UnitConversionError
             return float(unit.to(target**power))
         # Units that Astropy does not know cannot be raised to powers or converted.
         except (u.UnitsError, ValueError, TypeError):
+            kind = kind_by_unit(unit, target) if name in self._error_names() else None
+            if kind is not None:
+                way_out = f"`error_kind` {kind}, whose unit this is"
             raise self.refuse(
                 f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
-                f"a multiple of {expected}; `file_unit` overrides the units of the file",
+                f"a multiple of {expected}; {way_out}",
             ) from None
 
     def _column(self, name: str) -> Any:
@@ -1236,6 +1256,18 @@ class _Entry:
     def refuse(self, what: str, expected: str) -> CatalogError:
         """The error to raise for this entry."""
         return CatalogError(what, f"in {self.where}", expected)
+
+
+def kind_by_unit(error: object, value: object) -> str | None:
+    """The kind of the errors of values by the units of both; None if these fit none, or are not known.
+
+    >>> kind_by_unit("Jy2", "mJy"), kind_by_unit("1/Jy2", "Jy"), kind_by_unit("Jy", "Jy"), kind_by_unit("K", "Jy")
+    ('variance', 'ivar', 'sigma', None)
+    """
+    own, unit = _linear(parse_unit(error)), _linear(parse_unit(value))
+    if own is None or unit is None or is_unrecognized(own) or is_unrecognized(unit):
+        return None
+    return next((kind for kind, power in _ERROR_POWERS.items() if own.is_equivalent(unit**power)), None)
 
 
 def _named_unit(name: str) -> u.UnitBase | None:

@@ -47,6 +47,18 @@ _SAID = {
         "the errors are called relative or per cent, and are used as they are",
         "if they are fractions of the values, they have to be multiplied by these first",
     ),
+    "variance_errors": (
+        "the errors are called variances, and are not used as such",
+        "`error_kind` variance takes their roots",
+    ),
+    "ivar_errors": (
+        "the errors are called inverse variances or weights, and are not used as such",
+        "`error_kind` ivar takes the roots of their inverses",
+    ),
+    "swapped_errors": (
+        "the first error is called the lower, the second the upper one",
+        "the order of a pair is upper, lower",
+    ),
 }
 
 

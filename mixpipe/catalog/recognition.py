@@ -62,6 +62,8 @@ _IDENTIFIER = re.compile(
 )
 _BOUND_LIMIT = re.compile("(?:hi|lo)(?:gh|w)?_?lim(?:it)?$", re.IGNORECASE)
 _VELOCITY = re.compile("v(?:el|r|rad|los|helio|lsr|bary|cmb|hel)(?:avg|mean)?")
+# Weights as errors are inverse variances.
+_WEIGHT = re.compile(rf"(.+){_GAPS}(?:w|wt|weight)|(?:w|wt|weight){_GAPS}(.+)", re.IGNORECASE)
 _BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
 _BANDS_OF = {role: re.compile(form, re.IGNORECASE) for role, form in (("sigma", _ERROR), ("ivar", _IVAR))}
 _BAND = re.compile("(?P<quantity>.+)_(?P<band>[A-Za-z][A-Za-z0-9]?)")
@@ -353,6 +355,39 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
             # A value of text cannot be fitted, but its error is no value for that.
             if columns[value] is None or _plausible(role, columns[name], columns[value], weak):
                 yield _Reading(value, role, habit.weak, rank)
+
+
+def named_roles(value: str, others: Mapping[str, Numbers], values: Numbers) -> dict[str, str]:
+    """What columns are for a value by their names: ``sigma``, ``variance``, ``ivar``, ``upper``, ``lower``.
+
+    Parameters
+    ----------
+    value : str
+        Name of the column with the values.
+    others : mapping of str to ndarray
+        Columns that are thought to be about it, with their numbers.
+    values : ndarray
+        The values.
+
+    Returns
+    -------
+    dict
+        The role of each of the columns whose names tell one.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0, 4.0])
+    >>> named_roles("vel", {"vel_var": x, "vel_err_up": x, "error": x}, x)
+    {'vel_var': 'variance', 'vel_err_up': 'upper'}
+    """
+    columns = {value: values, **others}
+    names = _Names(columns)
+    found = {name: next((r.role for r in _readings(name, columns, names) if r.value == value), None) for name in others}
+    for name in others:
+        weight = _WEIGHT.fullmatch(name)
+        if weight is not None and _spelled(weight[1] or weight[2]) == _spelled(value):
+            found[name] = "ivar"
+    return {name: role for name, role in found.items() if role is not None}
 
 
 def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str, _Reading]]:

@@ -128,7 +128,7 @@ def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
 
 def with_options(warning: str) -> str:
     """A warning that names options of the command for the settings of a configuration."""
-    names = "max_components|likelihood_ratio|sigma_floor|`rounding`"
+    names = "max_components|likelihood_ratio|sigma_floor|`(?:rounding|error_kind|error_model|limit_flag|missing)`"
     return re.sub(names, lambda name: f"--{name[0].strip('`').replace('_', '-')}", warning)
 
 

@@ -207,6 +207,13 @@ def test_kinds_of_errors_and_units(tmp_path):
     }
 
 
+def test_the_unit_of_errors_tells_their_kind(tmp_path):
+    Table({"v": X, "v_err": ERR**2}, units={"v": "Jy", "v_err": "Jy2"}).write(tmp_path / "sky.fits")
+    assert only(init(tmp_path / "sky.fits"))["columns"] == {
+        "v": {"error": "v_err", "error_kind": "variance", "unit": "Jy"}
+    }
+
+
 def test_an_error_in_another_unit_is_no_error_of_it(tmp_path):
     table = Table({"flux": X, "flux_err": ERR, "mag": X, "mag_err": ERR})
     table["flux"].unit, table["flux_err"].unit = "mJy", "s"

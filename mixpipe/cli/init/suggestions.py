@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from mixpipe.base.arrays import describe_decades
 from mixpipe.base.errors import CatalogError, MixpipeError
-from mixpipe.catalog.columns import ColumnData, prepare_column
+from mixpipe.catalog.columns import ColumnData, kind_by_unit, prepare_column
 from mixpipe.catalog.formats.arrays import parse_unit, unit_text
 from mixpipe.catalog.recognition import Measurement, is_coordinate, is_identifier, unit_in
 from mixpipe.cli.display import describe_rows
@@ -64,7 +64,8 @@ class Suggestions:
         named = _known_unit(unit_in(entry.value, seconds=False))
         unit = next((unit for unit in units if unit is not None), None) or named
         limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
-        keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
+        kind = self._kind(entry)
+        keys = {"value": entry.value, "error": entry.error, "error_kind": kind, "unit": unit, **limits}
         problem = ""
         # A flag may mark something else, and a unit be one that cannot be converted to itself, as ABmag.
         for dropped in ((), tuple(limits), (*limits, "unit")):
@@ -83,6 +84,13 @@ class Suggestions:
             return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
         kept = {key: value for key, value in keys.items() if value is not None}
         return Suggestion(name, short_keys(name, kept), problem), PROBLEM
+
+    def _kind(self, entry: Measurement) -> str:
+        """The kind of the errors, by their unit if that tells it, otherwise by their name."""
+        table = next(iter(self._tables.values()))
+        if not isinstance(entry.error, str):
+            return entry.kind
+        return kind_by_unit(table[entry.error].unit, table[entry.value].unit) or entry.kind
 
     def _converted(self, entry: Measurement) -> Iterator[str]:
         """Say that the unit in the name of an error column is not that in the name of the values."""
