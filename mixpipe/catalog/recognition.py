@@ -390,6 +390,22 @@ def named_roles(value: str, others: Mapping[str, Numbers], values: Numbers) -> d
     return {name: role for name, role in found.items() if role is not None}
 
 
+def find_flags(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    """The value of which each column marks limits by its name, for those that do.
+
+    >>> find_flags(["l_logNH", "logNH", "masslim", "limb"], ["logNH", "mass"])
+    {'l_logNH': 'logNH', 'masslim': 'mass'}
+    """
+    spelled = {_spelled(value)[2]: value for value in values}
+    flags = {}
+    for name in names:
+        found = [habit.form.fullmatch(name) for habit in _HABITS if habit.role == "flag"]
+        about = [spelled.get(_spelled(each["x"])[2]) for each in found if each is not None]
+        if value := next(filter(None, about), None):
+            flags[name] = value
+    return flags
+
+
 def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str, _Reading]]:
     """Errors whose names share their ends with one other quantity: ivar_u and ivar_g next to flux_u and flux_g."""
     named: dict[str, dict[str, str]] = {}
