@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +55,7 @@ _COORDINATE = re.compile(
     r"(?:_?(?:deg|icrs|j?2000|b?1950|rad|ep\d+))*_?",
     re.IGNORECASE,
 )
+_GALACTIC = {"l": "b", "b": "l", "L": "B", "B": "L"}
 _IDENTIFIER = re.compile(
     r"(?:[a-z0-9]+_)*(?:source|obj|object|star|spec|photo|main|gaia|target|tic|kep|kic)*_?"
     r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
@@ -228,7 +229,7 @@ def _bare_error(
     rest = [
         entry
         for entry in found
-        if entry.value not in errors and not is_identifier(entry.value) and not is_coordinate(entry.value)
+        if entry.value not in errors and not is_identifier(entry.value) and not is_coordinate(entry.value, columns)
     ]
     if len(errors) != 1 or len(rest) != 1 or rest[0].error is not None:
         return found, {}
@@ -241,12 +242,16 @@ def _bare_error(
     }
 
 
-def is_coordinate(name: str) -> bool:
-    """Whether a name denotes a position on the sky.
+def is_coordinate(name: str, names: Collection[str]) -> bool:
+    """Whether a name among these denotes a position on the sky; a letter alone needs the other one, l or b.
 
-    >>> is_coordinate("RA_ICRS"), is_coordinate("radius")
+    >>> is_coordinate("RA_ICRS", []), is_coordinate("radius", [])
+    (True, False)
+    >>> is_coordinate("b", ["l", "b"]), is_coordinate("B", ["B", "V"])
     (True, False)
     """
+    if (partner := _GALACTIC.get(name)) is not None:
+        return partner in names
     return _COORDINATE.fullmatch(name) is not None
 
 

@@ -332,7 +332,16 @@ def test_a_file_is_not_written_over(tmp_path):
     assert only(yaml.safe_load(out.read_text()))["columns"] == {"x": {}}
 
 
+def test_letters_that_may_be_galactic_coordinates_are_so_in_pairs(tmp_path):
+    bands = write(tmp_path / "bands.csv", B=X, e_B=ERR, V=X[::-1], e_V=ERR)
+    assert errors(only(init(bands))) == {"B": "e_B", "V": "e_V"}
+    sky = write(tmp_path / "sky.csv", l=X, b=X[::-1], plx=X, e_plx=ERR)
+    assert errors(only(init(sky))) == {"plx": "e_plx"}
+
+
 def test_what_cannot_be_used(tmp_path):
+    text = refused(write(tmp_path / "sky.csv", ra=X, dec=X[::-1], source_id=range(60)))
+    assert "no column that can be fitted: ra: coordinates, dec: coordinates, source_id: names and numbers of" in text
     assert "no such file" in refused(tmp_path / "none.csv")
     assert "no column that can be fitted" in refused(write(tmp_path / "a.csv", name=["a", "b"]))
     assert "no column that can be fitted" in refused(write(tmp_path / "b.csv", x=[1, 2, 3, 4]))

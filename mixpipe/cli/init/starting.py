@@ -32,8 +32,10 @@ from mixpipe.cli.init.samples import (
 )
 from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
 from mixpipe.cli.init.suggestions import (
+    COORDINATE,
     FEWEST_ROWS,
     FIT,
+    IDENTIFIER,
     NO_ERRORS,
     PROBLEM,
     REASONS,
@@ -183,8 +185,10 @@ class _Catalog:
             texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
             problems = "" if texts else _first([f"{entry.name}: {entry.why}" for entry in entries[PROBLEM]])
             texts = texts or problems or _first(list(self._texts()))
-            what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             has_text = bool(texts) and not problems and " holds " not in texts
+            named = [f"{entry.name}: {reason}" for reason in (COORDINATE, IDENTIFIER) for entry in entries[reason]]
+            texts = ", ".join(filter(None, (texts, _first(named))))
+            what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             way_out = "; `missing` lists texts that stand for no value" if has_text else ""
             way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")

@@ -81,7 +81,7 @@ class Suggestions:
                 kept = {key: value for key, value in kept.items() if key not in limits}
             rows = next(filter(None, map(list, map(describe_rows, data))), [])
             why = "; ".join([_described(entry, data), *self._converted(entry), *rows])
-            return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
+            return Suggestion(name, short_keys(name, kept), why), self._reason(entry, data)
         kept = {key: value for key, value in keys.items() if value is not None}
         return Suggestion(name, short_keys(name, kept), problem), PROBLEM
 
@@ -112,15 +112,14 @@ class Suggestions:
             raise CatalogError(f"all values are {data.x[0]:g}{where}", f"in {self._file}", "values that differ")
         return data
 
-
-def _reason(entry: Measurement, data: Sequence[ColumnData]) -> str:
-    if is_coordinate(entry.value):
-        return COORDINATE
-    if is_identifier(entry.value):
-        return IDENTIFIER
-    if entry.error is not None:
-        return FIT
-    return WHOLE if all(np.all(each.x == np.round(each.x)) for each in data) else NO_ERRORS
+    def _reason(self, entry: Measurement, data: Sequence[ColumnData]) -> str:
+        if is_coordinate(entry.value, next(iter(self._tables.values())).colnames):
+            return COORDINATE
+        if is_identifier(entry.value):
+            return IDENTIFIER
+        if entry.error is not None:
+            return FIT
+        return WHOLE if all(np.all(each.x == np.round(each.x)) for each in data) else NO_ERRORS
 
 
 def _known_unit(text: str | None) -> str | None:
