@@ -1167,12 +1167,23 @@ class _Entry:
         unit = parse_unit(self._column(name).unit) if self.settings.file_unit is None else None
         own = _linear(unit)
         target = _linear(self.target_unit) or self.named_unit
+        self._refuse_per_cent(name, target)
         if own is None or target is None:
             factor = abs(self.factor) ** power
             if own is None:
                 factor *= abs(self._named_factor(name, power))
             return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
+
+    def _refuse_per_cent(self, name: str, target: u.UnitBase | None) -> None:
+        """Refuse errors that are per cent by their unit, or by that in their name, of values in another unit."""
+        unit = parse_unit(self._column(name).unit or unit_in(name))
+        if self.settings.file_unit is None and unit == parse_unit("%") and target and not target.is_equivalent(unit):
+            raise self.refuse(
+                f"column {name!r} has errors in per cent, and the values are in {target}: each has to be multiplied by "
+                "its value, over 100",
+                f"a column of errors in {target}; `file_unit` overrides the units of the file",
+            )
 
     def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
         """The factor that converts numbers of column `name` from a power of `unit` to the same power of `target`."""

@@ -80,7 +80,7 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
 
 
 def _reach(values: Numbers, rest: NDArray[np.int64]) -> tuple[float, float]:
-    """The ends of the values that are no suspects, and of those that follow upon them in the same steps, as on a grid."""
+    """The ends of the values that are no suspects, and of those that follow them in the same steps, as on a grid."""
     first, last = int(rest[0]), int(rest[-1])
     step = float(np.median(np.diff(values[rest]))) * _ONE_STEP if rest.size > 1 else 0.0
     while first > 0 and values[first] - values[first - 1] <= step:

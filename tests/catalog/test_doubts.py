@@ -209,3 +209,13 @@ def test_errors_in_percent_beside_values_without_a_unit_are_doubted():
     assert len(notes(table, error="e")[0]) == 1
     table["m"].unit = "%"
     assert notes(table, error="e")[0] == []
+
+
+@pytest.mark.parametrize("value", ["m", "m [kpc]"])
+@pytest.mark.parametrize("error", ["e", "e [%]"])
+def test_errors_in_percent_of_values_in_another_unit_are_refused(value, error):
+    table = Table({value: VALUES, error: VALUES / 50.0})
+    table[value].unit = "kpc" if value == "m" else None
+    table[error].unit = "%" if error == "e" else None
+    with pytest.raises(CatalogError, match="errors in per cent, and the values are in kpc: each has to be"):
+        prepare_column(table, ColumnSettings("m", value, error))
