@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from mixpipe.catalog.formats.arrays import (
     unit_text,
 )
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
+from mixpipe.catalog.odd_cells import numbers_expected
 from mixpipe.catalog.recognition import named_roles, unit_in
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
@@ -55,9 +55,6 @@ DROP_REASONS = (
     "missing_bound",
     "outside",
 )
-
-# A number with marks of thousands, perhaps with a decimal mark.
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 
 # Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
@@ -1244,18 +1241,11 @@ class _Entry:
             numbers[~missing] = texts[~missing].astype(np.float64)
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
-            commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
-            expected = "numbers; `missing` lists texts that stand for no value"
-            grouped = all(_THOUSANDS.fullmatch(texts[row]) for row in bad)
-            if commas:
-                expected = "numbers; `decimal` for a comma" + ", unless it is a mark of thousands" * grouped
-            elif grouped:
-                expected = "numbers without marks of thousands"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self.row(int(bad[0]))}",
-                expected,
+                numbers_expected([str(texts[row]) for row in bad]),
             ) from None
         self.stored[name] = numbers
         return numbers, limits

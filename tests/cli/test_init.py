@@ -347,11 +347,13 @@ def test_what_cannot_be_used(tmp_path):
     assert "no column that can be fitted" in refused(write(tmp_path / "b.csv", x=[1, 2, 3, 4]))
     text = refused(write(tmp_path / "c.csv", name=["a"] * 6, x=[1.5, 2.5, "see note", 3.5, 4.5, 5.5]))
     assert "no column that can be fitted: x has 'see note' in row 3, text in 1 of 6 rows" in text
-    assert text.endswith("; `missing` lists texts that stand for no value\n")
+    assert text.endswith("; numbers; `missing` lists texts that stand for no value\n")
+    text = refused(write(tmp_path / "e.csv", x=[f"{x} +/- 0.4" for x in X]))
+    assert text.endswith("; numbers; this looks like a value with its error, which belong into two columns\n")
     (tmp_path / "d.csv").write_text("name;x\n" + "".join(f"a{k};{k},5\n" for k in range(6)))
     text = refused(tmp_path / "d.csv")
     assert "x has '0,5' in row 1, text in 6 of 6 rows" in text
-    assert text.endswith("`decimal` is for numbers with a comma\n")
+    assert text.endswith("; numbers; `decimal` for a comma\n")
     file = write(tmp_path / "c.csv", x=X)
     assert "is given twice" in refused(file, file)
     assert "missing argument" in refused()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 from mixpipe.base.files import write_file
 from mixpipe.catalog.doubts import file_doubts
 from mixpipe.catalog.expressions import Expression
-from mixpipe.catalog.formats.arrays import mask_sentinels
+from mixpipe.catalog.formats.arrays import is_missing_word, is_number, mask_sentinels
+from mixpipe.catalog.limits import split_limits
+from mixpipe.catalog.odd_cells import numbers_expected
 from mixpipe.catalog.reading import list_columns
 from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
 from mixpipe.catalog.source import expected_name
@@ -189,8 +190,8 @@ class _Catalog:
             named = [f"{entry.name}: {reason}" for reason in (COORDINATE, IDENTIFIER) for entry in entries[reason]]
             texts = ", ".join(filter(None, (texts, _first(named))))
             what = f"no column that can be fitted{': ' if texts else ''}{texts}"
-            way_out = "; `missing` lists texts that stand for no value" if has_text else ""
-            way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
+            expected = dict.fromkeys(map(numbers_expected, self._odd_cells())) if has_text else ()
+            way_out = "".join(f"; {text}" for text in expected)
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
@@ -274,6 +275,15 @@ class _Catalog:
                 yield f"{name} is text, such as {excerpt(str(cells.compressed()[0]))!r}"
             elif cells.ndim > 1 or cells.dtype.kind not in "Uiuf":
                 yield f"{name} holds {_held(cells)}"
+
+    def _odd_cells(self) -> Iterator[list[str]]:
+        """The cells that are no numbers, of each column of text."""
+        for name in self.names:
+            cells = np.ma.asarray(next(iter(self.tables.values()))[name])
+            if cells.dtype.kind == "U" and cells.ndim == 1 and not is_identifier(name):
+                texts = cells.compressed()
+                odd = [text.strip() for text in split_limits(texts[~is_missing_word(texts)])[0].tolist()]
+                yield from filter(None, [[text for text in odd if not is_number(text)]])
 
     def _spoilt(self) -> dict[str, str]:
         """Columns of numbers with text among them, and what it is."""
