@@ -61,6 +61,9 @@ _IDENTIFIER = re.compile(
     r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
     re.IGNORECASE,
 )
+_COUNT = re.compile(
+    r"(?:n|num|number|counts?|freq|frequency|frequencies)(?:_?(?:obs|rows|stars|objects|times|of_\w+))?", re.IGNORECASE
+)
 _BOUND_LIMIT = re.compile("(?:hi|lo)(?:gh|w)?_?lim(?:it)?$", re.IGNORECASE)
 _VELOCITY = re.compile("v(?:el|r|rad|los|helio|lsr|bary|cmb|hel)(?:avg|mean)?")
 # Weights as errors are inverse variances.
@@ -262,6 +265,15 @@ def is_identifier(name: str) -> bool:
     (True, False)
     """
     return _IDENTIFIER.fullmatch(name) is not None
+
+
+def is_count(name: str) -> bool:
+    """Whether a name denotes how often something occurs.
+
+    >>> is_count("count"), is_count("N_obs"), is_count("nu")
+    (True, True, False)
+    """
+    return _COUNT.fullmatch(name) is not None
 
 
 def unit_in(name: str, *, seconds: bool = True) -> str | None:

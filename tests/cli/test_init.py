@@ -339,6 +339,19 @@ def test_letters_that_may_be_galactic_coordinates_are_so_in_pairs(tmp_path):
     assert errors(only(init(sky))) == {"plx": "e_plx"}
 
 
+def test_numbers_of_rows_are_told_as_weights(tmp_path):
+    counts, said = (
+        [3, 5, 2, 0, 7, 1, 4],
+        "# count may be the number of times that each size occurs: then it is its `weight`",
+    )
+    file = write(tmp_path / "a.csv", size=[1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], count=counts)
+    assert said in run("init", file).stdout
+    unordered = write(tmp_path / "b.csv", size=[2.5, 2.0, 1.5, 3.0, 3.5, 4.0, 4.5], count=counts)
+    assert "`weight`" not in run("init", unordered).stdout
+    fractions = write(tmp_path / "c.csv", size=range(7), count=[0.5 + count for count in counts])
+    assert "`weight`" not in run("init", fractions).stdout
+
+
 def test_what_cannot_be_used(tmp_path):
     text = refused(write(tmp_path / "sky.csv", ra=X, dec=X[::-1], source_id=range(60)))
     assert "no column that can be fitted: ra: coordinates, dec: coordinates, source_id: names and numbers of" in text

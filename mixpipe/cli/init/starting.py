@@ -17,7 +17,7 @@ from mixpipe.catalog.formats.arrays import is_missing_word, is_number, mask_sent
 from mixpipe.catalog.limits import split_limits
 from mixpipe.catalog.odd_cells import numbers_expected
 from mixpipe.catalog.reading import list_columns
-from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
+from mixpipe.catalog.recognition import Measurement, find_measurements, is_count, is_identifier
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
@@ -196,7 +196,13 @@ class _Catalog:
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
             group=self.group,
-            lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
+            lines=[
+                *self._doubts(),
+                *self._counts(fitted, numbers),
+                *self._reading(),
+                *self._key(),
+                *self._missing(missing),
+            ],
             note=note,
             fitted=fitted,
             correlated=correlated,
@@ -257,6 +263,19 @@ class _Catalog:
                 return
             if spare <= _ALMOST_NONE * sum(map(len, columns)):
                 yield f"# key: {one_line(name)} # missing or repeated in {spare:,} row{'s' if spare > 1 else ''}"
+
+    def _counts(self, fitted: Sequence[Suggestion], numbers: Mapping[str, Numbers | None]) -> Iterator[str]:
+        """Say which column may be the number of times that each value of another one occurs."""
+        shown = [entry.keys.get("value", entry.name) for entry in fitted if "error" not in entry.keys]
+        for name in filter(is_count, self.names):
+            counts = numbers[name]
+            if counts is None or not np.all((counts >= 0.0) & (counts % 1.0 == 0.0)):
+                continue
+            for value in shown:
+                values = numbers.get(value)
+                if value != name and values is not None and np.all(np.diff(values) > 0.0):
+                    what = f"{name} may be the number of times that each {value} occurs: then it is its `weight`"
+                    yield remark(what).lstrip()
 
     def _missing(self, missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
         given = list(self.given.get("missing", ()))
