@@ -316,6 +316,14 @@ def test_what_cells_that_are_no_numbers_look_like(tmp_path, cell, hint):
     assert hint in error.value.expected
 
 
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_names_with_their_units_in_brackets_in_a_comment(tmp_path, separator):
+    head = "# name mass [Msun] e_mass [Msun]"
+    table = read_catalog(write(tmp_path / "t.dat", "# made by hand", head, *rows(separator)))
+    assert is_right(table)
+    assert [str(table[name].unit) for name in ("mass", "e_mass")] == ["solMass"] * 2
+
+
 def test_a_line_of_units_between_white_space(tmp_path):
     table = read_catalog(write(tmp_path / "t.dat", "name mass e_mass", "--- Msun Msun", *rows()))
     assert is_right(table)

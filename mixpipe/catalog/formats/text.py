@@ -506,19 +506,41 @@ def _named_in_comments(
         if len(names) == len(fields) and numbers[0] == 1:
             return tuple(names), tuple(units), numbered[-1][0]
     # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
-    candidates = []
+    candidates: list[tuple[int, tuple[str, ...], tuple[str | None, ...]]] = []
     for i, comment in enumerate(comments):
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
             names = _without_numbers(split(comment.lstrip("#!%"), mark))
             if len(names) == len(fields) and all(map(_may_be_name, names)):
-                candidates.append((i, tuple(names)))
+                candidates.append((i, tuple(names), ()))
                 break
+        else:
+            # Between white space, a unit in brackets is a word of its own.
+            names, units = _with_units(comment.lstrip("#!%").split())
+            if len(names) == len(fields) and all(map(_may_be_name, names)):
+                candidates.append((i, tuple(names), tuple(units)))
     if not candidates:
         return None
-    last, words = candidates[-1]
+    last, words, found_units = candidates[-1]
     if len(candidates) > 1 and all(word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in words):
         return candidates[-2][1], tuple(None if word.startswith("-") else word.strip("[]()") for word in words), last
-    return words, (), last
+    return words, found_units, last
+
+
+def _with_units(words: Sequence[str]) -> tuple[list[str], list[str | None]]:
+    """Names, each with the unit in brackets that follows it, if one does.
+
+    >>> _with_units(["name", "vel", "[km/s]", "e_vel", "(m/s)"])
+    (['name', 'vel', 'e_vel'], [None, 'km/s', 'm/s'])
+    """
+    names: list[str] = []
+    units: list[str | None] = []
+    for word in words:
+        if names and re.fullmatch(r"\[.*\]|\(.*\)", word):
+            units[-1] = _bare_unit(word) or None
+        else:
+            names.append(word)
+            units.append(None)
+    return names, units
 
 
 def _without_numbers(names: Sequence[str]) -> list[str]:
