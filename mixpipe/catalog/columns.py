@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -27,7 +26,8 @@ from mixpipe.catalog.formats.arrays import (
     unit_text,
 )
 from mixpipe.catalog.limits import LOWER, UPPER, VALUE, read_flags, split_limits
-from mixpipe.catalog.recognition import unit_in
+from mixpipe.catalog.odd_cells import numbers_expected
+from mixpipe.catalog.recognition import named_roles, unit_in
 from mixpipe.catalog.sentinels import are_sentinels, find_sentinels
 from mixpipe.catalog.source import expected_name
 from mixpipe.config.settings import ColumnSettings
@@ -56,9 +56,6 @@ DROP_REASONS = (
     "outside",
 )
 
-# A number with marks of thousands, perhaps with a decimal mark.
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}([.,'\u2019\s\u00a0\u2009\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
-
 # Squares of numbers between these limits are far from overflow and underflow.
 _SMALLEST, _LARGEST = 1e-140, 1e140
 
@@ -72,6 +69,8 @@ _PER_DECADE = 1.0 / math.log(10.0)
 _LOWEST_END = 0.99
 
 # Power of the value's unit in which an error of each kind is given.
+# Rows that show whether errors may be the square roots of the values, and how far the squares may be off.
+_FIRST_ROWS, _ROOT = 100, 0.02
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
 
 
@@ -589,6 +588,10 @@ def prepare_column(
         with np.errstate(invalid="ignore"):
             # The error of a natural logarithm is the relative one.
             doubtful["large_relative_errors"] = err > RELATIVE * (1.0 if settings.transform == "ln" else _PER_DECADE)
+    plain = edges is None and settings.transform == "none"
+    # The first rows show most of the columns of which this is not so.
+    if doubts and plain and np.mean(_are_roots(value[:_FIRST_ROWS], sigma[:_FIRST_ROWS])) > 0.5:
+        doubtful["poisson_errors"] = _are_roots(value, sigma)
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
     if not usable.all():
         positive = everything if positive is None else positive
@@ -847,6 +850,12 @@ def _selection(
         points = transformed(values), probabilities
         inside &= np.interp(x, *points) > 0.0
     return _Selection(low, high, points), np.broadcast_to(bounded, x.shape), inside
+
+
+def _are_roots(value: Array, sigma: Array) -> NDArray[np.bool_]:
+    """Whether errors are the square roots of positive values, as printed."""
+    with np.errstate(over="ignore"):
+        return np.asarray((value > 0.0) & (np.abs(sigma**2 - value) <= _ROOT * np.maximum(value, 1.0)))
 
 
 def _transformed(value: Array, err: Array, transform: str) -> tuple[Array, Array]:
@@ -1111,8 +1120,24 @@ class _Entry:
             upper, lower = (self.stored[name] * self.factor for name in self.settings.error)
             with np.errstate(invalid="ignore"):
                 yield "bounds", (lower < upper) & (lower <= value) & (value <= upper)
-        if any(map(self._is_relative, self._error_names())):
-            yield "relative_errors", np.ones(len(self.table), dtype=bool)
+        for kind in self._named_doubts():
+            yield kind, np.ones(len(self.table), dtype=bool)
+
+    def _named_doubts(self) -> Iterator[str]:
+        """Kinds of doubts about the errors that their names raise."""
+        names = self._error_names()
+        if any(map(self._is_relative, names)):
+            yield "relative_errors"
+        if not names or self.settings.bins is not None:
+            return
+        value = self.settings.value
+        roles = named_roles(value, {name: self.stored[name] for name in names}, self.stored[value])
+        named = {roles.get(name) for name in names}
+        for kind in ("variance", "ivar"):
+            if kind in named and kind != self.settings.error_kind:
+                yield f"{kind}_errors"
+        if [roles.get(name) for name in names] == ["lower", "upper"]:
+            yield "swapped_errors"
 
     def _is_relative(self, name: str) -> bool:
         """Whether the name or the unit of an error column says that it holds fractions of the values."""
@@ -1152,12 +1177,23 @@ class _Entry:
         unit = parse_unit(self._column(name).unit) if self.settings.file_unit is None else None
         own = _linear(unit)
         target = _linear(self.target_unit) or self.named_unit
+        self._refuse_per_cent(name, target)
         if own is None or target is None:
             factor = abs(self.factor) ** power
             if own is None:
                 factor *= abs(self._named_factor(name, power))
             return self._numbers(name) if factor == 1.0 else self._numbers(name) * factor
         return self._numbers(name) * abs(self._factor(name, own, target, power))
+
+    def _refuse_per_cent(self, name: str, target: u.UnitBase | None) -> None:
+        """Refuse errors that are per cent by their unit, or by that in their name, of values in another unit."""
+        unit = parse_unit(self._column(name).unit or unit_in(name))
+        if self.settings.file_unit is None and unit == parse_unit("%") and target and not target.is_equivalent(unit):
+            raise self.refuse(
+                f"column {name!r} has errors in per cent, and the values are in {target}: each has to be multiplied by "
+                "its value, over 100",
+                f"a column of errors in {target}; `file_unit` overrides the units of the file",
+            )
 
     def _factor(self, name: str, unit: u.UnitBase | None, target: u.UnitBase | None, power: int = 1) -> float:
         """The factor that converts numbers of column `name` from a power of `unit` to the same power of `target`."""
@@ -1166,15 +1202,19 @@ class _Entry:
         from astropy import units as u
 
         expected = f"({target})^{power}" if power != 1 else str(target)
+        way_out = "`file_unit` overrides the units of the file"
         try:
             if isinstance(unit, u.function.FunctionUnitBase) or isinstance(target, u.function.FunctionUnitBase):
                 raise u.UnitConversionError
             return float(unit.to(target**power))
         # Units that Astropy does not know cannot be raised to powers or converted.
         except (u.UnitsError, ValueError, TypeError):
+            kind = kind_by_unit(unit, target) if name in self._error_names() else None
+            if kind is not None:
+                way_out = f"`error_kind` {kind}, whose unit this is"
             raise self.refuse(
                 f"column {name!r} has the unit {unit}, which cannot be converted to {expected}",
-                f"a multiple of {expected}; `file_unit` overrides the units of the file",
+                f"a multiple of {expected}; {way_out}",
             ) from None
 
     def _column(self, name: str) -> Any:
@@ -1214,18 +1254,11 @@ class _Entry:
             numbers[~missing] = texts[~missing].astype(np.float64)
         except ValueError:
             bad = [row for row in np.flatnonzero(~missing) if not is_number(texts[row])]
-            commas = all(is_number(texts[row].replace(",", ".", 1)) for row in bad)
-            expected = "numbers; `missing` lists texts that stand for no value"
-            grouped = all(_THOUSANDS.fullmatch(texts[row]) for row in bad)
-            if commas:
-                expected = "numbers; `decimal` for a comma" + ", unless it is a mark of thousands" * grouped
-            elif grouped:
-                expected = "numbers without marks of thousands"
             raise self.refuse(
                 f"column {name!r} has text in {len(bad)} of {len(values)} rows, the first is "
                 f"{excerpt(str(values[bad[0]]))!r}"
                 f" in {self.row(int(bad[0]))}",
-                expected,
+                numbers_expected([str(texts[row]) for row in bad]),
             ) from None
         self.stored[name] = numbers
         return numbers, limits
@@ -1237,6 +1270,18 @@ class _Entry:
     def refuse(self, what: str, expected: str) -> CatalogError:
         """The error to raise for this entry."""
         return CatalogError(what, f"in {self.where}", expected)
+
+
+def kind_by_unit(error: object, value: object) -> str | None:
+    """The kind of the errors of values by the units of both; None if these fit none, or are not known.
+
+    >>> kind_by_unit("Jy2", "mJy"), kind_by_unit("1/Jy2", "Jy"), kind_by_unit("Jy", "Jy"), kind_by_unit("K", "Jy")
+    ('variance', 'ivar', 'sigma', None)
+    """
+    own, unit = _linear(parse_unit(error)), _linear(parse_unit(value))
+    if own is None or unit is None or is_unrecognized(own) or is_unrecognized(unit):
+        return None
+    return next((kind for kind, power in _ERROR_POWERS.items() if own.is_equivalent(unit**power)), None)
 
 
 def _named_unit(name: str) -> u.UnitBase | None:

@@ -16,7 +16,7 @@ from mixpipe.base.presentation import count
 UNEVEN, RELATIVE = 2.0, 0.3
 # Doubts about a smaller fraction of the rows are not worth a word. Bounds in place of errors enclose almost all values,
 # while a single mark of a missing value spoils a fit.
-_LEAST_SHARE = {"bounds": 0.9, "sentinels": 0.0}
+_LEAST_SHARE = {"bounds": 0.9, "poisson_errors": 0.9, "sentinels": 0.0}
 _LEAST_SHARE_ELSE = 0.02
 # Words in the name of errors that are fractions of the values.
 RELATIVE_NAME = re.compile(
@@ -46,6 +46,23 @@ _SAID = {
     "relative_errors": (
         "the errors are called relative or per cent, and are used as they are",
         "if they are fractions of the values, they have to be multiplied by these first",
+    ),
+    "variance_errors": (
+        "the errors are called variances, and are not used as such",
+        "`error_kind` variance takes their roots",
+    ),
+    "ivar_errors": (
+        "the errors are called inverse variances or weights, and are not used as such",
+        "`error_kind` ivar takes the roots of their inverses",
+    ),
+    "poisson_errors": (
+        "the errors are the square roots of the values, as those of counts",
+        "low counts have the smallest errors, which draws means down and may part one population in two; errors of the "
+        "expected counts avoid it",
+    ),
+    "swapped_errors": (
+        "the first error is called the lower, the second the upper one",
+        "the order of a pair is upper, lower",
     ),
 }
 

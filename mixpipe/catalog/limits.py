@@ -13,7 +13,8 @@ from mixpipe.catalog.formats.arrays import as_masked, is_number
 UPPER, VALUE, LOWER = -1, 0, 1
 
 _SIGNS = {"<": UPPER, "≤": UPPER, ">": LOWER, "≥": LOWER}
-# Values of flag columns. Numbers are those of the NASA Exoplanet Archive: 1 marks an upper limit, -1 a lower limit.
+# Values of flag columns. Numbers are those of the NASA Exoplanet Archive: 1 marks an upper limit, -1 a lower limit; in
+# Python, and in the results, they are the reverse, as above.
 _FLAGS = {
     **_SIGNS,
     **dict.fromkeys(("1", "u", "ul", "upper", "true", "t", "<="), UPPER),
@@ -43,6 +44,8 @@ def split_limits(texts: NDArray[np.str_]) -> tuple[NDArray[np.str_], NDArray[np.
 
 def read_flags(column: ArrayLike, name: str, refuse: Callable[[str, str], Exception]) -> NDArray[np.int8]:
     """Read limits from a column of flags; a missing flag means a value.
+
+    A flag of 1 marks an upper limit, which is -1 among the limits that are returned, and -1 a lower limit, which is 1.
 
     Parameters
     ----------

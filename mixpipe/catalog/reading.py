@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import itertools
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from mixpipe.base.errors import CatalogError
+from mixpipe.base.presentation import plural
 from mixpipe.catalog.files import folder_files
 from mixpipe.catalog.source import Source
 
@@ -265,15 +270,35 @@ def _blocks(source: Source, columns: Sequence[str] | None, rows: int) -> Iterato
     from mixpipe.catalog.formats.arrays import mask_sentinels
 
     blocks = _reader(source).blocks(source, columns, rows)
-    while True:
+    for number in itertools.count():
         # Only the reading of a block is wrapped, not what the caller does between two blocks.
         with _quiet(), source.parsing():
             table = next(blocks, None)
+            if columns is not None and not number:
+                _look_for_flags(source, columns, rows)
         if table is None:
             return
         for column in table.itercols():
             mask_sentinels(column, source.missing)
         yield table
+
+
+def _look_for_flags(source: Source, columns: Sequence[str], rows: int) -> None:
+    """Doubt a table of which columns that are not read mark limits among those that are, in the first block."""
+    from mixpipe.catalog.limits import VALUE, read_flags
+    from mixpipe.catalog.recognition import find_flags
+
+    flags = find_flags([name for name in source.header if name not in columns], columns)
+    for name, value in flags.items():
+        with contextlib.suppress(CatalogError):
+            # What is no flag after all is of no concern.
+            marks = next(_reader(source).blocks(replace(source, doubts=[]), [name], rows))[name]
+            marked = int(np.count_nonzero(read_flags(marks, name, source.error) != VALUE))
+            if marked:
+                source.doubt(
+                    f"{source.path}: column {name!r} marks limits of {value!r} in {plural(marked, 'row')} and is not "
+                    "used: `limit_flag` takes these as limits instead of values"
+                )
 
 
 def _quiet() -> warnings.catch_warnings:

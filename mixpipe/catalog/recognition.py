@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,19 @@ _COORDINATE = re.compile(
     r"(?:_?(?:deg|icrs|j?2000|b?1950|rad|ep\d+))*_?",
     re.IGNORECASE,
 )
+_GALACTIC = {"l": "b", "b": "l", "L": "B", "B": "L"}
 _IDENTIFIER = re.compile(
     r"(?:[a-z0-9]+_)*(?:source|obj|object|star|spec|photo|main|gaia|target|tic|kep|kic)*_?"
     r"(?:id|identifier|name|designation|key|rec_?no|source|object|star|target|hip|hd|tic|kic|epic|2mass|number|index)",
     re.IGNORECASE,
 )
+_COUNT = re.compile(
+    r"(?:n|num|number|counts?|freq|frequency|frequencies)(?:_?(?:obs|rows|stars|objects|times|of_\w+))?", re.IGNORECASE
+)
 _BOUND_LIMIT = re.compile("(?:hi|lo)(?:gh|w)?_?lim(?:it)?$", re.IGNORECASE)
 _VELOCITY = re.compile("v(?:el|r|rad|los|helio|lsr|bary|cmb|hel)(?:avg|mean)?")
+# Weights as errors are inverse variances.
+_WEIGHT = re.compile(rf"(.+){_GAPS}(?:w|wt|weight)|(?:w|wt|weight){_GAPS}(.+)", re.IGNORECASE)
 _BARE_ERROR = re.compile(f"e|{_ERROR}", re.IGNORECASE)
 _BANDS_OF = {role: re.compile(form, re.IGNORECASE) for role, form in (("sigma", _ERROR), ("ivar", _IVAR))}
 _BAND = re.compile("(?P<quantity>.+)_(?P<band>[A-Za-z][A-Za-z0-9]?)")
@@ -226,7 +232,7 @@ def _bare_error(
     rest = [
         entry
         for entry in found
-        if entry.value not in errors and not is_identifier(entry.value) and not is_coordinate(entry.value)
+        if entry.value not in errors and not is_identifier(entry.value) and not is_coordinate(entry.value, columns)
     ]
     if len(errors) != 1 or len(rest) != 1 or rest[0].error is not None:
         return found, {}
@@ -239,12 +245,16 @@ def _bare_error(
     }
 
 
-def is_coordinate(name: str) -> bool:
-    """Whether a name denotes a position on the sky.
+def is_coordinate(name: str, names: Collection[str]) -> bool:
+    """Whether a name among these denotes a position on the sky; a letter alone needs the other one, l or b.
 
-    >>> is_coordinate("RA_ICRS"), is_coordinate("radius")
+    >>> is_coordinate("RA_ICRS", []), is_coordinate("radius", [])
+    (True, False)
+    >>> is_coordinate("b", ["l", "b"]), is_coordinate("B", ["B", "V"])
     (True, False)
     """
+    if (partner := _GALACTIC.get(name)) is not None:
+        return partner in names
     return _COORDINATE.fullmatch(name) is not None
 
 
@@ -255,6 +265,15 @@ def is_identifier(name: str) -> bool:
     (True, False)
     """
     return _IDENTIFIER.fullmatch(name) is not None
+
+
+def is_count(name: str) -> bool:
+    """Whether a name denotes how often something occurs.
+
+    >>> is_count("count"), is_count("N_obs"), is_count("nu")
+    (True, True, False)
+    """
+    return _COUNT.fullmatch(name) is not None
 
 
 def unit_in(name: str, *, seconds: bool = True) -> str | None:
@@ -353,6 +372,55 @@ def _readings(name: str, columns: Mapping[str, Numbers | None], names: _Names) -
             # A value of text cannot be fitted, but its error is no value for that.
             if columns[value] is None or _plausible(role, columns[name], columns[value], weak):
                 yield _Reading(value, role, habit.weak, rank)
+
+
+def named_roles(value: str, others: Mapping[str, Numbers], values: Numbers) -> dict[str, str]:
+    """What columns are for a value by their names: ``sigma``, ``variance``, ``ivar``, ``upper``, ``lower``.
+
+    Parameters
+    ----------
+    value : str
+        Name of the column with the values.
+    others : mapping of str to ndarray
+        Columns that are thought to be about it, with their numbers.
+    values : ndarray
+        The values.
+
+    Returns
+    -------
+    dict
+        The role of each of the columns whose names tell one.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 2.0, 4.0])
+    >>> named_roles("vel", {"vel_var": x, "vel_err_up": x, "error": x}, x)
+    {'vel_var': 'variance', 'vel_err_up': 'upper'}
+    """
+    columns = {value: values, **others}
+    names = _Names(columns)
+    found = {name: next((r.role for r in _readings(name, columns, names) if r.value == value), None) for name in others}
+    for name in others:
+        weight = _WEIGHT.fullmatch(name)
+        if weight is not None and _spelled(weight[1] or weight[2]) == _spelled(value):
+            found[name] = "ivar"
+    return {name: role for name, role in found.items() if role is not None}
+
+
+def find_flags(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    """The value of which each column marks limits by its name, for those that do.
+
+    >>> find_flags(["l_logNH", "logNH", "masslim", "limb"], ["logNH", "mass"])
+    {'l_logNH': 'logNH', 'masslim': 'mass'}
+    """
+    spelled = {_spelled(value)[2]: value for value in values}
+    flags = {}
+    for name in names:
+        found = [habit.form.fullmatch(name) for habit in _HABITS if habit.role == "flag"]
+        about = [spelled.get(_spelled(each["x"])[2]) for each in found if each is not None]
+        if value := next(filter(None, about), None):
+            flags[name] = value
+    return flags
 
 
 def _errors_by_band(columns: Mapping[str, Numbers | None]) -> Iterator[dict[str, _Reading]]:

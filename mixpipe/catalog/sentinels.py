@@ -21,6 +21,8 @@ _TWO_NINES = re.compile(r"-?(?:99+(?:\.9+)?|9\.9+)")
 _AT_END, _FEW_VALUES, _MOSTLY, _OFTEN, _OFTEN_SHARE = 3, 20, 0.8, 3, 0.01
 # Values at either end that may be written with nines.
 _FURTHEST = 20
+# Largest distance between neighbours on a grid, in steps of it, with room for rounding.
+_ONE_STEP = 1.01
 # Values in the sample that tells how far the last few are from the others.
 _SAMPLE = 1000
 
@@ -62,7 +64,7 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
     rest = np.delete(np.arange(values.size), sorted({*suspects, *single, *isolated}))
     if not (suspects or single or isolated) or rest.size == 0:
         return []
-    low, high = float(values[rest[0]]), float(values[rest[-1]])
+    low, high = _reach(values, rest)
     # As far from all others as half of these are from each other.
     others = finite[np.isin(finite, values[rest])]
     least = max(1e-3 * max(abs(low), abs(high)), 1e-300)
@@ -75,6 +77,17 @@ def find_sentinels(numbers: Numbers, *, once: bool = False) -> list[float]:
         if rest.size > _AT_END and is_written and max(low - values[i], values[i] - high) > max(high - low, least):
             found.append(i)
     return [float(f"{values[i]:.7g}") for i in sorted(found)]
+
+
+def _reach(values: Numbers, rest: NDArray[np.int64]) -> tuple[float, float]:
+    """The ends of the values that are no suspects, and of those that follow them in the same steps, as on a grid."""
+    first, last = int(rest[0]), int(rest[-1])
+    step = float(np.median(np.diff(values[rest]))) * _ONE_STEP if rest.size > 1 else 0.0
+    while first > 0 and values[first] - values[first - 1] <= step:
+        first -= 1
+    while last < values.size - 1 and values[last + 1] - values[last] <= step:
+        last += 1
+    return float(values[first]), float(values[last])
 
 
 def _ends(size: int, most: int) -> list[int]:

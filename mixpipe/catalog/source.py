@@ -77,8 +77,8 @@ _LONG = 100
 class Source:
     """A catalog file and the settings with which it is read; see `read_catalog` for each.
 
-    `doubts` collects what was found while reading that its owner should know, and `repeated` the names of several
-    columns.
+    `doubts` collects what was found while reading that its owner should know, `repeated` the names of several
+    columns, and `header` the names of all.
     """
 
     path: Path
@@ -92,6 +92,7 @@ class Source:
     where_from: str = ""
     doubts: list[str] = field(default_factory=list, compare=False)
     repeated: list[str] = field(default_factory=list, compare=False)
+    header: list[str] = field(default_factory=list, compare=False)
 
     @property
     def place(self) -> str:
@@ -265,6 +266,7 @@ class Source:
             For a wanted name that occurs twice in the header, or not at all, and if no name occurs once.
         """
         times = Counter(available)
+        self.header[:] = times
         repeated = [name for name, count in times.items() if count > 1]
         if wanted is None and len(repeated) < len(times):
             if repeated:

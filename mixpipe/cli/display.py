@@ -48,7 +48,7 @@ def show_fit(
     console, selection, best = Console(), outcome.selection, outcome.fit
     quality = outcome.assessment.quality
     _line(console, f"{request.file}: {describe_value(request.column)}{_in(data.unit)}", "bold")
-    used = f"{plural(data.n_read, 'row')} read, {len(data):,} used{_limits(data)}"
+    used = f"{plural(data.n_read, 'row')} read, {len(data):,} used{_limits(data, request.column)}"
     _line(console, f"{used}, dropped: {describe_dropped(data.dropped)}")
     if data.weighted:
         _line(console, f"{describe_weights(data, best.n_data)}")
@@ -128,7 +128,7 @@ def _quality(quality: Quality, n_draws: int) -> Iterator[str]:
 
 def with_options(warning: str) -> str:
     """A warning that names options of the command for the settings of a configuration."""
-    names = "max_components|likelihood_ratio|sigma_floor|`rounding`"
+    names = "max_components|likelihood_ratio|sigma_floor|`(?:rounding|error_kind|error_model|limit_flag|missing)`"
     return re.sub(names, lambda name: f"--{name[0].strip('`').replace('_', '-')}", warning)
 
 
@@ -139,7 +139,7 @@ def show_release(title: str, columns: Sequence[tuple[ColumnSettings, ColumnData]
     for column, data in columns:
         _line(console, f"  {column.name}: {describe_value(column)}{_in(data.unit)}, errors {describe_error(column)}")
         dropped = describe_dropped(data.dropped)
-        used = f"{plural(len(data), 'row')} used{_limits(data)}"
+        used = f"{plural(len(data), 'row')} used{_limits(data, column)}"
         _line(console, f"    {used}, dropped: {dropped}; 1 to {column.max_components} components")
         for note in describe_rows(data, column.sigma_floor):
             _line(console, f"    note: {note}")
@@ -355,11 +355,14 @@ def _in(unit: str | None) -> str:
     return f" [{unit}]" if unit else ""
 
 
-def _limits(data: Account | ColumnData) -> str:
-    """How many of the used rows are limits."""
+def _limits(data: Account | ColumnData, column: ColumnSettings) -> str:
+    """How many of the used rows are limits, and which flags mark them."""
+    flags = ("flag 1 or <", "flag -1 or >") if column.limit_flag is not None else ("", "")
     limits = [
-        plural(number, f"{kind} limit")
-        for number, kind in ((data.n_upper_limits, "upper"), (data.n_lower_limits, "lower"))
+        plural(number, f"{kind} limit") + (f" ({flag})" if flag else "")
+        for number, kind, flag in zip(
+            (data.n_upper_limits, data.n_lower_limits), ("upper", "lower"), flags, strict=True
+        )
         if number
     ]
-    return f" ({', '.join(limits)} among them)" if limits else ""
+    return f", {' and '.join(limits)} among them" if limits else ""

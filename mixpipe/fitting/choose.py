@@ -86,7 +86,8 @@ def fit_mixture(
     error_dof : float or None
         Degrees of freedom of the errors, for ``student_t`` only.
     limits : array_like of int, shape (n_data,), or None
-        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value.
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value: the reverse of a file's
+        `limit_flag`.
     truncated : tuple, list of tuple, or None
         Bounds between which an observed value had to lie to enter the sample: two numbers, or arrays with one for each
         row, None on an open side; or a list of such pairs, between which are holes.

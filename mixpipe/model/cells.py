@@ -45,7 +45,8 @@ class Cells:
     resolution : Resolution
         The lower bound that the grain of the values sets on the sigmas, and its cause.
     limits : array_like of int, shape (n_cells,), or None
-        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value; None if all are values.
+        -1 where `x` is an upper limit, 1 where it is a lower limit, 0 where it is a value, the reverse of a file's
+        `limit_flag`; None if all are values.
     window : Window or None
         Where, and with which probability, an observed value had to lie to enter the sample.
     weight_kind : str

@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[str, str | bytes, list[str], list[str]]] = {
         "t.csv",
         text(changed(0, "5 km", changed(3, "6 km"))),
         [],
-        ["text in 2 of 12 rows", "'5 km' in row 1", "t.csv", "numbers"],
+        ["text in 2 of 12 rows", "'5 km' in row 1", "t.csv", "numbers; this looks like a number with its unit"],
     ),
     "underscores in numbers": ("t.csv", text(changed(2, "4_5")), [], ["'4_5' in row 3", "t.csv", "numbers"]),
     "hexadecimal numbers": ("t.csv", text(changed(2, "0x1f")), [], ["'0x1f' in row 3", "t.csv", "numbers"]),

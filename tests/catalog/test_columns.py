@@ -284,7 +284,6 @@ class TestUnits:
             ("mas", None, "sigma", "km/s", "x"),
             ("apples", None, "sigma", "Msun", "x"),
             ("deg_C", None, "sigma", "K", "x"),
-            ("mas", "percent", "sigma", None, "e"),
             ("mas", "mas", "variance", None, "e"),
             ("mas", "mas2", "ivar", None, "e"),
             ("mas", "apples", "sigma", "mas", "e"),

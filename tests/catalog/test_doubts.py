@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 
 from mixpipe.base.arrays import describe_decades
+from mixpipe.base.errors import CatalogError
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.doubts import Doubt, describe_doubts, describe_keys
 from mixpipe.cli.display import describe_rows
@@ -156,6 +157,47 @@ def test_relative_errors_by_their_name_are_doubted(name):
     assert said.startswith("the errors are called relative or per cent, and are used as they are in 12 of 12 rows")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("m_var", "sigma", "the errors are called variances"),
+        ("var_m", "ivar", "the errors are called variances"),
+        ("m_var", "variance", None),
+        ("m_ivar", "sigma", "the errors are called inverse variances or weights"),
+        ("m_w", "sigma", "the errors are called inverse variances or weights"),
+        ("m_weight", "variance", "the errors are called inverse variances or weights"),
+        ("wt_m", "ivar", None),
+        ("m_err", "variance", None),
+        ("e_w", "sigma", None),
+        ("other_var", "sigma", None),
+    ],
+)
+def test_errors_of_another_kind_by_their_names_are_doubted(name, kind, said):
+    found = notes(Table({"m": VALUES, name: VALUES / 50.0}), error=name, error_kind=kind)[0]
+    assert [text.startswith(said or "-") for text in found] == [True] * (said is not None)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"), [("m_err_up", "m_err_down"), ("E_m", "e_m"), ("m_err1", "m_err2"), ("err_max_m", "err_min_m")]
+)
+def test_a_pair_of_errors_in_the_other_order_by_their_names_is_doubted(upper, lower):
+    table = Table({"m": VALUES, upper: np.full(12, 0.15), lower: np.full(12, -0.1)})
+    (said,), all_notes = notes(table, error=(lower, upper))
+    assert said.startswith("the first error is called the lower, the second the upper one in 12 of 12 rows")
+    assert said in all_notes
+    assert notes(table, error=(upper, lower))[0] == []
+
+
+@pytest.mark.parametrize(("unit", "kind"), [("Jy2", "variance"), ("1/mJy2", "ivar"), ("K", None)])
+def test_the_unit_of_errors_leads_to_their_kind(unit, kind):
+    table = Table({"m": VALUES, "e": VALUES / 50.0}, units={"m": "Jy", "e": unit})
+    way_out = "`file_unit` overrides" if kind is None else f"`error_kind` {kind}, whose unit this is"
+    with pytest.raises(CatalogError, match=way_out):
+        prepare_column(table, ColumnSettings("m", "m", "e"))
+    if kind is not None:
+        assert notes(table, error="e", error_kind=kind)[0] == []
+
+
 @pytest.mark.parametrize("name", ["m_err", "e_relation", "fraction_of_m_err", "prel"])
 def test_errors_with_other_names_are_not(name):
     assert notes(Table({"m": VALUES, name: VALUES / 50.0}), error=name)[0] == []
@@ -167,3 +209,23 @@ def test_errors_in_percent_beside_values_without_a_unit_are_doubted():
     assert len(notes(table, error="e")[0]) == 1
     table["m"].unit = "%"
     assert notes(table, error="e")[0] == []
+
+
+@pytest.mark.parametrize("value", ["m", "m [kpc]"])
+@pytest.mark.parametrize("error", ["e", "e [%]"])
+def test_errors_in_percent_of_values_in_another_unit_are_refused(value, error):
+    table = Table({value: VALUES, error: VALUES / 50.0})
+    table[value].unit = "kpc" if value == "m" else None
+    table[error].unit = "%" if error == "e" else None
+    with pytest.raises(CatalogError, match="errors in per cent, and the values are in kpc: each has to be"):
+        prepare_column(table, ColumnSettings("m", value, error))
+
+
+def test_errors_that_are_the_square_roots_of_counts_are_doubted():
+    counts = np.random.default_rng(1).poisson(8.0, 300).astype(float)
+    roots = np.round(np.sqrt(counts), 2)
+    (said,), all_notes = notes(Table({"m": counts, "e": roots}), error="e")
+    assert said.startswith("the errors are the square roots of the values, as those of counts in ")
+    assert said in all_notes
+    assert notes(Table({"m": counts, "e": roots[::-1]}), error="e")[0] == []
+    assert notes(Table({"m": counts}))[0] == []

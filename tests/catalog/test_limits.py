@@ -17,6 +17,7 @@ from mixpipe import cli
 from mixpipe.base.errors import CatalogError
 from mixpipe.catalog.columns import prepare_column
 from mixpipe.catalog.limits import split_limits
+from mixpipe.catalog.reading import read_catalog
 from mixpipe.catalog.required import required_columns
 from mixpipe.config.settings import ColumnSettings
 
@@ -286,3 +287,28 @@ def test_what_such_a_mixture_cannot_be_ends_in_one_line(tmp_path, options, messa
     result = CliRunner().invoke(cli.main, ["fit", str(file), "--value", "x", *options], prog_name="mixpipe")
     assert result.exit_code == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "marked"),
+    [
+        ("l_x", ["<", "", "", ">", "", ""], 2),
+        ("xlim", [1, 0, 0, 0, -1, -1], 3),
+        ("x_lim", [0, 0, 0, 0, 0, 0], None),
+        ("xlim", [20.1, 20.3, 21.0, 20.0, 20.2, 20.4], None),
+        ("l_y", ["<", "", "", ">", "", ""], None),
+    ],
+)
+def test_flags_that_are_not_used_are_doubted(tmp_path, name, flags, marked):
+    file = write(tmp_path / "a.csv", **{name: flags, "x": [1.0, 2.5, 2.0, 3.0, 3.7, 4.2], "e": [0.1] * 6})
+    doubts = read_catalog(file, ["x", "e"]).meta["files"][0].get("doubts", [])
+    expected = f"{file}: column {name!r} marks limits of 'x' in {marked} rows and is not used: `limit_flag` takes"
+    assert [text.startswith(expected) for text in doubts] == [True] * (marked is not None)
+    assert "doubts" not in read_catalog(file, ["x", "e", name]).meta["files"][0]
+
+
+def test_the_flags_of_limits_are_named_beside_their_number(tmp_path):
+    flags = [1, 0, 0, 0, -1, -1]
+    file = write(tmp_path / "a.csv", flag=flags, x=[1.0, 2.5, 2.0, 3.0, 3.7, 4.2], e=[0.1] * 6)
+    said = run("fit", file, "--value", "x", "--error", "e", "--limit-flag", "flag", "--n-components", "1").output
+    assert "6 used, 1 upper limit (flag 1 or <) and 2 lower limits (flag -1 or >) among them" in said

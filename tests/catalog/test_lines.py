@@ -271,6 +271,59 @@ def test_a_line_of_units_below_the_names(tmp_path, units, expected):
     assert is_right(table)
 
 
+@pytest.mark.parametrize(
+    ("line", "what", "unit"),
+    [
+        ("hms,km/s,m/s", "units", "km / s"),
+        ("yyyy-mm-dd,km/s,", "units", "km / s"),
+        ("string,float,float64", "types", None),
+    ],
+)
+def test_a_line_of_units_or_types_may_have_any_word_over_text(tmp_path, line, what, unit):
+    table = read_catalog(write(tmp_path / "t.csv", "name,mass,e_mass", line, *rows(",")))
+    assert is_right(table)
+    assert unit == (None if table["mass"].unit is None else str(table["mass"].unit))
+    assert doubts(table) == [f"{tmp_path}/t.csv: line 2 has the {what} of the columns, and is no row"]
+
+
+def test_the_minus_of_typesetters_is_a_sign(tmp_path):
+    lines = [line.replace("-", "\u2212") for line in ("a,-1.5,2", "b,1.5,-2.5e-3", "c,\u2212,0.5")]
+    table = read_catalog(write(tmp_path / "t.csv", "name,x,y", *lines))
+    assert table["x"].tolist() == [-1.5, 1.5, None]
+    assert table["y"].tolist() == [2.0, -2.5e-3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("12.3±0.4", "a value with its error"),
+        ("12.3 +/- 0.4", "a value with its error"),
+        ("14.454(421)", "a value with its error"),
+        ("2.91%", "a number with its unit"),
+        ("14.454 km/s", "a number with its unit"),
+        ("12:34:00.5", "an angle or a time"),
+        ("1.2x10^-15", "a power of ten"),
+        ("3 × 10^{-15}", "a power of ten"),
+        ("x10^-15", "a power of ten"),
+        ("see note", "`missing` lists texts"),
+        ("1'234.5", "numbers without marks of thousands"),
+    ],
+)
+def test_what_cells_that_are_no_numbers_look_like(tmp_path, cell, hint):
+    table = read_catalog(write(tmp_path / "t.csv", "name;x", "a;1.5", f"b;{cell}", "c;2.5"))
+    with pytest.raises(CatalogError) as error:
+        prepare_column(table, ColumnSettings("x", "x"))
+    assert hint in error.value.expected
+
+
+@pytest.mark.parametrize("separator", [" ", ","])
+def test_names_with_their_units_in_brackets_in_a_comment(tmp_path, separator):
+    head = "# name mass [Msun] e_mass [Msun]"
+    table = read_catalog(write(tmp_path / "t.dat", "# made by hand", head, *rows(separator)))
+    assert is_right(table)
+    assert [str(table[name].unit) for name in ("mass", "e_mass")] == ["solMass"] * 2
+
+
 def test_a_line_of_units_between_white_space(tmp_path):
     table = read_catalog(write(tmp_path / "t.dat", "name mass e_mass", "--- Msun Msun", *rows()))
     assert is_right(table)

@@ -227,6 +227,15 @@ def test_sentinels_are_repeated_and_far():
     assert find_sentinels(np.array([np.nan])) == []
 
 
+@pytest.mark.parametrize("size", [11, 10])
+@pytest.mark.parametrize(("start", "step"), [(-2.0, 0.1), (18.0, 0.1), (-2.0, 0.25), (0.0, 1.0)])
+def test_neighbours_on_a_grid_are_no_sentinels(size, start, step):
+    values = np.repeat(np.round(start + step * np.arange(size), 2), 20)
+    assert find_sentinels(values, once=True) == []
+    assert find_sentinels(np.append(values, [-99.0] * 3), once=True) == [-99.0]
+    assert find_sentinels(np.append(values, [start - 30.0 * step] * 9), once=True) == [start - 30.0 * step]
+
+
 def test_a_sentinel_that_is_a_value_elsewhere_is_none():
     columns = {"x": np.append(X, [-99.0] * 2), "y": np.append(10.0 * (X - 50.0), [-99.0, -100.0])}
     sentinels = forget_sentinels(columns)
@@ -238,9 +247,9 @@ def test_a_sentinel_that_is_a_value_elsewhere_is_none():
 
 def test_words_for_places_and_objects():
     for name in ("ra", "DEC", "RA_ICRS", "_DEJ2000", "RAJ2000", "GLON", "glat", "l", "sg_xx", "ra_deg"):
-        assert is_coordinate(name), name
+        assert is_coordinate(name, [name, "l", "b"]), name
     for name in ("radius", "rad_sersic", "delta_m", "dist", "lum", "rate", "mass", "pmra"):
-        assert not is_coordinate(name), name
+        assert not is_coordinate(name, [name]), name
     for name in ("source_id", "Source", "name", "objID", "recno", "key", "pl_name", "kepid", "specObjID", "HIP", "ID"):
         assert is_identifier(name), name
     for name in ("Gmag", "width", "hidden", "x", "starlight", "n_stars"):

@@ -207,6 +207,13 @@ def test_kinds_of_errors_and_units(tmp_path):
     }
 
 
+def test_the_unit_of_errors_tells_their_kind(tmp_path):
+    Table({"v": X, "v_err": ERR**2}, units={"v": "Jy", "v_err": "Jy2"}).write(tmp_path / "sky.fits")
+    assert only(init(tmp_path / "sky.fits"))["columns"] == {
+        "v": {"error": "v_err", "error_kind": "variance", "unit": "Jy"}
+    }
+
+
 def test_an_error_in_another_unit_is_no_error_of_it(tmp_path):
     table = Table({"flux": X, "flux_err": ERR, "mag": X, "mag_err": ERR})
     table["flux"].unit, table["flux_err"].unit = "mJy", "s"
@@ -325,17 +332,41 @@ def test_a_file_is_not_written_over(tmp_path):
     assert only(yaml.safe_load(out.read_text()))["columns"] == {"x": {}}
 
 
+def test_letters_that_may_be_galactic_coordinates_are_so_in_pairs(tmp_path):
+    bands = write(tmp_path / "bands.csv", B=X, e_B=ERR, V=X[::-1], e_V=ERR)
+    assert errors(only(init(bands))) == {"B": "e_B", "V": "e_V"}
+    sky = write(tmp_path / "sky.csv", l=X, b=X[::-1], plx=X, e_plx=ERR)
+    assert errors(only(init(sky))) == {"plx": "e_plx"}
+
+
+def test_numbers_of_rows_are_told_as_weights(tmp_path):
+    counts, said = (
+        [3, 5, 2, 0, 7, 1, 4],
+        "# count may be the number of times that each size occurs: then it is its `weight`",
+    )
+    file = write(tmp_path / "a.csv", size=[1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5], count=counts)
+    assert said in run("init", file).stdout
+    unordered = write(tmp_path / "b.csv", size=[2.5, 2.0, 1.5, 3.0, 3.5, 4.0, 4.5], count=counts)
+    assert "`weight`" not in run("init", unordered).stdout
+    fractions = write(tmp_path / "c.csv", size=range(7), count=[0.5 + count for count in counts])
+    assert "`weight`" not in run("init", fractions).stdout
+
+
 def test_what_cannot_be_used(tmp_path):
+    text = refused(write(tmp_path / "sky.csv", ra=X, dec=X[::-1], source_id=range(60)))
+    assert "no column that can be fitted: ra: coordinates, dec: coordinates, source_id: names and numbers of" in text
     assert "no such file" in refused(tmp_path / "none.csv")
     assert "no column that can be fitted" in refused(write(tmp_path / "a.csv", name=["a", "b"]))
     assert "no column that can be fitted" in refused(write(tmp_path / "b.csv", x=[1, 2, 3, 4]))
     text = refused(write(tmp_path / "c.csv", name=["a"] * 6, x=[1.5, 2.5, "see note", 3.5, 4.5, 5.5]))
     assert "no column that can be fitted: x has 'see note' in row 3, text in 1 of 6 rows" in text
-    assert text.endswith("; `missing` lists texts that stand for no value\n")
+    assert text.endswith("; numbers; `missing` lists texts that stand for no value\n")
+    text = refused(write(tmp_path / "e.csv", x=[f"{x} +/- 0.4" for x in X]))
+    assert text.endswith("; numbers; this looks like a value with its error, which belong into two columns\n")
     (tmp_path / "d.csv").write_text("name;x\n" + "".join(f"a{k};{k},5\n" for k in range(6)))
     text = refused(tmp_path / "d.csv")
     assert "x has '0,5' in row 1, text in 6 of 6 rows" in text
-    assert text.endswith("`decimal` is for numbers with a comma\n")
+    assert text.endswith("; numbers; `decimal` for a comma\n")
     file = write(tmp_path / "c.csv", x=X)
     assert "is given twice" in refused(file, file)
     assert "missing argument" in refused()

@@ -12,6 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import binom, norm
 
+from mixpipe.assess.comparison.compare import Fitted, compare_fits, judge_release
+from mixpipe.model.cells import Cells
 from mixpipe.model.estimate import Estimate
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import FitResult, Selection
@@ -22,9 +24,11 @@ from mixpipe.report.figures import (
     draw_mixture,
     draw_quality,
     draw_selection,
+    fit_figures,
     save_figure,
 )
 from mixpipe.report.figures.densities import Example, draw_examples
+from mixpipe.report.figures.overlay import Panel, draw_overlay
 from mixpipe.report.figures.quality import binomial_quantile
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import component_style
@@ -476,6 +480,41 @@ def test_quantiles_of_the_binomial_distribution(n):
     found = [[binomial_quantile(q, n, p) for p in chances] for q in levels]
     # Where the level is reached to within rounding, either neighbour is right.
     assert np.abs(np.array(found) - [binom.ppf(q, n, chances) for q in levels]).max() <= (1 if n > 1e6 else 0)
+
+
+def test_peaks_beyond_the_frame_are_marked_and_explained():
+    x = RNG.normal(0.0, 1.0, 330)
+    narrow, broad = (fit_of([0.5, 0.5], [0.0, 2.0], [1.0, sigma], 330) for sigma in (0.06, 1.0))
+    place = {"label": "a / b / c", "unit": None}
+    for fit, beyond in ((narrow, True), (broad, False)):
+        estimates = [Estimate("em", fit.mixture, -100.0, np.zeros(2))]
+        for figure in (draw_mixture(fit, x, 0.0, **place), draw_estimators(estimates, x, 0.0, **place)):
+            marks = [line for line in figure.axes[0].lines + figure.axes[1].lines if line.get_marker() == "^"]
+            assert ("peak off the frame" in texts(figure)) is beyond
+            assert [line.get_xdata().tolist() for line in marks] == [[pytest.approx(2.0, abs=0.02)]] * beyond
+
+
+def test_peaks_beyond_the_frame_of_a_comparison_are_marked():
+    cells = Cells.from_rows(RNG.normal(0.0, 1.0, 330), 0.05)
+    rest = (cells, (cells.x > 1.0).astype(int), [(2, 0.0)], np.full(2, np.nan))
+    broad, narrow = (Fitted(fit_of([0.5, 0.5], [0.0, 2.0], [1.0, sigma], 330), *rest) for sigma in (1.0, 0.06))
+    for new, beyond in ((narrow, True), (broad, False)):
+        comparison = judge_release([compare_fits(broad, new, None, [])])[0]
+        figure = draw_overlay([Panel("x", None, ("a", "b"), comparison, cells, cells)], label="a / b")
+        assert ("peak off the frame" in texts(figure)) is beyond
+
+
+def test_rows_below_the_classes_have_their_weights():
+    fit, x = fit_of([0.5, 0.5], [8.0, 22.0], [3.0, 3.0], 580), np.arange(1.0, 30.0)
+    weights = np.where(x == 8.0, 300.0, 10.0)
+    lower = draw_classes(fit, x, None, weights, label="a / b / c", unit=None).axes[1]
+    heights, edges, _ = lower.patches[0].get_data()
+    assert edges[np.argmax(heights)] <= 8.0 <= edges[np.argmax(heights) + 1]
+    assert heights.max() > 5.0 * np.median(heights)
+    table, estimates = Selection((fit,), "bic").table(), [Estimate("em", fit.mixture, -100.0, np.zeros(2))]
+    figures = fit_figures(fit, table, "bic", estimates, x, None, weights, label="a / b / c", unit=None)
+    drawn = figures["classes"].axes[1].patches[0].get_data()[0]
+    np.testing.assert_allclose(drawn, heights)
 
 
 def test_triangles_are_explained_where_there_are_some():

@@ -19,6 +19,8 @@ _FEW = 0.2
 # Names of rows at the end of a table that sum up the others.
 _SUMMARIES = {"mean", "average", "avg", "median", "std", "stddev", "total", "sum", "min", "max", "count"}
 _LAST_ROWS = 8
+# The sign of a typesetter.
+MINUS = "\u2212"
 
 
 def split(line: str, delimiter: str) -> list[str]:
@@ -240,5 +242,5 @@ def _may_be_value(cell: str) -> bool:
 
 
 def is_like_number(cell: str) -> bool:
-    """Whether a cell is a number or a limit, perhaps with a comma for the point."""
-    return is_number(cell.lstrip("<>~≤≥").lstrip("= ").replace(",", "."))
+    """Whether a cell is a number or a limit, perhaps with a comma for the point or a typesetter's minus."""
+    return is_number(cell.lstrip("<>~≤≥").lstrip("= ").replace(",", ".").replace(MINUS, "-"))

@@ -14,7 +14,7 @@ import numpy as np
 from mixpipe.base.errors import ConfigError, excerpt
 from mixpipe.base.presentation import plural
 from mixpipe.catalog.formats.arrays import MISSING_WORDS, as_masked, as_text, is_number, is_unit, unit_text
-from mixpipe.catalog.formats.lines import Watch, is_like_number, is_struck_out, split
+from mixpipe.catalog.formats.lines import MINUS, Watch, is_like_number, is_struck_out, split
 from mixpipe.catalog.formats.plain import read_plain
 from mixpipe.catalog.light import LightTable
 from mixpipe.catalog.source import Source
@@ -43,6 +43,8 @@ _LOOKED_AT = 200
 _FEW_LINES = 20
 # Second line of an RDB table, and third line of a table of VizieR.
 _RDB_TYPE, _DASHES = re.compile(r"(?i)[<>]?\d*(?:\.\d+)?[SNM][<>]?"), re.compile("-+")
+# Cells over numbers in a line of types.
+_TYPE = re.compile(r"(?i)(?:float|double|real|int|integer|long|short|number|numeric|decimal|[iu]?int|f|i)(?:_?\d+)?")
 # Cells in a line of units below names without one.
 _NO_UNIT = ("", "-", "--", "---", "none", "n/a", "unitless", "dimensionless", "string")
 # The first line of a file for Excel.
@@ -256,9 +258,10 @@ def _common(kinds: set[str]) -> str:
 
 
 def _spelled_numbers(series: pd.Series, source: Source) -> tuple[np.ma.MaskedArray | None, bool]:
-    """Numbers from texts with blanks around them, with D for the exponent or with a decimal comma; None if any is none.
+    """Numbers from texts with blanks around them, a D for the exponent, a typesetter's minus or a decimal comma.
 
-    Only cells that are empty or mark a missing value are masked. The second is whether any cell is spelled in this way.
+    None if any is none. Only cells that are empty or mark a missing value are masked. The second is whether any cell is
+    spelled in this way.
     """
     texts = series.to_numpy(dtype=object, na_value="")
     values, missing = np.zeros(texts.size), np.zeros(texts.size, dtype=bool)
@@ -272,7 +275,7 @@ def _spelled_numbers(series: pd.Series, source: Source) -> tuple[np.ma.MaskedArr
             missing[i] = True
             respelled |= bool(word)
             continue
-        word = _D_EXPONENT.sub(r"\1e\2", word)
+        word = _D_EXPONENT.sub(r"\1e\2", word).replace(MINUS, "-")
         if source.decimal == ",":
             if "." in word:
                 # It would be that of thousands.
@@ -393,10 +396,15 @@ def _layout(source: Source) -> _Layout:
         n_header = 2
     elif mark == "\t" and below and len(below[0]) == len(fields) and all(map(_RDB_TYPE.fullmatch, below[0])):
         n_header = 2
-    elif len(lines) > 2 and _are_units(below[0], [split(line, mark) for line in lines[2:]], len(fields)):
-        units = tuple(_bare_unit(field) or None for field in below[0])
-        n_header = 2
-        source.doubt(f"{source.path}: line {front.numbers[1]} has the units of the columns, and is no row")
+    elif len(lines) > 2:
+        over = _over_numbers(below[0], [split(line, mark) for line in lines[2:]], len(fields))
+        are_types = bool(over) and all(map(_TYPE.fullmatch, over))
+        # Units, which are slow to import, come last.
+        if are_types or any(map(is_unit, filter(None, map(_bare_unit, over)))):
+            units = () if are_types else tuple(_bare_unit(field) or None for field in below[0])
+            n_header = 2
+            what = "types" if are_types else "units"
+            source.doubt(f"{source.path}: line {front.numbers[1]} has the {what} of the columns, and is no row")
     return _Layout(_named(fields), front.numbers[n_header - 1], mark, units, marker)
 
 
@@ -458,16 +466,11 @@ def _bare_unit(field: str) -> str:
     return "" if bare.lower() in _NO_UNIT else bare
 
 
-def _are_units(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> bool:
-    """Whether a line below the names has units, of which one is known, or nothing, and only numbers below those."""
-    named = [i for i, field in enumerate(fields) if _bare_unit(field)]
-    if len(fields) != size or any(is_like_number(fields[i]) for i in named):
-        return False
-    cells = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in named]
-    # Units, which are slow to import, come last.
-    return all(column and all(map(is_like_number, column)) for column in cells) and any(
-        is_unit(_bare_unit(fields[i])) for i in named
-    )
+def _over_numbers(fields: Sequence[str], rows: Sequence[Sequence[str]], size: int) -> list[str]:
+    """What a line below the names has over the columns of numbers; nothing if that is a number anywhere."""
+    columns = [[row[i] for row in rows if i < len(row) and row[i] not in MISSING_WORDS] for i in range(size)]
+    over = [fields[i] for i in range(min(size, len(fields))) if columns[i] and all(map(is_like_number, columns[i]))]
+    return [] if len(fields) != size or any(map(is_like_number, filter(_bare_unit, over))) else over
 
 
 def _struck_out(comments: Sequence[tuple[int, str]], fields: Sequence[str], delimiter: str) -> Iterator[int]:
@@ -503,19 +506,41 @@ def _named_in_comments(
         if len(names) == len(fields) and numbers[0] == 1:
             return tuple(names), tuple(units), numbered[-1][0]
     # NumPy, TOPCAT and many hands write the names in a comment, perhaps with the units in the next one.
-    candidates = []
+    candidates: list[tuple[int, tuple[str, ...], tuple[str | None, ...]]] = []
     for i, comment in enumerate(comments):
         for mark in dict.fromkeys((delimiter, *_DELIMITERS)):
             names = _without_numbers(split(comment.lstrip("#!%"), mark))
             if len(names) == len(fields) and all(map(_may_be_name, names)):
-                candidates.append((i, tuple(names)))
+                candidates.append((i, tuple(names), ()))
                 break
+        else:
+            # Between white space, a unit in brackets is a word of its own.
+            names, units = _with_units(comment.lstrip("#!%").split())
+            if len(names) == len(fields) and all(map(_may_be_name, names)):
+                candidates.append((i, tuple(names), tuple(units)))
     if not candidates:
         return None
-    last, words = candidates[-1]
+    last, words, found_units = candidates[-1]
     if len(candidates) > 1 and all(word in ("-", "--", "---") or is_unit(word.strip("[]()")) for word in words):
         return candidates[-2][1], tuple(None if word.startswith("-") else word.strip("[]()") for word in words), last
-    return words, (), last
+    return words, found_units, last
+
+
+def _with_units(words: Sequence[str]) -> tuple[list[str], list[str | None]]:
+    """Names, each with the unit in brackets that follows it, if one does.
+
+    >>> _with_units(["name", "vel", "[km/s]", "e_vel", "(m/s)"])
+    (['name', 'vel', 'e_vel'], [None, 'km/s', 'm/s'])
+    """
+    names: list[str] = []
+    units: list[str | None] = []
+    for word in words:
+        if names and re.fullmatch(r"\[.*\]|\(.*\)", word):
+            units[-1] = _bare_unit(word) or None
+        else:
+            names.append(word)
+            units.append(None)
+    return names, units
 
 
 def _without_numbers(names: Sequence[str]) -> list[str]:

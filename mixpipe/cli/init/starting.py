@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from mixpipe.base.errors import CatalogError, ConfigError, excerpt
 from mixpipe.base.files import write_file
 from mixpipe.catalog.doubts import file_doubts
 from mixpipe.catalog.expressions import Expression
-from mixpipe.catalog.formats.arrays import mask_sentinels
+from mixpipe.catalog.formats.arrays import is_missing_word, is_number, mask_sentinels
+from mixpipe.catalog.limits import split_limits
+from mixpipe.catalog.odd_cells import numbers_expected
 from mixpipe.catalog.reading import list_columns
-from mixpipe.catalog.recognition import Measurement, find_measurements, is_identifier
+from mixpipe.catalog.recognition import Measurement, find_measurements, is_count, is_identifier
 from mixpipe.catalog.source import expected_name
 from mixpipe.cli.init.findings import Findings
 from mixpipe.cli.init.grouping import Group, group_files, safe_name
@@ -32,8 +33,10 @@ from mixpipe.cli.init.samples import (
 )
 from mixpipe.cli.init.sentinels import common_sentinels, forget_sentinels
 from mixpipe.cli.init.suggestions import (
+    COORDINATE,
     FEWEST_ROWS,
     FIT,
+    IDENTIFIER,
     NO_ERRORS,
     PROBLEM,
     REASONS,
@@ -189,15 +192,23 @@ class _Catalog:
             texts = _first([f"{name} has {what}" for name, what in spoilt.items()])
             problems = "" if texts else _first([f"{entry.name}: {entry.why}" for entry in entries[PROBLEM]])
             texts = texts or problems or _first(list(self._texts()))
-            what = f"no column that can be fitted{': ' if texts else ''}{texts}"
             has_text = bool(texts) and not problems and " holds " not in texts
-            way_out = "; `missing` lists texts that stand for no value" if has_text else ""
-            way_out += ", `decimal` is for numbers with a comma" if re.search(r"\d,\d", texts) else ""
+            named = [f"{entry.name}: {reason}" for reason in (COORDINATE, IDENTIFIER) for entry in entries[reason]]
+            texts = ", ".join(filter(None, (texts, _first(named))))
+            what = f"no column that can be fitted{': ' if texts else ''}{texts}"
+            expected = dict.fromkeys(map(numbers_expected, self._odd_cells())) if has_text else ()
+            way_out = "".join(f"; {text}" for text in expected)
             raise self._error(what, f"a column with {FEWEST_ROWS} different numbers or more{way_out}")
         correlated, customary = suggest_joints(fitted, self.names, self.taken)
         return Findings(
             group=self.group,
-            lines=[*self._doubts(), *self._reading(), *self._key(), *self._missing(missing)],
+            lines=[
+                *self._doubts(),
+                *self._counts(fitted, numbers),
+                *self._reading(),
+                *self._key(),
+                *self._missing(missing),
+            ],
             note=note,
             fitted=fitted,
             correlated=correlated,
@@ -259,6 +270,19 @@ class _Catalog:
             if spare <= _ALMOST_NONE * sum(map(len, columns)):
                 yield f"# key: {one_line(name)} # missing or repeated in {spare:,} row{'s' if spare > 1 else ''}"
 
+    def _counts(self, fitted: Sequence[Suggestion], numbers: Mapping[str, Numbers | None]) -> Iterator[str]:
+        """Say which column may be the number of times that each value of another one occurs."""
+        shown = [entry.keys.get("value", entry.name) for entry in fitted if "error" not in entry.keys]
+        for name in filter(is_count, self.names):
+            counts = numbers[name]
+            if counts is None or not np.all((counts >= 0.0) & (counts % 1.0 == 0.0)):
+                continue
+            for value in shown:
+                values = numbers.get(value)
+                if value != name and values is not None and np.all(np.diff(values) > 0.0):
+                    what = f"{name} may be the number of times that each {value} occurs: then it is its `weight`"
+                    yield remark(what).lstrip()
+
     def _missing(self, missing: Mapping[float, Sequence[str]]) -> Iterator[str]:
         given = list(self.given.get("missing", ()))
         values = [int(value) if value.is_integer() and abs(value) < 1e9 else value for value in missing]
@@ -276,6 +300,15 @@ class _Catalog:
                 yield f"{name} is text, such as {excerpt(str(cells.compressed()[0]))!r}"
             elif cells.ndim > 1 or cells.dtype.kind not in "Uiuf":
                 yield f"{name} holds {_held(cells)}"
+
+    def _odd_cells(self) -> Iterator[list[str]]:
+        """The cells that are no numbers, of each column of text."""
+        for name in self.names:
+            cells = np.ma.asarray(next(iter(self.tables.values()))[name])
+            if cells.dtype.kind == "U" and cells.ndim == 1 and not is_identifier(name):
+                texts = cells.compressed()
+                odd = [text.strip() for text in split_limits(texts[~is_missing_word(texts)])[0].tolist()]
+                yield from filter(None, [[text for text in odd if not is_number(text)]])
 
     def _spoilt(self) -> dict[str, str]:
         """Columns of numbers with text among them, and what it is."""

@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from mixpipe.base.arrays import describe_decades
 from mixpipe.base.errors import CatalogError, MixpipeError
-from mixpipe.catalog.columns import ColumnData, prepare_column
+from mixpipe.catalog.columns import ColumnData, kind_by_unit, prepare_column
 from mixpipe.catalog.formats.arrays import parse_unit, unit_text
 from mixpipe.catalog.recognition import Measurement, is_coordinate, is_identifier, unit_in
 from mixpipe.cli.display import describe_rows
@@ -64,7 +64,8 @@ class Suggestions:
         named = _known_unit(unit_in(entry.value, seconds=False))
         unit = next((unit for unit in units if unit is not None), None) or named
         limits = {"limit_flag": entry.flag, "upper_limit": entry.upper_limit, "lower_limit": entry.lower_limit}
-        keys = {"value": entry.value, "error": entry.error, "error_kind": entry.kind, "unit": unit, **limits}
+        kind = self._kind(entry)
+        keys = {"value": entry.value, "error": entry.error, "error_kind": kind, "unit": unit, **limits}
         problem = ""
         # A flag may mark something else, and a unit be one that cannot be converted to itself, as ABmag.
         for dropped in ((), tuple(limits), (*limits, "unit")):
@@ -80,9 +81,16 @@ class Suggestions:
                 kept = {key: value for key, value in kept.items() if key not in limits}
             rows = next(filter(None, map(list, map(describe_rows, data))), [])
             why = "; ".join([_described(entry, data), *self._converted(entry), *rows])
-            return Suggestion(name, short_keys(name, kept), why), _reason(entry, data)
+            return Suggestion(name, short_keys(name, kept), why), self._reason(entry, data)
         kept = {key: value for key, value in keys.items() if value is not None}
         return Suggestion(name, short_keys(name, kept), problem), PROBLEM
+
+    def _kind(self, entry: Measurement) -> str:
+        """The kind of the errors, by their unit if that tells it, otherwise by their name."""
+        table = next(iter(self._tables.values()))
+        if not isinstance(entry.error, str):
+            return entry.kind
+        return kind_by_unit(table[entry.error].unit, table[entry.value].unit) or entry.kind
 
     def _converted(self, entry: Measurement) -> Iterator[str]:
         """Say that the unit in the name of an error column is not that in the name of the values."""
@@ -104,15 +112,14 @@ class Suggestions:
             raise CatalogError(f"all values are {data.x[0]:g}{where}", f"in {self._file}", "values that differ")
         return data
 
-
-def _reason(entry: Measurement, data: Sequence[ColumnData]) -> str:
-    if is_coordinate(entry.value):
-        return COORDINATE
-    if is_identifier(entry.value):
-        return IDENTIFIER
-    if entry.error is not None:
-        return FIT
-    return WHOLE if all(np.all(each.x == np.round(each.x)) for each in data) else NO_ERRORS
+    def _reason(self, entry: Measurement, data: Sequence[ColumnData]) -> str:
+        if is_coordinate(entry.value, next(iter(self._tables.values())).colnames):
+            return COORDINATE
+        if is_identifier(entry.value):
+            return IDENTIFIER
+        if entry.error is not None:
+            return FIT
+        return WHOLE if all(np.all(each.x == np.round(each.x)) for each in data) else NO_ERRORS
 
 
 def _known_unit(text: str | None) -> str | None:

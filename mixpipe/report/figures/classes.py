@@ -37,6 +37,7 @@ def draw_classes(
     fit: FitResult,
     x: ArrayLike,
     err: ArrayLike | Noise | None,
+    weights: ArrayLike | None = None,
     *,
     label: str,
     unit: str | None,
@@ -45,7 +46,6 @@ def draw_classes(
     bins: ArrayLike | None = None,
     limits: ArrayLike | None = None,
     look: Look = DEFAULT,
-    weights: ArrayLike | None = None,
 ) -> Figure:
     """Draw the probability of each component against the value, for a row with the median error.
 
@@ -53,21 +53,19 @@ def draw_classes(
     ----------
     fit : FitResult
         The fit to draw.
-    x, err : array_like
-        The data that were fitted: values and one-sigma errors (a scalar or None as in `fit_mixture`).
+    x, err, weights : array_like
+        The data that were fitted: values, one-sigma errors (a scalar or None as in `fit_mixture`) and row weights.
     label : str
         Title, ``catalog / release / column``; its last part names the axis.
     unit : str or None
         Unit of `x`.
     share, window, bins, limits, look
         As in `draw_mixture`.
-    weights : array_like or None
-        Number of rows in each bin; not needed for data that are rows.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Stacked areas, with the data below them; a line if there is one component.
+        Stacked areas, with the data below them; a line above the data if there is one component.
     """
     scene = Scene.of(fit.mixture, x, err, weights, share, window, bins, limits, look)
     mixture = fit.mixture
@@ -76,7 +74,7 @@ def draw_classes(
     resp = mixture.responsibilities(grid, np.hypot(typical, 0.3 * scene.finest(grid)))
     with style():
         figure = new_figure(2.5)
-        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+        axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1] if fit.n_components > 1 else [1, 2])
         styles = [component_style(j) for j in range(fit.n_components)]
         upper = np.cumsum(resp, axis=1)
         handles: list[Artist] = component_key(fit, unit)

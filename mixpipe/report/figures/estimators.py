@@ -17,7 +17,7 @@ from mixpipe.model.noise import Noise
 from mixpipe.model.window import Window
 from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.figures.look import DEFAULT, Look
-from mixpipe.report.figures.mixture import density_label, draw_histogram
+from mixpipe.report.figures.mixture import Curve, density_label, draw_histogram, mark_peaks, peaks_key
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import finish, name_axis, new_figure, style
 from mixpipe.report.typesetting import short
@@ -61,12 +61,14 @@ def draw_estimators(
         histogram = scene.density(scene.counts(edges) + scene.expected_limits(estimates[0].mixture, edges), edges)
         handles: list[Artist] = [draw_histogram(axes, histogram, edges)]
         tallest = 0.0
+        curves: list[Curve] = []
         for row, (name, mixture, loglik, unc) in enumerate(estimates):
             colour, dashes = COMPONENT_COLOURS[row % len(COMPONENT_COLOURS)], _DASHES[row % len(_DASHES)]
             grid = scene.grid(mixture)
             observed = scene.observed(mixture, grid).sum(axis=0)
             tallest = max(tallest, float(observed.max()))
             axes.plot(grid, observed, color=colour, linestyle=dashes, linewidth=1.3)
+            curves.append((grid, observed))
             below = estimates[0].loglik - loglik
             word = "lower" if below >= 0 else "higher"
             text = name if row == 0 else f"{name}: log-likelihood {short(abs(below))} {word}"
@@ -83,6 +85,7 @@ def draw_estimators(
             )
         top = shown_bins(histogram, scene.widths(edges))
         axes.set_ylim(0.0, 1.08 * shown_height(top, tallest) or 1.0)
+        mark_peaks(axes, scene, curves)
         axes.set_ylabel(density_label(unit, scene), parse_math=False)
         strip.set_yticks(-np.arange(len(estimates)), [each.name for each in estimates])
         strip.set_ylim(-len(estimates) + 0.4, 0.6)
@@ -91,4 +94,4 @@ def draw_estimators(
         notes = f"N = {count(scene.n_data)} · below: mean of each component"
         if any(np.any(each.means_unc > 0.0) for each in estimates):
             notes += ", with its uncertainty"
-        return finish(figure, label, notes, handles, columns=2)
+        return finish(figure, label, notes, handles + peaks_key(figure.axes), columns=2)

@@ -52,7 +52,7 @@ def fit_figures(
     return {
         "mixture": draw_mixture(fit, *rows, **place),
         "selection": draw_selection(selection_table, criterion, label=label),
-        "classes": draw_classes(fit, *rows[:2], weights=None if bins is None else rows[2], **place),
+        "classes": draw_classes(fit, *rows, **place),
         "quality": draw_quality(fit, *rows, **place),
         "estimators": draw_estimators(estimates, *rows, **place),
     }

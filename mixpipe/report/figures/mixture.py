@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from mixpipe.report.drawing import PEAK, shown_bins, shown_height
 from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import (
+    BEYOND_COLOUR,
     DATA_COLOUR,
     DATA_FILL,
     MODEL_COLOUR,
@@ -53,6 +54,11 @@ _ARROWS = 60
 _LOWEST = 0.3
 # Numbers of components are at least so far apart, as a part of the width, or in different lines.
 _APART = 0.025
+# Peaks are one if they are nearer to each other than this, as a part of the width.
+_SAME_PEAK = 0.01
+# Height of the marks of peaks beyond the frame, and what they are.
+_ABOVE, _OFF_FRAME = 1.015, "peak off the frame"
+Curve = tuple[Array, Array]
 _SIDES = {-1: ("upper", "$\\leftarrow$"), 1: ("lower", "$\\rightarrow$")}
 
 
@@ -124,7 +130,7 @@ def draw_mixture(
             n_narrow = fit.n_components - len(resolved_components(fit.mixture, scene)[1])
             some = "the heaviest " if sum(len(members) for _, members in enlarged) < n_narrow else ""
             notes += f" · right: {some}narrow components, enlarged"
-        return finish(figure, label, notes, handles, columns=3, components=components)
+        return finish(figure, label, notes, handles + peaks_key(figure.axes), columns=3, components=components)
 
 
 def component_entries(fit: FitResult, scene: Scene, unit: str | None) -> list[Artist]:
@@ -230,7 +236,36 @@ def draw_densities(axes: Axes, fit: FitResult, scene: Scene, peak: float = math.
     if below:
         axes.axhline(0.0, color=MODEL_COLOUR, linewidth=0.5)
     _draw_numbers(axes, scene, mixture)
+    mark_peaks(axes, scene, [(grid, heights) for heights in (*intrinsic[broad], total, observed)])
     return handles
+
+
+def mark_peaks(axes: Axes, scene: Scene, curves: Sequence[Curve]) -> None:
+    """Draw a triangle above the frame for each peak of the curves, abscissae and heights, that lies beyond it."""
+    top = axes.get_ylim()[1]
+    marked: list[float] = []
+    for grid, heights in curves:
+        beyond = np.flatnonzero(heights > top)
+        for run in np.split(beyond, np.flatnonzero(np.diff(beyond) > 1) + 1) if beyond.size else ():
+            place = float(scene.place(grid[run[np.argmax(heights[run])]]))
+            if all(abs(place - other) > _SAME_PEAK for other in marked):
+                marked.append(place)
+    if marked:
+        look: dict[str, Any] = {"color": BEYOND_COLOUR, "markersize": 4, "markeredgewidth": 0.0, "clip_on": False}
+        axes.plot(
+            scene.at(np.array(marked)),
+            np.full(len(marked), _ABOVE),
+            "^",
+            **look,
+            label=_OFF_FRAME,
+            transform=axes.get_xaxis_transform(),
+        )
+
+
+def peaks_key(panels: Sequence[Axes]) -> list[Artist]:
+    """The entry of the legend for peaks beyond the frame, if any of the panels has some."""
+    found: list[Artist] = [line for axes in panels for line in axes.lines if line.get_label() == _OFF_FRAME]
+    return found[:1]
 
 
 def _draw_spread_limits(axes: Axes, known: Array, both: Array, edges: Array) -> Artist:

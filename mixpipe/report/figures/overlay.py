@@ -24,7 +24,7 @@ from mixpipe.model.results import Array, FitResult
 from mixpipe.report.drawing import COMPONENT_COLOURS, shown_bins, shown_height
 from mixpipe.report.figures.fit import drawn_rows
 from mixpipe.report.figures.look import DEFAULT, Look
-from mixpipe.report.figures.mixture import density_label, name_enlarged
+from mixpipe.report.figures.mixture import density_label, mark_peaks, name_enlarged, peaks_key
 from mixpipe.report.figures.quality import BAND_COLOUR
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.style import MODEL_COLOUR, NOTE_COLOUR, finish, name_axis, new_figure, style
@@ -130,7 +130,7 @@ def draw_overlay(panels: Sequence[Panel], *, label: str) -> Figure:
         heights = [(main, _UNIT * (_TOP + _LOWEST + _LINE * number), _CHANGES) for number in n_lines]
         grid.set_height_ratios([height for three in heights for height in three])
         figure.set_figheight(sum(sum(three) + _LABELS for three in heights))
-        return finish(figure, label, notes, _legend(shown[0].names), columns=2)
+        return finish(figure, label, notes, [*_legend(shown[0].names), *peaks_key(figure.axes)], columns=2)
 
 
 def _legend(names: tuple[str, str]) -> list[Artist]:
@@ -181,7 +181,7 @@ def _draw_panel(axes: Axes, strip: Axes, panel: Panel, *, narrow: bool) -> int:
 
 def _draw_densities(axes: Axes, panel: Panel, scenes: tuple[Scene, Scene]) -> None:
     """Draw the data and the mixtures of both fits."""
-    heights, tops = [], []
+    heights, curves = [], []
     fits = (panel.comparison.old, panel.comparison.new)
     # Both releases use the bins of the larger one.
     edges = max(scenes, key=lambda each: each.x.size).edges(fits[1].mixture)
@@ -196,9 +196,10 @@ def _draw_densities(axes: Axes, panel: Panel, scenes: tuple[Scene, Scene]) -> No
         total = np.sum(parts, axis=0)
         axes.plot(points, total, color=colour, linestyle=dashes, linewidth=1.4)
         heights.append(shown_bins(histogram, scene.widths(edges)))
-        tops.append(float(total.max()))
-    axes.set_ylim(0.0, 1.06 * shown_height(max(heights), max(tops)))
+        curves += [(points, part) for part in (*parts, total)]
+    axes.set_ylim(0.0, 1.06 * shown_height(max(heights), max(float(curve.max()) for _, curve in curves)))
     scenes[0].frame(axes)
+    mark_peaks(axes, scenes[0], curves)
 
 
 def _draw_changes(axes: Axes, comparison: Comparison) -> None:

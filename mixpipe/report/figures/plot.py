@@ -27,6 +27,7 @@ from mixpipe.report.figures.mixture import (
     density_label,
     draw_densities,
     draw_mixture,
+    peaks_key,
 )
 from mixpipe.report.figures.scene import Scene
 from mixpipe.report.figures.selection import draw_selection
@@ -110,7 +111,7 @@ def plot_fit(
         scene.frame(ax)
         name_axis(ax, label, unit)
         ax.set_ylabel(density_label(unit, scene), parse_math=False)
-        handles += component_entries(fit, scene, unit)
+        handles += [*peaks_key([ax]), *component_entries(fit, scene, unit)]
     return _draw_beside(ax, handles)
 
 

@@ -19,10 +19,10 @@ from mixpipe.model.window import Window
 from mixpipe.report.figures.look import DEFAULT, Look
 from mixpipe.report.figures.mixture import heading
 from mixpipe.report.figures.scene import Scene, spread
-from mixpipe.report.figures.style import DATA_FILL, MODEL_COLOUR, finish, name_axis, new_figure, style
+from mixpipe.report.figures.style import BEYOND_COLOUR, DATA_FILL, MODEL_COLOUR, finish, name_axis, new_figure, style
 
 _BAND = (0.025, 0.975)
-BAND_COLOUR, _BEYOND_COLOUR = "#56B4E9", "#D55E00"
+BAND_COLOUR = "#56B4E9"
 _BLOCK = 1 << 16  # rows per block of the PIT, which takes n_components numbers per row
 _QQ_POINTS = 300
 _LOWEST, _HIGHEST = 4.0, 8.0  # sigma: residuals are shown at least and at most this far
@@ -272,5 +272,5 @@ def _draw_clipped(axes: Axes, x: Array, y: Array, limit: float, marker: str) -> 
     for beyond, shape, edge in ((y > limit, "^", limit), (y < -limit, "v", -limit)):
         if beyond.any():
             height = np.full(np.count_nonzero(beyond), 0.95 * edge)
-            axes.plot(x[beyond], height, shape, color=_BEYOND_COLOUR, markersize=4, markeredgewidth=0.0)
+            axes.plot(x[beyond], height, shape, color=BEYOND_COLOUR, markersize=4, markeredgewidth=0.0)
     return not inside.all()

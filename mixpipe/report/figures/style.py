@@ -33,6 +33,8 @@ MODEL_COLOUR = "#000000"
 DATA_COLOUR = "#8A8A8A"
 DATA_FILL = "#D9D9D9"
 NOTE_COLOUR = "#4D4D4D"
+# What lies beyond a frame.
+BEYOND_COLOUR = "#D55E00"
 
 # Formats in which a figure can be saved, by the suffix of the path, and the metadata that each must leave out, such as
 # dates and versions.
