@@ -68,9 +68,10 @@ _PER_DECADE = 1.0 / math.log(10.0)
 # Largest lower error under a logarithm, as a fraction of the value.
 _LOWEST_END = 0.99
 
-# Power of the value's unit in which an error of each kind is given.
 # Rows that show whether errors may be the square roots of the values, and how far the squares may be off.
 _FIRST_ROWS, _ROOT = 100, 0.02
+
+# Power of the value's unit in which an error of each kind is given.
 _ERROR_POWERS = {"sigma": 1, "variance": 2, "ivar": -2}
 
 

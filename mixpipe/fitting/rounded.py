@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
