@@ -27,7 +27,7 @@ from mixpipe.model.noise import HeavyTailed, TwoSided
 from mixpipe.pipeline.compare import COLUMNS
 from mixpipe.results.record import load_record
 from mixpipe.results.tables import read_fit
-from tests.campaign import campaign
+from tests.campaign import campaign, study
 from tests.outputs import IMAGES, PAPER, TABLES
 
 KEYS = {
@@ -157,9 +157,12 @@ def test_an_error_model_that_the_errors_do_not_have_is_refused(stars, options, w
 
 
 @pytest.mark.parametrize(
-    "options", [("--error", "up,lo"), ("--error", "up", "--error-model", "student_t", "--error-dof", 3)]
+    "options",
+    [
+        pytest.param(("--error", "up,lo"), marks=campaign),
+        pytest.param(("--error", "up", "--error-model", "student_t", "--error-dof", 3), marks=study),
+    ],
 )
-@campaign
 def test_files_of_a_fit_have_the_errors_that_were_fitted(tmp_path, options):
     rng = np.random.default_rng(1)
     up, lo = rng.uniform(0.1, 0.9, 60), rng.uniform(0.1, 0.9, 60)

@@ -20,7 +20,7 @@ from mixpipe.model.cells import Cells
 from mixpipe.model.mixture import Mixture
 from mixpipe.model.results import Selection
 from mixpipe.model.rounding import Rounding, find_intervals
-from tests.campaign import campaign, study
+from tests.campaign import campaign, mostly_campaign, mostly_study, study
 
 
 def to_digits(values, digits):
@@ -90,7 +90,7 @@ def test_no_intervals_where_values_are_on_no_grid():
 # Fits
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("scale", mostly_study([1e-12, 1.0, 1e12], 1.0))
 def test_values_that_are_not_rounded_have_no_intervals_in_any_unit(scale):
     for seed in range(40):
         rng = np.random.default_rng([7, seed])
@@ -505,7 +505,9 @@ def test_several_steps_are_found(name, printed):
         np.testing.assert_allclose(0.5 * (low + high), x, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize(
+    "name", mostly_campaign(MIXED, "tenths and quarters", "tenths and thirds", "fifths and others")
+)
 def test_values_of_several_steps_are_as_many_populations_as_before(name):
     for seed in range(2):
         rng = np.random.default_rng(seed)

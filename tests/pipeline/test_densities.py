@@ -25,7 +25,7 @@ from mixpipe.config.settings import parse_config
 from mixpipe.pipeline.densities import fit_density_column
 from mixpipe.pipeline.plan.run import Run, find_problems
 from mixpipe.results.record import load_record
-from tests.campaign import campaign
+from tests.campaign import campaign, mostly_study, pairs
 from tests.workflow.test_workflow import ENDS, Project, rows, write_csv
 
 GRID = np.linspace(0.0, 2.0, 81)
@@ -640,8 +640,14 @@ def test_second_run_does_nothing(project):
     assert project.planned() == set()
 
 
-@pytest.mark.parametrize(("key", "value"), [("tolerance", 0.05), ("n_components", 1), ("grid", [0.001, 2.189005])])
-@campaign
+@pytest.mark.parametrize(
+    ("key", "value"),
+    pairs(
+        mostly_study(
+            [("tolerance", 0.05), ("n_components", 1), ("grid", [0.001, 2.189005])], campaigns=[("tolerance", 0.05)]
+        )
+    ),
+)
 def test_a_changed_setting_reruns_its_column(project, key, value):
     project.change("catalogs", "cfhtlens", "columns", "z", key, value=value)
     assert project.planned() == densities_jobs()

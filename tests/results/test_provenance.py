@@ -25,7 +25,18 @@ def names(stage: str) -> set[str]:
 
 
 # Modules of the room of catalogs that are about columns, not about files.
-COLUMNS = ("columns", "joint", "doubts", "expressions", "limits", "recognition", "required", "sentinels", "stream")
+COLUMNS = (
+    "columns",
+    "joint",
+    "doubts",
+    "expressions",
+    "limits",
+    "odd_cells",
+    "recognition",
+    "required",
+    "sentinels",
+    "stream",
+)
 
 
 def within(folder: str) -> set[str]:
