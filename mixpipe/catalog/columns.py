@@ -591,7 +591,8 @@ def prepare_column(
             doubtful["large_relative_errors"] = err > RELATIVE * (1.0 if settings.transform == "ln" else _PER_DECADE)
     plain = edges is None and settings.transform == "none"
     # The first rows show most of the columns of which this is not so.
-    if doubts and plain and np.mean(_are_roots(value[:_FIRST_ROWS], sigma[:_FIRST_ROWS])) > 0.5:
+    first = slice(_FIRST_ROWS)
+    if doubts and plain and 2 * np.count_nonzero(_are_roots(value[first], sigma[first])) > value[first].size:
         doubtful["poisson_errors"] = _are_roots(value, sigma)
     used, dropped = everything, dict.fromkeys(DROP_REASONS, 0)
     if not usable.all():

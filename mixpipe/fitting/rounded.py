@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from mixpipe.base.arrays import Array
 from mixpipe.base.presentation import plural
 from mixpipe.base.threads import available_threads
 from mixpipe.fitting.general.likelihood import GeneralLikelihood, Point
@@ -78,7 +79,7 @@ def integrated(cells: Cells, selection: Selection, *, n_threads: int = 1) -> tup
     fit = selection.best
     priced = fit is not min(selection.fits, key=lambda each: float(getattr(each, selection.criterion)))
     exact = cells.rounded()
-    if exact.edges is None or not exact.are_rounded or not _are_without(exact).any():
+    if exact.edges is None or not exact.are_rounded or not _are_without(exact.x, exact.err, exact.edges).any():
         return None, ""
     # Rows of several steps seem to be repeated, and have the floor of values without a step.
     found = cells.resolution.n_repeated > exact.resolution.n_repeated
@@ -128,16 +129,14 @@ def _may_displace(exact: Cells, fit: FitResult, times: float = 1.0) -> bool:
     with np.errstate(divide="ignore"):
         wide = ((high - low) ** 2 / 12.0 / total) ** 2 / 4.0
         away = (0.5 * (low + high) - exact.x) ** 2 / total / 2.0
-    without = _are_without(exact)
+    without = _are_without(exact.x, exact.err, exact.edges)
     return bool(times * exact.weights[without] @ (wide + away)[without] > _DISPLACED)
 
 
-def _are_without(exact: Cells) -> NDArray[np.bool_]:
+def _are_without(x: Array, err: Array, edges: Array) -> NDArray[np.bool_]:
     """Whether the errors do not include the rounding: they are smaller than the standard deviation of the interval, or
     it is on one side of the value, as beside a power of ten.
     """
-    if exact.edges is None:
-        return np.zeros(len(exact), dtype=bool)
-    low, high = exact.edges.T
-    aside = np.abs(0.5 * (low + high) - exact.x) > _ASIDE * (high - low)
-    return np.asarray((exact.err < _WITHOUT * (high - low) / math.sqrt(12.0)) | aside)
+    low, high = edges.T
+    aside = np.abs(0.5 * (low + high) - x) > _ASIDE * (high - low)
+    return np.asarray((err < _WITHOUT * (high - low) / math.sqrt(12.0)) | aside)

@@ -217,7 +217,7 @@ def find_grain(x: Array, counts: Array) -> tuple[float, float]:
 
 def _find_grain(x: Array, err: Array, counts: Array) -> tuple[float, float, float]:
     """Grain, step, and the number of rows that repeat others for a reason other than rounding."""
-    distinct, ties = _tied(x, counts)
+    distinct, ties = tied_values(x, counts)
     noise = _rounding(distinct)
     if distinct.size < 2:
         return float(abs(distinct[0]) or 1.0) * float(np.finfo(np.float64).eps), 0.0, 0.0
@@ -246,7 +246,7 @@ def _rounding(distinct: Array) -> float:
     return _ROUNDING * float(np.quantile(np.abs(distinct), 0.9, method="higher"))
 
 
-def _tied(x: Array, counts: Array) -> tuple[Array, Array]:
+def tied_values(x: Array, counts: Array) -> tuple[Array, Array]:
     """Distinct values, and the number of rows with each."""
     if np.all(counts == 1.0):
         distinct, times = np.unique(x, return_counts=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mixpipe.base.arrays import Array
-from mixpipe.model.resolution import find_grain, find_lattice
+from mixpipe.model.resolution import find_grain, find_lattice, tied_values
 
 # A value is a multiple of a step to within this fraction of the step, which may itself have been rounded.
 _EVEN = 0.05
@@ -253,7 +253,7 @@ def _ends(
     if rounding is not None and rounding.digits:
         return rounding.ends(values)
     step, own = (rounding.step,) * 2 if rounding is not None else _finest(values, mixed=mixed)
-    if own and _is_uneven(values, counts, own):
+    if own and _is_uneven(*tied_values(values, counts), own):
         return _between_neighbours(values, counts, own)
     # Values on a grid that is offset are no multiples of anything.
     offset = rounding is not None and not _at_multiples(values[:1], step, step)[0]
@@ -268,14 +268,12 @@ def _ends(
     return values - 0.5 * width, values + 0.5 * width
 
 
-def _is_uneven(values: Array, counts: Array, step: float) -> bool:
+def _is_uneven(distinct: Array, ties: Array, step: float) -> bool:
     """Whether values with many ties are on a grid of another unit, and all are multiples of the step only as printed.
 
     Minutes of arc are 0.02, 0.03, 0.05 and 0.07 degrees: most distances leave out multiples of the step, and any two of
     them are together about as long as those nearby, to within one step. Those of several steps are not.
     """
-    distinct, place = np.unique(values, return_inverse=True)
-    ties = np.bincount(place.ravel(), counts)
     distinct, others = distinct[ties >= _MANY_TIES], float(ties[ties < _MANY_TIES].sum())
     if distinct.size < _LEAST_VALUES or others > _FEW_OTHERS * ties.sum():
         return False
@@ -291,10 +289,9 @@ def _is_uneven(values: Array, counts: Array, step: float) -> bool:
 
 def _between_neighbours(values: Array, counts: Array, step: float) -> tuple[Array, Array]:
     """Intervals that end half-way between neighbouring values, or between those of the even grid that they print."""
-    distinct, place = np.unique(values, return_inverse=True)
-    place = place.ravel()
-    many = np.bincount(place, counts) >= _MANY_TIES
-    gaps, between = np.diff(distinct), np.diff(distinct[many])
+    distinct, ties = tied_values(values, counts)
+    place = np.searchsorted(distinct, values)
+    gaps, between = np.diff(distinct), np.diff(distinct[ties >= _MANY_TIES])
     common = float(between[between <= 2.0 * np.median(between)].mean())
     number = np.append(0.0, np.cumsum(np.maximum(np.rint(gaps / common), 1.0)))
     for _ in range(_LINES):

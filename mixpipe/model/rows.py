@@ -89,7 +89,8 @@ class Rows:
         """Rows of cells that are held in memory."""
         used = cells.weights > 0.0
         block = cells.columns(used)
-        return cls(lambda: iter([block]), n_threads or available_threads(), cells.weight_kind, np.flatnonzero(used))
+        places = None if used.all() else np.flatnonzero(used)
+        return cls(lambda: iter([block]), n_threads or available_threads(), cells.weight_kind, places)
 
     @classmethod
     def of_cells(cls, cells: CellBlocks) -> Rows:
@@ -171,9 +172,7 @@ class Rows:
         def add(piece: Block) -> None:
             mine = free.popleft()
             sample(mine, piece)
-            x, err, weights = piece
-            weights = weights / grid.weight_unit
-            tables[mine] = sketching.sketch_rows(x, err, weights, grid.anchor, grid.base, grid.fineness, *tables[mine])
+            tables[mine] = grid.with_rows(piece, tables[mine])
             free.append(mine)
 
         for _ in self.each(add, pieces):

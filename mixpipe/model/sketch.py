@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +71,12 @@ class Grid:
         if not math.isfinite(self.anchor):
             raise ValueError(f"the anchor must be finite, found {self.anchor}")
 
+    def with_rows(self, block: tuple[Array, Array, Array], table: tuple[Any, int]) -> tuple[Any, int]:
+        """A table of `mixpipe.model.kernels.sketching` with the values, errors and weights of a block in its boxes."""
+        x, err, weights = block
+        shares = weights if self.weight_unit == 1.0 else weights / self.weight_unit
+        return sketching.sketch_rows(x, err, shares, self.anchor, self.base, self.fineness, *table)
+
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
@@ -128,9 +135,8 @@ class Sketch:
             Contiguous arrays of doubles; `weights` has a single entry for all rows or one entry for each row.
         """
         table = sketching.empty_table()
-        for x, err, weights in blocks:
-            shares = weights / grid.weight_unit
-            table = sketching.sketch_rows(x, err, shares, grid.anchor, grid.base, grid.fineness, *table)
+        for block in blocks:
+            table = grid.with_rows(block, table)
         return cls(grid, *sketching.filled_boxes(table[0]))
 
     def __len__(self) -> int:
@@ -195,10 +201,9 @@ class Sketch:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        grid = {name: getattr(self.grid, name) for name in ("base", "fineness", "anchor", "halvings", "weight_unit")}
         columns = {"key": self.keys, **dict(zip(_SUMS, self.sums.T, strict=True))}
         table = pa.table({name: pa.array(np.ascontiguousarray(values)) for name, values in columns.items()})
-        table = table.replace_schema_metadata({_METADATA: json.dumps({"version": _VERSION, **grid})})
+        table = table.replace_schema_metadata({_METADATA: json.dumps({"version": _VERSION, **asdict(self.grid)})})
         write_file(Path(path), lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
     @classmethod

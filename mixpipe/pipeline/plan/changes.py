@@ -113,15 +113,7 @@ def find_other_settings(config: Config, results: Path) -> Iterator[str]:
 
 
 def find_others_derived(config: Config, results: Path) -> Iterator[str]:
-    """The results made from fits in a folder that were made with other settings than a configuration has.
-
-    Parameters
-    ----------
-    config : Config
-        The configuration; its own folder of results does not matter.
-    results : Path
-        The folder.
-    """
+    """As `find_other_settings`, the results made from fits, by what the run recorded of them."""
     known = recorded_plans(results)
     for name, (_, settings) in derived_plans(Run(config)).items():
         if name in known and known[name][1] != settings:
