@@ -45,6 +45,8 @@ _LARGEST, _UP, _TINY = 2.0**52, 1e-6, float(np.finfo(np.float64).tiny)
 # part of the rows is elsewhere: this part of the distances between them leaves out multiples of a step, and this part
 # of the pairs of distances is as long as others of so many nearby, or changes by this part of a distance to the next.
 _MANY_TIES, _LEAST_VALUES, _FEW_OTHERS, _LEFT_OUT, _MOST_ALIKE, _NEARBY, _DRIFT = 5.0, 5, 0.2, 0.4, 0.9, 3, 0.15
+# Distances of more than so many common ones lie between populations.
+_BETWEEN = 2.5
 # A grid is even whose values differ by less than this part of a step, or whose differences are those of printing.
 _SAME, _HALF, _LINES = 1e-3, 0.51, 3
 # So many rows with the same error have shares of their own.
@@ -272,7 +274,8 @@ def _is_uneven(distinct: Array, ties: Array, step: float) -> bool:
     """Whether values with many ties are on a grid of another unit, and all are multiples of the step only as printed.
 
     Minutes of arc are 0.02, 0.03, 0.05 and 0.07 degrees: most distances leave out multiples of the step, and any two of
-    them are together about as long as those nearby, to within one step. Those of several steps are not.
+    them are together about as long as those nearby, to within one step. Those of several steps are not. Long distances
+    are between populations.
     """
     distinct, others = distinct[ties >= _MANY_TIES], float(ties[ties < _MANY_TIES].sum())
     if distinct.size < _LEAST_VALUES or others > _FEW_OTHERS * ties.sum():
@@ -281,6 +284,7 @@ def _is_uneven(distinct: Array, ties: Array, step: float) -> bool:
     if np.abs(np.rint(offset) - offset).max() > _SAME:
         return True
     gaps = np.diff(np.rint(offset))
+    gaps = gaps[gaps <= _BETWEEN * np.median(gaps)]
     pairs = gaps[1:] + gaps[:-1]
     change = _DRIFT * float(np.median(gaps))
     alike = np.concatenate([np.abs(pairs[k:] - pairs[:-k]) <= 1.0 + k * change for k in range(1, _NEARBY + 1)])

@@ -812,3 +812,14 @@ def test_errors_do_not_include_a_rounding_to_one_side(err):
     assert found.n_components == 1
     for part, truth in (("means", 1.0), ("sigmas", 0.1)):
         assert abs(getattr(found.mixture, part)[0] - truth) < 4.0 * getattr(found.uncertainties, part)[0]
+
+
+@pytest.mark.parametrize("kind", list(UNEVEN)[:5])
+def test_two_populations_on_the_grid_of_another_unit(kind):
+    """The distance between them says nothing of the grid."""
+    mean, sigma, printed = UNEVEN[kind]
+    rng = np.random.default_rng(5)
+    x = printed(np.concatenate([rng.normal(mean, sigma, 900), rng.normal(mean + 8.0 * sigma, sigma, 600)]))
+    found = mixpipe.choose_n_components(x, max_components=4).best
+    assert found.n_components == 2
+    assert np.all(abs(found.mixture.sigmas - sigma) < 4.0 * found.uncertainties.sigmas)
